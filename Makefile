@@ -1,0 +1,67 @@
+# Every target does its own set-up: `make demo` and `make test` work in a fresh clone, and again.
+# The packages come from wherever pip is configured to look; constraints.txt pins them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format browser wheel clean
+
+BIN := .venv/bin
+SET_UP := .venv/.set-up
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
+# The first Python on the path that is new enough and can make a virtual environment.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1 && echo "$$python" && break; done)
+
+# Chosen tests: make test TESTS="tests/test_stats.py -k bootstrap"
+TESTS ?=
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(SET_UP) ## Watch the embedded model lose its persona over eight rounds
+	$(BIN)/python -m holdfast drift --model mini --pairs 24 --rounds 8 --seed 0 --out demo
+	@echo "The page is $(CURDIR)/demo/report.html: open it in a browser."
+
+# Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.
+test: lint browser ## Check style and types, then run every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+
+lint: $(SET_UP) ## Check style and types
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+
+format: $(SET_UP) ## Put the code in the house style
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
+
+wheel: $(SET_UP) ## Build dist/holdfast-*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## Remove what the other targets made, the .venv included
+	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# torch goes first and alone: the pin has no build tag, so that pip takes the CPU build where its
+# index or wheel folder offers one.
+$(SET_UP): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "Holdfast needs Python 3.11 or newer with its venv module:" \
+	"install it (Debian: apt-get install python3-venv) or name it, make PYTHON=/path/to/python." \
+	>&2; exit 1; }
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+# The report's tests open it in a real browser. Without one they are skipped, and fail under CI.
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the report's tests."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq --no-install-recommends chromium >/dev/null && exit 0; \
+	fi; \
+	echo "There is no Chromium and it could not be installed: install one of $(BROWSERS)" \
+	"to run the tests that open the report." >&2
