@@ -1,0 +1,116 @@
+"""The command line: what all commands share, which is how they end.
+
+    0    done
+    2    the user's mistake, said in one sentence on standard error
+    130  interrupted
+    141  the reader of standard output went away (128 + SIGPIPE, as a shell reports it)
+
+Anything else is a bug of ours and shows its traceback. Commands live in modules
+of their own and import torch, if they need it, only once they run.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from holdfast import __version__
+from holdfast.cli import personas
+from holdfast.errors import HoldfastError
+
+app = typer.Typer(
+    name="holdfast",
+    help="Measure how long a language model keeps a persona.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(personas.app, name="personas")
+
+# What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that `args` (the process's own by default) name, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Replies may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(sys.argv[1:] if args is None else list(args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes standard output once more on its way out: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        # The two halves of typer's own main, which would swallow what an interrupt has to say.
+        with command.make_context("holdfast", args or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as exit:
+        return exit.exit_code
+    except typer.TyperException as error:
+        return _refuse(_usage(error))
+    except HoldfastError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt as interrupt:
+        print(
+            f"holdfast: {interrupt.args[0] if interrupt.args else 'interrupted'}", file=sys.stderr
+        )
+        return 130
+    except OSError as error:
+        if error.errno not in _FULL | _REFUSED:
+            raise
+        return _refuse(_sentence(error))
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"holdfast: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Typer's sentence, and where to read on."""
+    context = getattr(error, "ctx", None)
+    hint = f" See `{context.command_path} --help`." if context else ""
+    return error.format_message().rstrip(".") + "." + hint
+
+
+def _sentence(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in _FULL:
+        return (
+            f"the disk is full{where}: free some space and run the same command again, "
+            "what was recorded is kept."
+        )
+    return f"{os.strerror(error.errno or 0)}{where}: choose a place that can be read and written."

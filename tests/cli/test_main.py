@@ -1,0 +1,171 @@
+"""How the command line begins (without torch) and how it ends (exit codes and sentences)."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import typer
+
+import holdfast
+from holdfast import cli
+from holdfast.errors import RunError
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "holdfast", *args]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+@pytest.fixture
+def ending(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[BaseException], tuple[object, str]]:
+    """Runs a command that raises the given exception; gives the exit code and standard error."""
+
+    def end(exception: BaseException) -> tuple[object, str]:
+        app = typer.Typer(pretty_exceptions_enable=False)
+
+        @app.command()
+        def fail() -> None:
+            raise exception
+
+        monkeypatch.setattr(cli, "app", app)
+        with pytest.raises(SystemExit) as exit:
+            cli.main([])
+        return exit.value.code, capsys.readouterr().err
+
+    return end
+
+
+@pytest.mark.parametrize("args", [["--help"], ["drift", "--help"], ["personas", "--help"]])
+def test_help_imports_neither_torch_nor_transformers(args: list[str]) -> None:
+    code = f"""
+import sys
+from holdfast.cli import main
+try:
+    main({args!r})
+except SystemExit as exit:
+    assert exit.code == 0, exit.code
+print("loaded:", sorted({{"torch", "transformers", "datasets"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: holdfast" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"holdfast {holdfast.__version__}\n"
+
+
+def test_without_arguments_it_shows_the_help() -> None:
+    done = run()
+    assert done.returncode == 0
+    assert done.stdout == run("--help").stdout
+    assert {"drift", "personas"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("args", [["nonsense"], ["drift", "--nonsense"], ["drift", "--pairs"]])
+def test_a_usage_error_is_one_sentence_and_exit_code_2(args: list[str]) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("holdfast: ")
+    assert done.stderr.count("\n") == 1
+    assert "--help`" in done.stderr
+
+
+def test_a_users_mistake_is_its_sentence_and_exit_code_2(ending: Callable[..., object]) -> None:
+    assert ending(RunError("that folder is another run's.")) == (
+        2,
+        "holdfast: that folder is another run's.\n",
+    )
+
+
+def test_an_interrupt_prints_the_line_that_resumes(ending: Callable[..., object]) -> None:
+    assert ending(KeyboardInterrupt("go on with holdfast drift --out run")) == (
+        130,
+        "holdfast: go on with holdfast drift --out run\n",
+    )
+
+
+def test_an_interrupt_that_says_nothing_is_named(ending: Callable[..., object]) -> None:
+    assert ending(KeyboardInterrupt()) == (130, "holdfast: interrupted\n")
+
+
+def test_a_command_may_choose_its_exit_code(ending: Callable[..., object]) -> None:
+    assert ending(typer.Exit(130)) == (130, "")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_says_what_to_do(
+    ending: Callable[[BaseException], tuple[object, str]], number: int
+) -> None:
+    code, said = ending(OSError(number, "full", "/run/records.jsonl"))
+    assert code == 2
+    assert "the disk is full (/run/records.jsonl): free some space" in said
+    assert said.count("\n") == 1
+
+
+def test_a_forbidden_place_is_named(
+    ending: Callable[[BaseException], tuple[object, str]],
+) -> None:
+    code, said = ending(PermissionError(errno.EACCES, "no", "/root/run"))
+    assert code == 2
+    assert said.startswith("holdfast: Permission denied (/root/run): ")
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError(errno.EBADF, "bad file")])
+def test_a_bug_keeps_its_traceback(ending: Callable[..., object], bug: Exception) -> None:
+    with pytest.raises(type(bug)):
+        ending(bug)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    code = """
+import typer
+from holdfast import cli
+
+cli.app = typer.Typer()
+
+@cli.app.command()
+def talk():
+    while True:
+        print("still talking")
+
+cli.main([])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as talking:
+        assert talking.stdout and talking.stderr
+        talking.stdout.readline()
+        talking.stdout.close()
+        assert talking.stderr.read() == b""
+    assert talking.returncode == 141
+
+
+def test_a_character_the_terminal_lacks_is_escaped() -> None:
+    code = """
+import typer
+from holdfast import cli
+
+cli.app = typer.Typer()
+
+@cli.app.command()
+def say():
+    print("π")
+
+cli.main([])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.stdout == b"\\u03c0\n"
