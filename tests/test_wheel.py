@@ -1,0 +1,102 @@
+"""The built wheel is whole: alone in a clean environment it runs the demo from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import holdfast
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "holdfast"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    parts = [str(part) for part in command]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(parts, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    run(*build, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean environment with the wheel installed; its dependencies are lent by this one.
+
+    The path file lends the packages without running this environment's own path files, so
+    that the checkout, installed here in editable form, cannot be seen from there.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere")
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet"]
+    run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=folder)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return folder
+
+
+def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
+    carried = set(zipfile.ZipFile(wheel).namelist())
+    owned = {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert owned <= carried
+    assert {
+        "holdfast/py.typed",
+        "holdfast/mini/weights/config.json",
+        "holdfast/mini/weights/model.safetensors",
+        "holdfast/mini/weights/tokenizer.json",
+    } <= carried
+    assert any(name.startswith("holdfast/suites/") for name in carried)
+    assert any(name.startswith("holdfast/report/") and name.endswith(".html") for name in carried)
+
+
+def test_the_wheel_names_its_version_and_carries_its_licence(wheel: Path) -> None:
+    info = f"holdfast-{holdfast.__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        licence = archive.read(f"{info}/licenses/LICENSE").decode()
+        metadata = archive.read(f"{info}/METADATA").decode()
+    assert "Apache License" in licence
+    assert "License-Expression: Apache-2.0" in metadata.splitlines()
+
+
+def test_an_environment_with_the_wheel_sees_the_wheels_copy(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    where = "import holdfast; print(holdfast.__file__)"
+    seen = run(elsewhere / "bin" / "python", "-c", where, cwd=tmp_path)
+    assert Path(seen.strip()).is_relative_to(elsewhere)
+
+
+def test_the_installed_command_lists_the_personas(elsewhere: Path, tmp_path: Path) -> None:
+    assert run(elsewhere / "bin" / "holdfast", "personas", "list", cwd=tmp_path).strip()
+
+
+def test_the_installed_command_runs_the_demo_from_any_folder(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    demo = ["drift", "--model", "mini", "--pairs", "2", "--rounds", "1", "--seed", "0"]
+    printed = run(elsewhere / "bin" / "holdfast", *demo, "--out", "demo", "--json", cwd=tmp_path)
+    assert len(json.loads(printed)["stability"]) == 2
+    for name in ("manifest.json", "records.jsonl", "summary.json", "report.html"):
+        assert (tmp_path / "demo" / name).stat().st_size > 0, name
