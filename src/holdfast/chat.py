@@ -1,0 +1,65 @@
+"""Messages, and the two views of one self-chat.
+
+A self-chat is a list of *turns*, the utterances in order: turn 0 is the user
+model's starter, turn 1 the agent's reply, and so on, so that round r is turns
+2r-2 and 2r-1 and a history of r complete rounds has 2r turns. Each model sees
+the same turns from its own side, under its own system prompt.
+
+This module knows roles and text. It knows no tokens, no templates and no models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(TypedDict):
+    """One message of a chat, in OpenAI's shape."""
+
+    role: Role
+    content: str
+
+
+Chat = tuple[Message, ...]
+
+
+def message(role: Role, content: str) -> Message:
+    """A `Message`."""
+    return {"role": role, "content": content}
+
+
+def _system(prompt: str | None) -> Chat:
+    return (message("system", prompt),) if prompt else ()
+
+
+def agent_view(system: str | None, turns: Sequence[str], question: str | None = None) -> Chat:
+    """The agent's chat: user turns are the user's, its own replies the assistant's.
+
+    `question` (a probe, or nothing) stands in place of the next user turn, so
+    `turns` must then end with a reply; without it they must end with a user turn.
+    """
+    asked = [*turns, question] if question is not None else list(turns)
+    if len(asked) % 2 != 1:
+        raise ValueError("the agent answers a user message: pass an odd number of turns")
+    roles: tuple[Role, Role] = ("user", "assistant")
+    return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(asked))
+
+
+def user_view(system: str | None, turns: Sequence[str], *, folded: bool = False) -> Chat:
+    """The user model's chat: it spoke first, so its own turns are the assistant's.
+
+    `folded` serves templates that demand a user message first: the starter and
+    the first reply become one user message that reports them (Li et al. 2024 do
+    the same; the wording is ours).
+    """
+    if not turns or len(turns) % 2:
+        raise ValueError("the user model answers a reply: pass a non-empty even number of turns")
+    roles: tuple[Role, Role] = ("assistant", "user")
+    if not folded:
+        return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(turns))
+    opening = f'You opened by asking me: "{turns[0]}"\nI answered: "{turns[1]}"'
+    rest = tuple(message(roles[i % 2], text) for i, text in enumerate(turns[2:]))
+    return _system(system) + (message("user", opening),) + rest

@@ -1,0 +1,39 @@
+"""What can go wrong on the user's side of the line.
+
+Every error here carries one sentence that says what happened and what to do.
+The command line prints that sentence, without a traceback, and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class HoldfastError(Exception):
+    """Something the user can mend; the message is one sentence that says how."""
+
+
+class PersonaError(HoldfastError):
+    """A persona file that does not follow the schema (names file, persona and field)."""
+
+
+class JudgeError(HoldfastError):
+    """A judge that cannot be built from its parameters."""
+
+
+class ControlError(HoldfastError):
+    """A control that is unknown, or that this backend cannot apply."""
+
+
+class ModelError(HoldfastError):
+    """A model that cannot be found, loaded, or trusted (no chat template, NaN logits)."""
+
+
+class ServiceError(HoldfastError):
+    """An API that refuses or goes away (authentication, quota, connection)."""
+
+
+class ContextError(HoldfastError):
+    """A conversation that would not fit the model's context."""
+
+
+class RunError(HoldfastError):
+    """A run folder that cannot be written, or that belongs to another run."""
