@@ -1,0 +1,159 @@
+"""Judges: a reply's text to a score in [0, 1], chosen by name and parameters in TOML.
+
+`build({"name": "case", "to": "upper"})` gives a judge, a pure function from text to
+`Score`. Combinations (`all`, `any`, `mean`, `not`) hold other judges. `rubric`, the
+one judge that is not a function of the text alone, needs a model: see
+`holdfast.judge.rubric`. docs/judges.md describes each of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+
+from holdfast.errors import JudgeError
+from holdfast.judge.choice import choice
+from holdfast.judge.language import language, readability, sentiment, syllables
+from holdfast.judge.number import arithmetic, number
+from holdfast.judge.params import Params
+from holdfast.judge.refusal import refusal
+from holdfast.judge.rubric import criteria
+from holdfast.judge.score import Judge, Score, guarded
+from holdfast.judge.structure import json_schema, list_format
+from holdfast.judge.text import (
+    avoids,
+    case,
+    contains,
+    ends_with,
+    keywords,
+    length,
+    regex,
+    starts_with,
+)
+
+__all__ = ["COMBINATIONS", "NAMES", "Judge", "Score", "build", "check", "needs_model"]
+
+_MAKERS: dict[str, Callable[[Params], Judge]] = {
+    "case": case,
+    "length": length,
+    "starts_with": starts_with,
+    "ends_with": ends_with,
+    "contains": contains,
+    "avoids": avoids,
+    "keywords": keywords,
+    "regex": regex,
+    "choice": choice,
+    "json_schema": json_schema,
+    "list_format": list_format,
+    "language": language,
+    "sentiment": sentiment,
+    "syllables": syllables,
+    "readability": readability,
+    "number": number,
+    "arithmetic": arithmetic,
+    "refusal": refusal,
+}
+COMBINATIONS = ("all", "any", "mean", "not")
+NAMES = (*_MAKERS, *COMBINATIONS, "rubric")
+_DEEPEST = 12
+
+
+def build(spec: Mapping[str, object]) -> Judge:
+    """The judge that a spec describes.
+
+    Raises `JudgeError`, naming the judge and the parameter, for a spec that is wrong
+    and for one that needs a judge model.
+    """
+    return guarded(_build(spec, 0))
+
+
+def check(spec: Mapping[str, object]) -> None:
+    """Raise `JudgeError` for a spec that is wrong; unlike `build` it accepts `rubric`."""
+    _build(spec, 0, rubric=True)
+
+
+def needs_model(spec: Mapping[str, object]) -> bool:
+    """True where a spec is, or holds, a `rubric`, which only a model can judge."""
+    return isinstance(spec, Mapping) and (
+        spec.get("name") == "rubric" or any(map(needs_model, _inner(spec)))
+    )
+
+
+def _inner(spec: Mapping[str, object]) -> list[Mapping[str, object]]:
+    held = spec.get("of") if spec.get("name") in COMBINATIONS else None
+    listed = held if isinstance(held, list) else [held]
+    return [one for one in listed if isinstance(one, Mapping)]
+
+
+def _build(spec: Mapping[str, object], depth: int, *, rubric: bool = False) -> Judge:
+    if not isinstance(spec, Mapping):
+        raise JudgeError(f"a judge must be a table with a “name”, not {spec!r}")
+    name = spec.get("name")
+    if not isinstance(name, str) or name not in NAMES:
+        raise JudgeError(_unknown(name))
+    params = Params(name, spec)
+    if name == "rubric":
+        criteria(params)
+        if rubric:
+            return _unjudged
+        raise JudgeError(
+            "judge “rubric”: it is judged by a model; name one with --judge-model, "
+            "or in Python use holdfast.judge.rubric.Rubric"
+        )
+    if name in COMBINATIONS:
+        return _combine(params, depth, rubric)
+    return _MAKERS[name](params)
+
+
+def _unjudged(text: str) -> Score:
+    """What stands for a rubric where a spec is checked and not used."""
+    raise JudgeError("judge “rubric”: it is judged by a model, see holdfast.judge.rubric")
+
+
+def _unknown(name: object) -> str:
+    if name is None:
+        return "a judge must have a “name”; it is one of " + ", ".join(NAMES)
+    close = difflib.get_close_matches(str(name), NAMES, n=1)
+    hint = f"did you mean “{close[0]}”?" if close else f"it is one of {', '.join(NAMES)}"
+    return f"there is no judge “{name}”; {hint}"
+
+
+def _combine(params: Params, depth: int, rubric: bool) -> Judge:
+    if depth >= _DEEPEST:
+        params.fail(f"combinations are nested more than {_DEEPEST} deep")
+    if params.name == "not":
+        return _negation(params, depth, rubric)
+    held = params.need("of", "a list of judges")
+    params.done()
+    if not isinstance(held, list) or not held:
+        params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
+    judges = [_build(one, depth + 1, rubric=rubric) for one in held]
+    merge = {"all": min, "any": max, "mean": _mean}[params.name]
+
+    def judge(text: str) -> Score:
+        scores = [one(text) for one in judges]
+        values = [min(1.0, max(0.0, score.value)) for score in scores]
+        return Score(
+            merge(values),
+            "; ".join(f"{v:.2f} {s.why}" for v, s in zip(values, scores, strict=True)),
+        )
+
+    return judge
+
+
+def _negation(params: Params, depth: int, rubric: bool) -> Judge:
+    held = params.need("of", "a judge")
+    params.done()
+    if not isinstance(held, Mapping):
+        params.fail("parameter “of” must be one judge, as { name = … }")
+    inner = _build(held, depth + 1, rubric=rubric)
+
+    def judge(text: str) -> Score:
+        value, why = inner(text)
+        return Score(1.0 - min(1.0, max(0.0, value)), f"not: {why}")
+
+    return judge
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

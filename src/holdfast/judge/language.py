@@ -1,0 +1,189 @@
+"""Judges of how a reply sounds: its language, its sentiment, its syllables, its grade level.
+
+- Language: `py3langid`, a fixed naive Bayes model (no seed, no network), over the
+  languages it knows best; the reply is judged in pieces of a few words, so that
+  half a reply in another language costs half.
+- Sentiment: VADER's compound score, the mean over sentences (over a whole reply it
+  saturates near 1 for any friendly text). English only.
+- Syllables: `syllapy`, a dictionary with rules for other words. English only.
+- Readability: Flesch-Kincaid grade = 0.39 words/sentence + 11.8 syllables/word - 15.59
+  (Kincaid et al. 1975).
+
+The libraries are imported at a judge's first use and kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from holdfast.judge.params import Params
+from holdfast.judge.parts import lines, plain, sentences, words
+from holdfast.judge.score import Judge, Score, falling
+
+# Languages that a persona is likely to be asked for; near twins of a larger language
+# (Bosnian beside Croatian, Galician beside Portuguese) are left out, as they only blur it.
+LANGUAGES = tuple(
+    "ar bg bn ca cs cy da de el en eo es et eu fa fi fr ga he hi hr hu hy id is it ja ka ko la lt "
+    "lv mt nl no pl pt ro ru sk sl sq sv sw ta te th tl tr uk ur vi zh".split()
+)
+_PIECE = 6
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
+
+    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found.set_languages(list(LANGUAGES))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def probability(text: str, language: str) -> float:
+    """Probability that `text` is in `language`, an ISO 639-1 code out of `LANGUAGES`."""
+    return float(dict(_identifier().rank(text))[language])
+
+
+def language(params: Params) -> Judge:
+    """Probability of the language, the mean over pieces of the reply weighted by their length."""
+    to = params.one_of("to", LANGUAGES)
+    least = params.whole("min_words", 1, low=1) or 1
+    params.done()
+
+    def judge(text: str) -> Score:
+        pieces = _pieces(text)
+        size = sum(map(_size, pieces))
+        if size < least:
+            return Score(0.0, f"{size} words, too few to tell a language")
+        value = sum(_size(p) * probability(p, to) for p in pieces) / size
+        return Score(value, f"{value:.0%} {to}")
+
+    return judge
+
+
+def _size(text: str) -> int:
+    """Words, or for scripts without spaces a word for every two letters."""
+    wide = sum(c > "\u2e7f" and c.isalpha() for c in text)
+    return len(words(text)) + wide // 2
+
+
+def _pieces(text: str) -> list[str]:
+    """Sentences, short ones joined to what follows, until each has a few words."""
+    pieces: list[str] = []
+    for sentence in sentences(plain(text)):
+        if pieces and _size(pieces[-1]) < _PIECE:
+            pieces[-1] += " " + sentence
+        else:
+            pieces.append(sentence)
+    if len(pieces) > 1 and _size(pieces[-1]) < _PIECE:
+        last = pieces.pop()
+        pieces[-1] += " " + last
+    return pieces
+
+
+@lru_cache(maxsize=1)
+def _analyzer() -> Any:
+    from vaderSentiment.vaderSentiment import (  # type: ignore[import-untyped]
+        SentimentIntensityAnalyzer,
+    )
+
+    return SentimentIntensityAnalyzer()
+
+
+def sentiment(params: Params) -> Judge:
+    """VADER compound, the mean over sentences: its positive or negative part, or 1 - |mean|."""
+    to = params.one_of("to", ("positive", "negative", "neutral"))
+    params.done()
+
+    def judge(text: str) -> Score:
+        parts = sentences(plain(text))
+        if not parts:
+            return Score(0.0, "no words to judge")
+        scores = [float(_analyzer().polarity_scores(part)["compound"]) for part in parts]
+        mean = sum(scores) / len(scores)
+        value = {"positive": mean, "negative": -mean}.get(
+            to, 1 - sum(map(abs, scores)) / len(scores)
+        )
+        return Score(max(0.0, value), f"mean sentiment {mean:+.2f}")
+
+    return judge
+
+
+@lru_cache(maxsize=65536)
+def syllable_count(word: str) -> int:
+    """Syllables of an English word, at least 1; hyphenated words are the sum of their parts."""
+    import syllapy  # type: ignore[import-untyped]
+
+    pieces = [piece for piece in word.lower().replace("’", "'").replace("‑", "-").split("-")]
+    return sum(max(1, int(syllapy.count(piece))) for piece in pieces if piece)
+
+
+def _total(text: str) -> int:
+    return sum(syllable_count(word) for word in words(text))
+
+
+def syllables(params: Params) -> Judge:
+    """Syllables by word, line or reply within bounds, or lines that follow a `pattern`."""
+    if params.take("pattern") is not None:
+        return _pattern(params)
+    per = params.one_of("per", ("word", "line", "reply"), "word")
+    low, high = params.bounds()
+    params.done()
+    split = {"word": words, "line": lines, "reply": lambda text: [text]}[per]
+
+    def judge(text: str) -> Score:
+        counts = [n for n in map(_total, split(text)) if n]
+        if not counts:
+            return Score(0.0, "no words to judge")
+        if per == "reply":
+            return Score(falling(counts[0], low, high), f"{counts[0]} syllables")
+        good = sum((low is None or n >= low) and (high is None or n <= high) for n in counts)
+        return Score(good / len(counts), f"{good} of {len(counts)} {per}s as wanted")
+
+    return judge
+
+
+def _pattern(params: Params) -> Judge:
+    given = params.take("pattern")
+    params.done()
+    if not isinstance(given, list) or not given or not all(type(n) is int and n > 0 for n in given):
+        params.fail("parameter “pattern” must be a list of whole numbers above 0, as [5, 7, 5]")
+    wanted = [int(n) for n in given]
+
+    def judge(text: str) -> Score:
+        counts = [n for n in map(_total, lines(text)) if n]
+        why = f"syllables by line {', '.join(map(str, counts[:12]))}"
+        if len(counts) != len(wanted):
+            return Score(0.0, f"{why}; wanted {len(wanted)} lines")
+        # One syllable off is within what a count can be wrong by: half a point.
+        off = [abs(n - m) for n, m in zip(counts, wanted, strict=True)]
+        return Score(sum(max(0.0, 1 - d / 2) for d in off) / len(off), why)
+
+    return judge
+
+
+def grade(text: str) -> float | None:
+    """Flesch-Kincaid grade level, None for a text without words."""
+    found, parts = words(text), sentences(text)
+    if not found or not parts:
+        return None
+    return 0.39 * len(found) / len(parts) + 11.8 * _total(text) / len(found) - 15.59
+
+
+def readability(params: Params) -> Judge:
+    """1 on the right side of a grade level; outside it falls to 0 over four grades."""
+    key = params.exactly_one("grade_max", "grade_min")
+    high = params.number("grade_max", -5, 30)
+    low = params.number("grade_min", -5, 30)
+    least = params.whole("min_words", 5, low=1) or 1
+    params.done()
+
+    def judge(text: str) -> Score:
+        found = grade(plain(text))
+        if found is None or len(words(text)) < least:
+            return Score(0.0, f"fewer than {least} words, too few to grade")
+        over = (found - (high or 0.0)) if key == "grade_max" else ((low or 0.0) - found)
+        return Score(1 - max(0.0, over) / 4, f"grade {found:.1f}")
+
+    return judge

@@ -1,0 +1,145 @@
+"""Reading a judge's parameters from TOML, with errors that name judge, parameter and choice.
+
+Every judge asks for its parameters by name and type; what it did not ask for is an
+error too, so that a misspelt parameter is never silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+from holdfast.errors import JudgeError
+
+
+class Params:
+    """The parameters of one judge, taken one by one; `done` refuses what is left over."""
+
+    def __init__(self, name: str, spec: Mapping[str, object]) -> None:
+        self.name = name
+        self._spec = spec
+        self._known: list[str] = ["name"]
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise a `JudgeError` that names this judge."""
+        raise JudgeError(f"judge “{self.name}”: {problem}")
+
+    def take(self, key: str) -> object | None:
+        """The raw value, or None where it is not given."""
+        self._known.append(key)
+        return self._spec.get(key)
+
+    def need(self, key: str, what: str) -> object:
+        """The raw value of a parameter that must be given; `what` says what it is."""
+        value = self.take(key)
+        if value is None:
+            self.fail(f"parameter “{key}” is missing; give {what}")
+        return value
+
+    def one_of(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
+        """One of a few words."""
+        choices = list(allowed)
+        says = "one of " + ", ".join(f"“{c}”" for c in choices)
+        value = self.take(key) if default is not None else self.need(key, says)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str) or value not in choices:
+            self.fail(f"parameter “{key}” must be {says}, not {value!r}")
+        return value
+
+    def text(self, key: str) -> str:
+        """A string that is not empty."""
+        value = self.need(key, "a string")
+        if not isinstance(value, str) or not value.strip():
+            self.fail(f"parameter “{key}” must be a string that is not empty, not {value!r}")
+        return value
+
+    def texts(self, key: str, least: int = 1) -> tuple[str, ...]:
+        """A list of strings, none of them empty, none twice."""
+        value = self.need(key, "a list of strings")
+        good = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        if not good or not all(isinstance(v, str) and v.strip() for v in value):  # type: ignore[attr-defined]
+            self.fail(f"parameter “{key}” must be a list of strings that are not empty")
+        found = tuple(value)  # type: ignore[arg-type]
+        if len(found) < least or len(set(found)) != len(found):
+            self.fail(f"parameter “{key}” must list at least {least} strings, none of them twice")
+        return found
+
+    def exactly_one(self, *keys: str) -> str:
+        """The one of these keys that is given."""
+        given = [key for key in keys if key in self._spec]
+        names = " or ".join(f"“{key}”" for key in keys)
+        if len(given) != 1:
+            self.fail(f"give exactly one of the parameters {names}")
+        return given[0]
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.take(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(f"parameter “{key}” must be true or false, not {value!r}")
+        return value
+
+    def number(self, key: str, low: float | None = None, high: float | None = None) -> float | None:
+        """A finite number between `low` and `high`, or None where it is not given."""
+        value = self.take(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.fail(f"parameter “{key}” must be a number, not {value!r}")
+        try:
+            found = float(value)
+        except OverflowError:
+            found = math.inf
+        inside = (low is None or found >= low) and (high is None or found <= high)
+        if not math.isfinite(found) or not inside:
+            self.fail(f"parameter “{key}” must be a number{_range(low, high)}, not {value!r}")
+        return found
+
+    def whole(self, key: str, default: int | None = None, low: int = 0) -> int | None:
+        """A whole number of at least `low`, or the default."""
+        value = self.take(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 10**9:
+            self.fail(f"parameter “{key}” must be a whole number of at least {low}, not {value!r}")
+        return value
+
+    def bounds(
+        self, low: int = 0, names: tuple[str, str] = ("min", "max")
+    ) -> tuple[int | None, int | None]:
+        """`min`, `max` or `exactly` as a pair of inclusive bounds; at least one must be given."""
+        exactly = self.whole("exactly", low=max(low, 1))
+        least, most = self.whole(names[0], low=low), self.whole(names[1], low=max(low, 1))
+        if exactly is not None:
+            if least is not None or most is not None:
+                self.fail(f"give either “exactly”, or “{names[0]}” and “{names[1]}”, not both")
+            return exactly, exactly
+        if least is None and most is None:
+            self.fail(f"give at least one of the parameters “{names[0]}”, “{names[1]}”, “exactly”")
+        if least is not None and most is not None and least > most:
+            self.fail(f"parameter “{names[0]}” ({least}) must not exceed “{names[1]}” ({most})")
+        return least, most
+
+    def done(self) -> None:
+        """Refuse parameters that nobody asked for."""
+        unknown = [key for key in self._spec if key not in self._known]
+        if not unknown:
+            return
+        allowed = [key for key in dict.fromkeys(self._known) if key != "name"]
+        close = difflib.get_close_matches(unknown[0], allowed, n=1)
+        hint = f" (did you mean “{close[0]}”?)" if close else ""
+        listed = ", ".join(f"“{key}”" for key in allowed) or "none"
+        self.fail(f"unknown parameter “{unknown[0]}”{hint}; it takes {listed}")
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" of at least {low:g}"
+    return f" of at most {high:g}" if high is not None else ""

@@ -1,0 +1,99 @@
+"""The parts of a reply that judges count: words, sentences, lines and paragraphs.
+
+Rules, not models: a word is letters or digits with inner apostrophes or hyphens;
+a sentence ends at closing punctuation, at a blank line, or before a list marker.
+Common abbreviations do not end a sentence. The rules know English conventions,
+and the full stops of Chinese and Japanese; they do not segment scripts without
+spaces into words.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"[^\W_]+(?:['’\-‑][^\W_]+)*")
+_MARKUP = re.compile(r"\*\*\*|\*\*|\*|___|__|(?<!\w)_|_(?!\w)|`+|~~")
+_BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
+_QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "\u00a0": " "})
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|capt|lt|sgt|gen|rev|vs|approx|no|dept|est|inc|ltd|co)"
+    r"|\b(?:e\.g|i\.e|a\.m|p\.m|ph\.d|u\.s|u\.k)|\b[A-Z])\.$",
+    re.IGNORECASE,
+)
+_STOP = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s|$)|[。！？]+[」』”）]*")
+LIST_MARKER = re.compile(r"^[ \t]*(?:[-*+•–—‣◦▪·]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)])[ \t]+")
+
+
+def plain(text: str) -> str:
+    """The text without Markdown emphasis, headings and quote marks, and with straight quotes."""
+    return _MARKUP.sub("", _BLOCK.sub("", text)).translate(_QUOTES)
+
+
+def straight(text: str) -> str:
+    """The text with straight quotes and ordinary spaces, otherwise as it is."""
+    return text.translate(_QUOTES)
+
+
+def words(text: str) -> list[str]:
+    """Words in order, without punctuation."""
+    return _WORD.findall(text)
+
+
+def lines(text: str) -> list[str]:
+    """Lines that are not blank, stripped."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Blocks separated by blank lines."""
+    return [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences in order, each with its closing punctuation and at least one letter or digit."""
+    found = [piece for block in _blocks(text) for piece in _split(block)]
+    return [piece for piece in found if _WORD.search(piece)]
+
+
+def _blocks(text: str) -> list[str]:
+    """Runs of lines that belong together: broken at blank lines and before list items."""
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if not line.strip():
+            blocks.append([])
+        elif LIST_MARKER.match(line):
+            blocks.append([LIST_MARKER.sub("", line, count=1).strip()])
+        else:
+            blocks[-1].append(line.strip())
+    return [" ".join(block) for block in blocks if block]
+
+
+def _split(block: str) -> list[str]:
+    pieces, start = [], 0
+    for stop in _STOP.finditer(block):
+        # A single capital ("J. Smith") is an initial, save the pronoun at a sentence's end.
+        head = block[start : stop.start() + 1]
+        short = stop.group().startswith(".") and _ABBREVIATION.search(head)
+        if short and not head.endswith(" I.") and stop.end() < len(block):
+            continue
+        pieces.append(block[start : stop.end()].strip())
+        start = stop.end()
+    pieces.append(block[start:].strip())
+    return [piece for piece in pieces if piece]
+
+
+UNITS = {
+    "words": words,
+    "sentences": sentences,
+    "lines": lines,
+    "paragraphs": paragraphs,
+    "characters": lambda text: list(text.strip()),
+}
+
+EACH = {
+    "reply": lambda text: [text],
+    "paragraph": paragraphs,
+    "sentence": sentences,
+    "line": lines,
+    "word": words,
+}

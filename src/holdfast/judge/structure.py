@@ -1,0 +1,134 @@
+"""Judges of a reply's form: JSON that follows a schema, and lists.
+
+JSON is judged whole or not at all: half an object is of no use to a program. Only
+references inside the schema are resolved; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Never
+
+from holdfast.judge.params import Params
+from holdfast.judge.parts import LIST_MARKER, lines, words
+from holdfast.judge.score import Judge, Score, falling
+
+_FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*[-*+•–—‣◦▪·][ \t]+\S")
+_NUMBER = re.compile(r"^[ \t]*\(?(\d{1,3})[.):][ \t]+\S")
+
+
+def json_schema(params: Params) -> Judge:
+    """1 where the reply, or its only fenced block, is JSON that the schema accepts."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator
+    from referencing import Registry
+
+    schema = params.need("schema", "a JSON schema as a table")
+    params.done()
+    if not isinstance(schema, Mapping):
+        params.fail(f"parameter “schema” must be a table, not {schema!r}")
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        params.fail(f"parameter “schema” is not a JSON schema: {error.message}")
+    validator = Draft202012Validator(schema, registry=Registry())  # type: ignore[var-annotated]
+    _try_references(params, validator)
+
+    def judge(text: str) -> Score:
+        blocks = _FENCE.findall(text)
+        source = blocks[0] if len(blocks) == 1 else text
+        try:
+            value = json.loads(source, parse_constant=_refuse)
+            error = next(iter(validator.iter_errors(value)), None)
+        except (ValueError, RecursionError) as problem:
+            return Score(0.0, f"not JSON: {problem}")
+        if error is None:
+            return Score(1.0, "valid JSON as the schema wants")
+        return Score(0.0, f"valid JSON, but at {error.json_path}: {error.message[:120]}")
+
+    return judge
+
+
+def _refuse(constant: str) -> Never:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _try_references(params: Params, validator: object) -> None:
+    """A schema whose references lead nowhere is an error now, not at the first reply."""
+    from jsonschema.exceptions import _WrappedReferencingError
+    from jsonschema.validators import Draft202012Validator
+
+    assert isinstance(validator, Draft202012Validator)
+    samples: tuple[object, ...] = ({}, [], "", 0, True, None)
+    try:
+        for sample in samples:
+            validator.is_valid(sample)
+        for reference in _references(validator.schema):
+            validator.evolve(schema={"$ref": reference}, _resolver=validator._resolver).is_valid({})
+    except (_WrappedReferencingError, RecursionError) as error:
+        params.fail(f"parameter “schema” refers to something that is not in it: {error}")
+
+
+def _references(schema: object) -> list[str]:
+    if isinstance(schema, Mapping):
+        own = [v for k, v in schema.items() if k == "$ref" and isinstance(v, str)]
+        return own + [ref for value in schema.values() for ref in _references(value)]
+    if isinstance(schema, list):
+        return [ref for value in schema for ref in _references(value)]
+    return []
+
+
+def list_format(params: Params) -> Judge:
+    """Share of the reply's lines (or comma parts) that are items, times the fit of their number."""
+    style = params.one_of("style", ("bullets", "numbers", "comma", "lines"))
+    low = params.whole("min_items", 2, low=1) or 1
+    high = params.whole("max_items", None, low=1)
+    longest = params.whole("max_words", {"comma": 5, "lines": 12}.get(style), low=1)
+    params.done()
+    if high is not None and high < low:
+        params.fail(f"parameter “max_items” ({high}) must not be below “min_items” ({low})")
+
+    def judge(text: str) -> Score:
+        good, whole = _comma(text) if style == "comma" else _rows(text, style)
+        if longest is not None:
+            good = [item for item in good if 0 < len(words(item)) <= longest]
+        if not good or not whole:
+            return Score(0.0, "no list items")
+        fit = falling(len(good), low, high)
+        return Score(fit * len(good) / whole, f"{len(good)} items in {whole} lines or parts")
+
+    return judge
+
+
+def _rows(text: str, style: str) -> tuple[list[str], int]:
+    rows = [row for row in text.splitlines() if row.strip()]
+    if style == "bullets":
+        good = [row for row in rows if _BULLET.match(row)]
+    elif style == "numbers":
+        good = _counted(rows)
+    else:
+        good = [row for row in rows if not LIST_MARKER.match(row)]
+    return [LIST_MARKER.sub("", row, count=1) for row in good], len(rows)
+
+
+def _counted(rows: list[str]) -> list[str]:
+    """Rows numbered 1, 2, 3 … (Markdown's 1, 1, 1 too)."""
+    good: list[str] = []
+    for row in rows:
+        number = _NUMBER.match(row)
+        if number and int(number.group(1)) in (1, len(good) + 1):
+            good.append(row)
+    return good
+
+
+def _comma(text: str) -> tuple[list[str], int]:
+    """Comma parts of a reply of one line, without brackets, a last stop, or a leading "and"."""
+    rows = lines(text)
+    if len(rows) != 1:
+        return [], len(rows)
+    body = rows[0].strip().strip("[](){}").rstrip(".")
+    parts = [re.sub(r"^(?:and|or)\s+", "", p.strip(), flags=re.IGNORECASE) for p in body.split(",")]
+    return [p for p in parts if p and not re.search(r"[.!?;:]\s", p + " ")], len(parts)

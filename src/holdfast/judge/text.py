@@ -1,0 +1,265 @@
+"""Judges of a reply's surface: its case, its length, how it starts and ends, what it contains.
+
+Matching ignores upper and lower case unless `case = true`, treats curly and
+straight quotes alike, any run of white space as one space, and looks through
+Markdown emphasis unless the wanted text itself contains such marks.
+
+Source of the rescaling: raw shares of upper- or lower-case letters give ordinary
+prose a high score (98% of its letters are lower case), so that a curve made of
+them cannot fall. Here share s becomes (s - base) / (1 - base), with the base that
+ordinary English prose has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from holdfast.judge.params import Params
+from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
+from holdfast.judge.score import Judge, Score, falling, quoted, share, verdict
+
+_MINOR = frozenset(
+    "a an and as at but by for from if in into nor of on or over per so the to up via vs "
+    "with yet off upon than".split()
+)
+_OPENING = re.compile(r"^[\s\W_]+")
+_CLOSING = re.compile(r"[\s\W_]+$")
+
+
+def case(params: Params) -> Judge:
+    """Share of letters or words in the wanted case, rescaled so that prose scores about 0."""
+    to = params.one_of("to", ("upper", "lower", "title"))
+    params.done()
+    return {"upper": _upper, "lower": _lower, "title": _title}[to]
+
+
+def _upper(text: str) -> Score:
+    cased = [c for c in text if c.isupper() or c.islower()]
+    if not cased:
+        return Score(0.0, "no letters to judge")
+    part = sum(c.isupper() for c in cased) / len(cased)
+    return Score(max(0.0, (part - 0.08) / 0.92), f"{part:.0%} of letters are capitals")
+
+
+def _lower(text: str) -> Score:
+    """Prose capitalises sentence starts, "I" and names: those are the chances to slip."""
+    found = [w for w in words(text) if w.lower() != w.upper()]
+    if not found:
+        return Score(0.0, "no letters to judge")
+    capital = sum(w != w.lower() for w in found)
+    pronouns = sum(w.lower() == "i" or w.lower().startswith(("i'", "i’")) for w in found)
+    chances = max(len(sentences(text)) + pronouns, len(found) / 8, 1)
+    return Score(1 - min(1.0, capital / chances), f"{capital} of {len(found)} words have a capital")
+
+
+def _title(text: str) -> Score:
+    major = [w for w in words(text) if w[0].isalpha() and w.lower() not in _MINOR]
+    if not major:
+        return Score(0.0, "no words to judge")
+    good = sum(w[0].isupper() and (len(w) == 1 or not w.isupper()) for w in major)
+    why = f"{good} of {len(major)} major words begin with a capital"
+    return Score(max(0.0, (good / len(major) - 0.3) / 0.7), why)
+
+
+def length(params: Params) -> Judge:
+    """1 inside the bounds; outside, 1 minus the relative distance to the nearer bound."""
+    unit = params.one_of("unit", UNITS)
+    each = params.one_of("each", EACH, "reply")
+    low, high = params.bounds()
+    params.done()
+
+    def judge(text: str) -> Score:
+        counts = [len(UNITS[unit](part)) for part in EACH[each](text)]
+        if not counts:
+            return Score(0.0, f"no {each} to judge")
+        value = sum(falling(n, low, high) if n else 0.0 for n in counts) / len(counts)
+        shown = ", ".join(str(n) for n in counts[:12]) + (", …" if len(counts) > 12 else "")
+        return Score(value, f"{shown} {unit}, wanted {_bounds(low, high)}")
+
+    return judge
+
+
+def _bounds(low: int | None, high: int | None) -> str:
+    if low == high:
+        return f"exactly {low}"
+    if high is None:
+        return f"at least {low}"
+    return f"at most {high}" if low is None else f"{low} to {high}"
+
+
+class Target:
+    """One wanted piece of text as a pattern, and which view of the reply it is sought in."""
+
+    def __init__(self, text: str, whole_word: bool, cased: bool) -> None:
+        self.text = text
+        wanted = straight(text).strip()
+        self.marked = plain(wanted) != wanted
+        body = r"\s+".join(re.escape(piece) for piece in wanted.split())
+        self.front = r"(?<!\w)" if whole_word and _wordish(wanted[0]) else ""
+        self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) else ""
+        self.flags = 0 if cased else re.IGNORECASE
+        self.starts_wordish, self.ends_wordish = _wordish(wanted[0]), _wordish(wanted[-1])
+        self.anywhere = re.compile(self.front + body + self.back, self.flags)
+        self.opens = re.compile(body + self.back, self.flags)
+        self.closes = re.compile(self.front + body + r"\Z", self.flags)
+
+    def view(self, text: str) -> str:
+        """The reply as this target sees it."""
+        return straight(text) if self.marked else plain(text)
+
+    def count(self, text: str) -> int:
+        """How often it occurs."""
+        return len(self.anywhere.findall(self.view(text)))
+
+    def at_start(self, text: str) -> bool:
+        """True where the text opens with it, past markup, quotes, bullets and emoji."""
+        seen = self.view(text).strip()
+        if self.opens.match(seen):
+            return True
+        seen = LIST_MARKER.sub("", seen, count=1)
+        seen = _OPENING.sub("", seen) if self.starts_wordish else seen.lstrip("\"' ([")
+        return bool(self.opens.match(seen))
+
+    def at_end(self, text: str) -> bool:
+        """True where the text closes with it, before closing punctuation, quotes and emoji."""
+        seen = self.view(text).strip()
+        if self.closes.search(seen):
+            return True
+        seen = _CLOSING.sub("", seen) if self.ends_wordish else seen.rstrip("\"' )]")
+        return bool(self.closes.search(seen))
+
+
+def _wordish(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def _targets(params: Params, texts: tuple[str, ...], whole: bool | None) -> list[Target]:
+    """`whole` None: single letters match as prefixes or suffixes, longer texts as whole words."""
+    cased = params.flag("case", False)
+    return [Target(t, len(t.strip()) > 1 if whole is None else whole, cased) for t in texts]
+
+
+def _wanted(params: Params, *keys: str) -> tuple[str, tuple[str, ...]]:
+    key = params.exactly_one(*keys)
+    for other in keys:
+        params.take(other)
+    return key, (params.text(key),) if key == "text" else params.texts(key)
+
+
+def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judge:
+    _, texts = _wanted(params, "text", "any")
+    each = params.one_of("each", EACH, "reply")
+    whole = params.flag("whole_word", False) if params.take("whole_word") is not None else None
+    targets = _targets(params, texts, whole)
+    params.done()
+
+    def judge(text: str) -> Score:
+        parts = EACH[each](text)
+        good = sum(any(hit(target, part) for target in targets) for part in parts)
+        if each == "reply":
+            wanted = " or ".join(quoted(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
+            return verdict(good == 1, f"it {verb} {wanted}", f"it never {verb} {wanted}")
+        return share(good, len(parts), f"{each}s as wanted")
+
+    return judge
+
+
+def starts_with(params: Params) -> Judge:
+    """1 where the reply starts with one of the texts; with `each`, the share of parts that do."""
+    return _edge(params, Target.at_start, "starts with")
+
+
+def ends_with(params: Params) -> Judge:
+    """1 where the reply ends with one of the texts; with `each`, the share of parts that do."""
+    return _edge(params, Target.at_end, "ends with")
+
+
+def contains(params: Params) -> Judge:
+    """`text` or `any`: 1 where found `min_count` times; `all`: the fraction of texts found."""
+    key, texts = _wanted(params, "text", "any", "all")
+    least = params.whole("min_count", 1, low=1) or 1
+    targets = _targets(params, texts, params.flag("whole_word", True))
+    params.done()
+
+    def judge(text: str) -> Score:
+        counts = [target.count(text) for target in targets]
+        if key == "all":
+            value = sum(min(1.0, n / least) for n in counts) / len(counts)
+            missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
+            why = f"missing {', '.join(map(quoted, missing))}" if missing else "all are there"
+            return Score(value, why)
+        found = [t for t, n in zip(texts, counts, strict=True) if n]
+        why = f"found {', '.join(map(quoted, found))} {sum(counts)}×" if found else "found none"
+        return Score(min(1.0, sum(counts) / least), why)
+
+    return judge
+
+
+def avoids(params: Params) -> Judge:
+    """1 where none of the texts occurs in a reply of at least `min_words` words, else 0."""
+    texts = params.texts("any")
+    least = params.whole("min_words", 3) or 0
+    targets = _targets(params, texts, params.flag("whole_word", True))
+    params.done()
+
+    def judge(text: str) -> Score:
+        found = [target.text for target in targets if target.count(text)]
+        if found:
+            return Score(0.0, f"says {', '.join(map(quoted, found))}")
+        count = len(words(text))
+        return verdict(count >= least, "says none of them", f"only {count} words: evasion")
+
+    return judge
+
+
+def keywords(params: Params) -> Judge:
+    """Share of the reply's words that are keywords, 1 at `share` and above."""
+    texts = params.texts("any")
+    full = params.number("share", 1e-6, 1.0) or 0.1
+    targets = _targets(params, texts, params.flag("whole_word", True))
+    params.done()
+
+    def judge(text: str) -> Score:
+        total = len(words(text))
+        hits = sum(target.count(text) * max(1, len(words(target.text))) for target in targets)
+        if not total:
+            return Score(0.0, "no words to judge")
+        return Score(hits / total / full, f"{hits} of {total} words are keywords")
+
+    return judge
+
+
+_MODES: dict[str, Callable[[str], list[str]]] = {
+    "share_of_words": words,
+    "share_of_tokens": str.split,
+    "share_of_lines": lines,
+    "share_of_sentences": sentences,
+}
+
+
+def regex(params: Params) -> Judge:
+    """A Python regular expression: found, matching the whole reply, or found in a share of parts."""
+    pattern = params.text("pattern")
+    mode = params.one_of("mode", ("search", "full", *_MODES), "search")
+    given = params.take("flags") or ""
+    cased = params.flag("case", False)
+    params.done()
+    if not isinstance(given, str) or set(given) - set("imsx"):
+        params.fail(f"parameter “flags” must be letters out of “imsx”, not {given!r}")
+    flags = 0 if cased else re.IGNORECASE
+    for letter in given:
+        flags |= re.RegexFlag[letter.upper()]
+    try:
+        found = re.compile(pattern, flags)
+    except (re.error, OverflowError, RecursionError) as error:
+        params.fail(f"parameter “pattern” is not a regular expression: {error}")
+
+    def judge(text: str) -> Score:
+        if mode in _MODES:
+            parts = _MODES[mode](text)
+            return share(sum(bool(found.search(p)) for p in parts), len(parts), mode[9:])
+        hit = found.fullmatch(text.strip()) if mode == "full" else found.search(text)
+        return verdict(bool(hit), "the pattern matches", "the pattern does not match")
+
+    return judge
