@@ -9,7 +9,7 @@ one judge that is not a function of the text alone, needs a model: see
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from holdfast.errors import JudgeError
 from holdfast.judge.choice import choice
@@ -128,7 +128,7 @@ def _combine(params: Params, depth: int, rubric: bool) -> Judge:
     if not isinstance(held, list) or not held:
         params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
     judges = [_build(one, depth + 1, rubric=rubric) for one in held]
-    merge = {"all": min, "any": max, "mean": _mean}[params.name]
+    merge = _MERGES[params.name]
 
     def judge(text: str) -> Score:
         scores = [one(text) for one in judges]
@@ -155,5 +155,8 @@ def _negation(params: Params, depth: int, rubric: bool) -> Judge:
     return judge
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+_MERGES: dict[str, Callable[[list[float]], float]] = {
+    "all": min,
+    "any": max,
+    "mean": lambda values: sum(values) / len(values),
+}

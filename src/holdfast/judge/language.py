@@ -18,21 +18,22 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.judge.params import Params
-from holdfast.judge.parts import lines, plain, sentences, words
+from holdfast.judge.parts import EACH, lines, plain, sentences, words
 from holdfast.judge.score import Judge, Score, falling
 
 # Languages that a persona is likely to be asked for; near twins of a larger language
 # (Bosnian beside Croatian, Galician beside Portuguese) are left out, as they only blur it.
-LANGUAGES = tuple(
+_CODES = (
     "ar bg bn ca cs cy da de el en eo es et eu fa fi fr ga he hi hr hu hy id is it ja ka ko la lt "
-    "lv mt nl no pl pt ro ru sk sl sq sv sw ta te th tl tr uk ur vi zh".split()
+    "lv mt nl no pl pt ro ru sk sl sq sv sw ta te th tl tr uk ur vi zh"
 )
+LANGUAGES = tuple(_CODES.split())
 _PIECE = 6
 
 
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     found.set_languages(list(LANGUAGES))
@@ -84,7 +85,7 @@ def _pieces(text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _analyzer() -> Any:
-    from vaderSentiment.vaderSentiment import (  # type: ignore[import-untyped]
+    from vaderSentiment.vaderSentiment import (
         SentimentIntensityAnalyzer,
     )
 
@@ -113,9 +114,9 @@ def sentiment(params: Params) -> Judge:
 @lru_cache(maxsize=65536)
 def syllable_count(word: str) -> int:
     """Syllables of an English word, at least 1; hyphenated words are the sum of their parts."""
-    import syllapy  # type: ignore[import-untyped]
+    import syllapy
 
-    pieces = [piece for piece in word.lower().replace("’", "'").replace("‑", "-").split("-")]
+    pieces = word.lower().replace("’", "'").replace("‑", "-").split("-")
     return sum(max(1, int(syllapy.count(piece))) for piece in pieces if piece)
 
 
@@ -130,7 +131,7 @@ def syllables(params: Params) -> Judge:
     per = params.one_of("per", ("word", "line", "reply"), "word")
     low, high = params.bounds()
     params.done()
-    split = {"word": words, "line": lines, "reply": lambda text: [text]}[per]
+    split = EACH[per]
 
     def judge(text: str) -> Score:
         counts = [n for n in map(_total, split(text)) if n]

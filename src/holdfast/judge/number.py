@@ -22,10 +22,10 @@ _DIGITS = re.compile(
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_VALUES = {name: n for n, name in enumerate(_UNITS)} | {
-    name: 10 * n for n, name in enumerate(_TENS, start=2)
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES = {name: n for n, name in enumerate(_UNITS.split())} | {
+    name: 10 * n for n, name in enumerate(_TENS.split(), start=2)
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 _SHORT = 8
@@ -75,7 +75,7 @@ def _read(run: list[str]) -> list[float]:
             last = math.inf
         elif token != "and":
             value = _VALUES[token]
-            if value >= 10 and last < math.inf or last < 20:
+            if (value >= 10 and last < math.inf) or last < 20:
                 found.append(float(total + group))
                 total = group = 0
             group += value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from holdfast.errors import JudgeError
@@ -59,10 +59,11 @@ class Params:
     def texts(self, key: str, least: int = 1) -> tuple[str, ...]:
         """A list of strings, none of them empty, none twice."""
         value = self.need(key, "a list of strings")
-        good = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-        if not good or not all(isinstance(v, str) and v.strip() for v in value):  # type: ignore[attr-defined]
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(text, str) and text.strip() for text in value
+        ):
             self.fail(f"parameter “{key}” must be a list of strings that are not empty")
-        found = tuple(value)  # type: ignore[arg-type]
+        found: tuple[str, ...] = tuple(value)
         if len(found) < least or len(set(found)) != len(found):
             self.fail(f"parameter “{key}” must list at least {least} strings, none of them twice")
         return found

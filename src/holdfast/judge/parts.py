@@ -10,6 +10,7 @@ spaces into words.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-‑][^\W_]+)*")
 _MARKUP = re.compile(r"\*\*\*|\*\*|\*|___|__|(?<!\w)_|_(?!\w)|`+|~~")
@@ -82,7 +83,7 @@ def _split(block: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-UNITS = {
+UNITS: dict[str, Callable[[str], list[str]]] = {
     "words": words,
     "sentences": sentences,
     "lines": lines,
@@ -90,7 +91,7 @@ UNITS = {
     "characters": lambda text: list(text.strip()),
 }
 
-EACH = {
+EACH: dict[str, Callable[[str], list[str]]] = {
     "reply": lambda text: [text],
     "paragraph": paragraphs,
     "sentence": sentences,

@@ -34,7 +34,7 @@ def json_schema(params: Params) -> Judge:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         params.fail(f"parameter “schema” is not a JSON schema: {error.message}")
-    validator = Draft202012Validator(schema, registry=Registry())  # type: ignore[var-annotated]
+    validator = Draft202012Validator(schema, registry=Registry())
     _try_references(params, validator)
 
     def judge(text: str) -> Score:

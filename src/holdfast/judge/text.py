@@ -19,10 +19,11 @@ from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
 from holdfast.judge.score import Judge, Score, falling, quoted, share, verdict
 
-_MINOR = frozenset(
+_SMALL_WORDS = (
     "a an and as at but by for from if in into nor of on or over per so the to up via vs "
-    "with yet off upon than".split()
+    "with yet off upon than"
 )
+_MINOR = frozenset(_SMALL_WORDS.split())
 _OPENING = re.compile(r"^[\s\W_]+")
 _CLOSING = re.compile(r"[\s\W_]+$")
 
@@ -239,7 +240,7 @@ _MODES: dict[str, Callable[[str], list[str]]] = {
 
 
 def regex(params: Params) -> Judge:
-    """A Python regular expression: found, matching the whole reply, or found in a share of parts."""
+    """A regular expression: found, matching the whole reply, or found in a share of parts."""
     pattern = params.text("pattern")
     mode = params.one_of("mode", ("search", "full", *_MODES), "search")
     given = params.take("flags") or ""
