@@ -1,0 +1,7 @@
+"""The page a run leaves behind, made for reading: figures, words and the conversations."""
+
+from __future__ import annotations
+
+from holdfast.report.page import write_drift
+
+__all__ = ["write_drift"]

@@ -1,0 +1,369 @@
+"""Small charts as SVG text: lines with a band, heat maps, mosaics and profiles in slots.
+
+Colour and type come from the page's style sheet through classes, so that one
+drawing serves light, dark and print; shades are `fill-opacity` over the ink of
+the figure, an SVG attribute that a content security policy without inline styles
+allows. Every drawing carries a title and a description, and the values sit in
+`<title>` elements that browsers show under the pointer.
+
+This module knows pixels and numbers. It does not know what is being measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup, escape
+
+Value = float | None
+Band = Sequence[Sequence[float] | None]
+SHADES = 16
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A drawing's size and the margins around its plot, in pixels."""
+
+    width: float
+    height: float
+    left: float = 34
+    right: float = 12
+    top: float = 12
+    bottom: float = 28
+
+    @property
+    def right_edge(self) -> float:
+        return self.width - self.right
+
+    @property
+    def bottom_edge(self) -> float:
+        return self.height - self.bottom
+
+    def across(self, share: float) -> float:
+        """The x of a share (0 to 1) of the plot's width."""
+        return self.left + share * (self.right_edge - self.left)
+
+    def up(self, share: float) -> float:
+        """The y of a share (0 to 1) of the plot's height, 0 at the bottom."""
+        return self.bottom_edge - share * (self.bottom_edge - self.top)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: a value per x (None breaks it), a CSS class, and maybe a band and a label."""
+
+    kind: str
+    values: Sequence[Value]
+    band: Band = ()
+    label: str = ""
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a drawing says to those who cannot see it; `key` makes its ids unique."""
+
+    key: str
+    title: str
+    description: str
+
+
+def tag(name: str, *children: str, **attributes: object) -> Markup:
+    """An element. Children and attributes are escaped; `class_` and `fill_opacity` work."""
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    inner = "".join(escape(child) for child in children)
+    return Markup(f"<{name}{pairs}>{inner}</{name}>")
+
+
+def _short(value: object) -> object:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
+def svg(frame: Frame, text: Text, children: Iterable[str], kind: str) -> Markup:
+    """The root element, labelled."""
+    return tag(
+        "svg",
+        tag("title", text.title, id=f"{text.key}-title"),
+        tag("desc", text.description, id=f"{text.key}-desc"),
+        *children,
+        class_=f"chart {kind}",
+        viewBox=f"0 0 {frame.width:g} {frame.height:g}",
+        width=f"{frame.width:g}",
+        height=f"{frame.height:g}",
+        role="img",
+        aria_labelledby=f"{text.key}-title {text.key}-desc",
+    )
+
+
+def path(points: Sequence[tuple[float, float]], *, closed: bool = False) -> str:
+    """SVG path data through the points."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + ("Z" if closed else "")
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights as near the wanted ones as a gap and two ends allow, in the same order.
+
+    Labels pushed past the lower end push their neighbours back up.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = [0.0] * len(wanted)
+    last = low - gap
+    for i in order:
+        placed[i] = last = max(wanted[i], last + gap)
+    last = high + gap
+    for i in reversed(order):
+        placed[i] = last = min(placed[i], last - gap)
+    return placed
+
+
+def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
+    grouped = groupby(points, key=lambda point: point is not None)
+    return [[p for p in run if p is not None] for there, run in grouped if there]
+
+
+def _line(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
+    points = [None if v is None else (x, y(v)) for x, v in zip(xs, series.values, strict=False)]
+    drawn: list[Markup] = []
+    for run in _runs(points):
+        if len(run) > 1:
+            drawn.append(tag("path", class_=f"line {series.kind}", d=path(run)))
+        if len(run) == 1 or series.dots:
+            radius = 2.6 if series.dots else 2.0
+            drawn += [tag("circle", class_=series.kind, cx=a, cy=b, r=radius) for a, b in run]
+    return drawn
+
+
+def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
+    edges = [
+        None if ends is None else (x, y(ends[0]), y(ends[1]))
+        for x, ends in zip(xs, series.band, strict=False)
+    ]
+    grouped = groupby(edges, key=lambda edge: edge is not None)
+    drawn: list[Markup] = []
+    for there, group in grouped:
+        run = [edge for edge in group if edge is not None] if there else []
+        if len(run) > 1:
+            ring = [(x, b) for x, _, b in run] + [(x, a) for x, a, _ in reversed(run)]
+            drawn.append(tag("path", class_=f"band {series.kind}", d=path(ring, closed=True)))
+        for x, a, b in run if len(run) == 1 else []:
+            drawn.append(tag("path", class_=f"whisker {series.kind}", d=path([(x, a), (x, b)])))
+    return drawn
+
+
+def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float]) -> list[Markup]:
+    ends = [(s, v) for s in series if s.label for v in [_last(s.values)] if v is not None]
+    places = spread([y(v) for _, v in ends], 14.5, frame.top, frame.bottom_edge)
+    edge, drawn = frame.right_edge, []
+    for (one, value), place in zip(ends, places, strict=True):
+        if abs(place - y(value)) > 3:
+            leader = path([(edge + 4, y(value)), (edge + 11, place)])
+            drawn.append(tag("path", class_="leader", d=leader))
+        drawn.append(tag("text", one.label, class_=f"label {one.kind}", x=edge + 14, y=place + 4))
+    return drawn
+
+
+def _last(values: Sequence[Value]) -> Value:
+    return next((v for v in reversed(values) if v is not None), None)
+
+
+def _grid(
+    frame: Frame, ticks: Sequence[tuple[float, str]], y: Callable[[float], float]
+) -> list[Markup]:
+    drawn: list[Markup] = []
+    for value, label in ticks:
+        rule = path([(frame.left, y(value)), (frame.right_edge, y(value))])
+        drawn.append(tag("path", class_="rule zero" if value == 0 else "rule", d=rule))
+        drawn.append(
+            tag("text", label, class_="tick", x=frame.left - 7, y=y(value) + 4, text_anchor="end")
+        )
+    return drawn
+
+
+def _x_axis(frame: Frame, xs: Sequence[float], labels: Sequence[str], name: str) -> list[Markup]:
+    room = (frame.right_edge - frame.left) / max(1, len(xs))
+    widest = max((len(label) for label in labels), default=1) * 7 + 6
+    step = next(k for k in (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000) if k * room >= widest)
+    drawn = [
+        tag("text", label, class_="tick", x=x, y=frame.bottom_edge + 17, text_anchor="middle")
+        for i, (x, label) in enumerate(zip(xs, labels, strict=True))
+        if i % step == 0
+    ]
+    if name:
+        middle = (frame.left + frame.right_edge) / 2
+        drawn.append(
+            tag("text", name, class_="axis", x=middle, y=frame.height - 3, text_anchor="middle")
+        )
+    return drawn
+
+
+def _hover(frame: Frame, xs: Sequence[float], notes: Sequence[str]) -> list[Markup]:
+    half = (frame.right_edge - frame.left) / max(1, len(xs) - 1) / 2
+    drawn: list[Markup] = []
+    for x, note in zip(xs, notes, strict=False):
+        left, right = max(frame.left - 4, x - half), min(frame.right_edge + 4, x + half)
+        drawn.append(
+            tag(
+                "rect",
+                tag("title", note),
+                class_="hit",
+                x=left,
+                y=frame.top,
+                width=right - left,
+                height=frame.bottom_edge - frame.top,
+            )
+        )
+    return drawn
+
+
+def lines(
+    series: Sequence[Series],
+    frame: Frame,
+    text: Text,
+    *,
+    x: Sequence[str],
+    ticks: Sequence[tuple[float, str]],
+    top: float = 1.0,
+    x_name: str = "",
+    notes: Sequence[str] = (),
+) -> Markup:
+    """A line chart from 0 to `top`: bands under lines, lines named at their ends.
+
+    `x` holds a label for every point and `notes` what the pointer shows there.
+    """
+    last = max(1, len(x) - 1)
+    xs = [frame.across(i / last if len(x) > 1 else 0.5) for i in range(len(x))]
+
+    def y(value: float) -> float:
+        return frame.up(min(max(value / top, 0.0), 1.02))
+
+    children = [*_grid(frame, ticks, y), *_x_axis(frame, xs, x, x_name)]
+    for draw in (_band, _line):
+        for one in series:
+            children += draw(one, xs, y)
+    children += _labels(series, frame, y)
+    return svg(frame, text, [*children, *_hover(frame, xs, notes)], "lines")
+
+
+def heat(
+    rows: Sequence[Sequence[Value]],
+    frame: Frame,
+    text: Text,
+    *,
+    x: Sequence[str],
+    y: Sequence[str],
+    top: float,
+    note: Callable[[int, int, float], str],
+    inside: Callable[[float], str] | None = None,
+    x_name: str = "",
+) -> Markup:
+    """A heat map, row 0 on top. Shade is value / top; `inside` writes the value in its cell."""
+    high = (frame.bottom_edge - frame.top) / max(1, len(rows))
+    wide = (frame.right_edge - frame.left) / max(1, len(x))
+    xs = [frame.left + (i + 0.5) * wide for i in range(len(x))]
+    children = _x_axis(frame, xs, x, x_name)
+    every = max(1, round(13 / high + 0.49))
+    for i, row in enumerate(rows):
+        at = frame.top + i * high
+        if i % every == 0:
+            children.append(
+                tag("text", y[i], class_="tick", x=frame.left - 7, y=at + high / 2 + 4,
+                    text_anchor="end")
+            )  # fmt: skip
+        for j, value in enumerate(row):
+            if value is None:
+                continue
+            shade = min(1.0, max(0.0, value / top if top else 0.0))
+            cell = tag("title", note(i, j, value))
+            children.append(
+                tag("rect", cell, class_="cell", x=frame.left + j * wide, y=at,
+                    width=max(1.0, wide - 1), height=max(1.0, high - 1), fill_opacity=shade)
+            )  # fmt: skip
+            if inside:
+                kind = "in-cell on-dark" if shade > 0.55 else "in-cell"
+                children.append(
+                    tag("text", inside(value), class_=kind, x=xs[j] - 0.5, y=at + high / 2 + 4,
+                        text_anchor="middle")
+                )  # fmt: skip
+    return svg(frame, text, children, "heat")
+
+
+def mosaic(rows: Sequence[Sequence[Value]], frame: Frame, text: Text, *, top: float) -> Markup:
+    """A heat map of many cells, as one path for each of a few shades (no values inside)."""
+    high = (frame.bottom_edge - frame.top) / max(1, len(rows))
+    wide = (frame.right_edge - frame.left) / max(1, max((len(row) for row in rows), default=1))
+    shades: dict[int, list[str]] = {}
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            if value is not None:
+                shade = round(SHADES * min(1.0, max(0.0, value / top if top else 0.0)))
+                x, y = frame.left + j * wide, frame.top + i * high
+                box = f"M{x:.1f} {y:.1f}h{wide * 0.96:.2f}v{high * 0.96:.2f}h{-wide * 0.96:.2f}z"
+                shades.setdefault(shade, []).append(box)
+    cells = [
+        tag("path", class_="cell", d="".join(boxes), fill_opacity=shade / SHADES)
+        for shade, boxes in sorted(shades.items())
+    ]
+    return svg(frame, text, cells, "mosaic")
+
+
+def profiles(
+    slots: Sequence[Sequence[Value]],
+    frame: Frame,
+    text: Text,
+    *,
+    x: Sequence[str],
+    ticks: Sequence[tuple[float, str]],
+    top: float,
+    notes: Sequence[str],
+    x_name: str = "",
+) -> Markup:
+    """Short curves side by side, one to a slot, on one vertical scale: plateaus and steps."""
+    wide = (frame.right_edge - frame.left) / max(1, len(slots))
+    xs = [frame.left + (i + 0.5) * wide for i in range(len(slots))]
+    most = max((len(slot) for slot in slots), default=1)
+
+    def y(value: float) -> float:
+        return frame.up(min(max(value / top, 0.0), 1.0))
+
+    children = [*_grid(frame, ticks, y), *_x_axis(frame, xs, x, x_name)]
+    for i, slot in enumerate(slots):
+        step = 0.84 * wide / max(1, most - 1)
+        places = [frame.left + (i + 0.08) * wide + j * step for j in range(len(slot))]
+        children += _line(Series("share", slot), places, y)
+        children.append(
+            tag("rect", tag("title", notes[i]), class_="hit", x=frame.left + i * wide, y=frame.top,
+                width=wide, height=frame.bottom_edge - frame.top)
+        )  # fmt: skip
+    return svg(frame, text, children, "profiles")
+
+
+def strip(values: Sequence[Value], text: Text, *, cell: float = 11) -> Markup:
+    """A row of boxes, the fuller the higher the value: one conversation at a glance."""
+    frame = Frame(max(1, len(values)) * cell, cell + 3, 0, 0, 0, 0)
+    drawn: list[Markup] = []
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        tall = max(1.0, value * (cell + 3))
+        drawn.append(
+            tag("rect", class_="back", x=i * cell, y=0, width=cell - 2, height=cell + 3)
+        )
+        drawn.append(
+            tag("rect", class_="bar", x=i * cell, y=cell + 3 - tall, width=cell - 2, height=tall)
+        )
+    return svg(frame, text, drawn, "strip")
+
+
+def ceiling_for(values: Iterable[Value]) -> tuple[float, list[float]]:
+    """A round top for an axis from 0 and about four ticks up to it."""
+    most = max((v for v in values if v is not None), default=0.0)
+    steps = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+    step = next((s for s in steps if 4 * s >= most), 0.25)
+    count = max(1, -int(-(most - 1e-9) // step))
+    return count * step, [i * step for i in range(count + 1)]

@@ -1,0 +1,269 @@
+"""Conversations made ready for print: scores by round, arms in words, safe and whole text.
+
+A model's reply may hold anything: markup, control characters, half a surrogate
+pair, a megabyte. Markup is the template's business, which escapes it. Here control
+characters become visible pictures, broken surrogates the replacement character,
+and a long text is split in two so that the page can fold the second part away.
+Nothing is dropped: where a run's texts exceed `BUDGET` characters, later
+conversations keep their scores and say where their texts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from holdfast.report import chart
+from holdfast.report.words import known, number
+
+BUDGET = 16_000_000
+FOLD = 2_400
+SLIP = 0.25
+
+ARMS = {
+    "own": "with its system prompt",
+    "user": "the user’s probe",
+    "filler": "neutral filler in the user’s place",
+    "history_floor": "no system prompt, same history",
+    "floor": "no system prompt, empty history",
+    "user_floor": "the user’s probe, no system prompt",
+}
+STOPS = {
+    "stop": "",
+    "length": "cut at the token limit",
+    "overflow": "did not fit the context",
+    "error": "could not be had",
+}
+
+
+class Said(NamedTuple):
+    """A text in two parts, the second to be folded away; both empty for an empty reply."""
+
+    head: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One probe answer, judged."""
+
+    arm: str
+    run: int
+    probe: Said
+    text: Said
+    score: float | None
+    why: str
+    stop: str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What happened at round r: two messages (none at 0) and the probes asked after them."""
+
+    round: int
+    user: Said | None
+    agent: Said | None
+    own: tuple[Answer, ...]
+    others: tuple[Answer, ...]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One conversation with its course of scores; `exchanges` is empty where left out."""
+
+    id: int
+    agent: Mapping[str, str]
+    user: Mapping[str, str] | None
+    starter: str
+    scores: tuple[float | None, ...]
+    traits: str
+    answers: int
+    exchanges: tuple[Exchange, ...]
+    whole: bool
+    strip: Markup
+
+    @property
+    def first(self) -> float | None:
+        return self.scores[0] if self.scores else None
+
+    @property
+    def last(self) -> float | None:
+        return self.scores[-1] if self.scores else None
+
+    @property
+    def fall(self) -> float | None:
+        """First minus last score."""
+        return None if self.first is None or self.last is None else self.first - self.last
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A persona's mean course over its conversations."""
+
+    id: str
+    category: str
+    n: int
+    scores: tuple[float | None, ...]
+    strip: Markup
+
+    @property
+    def change(self) -> float:
+        """Last minus first mean score; 0 where either is missing."""
+        first, last = self.scores[0], self.scores[-1]
+        return 0.0 if first is None or last is None else last - first
+
+
+class Specimen(NamedTuple):
+    """A conversation shown early on, and the rule by which it was picked."""
+
+    rule: str
+    entry: Entry
+
+
+def visible(text: object) -> str:
+    """The text with nothing hidden: control characters as pictures, lone surrogates as U+FFFD."""
+    whole = str(text).replace("\r\n", "\n").replace("\r", "\n")
+    return whole.translate(_PICTURES)
+
+
+_PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {
+    0x7F: "\u2421",
+    **{code: "\ufffd" for code in range(0x80, 0xA0)},
+    **{code: "\ufffd" for code in range(0xD800, 0xE000)},
+}
+
+
+def said(text: object) -> Said:
+    """A text split after about `FOLD` characters, at a space where there is one near."""
+    whole = visible("" if text is None else text)
+    if len(whole) <= FOLD * 1.25:
+        return Said(whole, "")
+    cut = whole.rfind(" ", FOLD - 200, FOLD)
+    cut = FOLD if cut < 0 else cut
+    return Said(whole[:cut], whole[cut:])
+
+
+def entries(
+    conversations: Iterable[Mapping[str, Any]], budget: int = BUDGET
+) -> list[Entry]:
+    """Every conversation, in the order given; past the budget without its texts."""
+    made: list[Entry] = []
+    for record in conversations:
+        budget -= _size(record)
+        made.append(_entry(record, whole=budget >= 0 or not made))
+    return made
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    total = 0
+    for one in record["rounds"]:
+        total += len(one.get("user") or "") + len(one.get("agent") or "")
+        total += sum(len(p["answer"] or "") + len(p["probe"]) + 200 for p in one["probes"])
+    return total
+
+
+def _entry(record: Mapping[str, Any], *, whole: bool) -> Entry:
+    scores = tuple(_mean(one["probes"], "own") for one in record["rounds"])
+    theirs = [_mean(one["probes"], "user") for one in record["rounds"]]
+    label = " ".join(number(s) for s in scores)
+    key = f"strip-{record['id']}"
+    return Entry(
+        id=record["id"],
+        agent=_person(record["agent"]),
+        user=_person(record["user"]) if record.get("user") else None,
+        starter=visible(record.get("starter") or ""),
+        scores=scores,
+        traits=_traits(scores, theirs),
+        answers=sum(len(one["probes"]) for one in record["rounds"]),
+        exchanges=tuple(map(_exchange, record["rounds"])) if whole else (),
+        whole=whole,
+        strip=chart.strip(scores, chart.Text(key, "Score by round", label)),
+    )
+
+
+def _person(record: Mapping[str, Any]) -> dict[str, str]:
+    return {key: visible(record.get(key) or "") for key in ("id", "category", "prompt")}
+
+
+def _mean(probes: Iterable[Mapping[str, Any]], arm: str) -> float | None:
+    return _average([known(p["score"]) for p in probes if p["arm"] == arm])
+
+
+def _average(values: Iterable[float | None]) -> float | None:
+    there = [v for v in values if v is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _traits(scores: Sequence[float | None], theirs: Sequence[float | None]) -> str:
+    there = [s for s in scores if s is not None]
+    traits = []
+    if there:
+        traits.append("slipped" if there[0] - there[-1] >= SLIP else "held")
+        if min(there) < 0.5:
+            traits.append("low")
+    if theirs and (theirs[-1] or 0.0) >= 0.5:
+        traits.append("taken")
+    return " ".join(traits)
+
+
+def _exchange(record: Mapping[str, Any]) -> Exchange:
+    answers = [_answer(p) for p in record["probes"]]
+    return Exchange(
+        round=record["round"],
+        user=None if record.get("user") is None else said(record["user"]),
+        agent=None if record.get("agent") is None else said(record["agent"]),
+        own=tuple(a for a, p in zip(answers, record["probes"], strict=True) if p["arm"] == "own"),
+        others=tuple(
+            a for a, p in zip(answers, record["probes"], strict=True) if p["arm"] != "own"
+        ),
+        share=known(record.get("share")),
+    )
+
+
+def _answer(record: Mapping[str, Any]) -> Answer:
+    stop = record.get("stop") or "stop"
+    return Answer(
+        arm=ARMS.get(record["arm"], visible(record["arm"])),
+        run=record["run"],
+        probe=said(record["probe"]),
+        text=said(record["answer"]),
+        score=known(record["score"]),
+        why=visible(record.get("why") or ""),
+        stop=STOPS.get(stop, visible(stop)),
+    )
+
+
+def portraits(found: Sequence[Entry]) -> list[Portrait]:
+    """Every agent persona's mean score by round, the largest fall first."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in found:
+        groups.setdefault(entry.agent["id"], []).append(entry)
+    made = []
+    for place, (name, group) in enumerate(sorted(groups.items())):
+        points = max(len(e.scores) for e in group)
+        columns = [[e.scores[r] for e in group if r < len(e.scores)] for r in range(points)]
+        means = tuple(_average(column) for column in columns)
+        label = " ".join(number(m) for m in means)
+        text = chart.Text(f"portrait-{place}", "Score by round", label)
+        made.append(
+            Portrait(name, group[0].agent["category"], len(group), means, chart.strip(means, text))
+        )
+    return sorted(made, key=lambda portrait: portrait.change)
+
+
+def specimens(found: Sequence[Entry]) -> list[Specimen]:
+    """The conversation with the largest fall and the one in the middle, by stated rules."""
+    ranked = sorted(
+        (e for e in found if e.fall is not None and e.whole), key=lambda e: (-(e.fall or 0.0), e.id)
+    )
+    if not ranked:
+        return []
+    first, middle = ranked[0], ranked[len(ranked) // 2]
+    fell = "The largest fall" if (first.fall or 0.0) > 0 else "The least steady conversation"
+    if middle.id == first.id:
+        return [Specimen("The only conversation" if len(ranked) == 1 else fell, first)]
+    return [Specimen(fell, first), Specimen("The median conversation, by fall", middle)]

@@ -1,0 +1,199 @@
+"""Numbers in words: the headline and the sentences under it, made from a run's summary.
+
+What a headline may say depends on intervals, not on means alone: a fall is called
+a fall where the interval of the change excludes 0, and a persona is called gone
+where it ends near the floor and the two intervals overlap.
+
+This module knows a summary and English. It knows neither HTML nor charts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COUNTS = "no one two three four five six seven eight nine ten eleven twelve".split()
+NEAR = 0.1
+LARGE = 0.5
+
+
+def known(value: Any) -> float | None:
+    """A number, or None where there is none (null or NaN)."""
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def number(value: Any, places: int = 2) -> str:
+    """A score as print has it: two decimals, a true minus, a dash where there is none."""
+    there = known(value)
+    if there is None:
+        return "–"
+    return f"{there:.{places}f}".replace("-", "−").replace("−0.00", "0.00")
+
+
+def signed(value: Any) -> str:
+    """A change with its sign; three decimals where two would show a nonzero one as zero."""
+    there = known(value)
+    if there is None:
+        return "–"
+    text = f"{there:+.2f}" if abs(there) >= 0.005 else f"{there:+.3f}"
+    return "0.00" if text in {"+0.000", "-0.000"} else text.replace("-", "−")
+
+
+def percent(value: Any) -> str:
+    """A share as a percentage, with a decimal below ten per cent."""
+    there = known(value)
+    if there is None:
+        return "–"
+    return f"{100 * there:.0f}%" if there >= 0.0995 or there == 0 else f"{100 * there:.1f}%"
+
+
+def ends(interval: Sequence[Any] | None) -> tuple[float, float] | None:
+    """The two ends of an interval, or None where either is missing."""
+    if interval is None:
+        return None
+    low, high = known(interval[0]), known(interval[1])
+    return None if low is None or high is None else (low, high)
+
+
+def between(interval: Sequence[Any] | None) -> str:
+    """An interval as "0.61 to 0.72", or a dash."""
+    there = ends(interval)
+    return "–" if there is None else f"{number(there[0])} to {number(there[1])}"
+
+
+def count(n: int, noun: str) -> str:
+    """ "eight rounds", "one round", "24 conversations"."""
+    return f"{COUNTS[n] if n < len(COUNTS) else f'{n:,}'} {noun}{'' if n == 1 else 's'}"
+
+
+def quantity(n: int, noun: str) -> str:
+    """The same in figures: "8 rounds", "1 round"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+
+
+def _point(value: float, interval: Sequence[Any] | None) -> tuple[float, float]:
+    return ends(interval) or (value, value)
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """unmeasured, absent, gone, gives way, slips, slips a little, firms, holds or unclear."""
+    first, last = known(summary["stability"][0]), known(summary["stability"][-1])
+    moved = ends(summary["change"]["interval"])
+    if first is None or last is None or moved is None:
+        return "unmeasured"
+    floor = known(summary.get("floor"))
+    if floor is not None and first - floor < NEAR:
+        return "absent"
+    if moved[1] < 0:
+        at_floor = floor is not None and last - floor <= NEAR
+        if at_floor and floor is not None and _overlap(
+            ends(summary["interval"][-1]), _point(floor, summary.get("floor_interval"))
+        ):
+            return "gone"
+        fall = first - last
+        return "gives way" if fall >= LARGE else "slips" if fall >= NEAR else "slips a little"
+    if moved[0] > 0:
+        return "firms"
+    return "holds" if moved[0] >= -NEAR else "unclear"
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """The result in one sentence, without a full stop."""
+    stability, rounds = summary["stability"], count(summary["rounds"], "round")
+    first, last, floor = number(stability[0]), number(stability[-1]), number(summary.get("floor"))
+    moved = ends(summary["change"]["interval"])
+    low, high = (signed(moved[0]), signed(moved[1])) if moved else ("–", "–")
+    change = f"{signed(summary['change']['value'])}, 95% interval {low} to {high}"
+    course = f"from {first} to {last} over {rounds} ({change})"
+    return {
+        "unmeasured": f"Stability over {rounds}: {first} at the start, {last} at the end",
+        "absent": f"The persona hardly took hold: {first} at the start, {floor} with no system "
+        f"prompt, {last} after {rounds}",
+        "gone": f"The persona is gone: {course}, where no system prompt at all gives {floor}",
+        "gives way": f"The persona gives way: {course}",
+        "slips": f"The persona slips: {course}",
+        "slips a little": f"The persona slips a little: {course}",
+        "firms": f"The persona grows firmer: {course}",
+        "holds": f"The persona holds: {first} at the start, {last} after {rounds} ({change})",
+        "unclear": f"No change can be shown: {first} at the start, {last} after {rounds} "
+        f"({change}, which includes 0)",
+    }[verdict(summary)]
+
+
+def standfirst(summary: Mapping[str, Any]) -> list[str]:
+    """The sentences under the headline, each only where its numbers were measured."""
+    said = (_floor(summary), _filler(summary), _user(summary), _share(summary))
+    return [sentence for sentence in said if sentence]
+
+
+def _floor(summary: Mapping[str, Any]) -> str:
+    floor, left = known(summary.get("floor")), known(summary["normalised"][-1])
+    if floor is None:
+        return ""
+    start = f"With no system prompt the same questions score {number(floor)}"
+    if left is None or verdict(summary) == "absent":
+        return f"{start}."
+    return (
+        f"{start}; of the distance between that floor and the ceiling, {percent(left)} is left "
+        f"at the end (95% interval {_percents(summary['normalised_interval'][-1])})."
+    )
+
+
+def _percents(interval: Sequence[Any] | None) -> str:
+    there = ends(interval)
+    return "–" if there is None else f"{percent(there[0])} to {percent(there[1])}"
+
+
+def _filler(summary: Mapping[str, Any]) -> str:
+    filler = summary.get("filler")
+    end = known(filler[-1]) if filler else None
+    if end is None:
+        return ""
+    there = (summary.get("filler_interval") or [None])[-1]
+    own = ends(summary["interval"][-1])
+    said = f"With neutral filler of equal length in the user’s place it ends at {number(end)}"
+    if ends(there) is None or own is None:
+        return f"{said}."
+    if _overlap(ends(there), own):
+        return f"{said}, which cannot be told from what the user’s own words leave."
+    higher = end > (known(summary["stability"][-1]) or 0.0)
+    why = "so length alone does not explain it" if higher else "lower than with the user’s own words"
+    return f"{said} ({between(there)}), {why}."
+
+
+def _user(summary: Mapping[str, Any]) -> str:
+    line = summary.get("user_persona")
+    first, last = (known(line[0]), known(line[-1])) if line else (None, None)
+    if first is None or last is None:
+        return ""
+    floor = known(summary.get("user_persona_floor"))
+    against = f"; with no system prompt {number(floor)}" if floor is not None else ""
+    said = (
+        f"Asked for the user’s persona, the agent shows {number(first)} of it at the start and "
+        f"{number(last)} at the end{against}"
+    )
+    spans = summary.get("user_persona_interval") or [None]
+    start, end = ends(spans[0]), ends(spans[-1])
+    rose = start is not None and end is not None and end[0] > start[1]
+    return f"{said}: it takes on its partner’s manner." if rose else f"{said}."
+
+
+def _share(summary: Mapping[str, Any]) -> str:
+    share = summary.get("prompt_share")
+    first, last = (known(share[0]), known(share[-1])) if share else (None, None)
+    if first is None or last is None:
+        return ""
+    said = (
+        f"Its answers give the system prompt {percent(first)} of their attention at the start "
+        f"and {percent(last)} at the end"
+    )
+    thin = (summary.get("share_detail") or {}).get("dilution")
+    if not thin:
+        return f"{said}."
+    text = f"while the prompt goes from {percent(thin[0])} to {percent(thin[-1])} of the text"
+    return f"{said}, {text}."
