@@ -158,7 +158,7 @@ def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
 
 def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float]) -> list[Markup]:
     ends = [(s, v) for s in series if s.label for v in [_last(s.values)] if v is not None]
-    places = spread([y(v) for _, v in ends], 14.5, frame.top, frame.bottom_edge)
+    places = spread([y(v) for _, v in ends], 16, frame.top, frame.bottom_edge + 3)
     edge, drawn = frame.right_edge, []
     for (one, value), place in zip(ends, places, strict=True):
         if abs(place - y(value)) > 3:
@@ -309,7 +309,8 @@ def mosaic(rows: Sequence[Sequence[Value]], frame: Frame, text: Text, *, top: fl
         tag("path", class_="cell", d="".join(boxes), fill_opacity=shade / SHADES)
         for shade, boxes in sorted(shades.items())
     ]
-    return svg(frame, text, cells, "mosaic")
+    back = tag("rect", class_="back", x=0, y=0, width=frame.width, height=frame.height)
+    return svg(frame, text, [back, *cells], "mosaic")
 
 
 def profiles(
@@ -351,9 +352,7 @@ def strip(values: Sequence[Value], text: Text, *, cell: float = 11) -> Markup:
         if value is None:
             continue
         tall = max(1.0, value * (cell + 3))
-        drawn.append(
-            tag("rect", class_="back", x=i * cell, y=0, width=cell - 2, height=cell + 3)
-        )
+        drawn.append(tag("rect", class_="back", x=i * cell, y=0, width=cell - 2, height=cell + 3))
         drawn.append(
             tag("rect", class_="bar", x=i * cell, y=cell + 3 - tall, width=cell - 2, height=tall)
         )
@@ -361,9 +360,9 @@ def strip(values: Sequence[Value], text: Text, *, cell: float = 11) -> Markup:
 
 
 def ceiling_for(values: Iterable[Value]) -> tuple[float, list[float]]:
-    """A round top for an axis from 0 and about four ticks up to it."""
+    """A round top for an axis from 0 and about five ticks up to it."""
     most = max((v for v in values if v is not None), default=0.0)
     steps = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
-    step = next((s for s in steps if 4 * s >= most), 0.25)
+    step = next((s for s in steps if 5 * s >= most), 0.25)
     count = max(1, -int(-(most - 1e-9) // step))
     return count * step, [i * step for i in range(count + 1)]

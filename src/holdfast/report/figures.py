@@ -4,12 +4,13 @@ Every figure is drawn twice, for a wide and for a narrow page, because a scaled
 drawing would shrink its type; the style sheet shows one of them. Beside it goes a
 table of the same numbers.
 
-This module knows the summary's fields. It knows nothing of pages or conversations.
+This module knows the summary's scores. Attention has a module of its own, and pages and
+conversations are not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from markupsafe import Markup
 
 from holdfast.report import chart
 from holdfast.report.chart import Frame, Series, Text
-from holdfast.report.words import between, ends, known, number, percent, quantity, signed
+from holdfast.report.words import between, ends, known, number, quantity
 
+X_NAME = "complete rounds before the probe"
+DOTTED = 17
 SCORES = ((0.0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1.0, "1"))
 
 
@@ -44,12 +47,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panel:
-    """One category's small chart."""
+    """A small chart among others, and the line under its name."""
 
     name: str
-    n: int
-    course: str
-    chart: Markup
+    line: str
+    wide: Markup
+    narrow: Markup
 
 
 @dataclass(frozen=True)
@@ -117,49 +120,60 @@ def traces(summary: Mapping[str, Any]) -> list[Trace]:
 
 def stability(summary: Mapping[str, Any]) -> Figure:
     """Figure 1: every curve of the run, the persona's with its band."""
-    drawn, x = traces(summary), rounds_of(summary)
+    drawn, x, title = traces(summary), rounds_of(summary), "Stability by round"
+    counts = summary.get("n")
+    told = "; ".join(
+        f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in drawn
+    )
 
-    def series(wide: bool) -> list[Series]:
-        return [
+    def note(r: int) -> str:
+        first = f"after {quantity(r, 'round')}, n = {_at(counts, r)}"
+        return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(drawn))])
+
+    def drawing(wide: bool) -> Markup:
+        series = [
             Series(
                 t.kind,
                 t.values,
                 t.intervals if t.kind == "own" else (),
-                f"{t.label if wide else t.short} {number(_end(t.values))}",
-                dots=t.kind == "own" and len(x) <= 17,
+                f"{t.label if wide else t.short} {number(last_of(t.values))}",
+                dots=t.kind == "own" and len(x) <= DOTTED,
             )
             for t in drawn
         ]
-
-    notes = [
-        "\n".join(
-            [f"after {quantity(r, 'round')}, n = {_at(summary.get('n'), r)}"]
-            + [_note(t, r) for t in reversed(drawn) if r < len(t.values)]
+        return chart.lines(
+            series,
+            Frame(740, 400, 34, 176, 14, 44) if wide else Frame(360, 330, 28, 106, 12, 42),
+            Text(
+                "stability-wide" if wide else "stability-narrow",
+                title,
+                f"Mean judge score from 0 to 1 after each round. {told}.",
+            ),
+            x=x,
+            ticks=SCORES,
+            notes=[note(r) for r in range(len(x))],
+            x_name=X_NAME,
         )
-        for r in range(len(x))
-    ]
-    title = "Stability by round"
-    told = "; ".join(f"{t.name} {number(t.values[0])} to {number(_end(t.values))}" for t in drawn)
-    said = f"Mean judge score from 0 to 1 after each round. {told}."
-    kept = {"x": x, "ticks": SCORES, "notes": notes, "x_name": "complete rounds before the probe"}
+
     return Figure(
         "stability",
         title,
         "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
         "persona. The band is the 95% interval, resampled by conversation.",
-        chart.lines(series(True), Frame(740, 400, 34, 176, 14, 44), Text("stability-wide", title, said), **kept),
-        chart.lines(series(False), Frame(360, 330, 28, 106, 12, 42), Text("stability-narrow", title, said), **kept),
+        drawing(True),
+        drawing(False),
         Table(
             ("round", "n", *(t.name for t in reversed(drawn))),
             tuple(
-                (str(r), _at(summary.get("n"), r), *(_cell(t, r) for t in reversed(drawn)))
+                (str(r), _at(counts, r), *(_cell(t, r) for t in reversed(drawn)))
                 for r in range(len(x))
             ),
         ),
     )
 
 
-def _end(values: Sequence[float | None]) -> float | None:
+def last_of(values: Sequence[float | None]) -> float | None:
+    """The last value; None of none."""
     return values[-1] if values else None
 
 
@@ -171,12 +185,6 @@ def _interval_at(trace: Trace, r: int) -> tuple[float, float] | None:
     return trace.intervals[r] if r < len(trace.intervals) else None
 
 
-def _note(trace: Trace, r: int) -> str:
-    span = _interval_at(trace, r)
-    tail = "" if span is None else f" ({between(span)})"
-    return f"{trace.name}: {number(trace.values[r])}{tail}"
-
-
 def _cell(trace: Trace, r: int) -> str:
     if r >= len(trace.values):
         return "–"
@@ -186,14 +194,16 @@ def _cell(trace: Trace, r: int) -> str:
 
 def ledger(summary: Mapping[str, Any]) -> list[Row]:
     """The main numbers at the start and at the end, one measure a line."""
+    found = {t.kind: t for t in traces(summary)}
     rows = [
-        Row(t.kind, t.name, *_pair(t, 0), *_pair(t, len(t.values) - 1))
-        for t in sorted(traces(summary), key=lambda t: ("own user filler history".find(t.kind)) % 99)
-        if not t.flat
+        Row(kind, found[kind].name, *_pair(found[kind], 0), *_pair(found[kind], -1))
+        for kind in ("own", "user", "filler", "history")
+        if kind in found
     ]
-    left = Trace("left", "left between floor and ceiling", "", "", numbers(summary["normalised"]),
-                 _intervals(summary.get("normalised_interval")))  # fmt: skip
-    rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, len(left.values) - 1)))
+    values = numbers(summary.get("normalised"))
+    spans = _intervals(summary.get("normalised_interval"))
+    left = Trace("left", "left between floor and ceiling", "", "", values, spans)
+    rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
     for kind, name, field in (
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
@@ -206,9 +216,9 @@ def ledger(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def _pair(trace: Trace, r: int) -> tuple[str, str]:
-    if not 0 <= r < len(trace.values):
+    if not trace.values:
         return "–", ""
-    span = _interval_at(trace, r)
+    span = trace.intervals[r] if trace.intervals else None
     return number(trace.values[r]), "" if span is None else between(span)
 
 
@@ -229,15 +239,15 @@ def categories(summary: Mapping[str, Any]) -> list[Panel]:
         ]
         course = f"{number(values[0])} → {number(values[-1])}"
         said = f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
-        drawing = chart.lines(
-            series,
-            Frame(200, 132, 24, 8, 8, 22),
-            Text(f"category-{place}", f"Stability of {name}", said),
-            x=x,
-            ticks=((0.0, "0"), (0.5, ".5"), (1.0, "1")),
-            notes=notes,
-        )
-        return Panel(name, part["n"], course, drawing)
+
+        def drawing(width: float, height: float) -> Markup:
+            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", said)
+            scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
+            frame = Frame(width, height, 22, 6, 8, 24)
+            return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
+
+        line = f"{course}, {quantity(part['n'], 'conversation')}"
+        return Panel(name, line, drawing(256, 148), drawing(164, 124))
 
     made = sorted(summary["by_category"].items(), key=lambda item: _course(item[1]))
     return [panel(name, part, place) for place, (name, part) in enumerate(made)]
@@ -267,190 +277,3 @@ def category_table(summary: Mapping[str, Any]) -> Table:
             for name, part in sorted(summary["by_category"].items())
         ),
     )
-
-
-def share(summary: Mapping[str, Any]) -> Figure | None:
-    """Prompt share by round beside the dilution line; None where it was not measured."""
-    values = numbers(summary.get("prompt_share"))
-    if not any(v is not None for v in values):
-        return None
-    detail = summary.get("share_detail") or {}
-    lines = [
-        ("template", "with template tokens", "with template", "with template", detail.get("template")),
-        ("dilution", "the prompt’s part of the text", "part of the text", "of the text", detail.get("dilution")),
-        ("share", "prompt share", "prompt share", "share", values),
-    ]
-    drawn = [
-        Trace(kind, name, label, short, numbers(there), ())
-        for kind, name, label, short, there in lines
-        if there
-    ]
-    top, ticks = chart.ceiling_for(v for t in drawn for v in t.values)
-    x = rounds_of(summary)
-
-    def series(wide: bool) -> list[Series]:
-        return [
-            Series(t.kind, t.values, (), f"{t.label if wide else t.short} {percent(_end(t.values))}",
-                   dots=t.kind == "share" and len(x) <= 17)
-            for t in drawn
-        ]  # fmt: skip
-
-    kept = {
-        "x": x,
-        "ticks": [(t, percent(t)) for t in ticks],
-        "top": top,
-        "x_name": "complete rounds before the probe",
-        "notes": [
-            "\n".join(
-                [f"after {quantity(r, 'round')}"]
-                + [f"{t.name}: {percent(t.values[r])}" for t in reversed(drawn) if r < len(t.values)]
-            )
-            for r in range(len(x))
-        ],
-    }
-    title = "Attention given to the system prompt"
-    said = f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round."
-    return Figure(
-        "share",
-        title,
-        "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
-        "even attention would give: the prompt’s tokens over all tokens in view.",
-        chart.lines(series(True), Frame(560, 290, 42, 150, 14, 44), Text("share-wide", title, said), **kept),
-        chart.lines(series(False), Frame(360, 270, 40, 124, 12, 42), Text("share-narrow", title, said), **kept),
-        Table(
-            ("round", *(t.name for t in reversed(drawn))),
-            tuple(
-                (str(r), *(percent(t.values[r]) if r < len(t.values) else "–" for t in reversed(drawn)))
-                for r in range(len(x))
-            ),
-        ),
-    )  # fmt: skip
-
-
-def layers(summary: Mapping[str, Any]) -> Figure | None:
-    """The heat map of prompt share, layer by round."""
-    by_round = (summary.get("share_detail") or {}).get("layers")
-    if not by_round:
-        return None
-    rows = [numbers(row) for row in zip(*by_round, strict=True)]
-    x, names = rounds_of(summary), [str(i + 1) for i in range(len(rows))]
-    top = max((v for row in rows for v in row if v is not None), default=0.0)
-
-    def note(layer: int, r: int, value: float) -> str:
-        return f"layer {layer + 1}, after {quantity(r, 'round')}: {percent(value)}"
-
-    def drawing(width: int, key: str, text: Text) -> Markup:
-        cell = max(5.0, min(34.0, 300 / len(rows)))
-        room = (width - 40) / len(x)
-        inside: Callable[[float], str] | None = None
-        if cell >= 18 and room >= 30:
-            inside = _bare
-        frame = Frame(width, 54 + cell * len(rows), 28, 8, 6, 48)
-        return chart.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
-                          y=names, top=top, note=note, inside=inside,
-                          x_name="complete rounds before the probe")  # fmt: skip
-
-    title = "Prompt share, layer by round"
-    text = Text("", title, f"{len(rows)} layers; the darkest cell is {percent(top)}.")
-    return Figure(
-        "layers",
-        title,
-        f"Per cent of attention, mean over heads; layer 1, nearest the input, is on top. "
-        f"The darkest cell is {percent(top)}.",
-        drawing(460, "layers", text),
-        drawing(360, "layers", text),
-        Table(
-            ("layer", *(f"round {r}" for r in x)),
-            tuple((names[i], *(percent(v) for v in row)) for i, row in enumerate(rows)),
-        ),
-    )
-
-
-def _bare(value: float) -> str:
-    return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
-
-
-def heads(summary: Mapping[str, Any]) -> list[Panel]:
-    """Layer × head at the first, middle and last round, on one scale."""
-    by_round = (summary.get("share_detail") or {}).get("heads")
-    if not by_round:
-        return []
-    top = max((known(v) or 0.0 for one in by_round for row in one for v in row), default=0.0)
-    picked = sorted({0, (len(by_round) - 1) // 2, len(by_round) - 1})
-    made = []
-    for r in picked:
-        rows = [numbers(row) for row in by_round[r]]
-        wide, high = max(len(row) for row in rows), len(rows)
-        cell = min(26.0, 180 / max(wide, high))
-        frame = Frame(cell * wide, cell * high, 0, 0, 0, 0)
-        flat = [v for row in rows for v in row if v is not None]
-        most = percent(max(flat, default=None))
-        text = Text(f"heads-{r}", f"Prompt share of every head, round {r}",
-                    f"{high} layers from top to bottom, {wide} heads across; at most {most}.")  # fmt: skip
-        drawing = chart.mosaic(rows, frame, text, top=top)
-        made.append(Panel(f"round {r}", r, f"at most {most}", drawing))
-    return made
-
-
-def within(summary: Mapping[str, Any]) -> list[Figure]:
-    """Prompt share token by token: plateaus within a turn, steps between turns."""
-    detail = summary.get("share_detail") or {}
-    turns = detail.get("turns") or {}
-    made = []
-    for key, title, caption, slots, x in (
-        ("turns", "Within the replies of the conversation",
-         "One curve for each reply, token by token, averaged over conversations.",
-         turns.get("within"), [str(r) for r in turns.get("rounds") or ()]),
-        ("answers", "Within the answers to the probe",
-         "The same for the probe’s answers on their branches.",
-         detail.get("within"), rounds_of(summary)),
-    ):  # fmt: skip
-        if slots and any(slots):
-            made.append(_profile(key, title, caption, [numbers(s) for s in slots], x))
-    return made
-
-
-def _profile(
-    key: str, title: str, caption: str, slots: list[tuple[float | None, ...]], x: list[str]
-) -> Figure:
-    top, ticks = chart.ceiling_for(v for slot in slots for v in slot)
-    firsts = [next((v for v in slot if v is not None), None) for slot in slots]
-    lasts = [next((v for v in reversed(slot) if v is not None), None) for slot in slots]
-    notes = [
-        f"round {x[i]}: {percent(firsts[i])} at the first token, {percent(lasts[i])} at token "
-        f"{len(slot)}"
-        for i, slot in enumerate(slots)
-    ]
-    text = f"From {percent(firsts[0])} in the first to {percent(firsts[-1])} in the last."
-
-    def drawing(width: int, height: int) -> Markup:
-        return chart.profiles(slots, Frame(width, height, 40, 8, 10, 42),
-                              Text(f"{key}-{width}", title, text), x=x,
-                              ticks=[(t, percent(t)) for t in ticks], top=top, notes=notes,
-                              x_name="round")  # fmt: skip
-
-    return Figure(
-        key,
-        title,
-        caption,
-        drawing(540, 240),
-        drawing(360, 220),
-        Table(
-            ("round", "tokens", "first token", "mean", "last token"),
-            tuple(
-                (x[i], str(len(slot)), percent(firsts[i]), percent(_mean(slot)), percent(lasts[i]))
-                for i, slot in enumerate(slots)
-            ),
-        ),
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [v for v in values if v is not None]
-    return sum(there) / len(there) if there else None
-
-
-__all__ = [
-    "Figure", "Panel", "Row", "Table", "categories", "category_table", "heads", "layers",
-    "ledger", "share", "signed", "stability", "within",
-]  # fmt: skip

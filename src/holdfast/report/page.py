@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.errors import RunError
-from holdfast.report import figures, transcript, words
+from holdfast.report import attention, figures, transcript, words
 
 FOLDER = Path(__file__).parent
 
@@ -60,14 +60,15 @@ def render(summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]
         style=Markup(style),
         script=Markup(script),
         headline=words.headline(summary),
+        recorded=not any(entry.user for entry in found),
         standfirst=words.standfirst(summary),
         stability=figures.stability(summary),
         ledger=figures.ledger(summary),
         categories=figures.categories(summary),
         category_table=figures.category_table(summary),
-        attention=[f for f in (figures.layers(summary), figures.share(summary)) if f],
-        within=figures.within(summary),
-        heads=figures.heads(summary),
+        attention=[f for f in (attention.layers(summary), attention.share(summary)) if f],
+        within=attention.within(summary),
+        heads=attention.heads(summary),
         specimens=transcript.specimens(found),
         portraits=transcript.portraits(found),
         entries=found,
@@ -112,7 +113,7 @@ def _environment() -> Environment:
         number=words.number,
         signed=words.signed,
         percent=words.percent,
-        between=words.between,
+        signed_span=words.signed_span,
         visible=transcript.visible,
     )
     environment.globals.update(quantity=words.quantity)

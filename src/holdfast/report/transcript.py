@@ -132,8 +132,8 @@ def visible(text: object) -> str:
 
 _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {
     0x7F: "\u2421",
-    **{code: "\ufffd" for code in range(0x80, 0xA0)},
-    **{code: "\ufffd" for code in range(0xD800, 0xE000)},
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
 }
 
 
@@ -147,9 +147,7 @@ def said(text: object) -> Said:
     return Said(whole[:cut], whole[cut:])
 
 
-def entries(
-    conversations: Iterable[Mapping[str, Any]], budget: int = BUDGET
-) -> list[Entry]:
+def entries(conversations: Iterable[Mapping[str, Any]], budget: int = BUDGET) -> list[Entry]:
     """Every conversation, in the order given; past the budget without its texts."""
     made: list[Entry] = []
     for record in conversations:

@@ -13,7 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-COUNTS = "no one two three four five six seven eight nine ten eleven twelve".split()
+COUNTS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+)  # fmt: skip
 NEAR = 0.1
 LARGE = 0.5
 
@@ -45,7 +48,8 @@ def percent(value: Any) -> str:
     there = known(value)
     if there is None:
         return "–"
-    return f"{100 * there:.0f}%" if there >= 0.0995 or there == 0 else f"{100 * there:.1f}%"
+    places = 0 if abs(there) >= 0.0995 or there == 0 else 1
+    return f"{100 * there:.{places}f}%".replace("-", "−")
 
 
 def ends(interval: Sequence[Any] | None) -> tuple[float, float] | None:
@@ -62,6 +66,12 @@ def between(interval: Sequence[Any] | None) -> str:
     return "–" if there is None else f"{number(there[0])} to {number(there[1])}"
 
 
+def signed_span(interval: Sequence[Any] | None) -> str:
+    """The interval of a change, with signs."""
+    there = ends(interval)
+    return "–" if there is None else f"{signed(there[0])} to {signed(there[1])}"
+
+
 def count(n: int, noun: str) -> str:
     """ "eight rounds", "one round", "24 conversations"."""
     return f"{COUNTS[n] if n < len(COUNTS) else f'{n:,}'} {noun}{'' if n == 1 else 's'}"
@@ -76,10 +86,6 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def _point(value: float, interval: Sequence[Any] | None) -> tuple[float, float]:
-    return ends(interval) or (value, value)
-
-
 def verdict(summary: Mapping[str, Any]) -> str:
     """unmeasured, absent, gone, gives way, slips, slips a little, firms, holds or unclear."""
     first, last = known(summary["stability"][0]), known(summary["stability"][-1])
@@ -90,9 +96,12 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if floor is not None and first - floor < NEAR:
         return "absent"
     if moved[1] < 0:
-        at_floor = floor is not None and last - floor <= NEAR
-        if at_floor and floor is not None and _overlap(
-            ends(summary["interval"][-1]), _point(floor, summary.get("floor_interval"))
+        if (
+            floor is not None
+            and last - floor <= NEAR
+            and _overlap(
+                ends(summary["interval"][-1]), ends(summary.get("floor_interval")) or (floor, floor)
+            )
         ):
             return "gone"
         fall = first - last
@@ -106,15 +115,15 @@ def headline(summary: Mapping[str, Any]) -> str:
     """The result in one sentence, without a full stop."""
     stability, rounds = summary["stability"], count(summary["rounds"], "round")
     first, last, floor = number(stability[0]), number(stability[-1]), number(summary.get("floor"))
-    moved = ends(summary["change"]["interval"])
-    low, high = (signed(moved[0]), signed(moved[1])) if moved else ("–", "–")
-    change = f"{signed(summary['change']['value'])}, 95% interval {low} to {high}"
-    course = f"from {first} to {last} over {rounds} ({change})"
+    moved = summary["change"]
+    change = f"{signed(moved['value'])}, 95% interval {signed_span(moved['interval'])}"
+    way = f"from {first} to {last} over {rounds}"
+    course = f"{way} ({change})"
     return {
         "unmeasured": f"Stability over {rounds}: {first} at the start, {last} at the end",
         "absent": f"The persona hardly took hold: {first} at the start, {floor} with no system "
         f"prompt, {last} after {rounds}",
-        "gone": f"The persona is gone: {course}, where no system prompt at all gives {floor}",
+        "gone": f"The persona is gone: {way}, where no system prompt gives {floor} ({change})",
         "gives way": f"The persona gives way: {course}",
         "slips": f"The persona slips: {course}",
         "slips a little": f"The persona slips a little: {course}",
@@ -132,15 +141,16 @@ def standfirst(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _floor(summary: Mapping[str, Any]) -> str:
-    floor, left = known(summary.get("floor")), known(summary["normalised"][-1])
+    floor, left = known(summary.get("floor")), known((summary.get("normalised") or [None])[-1])
     if floor is None:
         return ""
+    span = (summary.get("normalised_interval") or [None])[-1]
     start = f"With no system prompt the same questions score {number(floor)}"
     if left is None or verdict(summary) == "absent":
         return f"{start}."
     return (
         f"{start}; of the distance between that floor and the ceiling, {percent(left)} is left "
-        f"at the end (95% interval {_percents(summary['normalised_interval'][-1])})."
+        f"at the end (95% interval {_percents(span)})."
     )
 
 
@@ -162,7 +172,9 @@ def _filler(summary: Mapping[str, Any]) -> str:
     if _overlap(ends(there), own):
         return f"{said}, which cannot be told from what the user’s own words leave."
     higher = end > (known(summary["stability"][-1]) or 0.0)
-    why = "so length alone does not explain it" if higher else "lower than with the user’s own words"
+    why = (
+        "so length alone does not explain it" if higher else "lower than with the user’s own words"
+    )
     return f"{said} ({between(there)}), {why}."
 
 
@@ -174,12 +186,12 @@ def _user(summary: Mapping[str, Any]) -> str:
     floor = known(summary.get("user_persona_floor"))
     against = f"; with no system prompt {number(floor)}" if floor is not None else ""
     said = (
-        f"Asked for the user’s persona, the agent shows {number(first)} of it at the start and "
-        f"{number(last)} at the end{against}"
+        f"Asked the probe of the user’s persona, the agent scores {number(first)} at the start "
+        f"and {number(last)} at the end{against}"
     )
     spans = summary.get("user_persona_interval") or [None]
     start, end = ends(spans[0]), ends(spans[-1])
-    rose = start is not None and end is not None and end[0] > start[1]
+    rose = start is not None and end is not None and end[0] > max(start[1], floor or 0.0)
     return f"{said}: it takes on its partner’s manner." if rose else f"{said}."
 
 
