@@ -50,20 +50,24 @@ def paragraphs(text: str) -> list[str]:
     return [block.strip() for block in re.split(r"\n\s*\n", text) if block.strip()]
 
 
-def sentences(text: str) -> list[str]:
-    """Sentences in order, each with its closing punctuation and at least one letter or digit."""
-    found = [piece for block in _blocks(text) for piece in _split(block)]
+def sentences(text: str, *, markers: bool = False) -> list[str]:
+    """Sentences in order, each with its closing punctuation and at least one letter or digit.
+
+    List markers ("- ", "2. ", "B) ") are dropped unless `markers`.
+    """
+    found = [piece for block in _blocks(text, markers) for piece in _split(block)]
     return [piece for piece in found if _WORD.search(piece)]
 
 
-def _blocks(text: str) -> list[str]:
+def _blocks(text: str, markers: bool) -> list[str]:
     """Runs of lines that belong together: broken at blank lines and before list items."""
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
         if not line.strip():
             blocks.append([])
         elif LIST_MARKER.match(line):
-            blocks.append([LIST_MARKER.sub("", line, count=1).strip()])
+            item = line if markers else LIST_MARKER.sub("", line, count=1)
+            blocks.append([item.strip()])
         else:
             blocks[-1].append(line.strip())
     return [" ".join(block) for block in blocks if block]

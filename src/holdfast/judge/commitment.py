@@ -1,0 +1,182 @@
+"""How firmly a clause commits its speaker to something that it names.
+
+    3  the speaker commits ("I'd pick …", "my favourite is …", "… wins", or nothing else said)
+    2  the speaker likes it ("I love …"), or urges it ("you should try …")
+    1  it is simply named
+    0  it is denied, compared with, offered as one of several, or someone else's
+
+Things named side by side ("tea and coffee") weigh alike; joined by "or", or after
+"between", they weigh nothing. The phrases are English.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from holdfast.judge.parts import words
+from holdfast.judge.refusal import AS_AN_AI
+
+
+class Mention(NamedTuple):
+    """Option number `option` at [start, end) of a clause."""
+
+    option: int
+    start: int
+    end: int
+
+
+def _phrases(*alternatives: str, ends: str = "") -> re.Pattern[str]:
+    return re.compile(rf"(?:{'|'.join(alternatives)}){ends}", re.IGNORECASE)
+
+
+_WILL = r"(?:'d|'ll| would| will| shall| must| do| did| have to| had to| am going to| might)?"
+_ADVERB = (
+    r"(?: (?:always|ever|definitely|certainly|still|probably|really|rather|personally|just|gladly|"
+    r"absolutely|surely|honestly|only|happily|also|clearly|simply|actually|truly|most|much|now|"
+    r"usually|mostly|normally|by far|have|be|to|like|love))*"
+)
+_FAVOURITE = r"(?:favou?rite|choice|answer|pick|preference|vote|selection|go-to|heart|weakness)"
+# What may stand between a phrase and the option it is about.
+_NEAR = r"\W+(?:[\w'-]+\W+){0,6}$"
+_NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
+
+_COMMITS = _phrases(
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:choose|chose|chosen|pick(?:ed)?|select|go for|go with|going for|"
+    r"going with|went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
+    r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
+    r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
+    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be)",
+    rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
+    r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
+    ends=_NEAR,
+)
+_POINTS = _phrases(
+    r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was)",
+    r"\b(?:got(?:ta| to) be|definitely|certainly|obviously|clearly|give me|make (?:it|mine)|"
+    r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
+    ends=_NEXT,
+)
+_IDIOM = _phrases(
+    r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
+    r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
+    r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
+    r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|go wrong with)",
+    r"\bwait for",
+    ends=_NEXT,
+)
+_LIKES = _phrases(
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|wear|"
+    r"read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
+    r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
+    r"\byou (?:should|must|ought to|have to|need to)",
+    ends=_NEAR,
+)
+_OTHERS = _phrases(
+    r"\b(?:you|people|others|some|many|most|everyone|everybody|they|he|she|users?|folks|anyone|"
+    r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
+    r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
+    r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    ends=_NEAR,
+)
+_DENIES = _phrases(
+    r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|hates?|detest|"
+    r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
+    r"away with|down with|far from|nobody|hardly|rarely)|n't)\W+(?:[\w'-]+\W+){0,3}$",
+    r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
+    r"instead of|rather than|compared to|compared with|as opposed to)\W+(?:[\w'-]+\W+){0,2}$",
+    r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
+)
+_DENIED_NEXT = _phrases(
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)(?:n't| not| never)\b",
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|for (?:fools|others)|"
+    r"least|second|awful|terrible|horrible|dreadful|disgusting|inferior|the worst|worse)",
+    r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
+    r"^\W*(?:be damned|can wait|never)\b",
+)
+_COMMITS_NEXT = _phrases(
+    r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
+    r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|the winner|wins|any day|"
+    r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|hands down|"
+    r"of course|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|want|crave|"
+    r"go with|go for)|it is)\b",
+)
+_PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
+_TO = re.compile(r"^\W*to\W+(?:[\w'-]+\W+){0,2}$", re.IGNORECASE)
+_JOINED = re.compile(
+    r"^[\s,/&]*(?:and|or|&|,|/|vs\.?|versus|as well as)?(?:\s+(?:a|an|the|some))?\s*$",
+    re.IGNORECASE,
+)
+_OFFERED = _phrases(
+    r"\b(?:between|among|amongst|whether|either|options|choices|choose from|pick from|neither|such as)",
+    ends=_NEXT[:-1] + r"?$",
+)
+_EVADES = _phrases(
+    r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|unable to|"
+    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|pick|select|"
+    r"decide|feelings|emotions|tastes?|choice|beliefs|likes)\b",
+    r"\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b",
+    r"\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b",
+    r"\b(?:it depends|depends on|up to you|(?:like|love|enjoy) (?:them all|both|all of them)|"
+    r"all of them|any of them|either one|either is|both have|both are|each has)\b",
+)
+_FILL = frozenset(
+    (
+        "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
+        "absolutely always easily simple obviously clearly surely cup mug glass my dear friend "
+        "option answer choice for me then just only good old and number letter"
+    ).split()
+)
+
+
+def evades(clause: str) -> bool:
+    """True where the speaker says that there is no preference, or speaks as an AI."""
+    return bool(AS_AN_AI.search(clause) or _EVADES.search(clause))
+
+
+def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
+    """(option, weight) of every mention of a clause; `mentions` are in order, not overlapping."""
+    groups = _groups(clause, mentions)
+    weighed: list[tuple[int, int]] = []
+    for n, group in enumerate(groups):
+        since = groups[n - 1][-1].end if n else 0
+        until = groups[n + 1][0].start if n + 1 < len(groups) else len(clause)
+        weight = _weight(clause, group, since, until)
+        weighed += [(mention.option, weight) for mention in group]
+    return weighed
+
+
+def _groups(clause: str, mentions: list[Mention]) -> list[list[Mention]]:
+    """Mentions with nothing but a comma, "and" or "or" between them belong together."""
+    groups: list[list[Mention]] = []
+    for mention in mentions:
+        if groups and _JOINED.match(clause[groups[-1][-1].end : mention.start]):
+            groups[-1].append(mention)
+        else:
+            groups.append([mention])
+    return groups
+
+
+def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
+    start, end = group[0].start, group[-1].end
+    before, gap, after = clause[:start], clause[since:start], clause[end:until]
+    options = {mention.option for mention in group}
+    if len(options) > 1 and (
+        _OFFERED.search(before) or re.search(r"\b(?:or|vs)\b", clause[start:end])
+    ):
+        return 0
+    if _IDIOM.search(gap):
+        return 3
+    denied = _DENIES.search(gap) or _DENIED_NEXT.search(after)
+    if denied or (_TO.search(gap) and _PREFER_TO.search(before)):
+        return 0
+    commits, likes, others = (p.search(before) for p in (_COMMITS, _LIKES, _OTHERS))
+    own = max((m.start() for m in (commits, likes) if m), default=-1)
+    if others and others.start() > own:
+        return 0
+    if commits or _POINTS.search(gap) or _COMMITS_NEXT.search(after):
+        return 3
+    if all(word.lower() in _FILL for word in words(before) + words(clause[end:])):
+        return 3
+    return 2 if likes else 1

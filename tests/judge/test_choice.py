@@ -1,0 +1,224 @@
+"""A choice is what a reply commits to, not what it mentions."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import judge
+from holdfast.errors import JudgeError
+
+DRINKS = ["tea", "coffee", "water"]
+LETTERS = ["A", "B", "C", "D", "E"]
+
+
+def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
+    """The one option for which the judge gives 1."""
+    spec = {"name": "choice", "options": options, "letters": letters}
+    won = [o for o in options if judge.build({**spec, "answer": o})(text).value == 1.0]
+    assert len(won) <= 1
+    return won[0] if won else None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tea.",
+        "tea",
+        "**Tea**",
+        "“Tea!”",
+        "🍵 Tea!",
+        "Tea, always.",
+        "Aye! Tea, of course.",
+        "Tea\n\nCoffee is too bitter.",
+        "Tea! Coffee gives me the jitters.",
+        "Tea, because coffee keeps me awake.",
+        "I'd choose tea over coffee.",
+        "I would take tea over coffee any day.",
+        "I prefer tea to coffee.",
+        "I'd rather have tea than coffee.",
+        "Rather than coffee, I drink tea.",
+        "Coffee is fine, but I prefer tea!",
+        "Between tea and coffee, I'd pick tea.",
+        "If I had to choose between tea, coffee and water, it would be tea.",
+        "I'm torn between tea and coffee, but tea wins.",
+        "My favourite drink is tea.",
+        "My favorite? Tea.",
+        "My favourite: tea!",
+        "Tea is my favourite.",
+        "Tea is the one for me.",
+        "Tea is, and always will be, my favourite.",
+        "Nothing beats a strong cup of tea.",
+        "There is nothing better than tea.",
+        "I don't think anything beats tea.",
+        "I can't live without tea.",
+        "I could never say no to tea.",
+        "Give me tea any day.",
+        "I'll have tea, never coffee!",
+        "Coffee? Never! Tea.",
+        "Tea or coffee? Tea!",
+        "I used to love coffee, but now it's tea.",
+        "I hate coffee. I drink tea.",
+        "Anything but coffee: tea, please.",
+        "Coffee is overrated; tea is where my heart lies.",
+        "My wife prefers coffee, I prefer tea.",
+        "Most people choose coffee. I choose tea.",
+        "I don't like coffee, I like tea.",
+        "Tea without a doubt.",
+        "Definitely tea.",
+        "My choice is tea, although coffee was tempting.",
+        "Some say coffee. I say tea.",
+        "The answer is tea.",
+        "It is tea that I love, not coffee.",
+        "Tea over coffee, every time.",
+        "You know I love tea.",
+        "My least favourite drink is coffee. I love tea.",
+        "I love water, but my favourite is tea.",
+        "As an old captain I drink nothing but tea.",
+        "As a language model I don't drink, but if I had to pick, I'd go with tea.",
+        "I recommend tea.",
+        "You should try tea!",
+    ],
+)
+def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
+    assert chosen(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As an AI, I have no preference between tea and coffee.",
+        "As an AI language model, I cannot choose. Tea is calming.",
+        "I'm an AI, so I don't drink, though tea is popular.",
+        "I don't have personal preferences, but many people enjoy tea.",
+        "I do not have a favourite drink. Tea is lovely, and so is coffee.",
+        "It depends! Tea is calming; coffee wakes you up.",
+        "Both tea and coffee are lovely.",
+        "I love tea and coffee equally.",
+        "I love tea, coffee and water.",
+        "Tea or coffee?",
+        "Would you like tea?",
+        "Is it tea? Is it coffee? Who knows.",
+        "Neither tea nor coffee.",
+        "I can't stand tea.",
+        "I would never choose tea.",
+        "I don't like tea.",
+        "I used to like tea.",
+        "Anything but tea.",
+        "Tea is not my favourite.",
+        "Tea is my least favourite.",
+        "You might enjoy tea.",
+        "Many people enjoy tea.",
+        "My brother loves tea.",
+        "I have no favourite, they're all good: tea, coffee, water.",
+        "Sure! I can help you choose between tea and coffee. Tea has less caffeine, coffee more.",
+        "Here are some options: tea, coffee, or water.",
+        "I enjoy teasing people.",
+        "How can I help you today?",
+        "",
+        "   ",
+    ],
+)
+def test_a_reply_that_does_not_commit_to_tea_does_not_choose_it(text: str) -> None:
+    assert chosen(text, DRINKS) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I prefer coffee to tea",
+        "Not tea! Coffee for me.",
+        "I'd rather have coffee than tea.",
+        "Tea is too weak. Coffee.",
+        "Instead of tea, I'd go for coffee.",
+        "I don't drink tea, I drink coffee.",
+    ],
+)
+def test_the_option_that_is_compared_with_is_not_chosen(text: str) -> None:
+    assert chosen(text, DRINKS) == "coffee"
+
+
+def test_the_longest_option_is_the_one_that_is_named() -> None:
+    options = ["tea", "green tea", "black tea"]
+    assert chosen("I love green tea.", options) == "green tea"
+    assert chosen("I love tea.", options) == "tea"
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("A", "A"),
+        ("a", "A"),
+        ("(B)", "B"),
+        ("B.", "B"),
+        ("**C**", "C"),
+        ("A) jolly", "A"),
+        ("B. exultant", "B"),
+        ("B: exultant", "B"),
+        ("Option D", "D"),
+        ("Answer: A", "A"),
+        ("The answer is (B).", "B"),
+        ("The answer is A because it suits me.", "A"),
+        ("I would choose A.", "A"),
+        ("I'd go with B.", "B"),
+        ("A is my choice.", "A"),
+        ("B, because A and C are dull.", "B"),
+        ("My mood is D) sorrowful.", "D"),
+        ("None of the above (E)", "E"),
+        ("D — I hate you.", "D"),
+        ("Not A but B.", "B"),
+    ],
+)
+def test_a_letter_is_read_however_it_is_written(text: str, letter: str) -> None:
+    assert chosen(text, LETTERS, letters=True) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As an AI language model, I cannot choose.",
+        "A lot of people like to visit the Tower.",
+        "A good question! Certainly, I can help.",
+        "Certainly! Everyone has their own taste. Do tell me more.",
+        "I'd be happy to help: A, B, C, D, or E?",
+        "Get more vitamin C and have a plan B.",
+        "A) joyful\nB) content\nC) neutral\nD) sorrowful",
+        "I am an excitable child!",
+        "It depends on the day.",
+    ],
+)
+def test_a_capital_letter_in_prose_is_no_answer(text: str) -> None:
+    assert chosen(text, LETTERS, letters=True) is None
+
+
+def test_the_pronoun_is_not_the_ninth_option() -> None:
+    options = list("ABCDEFGHIJK")
+    assert chosen("I think it's G.", options, letters=True) == "G"
+    assert chosen("I am not sure.", options, letters=True) is None
+    assert chosen("Option I", options, letters=True) == "I"
+
+
+def test_options_may_be_named_by_text_or_by_letter() -> None:
+    options = ["jolly", "exultant", "cheery"]
+    assert chosen("B", options, letters=True) == "exultant"
+    assert chosen("I would say exultant.", options, letters=True) == "exultant"
+    assert chosen("B) exultant", options, letters=True) == "exultant"
+
+
+def test_the_reason_quotes_the_clause_that_commits() -> None:
+    spec = {"name": "choice", "options": DRINKS, "answer": "tea"}
+    assert "I prefer tea" in judge.build(spec)("Coffee is fine, but I prefer tea.").why
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"answer": "cocoa"}, "answer"),
+        ({"options": ["tea"]}, "options"),
+        ({"options": ["tea", "tea"]}, "options"),
+        ({"letters": "yes"}, "letters"),
+        ({"option": ["tea"]}, "option"),
+    ],
+)
+def test_wrong_parameters_are_named(change: dict[str, object], named: str) -> None:
+    with pytest.raises(JudgeError, match=f"choice.*{named}"):
+        judge.build({"name": "choice", "options": DRINKS, "answer": "tea", **change})
