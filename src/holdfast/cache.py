@@ -1,0 +1,235 @@
+"""Keys and values: the buffers of one batch, and the rows kept from earlier ones.
+
+A batch lays its rows out flush right: the last prompt token of every row is in
+the same column, so that every row writes the same columns from there on, and a
+row of n tokens starts in column `pad = columns - n`. Token t of a row is always
+in column pad + t. Distances between columns are distances between tokens, so a
+sliding window is exact, and every layer (a sliding one too) keeps all columns.
+
+Buffers are written in place and grow by half, so a decoding step copies nothing
+but its own keys and values. A `PrefixStore` keeps finished rows and answers with
+the one that shares the longest prefix of token ids; it is bounded in bytes and
+forgets the least recently used row first. Nothing depends on what it holds but
+the time taken.
+
+This module knows token ids and tensors. It knows no model and no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+from transformers.cache_utils import (
+    Cache,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+)
+
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+Layers = tuple[tuple[Tensor, Tensor] | None, ...]
+
+
+@dataclass
+class Frame:
+    """Where the next forward pass writes: rows [top, bottom), columns from `column`."""
+
+    rows: int
+    columns: int
+    top: int = 0
+    bottom: int = 0
+    column: int = 0
+
+
+class BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer's keys and values, (rows, heads, columns, size), written where the frame says."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.frame = frame
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Write the new columns and return all columns so far, for the frame's rows."""
+        frame = self.frame
+        end = frame.column + key_states.shape[-2]
+        self.keys = _room(self.keys, key_states, frame, end)
+        self.values = _room(self.values, value_states, frame, end)
+        self.is_initialized = True
+        rows = slice(frame.top, frame.bottom)
+        self.keys[rows, :, frame.column : end] = key_states
+        self.values[rows, :, frame.column : end] = value_states
+        return self.keys[rows, :, :end], self.values[rows, :, :end]
+
+    def get_seq_length(self) -> int:
+        """Columns that are filled, padding included."""
+        return self.frame.column
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Keys that the next queries see, and the column of the first."""
+        return self.frame.column + query_length, 0
+
+
+def _room(buffer: Tensor | None, new: Tensor, frame: Frame, end: int) -> Tensor:
+    """A buffer of at least `end` columns that holds what the old one held.
+
+    Fresh columns are zero: a masked key still enters a product, and NaN times 0 is NaN.
+    """
+    if buffer is not None and buffer.shape[2] >= end:
+        return buffer
+    columns = max(end, frame.columns if buffer is None else buffer.shape[2] * 3 // 2)
+    grown = new.new_zeros((frame.rows, new.shape[1], columns, new.shape[3]))
+    if buffer is not None:
+        grown[:, :, : buffer.shape[2]] = buffer
+    return grown
+
+
+class BatchCache(Cache):
+    """The cache of one batch, in transformers' interface; layers without keys stay as they are."""
+
+    def __init__(self, kinds: Sequence[type], rows: int, columns: int) -> None:
+        self.frame = Frame(rows, columns)
+        super().__init__(
+            layers=[BufferLayer(self.frame) if kind in PLAIN else kind() for kind in kinds]
+        )
+
+    @property
+    def buffers(self) -> list[BufferLayer | None]:
+        """Per layer, the buffer, or None where the layer keeps nothing of its own."""
+        return [layer if isinstance(layer, BufferLayer) else None for layer in self.layers]
+
+    def put(self, row: int, column: int, layers: Layers, tokens: int) -> None:
+        """Copy the first `tokens` tokens of a kept row into a row, from `column` on."""
+        frame, span = self.frame, slice(column, column + tokens)
+        for buffer, kept in zip(self.buffers, layers, strict=True):
+            if buffer is None or kept is None:
+                continue
+            keys, values = kept[0][None, :, :tokens], kept[1][None, :, :tokens]
+            buffer.keys = _room(buffer.keys, keys, frame, span.stop)
+            buffer.values = _room(buffer.values, values, frame, span.stop)
+            buffer.keys[row, :, span] = keys[0]
+            buffer.values[row, :, span] = values[0]
+
+    def take(self, row: int, column: int, tokens: int) -> Layers:
+        """A copy of `tokens` tokens of a row from `column` on, (heads, tokens, size) per layer."""
+        span = slice(column, column + tokens)
+        return tuple(
+            None
+            if buffer is None or buffer.keys is None or buffer.values is None
+            else (buffer.keys[row, :, span].clone(), buffer.values[row, :, span].clone())
+            for buffer in self.buffers
+        )
+
+    def select(self, rows: Tensor, first: int) -> None:
+        """Keep some rows only, and drop the columns before `first` (padding in all of them)."""
+        frame = self.frame
+        end = frame.column
+        frame.rows = frame.bottom = len(rows)
+        frame.column, frame.columns = end - first, frame.columns - first
+        for buffer in self.buffers:
+            if buffer is not None and buffer.keys is not None and buffer.values is not None:
+                buffer.keys = _select(buffer.keys, rows, first, end)
+                buffer.values = _select(buffer.values, rows, first, end)
+
+
+def _select(buffer: Tensor, rows: Tensor, first: int, end: int) -> Tensor:
+    kept = buffer.new_zeros((len(rows), buffer.shape[1], buffer.shape[2] - first, buffer.shape[3]))
+    kept[:, :, : end - first] = buffer[rows.to(buffer.device), :, first:end]
+    return kept
+
+
+PLAIN: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
+
+
+def layer_kinds(config: Any) -> list[type]:
+    """What transformers would cache with, layer by layer."""
+    return [type(layer) for layer in DynamicCache(config=config).layers]
+
+
+def plain(kinds: Sequence[type]) -> bool:
+    """True where every layer caches keys and values by token, or nothing at all."""
+    quiet = {"DummyLayer"}
+    return bool(kinds) and all(kind in PLAIN or kind.__name__ in quiet for kind in kinds)
+
+
+class Kept(NamedTuple):
+    """One finished row: the token ids whose keys and values it holds, and those."""
+
+    state: str
+    ids: Ids
+    layers: Layers
+    size: int
+
+
+class PrefixStore:
+    """Finished rows by token ids, the least recently used forgotten beyond `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._rows: dict[int, Kept] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows.clear()
+        self.size = 0
+
+    def find(self, state: str, ids: Ids) -> tuple[int, Layers | None]:
+        """Tokens of `ids` that a row of the same state begins with, and that row's tensors."""
+        best, found = 0, -1
+        for key, row in reversed(self._rows.items()):
+            # Only a row that agrees at position `best` can be longer: one look instead of a scan.
+            if row.state != state or len(row.ids) <= best or best >= len(ids):
+                continue
+            if row.ids[best] == ids[best]:
+                length = shared(row.ids, ids)
+                if length > best:
+                    best, found = length, key
+        if found < 0:
+            return 0, None
+        row = self._rows[found] = self._rows.pop(found)  # now the most recently used
+        return best, row.layers
+
+    def holds(self, state: str, ids: Ids) -> bool:
+        """True where nothing would be gained by keeping this row."""
+        return any(
+            row.state == state and len(row.ids) >= len(ids) and shared(row.ids, ids) == len(ids)
+            for row in self._rows.values()
+        )
+
+    def keep(self, state: str, ids: Ids, layers: Layers) -> None:
+        """Keep a row; rows that it extends go, and the oldest go until the rest fits."""
+        size = sum(t.numel() * t.element_size() for pair in layers if pair for t in pair)
+        if size > self.limit or not len(ids):
+            return
+        for key, row in list(self._rows.items()):
+            n = len(row.ids)
+            if row.state == state and n <= len(ids) and shared(row.ids, ids) == n:
+                self._drop(key)
+        while self.size + size > self.limit:
+            self._drop(next(iter(self._rows)))
+        self._rows[self._next] = Kept(state, ids, layers, size)
+        self._next += 1
+        self.size += size
+
+    def _drop(self, key: int) -> None:
+        self.size -= self._rows.pop(key).size
+
+
+def shared(a: Ids, b: Ids) -> int:
+    """Length of the longest common prefix of two arrays of ids."""
+    n = min(len(a), len(b))
+    if n == 0 or a[0] != b[0]:
+        return 0
+    differ = a[:n] != b[:n]
+    first = int(differ.argmax())
+    return first if differ[first] else n

@@ -1,0 +1,187 @@
+"""Prompt share: how much attention a reply's tokens give to the system prompt.
+
+For one query of one head, with softmax weights a_j over the keys it may see,
+
+    π = Σ a_j over the keys j of the span,
+
+in float32. The queries counted are those that produce the reply: the last token
+of the prompt (it produces the first token of the reply) and then each token fed
+back. Where a head has an attention sink the sink stays in the denominator, and
+where a sliding window has left the span behind π is 0.
+
+Two attention functions enter transformers under names of their own, for good
+and without touching any model: `holdfast` is transformers' own fused attention,
+and `holdfast-eager` the model's own plain one (for soft-capping and sinks). A
+model is switched to one of them while the engine runs it. Both note π where a
+`Recorder` is active in this thread, and neither computes anything else anew, so
+measuring cannot change a reply.
+
+This module knows tensors. It knows no tokens, no text and no batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask, sdpa_mask
+
+FUSED = "holdfast"
+EAGER = "holdfast-eager"
+
+
+class Recorder:
+    """Collects π of each row's last query, layer by layer, during one forward pass.
+
+    `spans` is (spans, rows, columns): 1 where a column's key belongs to a row's span.
+    """
+
+    def __init__(self, spans: Tensor) -> None:
+        self.spans = spans
+        self.layers: dict[int, Tensor] = {}
+
+    def note(self, layer: int, weights: Tensor) -> None:
+        """Note a layer's weights (rows, heads, columns) of the last queries."""
+        spans = self.spans[:, :, : weights.shape[-1]].to(weights.device)
+        self.layers[layer] = torch.einsum("bhk,sbk->sbh", weights, spans)
+
+    def result(self) -> Tensor:
+        """π as (spans, rows, layers, heads), on the spans' device; forgets what it holds."""
+        layers = [self.layers[i].to(self.spans.device) for i in sorted(self.layers)]
+        self.layers = {}
+        heads = max(layer.shape[-1] for layer in layers)
+        padded = [torch.nn.functional.pad(x, (0, heads - x.shape[-1])) for x in layers]
+        return torch.stack(padded, dim=2)
+
+
+_recorder: ContextVar[Recorder | None] = ContextVar("holdfast_recorder", default=None)
+
+
+@contextmanager
+def recording(recorder: Recorder | None) -> Iterator[None]:
+    """Note π in this thread while the block runs (nothing for None)."""
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def weights_of_last(
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
+) -> Tensor:
+    """Softmax weights of the last queries, (rows, heads, keys) in float32.
+
+    query (rows, heads, queries, size), key (rows, key heads, keys, size) unrepeated, mask
+    boolean or additive, (rows, 1 or heads, queries, keys).
+    """
+    rows, heads, _, size = query.shape
+    groups = heads // key.shape[1]
+    last = query[:, :, -1].float().reshape(rows, key.shape[1], groups, size)
+    scores = last @ key.float().transpose(-1, -2) * (size**-0.5 if scaling is None else scaling)
+    scores = scores.reshape(rows, heads, -1)
+    if mask is not None:
+        row = mask[:, :, -1, : key.shape[2]]
+        scores = scores.masked_fill(~row, -torch.inf) if row.dtype == torch.bool else scores + row
+    return scores.softmax(-1)
+
+
+def fused(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """transformers' `sdpa` attention, which notes π where a recorder is active."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        weights = weights_of_last(query, key, attention_mask, scaling)
+        recorder.note(_layer(module), weights)
+    result: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, scaling=scaling, **kwargs
+    )
+    return result
+
+
+def eager(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """The model's own plain attention, whose weights are noted where a recorder is active."""
+    own: Any = sys.modules[type(module).__module__].eager_attention_forward
+    output, weights = own(module, query, key, value, attention_mask, **kwargs)
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.note(_layer(module), weights[:, :, -1].float())
+    return output, weights
+
+
+def _layer(module: torch.nn.Module) -> int:
+    layer: Any = module.layer_idx
+    return int(layer)
+
+
+def fused_mask(**arguments: Any) -> Tensor | None:
+    """transformers' boolean mask, in which each query at least sees itself.
+
+    That changes no token, since a causal query sees itself anyway. It keeps padding from
+    attending to nothing, which is NaN in some kernels.
+    """
+    mask: Tensor | None = sdpa_mask(**arguments)
+    queries, keys = arguments["q_length"], arguments["kv_length"]
+    if mask is None or queries == 1:
+        return mask
+    offset = arguments.get("q_offset", 0) - arguments.get("kv_offset", 0)
+    own = torch.arange(queries, device=mask.device)[:, None] + offset
+    seen: Tensor = mask | (own == torch.arange(keys, device=mask.device))
+    return seen
+
+
+AttentionInterface.register(FUSED, fused)
+AttentionMaskInterface.register(FUSED, fused_mask)
+AttentionInterface.register(EAGER, eager)
+AttentionMaskInterface.register(EAGER, eager_mask)
+
+
+def kind_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
+    """The attention to run a model with, or None and the sentence that says why not."""
+    current = str(model.config._attn_implementation)
+    name = type(model).__name__
+    if not getattr(model, "_supports_attention_backend", False):
+        return None, f"{name} does not let its attention be observed"
+    config = model.config.get_text_config(decoder=True)
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    sinks = any(key.rsplit(".", 1)[-1] == "sinks" for key, _ in model.named_parameters())
+    if current in ("eager", EAGER) or ((capped or sinks) and current in ("sdpa", FUSED)):
+        return EAGER, None
+    if current in ("sdpa", FUSED):
+        return FUSED, None
+    return None, f"the attention `{current}` cannot be observed: load the model with `sdpa`"
+
+
+@contextmanager
+def observed(model: PreTrainedModel, kind: str | None) -> Iterator[None]:
+    """Run a model with one of the attentions above, and give it back its own."""
+    if kind is None:
+        yield
+        return
+    own = model.config._attn_implementation
+    model.set_attn_implementation(kind)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
