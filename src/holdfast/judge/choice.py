@@ -20,8 +20,9 @@ from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score, quoted
 
 _CLAUSE = re.compile(
-    r"[;:]\s|\s[–—-]+\s|—|,?(?<!anything)(?<!nothing)\s+but\b,?|,\s+so\b|"
-    r",?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|if)\b,?|,\s+(?=(?:I|not|never|and I|yet I|my)\b)|(?<=\?)[\"')]*\s",
+    r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
+    r",?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|if)\b,?|"
+    r",\s+(?=(?:I|not|never|and I|yet I|my)\b)",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"\b(?:option|answer|choice|letter)\b\W*(?:is\b\W*|:\s*)?$", re.IGNORECASE)

@@ -42,8 +42,9 @@ _NEAR = r"\W+(?:[\w'-]+\W+){0,6}$"
 _NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
 
 _COMMITS = _phrases(
-    rf"\b(?:I|we){_WILL}{_ADVERB} (?:choose|chose|chosen|pick(?:ed)?|select|go for|go with|going for|"
-    r"going with|went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:choose|chose|chosen|pick(?:ed)?|select|go for|go with|"
+    r"going for|going with|"
+    r"went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
     r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
     r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
     r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be)",
@@ -61,13 +62,14 @@ _IDIOM = _phrases(
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
     r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
-    r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|go wrong with)",
+    r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|"
+    r"go wrong with)",
     r"\bwait for",
     ends=_NEXT,
 )
 _LIKES = _phrases(
-    rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|wear|"
-    r"read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
+    r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
     r"\byou (?:should|must|ought to|have to|need to)",
     ends=_NEAR,
@@ -88,18 +90,21 @@ _DENIES = _phrases(
     r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
 )
 _DENIED_NEXT = _phrases(
-    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)(?:n't| not| never)\b",
-    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|for (?:fools|others)|"
-    r"least|second|awful|terrible|horrible|dreadful|disgusting|inferior|the worst|worse)",
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)"
+    r"(?:n't| not| never)\b",
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|"
+    r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
+    r"the worst|worse)",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
     r"^\W*(?:be damned|can wait|never)\b",
 )
 _COMMITS_NEXT = _phrases(
     r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
     r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|the winner|wins|any day|"
-    r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|hands down|"
-    r"of course|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
-    r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|want|crave|"
+    r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
+    r"hands down|of course|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
+    r"want|crave|"
     r"go with|go for)|it is)\b",
 )
 _PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
@@ -108,26 +113,28 @@ _JOINED = re.compile(
     r"^[\s,/&]*(?:and|or|&|,|/|vs\.?|versus|as well as)?(?:\s+(?:a|an|the|some))?\s*$",
     re.IGNORECASE,
 )
+_OR = re.compile(r"\b(?:or|vs|versus)\b", re.IGNORECASE)
 _OFFERED = _phrases(
-    r"\b(?:between|among|amongst|whether|either|options|choices|choose from|pick from|neither|such as)",
+    r"\b(?:between|among|amongst|whether|either|options|choices|choose from|pick from|neither|"
+    r"such as)",
     ends=_NEXT[:-1] + r"?$",
 )
 _EVADES = _phrases(
-    r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|unable to|"
-    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|pick|select|"
-    r"decide|feelings|emotions|tastes?|choice|beliefs|likes)\b",
+    r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|"
+    r"unable to|"
+    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|"
+    r"pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b",
     r"\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b",
     r"\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b",
     r"\b(?:it depends|depends on|up to you|(?:like|love|enjoy) (?:them all|both|all of them)|"
     r"all of them|any of them|either one|either is|both have|both are|each has)\b",
 )
-_FILL = frozenset(
-    (
-        "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
-        "absolutely always easily simple obviously clearly surely cup mug glass my dear friend "
-        "option answer choice for me then just only good old and number letter"
-    ).split()
+_FILLERS = (
+    "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
+    "absolutely always easily simple obviously clearly surely cup mug glass my dear friend "
+    "option answer choice for me then just only good old and number letter"
 )
+_FILL = frozenset(_FILLERS.split())
 
 
 def evades(clause: str) -> bool:
@@ -162,9 +169,7 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     start, end = group[0].start, group[-1].end
     before, gap, after = clause[:start], clause[since:start], clause[end:until]
     options = {mention.option for mention in group}
-    if len(options) > 1 and (
-        _OFFERED.search(before) or re.search(r"\b(?:or|vs)\b", clause[start:end])
-    ):
+    if len(options) > 1 and (_OFFERED.search(before) or _OR.search(clause[start:end])):
         return 0
     if _IDIOM.search(gap):
         return 3

@@ -30,9 +30,10 @@ REFUSAL = re.compile(
     r"|\bI (?:won't|will not|shall not|shan't|refuse to|would rather not|'d rather not|"
     r"(?:must|have to|will have to|'ll have to) (?:respectfully |politely )?(?:decline|refuse))"
     rf"(?: be able to)?(?: {_TASK}\b|[.,;!]|$)"
-    r"|\bI(?: must| have to|'ll have to| will have to)(?: respectfully| politely)? (?:decline|refuse)"
-    r"|\bI(?:'m| am) not (?:able|allowed|permitted|at liberty|comfortable|going|willing|in a position)"
-    rf"(?: to| with)?(?: {_TASK}\b| that\b| this\b|[.,;!]|$)"
+    r"|\bI(?: must| have to|'ll have to| will have to)(?: respectfully| politely)? "
+    r"(?:decline|refuse)"
+    r"|\bI(?:'m| am) not (?:able|allowed|permitted|at liberty|comfortable|going|willing|"
+    rf"in a position)(?: to| with)?(?: {_TASK}\b| that\b| this\b|[.,;!]|$)"
     r"|\bI(?:'m| am) unable to\b"
     r"|\b(?:that|this|it) (?:is|'s) (?:not )?(?:something )?(?:I {0}|against my)".replace(
         "{0}", _CANNOT
