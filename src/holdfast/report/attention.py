@@ -68,14 +68,14 @@ def share(summary: Mapping[str, Any]) -> Figure | None:
         ]
         return chart.lines(
             series,
-            Frame(560, 290, 42, 150, 14, 44) if wide else Frame(360, 270, 40, 124, 12, 42),
+            Frame(560, 290, 42, 150, 14, 40) if wide else Frame(360, 270, 40, 124, 12, 40),
             Text(
                 "share-wide" if wide else "share-narrow",
                 title,
                 f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round.",
             ),
             x=x,
-            ticks=[(t, percent(t)) for t in ticks],
+            ticks=[(t, f"{100 * t:g}%") for t in ticks],
             top=top,
             notes=[note(r) for r in range(len(x))],
             x_name=X_NAME,
@@ -115,7 +115,7 @@ def layers(summary: Mapping[str, Any]) -> Figure | None:
         inside: Callable[[float], str] | None = None
         if cell >= 18 and room >= 30:
             inside = _bare
-        frame = Frame(width, 54 + cell * len(rows), 28, 8, 6, 48)
+        frame = Frame(width, 46 + cell * len(rows), 28, 8, 6, 40)
         return chart.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
                           y=names, top=top, note=note, inside=inside,
                           x_name=X_NAME)  # fmt: skip
@@ -165,24 +165,31 @@ def within(summary: Mapping[str, Any]) -> list[Figure]:
     """Prompt share token by token: plateaus within a turn, steps between turns."""
     detail = summary.get("share_detail") or {}
     turns = detail.get("turns") or {}
+    replies = [numbers(slot) for slot in turns.get("within") or ()]
+    answers = [numbers(slot) for slot in detail.get("within") or ()]
+    most = max((v for slot in (*replies, *answers) for v in slot if v is not None), default=0.0)
     made = []
-    for key, title, caption, slots, x in (
-        ("turns", "Within the replies of the conversation",
-         "One curve for each reply, token by token, averaged over conversations.",
-         turns.get("within"), [str(r) for r in turns.get("rounds") or ()]),
-        ("answers", "Within the answers to the probe",
-         "The same for the probe’s answers on their branches.",
-         detail.get("within"), rounds_of(summary)),
-    ):  # fmt: skip
-        if slots and any(slots):
-            made.append(_profile(key, title, caption, [numbers(s) for s in slots], x))
+    if any(replies):
+        told = "One curve for each reply, token by token, averaged over conversations."
+        rounds = [str(r) for r in turns["rounds"]]
+        made.append(_profile("turns", "Within the replies", told, replies, rounds, most))
+    if any(answers):
+        told = "The same for the probe’s answers on their branches, on the same scale."
+        told = told if made else "One curve for each round, token by token."
+        rounds = rounds_of(summary)
+        made.append(_profile("answers", "Within the probe’s answers", told, answers, rounds, most))
     return made
 
 
 def _profile(
-    key: str, title: str, caption: str, slots: list[tuple[float | None, ...]], x: list[str]
+    key: str,
+    title: str,
+    caption: str,
+    slots: list[tuple[float | None, ...]],
+    x: list[str],
+    most: float,
 ) -> Figure:
-    top, ticks = chart.ceiling_for(v for slot in slots for v in slot)
+    top, ticks = chart.ceiling_for([most])
     firsts = [next((v for v in slot if v is not None), None) for slot in slots]
     lasts = [next((v for v in reversed(slot) if v is not None), None) for slot in slots]
     notes = [
@@ -193,9 +200,9 @@ def _profile(
     text = f"From {percent(firsts[0])} in the first to {percent(firsts[-1])} in the last."
 
     def drawing(width: int, height: int) -> Markup:
-        return chart.profiles(slots, Frame(width, height, 40, 8, 10, 42),
+        return chart.profiles(slots, Frame(width, height, 40, 8, 10, 40),
                               Text(f"{key}-{width}", title, text), x=x,
-                              ticks=[(t, percent(t)) for t in ticks], top=top, notes=notes,
+                              ticks=[(t, f"{100 * t:g}%") for t in ticks], top=top, notes=notes,
                               x_name="round")  # fmt: skip
 
     return Figure(

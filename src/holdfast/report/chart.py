@@ -180,7 +180,7 @@ def _grid(
         rule = path([(frame.left, y(value)), (frame.right_edge, y(value))])
         drawn.append(tag("path", class_="rule zero" if value == 0 else "rule", d=rule))
         drawn.append(
-            tag("text", label, class_="tick", x=frame.left - 7, y=y(value) + 4, text_anchor="end")
+            tag("text", label, class_="tick", x=frame.left - 9, y=y(value) + 4, text_anchor="end")
         )
     return drawn
 

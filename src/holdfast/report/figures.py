@@ -143,7 +143,7 @@ def stability(summary: Mapping[str, Any]) -> Figure:
         ]
         return chart.lines(
             series,
-            Frame(740, 400, 34, 176, 14, 44) if wide else Frame(360, 330, 28, 106, 12, 42),
+            Frame(740, 400, 34, 176, 14, 40) if wide else Frame(360, 330, 28, 106, 12, 40),
             Text(
                 "stability-wide" if wide else "stability-narrow",
                 title,
