@@ -12,64 +12,65 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from holdfast.errors import JudgeError
-from holdfast.judge.choice import choice
-from holdfast.judge.language import language, readability, sentiment, syllables
-from holdfast.judge.number import arithmetic, number
+from holdfast.judge import choice, language, number, refusal, rubric, structure, text
 from holdfast.judge.params import Params
-from holdfast.judge.refusal import refusal
-from holdfast.judge.rubric import criteria
 from holdfast.judge.score import Judge, Score, guarded
-from holdfast.judge.structure import json_schema, list_format
-from holdfast.judge.text import (
-    avoids,
-    case,
-    contains,
-    ends_with,
-    keywords,
-    length,
-    regex,
-    starts_with,
-)
 
-__all__ = ["COMBINATIONS", "NAMES", "Judge", "Score", "build", "check", "needs_model"]
+__all__ = ["COMBINATIONS", "NAMES", "Judge", "Score", "build", "check", "needs_model", "rubrics"]
 
 _MAKERS: dict[str, Callable[[Params], Judge]] = {
-    "case": case,
-    "length": length,
-    "starts_with": starts_with,
-    "ends_with": ends_with,
-    "contains": contains,
-    "avoids": avoids,
-    "keywords": keywords,
-    "regex": regex,
-    "choice": choice,
-    "json_schema": json_schema,
-    "list_format": list_format,
-    "language": language,
-    "sentiment": sentiment,
-    "syllables": syllables,
-    "readability": readability,
-    "number": number,
-    "arithmetic": arithmetic,
-    "refusal": refusal,
+    "case": text.case,
+    "length": text.length,
+    "starts_with": text.starts_with,
+    "ends_with": text.ends_with,
+    "contains": text.contains,
+    "avoids": text.avoids,
+    "keywords": text.keywords,
+    "regex": text.regex,
+    "choice": choice.choice,
+    "json_schema": structure.json_schema,
+    "list_format": structure.list_format,
+    "language": language.language,
+    "sentiment": language.sentiment,
+    "syllables": language.syllables,
+    "readability": language.readability,
+    "number": number.number,
+    "arithmetic": number.arithmetic,
+    "refusal": refusal.refusal,
 }
 COMBINATIONS = ("all", "any", "mean", "not")
 NAMES = (*_MAKERS, *COMBINATIONS, "rubric")
 _DEEPEST = 12
 
 
-def build(spec: Mapping[str, object]) -> Judge:
+RubricMaker = Callable[[str, int], Judge]
+"""What stands for a rubric: its criteria and scale to a judge."""
+
+
+def build(spec: Mapping[str, object], *, grader: RubricMaker | None = None) -> Judge:
     """The judge that a spec describes.
 
-    Raises `JudgeError`, naming the judge and the parameter, for a spec that is wrong
-    and for one that needs a judge model.
+    `grader` makes the judge for rubrics in the spec (see `rubric.judge_answers`); without
+    it they are an error. Raises `JudgeError`, naming the judge and the parameter.
     """
-    return guarded(_build(spec, 0))
+    return guarded(_build(spec, 0, grader or _no_model))
 
 
 def check(spec: Mapping[str, object]) -> None:
-    """Raise `JudgeError` for a spec that is wrong; unlike `build` it accepts `rubric`."""
-    _build(spec, 0, rubric=True)
+    """Raise `JudgeError` for a spec that is wrong; unlike `build` it accepts rubrics."""
+    rubrics(spec)
+
+
+def rubrics(spec: Mapping[str, object]) -> list[tuple[str, int]]:
+    """Criteria and scale of the rubrics in a spec, in order; `JudgeError` if it is wrong."""
+    found: list[tuple[str, int]] = []
+
+    def note(text: str, scale: int) -> Judge:
+        found.append((text, scale))
+        return lambda _: Score(0.0, "not judged")
+
+    _build(spec, 0, note)
+    return found
 
 
 def needs_model(spec: Mapping[str, object]) -> bool:
@@ -85,7 +86,7 @@ def _inner(spec: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [one for one in listed if isinstance(one, Mapping)]
 
 
-def _build(spec: Mapping[str, object], depth: int, *, rubric: bool = False) -> Judge:
+def _build(spec: object, depth: int, grader: RubricMaker) -> Judge:
     if not isinstance(spec, Mapping):
         raise JudgeError(f"a judge must be a table with a “name”, not {spec!r}")
     name = spec.get("name")
@@ -93,21 +94,17 @@ def _build(spec: Mapping[str, object], depth: int, *, rubric: bool = False) -> J
         raise JudgeError(_unknown(name))
     params = Params(name, spec)
     if name == "rubric":
-        criteria(params)
-        if rubric:
-            return _unjudged
-        raise JudgeError(
-            "judge “rubric”: it is judged by a model; name one with --judge-model, "
-            "or in Python use holdfast.judge.rubric.Rubric"
-        )
+        return grader(*rubric.criteria(params))
     if name in COMBINATIONS:
-        return _combine(params, depth, rubric)
+        return _combine(params, depth, grader)
     return _MAKERS[name](params)
 
 
-def _unjudged(text: str) -> Score:
-    """What stands for a rubric where a spec is checked and not used."""
-    raise JudgeError("judge “rubric”: it is judged by a model, see holdfast.judge.rubric")
+def _no_model(criteria: str, scale: int) -> Judge:
+    raise JudgeError(
+        "judge “rubric”: only a model can judge it; name one with --judge-model, "
+        "or in Python use holdfast.judge.rubric"
+    )
 
 
 def _unknown(name: object) -> str:
@@ -118,16 +115,16 @@ def _unknown(name: object) -> str:
     return f"there is no judge “{name}”; {hint}"
 
 
-def _combine(params: Params, depth: int, rubric: bool) -> Judge:
+def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
     if depth >= _DEEPEST:
         params.fail(f"combinations are nested more than {_DEEPEST} deep")
     if params.name == "not":
-        return _negation(params, depth, rubric)
+        return _negation(params, depth, grader)
     held = params.need("of", "a list of judges")
     params.done()
     if not isinstance(held, list) or not held:
         params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
-    judges = [_build(one, depth + 1, rubric=rubric) for one in held]
+    judges = [_build(one, depth + 1, grader) for one in held]
     merge = _MERGES[params.name]
 
     def judge(text: str) -> Score:
@@ -141,12 +138,12 @@ def _combine(params: Params, depth: int, rubric: bool) -> Judge:
     return judge
 
 
-def _negation(params: Params, depth: int, rubric: bool) -> Judge:
+def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
     held = params.need("of", "a judge")
     params.done()
     if not isinstance(held, Mapping):
         params.fail("parameter “of” must be one judge, as { name = … }")
-    inner = _build(held, depth + 1, rubric=rubric)
+    inner = _build(held, depth + 1, grader)
 
     def judge(text: str) -> Score:
         value, why = inner(text)
