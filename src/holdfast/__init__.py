@@ -4,12 +4,59 @@ Three lines do what the command line does:
 
     import holdfast
 
-    result = holdfast.drift(holdfast.load("mini"), pairs=24, rounds=8)
+    model = holdfast.load("mini")
+    result = holdfast.drift(model, pairs=24, rounds=8, out="run")
 
-Names below are imported when they are first used, so that `import holdfast` (and
+The backends are imported when they are first used, so that `import holdfast` (and
 `holdfast --help`) loads neither torch nor transformers.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+# After the version, which the modules below record.
+from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast.curve import Result
+from holdfast.drift import Protocol, drift
+from holdfast.errors import HoldfastError
+from holdfast.models import load
+from holdfast.persona import Persona, Suite, load_suite
+
+if TYPE_CHECKING:
+    from holdfast.api import ApiBackend
+    from holdfast.local import LocalBackend
+
+__all__ = [
+    "ApiBackend",
+    "Ask",
+    "Backend",
+    "HoldfastError",
+    "LocalBackend",
+    "Persona",
+    "Protocol",
+    "Reply",
+    "Result",
+    "Sampling",
+    "Suite",
+    "__version__",
+    "drift",
+    "load",
+    "load_suite",
+]
+
+_LATER = {"ApiBackend": "holdfast.api", "LocalBackend": "holdfast.local"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,6 +21,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from holdfast import __version__
+from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.personas import app as personas_app
 from holdfast.errors import HoldfastError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(personas_app, name="personas")
+app.command("drift")(drift_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
