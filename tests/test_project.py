@@ -1,0 +1,78 @@
+"""What the project says of itself is true: its pins, its packages and its map."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def requirements() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in extra)]
+    return [one for text in texts if (one := Requirement(text)).name != "holdfast"]
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda one: one.name)
+def test_every_requirement_is_pinned_to_a_version_it_allows(requirement: Requirement) -> None:
+    pinned = pins().get(canonicalize_name(requirement.name))
+    assert pinned is not None, f"{requirement.name} is missing from constraints.txt"
+    assert requirement.specifier.contains(pinned)
+
+
+def test_a_pin_holds_for_every_build_of_a_version() -> None:
+    assert not [version for version in pins().values() if "+" in version]
+
+
+def test_the_extra_all_is_every_extra_for_users() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (whole,) = map(Requirement, extras["all"])
+    assert whole.extras == extras.keys() - {"all", "dev"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def mapped() -> set[Path]:
+    """The paths in the README's tree: the names in the first columns, before the words."""
+    block = re.search(r"^```\n(src/holdfast/\n.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    assert block
+    folder, paths = ROOT, set()
+    for line in block[1].splitlines():
+        names = re.match(r"(?: *[\w/]+(?:\.py|/)(?=  | *$|\s))+", line)
+        assert names, line
+        if not line.startswith(" "):
+            folder = ROOT / line.split()[0]
+        for name in names[0].split():
+            paths.add(folder / name if line.startswith(" ") else ROOT / name)
+    return paths
+
+
+def test_everything_on_the_readmes_map_exists() -> None:
+    assert [str(path) for path in sorted(mapped()) if not path.exists()] == []
+
+
+def test_every_module_is_on_the_readmes_map() -> None:
+    package = ROOT / "src" / "holdfast"
+    modules = {
+        path
+        for path in package.iterdir()
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    }
+    modules -= {package / "__init__.py", package / "__main__.py"}
+    assert modules <= mapped()
