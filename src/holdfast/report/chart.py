@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 Value = float | None
 Band = Sequence[Sequence[float] | None]
 SHADES = 16
+FAINTEST = 0.04
 
 
 @dataclass(frozen=True)
@@ -278,16 +279,19 @@ def heat(
         for j, value in enumerate(row):
             if value is None:
                 continue
-            shade = min(1.0, max(0.0, value / top if top else 0.0))
+            shade = FAINTEST + (1 - FAINTEST) * min(1.0, max(0.0, value / top if top else 0.0))
             cell = tag("title", note(i, j, value))
             children.append(
                 tag("rect", cell, class_="cell", x=frame.left + j * wide, y=at,
-                    width=max(1.0, wide - 1), height=max(1.0, high - 1), fill_opacity=shade)
+                    width=max(1.0, wide - 1), height=max(1.0, high - 1),
+                    fill_opacity=shade)
             )  # fmt: skip
             if inside:
-                kind = "in-cell on-dark" if shade > 0.55 else "in-cell"
+                kind = "in-cell" + (
+                    " on-full" if shade > 0.75 else " on-half" if shade > 0.6 else ""
+                )
                 children.append(
-                    tag("text", inside(value), class_=kind, x=xs[j] - 0.5, y=at + high / 2 + 4,
+                    tag("text", inside(value), class_="in-cell" + ground, x=xs[j] - 0.5, y=at + high / 2 + 4,
                         text_anchor="middle")
                 )  # fmt: skip
     return svg(frame, text, children, "heat")

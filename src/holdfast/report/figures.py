@@ -203,7 +203,8 @@ def ledger(summary: Mapping[str, Any]) -> list[Row]:
     values = numbers(summary.get("normalised"))
     spans = _intervals(summary.get("normalised_interval"))
     left = Trace("left", "left between floor and ceiling", "", "", values, spans)
-    rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
+    if any(value is not None for value in values):
+        rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
     for kind, name, field in (
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),

@@ -85,8 +85,8 @@
       item.hidden = !fits || Boolean(wanted && !found);
       shown += item.hidden ? 0 : 1;
     }
-    field("tally").textContent = shown === items.length
-      ? `${items.length} conversations` : `${shown} of ${items.length} conversations`;
+    const all = `${items.length} conversation${items.length === 1 ? "" : "s"}`;
+    field("tally").textContent = shown === items.length ? all : `${shown} of ${all}`;
     field("nothing").hidden = shown > 0;
     highlight(wanted);
   };

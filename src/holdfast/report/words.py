@@ -87,11 +87,15 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
 
 
 def verdict(summary: Mapping[str, Any]) -> str:
-    """unmeasured, absent, gone, gives way, slips, slips a little, firms, holds or unclear."""
+    """One of: unmeasured, single, absent, gone, gives way, slips, slips a little, firms, holds,
+    unclear.
+    """
     first, last = known(summary["stability"][0]), known(summary["stability"][-1])
     moved = ends(summary["change"]["interval"])
     if first is None or last is None or moved is None:
         return "unmeasured"
+    if summary["conversations"] == 1:
+        return "single"
     floor = known(summary.get("floor"))
     if floor is not None and first - floor < NEAR:
         return "absent"
@@ -120,7 +124,8 @@ def headline(summary: Mapping[str, Any]) -> str:
     way = f"from {first} to {last} over {rounds}"
     course = f"{way} ({change})"
     return {
-        "unmeasured": f"Stability over {rounds}: {first} at the start, {last} at the end",
+        "unmeasured": f"Stability is {last} after {rounds}, {_since(stability)}",
+        "single": f"One conversation: {first} at the start, {last} after {rounds}",
         "absent": f"The persona hardly took hold: {first} at the start, {floor} with no system "
         f"prompt, {last} after {rounds}",
         "gone": f"The persona is gone: {way}, where no system prompt gives {floor} ({change})",
@@ -132,6 +137,13 @@ def headline(summary: Mapping[str, Any]) -> str:
         "unclear": f"No change can be shown: {first} at the start, {last} after {rounds} "
         f"({change}, which includes 0)",
     }[verdict(summary)]
+
+
+def _since(stability: Sequence[Any]) -> str:
+    r = next((r for r, value in enumerate(stability) if known(value) is not None), None)
+    if r is None:
+        return "as no point was measured"
+    return f"{number(stability[r])} {'at the start' if r == 0 else f'at round {r}'}"
 
 
 def standfirst(summary: Mapping[str, Any]) -> list[str]:

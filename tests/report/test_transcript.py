@@ -1,0 +1,134 @@
+"""Conversations reach the page whole: nothing hidden, nothing dropped, nothing broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.report import transcript
+
+from .sample import run
+
+
+def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, Any]:
+    """A conversation whose own probe scored so, round by round."""
+    rounds = [
+        {
+            "round": r, "user": None, "agent": None, "share": None,
+            "probes": [] if score is None else [
+                {"arm": "own", "run": 0, "probe": "?", "answer": "a", "score": score, "why": "",
+                 "stop": "stop"}
+            ],
+        }
+        for r, score in enumerate(scores)
+    ]  # fmt: skip
+    person = {"id": "one", "category": "pattern", "prompt": "p"}
+    return {"id": number, "agent": person, "user": person, "starter": "s", "rounds": rounds} | more
+
+
+@given(st.text(st.characters(), max_size=6000))
+def test_a_folded_text_is_the_whole_text(text: str) -> None:
+    said = transcript.said(text)
+    assert said.head + said.rest == transcript.visible(text)
+    assert len(said.head) <= transcript.FOLD * 1.25
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_a_visible_text_can_be_written_and_hides_no_control_character(text: str) -> None:
+    seen = transcript.visible(text)
+    seen.encode("utf-8")
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in seen)
+
+
+def test_control_characters_become_pictures() -> None:
+    assert transcript.visible("a\x00b\x1b[0m\r\nc\x7f\ud800") == "a␀b␛[0m\nc␡\ufffd"
+
+
+def test_a_long_text_is_folded_at_a_space() -> None:
+    said = transcript.said("word " * 2000)
+    assert said.head.endswith("word") and said.rest.startswith(" word")
+
+
+def test_scores_are_means_over_the_probe_runs_of_the_own_arm() -> None:
+    one = talk([1.0, 0.0])
+    one["rounds"][1]["probes"] *= 2
+    one["rounds"][1]["probes"][1] = one["rounds"][1]["probes"][0] | {"score": 0.5}
+    one["rounds"][1]["probes"].append(one["rounds"][1]["probes"][0] | {"arm": "filler", "score": 1})
+    entry = transcript.entries([one])[0]
+    assert entry.scores == (1.0, 0.25)
+    assert entry.fall == 0.75
+    assert [a.score for a in entry.exchanges[1].own] == [0.0, 0.5]
+    assert [a.arm for a in entry.exchanges[1].others] == ["neutral filler in the user’s place"]
+
+
+def test_traits_tell_slipped_from_held() -> None:
+    slipped, held, dipped = transcript.entries(
+        [talk([1.0, 0.5]), talk([1.0, 0.9]), talk([1.0, 0.2, 1.0])]
+    )
+    assert slipped.traits == "slipped"
+    assert held.traits == "held"
+    assert dipped.traits == "held low"
+
+
+def test_an_agent_that_ends_in_the_users_persona_is_marked() -> None:
+    one = talk([1.0, 0.0])
+    one["rounds"][1]["probes"].append(one["rounds"][1]["probes"][0] | {"arm": "user", "score": 1})
+    assert "taken" in transcript.entries([one])[0].traits.split()
+
+
+def test_past_the_budget_a_conversation_keeps_its_scores() -> None:
+    found = transcript.entries([talk([1.0, 0.5], i) for i in range(4)], budget=1000)
+    assert [e.whole for e in found] == [True, True, False, False]
+    assert [e.scores for e in found] == [(1.0, 0.5)] * 4
+    assert found[3].exchanges == () and found[3].answers == 2
+
+
+def test_the_first_conversation_is_always_whole() -> None:
+    assert transcript.entries([talk([1.0])], budget=0)[0].whole
+
+
+def test_an_unfinished_reply_says_why() -> None:
+    one = talk([0.0, 0.0])
+    one["rounds"][0]["probes"][0]["stop"] = "length"
+    one["rounds"][1]["probes"][0]["stop"] = "a <new> reason"
+    first, second = transcript.entries([one])[0].exchanges
+    assert first.own[0].stop == "cut at the token limit"
+    assert second.own[0].stop == "a <new> reason"
+
+
+def test_specimens_are_picked_by_their_stated_rules() -> None:
+    courses: list[list[float | None]] = [[1.0, 0.9], [1.0, 0.1], [1.0, 0.5], [None, 0.5]]
+    found = transcript.entries([talk(c, i) for i, c in enumerate(courses)])
+    picked = transcript.specimens(found)
+    assert [(s.rule, s.entry.id) for s in picked] == [
+        ("The largest fall", 1),
+        ("The median conversation, by fall", 2),
+    ]
+
+
+def test_a_run_of_one_conversation_shows_it() -> None:
+    picked = transcript.specimens(transcript.entries([talk([1.0, 1.0])]))
+    assert [s.rule for s in picked] == ["The only conversation"]
+    assert transcript.specimens(transcript.entries([talk([None, 1.0])])) == []
+
+
+def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
+    firm = {"id": "firm", "category": "choice", "prompt": "p"}
+    found = transcript.entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
+    first, second = transcript.portraits(found)
+    assert (first.id, first.scores, first.n) == ("one", (1.0, 0.25), 2)
+    assert (second.id, second.change) == ("firm", 0.0)
+
+
+def test_a_recorded_chat_needs_no_user_persona() -> None:
+    assert transcript.entries([talk([1.0], user=None, starter=None)])[0].user is None
+
+
+def test_every_answer_of_the_sample_is_on_the_page() -> None:
+    _, talks = run(4, 3)
+    found = transcript.entries(talks)
+    for entry, record in zip(found, talks, strict=True):
+        shown = [a for x in entry.exchanges for a in (*x.own, *x.others)]
+        assert len(shown) == sum(len(r["probes"]) for r in record["rounds"]) == entry.answers

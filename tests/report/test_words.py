@@ -1,0 +1,112 @@
+"""The headline says what the intervals allow, and no more."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from holdfast.report import words
+
+from .sample import run
+
+
+def made(first: float, last: float, change: tuple[float, float], **more: Any) -> dict[str, Any]:
+    """The sample's summary with another course."""
+    summary, _ = run(8, 8)
+    middle = [(first + last) / 2] * 7
+    return summary | {
+        "stability": [first, *middle, last],
+        "interval": [[v - 0.04, v + 0.04] for v in (first, *middle, last)],
+        "change": {"value": last - first, "interval": list(change)},
+        **more,
+    }
+
+
+def test_a_fall_is_told_with_its_interval() -> None:
+    assert words.headline(made(0.98, 0.67, (-0.38, -0.24))) == (
+        "The persona slips: from 0.98 to 0.67 over eight rounds "
+        "(−0.31, 95% interval −0.38 to −0.24)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "change", "verdict"),
+    [
+        (0.98, 0.93, (-0.08, -0.02), "slips a little"),
+        (0.98, 0.67, (-0.38, -0.24), "slips"),
+        (0.98, 0.40, (-0.66, -0.50), "gives way"),
+        (0.98, 0.08, (-0.95, -0.85), "gone"),
+        (0.98, 0.97, (-0.04, 0.02), "holds"),
+        (0.98, 0.90, (-0.20, 0.04), "unclear"),
+        (0.60, 0.80, (0.12, 0.28), "firms"),
+        (0.12, 0.10, (-0.05, 0.01), "absent"),
+        (math.nan, 0.50, (0.0, 0.0), "unmeasured"),
+    ],
+)
+def test_the_verdict_follows_the_interval_of_the_change(
+    first: float, last: float, change: tuple[float, float], verdict: str
+) -> None:
+    assert words.verdict(made(first, last, change)) == verdict
+
+
+def test_a_persona_near_a_floor_that_its_interval_excludes_is_not_gone() -> None:
+    summary = made(0.98, 0.13, (-0.9, -0.8), floor_interval=[0.04, 0.06])
+    assert words.verdict(summary) == "gives way"
+
+
+def test_one_conversation_allows_no_verdict() -> None:
+    summary = made(1.0, 0.0, (-1.0, -1.0), conversations=1)
+    assert words.headline(summary) == "One conversation: 1.00 at the start, 0.00 after eight rounds"
+
+
+def test_a_run_without_round_zero_has_a_headline() -> None:
+    summary = made(0.9, 0.5, (-0.5, -0.3))
+    summary["stability"][0] = None
+    summary["change"] = {"value": None, "interval": None}
+    assert words.headline(summary) == "Stability is 0.50 after eight rounds, 0.70 at round 1"
+    summary["stability"] = [None] * 9
+    assert "no point was measured" in words.headline(summary)
+
+
+def test_one_round_is_singular() -> None:
+    assert "over one round (" in words.headline(made(0.98, 0.6, (-0.4, -0.3), rounds=1))
+    assert "over 16 rounds (" in words.headline(made(0.98, 0.6, (-0.4, -0.3), rounds=16))
+
+
+def test_the_filler_sentence_depends_on_whether_the_intervals_overlap() -> None:
+    apart = made(0.98, 0.5, (-0.6, -0.4), filler=[0.98] * 9, filler_interval=[[0.94, 1.0]] * 9)
+    assert any("length alone does not explain it" in s for s in words.standfirst(apart))
+    under = made(0.98, 0.9, (-0.1, -0.04), filler=[0.3] * 9, filler_interval=[[0.2, 0.4]] * 9)
+    assert any("lower than with the user’s own words" in s for s in words.standfirst(under))
+    close = made(0.98, 0.5, (-0.6, -0.4), filler=[0.52] * 9, filler_interval=[[0.4, 0.6]] * 9)
+    assert any("cannot be told" in s for s in words.standfirst(close))
+
+
+def test_the_partners_manner_is_claimed_only_above_the_start_and_the_floor() -> None:
+    rising = {
+        "user_persona": [0.02] * 8 + [0.4],
+        "user_persona_interval": [[0.0, 0.05]] * 8 + [[0.3, 0.5]],
+    }
+    low = made(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.03, **rising)
+    assert any("takes on its partner’s manner" in s for s in words.standfirst(low))
+    high = made(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.35, **rising)
+    assert not any("takes on" in s for s in words.standfirst(high))
+
+
+def test_what_was_not_measured_gets_no_sentence() -> None:
+    none = dict.fromkeys(("filler", "prompt_share", "user_persona", "floor"))
+    assert words.standfirst(made(0.98, 0.5, (-0.6, -0.4), **none)) == []
+
+
+def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
+    assert words.number(-0.31) == "−0.31"
+    assert words.number(-0.001) == "0.00"
+    assert words.number(math.nan) == words.number(None) == "–"
+    assert words.signed(0.2) == "+0.20"
+    assert words.signed(-0.002) == "−0.002"
+    assert words.signed(-0.00001) == "0.00"
+    assert words.percent(-0.02) == "−2.0%"
+    assert words.percent(0.27) == "27%"
+    assert words.percent(0.0) == "0%"
