@@ -287,14 +287,17 @@ def heat(
                     fill_opacity=shade)
             )  # fmt: skip
             if inside:
-                kind = "in-cell" + (
-                    " on-full" if shade > 0.75 else " on-half" if shade > 0.6 else ""
-                )
+                at_x, at_y = xs[j] - 0.5, at + high / 2 + 4
                 children.append(
-                    tag("text", inside(value), class_="in-cell" + ground, x=xs[j] - 0.5, y=at + high / 2 + 4,
+                    tag("text", inside(value), class_=f"in-cell{_ground(shade)}", x=at_x, y=at_y,
                         text_anchor="middle")
                 )  # fmt: skip
     return svg(frame, text, children, "heat")
+
+
+def _ground(shade: float) -> str:
+    """A class for text on a shade; the style sheet picks its ink, which differs in the dark."""
+    return " on-full" if shade > 0.75 else " on-half" if shade > 0.6 else ""
 
 
 def mosaic(rows: Sequence[Sequence[Value]], frame: Frame, text: Text, *, top: float) -> Markup:
