@@ -245,16 +245,34 @@ def test_search_takes_every_character_as_it_is(opened: Open, words: str) -> None
     assert one.complaints == []
 
 
-def test_found_words_are_marked_in_an_open_conversation(opened: Open) -> None:
-    one = opened(run(4, 2), at="#c0")
-    one.page.fill("#query", "harbour")
-    expect(one.page.locator("#tally")).to_contain_text("conversation")
-    expect(one.page.locator(".snippet").first).to_be_visible()
-    marked = "CSS.highlights.get('found')?.size ?? 0"
-    assert one.page.evaluate(marked) >= one.page.locator(".conversation[open]:visible").count()
+def test_found_words_are_marked_in_open_conversations_alone(opened: Open) -> None:
+    summary, talks = run(4, 2)
+    for talk in talks[:2]:
+        talk["rounds"][1]["user"] = "vole and vole again"
+        talk["rounds"][2]["agent"] = "a VOLE, once more"
+    talks[0]["agent"] |= {"prompt": "p"}
+    one = opened((summary, talks), at="#c0")
+    one.page.fill("#query", "vole")
+    expect(one.page.locator("#c1 .snippet mark")).to_be_visible()
+    marked = "CSS.highlights.get('found').size"
+    assert one.page.evaluate(marked) == 3
+    one.page.locator("#c1").evaluate("(c) => { c.open = true; }")
+    one.page.locator("#c1 .rounds").wait_for()
+    assert one.page.evaluate(f"new Promise(requestAnimationFrame).then(() => {marked})") == 6
     one.page.fill("#query", "")
     expect(one.page.locator(".snippet")).to_have_count(0)
     assert one.page.evaluate("CSS.highlights.has('found')") is False
+
+
+def test_a_snippet_keeps_texts_apart_and_folded_texts_together(opened: Open) -> None:
+    summary, talks = run(2, 2)
+    talks[0]["rounds"][1] |= {"user": "first message", "agent": "x" * 2400 + "y" * 2400}
+    talks[0]["rounds"][2]["user"] = "second message"
+    one = opened((summary, talks))
+    one.page.fill("#query", "first message")
+    expect(one.page.locator("#c0 .snippet")).to_contain_text("· first message · xxx")
+    one.page.fill("#query", "xxyy")
+    expect(one.page.locator("#tally")).to_have_text("1 of 2 conversations")
 
 
 def test_filters_and_orders_work_together(opened: Open) -> None:

@@ -121,12 +121,12 @@ def layers(summary: Mapping[str, Any]) -> Figure | None:
                           x_name=X_NAME)  # fmt: skip
 
     title = "Prompt share, layer by round"
-    text = Text("", title, f"{len(rows)} layers; the darkest cell is {percent(top)}.")
+    text = Text("", title, f"{len(rows)} layers; the highest cell is {percent(top)}.")
     return Figure(
         "layers",
         title,
         f"Per cent of attention, mean over heads; layer 1, nearest the input, is on top. "
-        f"The darkest cell is {percent(top)}.",
+        f"The highest cell is {percent(top)}.",
         drawing(460, "layers", text),
         drawing(360, "layers", text),
         Table(

@@ -9,7 +9,13 @@
   const texts = new Map();
 
   const textOf = (item) => {
-    if (!texts.has(item)) texts.set(item, item.textContent.replace(/\s+/g, " "));
+    if (!texts.has(item)) {
+      let whole = "";
+      for (const part of item.querySelectorAll(".name, .partner span, dd, .text, q, .why")) {
+        whole += (part.closest(".more") || !whole ? "" : " · ") + part.textContent;
+      }
+      texts.set(item, whole.replace(/\s+/g, " "));
+    }
     return texts.get(item);
   };
 
@@ -39,6 +45,7 @@
     if (!("highlights" in CSS)) return;
     CSS.highlights.delete("found");
     if (!wanted) return;
+    wanted.lastIndex = 0;
     const ranges = [];
     for (const item of items) {
       if (item.hidden || !item.open) continue;
