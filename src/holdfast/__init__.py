@@ -19,8 +19,9 @@ __version__ = "0.1.0"
 
 # After the version, which the modules below record.
 from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast.conversation import Protocol
 from holdfast.curve import Result
-from holdfast.drift import Protocol, drift
+from holdfast.drift import drift
 from holdfast.errors import HoldfastError
 from holdfast.models import load
 from holdfast.persona import Persona, Suite, load_suite
