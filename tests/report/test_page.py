@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,8 +113,61 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
         assert said in html
 
 
-def test_recorded_chats_are_called_that() -> None:
+def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]]:
+    """A run on recorded chats without a model, as the benchmark reports it."""
+    summary, talks = run(conversations, rounds)
+    for talk in talks:
+        talk["user"] = talk["agent"]
+        for one in talk["rounds"]:
+            one["share"] = None
+            one["probes"] = [
+                p | {"arm": "reply"}
+                for p in one["probes"][:1]
+                if one["round"] and p["arm"] == "own"
+            ]
+    gone = (None, [None, None])
+    none = {
+        "stability": [None, *summary["stability"][1:]],
+        "interval": [[None, None], *summary["interval"][1:]],
+        "replies": [None, *summary["stability"][1:]],
+        "replies_interval": [[None, None], *summary["interval"][1:]],
+        "change": {"value": None, "interval": [None, None]},
+    }
+    for name in ("ceiling", "floor"):
+        none |= dict(zip((name, f"{name}_interval"), gone, strict=True))
+    for name in ("normalised", "user_persona"):
+        none |= {name: [None] * (rounds + 1), f"{name}_interval": [gone[1]] * (rounds + 1)}
+    none |= dict.fromkeys(("model", "user_model", "filler", "filler_interval", "history_floor",
+                           "history_floor_interval", "filler_token_ratio", "prompt_share",
+                           "share_detail", "user_persona_floor", "replies_per_second"))  # fmt: skip
+    return summary | none, talks
+
+
+def test_recorded_chats_without_a_model_are_called_that() -> None:
+    assert "The conversations are recorded ones" not in page.render(*run(4, 2))
+    html = page.render(*recorded(4, 2))
+    assert "The conversations are recorded ones" in html
+    assert "<b>recorded replies</b>" in html
+    assert html.count('<div class="said judged">') == 8
+    assert "replies a second" not in html and "None" not in html
+    assert 'class="line replies"' not in html
+
+
+def test_recorded_chats_with_a_model_draw_replies_beside_probes() -> None:
     summary, talks = run(4, 2)
-    assert "The conversations are recorded ones." not in page.render(summary, talks)
-    recorded = [talk | {"user": None} for talk in talks]
-    assert "The conversations are recorded ones." in page.render(summary, recorded)
+    replies = {"replies": [None, 0.4, 0.2], "replies_interval": [None, [0.3, 0.5], [0.1, 0.3]]}
+    html = page.render(summary | replies, talks)
+    assert html.count('class="line replies"') == 2
+    assert "the recorded replies themselves" in html
+
+
+def test_the_reference_protocols_points_are_given() -> None:
+    summary, talks = run(4, 2)
+    points = {"reference": {"turns": [2, 4], "stability": [0.9, 0.8]}}
+    assert "turn 2: 0.90, turn 4: 0.80" in page.render(summary | points, talks)
+
+
+def test_a_conversation_that_never_began_has_its_line() -> None:
+    summary, talks = run(4, 2)
+    talks[0]["rounds"] = []
+    assert page.render(summary, talks).count('<details class="conversation"') == 4

@@ -122,8 +122,35 @@ def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
     assert (second.id, second.change) == ("firm", 0.0)
 
 
-def test_a_recorded_chat_needs_no_user_persona() -> None:
-    assert transcript.entries([talk([1.0], user=None, starter=None)])[0].user is None
+def recorded(scores: list[float], own: bool) -> dict[str, Any]:
+    """A recorded chat: its replies judged, and perhaps probed."""
+    one = talk([0.5] * (len(scores) + 1) if own else [None] * (len(scores) + 1))
+    for r, score in enumerate(scores, 1):
+        judged = {"arm": "reply", "run": 0, "probe": "hi", "answer": "a", "score": score,
+                  "why": "so", "stop": "stop"}  # fmt: skip
+        one["rounds"][r]["probes"].append(judged)
+    return one
+
+
+def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
+    entry = transcript.entries([recorded([1.0, 0.25], own=False)])[0]
+    assert entry.scores == (None, 1.0, 0.25)
+    assert entry.user is None
+    judged = entry.exchanges[2].reply
+    assert judged is not None and (judged.score, judged.why) == (0.25, "so")
+    assert transcript.specimens([entry]) == []
+
+
+def test_recorded_replies_stand_beside_the_probes_where_there_are_any() -> None:
+    entry = transcript.entries([recorded([1.0, 0.25], own=True)])[0]
+    assert entry.scores == (0.5, 0.5, 0.5)
+    assert entry.exchanges[1].reply is not None and entry.exchanges[1].others == ()
+
+
+def test_a_conversation_that_never_began_is_listed() -> None:
+    found = transcript.entries([talk([])])
+    assert found[0].scores == () and found[0].fall is None
+    assert transcript.portraits(found)[0].change == 0.0
 
 
 def test_every_answer_of_the_sample_is_on_the_page() -> None:

@@ -104,6 +104,7 @@ def traces(summary: Mapping[str, Any]) -> list[Trace]:
             ("user", "the user’s persona", "user’s persona", "user’s", "user_persona"),
             ("history", "no system prompt, same history", "no prompt, same history",
              "no prompt", "history_floor"),
+            ("replies", "the recorded replies themselves", "replies", "replies", "replies"),
         )
     ]  # fmt: skip
     for kind, name, label, field in (
@@ -115,7 +116,12 @@ def traces(summary: Mapping[str, Any]) -> list[Trace]:
         found.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
     own = Trace("own", "the agent’s persona", "persona", "persona",
                 numbers(summary["stability"]), _intervals(summary["interval"]))  # fmt: skip
-    return [trace for trace in (*found, own) if any(v is not None for v in trace.values)]
+    return [
+        trace
+        for trace in (*found, own)
+        if any(v is not None for v in trace.values)
+        and not (trace.kind == "replies" and trace.values == own.values)
+    ]
 
 
 def stability(summary: Mapping[str, Any]) -> Figure:
@@ -159,7 +165,7 @@ def stability(summary: Mapping[str, Any]) -> Figure:
         "stability",
         title,
         "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
-        "persona. The band is the 95% interval, resampled by conversation.",
+        "persona. The band is the 95% interval.",
         drawing(True),
         drawing(False),
         Table(
@@ -197,7 +203,7 @@ def ledger(summary: Mapping[str, Any]) -> list[Row]:
     found = {t.kind: t for t in traces(summary)}
     rows = [
         Row(kind, found[kind].name, *_pair(found[kind], 0), *_pair(found[kind], -1))
-        for kind in ("own", "user", "filler", "history")
+        for kind in ("own", "replies", "user", "filler", "history")
         if kind in found
     ]
     values = numbers(summary.get("normalised"))

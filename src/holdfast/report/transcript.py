@@ -61,13 +61,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What happened at round r: two messages (none at 0) and the probes asked after them."""
+    """What happened at round r: two messages (none at 0) and the probes asked after them.
+
+    `reply` judges the agent's message itself, where chats were recorded.
+    """
 
     round: int
     user: Said | None
     agent: Said | None
     own: tuple[Answer, ...]
     others: tuple[Answer, ...]
+    reply: Answer | None
     share: float | None
 
 
@@ -113,7 +117,7 @@ class Portrait:
     @property
     def change(self) -> float:
         """Last minus first mean score; 0 where either is missing."""
-        first, last = self.scores[0], self.scores[-1]
+        first, last = (self.scores[0], self.scores[-1]) if self.scores else (None, None)
         return 0.0 if first is None or last is None else last - first
 
 
@@ -148,31 +152,40 @@ def said(text: object) -> Said:
 
 
 def entries(conversations: Iterable[Mapping[str, Any]], budget: int = BUDGET) -> list[Entry]:
-    """Every conversation, in the order given; past the budget without its texts."""
-    made: list[Entry] = []
-    for record in conversations:
+    """Every conversation, in the order given; past the budget without its texts.
+
+    Scores are those of the agent's own probe, or, where none was asked (recorded chats
+    without a model), of the replies themselves.
+    """
+    records, made = list(conversations), list[Entry]()
+    arm = "own" if any(_asked(record, "own") for record in records) else "reply"
+    for record in records:
         budget -= _size(record)
-        made.append(_entry(record, whole=budget >= 0 or not made))
+        made.append(_entry(record, arm, whole=budget >= 0 or not made))
     return made
+
+
+def _asked(record: Mapping[str, Any], arm: str) -> bool:
+    return any(p["arm"] == arm for one in record["rounds"] for p in one["probes"])
 
 
 def _size(record: Mapping[str, Any]) -> int:
     total = 0
     for one in record["rounds"]:
         total += len(one.get("user") or "") + len(one.get("agent") or "")
-        total += sum(len(p["answer"] or "") + len(p["probe"]) + 200 for p in one["probes"])
+        total += sum(len(p["answer"] or "") + len(p["probe"] or "") + 200 for p in one["probes"])
     return total
 
 
-def _entry(record: Mapping[str, Any], *, whole: bool) -> Entry:
-    scores = tuple(_mean(one["probes"], "own") for one in record["rounds"])
+def _entry(record: Mapping[str, Any], arm: str, *, whole: bool) -> Entry:
+    scores = tuple(_mean(one["probes"], arm) for one in record["rounds"])
     theirs = [_mean(one["probes"], "user") for one in record["rounds"]]
     label = " ".join(number(s) for s in scores)
     key = f"strip-{record['id']}"
     return Entry(
         id=record["id"],
         agent=_person(record["agent"]),
-        user=_person(record["user"]) if record.get("user") else None,
+        user=None if _asked(record, "reply") else _person(record["user"]),
         starter=visible(record.get("starter") or ""),
         scores=scores,
         traits=_traits(scores, theirs),
@@ -209,15 +222,17 @@ def _traits(scores: Sequence[float | None], theirs: Sequence[float | None]) -> s
 
 
 def _exchange(record: Mapping[str, Any]) -> Exchange:
-    answers = [_answer(p) for p in record["probes"]]
+    by_arm: dict[str, list[Answer]] = {}
+    for probe in record["probes"]:
+        by_arm.setdefault(probe["arm"], []).append(_answer(probe))
+    own, replies = by_arm.pop("own", []), by_arm.pop("reply", [])
     return Exchange(
         round=record["round"],
         user=None if record.get("user") is None else said(record["user"]),
         agent=None if record.get("agent") is None else said(record["agent"]),
-        own=tuple(a for a, p in zip(answers, record["probes"], strict=True) if p["arm"] == "own"),
-        others=tuple(
-            a for a, p in zip(answers, record["probes"], strict=True) if p["arm"] != "own"
-        ),
+        own=tuple(own),
+        others=tuple(answer for answers in by_arm.values() for answer in answers),
+        reply=replies[0] if replies else None,
         share=known(record.get("share")),
     )
 
@@ -256,7 +271,8 @@ def portraits(found: Sequence[Entry]) -> list[Portrait]:
 def specimens(found: Sequence[Entry]) -> list[Specimen]:
     """The conversation with the largest fall and the one in the middle, by stated rules."""
     ranked = sorted(
-        (e for e in found if e.fall is not None and e.whole), key=lambda e: (-(e.fall or 0.0), e.id)
+        (e for e in found if e.fall is not None and any(x.own for x in e.exchanges)),
+        key=lambda e: (-(e.fall or 0.0), e.id),
     )
     if not ranked:
         return []

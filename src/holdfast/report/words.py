@@ -217,7 +217,7 @@ def _share(summary: Mapping[str, Any]) -> str:
         f"and {percent(last)} at the end"
     )
     thin = (summary.get("share_detail") or {}).get("dilution")
-    if not thin:
+    if not thin or known(thin[0]) is None or known(thin[-1]) is None:
         return f"{said}."
     text = f"while the prompt goes from {percent(thin[0])} to {percent(thin[-1])} of the text"
     return f"{said}, {text}."
