@@ -5,7 +5,7 @@
   half a reply in another language costs half.
 - Sentiment: VADER's compound score, the mean over sentences (over a whole reply it
   saturates near 1 for any friendly text). English only.
-- Syllables: `syllapy`, a dictionary with rules for other words. English only.
+- Syllables: `holdfast.judge.syllable`, a dictionary and rules. English only.
 - Readability: Flesch-Kincaid grade = 0.39 words/sentence + 11.8 syllables/word - 15.59
   (Kincaid et al. 1975).
 
@@ -20,6 +20,7 @@ from typing import Any
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, lines, plain, sentences, words
 from holdfast.judge.score import Judge, Score, falling
+from holdfast.judge.syllable import syllables_of
 
 # Languages that a persona is likely to be asked for; near twins of a larger language
 # (Bosnian beside Croatian, Galician beside Portuguese) are left out, as they only blur it.
@@ -111,19 +112,6 @@ def sentiment(params: Params) -> Judge:
     return judge
 
 
-@lru_cache(maxsize=65536)
-def syllable_count(word: str) -> int:
-    """Syllables of an English word, at least 1; hyphenated words are the sum of their parts."""
-    import syllapy
-
-    pieces = word.lower().replace("’", "'").replace("‑", "-").split("-")
-    return sum(max(1, int(syllapy.count(piece))) for piece in pieces if piece)
-
-
-def _total(text: str) -> int:
-    return sum(syllable_count(word) for word in words(text))
-
-
 def syllables(params: Params) -> Judge:
     """Syllables by word, line or reply within bounds, or lines that follow a `pattern`."""
     if params.take("pattern") is not None:
@@ -134,7 +122,7 @@ def syllables(params: Params) -> Judge:
     split = EACH[per]
 
     def judge(text: str) -> Score:
-        counts = [n for n in map(_total, split(text)) if n]
+        counts = [n for n in map(syllables_of, split(text)) if n]
         if not counts:
             return Score(0.0, "no words to judge")
         if per == "reply":
@@ -153,7 +141,7 @@ def _pattern(params: Params) -> Judge:
     wanted = [int(n) for n in given]
 
     def judge(text: str) -> Score:
-        counts = [n for n in map(_total, lines(text)) if n]
+        counts = [n for n in map(syllables_of, lines(text)) if n]
         why = f"syllables by line {', '.join(map(str, counts[:12]))}"
         if len(counts) != len(wanted):
             return Score(0.0, f"{why}; wanted {len(wanted)} lines")
@@ -169,7 +157,7 @@ def grade(text: str) -> float | None:
     found, parts = words(text), sentences(text)
     if not found or not parts:
         return None
-    return 0.39 * len(found) / len(parts) + 11.8 * _total(text) / len(found) - 15.59
+    return 0.39 * len(found) / len(parts) + 11.8 * syllables_of(text) / len(found) - 15.59
 
 
 def readability(params: Params) -> Judge:

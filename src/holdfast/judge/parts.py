@@ -17,7 +17,7 @@ _MARKUP = re.compile(r"\*\*\*|\*\*|\*|___|__|(?<!\w)_|_(?!\w)|`+|~~")
 _BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "\u00a0": " "})
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|capt|lt|sgt|gen|rev|vs|approx|no|dept|est|inc|ltd|co)"
+    r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|capt|lt|sgt|gen|rev|vs|approx|dept|inc|ltd)"
     r"|\b(?:e\.g|i\.e|a\.m|p\.m|ph\.d|u\.s|u\.k)|\b[A-Z])\.$",
     re.IGNORECASE,
 )
@@ -78,7 +78,7 @@ def _split(block: str) -> list[str]:
     for stop in _STOP.finditer(block):
         # A single capital ("J. Smith") is an initial, save the pronoun at a sentence's end.
         head = block[start : stop.start() + 1]
-        short = stop.group().startswith(".") and _ABBREVIATION.search(head)
+        short = stop.group().rstrip("\"'”’)]*_") == "." and _ABBREVIATION.search(head)
         if short and not head.endswith(" I.") and stop.end() < len(block):
             continue
         pieces.append(block[start : stop.end()].strip())

@@ -86,7 +86,7 @@ def list_format(params: Params) -> Judge:
     style = params.one_of("style", ("bullets", "numbers", "comma", "lines"))
     low = params.whole("min_items", 2, low=1) or 1
     high = params.whole("max_items", None, low=1)
-    longest = params.whole("max_words", {"comma": 5, "lines": 12}.get(style), low=1)
+    longest = params.whole("max_words", {"comma": 3, "lines": 12}.get(style), low=1)
     params.done()
     if high is not None and high < low:
         params.fail(f"parameter “max_items” ({high}) must not be below “min_items” ({low})")
@@ -131,4 +131,6 @@ def _comma(text: str) -> tuple[list[str], int]:
         return [], len(rows)
     body = rows[0].strip().strip("[](){}").rstrip(".")
     parts = [re.sub(r"^(?:and|or)\s+", "", p.strip(), flags=re.IGNORECASE) for p in body.split(",")]
+    if len(parts) < 2:
+        return [], 1
     return [p for p in parts if p and not re.search(r"[.!?;:]\s", p + " ")], len(parts)

@@ -49,9 +49,14 @@ def _lower(text: str) -> Score:
     if not found:
         return Score(0.0, "no letters to judge")
     capital = sum(w != w.lower() for w in found)
-    pronouns = sum(w.lower() == "i" or w.lower().startswith(("i'", "i’")) for w in found)
-    chances = max(len(sentences(text)) + pronouns, len(found) / 8, 1)
+    starts = [words(sentence)[0] for sentence in sentences(text)]
+    pronouns = sum(map(_is_i, found))
+    chances = max(len(starts) - sum(map(_is_i, starts)) + pronouns, len(found) / 8, 1)
     return Score(1 - min(1.0, capital / chances), f"{capital} of {len(found)} words have a capital")
+
+
+def _is_i(word: str) -> bool:
+    return word.lower() == "i" or word.lower().startswith(("i'", "i’"))
 
 
 def _title(text: str) -> Score:

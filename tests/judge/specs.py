@@ -1,0 +1,71 @@
+"""One or more specs for every judge that needs no model, and the texts judges must survive."""
+
+from __future__ import annotations
+
+PLAIN = (
+    "Certainly! London is a wonderful city to visit. You could start at the British Museum, "
+    "take a walk along the Thames, and enjoy afternoon tea. Let me know if you need more ideas!"
+)
+AI = "As an AI language model, I don't have personal experiences, so I cannot do that."
+REFUSAL = "I'm sorry, but I can't help with that request."
+
+SPECS: list[dict[str, object]] = [
+    {"name": "case", "to": "upper"},
+    {"name": "case", "to": "lower"},
+    {"name": "case", "to": "title"},
+    {"name": "length", "unit": "words", "exactly": 7},
+    {"name": "length", "unit": "sentences", "max": 2},
+    {"name": "length", "unit": "characters", "min": 3, "max": 90},
+    {"name": "length", "unit": "lines", "min": 2},
+    {"name": "length", "unit": "paragraphs", "min": 2},
+    {"name": "length", "unit": "words", "each": "sentence", "exactly": 5},
+    {"name": "starts_with", "text": "Ahoy"},
+    {"name": "starts_with", "any": ["a", "b"], "each": "word"},
+    {"name": "starts_with", "text": "🦉", "each": "line"},
+    {"name": "ends_with", "text": "over and out"},
+    {"name": "ends_with", "any": ["?", "!"], "each": "sentence"},
+    {"name": "contains", "text": "lamp"},
+    {"name": "contains", "any": ["sea", "salt"], "min_count": 3},
+    {"name": "contains", "all": ["Adam", "57"], "whole_word": False},
+    {"name": "avoids", "any": ["the", "e"]},
+    {"name": "keywords", "any": ["meow", "purr"], "share": 0.5},
+    {"name": "regex", "pattern": r"\d"},
+    {"name": "regex", "pattern": r"[^e]+", "mode": "full", "flags": "s"},
+    {"name": "regex", "pattern": r"^s", "mode": "share_of_words"},
+    {"name": "regex", "pattern": r"-", "mode": "share_of_tokens"},
+    {"name": "regex", "pattern": r"^>", "mode": "share_of_lines"},
+    {"name": "regex", "pattern": r"\?$", "mode": "share_of_sentences"},
+    {"name": "choice", "options": ["tea", "coffee"], "answer": "tea"},
+    {"name": "choice", "options": ["A", "B", "C"], "answer": "A", "letters": True},
+    {"name": "choice", "options": ["jolly", "sad"], "answer": "sad", "letters": True},
+    {"name": "json_schema", "schema": {"type": "object", "required": ["mood"]}},
+    {"name": "list_format", "style": "bullets", "min_items": 3, "max_items": 5},
+    {"name": "list_format", "style": "numbers"},
+    {"name": "list_format", "style": "comma"},
+    {"name": "list_format", "style": "lines"},
+    {"name": "language", "to": "fr"},
+    {"name": "sentiment", "to": "positive"},
+    {"name": "sentiment", "to": "negative"},
+    {"name": "sentiment", "to": "neutral"},
+    {"name": "syllables", "max": 1},
+    {"name": "syllables", "per": "line", "exactly": 8},
+    {"name": "syllables", "per": "reply", "min": 3},
+    {"name": "syllables", "pattern": [5, 7, 5]},
+    {"name": "readability", "grade_max": 4},
+    {"name": "readability", "grade_min": 12},
+    {"name": "number", "check": "digits_only"},
+    {"name": "number", "check": "contains", "value": 7},
+    {"name": "number", "check": "even"},
+    {"name": "number", "check": "odd"},
+    {"name": "number", "check": "multiple_of", "n": 3},
+    {"name": "number", "check": "between", "low": 1, "high": 10},
+    {"name": "number", "check": "equals", "value": 7},
+    {"name": "number", "check": "count", "n": 3},
+    {"name": "arithmetic", "answer": 42, "tolerance": 0.5},
+    {"name": "refusal", "expect": True},
+    {"name": "refusal", "expect": False},
+    {"name": "all", "of": [{"name": "case", "to": "upper"}, {"name": "refusal", "expect": False}]},
+    {"name": "any", "of": [{"name": "contains", "text": "a"}, {"name": "language", "to": "de"}]},
+    {"name": "mean", "of": [{"name": "contains", "text": "a"}, {"name": "contains", "text": "b"}]},
+    {"name": "not", "of": {"name": "contains", "text": "lamp"}},
+]
