@@ -99,7 +99,7 @@ def test_an_unfinished_reply_says_why() -> None:
 
 
 def test_specimens_are_picked_by_their_stated_rules() -> None:
-    courses: list[list[float | None]] = [[1.0, 0.9], [1.0, 0.1], [1.0, 0.5], [None, 0.5]]
+    courses: list[list[float | None]] = [[1.0, 0.9], [1.0, 0.1], [1.0, 0.5], [None, None]]
     found = transcript.entries([talk(c, i) for i, c in enumerate(courses)])
     picked = transcript.specimens(found)
     assert [(s.rule, s.entry.id) for s in picked] == [
@@ -111,7 +111,7 @@ def test_specimens_are_picked_by_their_stated_rules() -> None:
 def test_a_run_of_one_conversation_shows_it() -> None:
     picked = transcript.specimens(transcript.entries([talk([1.0, 1.0])]))
     assert [s.rule for s in picked] == ["The only conversation"]
-    assert transcript.specimens(transcript.entries([talk([None, 1.0])])) == []
+    assert transcript.specimens(transcript.entries([talk([None, None])])) == []
 
 
 def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
@@ -136,6 +136,8 @@ def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
     entry = transcript.entries([recorded([1.0, 0.25], own=False)])[0]
     assert entry.scores == (None, 1.0, 0.25)
     assert entry.user is None
+    assert (entry.first, entry.last, entry.fall) == (1.0, 0.25, 0.75)
+    assert transcript.portraits([entry])[0].change == -0.75
     judged = entry.exchanges[2].reply
     assert judged is not None and (judged.score, judged.why) == (0.25, "so")
     assert transcript.specimens([entry]) == []

@@ -92,11 +92,13 @@ class Entry:
 
     @property
     def first(self) -> float | None:
-        return self.scores[0] if self.scores else None
+        """The first score there is: at round 0, or 1 where replies are judged."""
+        return _first(self.scores)
 
     @property
     def last(self) -> float | None:
-        return self.scores[-1] if self.scores else None
+        """The last score there is."""
+        return _first(self.scores[::-1])
 
     @property
     def fall(self) -> float | None:
@@ -116,9 +118,19 @@ class Portrait:
 
     @property
     def change(self) -> float:
-        """Last minus first mean score; 0 where either is missing."""
-        first, last = (self.scores[0], self.scores[-1]) if self.scores else (None, None)
+        """Last minus first mean score; 0 where there is none."""
+        first, last = self.first, self.last
         return 0.0 if first is None or last is None else last - first
+
+    @property
+    def first(self) -> float | None:
+        """The first mean score there is."""
+        return _first(self.scores)
+
+    @property
+    def last(self) -> float | None:
+        """The last mean score there is."""
+        return _first(self.scores[::-1])
 
 
 class Specimen(NamedTuple):
@@ -126,6 +138,10 @@ class Specimen(NamedTuple):
 
     rule: str
     entry: Entry
+
+
+def _first(scores: Sequence[float | None]) -> float | None:
+    return next((score for score in scores if score is not None), None)
 
 
 def visible(text: object) -> str:
