@@ -77,6 +77,7 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
         "As a language model I don't drink, but if I had to pick, I'd go with tea.",
         "I recommend tea.",
         "You should try tea!",
+        "I'd serve it with tea. Everybody has coffee in the house already.",
     ],
 )
 def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:

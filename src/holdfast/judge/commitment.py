@@ -1,7 +1,7 @@
 """How firmly a clause commits its speaker to something that it names.
 
     3  the speaker commits ("I'd pick …", "my favourite is …", "… wins", or nothing else said)
-    2  the speaker likes it ("I love …"), or urges it ("you should try …")
+    2  the speaker likes it ("I love …"), would act on it ("I'd go there on …"), or urges it
     1  it is simply named
     0  it is denied, compared with, offered as one of several, or someone else's
 
@@ -71,6 +71,7 @@ _LIKES = _phrases(
     rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
     r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
+    r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
     r"\byou (?:should|must|ought to|have to|need to)",
     ends=_NEAR,
 )
