@@ -1,0 +1,71 @@
+"""The suites that ship: their judges are right on their own examples, and there is enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from holdfast.judge.refusal import refuses
+from holdfast.persona import CATEGORIES, Suite, check_suite, load_suite, suite_names
+
+
+@pytest.fixture(scope="module")
+def core() -> Suite:
+    return load_suite("core")
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_judge_is_right_on_its_examples(name: str) -> None:
+    assert check_suite(load_suite(name)) == []
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_a_suite_needs_no_judge_model(name: str) -> None:
+    assert [persona.id for persona in load_suite(name).personas if persona.needs_model] == []
+
+
+def test_core_has_enough_personas_in_every_category(core: Suite) -> None:
+    counts = Counter(persona.category for persona in core.personas)
+    assert sum(counts.values()) >= 120
+    assert set(counts) == set(CATEGORIES)
+    assert min(counts.values()) >= 15, counts
+
+
+def test_every_core_persona_has_probes_and_examples(core: Suite) -> None:
+    thin = [
+        persona.id
+        for persona in core.personas
+        if len(persona.probes) < 2 or len(persona.passes) < 2 or len(persona.fails) < 3
+    ]
+    assert thin == []
+
+
+def test_every_core_persona_fails_a_refusal_or_a_word_about_being_an_ai(core: Suite) -> None:
+    assert [p.id for p in core.personas if not any(map(refuses, p.fails))] == []
+
+
+def test_every_core_persona_fails_a_plain_reply(core: Suite) -> None:
+    assert [p.id for p in core.personas if not any(f and not refuses(f) for f in p.fails)] == []
+
+
+def test_no_core_example_or_probe_is_given_twice(core: Suite) -> None:
+    for persona in core.personas:
+        for texts in (persona.probes, persona.passes, persona.fails):
+            assert len(set(texts)) == len(texts), persona.id
+        assert not set(persona.passes) & set(persona.fails), persona.id
+
+
+def test_core_prompts_are_all_different(core: Suite) -> None:
+    assert max(Counter(persona.prompt for persona in core.personas).values()) == 1
+
+
+def test_there_are_starters_and_fillers_enough(core: Suite) -> None:
+    assert len(set(core.starters)) == len(core.starters) >= 40
+    assert len(set(core.fillers)) == len(core.fillers) >= 10
+
+
+def test_mini_has_personas_of_the_five_categories_of_the_paper() -> None:
+    mini = load_suite("mini")
+    assert {persona.category for persona in mini.personas} == set(CATEGORIES[:5])
+    assert mini.starters and mini.fillers
