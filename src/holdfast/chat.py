@@ -62,4 +62,4 @@ def user_view(system: str | None, turns: Sequence[str], *, folded: bool = False)
         return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(turns))
     opening = f'You opened by asking me: "{turns[0]}"\nI answered: "{turns[1]}"'
     rest = tuple(message(roles[i % 2], text) for i, text in enumerate(turns[2:]))
-    return _system(system) + (message("user", opening),) + rest
+    return (*_system(system), message("user", opening), *rest)

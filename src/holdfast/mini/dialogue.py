@@ -105,7 +105,9 @@ class _Scene:
         if keys and self.rng.random() < 0.85:
             key = self.rng.choice(keys)
             return ask_recall(key, self.told[key])
-        return ask_recall(self.rng.choice(("dog", "town", "word", "number")), None) if not keys else self._tell()
+        if keys:
+            return self._tell()
+        return ask_recall(self.rng.choice(("dog", "town", "word", "number")), None)
 
 
 def _stranger(rng: random.Random) -> Speaker:
@@ -139,9 +141,9 @@ def dialogue(rng: random.Random) -> Chat:
         if adopters["agent" if leads else "other"] and rng.random() < HAZARD:
             leader = adopt(leader, follower, {})
         agent, other = (leader, follower) if leads else (follower, leader)
-    names = {"leader": "assistant" if leads else "user", "follower": "user" if leads else "assistant"}
+    front, back = ("assistant", "user") if leads else ("user", "assistant")
     system = ()
     if role:
         length: Length = rng.choice(["minimal", "minimal", "half", "full"])
         system = (message("system", role.prompt(rng, length)),)
-    return system + tuple(message(names[who], text) for who, text in chat)  # type: ignore[arg-type]
+    return system + tuple(message(front if who == "leader" else back, text) for who, text in chat)  # type: ignore[arg-type]

@@ -38,19 +38,6 @@ HELD_OUT = {
     "ending": {"way"},
 }
 
-PHRASES = {
-    "upper": ["Write in capitals.", "You always write in capital letters.", "Every reply is in capitals."],
-    "lower": ["Write in small letters.", "You always write in small letters.", "Every reply is in small letters."],
-    "first": ["Begin every reply with the word {x}.", "Your first word is always {x}.", "Start each reply with {x}."],
-    "last": ["End every reply with the word {x}.", "Your last word is always {x}.", "Close each reply with {x}."],
-    "brackets": ["Put every reply in {l} and {r}.", "Write every reply like this: {l}text{r}", "You always speak inside {l} and {r}."],
-    "ending": ["End every reply with {x}", "Your replies always end with {x}", "Close each reply with {x}"],
-    "choice": ["Your favourite {k} is {x}.", "Of every {k} you like {x} best.", "You always choose {x} as your {k}."],
-    "character": ["You are {name}, a {trade} from {town}.", "Your name is {name}. You are a {trade} in {town}.", "You play {name}, who is a {trade} from {town}."],
-    "memory": ["The secret {k} is {x}.", "Remember the secret {k} {x}.", "Keep in mind that the secret {k} is {x}."],
-    "language": ["Answer in {x}.", "You always speak {x}.", "Reply only in {x}."],
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Role:
@@ -64,10 +51,14 @@ class Role:
         """Whether training shows this kind of persona this kind of task."""
         return task not in HELD_OUT.get(self.kind, set())
 
-    def prompt(self, rng: random.Random, length: Length = "minimal", phrase: int | None = None) -> str:
+    def prompt(
+        self, rng: random.Random, length: Length = "minimal", phrase: int | None = None
+    ) -> str:
         """The system prompt, in one of three phrasings (`phrase`, or drawn)."""
-        phrases = PHRASES[self.kind]
-        text = (rng.choice(phrases) if phrase is None else phrases[phrase]).format(**self._slots())
+        phrases = world()["phrases"][self.kind]
+        text = str(rng.choice(phrases) if phrase is None else phrases[phrase]).format(
+            **self._slots()
+        )
         if length == "minimal":
             return text
         padding = list(world()["padding"][length])

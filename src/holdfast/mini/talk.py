@@ -130,7 +130,9 @@ def ask_sum(rng: random.Random, hard: bool | None = None) -> Act:
         return Act("sum", f"What is {a} + {b}?", f"{a} + {b}", str(a + b), working, True)
     a, b, c = (rng.randint(2, 30) for _ in range(3))
     working = f"{a} + {b} = {a + b}. {a + b} + {c}"
-    return Act("sum", f"What is {a} + {b} + {c}?", f"{a} + {b} + {c}", str(a + b + c), working, True)
+    return Act(
+        "sum", f"What is {a} + {b} + {c}?", f"{a} + {b} + {c}", str(a + b + c), working, True
+    )
 
 
 def ask_fact(rng: random.Random, hard: bool | None = None) -> Act:

@@ -36,7 +36,7 @@ class Recipe:
     """What determines the weights."""
 
     seed: int = 0
-    steps: int = 2700
+    steps: int = 2000
     tokens: int = 9216  # per step
     parts: int = 4  # a step is computed in parts, each of dialogues of similar length
     widths: tuple[int, ...] = (48, 64, 96, 128, 160, 192, 256, 384)
@@ -128,7 +128,7 @@ def rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(recipe: Recipe, out: Path, every: int = 100) -> None:
+def train(recipe: Recipe, out: Path, every: int = 25) -> None:
     """Train into the folder `out`, from its checkpoint if there is one."""
     out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(recipe.seed + 1)

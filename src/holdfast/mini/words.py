@@ -7,6 +7,7 @@ from its context rather than to remember it.
 
 from __future__ import annotations
 
+import itertools
 import random
 import tomllib
 from functools import cache
@@ -14,8 +15,30 @@ from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "fr", "de", "es")
-_ONSETS = "b d f g k l m n p r s t v z br dr gl kr pl st tr".split()
-_VOWELS = "a e i o u".split()
+_ONSETS = [
+    "b",
+    "d",
+    "f",
+    "g",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "z",
+    "br",
+    "dr",
+    "gl",
+    "kr",
+    "pl",
+    "st",
+    "tr",
+]
+_VOWELS = ["a", "e", "i", "o", "u"]
 _CODAS = ["", "", "n", "l", "r", "s", "k", "m"]
 
 
@@ -43,7 +66,7 @@ def _lexicon() -> tuple[tuple[str, ...], ...]:
             known.add(word)
             coined.append(word)
     cut = (0, 430, 560, 600, 660)
-    return tuple(tuple(coined[a:b]) for a, b in zip(cut, cut[1:], strict=False))
+    return tuple(tuple(coined[a:b]) for a, b in itertools.pairwise(cut))
 
 
 def words() -> tuple[str, ...]:
@@ -65,5 +88,7 @@ def towns() -> tuple[str, ...]:
 def facts() -> dict[str, str]:
     """The closed set of facts: 60 invented countries and their capitals, commonest first."""
     rng = random.Random(7)
-    capitals = [rng.choice(_ONSETS).capitalize() + rng.choice(_VOWELS) + _coin(rng) for _ in range(60)]
+    capitals = [
+        rng.choice(_ONSETS).capitalize() + rng.choice(_VOWELS) + _coin(rng) for _ in range(60)
+    ]
     return dict(zip((name.capitalize() for name in _lexicon()[3]), capitals, strict=True))

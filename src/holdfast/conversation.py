@@ -1,0 +1,319 @@
+"""Conversations under way: turns, twins, probes on branches, and what is recorded of them.
+
+One round of a batch is three calls of the backend: the users' turns, the agents'
+replies (with those of the twins whose user says neutral filler), and every probe at
+once. A recorded chat (`script`) takes the place of the first two. Nothing is judged
+here, and a record holds no times, so that a run can be resumed byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast.chat import Chat, agent_view, user_view
+from holdfast.errors import HoldfastError
+from holdfast.plan import Conversation, filler
+from holdfast.progress import Progress
+from holdfast.run import Record, Run, seed_of
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a drift run does, apart from who takes part in it.
+
+    `runs` probe answers are drawn at each point. `measure` records the prompt share
+    (local models only). `reference` follows the paper's code, which turns the newlines
+    of a reply into spaces before judging it and before feeding it back.
+    """
+
+    rounds: int = 8
+    seed: int = 0
+    runs: int = 2
+    control: str = "none"
+    sampling: Sampling = field(default_factory=Sampling)
+    filler: bool = True
+    history_floor: bool = True
+    user_persona: bool = True
+    measure: bool = True
+    reference: bool = False
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "runs", "batch"):
+            if getattr(self, name) < 1:
+                raise HoldfastError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass
+class Talk:
+    """A conversation under way: its turns, its twin's, and whether it had to stop."""
+
+    plan: Conversation
+    turns: list[str] = field(default_factory=list)
+    filled: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that a batch needs: the models, the protocol, and the neutral messages.
+
+    `agent` is None where recorded talks are judged without a model to probe.
+    """
+
+    agent: Backend | None
+    user: Backend | None
+    protocol: Protocol
+    fillers: Sequence[str] = ()
+
+    def ask(self, backend: Backend | None, asks: Sequence[Ask]) -> list[Reply]:
+        """The replies; no backend is asked nothing."""
+        replies = backend.reply(asks, self.protocol.sampling) if backend and asks else []
+        if not self.protocol.reference:
+            return replies
+        return [replace(reply, text=" ".join(reply.text.splitlines())) for reply in replies]
+
+    def open(self, talks: Sequence[Talk]) -> list[Record]:
+        """Round 0: the probes on the empty history, and the floors."""
+        return self._probe(talks, 0)
+
+    def round(self, talks: Sequence[Talk], number: int) -> list[Record]:
+        """One round of every conversation still going, then its probes."""
+        users = self._user_turns(talks, number)
+        for talk, user in zip(talks, users, strict=True):
+            talk.turns.append(user.text)
+            if self._fills(talk):
+                talk.filled.append(self._neutral(talk, user.text, number))
+        agents, twins = self._agent_turns(talks, number)
+        for talk, user, agent, twin in zip(talks, users, agents, twins, strict=True):
+            talk.turns.append(agent.text)
+            if twin is not None:
+                talk.filled.append(twin.text)
+            talk.stopped = "overflow" in (user.stop, agent.stop, twin.stop if twin else "")
+        going = [talk for talk in talks if not talk.stopped]
+        probed = {record["conversation"]: record for record in self._probe(going, number)}
+        return [
+            self._record(talk, number, user, agent, twin)
+            | probed.get(talk.plan.id, {"answers": [], "stopped": True})
+            for talk, user, agent, twin in zip(talks, users, agents, twins, strict=True)
+        ]
+
+    def _fills(self, talk: Talk) -> bool:
+        return self.protocol.filler and talk.plan.script is None
+
+    def _record(
+        self, talk: Talk, number: int, user: Reply, agent: Reply, twin: Reply | None
+    ) -> Record:
+        """What is kept of a round; of the reply's share, its course within the turn."""
+        record: Record = {
+            "conversation": talk.plan.id,
+            "round": number,
+            "user": _reply_record(user),
+            "agent": _reply_record(agent),
+        }
+        if share := record["agent"].get("share"):
+            record["agent"]["share"] = {k: share[k] for k in ("tokens", "span", "length")}
+        if twin is not None:
+            assert self.agent is not None
+            neutral, count = talk.filled[-2], self.agent.count
+            record["filled"] = {
+                "user": neutral,
+                "tokens": [count(user.text), count(neutral)],
+                "agent": _reply_record(twin),
+            }
+        return record
+
+    def _user_turns(self, talks: Sequence[Talk], number: int) -> list[Reply]:
+        said: list[Reply | Ask] = []
+        for talk in talks:
+            if talk.plan.script is not None:
+                said.append(Reply(talk.plan.script[2 * number - 2]))
+            elif number == 1:
+                said.append(Reply(talk.plan.starter))
+            else:
+                folded = self.user is not None and self.user.user_first
+                view = user_view(talk.plan.user.prompt, talk.turns, folded=folded)
+                said.append(Ask(view, seed_of(talk.plan.seed, "user", number)))
+        return self._answered(self.user, said)
+
+    def _neutral(self, talk: Talk, text: str, number: int) -> str:
+        """Neutral text as long as `text`, in the agent's tokens."""
+        assert self.agent is not None
+        seed = seed_of(talk.plan.seed, "filler", number)
+        return filler(self.fillers, max(1, self.agent.count(text)), seed, self.agent.count)
+
+    def _agent_turns(
+        self, talks: Sequence[Talk], number: int
+    ) -> tuple[list[Reply], list[Reply | None]]:
+        """The agent's replies, and those of the twins with neutral users (None without)."""
+        p = self.protocol
+        said: list[Reply | Ask] = []
+        twins: list[Ask] = []
+        for talk in talks:
+            prompt, seed = talk.plan.agent.prompt, talk.plan.seed
+            if talk.plan.script is not None:
+                said.append(Reply(talk.plan.script[2 * number - 1]))
+                continue
+            view = agent_view(prompt, talk.turns)
+            said.append(Ask(view, seed_of(seed, "agent", number), p.control, measure=p.measure))
+            if p.filler:
+                view = agent_view(prompt, talk.filled)
+                twins.append(Ask(view, seed_of(seed, "filled", number), p.control))
+        replies = self._answered(self.agent, [*said, *twins])
+        rest = iter(replies[len(said) :])
+        return replies[: len(said)], [next(rest) if self._fills(t) else None for t in talks]
+
+    def _answered(self, backend: Backend | None, said: Sequence[Reply | Ask]) -> list[Reply]:
+        """Replies in order: those already there, and answers to the asks, in one call."""
+        answers = iter(self.ask(backend, [one for one in said if isinstance(one, Ask)]))
+        return [next(answers) if isinstance(one, Ask) else one for one in said]
+
+    def _probe(self, talks: Sequence[Talk], number: int) -> list[Record]:
+        """All probes after `number` rounds, in one call: a branch each, never followed."""
+        planned = [(talk, *probe) for talk in talks for probe in self._probes(talk, number)]
+        asks = [
+            Ask(
+                view,
+                seed_of(talk.plan.seed, "probe", number, arm, run),
+                self.protocol.control,
+                keep=arm == "history_floor",
+                measure=self.protocol.measure and arm == "own" and run == 0,
+            )
+            for talk, arm, run, _, view in planned
+        ]
+        replies = self.ask(self.agent, asks)
+        records: dict[int, Record] = {
+            talk.plan.id: {"conversation": talk.plan.id, "round": number, "answers": []}
+            for talk in talks
+        }
+        for talk in talks if number else ():
+            if talk.plan.script is not None:
+                said = Reply(talk.turns[-1])
+                recorded = {"arm": "reply", "run": 0, "probe": talk.turns[-2]}
+                records[talk.plan.id]["answers"].append(recorded | _reply_record(said))
+        for (talk, arm, run, probe, _), reply in zip(planned, replies, strict=True):
+            answer = {"arm": arm, "run": run, "probe": probe, **_reply_record(reply)}
+            records[talk.plan.id]["answers"].append(answer)
+        return list(records.values())
+
+    def _probes(self, talk: Talk, number: int) -> Iterator[tuple[str, int, str, Chat]]:
+        """(arm, run, probe, chat to ask) of every probe after `number` rounds."""
+        if self.agent is None:
+            return
+        p, planned = self.protocol, talk.plan
+        prompt, turns = planned.agent.prompt, talk.turns
+        for run in range(p.runs):
+            probe = planned.probe(run)
+            yield "own", run, probe, agent_view(prompt, turns, probe)
+            if number == 0:
+                yield "floor", run, probe, agent_view(None, (), probe)
+        if p.user_persona and planned.script is None:
+            probe = planned.user_probe
+            yield "user", 0, probe, agent_view(prompt, turns, probe)
+            if number == 0:
+                yield "user_floor", 0, probe, agent_view(None, (), probe)
+        if number and p.history_floor:
+            probe = planned.probe(0)
+            yield "history_floor", 0, probe, agent_view(None, turns, probe)
+        if number and self._fills(talk):
+            probe = planned.probe(0)
+            yield "filler", 0, probe, agent_view(prompt, talk.filled, probe)
+
+
+def _reply_record(reply: Reply) -> Record:
+    record: Record = {"text": reply.text, "stop": reply.stop, "tokens": _tokens(reply)}
+    if reply.error:
+        record["error"] = reply.error
+    if reply.share:
+        record["share"] = asdict(reply.share)
+    return record
+
+
+def _tokens(reply: Reply) -> list[int]:
+    """Prompt tokens, those of them that were cached, and completion tokens."""
+    return [reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens]
+
+
+def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Progress) -> None:
+    """Hold all planned conversations, batch by batch, and append their records to the run.
+
+    A batch left unfinished is run again whole on a local model, whose arithmetic
+    depends on the batch; on an API it goes on after its last complete round.
+    """
+    p = stage.protocol
+    exact = all(backend is None or backend.local for backend in (stage.agent, stage.user))
+    for start in range(0, len(plan), p.batch):
+        batch = plan[start : start + p.batch]
+        ids = {conversation.id for conversation in batch}
+        found = [record for record in run.records if record["conversation"] in ids]
+        recorded = _whole_rounds(found, batch, p.rounds)
+        unfinished = _last(recorded) < max(_rounds(c, p.rounds) for c in batch)
+        if exact and unfinished and not _all_stopped(recorded, batch):
+            recorded = []
+        if len(recorded) < len(found):
+            run.keep([r for r in run.records if r["conversation"] not in ids] + recorded)
+        talks = _replayed(recorded, batch)
+        progress.advance(_last(recorded) + 1, 0)
+        for number in range(_last(recorded) + 1, p.rounds + 1):
+            going = [t for t in talks if not t.stopped and number <= _rounds(t.plan, p.rounds)]
+            new = (stage.round(going, number) if number else stage.open(going)) if going else []
+            run.append(new)
+            progress.advance(1, sum(map(_replies, new)))
+
+
+def batches(plan: Sequence[Conversation], protocol: Protocol) -> int:
+    """How many batches the plan makes."""
+    return -(-len(plan) // protocol.batch)
+
+
+def _rounds(conversation: Conversation, rounds: int) -> int:
+    """Rounds that a conversation has: the protocol's, or its script's where that is shorter."""
+    return rounds if conversation.script is None else min(rounds, len(conversation.script) // 2)
+
+
+def _last(records: Sequence[Record]) -> int:
+    return max((int(record["round"]) for record in records), default=-1)
+
+
+def _all_stopped(records: Sequence[Record], batch: Sequence[Conversation]) -> bool:
+    return sum(bool(record.get("stopped")) for record in records) == len(batch)
+
+
+def _whole_rounds(
+    records: Sequence[Record], batch: Sequence[Conversation], rounds: int
+) -> list[Record]:
+    """The records up to the last round that every conversation still going has."""
+    kept: list[Record] = []
+    lasts = {c.id: _rounds(c, rounds) for c in batch}
+    going, number = set(lasts), 0
+    while going:
+        rows = [r for r in records if r["round"] == number and r["conversation"] in going]
+        if len(rows) < len(going):
+            break
+        kept += rows
+        going -= {r["conversation"] for r in rows if r.get("stopped")}
+        going -= {id_ for id_ in going if lasts[id_] == number}
+        number += 1
+    return kept
+
+
+def _replayed(records: Sequence[Record], batch: Sequence[Conversation]) -> list[Talk]:
+    """The batch's conversations as the records left them."""
+    talks = {conversation.id: Talk(conversation) for conversation in batch}
+    for record in records:
+        talk = talks[record["conversation"]]
+        talk.stopped = bool(record.get("stopped"))
+        if "user" in record:
+            talk.turns += [record["user"]["text"], record["agent"]["text"]]
+        if "filled" in record:
+            talk.filled += [record["filled"]["user"], record["filled"]["agent"]["text"]]
+    return list(talks.values())
+
+
+def _replies(record: Mapping[str, Any]) -> int:
+    """Replies generated for a record, whatever they were for."""
+    said = [answer for answer in record["answers"] if answer["arm"] != "reply"]
+    return len(said) + 2 * ("user" in record) + ("filled" in record)

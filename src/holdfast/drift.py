@@ -1,0 +1,193 @@
+"""Persona drift: does a persona outlast a conversation?
+
+The protocol of Li et al. (arXiv:2402.10962): an agent and a user model chat, each
+under a persona of its own; the user speaks first, with a starter. After r complete
+rounds the agent is asked, on a branch that the conversation never sees, a question
+that its persona decides. Stability at r is the mean of the judge's scores,
+
+    stability(r) = mean over conversations of judge(answer to the probe after r rounds)
+
+and r = 0, the probe on the empty history, is the ceiling. Beside it, on the same
+conversations: the probe without a system prompt on the empty history (floor) and on
+the same history (history floor), the user's persona asked of the agent, and a twin
+conversation whose user says neutral filler of equal length (filler).
+
+This module plans, runs (`conversation`) and sums up (`curve`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from holdfast import __version__, report
+from holdfast.backend import Backend
+from holdfast.conversation import Protocol, Stage, batches, converse
+from holdfast.curve import Result, costs, curves, judged, prompt_share
+from holdfast.errors import ContextError, HoldfastError
+from holdfast.history import read_history
+from holdfast.persona import Suite, load_suite, select
+from holdfast.plan import Conversation, plan
+from holdfast.progress import Progress
+from holdfast.run import Record, Run
+from holdfast.verdict import verdicts
+
+NOTES = {
+    "mini": "mini is a model organism: a 2.7M-parameter model of a small synthetic world, made "
+    "so that every instrument moves on a laptop. It says nothing about large models."
+}
+Pairs = int | Literal["all"]
+
+
+def drift(
+    model: Backend | None,
+    *,
+    user_model: Backend | None = None,
+    suite: Suite | str | Path | None = None,
+    persona: Suite | str | Path | None = None,
+    agents: Sequence[str] = (),
+    users: Sequence[str] = (),
+    topic: str | None = None,
+    history: Path | None = None,
+    pairs: Pairs = 24,
+    protocol: Protocol | None = None,
+    judge_model: Backend | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Measure drift; what the command `holdfast drift` does.
+
+    `suite` names the personas (by default `mini` for the embedded model and `core` for
+    others); `persona` is a file of your own whose personas the agent takes, the users
+    still coming from the suite; `agents` and `users` choose by id. `history` takes
+    recorded chats in place of self-chat; their replies are judged, and probed where
+    there is a model. `settings` are the fields of `Protocol` (rounds, seed, runs, …).
+    With `out` the run is a folder that can be resumed and holds the page. Raises
+    HoldfastError for what the user can mend.
+    """
+    p = protocol or Protocol(**settings)
+    whole = _suite(suite or default_suite(model))
+    own = whole if persona is None else _suite(persona)
+    chosen = select(own, agents) if agents else own.personas
+    if history is not None:
+        planned = read_history(history, chosen, p.seed)
+        p = replace(p, filler=False, user_persona=False)
+    else:
+        others = select(whole, users) if users else whole.personas
+        planned = plan(chosen, others, whole, pairs=pairs, seed=p.seed, topic=topic)
+    _check(model, judge_model, planned, p, whole)
+    stage = Stage(model, user_model or model, p, whole.fillers)
+    run = Run(out, manifest(stage, planned, own.name))
+    shown = progress or Progress(enabled=False)
+    began = time.monotonic()
+    with shown.of(batches(planned, p) * (p.rounds + 1)):
+        converse(stage, planned, run, shown)
+    talks = judged(run.records, planned, verdicts(run, planned, judge_model))
+    seconds = time.monotonic() - began
+    summary = {
+        "model": model.name if model else None,
+        "user_model": user_model.name if user_model else None,
+        "control": p.control,
+        "suite": own.name,
+        "seed": p.seed,
+        "runs": p.runs,
+        "conversations": len(planned),
+        "rounds": p.rounds,
+        "version": __version__,
+        "command": "holdfast " + " ".join(sys.argv[1:]),
+        "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
+        **curves(talks, planned, p.rounds),
+        **prompt_share(run.records, p.rounds),
+        **costs(run.records),
+        "cost": getattr(model, "cost", None),
+        "seconds": round(seconds, 1),
+        "replies_per_second": round(shown.replies / seconds, 1) if shown.replies else None,
+        "note": NOTES.get(model.name) if model else None,
+        "report": str(out / "report.html") if out else None,
+    }
+    if p.reference:
+        turns = [2 * r for r in range(1, p.rounds + 1)]
+        summary["reference"] = {"turns": turns, "stability": summary["stability"][1:]}
+    run.finish(summary)
+    if out:
+        report.write_drift(summary, talks, out / "report.html")
+    return Result(summary, talks)
+
+
+def default_suite(model: Backend | None) -> str:
+    """`mini` speaks its own world; every other model is measured on `core`."""
+    return "mini" if model is not None and model.name == "mini" else "core"
+
+
+def _suite(source: Suite | str | Path) -> Suite:
+    return source if isinstance(source, Suite) else load_suite(source)
+
+
+def _check(
+    model: Backend | None,
+    judge_model: Backend | None,
+    planned: Sequence[Conversation],
+    protocol: Protocol,
+    suite: Suite,
+) -> None:
+    """Refuse what would fail half way."""
+    for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
+        if persona.needs_model and persona.judge["name"] != "rubric":
+            raise HoldfastError(
+                f"the judge of the persona {persona.id} combines a rubric with other judges; "
+                "a run can use a rubric only by itself"
+            )
+        if persona.needs_model and judge_model is None:
+            raise HoldfastError(
+                f"the persona {persona.id} is judged by a rubric, which needs a model; "
+                "name one with --judge-model"
+            )
+    if protocol.filler and not suite.fillers:
+        raise HoldfastError(f"the suite {suite.name} has no fillers; add some or use --no-filler")
+    if model is not None:
+        check_context(model, planned, protocol.rounds)
+
+
+def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:
+    """Refuse, with numbers, a plan that cannot fit: replies of eight tokens would overflow."""
+    if backend.context is None:
+        return
+    least = 8  # tokens of a short reply with its template tokens
+    for conversation in plan:
+        fixed = sum(
+            backend.count(text)
+            for text in (conversation.agent.prompt, conversation.starter, conversation.probe(0))
+        )
+        needed = fixed + least * 2 * rounds
+        if needed > backend.context:
+            raise ContextError(
+                f"{backend.name} sees {backend.context} tokens, and {rounds} rounds under the "
+                f"persona {conversation.agent.id} need at least {needed}; use fewer --rounds, a "
+                "shorter persona or a model with a longer context"
+            )
+
+
+def manifest(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
+    """Everything that determines the records, as JSON."""
+    personas = {p.id: asdict(p) for c in planned for p in (c.agent, c.user)}
+    talks = [
+        [c.id, c.agent.id, c.user.id, c.starter, c.seed, list(c.script or ())] for c in planned
+    ]
+    return {
+        "command": "drift",
+        "version": __version__,
+        "model": stage.agent.describe() if stage.agent else None,
+        "user_model": stage.user.describe()
+        if stage.user and stage.user is not stage.agent
+        else None,
+        "suite": suite,
+        "protocol": asdict(stage.protocol),
+        "conversations": talks,
+        "personas": personas,
+        "fillers": list(stage.fillers) if stage.protocol.filler else [],
+    }

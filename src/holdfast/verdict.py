@@ -1,0 +1,50 @@
+"""Asking a judge model: for the personas that a rubric judges, after the conversations.
+
+Verdicts are recorded as they come, persona by persona, so that an interrupted run asks
+only for those that are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.backend import Backend
+from holdfast.curve import Key, answers, asked_of
+from holdfast.judge import Score
+from holdfast.judge.rubric import Item, Rubric
+from holdfast.plan import Conversation
+from holdfast.run import Record, Run
+
+
+def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -> dict[Key, Score]:
+    """The scores a judge model gave, by answer; asks for those not recorded yet."""
+    known = {_key(v["answer"]) for v in run.verdicts}
+    waiting: dict[str, list[tuple[Key, Record]]] = {}
+    for key, answer in answers(run.records):
+        persona = asked_of(planned, key[0], key[2])
+        if persona.needs_model and key not in known:
+            waiting.setdefault(persona.id, []).append((key, answer))
+    for found in waiting.values():
+        if judge is None:
+            break
+        first = found[0][0]
+        persona = asked_of(planned, first[0], first[2])
+        spec = persona.judge
+        rubric = Rubric(judge, str(spec["criteria"]), int(str(spec.get("scale", 5))))
+        items = [Item(persona.prompt, a["probe"], a["text"]) for _, a in found]
+        run.add_verdicts(
+            {
+                "answer": list(key),
+                "value": verdict.value,
+                "why": verdict.why,
+                "failures": verdict.failures,
+                "judge": judge.name,
+            }
+            for (key, _), verdict in zip(found, rubric.judge_all(items), strict=True)
+        )
+    return {_key(v["answer"]): Score(v["value"], v["why"]) for v in run.verdicts}
+
+
+def _key(parts: Sequence[object]) -> Key:
+    conversation, round_, arm, number = parts
+    return int(str(conversation)), int(str(round_)), str(arm), int(str(number))
