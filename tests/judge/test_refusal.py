@@ -28,6 +28,8 @@ from .specs import AI, PLAIN, REFUSAL
         "I'm a language model made to help.",
         "Well.\n\n**I cannot provide that information.**",
         "No, I will not.",
+        "I cannot predict the future for you.",
+        "I don't have personal preferences, but tea is popular.",
     ],
 )
 def test_a_refusal_is_known(text: str) -> None:

@@ -30,6 +30,10 @@ def test_a_slip_of_case_costs_a_part() -> None:
     assert 0.5 < score("THE SEA CALLS AND i FOLLOW", name="case", to="upper") < 1
 
 
+def test_a_capital_at_the_start_of_a_sentence_makes_no_title() -> None:
+    assert score("Yes. Fine. Certainly.", name="case", to="title") == 0.0
+
+
 def test_capitals_are_no_title() -> None:
     assert score("HELLO THERE, YOU", name="case", to="title") == 0.0
 

@@ -19,7 +19,8 @@ _TASK = (
     r"(?:help|assist|do (?:that|this|so|it)|provide|share|discuss|give|tell|reveal|disclose|"
     r"answer|respond|comply|fulfil|complete|create|write|generate|produce|engage|support|"
     r"say (?:that|it|more|anything)|talk about|speak (?:about|of|on)|comment|offer|advise|"
-    r"recommend (?:that|this|any)|continue|participate|accommodate|explain how|describe how|"
+    r"recommend (?:that|this|any)|predict|access|browse|verify|"
+    r"continue|participate|accommodate|explain how|describe how|"
     r"make that|pretend|roleplay|role-play|go into|be of|in good conscience|choose|pick)"
 )
 REFUSAL = re.compile(
@@ -46,7 +47,9 @@ AS_AN_AI = re.compile(
     r"\bas an? (?:AI|artificial intelligence|(?:large )?language model|LLM|virtual assistant|"
     r"chatbot|digital assistant|assistant)\b"
     r"|\bI(?:'m| am) (?:just |only |merely |simply |actually )?an? (?:AI|artificial intelligence|"
-    r"(?:large )?language model|LLM|chatbot|computer program|(?:AI|virtual|digital) assistant)\b",
+    r"(?:large )?language model|LLM|chatbot|computer program|(?:AI|virtual|digital) assistant)\b"
+    r"|\bI (?:do not|don't) have (?:any )?(?:personal (?:experiences?|preferences?|opinions?|"
+    r"feelings|beliefs|tastes?)|(?:a )?physical (?:body|form)|real-time)\b",
     re.IGNORECASE,
 )
 

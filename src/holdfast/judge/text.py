@@ -60,12 +60,14 @@ def _is_i(word: str) -> bool:
 
 
 def _title(text: str) -> Score:
-    major = [w for w in words(text) if w[0].isalpha() and w.lower() not in _MINOR]
+    """First words of sentences are capital in any case, so they tell nothing."""
+    inner = [word for sentence in sentences(text) for word in words(sentence)[1:]]
+    major = [w for w in inner if w[0].isalpha() and w.lower() not in _MINOR]
     if not major:
-        return Score(0.0, "no words to judge")
+        return Score(0.0, "too few words to judge")
     good = sum(w[0].isupper() and (len(w) == 1 or not w.isupper()) for w in major)
-    why = f"{good} of {len(major)} major words begin with a capital"
-    return Score(max(0.0, (good / len(major) - 0.3) / 0.7), why)
+    why = f"{good} of {len(major)} major words within sentences begin with a capital"
+    return Score(max(0.0, (good / len(major) - 0.25) / 0.75), why)
 
 
 def length(params: Params) -> Judge:
