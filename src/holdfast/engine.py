@@ -80,6 +80,7 @@ class Row:
     request: Request
     ids: Ids
     limit: int
+    reuses: bool
     cached: int = 0
     layers: Layers | None = None
     pad: int = 0
@@ -128,6 +129,7 @@ class Engine:
         self.context: int | None = getattr(self.config, "max_position_embeddings", None)
         self._kinds = layer_kinds(model.config)
         self.reuses = plain(self._kinds)
+        self._steady = _steady(self.config)
         self._attention, self.no_share = kind_for(model)
         self._lock = threading.RLock()
 
@@ -178,25 +180,21 @@ class Engine:
         limit = sampling.max_new_tokens
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
-        row = Row(index, request, ids, limit, reply=[])
-        if self.reuses:
+        steady = self._steady is None or len(ids) + limit <= self._steady
+        row = Row(index, request, ids, limit, self.reuses and steady, reply=[])
+        if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
             row.cached, row.layers = self.store.find(request.state, ids[:-1])
         return row
 
     def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Rows with alike work beside each other; of equal length where padding is not exact."""
-        if self.reuses:
-            ordered = sorted(rows, key=lambda row: (row.new, len(row.ids), row.index))
-            for start in range(0, len(ordered), self.batch_size):
-                yield ordered[start : start + self.batch_size]
-            return
-        lengths: dict[int, list[Row]] = {}
-        for row in rows:
-            lengths.setdefault(len(row.ids), []).append(row)
-        for same in lengths.values():
-            for start in range(0, len(same), self.batch_size):
-                yield same[start : start + self.batch_size]
+        alike: dict[int, list[Row]] = {}
+        for row in sorted(rows, key=lambda row: (row.new, len(row.ids), row.index)):
+            alike.setdefault(0 if row.reuses else len(row.ids), []).append(row)
+        for group in alike.values():
+            for start in range(0, len(group), self.batch_size):
+                yield group[start : start + self.batch_size]
 
 
 class _Batch:
@@ -219,7 +217,7 @@ class _Batch:
         room = self.width + min(64, max(row.limit for row in rows))
         self.past: Any
         self.cache: BatchCache | None = None
-        if engine.reuses:
+        if rows[0].reuses:
             self.past = self.cache = BatchCache(engine._kinds, len(rows), room)
         else:
             self.past = DynamicCache(config=engine.model.config)
@@ -391,6 +389,20 @@ class _Batch:
         index = self.rows.index(row)
         layers = self.cache.take(index, row.pad, len(ids))
         self.engine.store.keep(row.request.state, ids, layers)
+
+
+def _steady(config: Any) -> int | None:
+    """Tokens up to which the rotary frequencies stay what they are, or None where they do.
+
+    "longrope" changes them for all keys once a sequence is longer than the model was first
+    trained for, so keys from before cannot be used after. (So does "dynamic", but only beyond
+    `max_position_embeddings`, where no request gets.)
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    first = rope.get("original_max_position_embeddings")
+    return first or getattr(config, "original_max_position_embeddings", None)
 
 
 def _groups(new: Sequence[int]) -> list[int]:

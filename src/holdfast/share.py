@@ -107,10 +107,24 @@ def fused(
     if recorder is not None:
         weights = weights_of_last(query, key, attention_mask, scaling)
         recorder.note(_layer(module), weights)
+    if query.device.type == "cpu" and query.shape[2] > 1 and _plain(module, key, kwargs):
+        # On a CPU the fused kernel takes grouped heads with a mask; repeating keys costs a third.
+        causal = attention_mask is None
+        output = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, 0.0, causal, scale=scaling, enable_gqa=True
+        )
+        return output.transpose(1, 2).contiguous(), None
     result: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
         module, query, key, value, attention_mask, scaling=scaling, **kwargs
     )
     return result
+
+
+def _plain(module: torch.nn.Module, key: Tensor, options: dict[str, Any]) -> bool:
+    """True for causal self-attention with grouped heads and nothing added to the scores."""
+    grouped = getattr(module, "num_key_value_groups", 1) > 1
+    added = options.get("position_bias") is not None or options.get("is_causal") is not None
+    return grouped and not added and bool(getattr(module, "is_causal", True))
 
 
 def eager(
