@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from holdfast.errors import PersonaError
-from holdfast.persona import Persona, check_suite, load_suite, select, suite_names
+from holdfast.persona import CATEGORIES, Persona, check_suite, load_suite, select, suite_names
 
 CAPTAIN = """
 [[persona]]
@@ -191,3 +192,12 @@ def test_built_in_suites_are_found_by_name_before_files(
     assert load_suite("core").name == "core"
     with pytest.raises(PersonaError, match="holds no"):
         load_suite("./core")
+
+
+def test_the_documentation_describes_every_field_and_its_example_checks(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "personas.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1] for line in docs.splitlines() if line.startswith("| `")}
+    assert rows == {field.name for field in fields(Persona)} | {"starters", "fillers"}
+    assert all(f"`{category}`" in docs for category in CATEGORIES)
+    suite = load_suite(write(tmp_path, docs.split("```toml\n")[1].split("```")[0]))
+    assert check_suite(suite) == [] and len(suite.personas[0].fails) == 3
