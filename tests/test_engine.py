@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
 from transformers import (
     AutoModelForCausalLM,
     FalconConfig,
@@ -22,6 +21,7 @@ from transformers import (
 from holdfast.backend import Sampling
 from holdfast.engine import Engine, Request, Result
 from holdfast.errors import ModelError
+from models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
 
 END = frozenset([2])
 GREEDY = Sampling(max_new_tokens=16, temperature=0)
