@@ -132,6 +132,8 @@ def test_drifted_text_does_not_pass(spec: dict[str, object], text: str) -> None:
         ({"name": "json_schema", "schema": {"type": "objekt"}}, "not a JSON schema"),
         ({"name": "json_schema", "schema": {"$ref": "#/nowhere"}}, "not in it"),
         ({"name": "json_schema", "schema": {"$ref": "https://example.com/a"}}, "not in it"),
+        ({"name": "json_schema", "schema": {"$ref": "#"}}, "refers to itself without end"),
+        ({"name": "json_schema", "schema": {"pattern": "("}}, "not a JSON schema"),
         ({"name": "list_format", "style": "dashes"}, "“style” must be one of"),
         ({"name": "list_format", "style": "comma", "min_items": 5, "max_items": 3}, "not be below"),
         ({"name": "language", "to": "xx"}, "“to” must be one of"),

@@ -140,11 +140,16 @@ def _notes(suite: Suite) -> list[str]:
     notes = []
     bare = [p.id for p in suite.personas if not p.needs_model and not (p.passes and p.fails)]
     if bare:
-        notes.append(f"Without passes or fails to check: {', '.join(bare)}.")
+        notes.append(f"Without passes or fails to check: {_listed(bare)}.")
     unjudged = [p.id for p in suite.personas if p.needs_model]
     if unjudged:
-        notes.append(f"Judged by a model, so not checked here: {', '.join(unjudged)}.")
+        notes.append(f"Judged by a model, so not checked here: {_listed(unjudged)}.")
     return notes
+
+
+def _listed(ids: list[str], limit: int = 8) -> str:
+    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
+    return ", ".join(ids[:limit]) + more
 
 
 def _shorten(text: str, limit: int = 90) -> str:

@@ -25,6 +25,7 @@ def json_schema(params: Params) -> Judge:
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import Draft202012Validator
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     schema = params.need("schema", "a JSON schema as a table")
     params.done()
@@ -35,7 +36,13 @@ def json_schema(params: Params) -> Judge:
     except SchemaError as error:
         params.fail(f"parameter “schema” is not a JSON schema: {error.message}")
     validator = Draft202012Validator(schema, registry=Registry())
-    _try_references(params, validator)
+    _try_references(params, schema)
+    samples: tuple[object, ...] = ({}, [], "", 0)
+    try:
+        for sample in samples:
+            validator.is_valid(sample)
+    except RecursionError:
+        params.fail("parameter “schema” refers to itself without end")
 
     def judge(text: str) -> Score:
         blocks = _FENCE.findall(text)
@@ -43,7 +50,7 @@ def json_schema(params: Params) -> Judge:
         try:
             value = json.loads(source, parse_constant=_refuse)
             error = next(iter(validator.iter_errors(value)), None)
-        except (ValueError, RecursionError) as problem:
+        except (ValueError, ArithmeticError, RecursionError, Unresolvable) as problem:
             return Score(0.0, f"not JSON: {problem}")
         if error is None:
             return Score(1.0, "valid JSON as the schema wants")
@@ -56,20 +63,18 @@ def _refuse(constant: str) -> Never:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _try_references(params: Params, validator: object) -> None:
+def _try_references(params: Params, schema: Mapping[str, object]) -> None:
     """A schema whose references lead nowhere is an error now, not at the first reply."""
-    from jsonschema.exceptions import _WrappedReferencingError
-    from jsonschema.validators import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
-    assert isinstance(validator, Draft202012Validator)
-    samples: tuple[object, ...] = ({}, [], "", 0, True, None)
-    try:
-        for sample in samples:
-            validator.is_valid(sample)
-        for reference in _references(validator.schema):
-            validator.evolve(schema={"$ref": reference}, _resolver=validator._resolver).is_valid({})
-    except (_WrappedReferencingError, RecursionError) as error:
-        params.fail(f"parameter “schema” refers to something that is not in it: {error}")
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(dict(schema)))
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except (Unresolvable, ValueError) as error:
+            params.fail(f"parameter “schema” refers to something that is not in it: {error}")
 
 
 def _references(schema: object) -> list[str]:
