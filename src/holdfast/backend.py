@@ -110,5 +110,11 @@ class Backend(Protocol):
     def count(self, text: str) -> int:
         """Tokens in a text (an estimate for APIs)."""
 
+    def forget(self) -> None:
+        """Drop what is kept between calls, so that what follows is the same whatever came before.
+
+        Called at the start of a batch, which can then be run again byte for byte.
+        """
+
     def describe(self) -> Mapping[str, object]:
         """What determines the replies (weights, dtype, versions), as JSON, for the manifest."""

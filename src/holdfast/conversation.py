@@ -255,6 +255,9 @@ def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Pro
             recorded = []
         if len(recorded) < len(found):
             run.keep([r for r in run.records if r["conversation"] not in ids] + recorded)
+        for backend in (stage.agent, stage.user):
+            if backend is not None:
+                backend.forget()
         talks = _replayed(recorded, batch)
         progress.advance(_last(recorded) + 1, 0)
         for number in range(_last(recorded) + 1, p.rounds + 1):

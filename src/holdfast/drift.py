@@ -34,7 +34,7 @@ from holdfast.persona import Suite, load_suite, select
 from holdfast.plan import Conversation, plan
 from holdfast.progress import Progress
 from holdfast.run import Record, Run
-from holdfast.verdict import verdicts
+from holdfast.verdict import counted, verdicts
 
 NOTES = {
     "mini": "mini is a model organism: a 2.7M-parameter model of a small synthetic world, made "
@@ -52,11 +52,12 @@ def drift(
     agents: Sequence[str] = (),
     users: Sequence[str] = (),
     topic: str | None = None,
-    history: Path | None = None,
+    history: Path | str | None = None,
     pairs: Pairs = 24,
+    rounds: int | None = None,
     protocol: Protocol | None = None,
     judge_model: Backend | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Result:
@@ -66,21 +67,26 @@ def drift(
     others); `persona` is a file of your own whose personas the agent takes, the users
     still coming from the suite; `agents` and `users` choose by id. `history` takes
     recorded chats in place of self-chat; their replies are judged, and probed where
-    there is a model. `settings` are the fields of `Protocol` (rounds, seed, runs, …).
+    there is a model. `rounds` are the protocol's 8 by default, those of the longest chat
+    with `history`. `settings` are the fields of `Protocol` (seed, runs, sampling, …).
     With `out` the run is a folder that can be resumed and holds the page. Raises
     HoldfastError for what the user can mend.
     """
     p = protocol or Protocol(**settings)
-    whole = _suite(suite or default_suite(model))
+    if rounds is not None:
+        p = replace(p, rounds=rounds)
+    whole = _talkative(_suite(suite or default_suite(model)))
     own = whole if persona is None else _suite(persona)
     chosen = select(own, agents) if agents else own.personas
     if history is not None:
-        planned = read_history(history, chosen, p.seed)
-        p = replace(p, filler=False, user_persona=False)
+        planned = read_history(Path(history), chosen, p.seed)
+        longest = max(len(c.script or ()) // 2 for c in planned)
+        rounds = min(rounds or longest, longest)
+        p = replace(p, rounds=rounds, filler=False, user_persona=False)
     else:
         others = select(whole, users) if users else whole.personas
         planned = plan(chosen, others, whole, pairs=pairs, seed=p.seed, topic=topic)
-    _check(model, judge_model, planned, p, whole)
+    _check(model, judge_model, planned, p.rounds)
     stage = Stage(model, user_model or model, p, whole.fillers)
     run = Run(out, manifest(stage, planned, own.name))
     shown = progress or Progress(enabled=False)
@@ -89,6 +95,7 @@ def drift(
         converse(stage, planned, run, shown)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
     seconds = time.monotonic() - began
+    page = run.folder / "report.html" if run.folder else None
     summary = {
         "model": model.name if model else None,
         "user_model": user_model.name if user_model else None,
@@ -107,15 +114,16 @@ def drift(
         "cost": getattr(model, "cost", None),
         "seconds": round(seconds, 1),
         "replies_per_second": round(shown.replies / seconds, 1) if shown.replies else None,
+        "verdicts": counted(run) if run.verdicts else None,
         "note": NOTES.get(model.name) if model else None,
-        "report": str(out / "report.html") if out else None,
+        "report": str(page) if page else None,
     }
     if p.reference:
         turns = [2 * r for r in range(1, p.rounds + 1)]
         summary["reference"] = {"turns": turns, "stability": summary["stability"][1:]}
     run.finish(summary)
-    if out:
-        report.write_drift(summary, talks, out / "report.html")
+    if page:
+        report.write_drift(summary, talks, page)
     return Result(summary, talks)
 
 
@@ -128,29 +136,30 @@ def _suite(source: Suite | str | Path) -> Suite:
     return source if isinstance(source, Suite) else load_suite(source)
 
 
+def _talkative(suite: Suite) -> Suite:
+    """The suite; one of personas alone takes its starters and fillers from `core`."""
+    if suite.starters and suite.fillers:
+        return suite
+    core = load_suite("core")
+    starters, fillers = suite.starters or core.starters, suite.fillers or core.fillers
+    return replace(suite, starters=starters, fillers=fillers)
+
+
 def _check(
     model: Backend | None,
     judge_model: Backend | None,
     planned: Sequence[Conversation],
-    protocol: Protocol,
-    suite: Suite,
+    rounds: int,
 ) -> None:
     """Refuse what would fail half way."""
     for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
-        if persona.needs_model and persona.judge["name"] != "rubric":
-            raise HoldfastError(
-                f"the judge of the persona {persona.id} combines a rubric with other judges; "
-                "a run can use a rubric only by itself"
-            )
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "
                 "name one with --judge-model"
             )
-    if protocol.filler and not suite.fillers:
-        raise HoldfastError(f"the suite {suite.name} has no fillers; add some or use --no-filler")
     if model is not None:
-        check_context(model, planned, protocol.rounds)
+        check_context(model, planned, rounds)
 
 
 def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:

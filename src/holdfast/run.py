@@ -71,7 +71,8 @@ def _writing(path: Path) -> Iterator[None]:
 class Run:
     """An open run: its records so far, and a place for more (in memory where `folder` is None)."""
 
-    def __init__(self, folder: Path | None, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path | str | None, manifest: Mapping[str, Any]) -> None:
+        folder = Path(folder) if folder is not None else None
         self.folder = folder
         self.manifest: Record = json.loads(dumps(manifest))
         self.records: list[Record] = []
@@ -162,9 +163,15 @@ def _same(old: Record, new: Record, folder: Path) -> None:
     was, now = dict(_leaves(old)), dict(_leaves(new))
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
-        shown = "; ".join(f"{key} was {was.get(key)!r}, is {now.get(key)!r}" for key in differ[:3])
-        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-        raise RunError(f"{folder} holds another run ({shown}{more}); choose another --out")
+        first = differ[0]
+        shown = f"{first} was {_short(was.get(first))}, is {_short(now.get(first))}"
+        others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
+        raise RunError(f"{folder} holds another run: {shown}{others}; choose another --out")
+
+
+def _short(value: object) -> str:
+    text = dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from holdfast.backend import Backend
 from holdfast.curve import Key, answers, asked_of
 from holdfast.judge import Score
-from holdfast.judge.rubric import Item, Rubric
+from holdfast.judge.rubric import Item, judge_answers
 from holdfast.plan import Conversation
 from holdfast.run import Record, Run
 
@@ -27,11 +27,10 @@ def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -
     for found in waiting.values():
         if judge is None:
             break
-        first = found[0][0]
-        persona = asked_of(planned, first[0], first[2])
-        spec = persona.judge
-        rubric = Rubric(judge, str(spec["criteria"]), int(str(spec.get("scale", 5))))
+        conversation, _, arm, _ = found[0][0]
+        persona = asked_of(planned, conversation, arm)
         items = [Item(persona.prompt, a["probe"], a["text"]) for _, a in found]
+        given = judge_answers(persona.judge, items, judge)
         run.add_verdicts(
             {
                 "answer": list(key),
@@ -40,9 +39,18 @@ def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -
                 "failures": verdict.failures,
                 "judge": judge.name,
             }
-            for (key, _), verdict in zip(found, rubric.judge_all(items), strict=True)
+            for (key, _), verdict in zip(found, given, strict=True)
         )
     return {_key(v["answer"]): Score(v["value"], v["why"]) for v in run.verdicts}
+
+
+def counted(run: Run) -> Record:
+    """How many verdicts there are, by which judge, and how many calls did not parse."""
+    return {
+        "judge": run.verdicts[0]["judge"],
+        "n": len(run.verdicts),
+        "failures": sum(v["failures"] for v in run.verdicts),
+    }
 
 
 def _key(parts: Sequence[object]) -> Key:

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 
 def drift(
-    model: Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.")] = "mini",
+    model: Annotated[
+        str | None, typer.Option(help="mini (the default), a folder, a hub id, or api:NAME.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; the same command resumes it.")
     ] = None,
     pairs: Annotated[str, typer.Option(help="Pairs of personas to draw, or “all”.")] = "24",
-    rounds: Annotated[int, typer.Option(help="Rounds of each conversation.")] = 8,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of each conversation (8; all of a --history).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
     runs: Annotated[int, typer.Option(help="Probe answers drawn at each point.")] = 2,
     suite: Annotated[
@@ -53,6 +57,10 @@ def drift(
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="Where api: models are served (OpenAI's protocol).")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Its key; better in OPENAI_API_KEY, which no process list shows."),
     ] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
@@ -83,7 +91,6 @@ def drift(
     from holdfast.progress import Progress
 
     protocol = Protocol(
-        rounds=rounds,
         seed=seed,
         runs=runs,
         sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
@@ -97,12 +104,15 @@ def drift(
     wanted = _pairs(pairs)
 
     def opened(name: str | None) -> Backend | None:
-        return load(name, base_url=base_url, dtype=dtype, device=device) if name else None
+        where = {"base_url": base_url, "api_key": api_key}
+        return load(name, dtype=dtype, device=device, **where) if name else None
 
-    folder = out or _folder(model)
+    # Recorded chats can be judged without a model; everything else is about one.
+    name = model or (None if history else "mini")
+    folder = out or _folder(name or "history")
     try:
         result = drift(
-            load(model, base_url=base_url, dtype=dtype, device=device),
+            opened(name),
             user_model=opened(user_model),
             judge_model=opened(judge_model),
             suite=suite,
@@ -112,12 +122,14 @@ def drift(
             topic=topic,
             history=history,
             pairs=wanted,
+            rounds=rounds,
             protocol=protocol,
             out=folder,
             progress=Progress(enabled=True),
         )
     except KeyboardInterrupt as interrupt:
-        again = shlex.join(["holdfast", *sys.argv[1:], *([] if out else ["--out", str(folder)])])
+        asked = [*sys.argv[1:], *([] if out else ["--out", str(folder)])]
+        again = shlex.join(["holdfast", *asked])
         raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     _show(result, as_json)
 

@@ -1,0 +1,76 @@
+"""Backends made of functions, for tests of what is asked and recorded rather than of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from holdfast.backend import Ask, Reply, Sampling, Share
+from holdfast.persona import Persona, Suite
+
+Answer = Callable[[Ask], Reply]
+
+
+def obey(ask: Ask) -> Reply:
+    """Says the word its system prompt ends in, and how many messages it saw."""
+    system = next((m["content"] for m in ask.chat if m["role"] == "system"), "")
+    word = system.split()[-1] if system else "nothing"
+    return Reply(f"{word} {len(ask.chat)} {ask.seed % 97}", completion_tokens=3)
+
+
+class Actor:
+    """A backend that answers with a function and remembers every call."""
+
+    def __init__(
+        self,
+        answer: Answer = obey,
+        *,
+        name: str = "actor",
+        local: bool = True,
+        context: int | None = None,
+        user_first: bool = False,
+        share: bool = False,
+    ) -> None:
+        self.answer, self.name, self.local = answer, name, local
+        self.context, self.user_first, self.share = context, user_first, share
+        self.calls: list[list[Ask]] = []
+        self.forgotten = 0
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        self.calls.append(list(asks))
+        replies = [self.answer(ask) for ask in asks]
+        if not self.share:
+            return replies
+        share = Share(((0.4, 0.2),), ((0.5, 0.3),), (0.3, 0.3), 5, 20)
+        return [
+            Reply(r.text, r.stop, share=share) if ask.measure else r
+            for ask, r in zip(asks, replies, strict=True)
+        ]
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def describe(self) -> Mapping[str, object]:
+        return {"name": self.name}
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def persona(word: str, category: str = "memory", probes: int = 1) -> Persona:
+    """A persona whose judge looks for `word`, which its prompt ends in."""
+    return Persona(
+        id=f"{category}-{word}",
+        category=category,
+        prompt=f"The word is {word}",
+        probes=tuple(f"Which word, for the {n}. time?" for n in range(probes)),
+        judge={"name": "contains", "text": word},
+    )
+
+
+def suite(personas: int = 6) -> Suite:
+    """A small suite over three categories, with starters and fillers."""
+    words = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grain", "haven"]
+    kinds = ["memory", "pattern", "choice"]
+    made = tuple(persona(words[i], kinds[i % 3], probes=2) for i in range(personas))
+    starters = ("Hello there.", "What a day it is.", "Tell me something.")
+    return Suite("small", made, starters, ("It rains today.", "The road is long and quiet."))
