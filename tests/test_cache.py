@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +96,12 @@ def test_states_are_worlds_apart() -> None:
     assert not store.holds("a", array(1, 2, 3))
 
 
+def begun(rows: int, columns: int) -> BatchCache:
+    cache = BatchCache([DynamicLayer])
+    cache.begin(rows, columns)
+    return cache
+
+
 def write(cache: BatchCache, keys: Tensor, rows: slice, column: int) -> tuple[Tensor, Tensor]:
     frame = cache.frame
     frame.top, frame.bottom, frame.column = rows.start, rows.stop, column
@@ -105,7 +112,7 @@ def write(cache: BatchCache, keys: Tensor, rows: slice, column: int) -> tuple[Te
 
 def test_columns_written_bit_by_bit_equal_columns_in_one_piece() -> None:
     whole = torch.randn(3, 2, 50, 4)
-    cache = BatchCache([DynamicLayer], rows=3, columns=8)
+    cache = begun(3, 8)
     for start, end in [(0, 5), (5, 6), (6, 30), (30, 50)]:
         keys, values = write(cache, whole[:, :, start:end], slice(0, 3), start)
         assert torch.equal(keys, whole[:, :, :end])
@@ -116,7 +123,7 @@ def test_columns_written_bit_by_bit_equal_columns_in_one_piece() -> None:
 
 def test_groups_of_rows_are_written_apart() -> None:
     whole = torch.randn(3, 1, 6, 4)
-    cache = BatchCache([DynamicLayer], rows=3, columns=6)
+    cache = begun(3, 6)
     write(cache, whole[:1], slice(0, 1), 0)
     write(cache, whole[1:], slice(1, 3), 0)
     keys, _ = write(cache, whole[:, :, :1], slice(0, 3), 6)
@@ -125,10 +132,10 @@ def test_groups_of_rows_are_written_apart() -> None:
 
 def test_what_is_taken_can_be_put_back() -> None:
     whole = torch.randn(2, 1, 6, 4)
-    cache = BatchCache([DynamicLayer], rows=2, columns=6)
+    cache = begun(2, 6)
     write(cache, whole, slice(0, 2), 0)
     layers = cache.take(1, 2, 4)
-    other = BatchCache([DynamicLayer], rows=3, columns=9)
+    other = begun(3, 9)
     other.put(2, 5, layers, 3)
     keys, values = write(other, torch.ones(3, 1, 1, 4), slice(0, 3), 8)
     assert torch.equal(keys[2, :, 5:8], whole[1, :, 2:5])
@@ -138,14 +145,55 @@ def test_what_is_taken_can_be_put_back() -> None:
     assert not keys[2, :, :5].any()
 
 
-def test_rows_that_leave_take_their_padding_with_them() -> None:
-    whole = torch.randn(4, 1, 6, 4)
-    cache = BatchCache([DynamicLayer], rows=4, columns=10)
-    write(cache, whole, slice(0, 4), 0)
-    cache.select(torch.tensor([1, 3]), 2)
-    assert cache.get_seq_length() == 4
-    keys, _ = write(cache, torch.ones(2, 1, 1, 4), slice(0, 2), 4)
-    assert torch.equal(keys[:, :, :4], whole[[1, 3], :, 2:])
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_row_moves_with_all_it_holds(batches: int) -> None:
+    cache = BatchCache([DynamicLayer])
+    for _ in range(batches):  # layer by layer in the first, in one block from then on
+        whole = torch.randn(4, 1, 6, 4)
+        cache.begin(4, 10)
+        write(cache, whole, slice(0, 4), 0)
+        cache.move([(3, 1)])
+        keys, values = write(cache, torch.ones(3, 1, 1, 4), slice(0, 3), 6)
+        assert torch.equal(keys[:, :, :6], whole[[0, 3, 2]])
+        assert torch.equal(values[:, :, :6], -whole[[0, 3, 2]])
+
+
+def test_rows_kept_in_one_form_can_be_put_back_in_the_other() -> None:
+    first, second = torch.randn(2, 1, 6, 4), torch.randn(2, 1, 6, 4)
+    cache = BatchCache([DynamicLayer])
+    cache.begin(2, 6)
+    write(cache, first, slice(0, 2), 0)
+    by_layer = cache.take(0, 0, 6)
+    cache.begin(2, 6)
+    write(cache, second, slice(0, 2), 0)
+    in_one = cache.take(1, 0, 6)
+    assert isinstance(by_layer, tuple) and isinstance(in_one, Tensor)
+    cache.begin(2, 7)
+    cache.put(0, 0, by_layer, 6)
+    cache.put(1, 0, in_one, 6)
+    keys, _ = write(cache, torch.ones(2, 1, 1, 4), slice(0, 2), 6)
+    assert torch.equal(keys[0, :, :6], first[0]) and torch.equal(keys[1, :, :6], second[1])
+    other = BatchCache([DynamicLayer])
+    other.begin(1, 9)
+    other.put(0, 2, in_one, 4)
+    keys, values = write(other, torch.ones(1, 1, 1, 4), slice(0, 1), 6)
+    assert torch.equal(keys[0, :, 2:6], second[1, :, :4])
+    assert torch.equal(values[0, :, 2:6], -second[1, :, :4])
+
+
+def test_a_reply_longer_than_expected_grows_out_of_the_block() -> None:
+    cache = BatchCache([DynamicLayer])
+    for columns in (4, 4):
+        whole = torch.randn(2, 1, 40, 4)
+        cache.begin(2, columns)
+        for column in range(40):
+            keys, _ = write(cache, whole[:, :, column : column + 1], slice(0, 2), column)
+        assert torch.equal(keys, whole)
+        layers = cache.take(1, 3, 30)
+        cache.begin(1, 40)
+        cache.put(0, 0, layers, 30)
+        keys, _ = write(cache, torch.ones(1, 1, 1, 4), slice(0, 1), 30)
+        assert torch.equal(keys[0, :, :30], whole[1, :, 3:33])
 
 
 def test_only_caches_of_keys_and_values_are_plain() -> None:
@@ -153,4 +201,4 @@ def test_only_caches_of_keys_and_values_are_plain() -> None:
     hybrid = Lfm2Config(num_hidden_layers=2, layer_types=["conv", "full_attention"])
     assert not plain(layer_kinds(hybrid))
     assert DynamicCache(config=CONFIGS["mistral"]).is_sliding == [True, True]
-    assert BatchCache(layer_kinds(CONFIGS["mistral"]), 1, 1).is_sliding == [False, False]
+    assert BatchCache(layer_kinds(CONFIGS["mistral"])).is_sliding == [False, False]

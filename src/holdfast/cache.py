@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 from transformers.cache_utils import (
     Cache,
@@ -31,7 +32,8 @@ from transformers.cache_utils import (
 )
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
-Layers = tuple[tuple[Tensor, Tensor] | None, ...]
+# A row's keys and values, each (heads, tokens, size): by layer, or all as one tensor, layer first.
+Layers = tuple[tuple[Tensor, Tensor], ...] | Tensor
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Frame:
     column: int = 0
 
 
-class BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class BufferLayer(DynamicLayer):
     """One layer's keys and values, (rows, heads, columns, size), written where the frame says."""
 
     def __init__(self, frame: Frame) -> None:
@@ -90,57 +92,93 @@ def _room(buffer: Tensor | None, new: Tensor, frame: Frame, end: int) -> Tensor:
 
 
 class BatchCache(Cache):
-    """The cache of one batch, in transformers' interface; layers without keys stay as they are."""
+    """The cache of one batch after another, in transformers' interface.
 
-    def __init__(self, kinds: Sequence[type], rows: int, columns: int) -> None:
-        self.frame = Frame(rows, columns)
+    Its buffers are used again from batch to batch: touching fresh memory costs as much as
+    a decoding step. What an earlier batch left in them is finite, and masked. Where all
+    layers have one shape they are views of one block, so that a row moves in one copy.
+    Layers that keep nothing of their own stay as transformers makes them.
+    """
+
+    def __init__(self, kinds: Sequence[type]) -> None:
+        self.frame = Frame(0, 0)
+        self.block: Tensor | None = None
         super().__init__(
             layers=[BufferLayer(self.frame) if kind in PLAIN else kind() for kind in kinds]
         )
+        self.buffers = [layer for layer in self.layers if isinstance(layer, BufferLayer)]
 
-    @property
-    def buffers(self) -> list[BufferLayer | None]:
-        """Per layer, the buffer, or None where the layer keeps nothing of its own."""
-        return [layer if isinstance(layer, BufferLayer) else None for layer in self.layers]
+    def begin(self, rows: int, columns: int) -> None:
+        """Make room for a batch of `rows` rows that will need about `columns` columns."""
+        frame = self.frame
+        fits = rows <= frame.rows and columns <= frame.columns
+        if not fits or self.block is None:
+            frame.rows = max(rows, frame.rows)
+            if columns > frame.columns:
+                frame.columns = max(columns, frame.columns * 3 // 2)
+            self._allocate()
+        frame.top, frame.bottom, frame.column = 0, rows, 0
+
+    def _allocate(self) -> None:
+        """New buffers of the frame's size: one block where the layers allow it."""
+        old = [tensor for layer in self.buffers for tensor in (layer.keys, layer.values)]
+        kinds = {(t.shape[1], t.shape[3], t.dtype, t.device) for t in old if t is not None}
+        self.block = None
+        for layer in self.buffers:
+            layer.keys = layer.values = None
+        if len(kinds) != 1 or any(tensor is None for tensor in old):
+            return
+        ((heads, size, dtype, device),) = kinds
+        del old
+        shape = (len(self.buffers), 2, self.frame.rows, heads, self.frame.columns, size)
+        self.block = torch.zeros(shape, dtype=dtype, device=device)
+        for layer, (keys, values) in zip(self.buffers, self.block, strict=True):
+            layer.keys, layer.values = keys, values
+
+    def _whole(self) -> Tensor | None:
+        """The block, unless a reply longer than expected has made layers grow out of it."""
+        last = self.buffers[-1].keys
+        if self.block is None or last is None or last.shape[2] != self.block.shape[4]:
+            return None
+        return self.block
 
     def put(self, row: int, column: int, layers: Layers, tokens: int) -> None:
         """Copy the first `tokens` tokens of a kept row into a row, from `column` on."""
-        frame, span = self.frame, slice(column, column + tokens)
-        for buffer, kept in zip(self.buffers, layers, strict=True):
-            if buffer is None or kept is None:
-                continue
-            keys, values = kept[0][None, :, :tokens], kept[1][None, :, :tokens]
-            buffer.keys = _room(buffer.keys, keys, frame, span.stop)
-            buffer.values = _room(buffer.values, values, frame, span.stop)
+        span = slice(column, column + tokens)
+        block = self._whole()
+        if block is not None and isinstance(layers, Tensor):
+            block[:, :, row, :, span] = layers[..., :tokens, :]
+            return
+        for buffer, (keys, values) in zip(self.buffers, layers, strict=True):
+            keys, values = keys[None, :, :tokens], values[None, :, :tokens]
+            buffer.keys = _room(buffer.keys, keys, self.frame, span.stop)
+            buffer.values = _room(buffer.values, values, self.frame, span.stop)
             buffer.keys[row, :, span] = keys[0]
             buffer.values[row, :, span] = values[0]
 
     def take(self, row: int, column: int, tokens: int) -> Layers:
-        """A copy of `tokens` tokens of a row from `column` on, (heads, tokens, size) per layer."""
+        """A copy of `tokens` tokens of a row from `column` on."""
         span = slice(column, column + tokens)
+        block = self._whole()
+        if block is not None:
+            return block[:, :, row, :, span].clone()
         return tuple(
-            None
-            if buffer is None or buffer.keys is None or buffer.values is None
-            else (buffer.keys[row, :, span].clone(), buffer.values[row, :, span].clone())
+            (buffer.keys[row, :, span].clone(), buffer.values[row, :, span].clone())
             for buffer in self.buffers
+            if buffer.keys is not None and buffer.values is not None
         )
 
-    def select(self, rows: Tensor, first: int) -> None:
-        """Keep some rows only, and drop the columns before `first` (padding in all of them)."""
-        frame = self.frame
-        end = frame.column
-        frame.rows = frame.bottom = len(rows)
-        frame.column, frame.columns = end - first, frame.columns - first
-        for buffer in self.buffers:
-            if buffer is not None and buffer.keys is not None and buffer.values is not None:
-                buffer.keys = _select(buffer.keys, rows, first, end)
-                buffer.values = _select(buffer.values, rows, first, end)
-
-
-def _select(buffer: Tensor, rows: Tensor, first: int, end: int) -> Tensor:
-    kept = buffer.new_zeros((len(rows), buffer.shape[1], buffer.shape[2] - first, buffer.shape[3]))
-    kept[:, :, : end - first] = buffer[rows.to(buffer.device), :, first:end]
-    return kept
+    def move(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Copy row to row, for each (from, to)."""
+        end, block = self.frame.column, self._whole()
+        for source, target in pairs:
+            if block is not None:
+                block[:, :, target, :, :end] = block[:, :, source, :, :end]
+                continue
+            for buffer in self.buffers:
+                if buffer.keys is not None and buffer.values is not None:
+                    buffer.keys[target, :, :end] = buffer.keys[source, :, :end]
+                    buffer.values[target, :, :end] = buffer.values[source, :, :end]
 
 
 PLAIN: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -201,19 +239,16 @@ class PrefixStore:
 
     def holds(self, state: str, ids: Ids) -> bool:
         """True where nothing would be gained by keeping this row."""
-        return any(
-            row.state == state and len(row.ids) >= len(ids) and shared(row.ids, ids) == len(ids)
-            for row in self._rows.values()
-        )
+        return any(row.state == state and _begins(row.ids, ids) for row in self._rows.values())
 
     def keep(self, state: str, ids: Ids, layers: Layers) -> None:
         """Keep a row; rows that it extends go, and the oldest go until the rest fits."""
-        size = sum(t.numel() * t.element_size() for pair in layers if pair for t in pair)
+        tensors = [layers] if isinstance(layers, Tensor) else [t for pair in layers for t in pair]
+        size = sum(t.numel() * t.element_size() for t in tensors)
         if size > self.limit or not len(ids):
             return
         for key, row in list(self._rows.items()):
-            n = len(row.ids)
-            if row.state == state and n <= len(ids) and shared(row.ids, ids) == n:
+            if row.state == state and _begins(ids, row.ids):
                 self._drop(key)
         while self.size + size > self.limit:
             self._drop(next(iter(self._rows)))
@@ -223,6 +258,13 @@ class PrefixStore:
 
     def _drop(self, key: int) -> None:
         self.size -= self._rows.pop(key).size
+
+
+def _begins(ids: Ids, start: Ids) -> bool:
+    """True where `ids` begins with `start`."""
+    n = len(start)
+    # The last token tells most rows apart without looking at the others.
+    return n <= len(ids) and (n == 0 or (ids[n - 1] == start[-1] and shared(ids, start) == n))
 
 
 def shared(a: Ids, b: Ids) -> int:

@@ -5,7 +5,7 @@ holds, so a turn costs its new tokens and a probe on a branch its own. Requests
 are sorted by how many tokens are new and decoded `batch_size` at a time, laid
 out flush right (`holdfast.cache`); prefill runs over groups of rows with about
 as many new tokens each, where a row with fewer encodes a few of its cached
-tokens again. Rows that have ended leave the batch when half of it has.
+tokens again. Rows that have ended leave the batch.
 
 A row depends on its own ids, seed and the sampling only: positions, masks and
 uniforms are its own, and what the store held changes only the time taken (and,
@@ -130,6 +130,7 @@ class Engine:
         self._kinds = layer_kinds(model.config)
         self.reuses = plain(self._kinds)
         self._steady = _steady(self.config)
+        self._cache = BatchCache(self._kinds) if self.reuses else None
         self._attention, self.no_share = kind_for(model)
         self._lock = threading.RLock()
 
@@ -168,7 +169,12 @@ class Engine:
                     full = self.context is not None and len(row.ids) >= self.context
                     results[index] = Result((), "overflow" if full else "length")
             for batch in self._batches(rows):
-                _Batch(self, batch, sampling, ends, halt).run()
+                try:
+                    _Batch(self, batch, sampling, ends, halt).run()
+                except BaseException:
+                    # Nothing of a batch that was cut off, or of its NaN, may reach the next.
+                    self._cache = BatchCache(self._kinds) if self.reuses else None
+                    raise
                 for row in batch:
                     results[row.index] = _result(row)
         return [result for result in results if result is not None]
@@ -217,8 +223,9 @@ class _Batch:
         room = self.width + min(64, max(row.limit for row in rows))
         self.past: Any
         self.cache: BatchCache | None = None
-        if rows[0].reuses:
-            self.past = self.cache = BatchCache(engine._kinds, len(rows), room)
+        if rows[0].reuses and engine._cache is not None:
+            self.past = self.cache = engine._cache
+            self.cache.begin(len(rows), room)
         else:
             self.past = DynamicCache(config=engine.model.config)
         self.pads = torch.tensor([row.pad for row in rows], device=self.device)
@@ -246,8 +253,8 @@ class _Batch:
             if not running:
                 break
             fed = tokens.to(self.device)
-            if self.cache is not None and running * 2 <= len(self.rows):
-                fed = self._leave(fed)
+            if self.cache is not None and running * 8 <= len(self.rows) * 7:
+                fed = self._leave(fed, running)
             logits = self._step(fed[:, None])
         for row in self.rows:
             self._keep(row)
@@ -357,24 +364,28 @@ class _Batch:
         assert self.recorder is not None
         return self.recorder.result().transpose(0, 1)
 
-    def _leave(self, fed: Tensor) -> Tensor:
-        """Take ended rows out of the batch; the tokens to feed to those that stay."""
+    def _leave(self, fed: Tensor, running: int) -> Tensor:
+        """Fill the places of rows that have ended with the last rows; what to feed those that stay.
+
+        Only as many rows are copied as places are filled: nothing else moves.
+        """
         assert self.cache is not None
-        stay = [i for i, row in enumerate(self.rows) if row.stop is None]
         for row in self.rows:
             if row.stop is not None:
                 self._keep(row)
-        index = torch.tensor(stay, device=self.device)
-        first = min(self.rows[i].pad for i in stay)
-        self.cache.select(index, first)
-        self.rows = [self.rows[i] for i in stay]
-        for row in self.rows:
-            row.pad -= first
-        self.width -= first
-        self.pads = self.pads[index] - first
+        order = list(range(running))
+        free = [i for i in order if self.rows[i].stop is not None]
+        late = [i for i in range(running, len(self.rows)) if self.rows[i].stop is None]
+        pairs = list(zip(late, free, strict=True))
+        self.cache.move(pairs)
+        for source, target in pairs:
+            order[target] = source
+        self.rows = [self.rows[i] for i in order]
+        index = torch.tensor(order, device=self.device)
+        self.pads = self.pads[index]
         self.uniforms = self.uniforms[index.to(self.uniforms.device)]
         if self.recorder is not None:
-            self._spans = self._spans[:, index, first:]
+            self._spans = self._spans[:, index]
         return fed[index]
 
     def _keep(self, row: Row) -> None:

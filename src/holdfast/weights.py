@@ -77,6 +77,10 @@ def _sentence(name: str, error: BaseException) -> str:
         return f"{name} does not fit this device's memory: choose a smaller model or dtype."
     if any(isinstance(cause, SafetensorError | EOFError) for cause in causes):
         return f"the weights of {name} cannot be read ({_first(error)}): download them again."
+    if "mismatched_sizes" in str(error):
+        return f"the weights of {name} do not have the shapes that its config.json gives."
+    if "backend tokenizer" in str(error):
+        return f"{name} has no tokenizer that can be read: its folder needs a tokenizer.json."
     if "causal" in str(error).lower():
         return f"{name} is not a causal language model: choose a chat (instruct) model."
     return f"{name} cannot be loaded: {_first(error)}"
@@ -135,19 +139,23 @@ def model(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' loading report to ourselves: what matters of it is checked above."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(40)  # logging.ERROR
+    """Keep transformers' loading report and bars quiet: what matters of them is checked above."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)  # logging.CRITICAL
+    if bars:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def parameters(config: PreTrainedConfig) -> int:
     """Number of parameters of a causal language model, without making its weights."""
     with torch.device("meta"):
-        made: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        made: Any = AutoModelForCausalLM.from_config(config)
     return int(made.num_parameters())
 
 
