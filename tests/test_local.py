@@ -247,7 +247,7 @@ def test_a_damaged_config_says_so(folder: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_architecture_says_so(folder: Path, tmp_path: Path) -> None:
     (copied(folder, tmp_path) / "config.json").write_text('{"model_type": "tomorrow"}')
-    with pytest.raises(ModelError, match="cannot be loaded: .*tomorrow"):
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*tomorrow"):
         load(str(tmp_path))
 
 
@@ -262,6 +262,19 @@ def test_a_model_that_is_not_causal_is_refused(tmp_path: Path) -> None:
     BertModel(config).save_pretrained(tmp_path)
     tokenizer("chatml").save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="not a causal language model"):
+        load(str(tmp_path))
+
+
+def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    file = copied(folder, tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
+    with pytest.raises(ModelError, match=r"do not have the shapes that its config\.json gives"):
+        load(str(tmp_path))
+
+
+def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer that can be read"):
         load(str(tmp_path))
 
 
