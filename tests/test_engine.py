@@ -225,6 +225,22 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_model(
         Engine(broken, name="my-model").generate(requests(prompts(2)), sampling)
 
 
+def test_an_error_leaves_nothing_behind_for_the_next_batch() -> None:
+    torch.manual_seed(0)
+    judge = AutoModelForCausalLM.from_config(CONFIGS["llama"]).eval()
+    subject = Engine(judge)
+    texts = prompts(4)
+    expected = subject.generate(requests(texts, keep=False), GREEDY)
+    kept = judge.model.layers[0].self_attn.v_proj.weight.detach().clone()
+    with torch.no_grad():
+        judge.model.layers[0].self_attn.v_proj.weight.fill_(float("nan"))
+    with pytest.raises(ModelError):
+        subject.generate(requests(texts), GREEDY)
+    with torch.no_grad():
+        judge.model.layers[0].self_attn.v_proj.weight.copy_(kept)
+    assert subject.generate(requests(texts, keep=False), GREEDY) == expected
+
+
 def test_the_model_gets_its_own_attention_back() -> None:
     judge = model("llama")
     before = judge.config._attn_implementation

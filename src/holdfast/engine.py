@@ -130,7 +130,7 @@ class Engine:
         self._kinds = layer_kinds(model.config)
         self.reuses = plain(self._kinds)
         self._steady = _steady(self.config)
-        self._cache = BatchCache(self._kinds) if self.reuses else None
+        self._cache = self._fresh()
         self._attention, self.no_share = kind_for(model)
         self._lock = threading.RLock()
 
@@ -142,9 +142,10 @@ class Engine:
         return device
 
     def forget(self) -> None:
-        """Drop all kept rows, so that what follows does not depend on what came before."""
+        """Drop all kept rows and buffers, so that what follows is as in a process just started."""
         with self._lock:
             self.store.clear()
+            self._cache = self._fresh()
 
     def generate(
         self,
@@ -173,11 +174,14 @@ class Engine:
                     _Batch(self, batch, sampling, ends, halt).run()
                 except BaseException:
                     # Nothing of a batch that was cut off, or of its NaN, may reach the next.
-                    self._cache = BatchCache(self._kinds) if self.reuses else None
+                    self._cache = self._fresh()
                     raise
                 for row in batch:
                     results[row.index] = _result(row)
         return [result for result in results if result is not None]
+
+    def _fresh(self) -> BatchCache | None:
+        return BatchCache(self._kinds) if self.reuses else None
 
     def _row(self, index: int, request: Request, sampling: Sampling) -> Row:
         if not request.ids:
