@@ -60,7 +60,8 @@ class ApiBackend:
     another as the server says. `price` is (input, output) per million tokens.
     `extra_body` goes into every request and overrides what we put there. `user_first`
     False spares a server whose templates take an assistant message first the folding of
-    the first exchange. `context` is the model's, where you know it.
+    the first exchange. `context` is the model's, where you know it; an answer for which
+    the server counts more tokens than that is an overflow.
 
     Raises `ServiceError` for settings that cannot work.
     """
@@ -301,17 +302,15 @@ class ApiBackend:
             completion_tokens=tokens.completion,
             estimated=int(answer.tokens is None),
         )
+        seen = tokens.prompt + tokens.completion
+        if self.context is not None and answer.tokens and seen > self.context:
+            # transformers serve, for one, answers on past the end, and in nonsense.
+            why = f"the server went to {seen} tokens, past the context of {self.context}"
+            return Reply("", "overflow", *tokens, error=why)
         text = _cut(answer.text, sampling.stop)
         stop = "stop" if text != answer.text and answer.stop == "length" else answer.stop
         error = self._censored(answer.error) if answer.error else None
-        return Reply(
-            text,
-            stop,
-            prompt_tokens=tokens.prompt,
-            cached_tokens=tokens.cached,
-            completion_tokens=tokens.completion,
-            error=error,
-        )
+        return Reply(text, stop, *tokens, error=error)
 
     def _add(self, **more: int) -> None:
         with self._lock:

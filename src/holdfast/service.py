@@ -191,7 +191,7 @@ _OVERFLOW = re.compile(
     r"|longer than the maximum model length"  # vLLM
     r"|prompt is too long|input is too long|too many (input )?tokens"  # Anthropic, others
     r"|input token count .* exceeds"  # Gemini
-    r"|tokens. \+ .?max_new_tokens.? must be",  # TGI
+    r"|tokens\W+\+ \W?max_new_tokens\W+must be",  # TGI
     re.IGNORECASE,
 )
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
