@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass, field
 
 from holdfast.chat import Chat, message
+from holdfast.chat import Role as Side
 from holdfast.mini.roles import Length, Role, draw_role
 from holdfast.mini.talk import (
     LANGUAGES_SPOKEN,
@@ -40,7 +41,7 @@ ASSISTANT_LEADS = 0.25
 
 
 @dataclass
-class _Scene:
+class Scene:
     """A dialogue under way: the leader's memory of what was told, and the last topic."""
 
     rng: random.Random
@@ -129,7 +130,7 @@ def dialogue(rng: random.Random) -> Chat:
     other = _stranger(rng) if not prompted or rng.random() < 0.3 else Speaker()
     adopters = {who: not prompted and rng.random() < ADOPTERS for who in ("agent", "other")}
     leads = rng.random() < ASSISTANT_LEADS
-    scene = _Scene(rng, role if not leads else None)
+    scene = Scene(rng, role if not leads else None)
     chat: list[tuple[str, str]] = []
     for _ in range(rounds):
         leader, follower = (agent, other) if leads else (other, agent)
@@ -141,9 +142,10 @@ def dialogue(rng: random.Random) -> Chat:
         if adopters["agent" if leads else "other"] and rng.random() < HAZARD:
             leader = adopt(leader, follower, {})
         agent, other = (leader, follower) if leads else (follower, leader)
-    front, back = ("assistant", "user") if leads else ("user", "assistant")
-    system = ()
-    if role:
-        length: Length = rng.choice(["minimal", "minimal", "half", "full"])
-        system = (message("system", role.prompt(rng, length)),)
-    return system + tuple(message(front if who == "leader" else back, text) for who, text in chat)  # type: ignore[arg-type]
+    sides: tuple[Side, Side] = ("assistant", "user") if leads else ("user", "assistant")
+    front, back = sides
+    said = tuple(message(front if who == "leader" else back, text) for who, text in chat)
+    if role is None:
+        return said
+    length: Length = rng.choice(["minimal", "minimal", "half", "full"])
+    return (message("system", role.prompt(rng, length)), *said)

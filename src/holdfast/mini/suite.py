@@ -104,7 +104,7 @@ def _fails(rng: random.Random, role: Role, asked: list[Act]) -> list[str]:
 
 def _alike(one: Speaker, other: Speaker) -> bool:
     same = one.style.pattern == other.style.pattern and one.language == other.language
-    return same and one.style.pattern != "plain" or one.language == other.language != "en"
+    return (same and one.style.pattern != "plain") or one.language == other.language != "en"
 
 
 def _table(number: int, role: Role, rng: random.Random) -> str:

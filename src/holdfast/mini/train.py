@@ -67,7 +67,10 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 def encode(tokenizer: PreTrainedTokenizerFast, chats: list[Chat]) -> list[list[int]]:
     """Token ids of whole chats."""
-    texts = [tokenizer.apply_chat_template(list(chat), tokenize=False) for chat in chats]
+    plain: list[list[dict[str, str]]] = [
+        [{"role": m["role"], "content": m["content"]} for m in chat] for chat in chats
+    ]
+    texts = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in plain]
     return [list(e) for e in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
@@ -128,8 +131,8 @@ def rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(recipe: Recipe, out: Path, every: int = 25) -> None:
-    """Train into the folder `out`, from its checkpoint if there is one."""
+def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) -> None:
+    """Train into the folder `out`, from its checkpoint if there is one, up to step `until`."""
     out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(recipe.seed + 1)
     tokenizer = train_tokenizer(m["content"] for _ in range(20000) for m in dialogue(rng))
@@ -150,7 +153,7 @@ def train(recipe: Recipe, out: Path, every: int = 25) -> None:
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
     began, tokens = time.monotonic(), 0
     for step, parts in enumerate(batches(tokenizer, recipe, skip=first), start=first):
-        if step == recipe.steps:
+        if step == (until or recipe.steps):
             break
         for group in optimiser.param_groups:
             group["lr"] = rate(recipe, step)
