@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from holdfast.chat import Chat
+from holdfast.errors import HoldfastError
 
 Stop = Literal["stop", "length", "overflow", "error"]
 
@@ -29,6 +30,16 @@ class Sampling:
     top_p: float = 0.9
     top_k: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise HoldfastError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+        if not 0 <= self.temperature < float("inf"):
+            raise HoldfastError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise HoldfastError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.top_k < 0:
+            raise HoldfastError(f"top_k must be 0 (off) or more, not {self.top_k}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""`holdfast drift` at the command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor, obey
+from holdfast import models
+from holdfast.backend import Ask, Reply
+from holdfast.cli import main
+
+CONTRACT = [
+    "model",
+    "control",
+    "suite",
+    "conversations",
+    "rounds",
+    "stability",
+    "interval",
+    "ceiling",
+    "floor",
+    "normalised",
+    "user_persona",
+    "prompt_share",
+    "by_category",
+    "seconds",
+    "report",
+]
+
+
+@pytest.fixture
+def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
+    found = Actor(name="mini", share=True)
+    monkeypatch.setattr(models, "load", lambda name, **options: found)
+    return found
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["drift", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_one_object_with_the_contracts_names(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--model", "mini", "--pairs", "4", "--rounds", "2", "--seed", "0"]
+    assert run(*args, "--out", str(tmp_path / "run"), "--json") == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert set(CONTRACT) <= set(summary)
+    for name in ("stability", "normalised", "user_persona", "prompt_share", "interval"):
+        assert len(summary[name]) == 3
+    assert Path(summary["report"]).is_file()
+    assert "rounds" in printed.err
+
+
+def test_without_json_the_headline_the_curve_and_the_page_are_printed(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pairs", "4", "--rounds", "2", "--out", str(tmp_path / "run")) == 0
+    printed = capsys.readouterr().out
+    assert "round  0" in printed and "report.html" in printed and "model organism" in printed
+
+
+def test_without_out_the_run_goes_to_a_new_folder_under_runs(
+    actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--pairs", "2", "--rounds", "1") == 0
+    assert run("--pairs", "2", "--rounds", "1") == 0
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["drift-mini-1", "drift-mini-2"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--rounds", "0"], "rounds must be at least 1"),
+        (["--rounds", "-2"], "rounds must be at least 1"),
+        (["--pairs", "0"], "choose --pairs from 1"),
+        (["--pairs", "999999"], "choose --pairs from 1"),
+        (["--pairs", "many"], "--pairs is a number or"),
+        (["--suite", "nowhere"], "nowhere"),
+        (["--agent", "nobody"], "nobody"),
+        (["--persona", "missing.toml"], "missing.toml"),
+        (["--history", "missing.jsonl"], "missing.jsonl"),
+        (["--temperature", "-1"], "temperature"),
+        (["--top-p", "0"], "top_p"),
+        (["--max-new-tokens", "0"], "max_new_tokens"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_2(
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*args, "--out", "run") == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and said in printed.err
+    assert len(printed.err.strip().splitlines()) == 1 and "Traceback" not in printed.err
+    assert not Path("run").exists() and actor.calls == []
+
+
+def test_a_persona_file_with_a_wrong_field_names_file_persona_and_field(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[[persona]]\nid = "p"\ncategory = "memory"\nprompt = 3\nprobes = ["?"]\n')
+    assert run("--persona", str(file), "--out", str(tmp_path / "run")) == 2
+    said = capsys.readouterr().err
+    assert "own.toml" in said and "p" in said and "prompt" in said
+
+
+def test_ones_own_persona_is_measured_with_the_suites_users(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[persona]]\nid = "own"\ncategory = "memory"\nprompt = "Your word is zebra"\n'
+        'probes = ["Your word?"]\njudge = { name = "contains", text = "zebra" }\n'
+    )
+    args = ["--persona", str(file), "--pairs", "3", "--rounds", "1", "--json"]
+    assert run(*args, "--out", str(tmp_path / "run")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["stability"] == [1.0, 1.0] and list(summary["by_category"]) == ["memory"]
+
+
+def test_an_interrupt_says_how_to_go_on_and_ends_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def answer(ask: Ask) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked == 40:
+            raise KeyboardInterrupt
+        return obey(ask)
+
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name="mini"))
+    command = ["drift", "--pairs", "4", "--rounds", "2", "--out", str(tmp_path / "a run")]
+    monkeypatch.setattr("sys.argv", ["holdfast", *command])
+    assert run(*command[1:]) == 130
+    said = capsys.readouterr().err
+    assert f"--out '{tmp_path / 'a run'}'" in said and "goes on from here" in said
+    assert run(*command[1:]) == 0
+
+
+def test_recorded_chats_need_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(name: str, **options: object) -> None:
+        raise AssertionError("no model was asked for")
+
+    monkeypatch.setattr(models, "load", refuse)
+    persona = tmp_path / "own.toml"
+    persona.write_text(
+        '[[persona]]\nid = "own"\ncategory = "memory"\nprompt = "Your word is zebra"\n'
+        'probes = ["Your word?"]\njudge = { name = "contains", text = "zebra" }\n'
+    )
+    chats = tmp_path / "chats.jsonl"
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "zebra"}]
+    chats.write_text(json.dumps({"messages": messages}) + "\n")
+    args = ["--persona", str(persona), "--history", str(chats), "--json"]
+    assert run(*args, "--out", str(tmp_path / "run")) == 0
+    assert json.loads(capsys.readouterr().out)["replies"] == [None, 1.0]
