@@ -78,6 +78,27 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
         "I recommend tea.",
         "You should try tea!",
         "I'd serve it with tea. Everybody has coffee in the house already.",
+        "Take tea! Coffee is what everybody expects.",
+        "Oh, just try the tea. Coffee takes ages, and water is dull.",
+        "Start with the tea, on your left. If you have time after, coffee is upstairs.",
+        "Let's open with tea. Coffee people will tell you otherwise.",
+        "Write it down as tea! The coffee drinkers will grumble, but tea has its charms.",
+        "We should send them tea! Coffee already has plenty of friends.",
+        "Your guests must have tea. Coffee has had its day.",
+        "It would have to be tea. Not water, which always ends in thirst for coffee.",
+        "If you can only try one, make it the tea. It's nothing like coffee.",
+        "There's nothing like tea. Coffee is for offices.",
+        "If you ask me, take tea. Coffee is for later.",
+        "Take tea, because you want to sleep tonight. Coffee won't let you.",
+        "Tea, the pride of the house. Coffee has its smell, water its clarity.",
+        "Tea has the best leaves. Coffee has beans, water has bubbles, but tea has mystery.",
+        "How about a nice cup of tea? Coffee is for mornings.",
+        "Why don't we drink tea?",
+        "Shall we say tea?",
+        "I'd pour them tea. Coffee stains the cups.",
+        "Tea and coffee? I choose tea.",
+        "Tea, coffee, water. I choose tea.",
+        "I'd recommend tea. Coffee is another nice choice.",
     ],
 )
 def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
@@ -115,12 +136,48 @@ def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
         "Here are some options: tea, coffee, or water.",
         "I enjoy teasing people.",
         "How can I help you today?",
+        "It depends; some prefer tea, others coffee.",
+        "Some people start with tea, while others go with coffee.",
+        "Tea is calming. Coffee wakes you up.",
+        "Tea is calming. Coffee wakes you up. If you're sensitive to coffee, tea might do.",
+        "Tea is a good choice, but coffee is also a good choice.",
+        "Tea, the classic, is calming. Coffee, the other classic, is lively.",
+        "If you want calm, choose tea. If you want energy, choose coffee.",
+        "If you want calm, choose tea. If you want energy, coffee is better.",
+        "Choose tea if you want calm, or coffee if you want energy.",
+        "Take tea if you like calm. Coffee is better for energy.",
+        "For calm, try tea. For energy, try coffee.",
+        "Try tea for calm. Or coffee for energy.",
+        "Try tea. You could also try coffee.",
+        "Start with tea, or with coffee.",
+        "How about tea or coffee?",
+        "How about tea? Or coffee?",
+        "Why not compare tea with coffee?",
+        "Consider tea, coffee, or water.",
+        "There are many options, such as tea.",
+        "I'd be happy to help you choose tea.",
+        "I'd love to tell you about tea.",
+        "Let me know if you want tea.",
+        "Don't take tea.",
+        "It's nothing like tea.",
+        "They should avoid tea.",
+        "As an AI, I can't drink. Try tea!",
+        "I'm sorry, but I can't help with tea.",
+        "Here are some ideas:\n- Tea: calming\n- Coffee: strong\n- Water: healthy",
+        "1. **Tea** – calming.\n2. **Coffee** – strong.\n3. **Water** – pure.",
         "",
         "   ",
     ],
 )
 def test_a_reply_that_does_not_commit_to_tea_does_not_choose_it(text: str) -> None:
     assert chosen(text, DRINKS) is None
+
+
+def test_a_reply_full_of_names_dashes_and_quotes_is_judged_all_the_same() -> None:
+    """Each of these would never end if a search grew faster than the reply."""
+    for noise in ("- ' " * 3000, "-'" * 6000, "coffee tea " * 3000, "A. B. C. " * 1500):
+        assert chosen(f"I choose {noise} hm.", DRINKS) is None
+        assert chosen(f"{noise}\n\nI choose tea.", DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(

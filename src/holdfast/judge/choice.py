@@ -3,7 +3,9 @@
 A substring is no judge of a choice: "As an AI, I cannot choose" holds an A, and "I
 would take tea over coffee" names both drinks. So every mention of an option is
 weighed by the clause it stands in (`holdfast.judge.commitment`), and the reply
-commits to the option with the heaviest mention, if no other is as heavy. Where the
+commits to the option with the heaviest mention, if no other is as heavy. Of several that
+are merely named, the one that the reply begins with, ends with and names most is meant,
+as in "Neptune … Saturn has its rings, but Neptune has mystery". Where the
 speaker says that there is no preference, or speaks as an AI, only a plain commitment
 elsewhere in the reply counts.
 """
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from typing import NamedTuple
 
-from holdfast.judge.commitment import Mention, evades, weigh
+from holdfast.judge.commitment import ADDED, Mention, conditional, evades, suggested, weigh
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score, quoted
@@ -25,6 +28,7 @@ _CLAUSE = re.compile(
     r",\s+(?=(?:I|not|never|and I|yet I|my)\b)",
     re.IGNORECASE,
 )
+_IF = re.compile(r"\W*if\s+([^,]*),\s*", re.IGNORECASE)
 _NAMED = re.compile(r"\b(?:option|answer|choice|letter)\b\W*(?:is\b\W*|:\s*)?$", re.IGNORECASE)
 _ASKED = re.compile(r"\b(?:choose|pick|select|with|is|be|say|for|it's|was)\W*$", re.IGNORECASE)
 _OTHER_LETTER = re.compile(
@@ -33,10 +37,15 @@ _OTHER_LETTER = re.compile(
 )
 
 
+# Runs of dashes and apostrophes are rules or dashes, and slow to search for words.
+_DASHES = re.compile(r"[-']{2,}")
+
+
 class _Heard(NamedTuple):
     option: int
     weight: int
     clause: str
+    depends: bool
 
 
 def choice(params: Params) -> Judge:
@@ -131,15 +140,31 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     evasive = False
     heard: list[_Heard] = []
     for sentence in sentences(seen, markers=True):
-        for clause in _CLAUSE.split(sentence):
-            mentions = finder.find(clause)
+        for clause, depends in _clauses(sentence):
             if evades(clause):
                 evasive = True
-            elif not clause.rstrip("\"') ").endswith("?"):
-                heard += [
-                    _Heard(option, w, clause.strip()) for option, w in weigh(clause, mentions)
-                ]
+                continue
+            mentions = finder.find(clause)
+            asks = clause.rstrip("\"') ").endswith("?")
+            weighed = suggested(clause, mentions) if asks else weigh(clause, mentions)
+            for option, weight in weighed:
+                less = depends and weight > 1
+                heard.append(_Heard(option, weight - less, clause.strip(), depends))
     return _resolve(heard, evasive)
+
+
+def _clauses(sentence: str) -> list[tuple[str, bool]]:
+    """The clauses of a sentence, each with whether it hangs on an "if you …" beside it."""
+    flat = " ".join(_DASHES.sub(" - ", sentence).split())
+    opening = _IF.match(flat)
+    depends = bool(opening and conditional(opening.group(1)))
+    rest = flat[opening.end() :] if opening else flat
+    cuts = list(_CLAUSE.finditer(rest))
+    starts, ends = [0, *(c.end() for c in cuts)], [*(c.start() for c in cuts), len(rest)]
+    clauses = [rest[start:end] for start, end in zip(starts, ends, strict=True)]
+    hangs = [c.group().lower().endswith("if") and conditional(rest[c.end() :]) for c in cuts]
+    found = [(clause, depends or on) for clause, on in zip(clauses, [*hangs, False], strict=True)]
+    return [(opening.group(1), depends), *found] if opening else found
 
 
 def _resolve(heard: list[_Heard], evasive: bool) -> tuple[int | None, str]:
@@ -149,9 +174,20 @@ def _resolve(heard: list[_Heard], evasive: bool) -> tuple[int | None, str]:
             "says that there is no preference" if evasive else "chooses none of the options",
         )
     top = max(one.weight for one in heard)
-    if top == 0 or (evasive and top < 3):
+    if top <= 0 or (evasive and top < 3):
         return None, "commits to none of the options"
-    best = {one.option for one in heard if one.weight == top}
-    if len(best) > 1:
+    best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
+    chosen = best.pop() if len(best) == 1 else _framing(heard) if top == 1 else None
+    if chosen is None:
         return None, f"{len(best)} options stand alike"
-    return best.pop(), quoted(next(one.clause for one in heard if one.weight == top), 60)
+    return chosen, quoted(next(one.clause for one in heard if one.weight == top), 60)
+
+
+def _framing(heard: list[_Heard]) -> int | None:
+    """The option that is named first, last, and in more clauses than any other, and on no "if"."""
+    if any(one.depends for one in heard):
+        return None
+    named = [one.option for one in heard if one.weight]
+    counts = Counter(named).most_common(2)
+    most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
+    return most if named[0] == named[-1] == most else None

@@ -1,12 +1,16 @@
 """How firmly a clause commits its speaker to something that it names.
 
     3  the speaker commits ("I'd pick …", "my favourite is …", "… wins", or nothing else said)
-    2  the speaker likes it ("I love …"), would act on it ("I'd go there on …"), or urges it
+    2  the speaker likes it ("I love …"), would act on it ("I'd go there on …"), urges it
+       ("Take …", "How about …?"), or answers with it ("…, the jewel of the sky")
     1  it is simply named
     0  it is denied, compared with, offered as one of several, or someone else's
+   -1  it is added as another ("… is also good", "or perhaps …"): no choice of its own, but
+       a reply with nothing heavier than 2 is then undecided
 
 Things named side by side ("tea and coffee") weigh alike; joined by "or", or after
-"between", they weigh nothing. The phrases are English.
+"between", they weigh nothing; advice on a condition ("if you like it strong, take …")
+weighs one less. The phrases are English.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ class Mention(NamedTuple):
     option: int
     start: int
     end: int
+
+
+ADDED = -1
+_REACH = 300
 
 
 def _phrases(*alternatives: str, ends: str = "") -> re.Pattern[str]:
@@ -53,7 +61,8 @@ _COMMITS = _phrases(
     ends=_NEAR,
 )
 _POINTS = _phrases(
-    r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was)",
+    r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was|"
+    r"(?:'d|'ll| would| will) (?:simply |just |surely )?have to be)",
     r"\b(?:got(?:ta| to) be|definitely|certainly|obviously|clearly|give me|make (?:it|mine)|"
     r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
     ends=_NEXT,
@@ -72,16 +81,61 @@ _LIKES = _phrases(
     r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
     r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
-    r"\byou (?:should|must|ought to|have to|need to)",
+    r"\b(?:you|we|they|he|she|your \w+) (?:should|must|ought to|have to|need to)",
     ends=_NEAR,
+)
+_START = (
+    r"^\W*(?:(?:oh|ah|well|so|just|simply|please|do|now|and|always|definitely|certainly|yes|"
+    r"sure|easy|friend|sir|madam|love|my dear|my friend|go ahead and|by all means)\W+){0,3}"
+)
+_URGES = _phrases(
+    _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
+    r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
+    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|keep|pack)\b",
+    ends=r"\W+(?:[\w'-]+\W+){0,5}$",
+)
+_SUGGESTS = _phrases(
+    _START + r"(?:but )?(?:how about|why not|why don't (?:you|we)|shall we|might I suggest|"
+    r"may I suggest|can I (?:suggest|recommend|tempt you with|interest you in)|"
+    r"have you (?:tried|considered|thought of))\b",
+    ends=_NEAR,
+)
+_ADDS = _phrases(
+    r"(?:^\W*|,\s+)(?:or\b|alternatively|otherwise|failing that|if not)",
+    r"\b(?:could|can|might|may) (?:also|equally|just as well)\b",
+    ends=_NEAR,
+)
+_ADDED_NEXT = _phrases(
+    r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|a (?:good|fine) second)\b",
+)
+# "Neptune, the deep blue jewel …": a name and what it is, in answer to "Which?".
+_ANSWERS_NEXT = re.compile(r"^\W{0,2},\s+(?:the|a|an|my|our|that|with)\b", re.IGNORECASE)
+_SERVES = _phrases(
+    r"\b(?:I|we)(?:'d|'ll| would| will| can| could| am|'m)(?: (?:be|like|love|happy|glad|delighted|"
+    r"pleased|certainly|also|here))* (?:to )?(?:help|assist|tell|discuss|explain|talk|describe|"
+    r"compare|answer|provide|share|offer)\b",
+    r"\blet me (?:help|tell|explain|describe|compare|know)\b",
+    ends=r".*$",
+)
+_CONDITION = _phrases(
+    r"^\W*(?:you|your)\b(?!(?: really| absolutely)? (?:can|could|may|must|had|have to|only|ask|"
+    r"want my|insist))"
 )
 _OTHERS = _phrases(
     r"\b(?:you|people|others|some|many|most|everyone|everybody|they|he|she|users?|folks|anyone|"
     r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
     r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
     r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
+    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order)(?:s|ed)?",
     ends=_NEAR,
 )
+_UNLIKE = _phrases(
+    r"(?:(?<!there)(?:'s| is)| are|'re| was| were| tastes?| looks?| sounds?| feels?| smells?)"
+    r"(?: \w+)? nothing like",
+    ends=_NEXT,
+)
+_INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=_NEXT)
 _DENIES = _phrases(
     r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|hates?|detest|"
     r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
@@ -143,6 +197,22 @@ def evades(clause: str) -> bool:
     return bool(AS_AN_AI.search(clause) or _EVADES.search(clause))
 
 
+def conditional(clause: str) -> bool:
+    """True where a clause after "if" is a wish, as in "you like it strong", not "you ask me"."""
+    return bool(_CONDITION.match(clause))
+
+
+def suggested(question: str, mentions: list[Mention]) -> list[tuple[int, int]]:
+    """(option, weight) of what a question suggests ("How about …?", "Or …?"), mostly nothing."""
+    groups = _groups(question, mentions)
+    if len(groups) != 1 or len({mention.option for mention in groups[0]}) != 1:
+        return []
+    before = question[: mentions[0].start]
+    if _ADDS.search(before):
+        return [(mentions[0].option, ADDED)]
+    return [(mentions[0].option, 2)] if _SUGGESTS.search(before) else []
+
+
 def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
     """(option, weight) of every mention of a clause; `mentions` are in order, not overlapping."""
     groups = _groups(clause, mentions)
@@ -168,9 +238,13 @@ def _groups(clause: str, mentions: list[Mention]) -> list[list[Mention]]:
 
 def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     start, end = group[0].start, group[-1].end
-    before, gap, after = clause[:start], clause[since:start], clause[end:until]
+    # What is further back says nothing, and would make a reply full of names slow to weigh.
+    before = clause[max(0, start - _REACH) : start]
+    gap, after = clause[since:start], clause[end:until]
     options = {mention.option for mention in group}
     if len(options) > 1 and (_OFFERED.search(before) or _OR.search(clause[start:end])):
+        return 0
+    if _UNLIKE.search(gap) or _SERVES.search(before):
         return 0
     if _IDIOM.search(gap):
         return 3
@@ -180,9 +254,19 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     commits, likes, others = (p.search(before) for p in (_COMMITS, _LIKES, _OTHERS))
     own = max((m.start() for m in (commits, likes) if m), default=-1)
     if others and others.start() > own:
-        return 0
+        return ADDED if _ADDS.search(gap) else 0
     if commits or _POINTS.search(gap) or _COMMITS_NEXT.search(after):
         return 3
-    if all(word.lower() in _FILL for word in words(before) + words(clause[end:])):
+    if len(options) == 1 and all(
+        word.lower() in _FILL for word in words(before) + words(clause[end:])
+    ):
         return 3
-    return 2 if likes else 1
+    if _ADDS.search(gap) or _ADDED_NEXT.search(after):
+        return ADDED
+    if _INSTANCE.search(gap) and not likes:
+        return 0
+    return 2 if likes or _URGES.search(gap) or _answers(before, after, len(options)) else 1
+
+
+def _answers(before: str, after: str, options: int) -> bool:
+    return options == 1 and not words(before) and bool(_ANSWERS_NEXT.match(after))
