@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -31,11 +32,14 @@ class Scripted:
     def count(self, text: str) -> int:
         return len(text.split())
 
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
     def describe(self) -> Mapping[str, object]:
         return {"name": self.name}
 
 
-def verdict_of(*said: str, **more: int) -> tuple[float, str, bool, tuple[int | None, ...]]:
+def verdict_of(*said: str, **more: Any) -> tuple[float, str, bool, tuple[int | None, ...]]:
     replies = iter(said)
     return Rubric(Scripted(lambda ask: next(replies)), "It is kind.", **more).judge_all([ITEM])[0]
 

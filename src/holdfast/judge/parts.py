@@ -21,7 +21,9 @@ _ABBREVIATION = re.compile(
     r"|\b(?:e\.g|i\.e|a\.m|p\.m|ph\.d|u\.s|u\.k)|\b[A-Z])\.$",
     re.IGNORECASE,
 )
-_STOP = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s|$)|[。！？]+[」』”）]*")
+# A run of stops is tried from its first character only, and whole: no way back, no slow search.
+_STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]++[」』”）]*+")
+_LONGEST_ABBREVIATION = 8
 LIST_MARKER = re.compile(r"^[ \t]*(?:[-*+•–—‣◦▪·]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)])[ \t]+")
 
 
@@ -77,9 +79,11 @@ def _split(block: str) -> list[str]:
     pieces, start = [], 0
     for stop in _STOP.finditer(block):
         # A single capital ("J. Smith") is an initial, save the pronoun at a sentence's end.
-        head = block[start : stop.start() + 1]
-        short = stop.group().rstrip("\"'”’)]*_") == "." and _ABBREVIATION.search(head)
-        if short and not head.endswith(" I.") and stop.end() < len(block):
+        end = stop.start() + 1
+        dotted = stop.group().rstrip("\"'”’)]*_") == "."
+        near = max(start, end - _LONGEST_ABBREVIATION)
+        short = dotted and _ABBREVIATION.search(block, near, end)
+        if short and not block.endswith(" I.", start, end) and stop.end() < len(block):
             continue
         pieces.append(block[start : stop.end()].strip())
         start = stop.end()
