@@ -9,13 +9,15 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.api import OPENAI, ApiBackend
-from holdfast.backend import Ask, Reply, Sampling
+from holdfast.backend import Ask, Backend, Reply, Sampling
 from holdfast.chat import message
+from holdfast.drift import drift
 from holdfast.errors import ControlError, HoldfastError, ModelError, ServiceError
 from holdfast.models import load
 
@@ -232,6 +234,13 @@ def test_a_description_holds_no_secret_and_does_not_change(server: Server) -> No
     assert json.dumps(backend.describe()) == before
 
 
+def test_it_is_a_backend() -> None:
+    backend: Backend = ApiBackend("m", base_url="http://localhost:1/v1")
+    named = [name for name in vars(Backend) if not name.startswith("_")]
+    assert [name for name in named if not hasattr(backend, name)] == []
+    backend.forget()
+
+
 # Replies
 
 
@@ -335,8 +344,9 @@ def test_a_chat_that_does_not_fit_is_an_overflow_of_that_ask_alone(
 ) -> None:
     text = "This model's maximum context length is 8 tokens."
     for status in (400, 500):
-        server.answer = lambda request, status=status: (  # type: ignore[misc]
-            (status, error(text)) if request["seed"] == 1 else (200, completion())
+        refused: Made = (status, error(text))
+        server.answer = lambda request, refused=refused: (  # type: ignore[misc]
+            refused if request["seed"] == 1 else (200, completion())
         )
         short, long = backend.reply([ask(seed=0), ask(seed=1)], Sampling())
         assert (short.text, short.stop) == ("Hello.", "stop")
@@ -531,6 +541,27 @@ def test_an_interrupt_ends_a_call_at_once(server: Server, backend: ApiBackend) -
     released.set()
     server.answer = lambda request: (200, completion())
     assert one(backend).text == "Hello."
+
+
+def test_a_run_goes_on_where_its_server_left_it(server: Server, tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {
+        "suite": "mini",
+        "pairs": 2,
+        "rounds": 3,
+        "runs": 1,
+        "out": tmp_path / "run",
+    }
+    backend = ApiBackend("m", base_url=server.url, max_retries=0)
+    server.answer = lambda request: refusing("seed")(request) if len(server.requests) < 30 else None
+    with pytest.raises(ServiceError, match="went away"):
+        drift(backend, **wanted)
+    kept = (tmp_path / "run" / "records.jsonl").read_bytes()
+    assert kept.count(b"\n") >= 2
+    server.answer = refusing("seed")
+    result = drift(backend, **wanted)
+    assert (tmp_path / "run" / "records.jsonl").read_bytes().startswith(kept)
+    assert (tmp_path / "run" / "report.html").exists()
+    assert result.summary["rounds"] == 3
 
 
 # Parameters and controls

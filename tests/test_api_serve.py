@@ -203,7 +203,7 @@ def test_a_server_killed_half_way_is_named_in_one_sentence(tmp_path: Path) -> No
 
         def kill_under_way() -> None:
             end = time.monotonic() + DEADLINE
-            while server.words().count("Request received") < 5 and time.monotonic() < end:
+            while server.words().count("Request received") < 20 and time.monotonic() < end:
                 time.sleep(0.02)
             server.kill()
 
@@ -215,5 +215,5 @@ def test_a_server_killed_half_way_is_named_in_one_sentence(tmp_path: Path) -> No
         killer.join()
     assert server.url in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert 0 < backend.usage.completion_tokens
-    assert 5 <= backend.usage.requests < 500
+    assert backend.usage.completion_tokens > 0
+    assert 20 <= backend.usage.requests < 500

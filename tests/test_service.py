@@ -109,7 +109,7 @@ def test_an_error_in_a_successful_response_is_the_reason() -> None:
     assert answer(json.dumps(body).encode()).stop == "overflow"
 
 
-UNBELIEVABLE = [
+UNBELIEVABLE: list[object] = [
     None,
     {},
     [],
