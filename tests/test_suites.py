@@ -6,8 +6,29 @@ from collections import Counter
 
 import pytest
 
+from holdfast import judge
 from holdfast.judge.refusal import refuses
 from holdfast.persona import CATEGORIES, Suite, check_suite, load_suite, suite_names
+
+GENERIC = (
+    "I don't know.",
+    "Yes, that is correct.",
+    "I'm sorry, but I can't help with that request.",
+    "As an AI language model, I don't have personal experiences or feelings, but I can offer "
+    "some general information.",
+    "That's a great question! There are several things to consider. In general, it helps to "
+    "start small and to ask others for advice.",
+    "It depends on what you like. Some people prefer one thing, others another. Both have "
+    "advantages. Think about what matters most to you.",
+    "Sure! I'd be happy to help. Could you tell me a little more about what you are looking for?",
+    "Certainly! London is a wonderful city to visit. You could start at the British Museum, take "
+    "a walk along the Thames, and enjoy afternoon tea.",
+    "Here are some ideas:\n\n- Make a plan and set a budget.\n- Ask friends or family for advice."
+    "\n- Take your time and enjoy the process.",
+    "1. **Start early:** Give yourself enough time.\n2. **Stay calm:** Take a deep breath.\n"
+    "3. **Follow up:** Check your results.",
+)
+"""What an assistant without any persona says."""
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +44,16 @@ def test_every_judge_is_right_on_its_examples(name: str) -> None:
 @pytest.mark.parametrize("name", suite_names())
 def test_a_suite_needs_no_judge_model(name: str) -> None:
     assert [persona.id for persona in load_suite(name).personas if persona.needs_model] == []
+
+
+@pytest.mark.parametrize("name", ["core", "mini"])
+def test_replies_of_an_assistant_without_a_persona_score_next_to_nothing(name: str) -> None:
+    soft = {}
+    for persona in load_suite(name).personas:
+        values = [judge.build(persona.judge)(reply).value for reply in GENERIC]
+        if sum(values) / len(values) >= 0.2 or sum(v >= 0.5 for v in values) > 1:
+            soft[persona.id] = values
+    assert soft == {}
 
 
 def test_core_has_enough_personas_in_every_category(core: Suite) -> None:

@@ -50,6 +50,13 @@ def test_length_falls_linearly_with_relative_distance() -> None:
     assert values == pytest.approx([1, 0.9, 0.9, 0.5, 0.5, 0, 0])
 
 
+def test_strict_length_gives_no_part() -> None:
+    ten = {"name": "length", "unit": "words", "exactly": 10, "strict": True}
+    assert [score("a " * n, **ten) for n in (9, 10, 11)] == [0.0, 1.0, 0.0]
+    few = {"name": "length", "unit": "words", "each": "sentence", "max": 2, "strict": True}
+    assert score("A boat. A boat. A big boat. A boat.", **few) == 0.75
+
+
 def test_length_bounds_are_inclusive() -> None:
     assert score("a b c", name="length", unit="words", min=3, max=3) == 1.0
     assert score("a b", name="length", unit="words", min=4) == 0.5
@@ -158,6 +165,16 @@ def test_all_gives_the_fraction_and_min_count_the_share() -> None:
     assert score("I am Adam.", **both) == 0.5
     assert score("I am Adam, 57.", **both) == 1.0
     assert score("sea sea", name="contains", text="sea", min_count=4) == 0.5
+
+
+def test_strict_contains_gives_no_part() -> None:
+    sea = {"name": "contains", "text": "sea", "min_count": 2}
+    assert score("sea", **sea) == 0.5
+    assert score("sea", **sea, strict=True) == 0.0
+    assert score("sea sea", **sea, strict=True) == 1.0
+    both = {"name": "contains", "all": ["Adam", "57"], "strict": True}
+    assert score("Adam is 57", **both) == 1.0
+    assert score("Adam is old", **both) == 0.0
 
 
 def test_saying_nothing_is_no_way_to_avoid_a_word() -> None:

@@ -71,17 +71,22 @@ def _title(text: str) -> Score:
 
 
 def length(params: Params) -> Judge:
-    """1 inside the bounds; outside, 1 minus the relative distance to the nearer bound."""
+    """1 inside the bounds; outside, 1 minus the relative distance, or 0 where `strict`."""
     unit = params.one_of("unit", UNITS)
     each = params.one_of("each", EACH, "reply")
+    strict = params.flag("strict", False)
     low, high = params.bounds()
     params.done()
+
+    def fit(count: int) -> float:
+        value = falling(count, low, high) if count else 0.0
+        return float(value == 1.0) if strict else value
 
     def judge(text: str) -> Score:
         counts = [len(UNITS[unit](part)) for part in EACH[each](text)]
         if not counts:
             return Score(0.0, f"no {each} to judge")
-        value = sum(falling(n, low, high) if n else 0.0 for n in counts) / len(counts)
+        value = sum(map(fit, counts)) / len(counts)
         shown = ", ".join(str(n) for n in counts[:12]) + (", …" if len(counts) > 12 else "")
         return Score(value, f"{shown} {unit}, wanted {_bounds(low, high)}")
 
@@ -184,9 +189,13 @@ def ends_with(params: Params) -> Judge:
 
 
 def contains(params: Params) -> Judge:
-    """`text` or `any`: 1 where found `min_count` times; `all`: the fraction of texts found."""
+    """`text` or `any`: 1 where found `min_count` times; `all`: the fraction of texts found.
+
+    Less is a share, or nothing where `strict`.
+    """
     key, texts = _wanted(params, "text", "any", "all")
     least = params.whole("min_count", 1, low=1) or 1
+    strict = params.flag("strict", False)
     targets = _targets(params, texts, params.flag("whole_word", True))
     params.done()
 
@@ -196,10 +205,11 @@ def contains(params: Params) -> Judge:
             value = sum(min(1.0, n / least) for n in counts) / len(counts)
             missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
             why = f"missing {', '.join(map(quoted, missing))}" if missing else "all are there"
-            return Score(value, why)
+            return Score(float(value == 1.0) if strict else value, why)
         found = [t for t, n in zip(texts, counts, strict=True) if n]
         why = f"found {', '.join(map(quoted, found))} {sum(counts)}×" if found else "found none"
-        return Score(min(1.0, sum(counts) / least), why)
+        value = min(1.0, sum(counts) / least)
+        return Score(float(value == 1.0) if strict else value, why)
 
     return judge
 
