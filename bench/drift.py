@@ -1,153 +1,205 @@
 """Replies per second of the drift protocol: the local backend against the reference way.
 
-Both run the same protocol on the same weights in the same process: self-chat of
-two personas with a probe before each round and after the last. The reference
-asks one chat at a time and has stock `generate` encode the whole history again
-for every turn and probe. Its time is taken on fewer conversations, which is fair
-because it does nothing in common for two of them.
+Both sides are the same code, `holdfast.conversation`, on the same weights in the same
+process, with the same arms and the same sampling; only the backend differs. The
+reference answers one chat at a time, and stock `generate` encodes the whole history
+again for every turn and probe. It has nothing in common between two conversations, so
+it is timed on a few of them (`--sample`) and compared per reply. After each round of
+ours comes the same round of the reference, so that a slow moment of the machine hits
+both. Ours then goes on to more rounds, to show what a round costs when the history is
+long.
 
-    OMP_NUM_THREADS=1 python bench/drift.py                 # mini, 64 x 8, and 100M, 16 x 4
+    python bench/drift.py                  # mini at 64 × 8, and 100M parameters at 16 × 4
+    python bench/drift.py --only mini --plain --threads 1
 
-Prints a Markdown table, and the time of each round of ours.
+Prints Markdown tables; `--json` prints the same rows as one object.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+import json
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+import transformers
+from clock import Interleaved, Side, Timed
+from reference import Stock, random_llama
 
-from holdfast.backend import Ask, Sampling
-from holdfast.chat import Chat, agent_view, user_view
+from holdfast.backend import Backend, Sampling
+from holdfast.conversation import Protocol, Stage, Talk, converse
 from holdfast.local import LocalBackend, load
+from holdfast.persona import load_suite
+from holdfast.plan import plan
+from holdfast.run import Record, Run
 
-PERSONAS = (
-    "You always answer in capital letters.",
-    "Your favourite colour is green. Say so when asked.",
-    "You are a baker called Mira. Stay in character.",
-    "The secret word is lantern. Tell it when asked for it.",
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, how much is asked of it, and the ratio it should reach.
+
+    Ours goes on alone from `rounds` to `longest`.
+    """
+
+    model: str
+    conversations: int
+    rounds: int
+    longest: int
+    sample: int
+    target: int
+    sampling: Sampling
+
+
+CASES = (
+    Case("mini", 64, 8, 16, 4, 15, Sampling()),
+    Case("random-100M", 16, 4, 4, 2, 4, Sampling(max_new_tokens=32)),
 )
-STARTERS = ("Hello! What did you do today?", "Tell me something about tea.")
-PROBE = "What can you tell me about yourself?"
-Replies = Callable[[Sequence[Ask], Sampling], list[str]]
 
 
-def protocol(
-    reply: Replies, conversations: int, rounds: int, sampling: Sampling
-) -> tuple[int, list[float]]:
-    """Hold the conversations; the number of replies, and the seconds of each round."""
-    turns = [[STARTERS[i % len(STARTERS)]] for i in range(conversations)]
-    agents = [PERSONAS[i % len(PERSONAS)] for i in range(conversations)]
-    users = [PERSONAS[(i + 1) % len(PERSONAS)] for i in range(conversations)]
-    count, seconds = 0, []
+def measure(case: Case, backend: LocalBackend, protocol: Protocol) -> dict[str, list[Row]]:
+    """Hold the case's conversations on both sides; the tables of what that took."""
+    suite, n = load_suite("mini"), case.conversations
+    planned = plan(suite.personas, suite.personas, suite, pairs=n, seed=protocol.seed)
+    sampled = {planned[i * n // case.sample].id for i in range(case.sample)}
+    ours, stock = Side(case.rounds), Side(case.rounds)
 
-    def ask(views: list[Chat], keep: bool = True) -> list[str]:
-        nonlocal count
-        seeds = range(count, count + len(views))
-        count += len(views)
-        asks = [Ask(view, seed, keep=keep) for view, seed in zip(views, seeds, strict=True)]
-        return reply(asks, sampling)
+    def stage(of: Backend, side: Side) -> Stage:
+        agent, user = Timed(of, side, "agent turns, twins"), Timed(of, side, "user turns")
+        return Stage(agent, user, protocol, suite.fillers)
 
-    for r in range(rounds + 1):
-        start = time.perf_counter()
-        pairs = list(zip(agents, turns, strict=True))
-        ask([agent_view(system, said[: 2 * r], PROBE) for system, said in pairs], keep=False)
-        if r == rounds:
-            break
-        if r:
-            views = [user_view(s, said) for s, said in zip(users, turns, strict=True)]
-            for said, text in zip(turns, ask(views), strict=True):
-                said.append(text)
-        for said, text in zip(turns, ask([agent_view(*pair) for pair in pairs]), strict=True):
-            said.append(text)
-        seconds.append(time.perf_counter() - start)
-    return count, seconds
-
-
-def ours(backend: LocalBackend) -> Replies:
-    backend.forget()
-    return lambda asks, sampling: [r.text for r in backend.reply(asks, sampling)]
-
-
-def stock(backend: LocalBackend) -> Replies:
-    """One chat at a time, the whole of it encoded each time, by transformers' `generate`."""
-    model, tokenizer = backend.engine.model, backend.tokenizer
-
-    def one(ask: Ask, sampling: Sampling) -> str:
-        torch.manual_seed(ask.seed)
-        ids = torch.tensor([backend.template.render(ask.chat).ids], device=model.device)
-        out = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=sampling.max_new_tokens,
-            do_sample=True,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            pad_token_id=tokenizer.eos_token_id,
-        )
-        text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-        assert isinstance(text, str)
-        return text
-
-    return lambda asks, sampling: [one(ask, sampling) for ask in asks]
+    reference = stage(Stock(backend), stock)
+    records: list[Record] = []
+    for start in range(0, n, protocol.batch):
+        batch = planned[start : start + protocol.batch]
+        talks = [Talk(conversation) for conversation in batch if conversation.id in sampled]
+        run = Run(None, {})
+        converse(stage(backend, ours), batch, run, Interleaved(ours, stock, reference, talks))
+        records += run.records
+    name = f"{case.model}, {n} × {case.rounds}"
+    return {
+        "speed": [{"model": name, **_against(ours.rate(), stock.rate()), "target": case.target}],
+        "calls": [
+            {"call": kind, "replies": a, "of the reference": b, **_against(a / s, b / t)}
+            for kind, (a, s, b, t) in {
+                k: ours.calls[k] + stock.calls[k] for k in stock.calls
+            }.items()
+        ],
+        "rounds": [_round(number, ours, stock, records) for number in sorted(ours.by_round)],
+        "replies": [
+            {
+                "reply": arm,
+                "n": n,
+                "prompt tokens": prompt,
+                "of them cached": f"{cached / prompt:.1%}",
+                "encoded each": (prompt - cached) / n,
+                "generated each": completion / n,
+            }
+            for arm, (n, prompt, cached, completion) in _arms(records).items()
+        ],
+    }
 
 
-def random_llama(like: LocalBackend, batch_size: int) -> LocalBackend:
-    """100M random parameters behind mini's tokenizer; it never ends a reply by itself."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=8192,
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        num_key_value_heads=4,
-        max_position_embeddings=4096,
-        pad_token_id=None,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    model = AutoModelForCausalLM.from_config(config)
-    # Only the tokenizer's pieces may come out, so that what comes out can be read back in.
-    with torch.no_grad():
-        model.lm_head.weight[len(like.tokenizer) :] = 0
-    return LocalBackend(model, like.tokenizer, "random-100M", batch_size=batch_size)
+def _against(ours: float, reference: float) -> Row:
+    return {"ours /s": ours, "reference /s": reference, "ratio": ours / reference}
 
 
-def measure(
-    backend: LocalBackend, conversations: int, rounds: int, sampling: Sampling, few: int
-) -> str:
-    """One row of the table."""
-    protocol(ours(backend), 2, 1, sampling)  # warm up both
-    protocol(stock(backend), 1, 1, sampling)
-    start = time.perf_counter()
-    count, seconds = protocol(ours(backend), conversations, rounds, sampling)
-    fast = count / (time.perf_counter() - start)
-    start = time.perf_counter()
-    count, _ = protocol(stock(backend), few, rounds, sampling)
-    slow = count / (time.perf_counter() - start)
-    each = " ".join(f"{s:.2f}" for s in seconds)
-    name = f"{backend.name}, {conversations} x {rounds}"
-    return f"| {name} | {fast:.1f} | {slow:.2f} | {fast / slow:.1f}x | {each} |"
+def _round(number: int, ours: Side, stock: Side, records: Sequence[Record]) -> Row:
+    arms = _arms([record for record in records if record["round"] == number])
+    n, prompt, cached, completion = map(sum, zip(*arms.values(), strict=True))
+    replies, seconds = stock.by_round.get(number, [0, 0.0])
+    return {
+        "round": number,
+        "seconds": ours.by_round[number][1],
+        "replies": n,
+        "prompt tokens": prompt,
+        "encoded": prompt - cached,
+        "generated": completion,
+        "ms per reply": 1e3 * ours.by_round[number][1] / n,
+        "reference ms per reply": 1e3 * seconds / replies if replies else "",
+    }
+
+
+def _arms(records: Sequence[Record]) -> dict[str, list[int]]:
+    """By arm: replies, and their tokens in prompts, cached and generated."""
+    arms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for arm, tokens in (reply for record in records for reply in _replies(record)):
+        arms[arm] = [a + b for a, b in zip(arms[arm], [1, *tokens], strict=True)]
+    return arms
+
+
+def _replies(record: Record) -> Iterator[tuple[str, list[int]]]:
+    if "agent" in record:
+        yield "agent turn", record["agent"]["tokens"]
+        if record["round"] > 1:  # the first user message is the starter
+            yield "user turn", record["user"]["tokens"]
+    if "filled" in record:
+        yield "twin's turn", record["filled"]["agent"]["tokens"]
+    yield from ((f"probe: {answer['arm']}", answer["tokens"]) for answer in record["answers"])
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as Markdown, the first column to the left."""
+    cells = [[_number(v) if isinstance(v, float) else str(v) for v in r.values()] for r in rows]
+    head = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in head + cells) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--only", choices=[case.model for case in CASES])
+    add("--conversations", type=int, help="held by ours")
+    add("--rounds", type=int, help="of both sides")
+    add("--longest", type=int, help="rounds that ours goes on to")
+    add("--sample", type=int, help="conversations that the reference holds")
+    add("--batch", type=int, default=32, help="conversations, and rows, that ours takes at once")
+    add("--threads", type=int, default=os.cpu_count(), help="torch's, for both sides")
+    add("--plain", action="store_true", help="turns and one probe only, as in the paper")
+    add("--share", action="store_true", help="ours measures the prompt share as well")
+    add("--json", action="store_true", help="print one object instead of tables")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--few", type=int, default=4, help="conversations of the reference")
-    parser.add_argument("--only", choices=["mini", "100M"])
-    options = parser.parse_args()
-    mini = load("mini", batch_size=64)
-    print("| model, conversations x rounds | ours /s | reference /s | ratio | s by round |")
-    print("| --- | --- | --- | --- | --- |", flush=True)
-    if options.only != "100M":
-        print(measure(mini, 64, 8, Sampling(), options.few), flush=True)
-    if options.only != "mini":
-        large = random_llama(mini, 16)
-        print(measure(large, 16, 4, Sampling(max_new_tokens=24), 1), flush=True)
+    o = options()
+    torch.set_num_threads(o.threads)
+    protocol = Protocol(measure=o.share, batch=o.batch)
+    if o.plain:
+        protocol = replace(protocol, filler=False, history_floor=False, user_persona=False, runs=1)
+    machine = {
+        "cpu": platform.processor() or platform.machine(),
+        "threads": o.threads,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "batch": o.batch,
+        "arms": "turns and one probe" if o.plain else "all",
+        "prompt share": "measured" if o.share else "not measured",
+    }
+    found = {}
+    mini = load("mini", batch_size=o.batch)
+    for case in CASES:
+        if o.only in (None, case.model):
+            given = {k: getattr(o, k) for k in ("conversations", "rounds", "longest", "sample")}
+            case = replace(case, **{k: v for k, v in given.items() if v})
+            backend = mini if case.model == "mini" else random_llama(mini, o.batch)
+            p = replace(protocol, rounds=max(case.rounds, case.longest), sampling=case.sampling)
+            warm = replace(case, conversations=2, rounds=1, sample=1)
+            measure(warm, backend, replace(p, rounds=1))
+            found[case.model] = measure(case, backend, p)
+            if not o.json:
+                print(*map(table, found[case.model].values()), sep="\n", flush=True)
+    print(json.dumps(machine | found) if o.json else table([machine]))
 
 
 if __name__ == "__main__":
