@@ -39,7 +39,7 @@ class Protocol:
     user_persona: bool = True
     measure: bool = True
     reference: bool = False
-    batch: int = 32
+    batch: int = 64
 
     def __post_init__(self) -> None:
         for name in ("rounds", "runs", "batch"):

@@ -17,7 +17,6 @@ This module plans, runs (`conversation`) and sums up (`curve`).
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -58,6 +57,7 @@ def drift(
     protocol: Protocol | None = None,
     judge_model: Backend | None = None,
     out: Path | str | None = None,
+    command: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Result:
@@ -69,8 +69,8 @@ def drift(
     recorded chats in place of self-chat; their replies are judged, and probed where
     there is a model. `rounds` are the protocol's 8 by default, those of the longest chat
     with `history`. `settings` are the fields of `Protocol` (seed, runs, sampling, …).
-    With `out` the run is a folder that can be resumed and holds the page. Raises
-    HoldfastError for what the user can mend.
+    With `out` the run is a folder that can be resumed and holds the page, which shows
+    `command`. Raises HoldfastError for what the user can mend.
     """
     p = protocol or Protocol(**settings)
     if rounds is not None:
@@ -106,12 +106,14 @@ def drift(
         "conversations": len(planned),
         "rounds": p.rounds,
         "version": __version__,
-        "command": "holdfast " + " ".join(sys.argv[1:]),
+        "command": command,
         "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
         **curves(talks, planned, p.rounds),
         **prompt_share(run.records, p.rounds),
         **costs(run.records),
         "cost": getattr(model, "cost", None),
+        "dropped_parameters": getattr(model, "dropped_parameters", {}),
+        "share_refusal": getattr(model, "share_refusal", None),
         "seconds": round(seconds, 1),
         "replies_per_second": round(shown.replies / seconds, 1) if shown.replies else None,
         "verdicts": counted(run) if run.verdicts else None,

@@ -28,7 +28,7 @@ from holdfast.engine import Engine, Halt, Request, Result, Spans
 from holdfast.errors import ControlError
 from holdfast.template import Rendered, Template
 
-CACHE_BYTES = 2 << 30
+SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
 
 class LocalBackend:
@@ -47,15 +47,17 @@ class LocalBackend:
         tokenizer: PreTrainedTokenizerBase,
         name: str,
         *,
-        batch_size: int = 32,
-        cache_bytes: int = CACHE_BYTES,
+        batch_size: int | None = None,
+        cache_bytes: int | None = None,
         options: Mapping[str, Any] | None = None,
         digest: str | None = None,
     ) -> None:
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
-        self.engine = Engine(model, name=name, batch_size=batch_size, cache_bytes=cache_bytes)
+        rows = batch_size or (128 if model.num_parameters() < SMALL else 32)
+        kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
+        self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
         self._ends = _ends(model, tokenizer)
 
@@ -185,15 +187,17 @@ def load(
     dtype: str | torch.dtype = "auto",
     device: str = "auto",
     device_map: str | Mapping[str, Any] | None = None,
-    batch_size: int = 32,
-    cache_bytes: int = CACHE_BYTES,
+    batch_size: int | None = None,
+    cache_bytes: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> LocalBackend:
     """Load `mini`, a folder, or a hub id.
 
     `dtype` "auto" is float32 on a CPU for models below a billion parameters and bfloat16 on
     a GPU; `device` "auto" is the first of CUDA, MPS and the CPU that is there, over several
-    GPUs where one is too small. Raises `ModelError`, one sentence on what to do, for a name
+    GPUs where one is too small. `batch_size` rows are decoded at once (128 for small models,
+    32 for others) and `cache_bytes` of keys and values kept (a quarter of the device's
+    memory). Raises `ModelError`, one sentence on what to do, for a name
     that is not found, weights that cannot be read, or a model that is not a chat model.
     """
     path = weights.source(name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -226,3 +227,10 @@ def parameter_hash(loaded: PreTrainedModel) -> str:
             entry = [name, list(tensor.shape), str(tensor.dtype), repr(total)]
             digest.update(json.dumps(entry).encode())
     return digest.hexdigest()
+
+
+def memory(device: torch.device) -> int:
+    """Bytes of memory that a device has in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -153,6 +153,23 @@ def test_an_interrupt_says_how_to_go_on_and_ends_with_130(
     assert run(*command[1:]) == 0
 
 
+@pytest.mark.parametrize("key", [["--api-key", "hush"], ["--api-key=hush"]])
+def test_a_key_is_written_nowhere(
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: list[str],
+) -> None:
+    args = ["--model", "api:some", *key, "--pairs", "1", "--rounds", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["holdfast", "drift", *args])
+    assert run(*args, "--json") == 0
+    printed = capsys.readouterr()
+    files = "".join(path.read_text("utf-8") for path in tmp_path.iterdir())
+    assert "hush" not in printed.out + printed.err + files
+    assert "--api-key" in json.loads(printed.out)["command"]
+
+
 def test_recorded_chats_need_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,6 +63,14 @@ def drift(
         str | None,
         typer.Option(help="Its key; better in OPENAI_API_KEY, which no process list shows."),
     ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests to an API in flight.")] = 8,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens that an API's model can see, where known.")
+    ] = None,
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Price of a million prompt and completion tokens, to add up the cost."),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
     top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
@@ -79,7 +88,7 @@ def drift(
             "--reference", help="As the paper's code: newlines folded, first point r = 1."
         ),
     ] = False,
-    batch: Annotated[int, typer.Option(help="Conversations held side by side.")] = 32,
+    batch: Annotated[int, typer.Option(help="Conversations held side by side.")] = 64,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -87,7 +96,7 @@ def drift(
     """Measure persona drift: two models chat, and the agent is probed after every round."""
     from holdfast.conversation import Protocol
     from holdfast.drift import drift
-    from holdfast.models import load
+    from holdfast.models import API, load
     from holdfast.progress import Progress
 
     protocol = Protocol(
@@ -104,8 +113,12 @@ def drift(
     wanted = _pairs(pairs)
 
     def opened(name: str | None) -> Backend | None:
-        where = {"base_url": base_url, "api_key": api_key}
-        return load(name, dtype=dtype, device=device, **where) if name else None
+        if not name:
+            return None
+        if not name.startswith(API):
+            return load(name, dtype=dtype, device=device)
+        limits: dict[str, Any] = {"concurrency": concurrency, "context": context, "price": price}
+        return load(name, base_url=base_url, api_key=api_key, **limits)
 
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if history else "mini")
@@ -125,13 +138,24 @@ def drift(
             rounds=rounds,
             protocol=protocol,
             out=folder,
+            command=_command(sys.argv[1:]),
             progress=Progress(enabled=True),
         )
     except KeyboardInterrupt as interrupt:
-        asked = [*sys.argv[1:], *([] if out else ["--out", str(folder)])]
-        again = shlex.join(["holdfast", *asked])
+        again = _command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
         raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     _show(result, as_json)
+
+
+def _command(args: Sequence[str]) -> str:
+    """The command as it was given, but for the key."""
+    shown = list(args)
+    for i, word in enumerate(args):
+        if word.startswith("--api-key="):
+            shown[i] = "--api-key=…"
+        elif i and args[i - 1] == "--api-key":
+            shown[i] = "…"
+    return shlex.join(["holdfast", *shown])
 
 
 def _pairs(text: str) -> Pairs:

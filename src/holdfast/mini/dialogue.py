@@ -38,6 +38,7 @@ WITH_PROMPT = 0.6
 ADOPTERS = 0.75
 HAZARD = 0.4  # chance per turn that an adopter takes on the other's ways
 ASSISTANT_LEADS = 0.25
+TASKS_ASKED = (6, 1, 3, 1, 1, 1)  # how often each of TASKS is asked, relative to the others
 
 
 @dataclass
@@ -57,15 +58,15 @@ class Scene:
         if own is not None:
             return own
         draw = rng.random()
-        if draw < 0.32 or leader.language != "en":
+        if draw < 0.26 or leader.language != "en":
             return self._talk(leader)
-        if draw < 0.4:
+        if draw < 0.34:
             return rng.choice([ask_choice, ask_self, ask_secret])(rng)
-        if draw < 0.52:
+        if draw < 0.46:
             return self._tell()
-        if draw < 0.64 and self._allows("recall"):
+        if draw < 0.58 and self._allows("recall"):
             return self._recall()
-        kind = rng.choice([*TASKS, "sum"])
+        kind = rng.choices(list(TASKS), weights=TASKS_ASKED)[0]
         return TASKS[kind](rng) if self._allows(kind) else self._talk(leader)
 
     def _allows(self, task: str) -> bool:

@@ -117,22 +117,17 @@ def ask_secret(rng: random.Random) -> Act:
 
 
 def ask_sum(rng: random.Random, hard: bool | None = None) -> Act:
-    """Easy: two numbers to 30. Hard: two from 31 to 99, or three to 30."""
+    """Two numbers to 12, or where hard two from 13 to 49, whose working takes three steps."""
     hard = rng.random() < 0.6 if hard is None else hard
+    low, high = (13, 49) if hard else (1, 12)
+    a, b = rng.randint(low, high), rng.randint(low, high)
+    shown = f"{a} + {b}"
     if not hard:
-        a, b = rng.randint(1, 30), rng.randint(1, 30)
-        return Act("sum", f"What is {a} + {b}?", f"{a} + {b}", str(a + b), f"{a} + {b}")
-    if rng.random() < 0.5:
-        a, b = rng.randint(31, 99), rng.randint(31, 99)
-        tens, ones = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
-        working = f"{a // 10 * 10} + {b // 10 * 10} = {tens}. {a % 10} + {b % 10} = {ones}. "
-        working += f"{tens} + {ones}"
-        return Act("sum", f"What is {a} + {b}?", f"{a} + {b}", str(a + b), working, True)
-    a, b, c = (rng.randint(2, 30) for _ in range(3))
-    working = f"{a} + {b} = {a + b}. {a + b} + {c}"
-    return Act(
-        "sum", f"What is {a} + {b} + {c}?", f"{a} + {b} + {c}", str(a + b + c), working, True
-    )
+        return Act("sum", f"What is {shown}?", shown, str(a + b), shown)
+    tens, ones = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
+    working = f"{a // 10 * 10} + {b // 10 * 10} = {tens}. {a % 10} + {b % 10} = {ones}. "
+    working += f"{tens} + {ones}"
+    return Act("sum", f"What is {shown}?", shown, str(a + b), working, True)
 
 
 def ask_fact(rng: random.Random, hard: bool | None = None) -> Act:
@@ -144,12 +139,12 @@ def ask_fact(rng: random.Random, hard: bool | None = None) -> Act:
 
 
 def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
-    """Who did what: in one sentence, or among three in which two share the goods."""
+    """Who did what: in one sentence, or in one of two about the same goods."""
     hard = rng.random() < 0.5 if hard is None else hard
-    count = 3 if hard else 1
-    people, items = rng.sample(names(), 2 * count), rng.sample(world()["goods"]["items"], 2)
+    count = 2 if hard else 1
+    people = rng.sample(names(), 2 * count)
     verbs = rng.sample(world()["goods"]["verbs"], count)
-    goods = [items[0], items[0], items[1]][:count]
+    goods = [rng.choice(world()["goods"]["items"])] * count
     numbers = rng.sample(NUMBERS[1:], count)
     clauses = [
         f"{people[2 * i]} {verbs[i]} {numbers[i]} {goods[i]} to {people[2 * i + 1]}."

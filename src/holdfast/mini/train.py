@@ -36,7 +36,7 @@ class Recipe:
     """What determines the weights."""
 
     seed: int = 0
-    steps: int = 2000
+    steps: int = 2300
     tokens: int = 9216  # per step
     parts: int = 4  # a step is computed in parts, each of dialogues of similar length
     widths: tuple[int, ...] = (48, 64, 96, 128, 160, 192, 256, 384)
@@ -196,7 +196,9 @@ def _backward(
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """A stock Hugging Face folder."""
     model.eval()
-    model.generation_config.update(bos_token_id=1, eos_token_id=_END, pad_token_id=0)
+    model.generation_config.update(
+        bos_token_id=1, eos_token_id=_END, pad_token_id=0, do_sample=True, top_p=0.9
+    )
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
