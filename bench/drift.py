@@ -163,7 +163,8 @@ def options() -> argparse.Namespace:
     add("--rounds", type=int, help="of both sides")
     add("--longest", type=int, help="rounds that ours goes on to")
     add("--sample", type=int, help="conversations that the reference holds")
-    add("--batch", type=int, default=32, help="conversations, and rows, that ours takes at once")
+    add("--batch", type=int, default=64, help="conversations that ours holds side by side")
+    add("--rows", type=int, default=128, help="rows that ours decodes at once")
     add("--threads", type=int, default=os.cpu_count(), help="torch's, for both sides")
     add("--plain", action="store_true", help="turns and one probe only, as in the paper")
     add("--share", action="store_true", help="ours measures the prompt share as well")
@@ -183,16 +184,17 @@ def main() -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "batch": o.batch,
+        "rows": o.rows,
         "arms": "turns and one probe" if o.plain else "all",
         "prompt share": "measured" if o.share else "not measured",
     }
     found = {}
-    mini = load("mini", batch_size=o.batch)
+    mini = load("mini", batch_size=o.rows)
     for case in CASES:
         if o.only in (None, case.model):
             given = {k: getattr(o, k) for k in ("conversations", "rounds", "longest", "sample")}
             case = replace(case, **{k: v for k, v in given.items() if v})
-            backend = mini if case.model == "mini" else random_llama(mini, o.batch)
+            backend = mini if case.model == "mini" else random_llama(mini, o.rows)
             p = replace(protocol, rounds=max(case.rounds, case.longest), sampling=case.sampling)
             warm = replace(case, conversations=2, rounds=1, sample=1)
             measure(warm, backend, replace(p, rounds=1))
