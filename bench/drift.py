@@ -23,13 +23,14 @@ import os
 import platform
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 import transformers
 from clock import Interleaved, Side, Timed
 from reference import Stock, random_llama
+from tables import table
 
 from holdfast.backend import Backend, Sampling
 from holdfast.conversation import Protocol, Stage, Talk, converse
@@ -84,7 +85,14 @@ def measure(case: Case, backend: LocalBackend, protocol: Protocol) -> dict[str, 
         records += run.records
     name = f"{case.model}, {n} × {case.rounds}"
     return {
-        "speed": [{"model": name, **_against(ours.rate(), stock.rate()), "target": case.target}],
+        "speed": [
+            {
+                "model": name,
+                **_against(ours.rate(), stock.rate()),
+                "target": case.target,
+                "rows at once": backend.engine.batch_size,
+            }
+        ],
         "calls": [
             {"call": kind, "replies": a, "of the reference": b, **_against(a / s, b / t)}
             for kind, (a, s, b, t) in {
@@ -144,27 +152,20 @@ def _replies(record: Record) -> Iterator[tuple[str, list[int]]]:
     yield from ((f"probe: {answer['arm']}", answer["tokens"]) for answer in record["answers"])
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Rows as Markdown, the first column to the left."""
-    cells = [[_number(v) if isinstance(v, float) else str(v) for v in r.values()] for r in rows]
-    head = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in head + cells) + "\n"
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--only", choices=[case.model for case in CASES])
-    add("--conversations", type=int, help="held by ours")
-    add("--rounds", type=int, help="of both sides")
-    add("--longest", type=int, help="rounds that ours goes on to")
-    add("--sample", type=int, help="conversations that the reference holds")
-    add("--batch", type=int, default=64, help="conversations that ours holds side by side")
-    add("--rows", type=int, default=128, help="rows that ours decodes at once")
+    sizes = {"conversations": "held by ours", "rounds": "of both sides"}
+    sizes |= {"longest": "rounds that ours goes on to", "sample": "of them held by the reference"}
+    for name, meaning in sizes.items():
+        add(f"--{name}", type=int, help=meaning)
+    add(
+        "--batch",
+        type=int,
+        default=Protocol().batch,
+        help="conversations that ours holds side by side",
+    )
     add("--threads", type=int, default=os.cpu_count(), help="torch's, for both sides")
     add("--plain", action="store_true", help="turns and one probe only, as in the paper")
     add("--share", action="store_true", help="ours measures the prompt share as well")
@@ -184,17 +185,16 @@ def main() -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "batch": o.batch,
-        "rows": o.rows,
         "arms": "turns and one probe" if o.plain else "all",
         "prompt share": "measured" if o.share else "not measured",
     }
     found = {}
-    mini = load("mini", batch_size=o.rows)
+    mini = load("mini")
     for case in CASES:
         if o.only in (None, case.model):
-            given = {k: getattr(o, k) for k in ("conversations", "rounds", "longest", "sample")}
-            case = replace(case, **{k: v for k, v in given.items() if v})
-            backend = mini if case.model == "mini" else random_llama(mini, o.rows)
+            given = {f.name: getattr(o, f.name, None) for f in fields(Case)}
+            case = replace(case, **{name: size for name, size in given.items() if size})
+            backend = mini if case.model == "mini" else random_llama(mini)
             p = replace(protocol, rounds=max(case.rounds, case.longest), sampling=case.sampling)
             warm = replace(case, conversations=2, rounds=1, sample=1)
             measure(warm, backend, replace(p, rounds=1))

@@ -51,7 +51,7 @@ class Stock:
         """It keeps nothing."""
 
 
-def random_llama(like: LocalBackend, batch_size: int) -> LocalBackend:
+def random_llama(like: LocalBackend) -> LocalBackend:
     """100M random parameters behind the tokenizer of another model.
 
     A bias on its logits lets only tokens out that are a space and a word. So no reply ends
@@ -77,4 +77,4 @@ def random_llama(like: LocalBackend, batch_size: int) -> LocalBackend:
     bias = torch.full((config.vocab_size,), -1e4)
     bias[words] = 0.0
     model.lm_head.bias = torch.nn.Parameter(bias)
-    return LocalBackend(model, tokenizer, "random-100M", batch_size=batch_size)
+    return LocalBackend(model, tokenizer, "random-100M")
