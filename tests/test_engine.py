@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 import torch
@@ -205,11 +204,6 @@ def test_a_predicate_can_end_a_reply() -> None:
     (ids,) = prompts(1)
     (result,) = engine().generate([Request(ids, 0)], GREEDY, halt=lambda reply: len(reply) == 3)
     assert (result.stop, len(result.ids)) == ("stop", 3)
-
-
-def test_no_new_tokens_is_an_empty_reply() -> None:
-    (result,) = engine().generate(requests(prompts(1)), replace(GREEDY, max_new_tokens=0))
-    assert (result.ids, result.stop) == ((), "length")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

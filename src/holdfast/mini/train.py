@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -134,8 +136,7 @@ def rate(recipe: Recipe, step: int) -> float:
 def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) -> None:
     """Train into the folder `out`, from its checkpoint if there is one, up to step `until`."""
     out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(recipe.seed + 1)
-    tokenizer = train_tokenizer(m["content"] for _ in range(20000) for m in dialogue(rng))
+    tokenizer = _tokenizer(recipe, out)
     model = new_model(tokenizer, recipe.seed)
     decay = [p for p in model.parameters() if p.dim() > 1]
     other = [p for p in model.parameters() if p.dim() <= 1]
@@ -144,12 +145,9 @@ def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) 
         {"params": other, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
-    checkpoint, first = out / "checkpoint.pt", 0
+    checkpoint, first = out / "checkpoint.safetensors", 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = int(state["step"])
+        first = _restore(checkpoint, model, optimiser)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
     began, tokens = time.monotonic(), 0
     for step, parts in enumerate(batches(tokenizer, recipe, skip=first), start=first):
@@ -168,9 +166,40 @@ def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) 
             with (out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
             print(json.dumps(line), file=sys.stderr, flush=True)
-            kept = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**kept, "step": step + 1}, checkpoint)
+            _keep(checkpoint, model, optimiser, step + 1)
     save(model, tokenizer, out)
+
+
+def _keep(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, step: int) -> None:
+    """Write parameters and moments beside their place and move them there."""
+    tensors = {f"parameter.{name}": p.detach() for name, p in model.named_parameters()}
+    for name, p in model.named_parameters():
+        tensors |= {f"{key}.{name}": value for key, value in optimiser.state[p].items()}
+    aside = path.with_suffix(".part")
+    save_file(tensors, aside, {"step": str(step)})
+    aside.replace(path)
+
+
+def _restore(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer) -> int:
+    """Read them back; the number of steps done."""
+    with safe_open(path, "pt") as file, torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(file.get_tensor(f"parameter.{name}"))
+            optimiser.state[p] = {
+                key: file.get_tensor(f"{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        return int(file.metadata()["step"])
+
+
+def _tokenizer(recipe: Recipe, out: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that the folder's checkpoint was trained with, or a new one, kept there."""
+    if (out / "tokenizer.json").exists():
+        kept: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out)
+        return kept
+    rng = random.Random(recipe.seed + 1)
+    tokenizer = train_tokenizer(m["content"] for _ in range(20000) for m in dialogue(rng))
+    tokenizer.save_pretrained(out)
+    return tokenizer
 
 
 def _backward(
