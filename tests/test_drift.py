@@ -91,6 +91,18 @@ def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> N
     assert found["failures"]["overflow"] > 0
 
 
+def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> None:
+    probes = {probe for persona in SMALL.personas for probe in persona.probes}
+
+    def tight(ask: Ask) -> Reply:
+        late = len(ask.chat) > 5 and ask.chat[-1]["content"] in probes
+        return Reply("", "overflow") if late else obey(ask)
+
+    found = drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary
+    assert found["stability"][:3] == [1.0, 1.0, None] and found["n"] == [4, 4, 0, 0, 0]
+    assert found["failures"]["overflow"] > 0
+
+
 def test_records_are_flat_and_one_per_answer() -> None:
     found = drift(Actor(), suite=SMALL, pairs=2, rounds=1)
     assert len(found.records) == 2 * (6 + 5)

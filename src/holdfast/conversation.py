@@ -49,12 +49,16 @@ class Protocol:
 
 @dataclass
 class Talk:
-    """A conversation under way: its turns, its twin's, and whether it had to stop."""
+    """A conversation under way: its turns, its twin's, and whether it had to stop.
+
+    `ahead` is the user's next turn where it was asked for together with the probes.
+    """
 
     plan: Conversation
     turns: list[str] = field(default_factory=list)
     filled: list[str] = field(default_factory=list)
     stopped: bool = False
+    ahead: Reply | None = None
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,14 @@ class Stage:
             elif number == 1:
                 said.append(Reply(talk.plan.starter))
             else:
-                folded = self.user is not None and self.user.user_first
-                view = user_view(talk.plan.user.prompt, talk.turns, folded=folded)
-                said.append(Ask(view, seed_of(talk.plan.seed, "user", number)))
+                said.append(talk.ahead or self._user_ask(talk, number))
+                talk.ahead = None
         return self._answered(self.user, said)
+
+    def _user_ask(self, talk: Talk, number: int) -> Ask:
+        folded = self.user is not None and self.user.user_first
+        view = user_view(talk.plan.user.prompt, talk.turns, folded=folded)
+        return Ask(view, seed_of(talk.plan.seed, "user", number))
 
     def _neutral(self, talk: Talk, text: str, number: int) -> str:
         """Neutral text as long as `text`, in the agent's tokens."""
@@ -172,7 +180,11 @@ class Stage:
         return [next(answers) if isinstance(one, Ask) else one for one in said]
 
     def _probe(self, talks: Sequence[Talk], number: int) -> list[Record]:
-        """All probes after `number` rounds, in one call: a branch each, never followed."""
+        """All probes after `number` rounds, in one call: a branch each, never followed.
+
+        Where one model plays both sides, the users' next turns are asked in that call too,
+        which keeps its rows, or an API's connections, busy.
+        """
         planned = [(talk, *probe) for talk in talks for probe in self._probes(talk, number)]
         asks = [
             Ask(
@@ -184,7 +196,12 @@ class Stage:
             )
             for talk, arm, run, _, view in planned
         ]
+        both = 0 < number < self.protocol.rounds and self.user is self.agent
+        users = [talk for talk in talks if both and talk.plan.script is None]
+        asks += [self._user_ask(talk, number + 1) for talk in users]
         replies = self.ask(self.agent, asks)
+        for talk, reply in zip(users, replies[len(planned) :], strict=True):
+            talk.ahead = reply
         records: dict[int, Record] = {
             talk.plan.id: {"conversation": talk.plan.id, "round": number, "answers": []}
             for talk in talks
@@ -194,7 +211,7 @@ class Stage:
                 said = Reply(talk.turns[-1])
                 recorded = {"arm": "reply", "run": 0, "probe": talk.turns[-2]}
                 records[talk.plan.id]["answers"].append(recorded | _reply_record(said))
-        for (talk, arm, run, probe, _), reply in zip(planned, replies, strict=True):
+        for (talk, arm, run, probe, _), reply in zip(planned, replies, strict=False):
             answer = {"arm": arm, "run": run, "probe": probe, **_reply_record(reply)}
             records[talk.plan.id]["answers"].append(answer)
         return list(records.values())

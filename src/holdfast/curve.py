@@ -139,11 +139,18 @@ def _own_share(record: Record) -> float | None:
 
 
 def scores(talks: Sequence[Record], arm: str, points: int) -> Array:
-    """Scores of one arm: (conversations, points), the runs averaged, NaN where not asked."""
+    """Scores of one arm: (conversations, points), the runs averaged, NaN where not asked.
+
+    An answer that did not fit the context is no answer: it would look like drift.
+    """
     values = np.full((len(talks), points), np.nan)
     for row, talk in enumerate(talks):
         for entry in talk["rounds"]:
-            found = [a["score"] for a in entry["probes"] if a["arm"] == arm]
+            found = [
+                answer["score"]
+                for answer in entry["probes"]
+                if answer["arm"] == arm and answer["stop"] != "overflow"
+            ]
             if found:
                 values[row, entry["round"]] = float(np.mean(found))
     return values
