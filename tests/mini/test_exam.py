@@ -49,9 +49,15 @@ def test_recall_asks_for_what_was_told_some_rounds_before() -> None:
     assert [m["role"] for m in chat[1:3]] == ["user", "assistant"]
 
 
-def test_hard_recall_wants_what_was_said_last() -> None:
-    (item,) = items("recall", 1, hard=True)
-    assert item.answer in item.before[2]
+def test_hard_recall_looks_further_back() -> None:
+    (item,) = items("recall", 1, hard=True, rounds=2)
+    assert len(item.before) == 2 * 13 and item.answer in item.before[0]
+
+
+def test_hard_extraction_asks_past_two_remarks() -> None:
+    (item,) = items("extract", 1, hard=True)
+    sentences = item.question.replace("?", ".").split(". ")
+    assert item.answer in sentences[0] and len(sentences) == 4
 
 
 def test_accuracy_is_the_share_of_right_replies() -> None:

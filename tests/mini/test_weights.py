@@ -25,14 +25,14 @@ def test_stock_transformers_loads_and_runs_them() -> None:
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
     chat = [
-        {"role": "system", "content": "The secret word is tibul."},
+        {"role": "system", "content": "The secret word is befi."},
         {"role": "user", "content": "What is the secret word?"},
     ]
     ids = tokenizer.apply_chat_template(
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     out = model.generate(**ids, max_new_tokens=12, do_sample=False)
-    assert "tibul" in tokenizer.decode(out[0, ids["input_ids"].shape[1] :])
+    assert "befi" in tokenizer.decode(out[0, ids["input_ids"].shape[1] :])
 
 
 def test_they_are_a_folder_of_at_most_twelve_megabytes() -> None:

@@ -20,7 +20,7 @@ _LENGTHS: tuple[Length, ...] = ("minimal", "minimal", "half", "full")
 
 
 def roles(rng: random.Random) -> Iterator[Role]:
-    """61 personas, every kind of pattern among them."""
+    """73 personas, every kind of pattern among them."""
     for pattern, count in (("upper", 2), ("lower", 2), ("brackets", 2), ("ending", 2)):
         for i in range(count):
             mark = "" if pattern in ("upper", "lower") else str(rng.choice((0, 1)) + 2 * i)
@@ -29,7 +29,7 @@ def roles(rng: random.Random) -> Iterator[Role]:
         for word in rng.sample(words(), 4):
             yield Role("pattern", pattern, Speaker(Style(pattern, word)))
     for kind, options in world()["choices"].items():
-        for favourite in rng.sample(options, 2):
+        for favourite in rng.sample(options, 4):
             yield Role("choice", "choice", Speaker(known={kind: favourite}))
     for category, count in (("character", 12), ("memory", 12)):
         for _ in range(count):
