@@ -175,6 +175,27 @@ def test_a_judge_model_that_never_parses_is_counted_not_dropped() -> None:
     assert found.summary["verdicts"]["failures"] > 0
 
 
+def test_one_persona_has_an_interval_over_its_conversations() -> None:
+    def coin(ask: Ask) -> Reply:
+        return obey(ask) if ask.seed % 2 else Reply("no")
+
+    own = Suite("own", (persona("zebra"),))
+    found = drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary
+    low, high = found["interval"][1]
+    assert high - low > 0.2
+
+
+def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
+    settings = {"suite": SMALL, "persona": GRADED, "pairs": 2, "rounds": 1, "out": tmp_path}
+
+    def five(ask: Ask) -> Reply:
+        return Reply('{"reason": "kind", "score": 5}')
+
+    drift(Actor(), judge_model=Actor(five, name="one"), **settings)
+    with pytest.raises(RunError, match="judge_model"):
+        drift(Actor(), judge_model=Actor(five, name="other"), **settings)
+
+
 def test_unknown_persona_ids_are_refused() -> None:
     with pytest.raises(HoldfastError, match="memory-amber"):
         drift(Actor(), suite=SMALL, agents=["memory-ambre"], pairs=1)

@@ -55,6 +55,21 @@ def test_rounds_follow_the_longest_chat_where_none_are_asked_for(tmp_path: Path)
     assert drift(None, suite=suite(), persona=OWN, history=path).summary["rounds"] == 5
 
 
+def test_line_separators_inside_a_message_do_not_end_its_line(tmp_path: Path) -> None:
+    text = "one\u2028two"
+    line = json.dumps({"messages": json.loads(chat("a", text))["messages"]}, ensure_ascii=False)
+    assert read_history(written(tmp_path, line), [AMBER])[0].script == ("a", text)
+
+
+def test_a_greeting_before_the_first_user_message_is_left_out(tmp_path: Path) -> None:
+    messages = [
+        {"role": "assistant", "content": "Welcome!"},
+        *json.loads(chat("a", "b"))["messages"],
+    ]
+    (conversation,) = read_history(written(tmp_path, json.dumps({"messages": messages})), [AMBER])
+    assert conversation.script == ("a", "b")
+
+
 def test_system_messages_are_dropped_and_runs_of_a_role_joined(tmp_path: Path) -> None:
     line = json.dumps(
         {
@@ -84,7 +99,7 @@ def test_a_line_names_its_persona_where_there_are_several(tmp_path: Path) -> Non
         ("[]", "list of"),
         ('{"messages": [{"role": "tool", "content": "x"}]}', "role"),
         ('{"messages": [{"role": "user", "content": null}]}', "text as content"),
-        ('{"messages": [{"role": "assistant", "content": "x"}]}', "first message"),
+        ('{"messages": [{"role": "assistant", "content": "x"}]}', "at least one"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "at least one"),
         (chat("a", "b", persona="nobody"), "'nobody'"),
         ("", "no chats"),

@@ -191,7 +191,8 @@ class Stage:
                 view,
                 seed_of(talk.plan.seed, "probe", number, arm, run),
                 self.protocol.control,
-                keep=arm == "history_floor",
+                # Two chains start here: the history without a prompt, and the agent's prompt.
+                keep=arm == "history_floor" or (number == run == 0 and arm == "own"),
                 measure=self.protocol.measure and arm == "own" and run == 0,
             )
             for talk, arm, run, _, view in planned
@@ -334,6 +335,9 @@ def _replayed(records: Sequence[Record], batch: Sequence[Conversation]) -> list[
 
 
 def _replies(record: Mapping[str, Any]) -> int:
-    """Replies generated for a record, whatever they were for."""
-    said = [answer for answer in record["answers"] if answer["arm"] != "reply"]
-    return len(said) + 2 * ("user" in record) + ("filled" in record)
+    """Replies generated for a record: neither starters nor recorded turns are."""
+    generated = [answer for answer in record["answers"] if answer["arm"] != "reply"]
+    turns = 0
+    if "user" in record and len(generated) == len(record["answers"]):
+        turns = 1 + (record["round"] > 1) + ("filled" in record)
+    return len(generated) + turns

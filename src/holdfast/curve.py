@@ -138,9 +138,10 @@ def _own_share(record: Record) -> float | None:
     return round(float(np.mean(shares[0])), 4) if shares else None
 
 
-def scores(talks: Sequence[Record], arm: str, points: int) -> Array:
+def scores(talks: Sequence[Record], arm: str, points: int, *, first: bool = False) -> Array:
     """Scores of one arm: (conversations, points), the runs averaged, NaN where not asked.
 
+    `first` takes the first run alone, to compare with arms that have one.
     An answer that did not fit the context is no answer: it would look like drift.
     """
     values = np.full((len(talks), points), np.nan)
@@ -149,7 +150,9 @@ def scores(talks: Sequence[Record], arm: str, points: int) -> Array:
             found = [
                 answer["score"]
                 for answer in entry["probes"]
-                if answer["arm"] == arm and answer["stop"] != "overflow"
+                if answer["arm"] == arm
+                and answer["stop"] != "overflow"
+                and not (first and answer["run"])
             ]
             if found:
                 values[row, entry["round"]] = float(np.mean(found))
@@ -157,11 +160,16 @@ def scores(talks: Sequence[Record], arm: str, points: int) -> Array:
 
 
 def labels(planned: Sequence[Conversation]) -> list[list[str]]:
-    """What to resample: personas where they recur, else conversations."""
+    """What to resample: the agents' and the users' personas where they recur, else conversations.
+
+    Fewer than five personas cannot be resampled: they are then taken as given, and the
+    interval is about them alone. So are the personas of recorded chats.
+    """
     recurring = []
-    for ids in ([c.agent.id for c in planned], [c.user.id for c in planned]):
-        if len(set(ids)) < len(ids):
-            recurring.append(ids)
+    if all(c.script is None for c in planned):
+        for ids in ([c.agent.id for c in planned], [c.user.id for c in planned]):
+            if 5 <= len(set(ids)) < len(ids):
+                recurring.append(ids)
     return recurring or [[str(c.id) for c in planned]]
 
 
@@ -193,14 +201,17 @@ def curves(talks: Sequence[Record], planned: Sequence[Conversation], rounds: int
     found.update(
         _curve("user_persona", "user_persona_interval", scores(talks, "user", points), sample)
     )
-    found["user_persona_floor"] = numbers(mean(scores(talks, "user_floor", points))[0])
+    user_floor = scores(talks, "user_floor", points)[:, 0]
+    found["user_persona_floor"] = numbers(mean(user_floor))
+    found["user_persona_floor_interval"] = numbers(sample.interval(user_floor))
     arms = {arm: scores(talks, arm, points) for arm in ("history_floor", "filler")}
     for arm, values in (arms | {"replies": replies}).items():
         if np.isnan(values).all():
             found[arm] = found[f"{arm}_interval"] = None
             continue
         if arm != "replies":  # round 0 has no history: the same question on the empty one
-            values[:, 0] = floor[:, 0] if arm == "history_floor" else own[:, 0]
+            source = "floor" if arm == "history_floor" else "own"
+            values[:, 0] = scores(talks, source, points, first=True)[:, 0]
         found.update(_curve(arm, f"{arm}_interval", values, sample))
     found["by_category"] = _by_category(own, floor, planned, sample)
     return found
@@ -246,17 +257,22 @@ def _by_category(
     return found
 
 
-def prompt_share(records: Sequence[Record], rounds: int) -> Record:
+def prompt_share(records: Sequence[Record], planned: Sequence[Conversation], rounds: int) -> Record:
     """Prompt share by round, layer and head, or nulls where none was measured."""
+    by_talk = np.full((len(planned), rounds + 1), np.nan)
+    rows = {conversation.id: row for row, conversation in enumerate(planned)}
     probes: list[list[Record]] = [[] for _ in range(rounds + 1)]
     turns: list[list[Record]] = [[] for _ in range(rounds + 1)]
     for record in records:
         found = [a["share"] for a in record["answers"] if a.get("share")]
         probes[record["round"]] += found
+        if found:
+            share = float(np.mean(found[0]["heads"]))
+            by_talk[rows[record["conversation"]], record["round"]] = share
         if "agent" in record and record["agent"].get("share"):
             turns[record["round"]].append(record["agent"]["share"])
     if not any(probes):
-        return {"prompt_share": None, "share_detail": None}
+        return {"prompt_share": None, "prompt_share_interval": None, "share_detail": None}
     heads = [_mean([s["heads"] for s in at]) for at in probes]
     detail = {
         "heads": [None if h is None else numbers(h) for h in heads],
@@ -269,8 +285,11 @@ def prompt_share(records: Sequence[Record], rounds: int) -> Record:
             "within": [_within(at) for at in turns[1:]],
         },
     }
-    overall = [None if h is None else numbers(h.mean()) for h in heads]
-    return {"prompt_share": overall, "share_detail": detail}
+    return {
+        "prompt_share": numbers(mean(by_talk)),
+        "prompt_share_interval": numbers(Resampler.of(*labels(planned)).interval(by_talk)),
+        "share_detail": detail,
+    }
 
 
 def _mean(values: Sequence[Any]) -> Array | None:

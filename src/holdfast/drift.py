@@ -88,7 +88,7 @@ def drift(
         planned = plan(chosen, others, whole, pairs=pairs, seed=p.seed, topic=topic)
     _check(model, judge_model, planned, p.rounds)
     stage = Stage(model, user_model or model, p, whole.fillers)
-    run = Run(out, manifest(stage, planned, own.name))
+    run = Run(out, manifest(stage, planned, own.name, judge_model))
     shown = progress or Progress(enabled=False)
     began = time.monotonic()
     with shown.of(batches(planned, p) * (p.rounds + 1)):
@@ -109,7 +109,7 @@ def drift(
         "command": command,
         "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
         **curves(talks, planned, p.rounds),
-        **prompt_share(run.records, p.rounds),
+        **prompt_share(run.records, planned, p.rounds),
         **costs(run.records),
         "cost": getattr(model, "cost", None),
         "dropped_parameters": getattr(model, "dropped_parameters", {}),
@@ -183,7 +183,9 @@ def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -
             )
 
 
-def manifest(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
+def manifest(
+    stage: Stage, planned: Sequence[Conversation], suite: str, judge: Backend | None
+) -> Record:
     """Everything that determines the records, as JSON."""
     personas = {p.id: asdict(p) for c in planned for p in (c.agent, c.user)}
     talks = [
@@ -196,6 +198,7 @@ def manifest(stage: Stage, planned: Sequence[Conversation], suite: str) -> Recor
         "user_model": stage.user.describe()
         if stage.user and stage.user is not stage.agent
         else None,
+        "judge_model": judge.describe() if judge else None,
         "suite": suite,
         "protocol": asdict(stage.protocol),
         "conversations": talks,

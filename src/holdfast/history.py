@@ -1,9 +1,10 @@
 """Recorded chats in place of self-chat: production logs, or another tool's conversations.
 
 A file is JSONL, one chat a line: {"messages": [{"role", "content"}, …], "persona": ID},
-where `persona` may be left out if only one is in question. System messages are dropped
-(the persona's prompt is what is measured), consecutive messages of one role are joined,
-and a last user message without a reply is left out.
+where `persona` may be left out if only one is in question. System
+and developer messages are dropped (the persona's prompt is what is measured), what the
+assistant says before the first user message and a last user message without a reply are
+left out, and consecutive messages of one role are joined.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from holdfast.persona import Persona
 from holdfast.plan import Conversation
 from holdfast.run import seed_of
 
+_ROLES = ("system", "developer", "user", "assistant")
+
 
 def read_history(
     path: Path, personas: Sequence[Persona], seed: int = 0
 ) -> tuple[Conversation, ...]:
     """The recorded chats as planned conversations. Raises HoldfastError naming file and line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise HoldfastError(f"{path} could not be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -76,16 +79,14 @@ def _turns(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
     for message in record["messages"]:
         role = message.get("role") if isinstance(message, dict) else None
         content = message.get("content") if isinstance(message, dict) else None
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            _fail(where, "a message has a role (system, user or assistant) and a text as content")
-        if role == "system":
+        if role not in _ROLES or not isinstance(content, str):
+            _fail(where, f"a message has a role ({', '.join(_ROLES)}) and a text as content")
+        if role in ("system", "developer") or (role == "assistant" and not turns):
             continue
         if turns and turns[-1][0] == role:
             turns[-1] = (role, f"{turns[-1][1]}\n\n{content}")
         else:
             turns.append((role, content))
-    if turns and turns[0][0] != "user":
-        _fail(where, "the first message must be the user's")
     texts = [text for _, text in turns]
     if len(texts) < 2:
         _fail(where, "a chat needs at least one user message and one reply")

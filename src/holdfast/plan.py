@@ -8,8 +8,9 @@ conversations as any other; no agent meets its own persona.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,7 +72,7 @@ def plan(
     starters = (topic,) if topic else suite.starters
     if not starters:
         raise HoldfastError(f"the suite {suite.name} has no starters; give one with --topic")
-    order = _shuffled(rng, starters, len(chosen))
+    order = list(itertools.islice(_endless(rng, starters), len(chosen)))
     return tuple(
         Conversation(i, agent, user, order[i], seed_of(seed, "conversation", i))
         for i, (agent, user) in enumerate(chosen)
@@ -98,24 +99,22 @@ def _balanced(
     return chosen
 
 
-def _shuffled(rng: random.Random, items: Sequence[str], n: int) -> list[str]:
-    """n items, each used once before any is used again."""
-    order: list[str] = []
-    while len(order) < n:
-        order += rng.sample(items, len(items))
-    return order[:n]
+def _endless(rng: random.Random, items: Sequence[str]) -> Iterator[str]:
+    """The items in a drawn order, each once before any again, without end."""
+    while True:
+        yield from rng.sample(items, len(items))
 
 
 def filler(fillers: Sequence[str], tokens: int, seed: int, count: Callable[[str], int]) -> str:
     """Neutral text of about `tokens` tokens: whole messages, the last cut at a word."""
     rng = random.Random(seed)
     text = ""
-    for message in _shuffled(rng, fillers, len(fillers) * 40):
+    for message in _endless(rng, fillers):
         longer = f"{text} {message}".strip()
         if count(longer) >= tokens:
             return _cut(text, message, tokens, count)
         text = longer
-    return text
+    raise AssertionError("unreachable: the messages never end")
 
 
 def _cut(text: str, message: str, tokens: int, count: Callable[[str], int]) -> str:
