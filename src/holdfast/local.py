@@ -55,7 +55,7 @@ class LocalBackend:
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
-        rows = batch_size or (128 if model.num_parameters() < SMALL else 32)
+        rows = batch_size or (256 if model.num_parameters() < SMALL else 32)
         kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
@@ -195,7 +195,7 @@ def load(
 
     `dtype` "auto" is float32 on a CPU for models below a billion parameters and bfloat16 on
     a GPU; `device` "auto" is the first of CUDA, MPS and the CPU that is there, over several
-    GPUs where one is too small. `batch_size` rows are decoded at once (128 for small models,
+    GPUs where one is too small. `batch_size` rows are decoded at once (256 for small models,
     32 for others) and `cache_bytes` of keys and values kept (a quarter of the device's
     memory). Raises `ModelError`, one sentence on what to do, for a name
     that is not found, weights that cannot be read, or a model that is not a chat model.

@@ -8,6 +8,7 @@ conversations as any other; no agent meets its own persona.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -120,5 +121,10 @@ def filler(fillers: Sequence[str], tokens: int, seed: int, count: Callable[[str]
 def _cut(text: str, message: str, tokens: int, count: Callable[[str], int]) -> str:
     """`text` and the first words of `message`, as near to `tokens` tokens as words allow."""
     words = message.split()
-    options = [f"{text} {' '.join(words[:n])}".strip() for n in range(len(words) + 1)]
-    return min((o for o in options if o), key=lambda option: abs(count(option) - tokens))
+
+    def first(n: int) -> str:
+        return f"{text} {' '.join(words[:n])}".strip()
+
+    enough = bisect.bisect_left(range(len(words)), tokens, key=lambda n: count(first(n)))
+    near = [first(n) for n in (enough - 1, enough, enough + 1) if 0 <= n <= len(words) and first(n)]
+    return min(near, key=lambda option: abs(count(option) - tokens))
