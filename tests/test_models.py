@@ -16,10 +16,10 @@ from holdfast.models import load
 
 
 def test_an_api_model_is_named_after_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "a key that nobody checks")
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key-that-nobody-checks")
     backend = load("api:some-model", base_url="http://127.0.0.1:9/v1")
     assert isinstance(backend, holdfast.ApiBackend)
-    assert backend.name == "some-model"
+    assert backend.name == "api:some-model"
     assert not backend.local
 
 
