@@ -85,8 +85,9 @@ def answers(records: Sequence[Record]) -> Iterator[tuple[Key, Record]]:
 def _score(persona: Persona, answer: Mapping[str, Any], verdict: Score | None) -> Score:
     if verdict is not None:
         return verdict
-    if answer["stop"] in ("error", "overflow") and not answer["text"]:
-        return Score(0.0, answer.get("error") or f"no answer ({answer['stop']})")
+    if not answer["text"].strip():
+        ended = "an empty reply" if answer["stop"] == "stop" else f"no answer ({answer['stop']})"
+        return Score(0.0, answer.get("error") or ended)
     return judge.build(persona.judge)(answer["text"])
 
 
