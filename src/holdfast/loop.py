@@ -21,8 +21,8 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="holdfast-loop", daemon=True)
     thread.start()
-    ended = asyncio.run_coroutine_threadsafe(work, loop)
     try:
+        ended = asyncio.run_coroutine_threadsafe(work, loop)
         # In slices: an endless wait cannot be interrupted on Windows.
         while not wait([ended], timeout=0.5).done:
             pass
