@@ -41,7 +41,7 @@ def test_shared_is_the_longest_common_prefix(a: list[int], b: list[int]) -> None
 @settings(max_examples=200)
 @given(st.lists(st.lists(token, min_size=1, max_size=6), max_size=8), st.lists(token, max_size=7))
 def test_find_answers_the_longest_prefix_held(kept: list[list[int]], asked: list[int]) -> None:
-    store = PrefixStore(10_000)
+    store = PrefixStore(10_000, head=1)
     for ids in kept:
         keep(store, *ids)
     length, layers = store.find("", array(*asked))
@@ -54,7 +54,7 @@ def test_find_answers_the_longest_prefix_held(kept: list[list[int]], asked: list
 @settings(max_examples=100)
 @given(st.lists(st.lists(token, min_size=1, max_size=9), max_size=12), st.integers(0, 200))
 def test_the_store_never_exceeds_its_bound(kept: list[list[int]], limit: int) -> None:
-    store = PrefixStore(limit)
+    store = PrefixStore(limit, head=1)
     for ids in kept:
         keep(store, *ids)
         assert store.size <= limit
@@ -62,7 +62,7 @@ def test_the_store_never_exceeds_its_bound(kept: list[list[int]], limit: int) ->
 
 
 def test_the_least_recently_used_row_goes_first() -> None:
-    store = PrefixStore(8 * 4)
+    store = PrefixStore(8 * 4, head=1)
     keep(store, 1, 1)
     keep(store, 2, 2)
     assert store.find("", array(1, 1))[0] == 2
@@ -71,7 +71,7 @@ def test_the_least_recently_used_row_goes_first() -> None:
 
 
 def test_a_row_takes_the_place_of_those_it_extends() -> None:
-    store = PrefixStore(10_000)
+    store = PrefixStore(10_000, head=1)
     keep(store, 1, 2)
     keep(store, 1, 3)
     keep(store, 1, 2, 4)
@@ -80,7 +80,7 @@ def test_a_row_takes_the_place_of_those_it_extends() -> None:
 
 
 def test_a_row_larger_than_the_bound_is_not_kept_and_costs_no_other() -> None:
-    store = PrefixStore(16)
+    store = PrefixStore(16, head=1)
     keep(store, 1)
     keep(store, 2, 2, 2)
     assert store.find("", array(1))[0] == 1
@@ -88,7 +88,7 @@ def test_a_row_larger_than_the_bound_is_not_kept_and_costs_no_other() -> None:
 
 
 def test_states_are_worlds_apart() -> None:
-    store = PrefixStore(10_000)
+    store = PrefixStore(10_000, head=1)
     keep(store, 1, 2, state="a")
     keep(store, 1, 2, 3, state="b")
     assert store.find("a", array(1, 2, 3))[0] == 2
@@ -202,3 +202,10 @@ def test_only_caches_of_keys_and_values_are_plain() -> None:
     assert not plain(layer_kinds(hybrid))
     assert DynamicCache(config=CONFIGS["mistral"]).is_sliding == [True, True]
     assert BatchCache(layer_kinds(CONFIGS["mistral"])).is_sliding == [False, False]
+
+
+def test_a_common_prefix_shorter_than_the_head_is_not_looked_for() -> None:
+    store = PrefixStore(10_000, head=3)
+    keep(store, 1, 2, 3, 4)
+    assert store.find("", array(1, 2, 3, 9))[0] == 3
+    assert store.find("", array(1, 2, 9, 9))[0] == 0

@@ -17,7 +17,7 @@ This module knows token ids and tensors. It knows no model and no text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -205,12 +205,18 @@ class Kept(NamedTuple):
 
 
 class PrefixStore:
-    """Finished rows by token ids, the least recently used forgotten beyond `limit` bytes."""
+    """Finished rows by token ids, the least recently used forgotten beyond `limit` bytes.
 
-    def __init__(self, limit: int) -> None:
+    Rows are looked up by their state and first `head` tokens, so that finding one does not
+    cost more with every other that is kept; a shorter common prefix is not found.
+    """
+
+    def __init__(self, limit: int, head: int = 8) -> None:
         self.limit = limit
         self.size = 0
+        self._head = head
         self._rows: dict[int, Kept] = {}
+        self._alike: dict[tuple[str, bytes], set[int]] = {}
         self._next = 0
 
     def __len__(self) -> int:
@@ -219,16 +225,16 @@ class PrefixStore:
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
+        self._alike.clear()
         self.size = 0
 
     def find(self, state: str, ids: Ids) -> tuple[int, Layers | None]:
         """Tokens of `ids` that a row of the same state begins with, and that row's tensors."""
         best, found = 0, -1
-        for key, row in reversed(self._rows.items()):
+        for key in sorted(self._like(state, ids), reverse=True):
+            row = self._rows[key]
             # Only a row that agrees at position `best` can be longer: one look instead of a scan.
-            if row.state != state or len(row.ids) <= best or best >= len(ids):
-                continue
-            if row.ids[best] == ids[best]:
+            if best < min(len(row.ids), len(ids)) and row.ids[best] == ids[best]:
                 length = shared(row.ids, ids)
                 if length > best:
                     best, found = length, key
@@ -239,7 +245,7 @@ class PrefixStore:
 
     def holds(self, state: str, ids: Ids) -> bool:
         """True where nothing would be gained by keeping this row."""
-        return any(row.state == state and _begins(row.ids, ids) for row in self._rows.values())
+        return any(_begins(self._rows[key].ids, ids) for key in self._like(state, ids))
 
     def keep(self, state: str, ids: Ids, layers: Layers) -> None:
         """Keep a row; rows that it extends go, and the oldest go until the rest fits."""
@@ -247,17 +253,30 @@ class PrefixStore:
         size = sum(t.numel() * t.element_size() for t in tensors)
         if size > self.limit or not len(ids):
             return
-        for key, row in list(self._rows.items()):
-            if row.state == state and _begins(ids, row.ids):
+        for key in list(self._like(state, ids)):
+            if _begins(ids, self._rows[key].ids):
                 self._drop(key)
         while self.size + size > self.limit:
             self._drop(next(iter(self._rows)))
         self._rows[self._next] = Kept(state, ids, layers, size)
+        self._alike.setdefault(self._place(state, ids), set()).add(self._next)
         self._next += 1
         self.size += size
 
     def _drop(self, key: int) -> None:
-        self.size -= self._rows.pop(key).size
+        row = self._rows.pop(key)
+        self.size -= row.size
+        place = self._place(row.state, row.ids)
+        self._alike[place].discard(key)
+        if not self._alike[place]:
+            del self._alike[place]
+
+    def _place(self, state: str, ids: Ids) -> tuple[str, bytes]:
+        return state, ids[: self._head].tobytes()
+
+    def _like(self, state: str, ids: Ids) -> Collection[int]:
+        """Rows of the state that begin as `ids` do."""
+        return self._alike.get(self._place(state, ids), ())
 
 
 def _begins(ids: Ids, start: Ids) -> bool:
