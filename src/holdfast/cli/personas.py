@@ -104,7 +104,11 @@ def check(
     if problems:
         print(f"{len(problems)} of {examples} examples are not scored as they should be.")
         raise typer.Exit(2)
-    print(f"{examples} examples of {len(judged)} personas are scored as they should be.")
+    if examples:
+        count = f"{len(judged)} persona{'s' if len(judged) != 1 else ''}"
+        print(f"{examples} examples of {count} are scored as they should be.")
+    else:
+        print("The file is sound; there are no examples to score.")
 
 
 @app.command()
