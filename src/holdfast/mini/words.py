@@ -1,8 +1,8 @@
 """Invented words and names, and the world's tables.
 
 Words are made of syllables by a fixed seed, so that the same lists exist wherever
-the package does. There are enough of them that a model must learn to copy a word
-from its context rather than to remember it.
+the package does. There are so many of them that a model does better to copy a word
+from its context; docs/mini.md says how far that went.
 """
 
 from __future__ import annotations
