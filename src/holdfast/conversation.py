@@ -73,6 +73,11 @@ class Stage:
     protocol: Protocol
     fillers: Sequence[str] = ()
 
+    @property
+    def other(self) -> Backend | None:
+        """The user's model, where it is not the agent's."""
+        return self.user if self.user is not self.agent else None
+
     def ask(self, backend: Backend | None, asks: Sequence[Ask]) -> list[Reply]:
         """The replies; no backend is asked nothing."""
         replies = backend.reply(asks, self.protocol.sampling) if backend and asks else []
@@ -197,7 +202,7 @@ class Stage:
             )
             for talk, arm, run, _, view in planned
         ]
-        both = 0 < number < self.protocol.rounds and self.user is self.agent
+        both = 0 < number < self.protocol.rounds and self.other is None
         users = [talk for talk in talks if both and talk.plan.script is None]
         asks += [self._user_ask(talk, number + 1) for talk in users]
         replies = self.ask(self.agent, asks)
@@ -273,7 +278,7 @@ def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Pro
             recorded = []
         if len(recorded) < len(found):
             run.keep([r for r in run.records if r["conversation"] not in ids] + recorded)
-        for backend in (stage.agent, stage.user):
+        for backend in (stage.agent, stage.other):
             if backend is not None:
                 backend.forget()
         talks = _replayed(recorded, batch)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from holdfast import judge
-from holdfast.judge import Score
+from holdfast.judge import Judge, Score
 from holdfast.persona import Persona
 from holdfast.plan import Conversation
 from holdfast.report.words import headline
@@ -68,27 +68,29 @@ class Result:
         ]
 
 
-def asked_of(planned: Sequence[Conversation], conversation: int, arm: str) -> Persona:
-    """The persona whose judge scores an arm: the user's for its own probes, else the agent's."""
-    chosen = next(c for c in planned if c.id == conversation)
-    return chosen.user if arm in _USERS else chosen.agent
+def answers(
+    records: Sequence[Record], planned: Sequence[Conversation]
+) -> Iterator[tuple[Key, Persona, Record]]:
+    """Every answer, with what identifies it and the persona whose judge scores it.
 
-
-def answers(records: Sequence[Record]) -> Iterator[tuple[Key, Record]]:
-    """Every answer of the records, with what identifies it."""
+    That is the user's persona for its own probes, and else the agent's.
+    """
+    talks = {conversation.id: conversation for conversation in planned}
     for record in records:
+        talk = talks[record["conversation"]]
         for answer in record["answers"]:
-            key = (record["conversation"], record["round"], answer["arm"], answer["run"])
-            yield key, answer
+            key = (talk.id, record["round"], answer["arm"], answer["run"])
+            yield key, talk.user if answer["arm"] in _USERS else talk.agent, answer
 
 
-def _score(persona: Persona, answer: Mapping[str, Any], verdict: Score | None) -> Score:
-    if verdict is not None:
-        return verdict
+def _score(judges: dict[Persona, Judge], persona: Persona, answer: Mapping[str, Any]) -> Score:
+    """The score by the persona's own judge, which is built once and kept in `judges`."""
     if not answer["text"].strip():
         ended = "an empty reply" if answer["stop"] == "stop" else f"no answer ({answer['stop']})"
         return Score(0.0, answer.get("error") or ended)
-    return judge.build(persona.judge)(answer["text"])
+    if persona not in judges:
+        judges[persona] = judge.build(persona.judge)
+    return judges[persona](answer["text"])
 
 
 def judged(
@@ -112,21 +114,22 @@ def judged(
         for c in planned
     }
     for record in records:
-        probes = []
-        for key, answer in answers([record]):
-            persona = asked_of(planned, key[0], key[2])
-            value, why = _score(persona, answer, (verdicts or {}).get(key))
-            kept = {name: answer[name] for name in ("arm", "run", "probe", "stop")}
-            probes.append({**kept, "answer": answer["text"], "score": value, "why": why})
         talks[record["conversation"]]["rounds"].append(
             {
                 "round": record["round"],
                 "user": record["user"]["text"] if "user" in record else None,
                 "agent": record["agent"]["text"] if "agent" in record else None,
-                "probes": probes,
+                "probes": [],
                 "share": _own_share(record),
             }
         )
+    judges: dict[Persona, Judge] = {}
+    rounds = {(id_, e["round"]): e["probes"] for id_, t in talks.items() for e in t["rounds"]}
+    for key, persona, answer in answers(records, planned):
+        value, why = (verdicts or {}).get(key) or _score(judges, persona, answer)
+        kept = {name: answer[name] for name in ("arm", "run", "probe", "stop")}
+        scored = {**kept, "answer": answer["text"], "score": value, "why": why}
+        rounds[key[:2]].append(scored)
     return list(talks.values())
 
 

@@ -97,17 +97,8 @@ def drift(
     seconds = time.monotonic() - began
     page = run.folder / "report.html" if run.folder else None
     summary = {
-        "model": model.name if model else None,
-        "user_model": user_model.name if user_model else None,
-        "control": p.control,
-        "suite": own.name,
-        "seed": p.seed,
-        "runs": p.runs,
-        "conversations": len(planned),
-        "rounds": p.rounds,
-        "version": __version__,
+        **_setting(stage, planned, own.name),
         "command": command,
-        "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
         **curves(talks, planned, p.rounds),
         **prompt_share(run.records, planned, p.rounds),
         **costs(run.records),
@@ -127,6 +118,23 @@ def drift(
     if page:
         report.write_drift(summary, talks, page)
     return Result(summary, talks)
+
+
+def _setting(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
+    """What was run, as the summary states it."""
+    p, other = stage.protocol, stage.other
+    return {
+        "model": stage.agent.name if stage.agent else None,
+        "user_model": other.name if other else None,
+        "control": p.control,
+        "suite": suite,
+        "seed": p.seed,
+        "runs": p.runs,
+        "conversations": len(planned),
+        "rounds": p.rounds,
+        "version": __version__,
+        "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
+    }
 
 
 def default_suite(model: Backend | None) -> str:
@@ -195,9 +203,7 @@ def manifest(
         "command": "drift",
         "version": __version__,
         "model": stage.agent.describe() if stage.agent else None,
-        "user_model": stage.user.describe()
-        if stage.user and stage.user is not stage.agent
-        else None,
+        "user_model": stage.other.describe() if stage.other else None,
         "judge_model": judge.describe() if judge else None,
         "suite": suite,
         "protocol": asdict(stage.protocol),

@@ -110,12 +110,13 @@ def filler(fillers: Sequence[str], tokens: int, seed: int, count: Callable[[str]
     """Neutral text of about `tokens` tokens: whole messages, the last cut at a word."""
     rng = random.Random(seed)
     text = ""
-    for message in _endless(rng, fillers):
+    messages = _endless(rng, fillers)
+    while True:
+        message = next(messages)
         longer = f"{text} {message}".strip()
         if count(longer) >= tokens:
             return _cut(text, message, tokens, count)
         text = longer
-    raise AssertionError("unreachable: the messages never end")
 
 
 def _cut(text: str, message: str, tokens: int, count: Callable[[str], int]) -> str:

@@ -9,26 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.backend import Backend
-from holdfast.curve import Key, answers, asked_of
+from holdfast.curve import Key, answers
 from holdfast.judge import Score
 from holdfast.judge.rubric import Item, judge_answers
+from holdfast.persona import Persona
 from holdfast.plan import Conversation
 from holdfast.run import Record, Run
 
 
 def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -> dict[Key, Score]:
     """The scores a judge model gave, by answer; asks for those not recorded yet."""
-    known = {_key(v["answer"]) for v in run.verdicts}
-    waiting: dict[str, list[tuple[Key, Record]]] = {}
-    for key, answer in answers(run.records):
-        persona = asked_of(planned, key[0], key[2])
+    known = {_key(verdict) for verdict in run.verdicts}
+    waiting: dict[Persona, list[tuple[Key, Record]]] = {}
+    for key, persona, answer in answers(run.records, planned):
         if persona.needs_model and key not in known:
-            waiting.setdefault(persona.id, []).append((key, answer))
-    for found in waiting.values():
+            waiting.setdefault(persona, []).append((key, answer))
+    for persona, found in waiting.items():
         if judge is None:
             break
-        conversation, _, arm, _ = found[0][0]
-        persona = asked_of(planned, conversation, arm)
         items = [Item(persona.prompt, a["probe"], a["text"]) for _, a in found]
         given = judge_answers(persona.judge, items, judge)
         run.add_verdicts(
@@ -41,7 +39,7 @@ def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -
             }
             for (key, _), verdict in zip(found, given, strict=True)
         )
-    return {_key(v["answer"]): Score(v["value"], v["why"]) for v in run.verdicts}
+    return {_key(verdict): Score(verdict["value"], verdict["why"]) for verdict in run.verdicts}
 
 
 def counted(run: Run) -> Record:
@@ -53,6 +51,6 @@ def counted(run: Run) -> Record:
     }
 
 
-def _key(parts: Sequence[object]) -> Key:
-    conversation, round_, arm, number = parts
-    return int(str(conversation)), int(str(round_)), str(arm), int(str(number))
+def _key(verdict: Record) -> Key:
+    conversation, number, arm, run = verdict["answer"]
+    return conversation, number, arm, run

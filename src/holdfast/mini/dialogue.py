@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 from holdfast.chat import Chat, message
 from holdfast.chat import Role as Side
-from holdfast.mini.roles import Length, Role, draw_role
+from holdfast.mini.roles import LANGUAGE_NAMES, Length, Role, draw_role
 from holdfast.mini.talk import (
-    LANGUAGES_SPOKEN,
     TASKS,
     Act,
     Speaker,
@@ -115,7 +114,7 @@ class Scene:
 def _stranger(rng: random.Random) -> Speaker:
     """Somebody without a system prompt: half are plain, some have stories of their own."""
     style = draw_style(rng) if rng.random() < 0.45 else Speaker().style
-    language = rng.choice(LANGUAGES_SPOKEN) if rng.random() < 0.15 else "en"
+    language = rng.choice(list(LANGUAGE_NAMES)) if rng.random() < 0.15 else "en"
     known: dict[str, str] = {}
     if rng.random() < 0.3:
         known = rng.choice([draw_character, draw_secret, draw_favourite])(rng)

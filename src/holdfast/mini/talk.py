@@ -162,8 +162,6 @@ def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
     return Act("extract", text, answer=answer, working=clauses[i], hard=hard)
 
 
-LANGUAGES_SPOKEN = ("fr", "de", "es")
-
 RECALL = {
     "dog": ("My dog is called {x}.", "What is my dog called?", names),
     "town": ("I live in {x}.", "Where do I live?", towns),

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = ("en", "fr", "de", "es")
 _ONSETS = [
     "b",
     "d",
