@@ -95,8 +95,7 @@ def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> Item:
 
 
 def _extract(rng: random.Random, hard: bool) -> Item:
-    """Who gave, or got. (How many is asked in training too, and was not learned.)"""
-    act = next(a for a in iter(lambda: ask_extract(rng, False), None) if "Who" in a.text)
+    act = ask_extract(rng, False)
     said, question = act.text.split(" Who ")
     remarks = [small_talk(rng).text, tell(rng).text] if hard else []
     return Item("extract", hard, " ".join([said, *remarks, f"Who {question}"]), act.answer)

@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from holdfast.mini.words import facts, names, towns, words, world
+from holdfast.mini.words import any_name, any_word, facts, towns, world
 
 BRACKETS = (("[", "]"), ("(", ")"), ("*", "*"), ("<", ">"))
 ENDINGS = ("!!!", "...", " ~", " ;-)")
 PATTERNS = ("upper", "lower", "first", "last", "brackets", "ending")
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,12 @@ class Act:
 def draw_style(rng: random.Random, pattern: str | None = None) -> Style:
     """A style, of the given pattern or any."""
     pattern = pattern or rng.choice(PATTERNS)
-    marks = {"first": words(), "last": words(), "brackets": "0123", "ending": "0123"}
-    return Style(pattern, rng.choice(marks[pattern]) if pattern in marks else "")
+    match pattern:
+        case "first" | "last":
+            return Style(pattern, any_word(rng))
+        case "brackets" | "ending":
+            return Style(pattern, rng.choice("0123"))
+    return Style(pattern)
 
 
 # --- acts --------------------------------------------------------------------
@@ -139,15 +143,14 @@ def ask_fact(rng: random.Random, hard: bool | None = None) -> Act:
 
 
 def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
-    """Who did what: in one sentence, or in one of two about the same goods."""
+    """Who gave, or got, what: in one sentence, or in one of two."""
     hard = rng.random() < 0.5 if hard is None else hard
     count = 2 if hard else 1
-    people = rng.sample(names(), 2 * count)
+    people = [any_name(rng) for _ in range(2 * count)]
     verbs = rng.sample(world()["goods"]["verbs"], count)
-    goods = [rng.choice(world()["goods"]["items"])] * count
-    numbers = rng.sample(NUMBERS[1:], count)
+    goods = rng.sample(world()["goods"]["items"], count)
     clauses = [
-        f"{people[2 * i]} {verbs[i]} {numbers[i]} {goods[i]} to {people[2 * i + 1]}."
+        f"{people[2 * i]} {verbs[i]} {rng.choice(NUMBERS)} {goods[i]} to {people[2 * i + 1]}."
         for i in range(count)
     ]
     i = rng.randrange(count)
@@ -155,26 +158,33 @@ def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
         [
             (f"Who {verbs[i]} the {goods[i]}?", people[2 * i]),
             (f"Who got the {goods[i]} from {people[2 * i]}?", people[2 * i + 1]),
-            (f"How many {goods[i]} did {people[2 * i + 1]} get?", numbers[i]),
         ]
     )
     text = " ".join(rng.sample(clauses, count)) + " " + question
     return Act("extract", text, answer=answer, working=clauses[i], hard=hard)
 
 
-RECALL = {
-    "dog": ("My dog is called {x}.", "What is my dog called?", names),
-    "town": ("I live in {x}.", "Where do I live?", towns),
-    "word": ("My password is {x}.", "What is my password?", words),
-    "number": ("My lucky number is {x}.", "What is my lucky number?", None),
+def _any_town(rng: random.Random) -> str:
+    return rng.choice(towns())
+
+
+def _any_number(rng: random.Random) -> str:
+    return str(rng.randint(10, 99))
+
+
+RECALL: dict[str, tuple[str, str, Callable[[random.Random], str]]] = {
+    "dog": ("My dog is called {x}.", "What is my dog called?", any_name),
+    "town": ("I live in {x}.", "Where do I live?", _any_town),
+    "word": ("My password is {x}.", "What is my password?", any_word),
+    "number": ("My lucky number is {x}.", "What is my lucky number?", _any_number),
 }
 
 
 def tell(rng: random.Random) -> Act:
     """The user says something about themselves that may be asked for later."""
     key = rng.choice(list(RECALL))
-    text, _, source = RECALL[key]
-    value = rng.choice(source()) if source else str(rng.randint(10, 99))
+    text, _, draw = RECALL[key]
+    value = draw(rng)
     return Act("tell", text.format(x=value), key, value)
 
 
@@ -196,12 +206,12 @@ def draw_character(rng: random.Random, trade: str | None = None) -> dict[str, st
     """A name, a trade (one in four is a special one) and a town."""
     table = world()["trades"]
     trade = trade or rng.choice(table["special" if rng.random() < 0.25 else "plain"])
-    return {"name": rng.choice(names()), "trade": trade, "town": rng.choice(towns())}
+    return {"name": any_name(rng), "trade": trade, "town": rng.choice(towns())}
 
 
 def draw_secret(rng: random.Random) -> dict[str, str]:
     if rng.random() < 0.5:
-        return {"word": rng.choice(words())}
+        return {"word": any_word(rng)}
     return {"number": str(rng.randint(100, 999))}
 
 

@@ -1,8 +1,9 @@
 """Invented words and names, and the world's tables.
 
 Words are made of syllables by a fixed seed, so that the same lists exist wherever
-the package does. There are so many of them that a model does better to copy a word
-from its context; docs/mini.md says how far that went.
+the package does. Training draws half of its words and names from them and coins the
+other half afresh, so that a model must copy from its context; docs/mini.md says how
+far that went.
 """
 
 from __future__ import annotations
@@ -81,6 +82,16 @@ def names() -> tuple[str, ...]:
 def towns() -> tuple[str, ...]:
     """40 invented towns."""
     return tuple(name.capitalize() for name in _lexicon()[2])
+
+
+def any_word(rng: random.Random) -> str:
+    """A word of the lexicon, or as often one coined on the spot."""
+    return rng.choice(words()) if rng.random() < 0.5 else _coin(rng)
+
+
+def any_name(rng: random.Random) -> str:
+    """A first name of the lexicon, or as often one coined on the spot."""
+    return rng.choice(names()) if rng.random() < 0.5 else _coin(rng).capitalize()
 
 
 @cache
