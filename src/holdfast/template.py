@@ -29,6 +29,7 @@ Span = tuple[int, int]
 
 # Text that no template and no user writes; letters only, so that no template trims or splits it.
 MARK, ASIDE, REPLY = "qzxmarkerxzq", "qzxasidexzq", "qzxreplyxzq"
+AGAIN, TOLD = "qzxagainxzq", "qzxtoldxzq"
 
 
 class Rendered(NamedTuple):
@@ -68,6 +69,12 @@ class Template:
         self.user_first = self.folds_system or not (
             self._shows(answered, asked) and self._shows(message("system", MARK), answered, asked)
         )
+        #: A system message may stand in mid-chat, before a user message.
+        self.system_anywhere = not self.folds_system and self._shows(
+            message("system", MARK), asked, answered, message("system", AGAIN), message("user", TOLD)
+        )
+        #: Token ids that open a user message (none where the template shows no such head).
+        self.turn_ids = self._turn_ids()
         self._bounds = lru_cache(maxsize=4096)(self._find_bounds)
         self._heads: dict[str, tuple[tuple[int, ...], Span, Span]] = {}
 
@@ -121,6 +128,19 @@ class Template:
                 rest[i] = message("user", f"{chat[0]['content']}\n\n{m['content']}")
                 return tuple(rest)
         return (message("user", chat[0]["content"]), *rest)
+
+    def _turn_ids(self) -> tuple[int, ...]:
+        """What stands before the first user message and before a later one alike.
+
+        Blanks at its end are left out: a tokenizer may join them to the message.
+        """
+        chat = (message("user", ASIDE), message("assistant", REPLY), message("user", TOLD))
+        text = self.text(chat, prompt=False)
+        first, second = (
+            self._encode(text[: text.index(said)].rstrip())[0] for said in (ASIDE, TOLD)
+        )
+        common = _common(first[::-1], second[::-1])
+        return first[len(first) - common :]
 
     def _shows(self, *chat: Message) -> bool:
         """True where the template takes the chat and leaves none of it out, in order."""
