@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.backend import Ask, Reply, Sampling, Share
+from holdfast.control import parse
 from holdfast.persona import Persona, Suite
 
 Answer = Callable[[Ask], Reply]
@@ -45,6 +46,10 @@ class Actor:
             Reply(r.text, r.stop, share=share) if ask.measure else r
             for ask, r in zip(asks, replies, strict=True)
         ]
+
+    def refusal(self, control: str) -> str | None:
+        parse(control)
+        return None
 
     def count(self, text: str) -> int:
         return len(text.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertModel, GPT2Config
 
 from holdfast import weights
 from holdfast.backend import Ask, Backend, Reply, Sampling
-from holdfast.chat import agent_view, user_view
+from holdfast.chat import Chat, agent_view, user_view
 from holdfast.errors import ControlError, ModelError
 from holdfast.local import LocalBackend, load
 from models import CONFIGS, SHAPE, TEMPLATES, model, tokenizer
@@ -25,25 +26,30 @@ def backend(style: str = "chatml", kind: str = "llama", batch_size: int = 8) -> 
     return LocalBackend(model(kind), tokenizer(style), f"tiny-{kind}", batch_size=batch_size)
 
 
-def converse(subject: Backend, rounds: int, conversations: int = 3) -> list[list[str]]:
+def converse(
+    subject: Backend, rounds: int, conversations: int = 3, control: str = "none"
+) -> list[list[str]]:
     """Self-chats with a probe before each round, as the benchmark holds them."""
     chats = [[f"Hello, I am number {i}."] for i in range(conversations)]
     probes: list[str] = []
     for r in range(rounds):
-        asks = [Ask(agent_view(PROMPT, c[: 2 * r], "Who are you?"), r, keep=False) for c in chats]
+        views = [agent_view(PROMPT, c[: 2 * r], "Who are you?") for c in chats]
+        asks = [Ask(view, r, control, keep=False) for view in views]
         probes += [reply.text for reply in subject.reply(asks, SHORT)]
         if r:
             views = [user_view("Be curt.", c, folded=subject.user_first) for c in chats]
             for chat, reply in zip(chats, ask_all(subject, views, 100 + r), strict=True):
                 chat.append(reply.text)
         views = [agent_view(PROMPT, c) for c in chats]
-        for chat, reply in zip(chats, ask_all(subject, views, 200 + r), strict=True):
+        for chat, reply in zip(chats, ask_all(subject, views, 200 + r, control), strict=True):
             chat.append(reply.text)
     return [*chats, probes]
 
 
-def ask_all(subject: Backend, views: list, seed: int) -> list[Reply]:  # type: ignore[type-arg]
-    return subject.reply([Ask(view, seed + i) for i, view in enumerate(views)], SHORT)
+def ask_all(
+    subject: Backend, views: Sequence[Chat], seed: int, control: str = "none"
+) -> list[Reply]:
+    return subject.reply([Ask(view, seed + i, control) for i, view in enumerate(views)], SHORT)
 
 
 @pytest.mark.parametrize("style", TEMPLATES)
@@ -144,8 +150,82 @@ def test_share_counts_the_prompts_tokens() -> None:
     assert measured.text == plain.text
 
 
+CONTROLS = ("window:3+reminder:0.5", "guidance:2", "boost:4", "anchor", "anchor+reminder:1")
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("style", ["chatml", "llama2", "gemma", "forgetful"])
+def test_controlled_transcripts_depend_neither_on_batches_nor_on_what_is_kept(
+    style: str, control: str
+) -> None:
+    one = converse(backend(style, batch_size=1), 3, control=control)
+    assert converse(backend(style, batch_size=8), 3, control=control) == one
+    forgetting = LocalBackend(model(), tokenizer(style), "tiny", cache_bytes=0)
+    assert converse(forgetting, 3, control=control) == one
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_change_transcripts(control: str) -> None:
+    assert converse(backend(), 3, control=control) != converse(backend(), 3)
+
+
+def test_controls_at_the_strength_that_is_off_change_nothing() -> None:
+    plain = converse(backend(), 2)
+    for control in ("split-softmax:1", "boost:1", "spotlight:0", "guidance:1", "reminder:0"):
+        assert converse(backend(), 2, control=control) == plain
+
+
+def test_asks_under_different_controls_share_a_call() -> None:
+    view = agent_view(PROMPT, ["Hi", "Ho", "Hum"])
+    asks = [Ask(view, 5, control) for control in ("none", *CONTROLS)]
+    alone = [backend().reply([ask], SHORT)[0].text for ask in asks]
+    assert [reply.text for reply in backend().reply(asks, SHORT)] == alone
+    assert len(set(alone)) > 3
+
+
+def test_a_chat_without_a_persona_is_answered_as_without_control() -> None:
+    view = agent_view(None, ["Hi", "Ho", "Hum"])
+    (plain,) = backend().reply([Ask(view, 5)], SHORT)
+    for control in ("guidance:3", "boost:4", "anchor", "reminder:1"):
+        assert backend().reply([Ask(view, 5, control)], SHORT)[0].text == plain.text
+
+
+def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
+    subject = backend("llama3")
+    request = subject._request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, "anchor"))
+    assert request.held is not None
+    text = subject.tokenizer.decode(request.ids[slice(*request.held.message)])
+    head = "<|start_header_id|>system<|end_header_id|>\n\n"
+    assert text == f"{head}{PROMPT}<|eot_id|>"
+    assert request.ids[request.held.message[0] - 1] == subject.tokenizer.bos_token_id
+    opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.held.turns]
+    assert opened == ["<|start_header_id|>user<|end"] * 2
+
+
+def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
+    view = agent_view(PROMPT, ["Hi"])
+    (plain,), (guided,) = (
+        backend().reply([Ask(view, 5, c)], SHORT) for c in ("none", "guidance:2")
+    )
+    (bare,) = backend().reply([Ask(view[1:], 5)], SHORT)
+    assert guided.prompt_tokens == plain.prompt_tokens + bare.prompt_tokens
+
+
+def test_what_cannot_be_steered_is_refused_by_name() -> None:
+    assert backend().refusal("boost:4@layers=0-1") is None
+    assert "layers 0 to 1" in str(backend().refusal("boost:4@layers=0-2"))
+    gpt2 = AutoModelForCausalLM.from_config(
+        GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2)
+    )
+    subject = LocalBackend(gpt2, tokenizer(), "tiny-gpt2")
+    assert subject.refusal("boost:4") is None
+    assert "rotary" in str(subject.refusal("anchor"))
+    with pytest.raises(ControlError, match="rotary"):
+        subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, "anchor")], SHORT)
+
+
 def test_an_unknown_control_is_refused() -> None:
-    with pytest.raises(ControlError, match="no control `shout:3`"):
+    with pytest.raises(ControlError, match="no control `shout`"):
         backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control="shout:3")], SHORT)
 
 

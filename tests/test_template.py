@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from holdfast.chat import Chat, agent_view, message, user_view
 from holdfast.errors import ModelError
-from holdfast.template import Rendered, Template
+from holdfast.template import Rendered, Template, occurrences
 from models import CHATML, TEMPLATES, tokenizer
 
 PROMPT = "Answer in capitals."
@@ -196,3 +196,35 @@ def test_options_reach_the_template() -> None:
         Template(made, options={"mood": "gay"}).render(agent_view(None, ["Hi"])).ids,
     )
     assert text.endswith("assistant\ngay")
+
+
+@pytest.mark.parametrize(
+    ("style", "head"),
+    [
+        ("chatml", "<|im_start|>user"),
+        ("llama2", "<s>[INST]"),
+        ("llama3", "<|start_header_id|>user<|end_header_id|>"),
+        ("gemma", "<start_of_turn>user"),
+    ],
+)
+def test_what_opens_a_user_message_is_found(style: str, head: str) -> None:
+    template = Template(tokenizer(style))
+    assert template.tokenizer.decode(template.turn_ids) == head
+    chat = agent_view("Be brief.", ["one", "two", "three", "four", "five"])
+    assert len(occurrences(template.turn_ids, template.render(chat).ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("style", "anywhere"),
+    [("chatml", True), ("llama3", True), ("llama2", False), ("gemma", False), ("silent", True)],
+)
+def test_whether_a_system_message_may_stand_in_mid_chat_is_found_out(
+    style: str, anywhere: bool
+) -> None:
+    assert Template(tokenizer(style)).system_anywhere is anywhere
+
+
+def test_occurrences_are_where_a_part_begins() -> None:
+    assert occurrences((1, 2), (1, 2, 1, 1, 2)) == (0, 3)
+    assert occurrences((), (1, 2)) == ()
+    assert occurrences((1, 2, 3), (1, 2)) == ()

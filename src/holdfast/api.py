@@ -24,6 +24,7 @@ import openai
 
 from holdfast import loop, service
 from holdfast.backend import Ask, Reply, Sampling
+from holdfast.control import parse
 from holdfast.errors import ControlError, ServiceError
 
 OPENAI = "https://api.openai.com/v1"
@@ -60,8 +61,9 @@ class ApiBackend:
     another as the server says. `price` is (input, output) per million tokens.
     `extra_body` goes into every request and overrides what we put there. `user_first`
     False spares a server whose templates take an assistant message first the folding of
-    the first exchange. `context` is the model's, where you know it; an answer for which
-    the server counts more tokens than that is an overflow.
+    the first exchange; `system_anywhere` True says that they take a system message in
+    mid-chat, so that reminders need not join the user's. `context` is the model's, where
+    you know it; an answer for which the server counts more tokens than that is an overflow.
 
     Raises `ServiceError` for settings that cannot work.
     """
@@ -80,11 +82,12 @@ class ApiBackend:
         price: tuple[float, float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         user_first: bool = True,
+        system_anywhere: bool = False,
         context: int | None = None,
     ) -> None:
         self.model = model
         self.name = f"api:{model}"
-        self.user_first = user_first
+        self.user_first, self.system_anywhere = user_first, system_anywhere
         self.context = context
         self._url = (base_url or _environ("BASE_URL") or OPENAI).rstrip("/")
         self._place = service.Place(model, _public(self._url))
@@ -125,18 +128,34 @@ class ApiBackend:
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order; `measure` and `keep` mean nothing here.
 
-        Works with or without a running event loop. Raises `ControlError` for any control
-        but `none`, `ServiceError` where the service refuses or goes away, and `ModelError`
-        where it has no such model or the model takes no such chat; asks still under way
-        are then cancelled.
+        Works with or without a running event loop. Raises `ControlError` for a control that
+        there is not or that needs the weights, `ServiceError` where the service refuses or
+        goes away, and `ModelError` where it has no such model or the model takes no such
+        chat; asks still under way are then cancelled.
         """
-        for ask in asks:
-            if ask.control != "none":
-                raise ControlError(
-                    f"the control {ask.control} needs the model's weights and works on local "
-                    f"models only, not on {self.name}; leave it out or name a local model"
-                )
+        asks = [self._controlled(ask) for ask in asks]
         return loop.run(self._replies(asks, sampling)) if asks else []
+
+    def refusal(self, control: str) -> str | None:
+        """Why this model cannot be put under a control, or None.
+
+        Raises `ControlError` for a text that is no control.
+        """
+        if not parse(control).needs_weights:
+            return None
+        return (
+            f"{self.name} is behind an API, and `{control}` needs the model's weights: use window "
+            "or reminder, or name a local model."
+        )
+
+    def _controlled(self, ask: Ask) -> Ask:
+        """The ask with its chat as the control rewrites it."""
+        if why := self.refusal(ask.control):
+            raise ControlError(why)
+        chat = parse(ask.control).rewrite(
+            ask.chat, system_anywhere=self.system_anywhere, user_first=self.user_first
+        )
+        return replace(ask, chat=chat, control="none")
 
     def count(self, text: str) -> int:
         """Tokens in a text, estimated at four bytes of UTF-8 each.
@@ -161,6 +180,7 @@ class ApiBackend:
             "base_url": self._place.url,
             "extra_body": dict(self._extra),
             "user_first": self.user_first,
+            "system_anywhere": self.system_anywhere,
             "context": self.context,
         }
 

@@ -48,7 +48,8 @@ class Ask:
 
     `keep` is a hint: False says that nothing will follow this reply (a probe on a
     branch), so that its keys and values need not be kept. It never changes a reply.
-    `measure` asks a local model for the prompt share of the reply's tokens.
+    `measure` asks a local model for the prompt share of the reply's tokens. `control`
+    is a control as text (`control.parse`).
     """
 
     chat: Chat
@@ -117,6 +118,12 @@ class Backend(Protocol):
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order."""
+
+    def refusal(self, control: str) -> str | None:
+        """Why this model cannot be put under a control, in one sentence, or None where it can.
+
+        Raises `ControlError` for a text that is no control.
+        """
 
     def count(self, text: str) -> int:
         """Tokens in a text (an estimate for APIs)."""

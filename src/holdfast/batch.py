@@ -5,6 +5,12 @@ over groups of rows with about as many new tokens each, where a row with fewer e
 a few of its cached tokens again. A row that has ended leaves, and its keys and values
 go to the prefix store.
 
+A row under guidance has a shadow, the same chat without the persona, in the same batch:
+
+    log p = log p₀ + α (log p₁ - log p₀)
+
+is what both draw from with the same uniforms, so that both go on with the same token.
+
 This module knows no text, and not where a row's cached prefix came from.
 """
 
@@ -23,8 +29,9 @@ from transformers import DynamicCache
 from holdfast import sampling as draws
 from holdfast.backend import Sampling, Share, Stop
 from holdfast.cache import BatchCache, Ids, Layers
-from holdfast.errors import ModelError
+from holdfast.errors import ControlError, ModelError
 from holdfast.share import Recorder, recording
+from holdfast.steering import Held, Steering, moved, refuse_unreached
 
 if TYPE_CHECKING:
     from holdfast.engine import Engine
@@ -40,12 +47,20 @@ class Spans(NamedTuple):
     template: Span
 
 
+class Guide(NamedTuple):
+    """The same chat without the persona, and how far to go from it (α = 1 is off)."""
+
+    ids: tuple[int, ...]
+    strength: float
+
+
 @dataclass(frozen=True)
 class Request:
     """Token ids to continue.
 
     `keep` keeps the keys and values for later requests. `state` names what they were
     computed under (a control, an adapter): rows of another state are never reused.
+    `held` is the attention control, its columns being places in `ids`.
     """
 
     ids: tuple[int, ...]
@@ -54,11 +69,16 @@ class Request:
     spans: Spans | None = None
     measure: bool = False
     state: str = ""
+    held: Held | None = None
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """The continuation, without the token that ended it; `steps` counts that one too."""
+    """The continuation, without the token that ended it; `steps` counts that one too.
+
+    `cached` counts the tokens of the guide as well, where there is one.
+    """
 
     ids: tuple[int, ...]
     stop: Stop
@@ -83,6 +103,7 @@ class Row:
     steps: int = 0
     stop: Stop | None = None
     shares: list[Tensor] | None = None
+    shadow: Row | None = None
 
     @property
     def new(self) -> int:
@@ -120,12 +141,47 @@ class Batch:
         if self.device.type != "mps":  # which has no float64
             self.uniforms = self.uniforms.to(self.device)
         self.recorder = self._recorder()
+        self.steering: Steering | None = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """What follows from which rows are where: the guided pairs."""
+        at = {id(row): i for i, row in enumerate(self.rows)}
+        pairs = [(i, at[id(row.shadow)]) for i, row in enumerate(self.rows) if row.shadow]
+        self.pairs = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+        strengths = [row.request.guide.strength for row in self.rows if row.request.guide]
+        self.strengths = torch.tensor(strengths)[:, None]
+
+    def _guided(self, logits: Tensor) -> Tensor:
+        """Logits (rows, vocabulary) in which guided rows and their shadows have the joint ones."""
+        if not self.pairs.numel():
+            return logits
+        whole, bare = (part.to(logits.device) for part in self.pairs)
+        with_, without = (logits[rows].float().log_softmax(-1) for rows in (whole, bare))
+        joint = without + self.strengths.to(logits.device) * (with_ - without)
+        # What both rule out stays ruled out: the difference of two -inf is no number.
+        joint = joint.masked_fill(with_.isneginf() & without.isneginf(), -torch.inf)
+        guided = logits.float()
+        guided[whole] = guided[bare] = joint
+        return guided
+
+    def _held(self, rows: Sequence[Row]) -> Steering | None:
+        """The steering of rows, in the batch's columns."""
+        held = [row.request.held and moved(row.request.held, row.pad) for row in rows]
+        if not any(held):
+            return None
+        anchored = any(one is not None and one.control.anchor for one in held)
+        rotary = self.engine.rotary if anchored else None
+        if isinstance(rotary, str):
+            raise ControlError(rotary)
+        return Steering(held, rotary, self.device)
 
     def run(self) -> None:
         """Prefill, then a token for each row at a time until all rows have ended."""
         logits = self._prefill()
+        self.steering = self._held(self.rows)
         for step in range(self.uniforms.shape[1]):
-            tokens, sound = draws.draw(logits, self.uniforms[:, step], self.sampling)
+            tokens, sound = draws.draw(self._guided(logits), self.uniforms[:, step], self.sampling)
             if not bool(sound.all()):
                 raise ModelError(
                     f"{self.engine.name} gives logits that are not finite (NaN or infinity):"
@@ -162,6 +218,7 @@ class Batch:
         """Logits of every row's last prompt token, (rows, vocabulary)."""
         if self.cache is None:
             ids = torch.from_numpy(np.stack([row.ids for row in self.rows])).to(self.device)
+            self.steering = self._held(self.rows)
             return self._forward(ids, 0, len(self.rows), 0)
         ids = torch.zeros(len(self.rows), self.width, dtype=torch.long)
         for i, row in enumerate(self.rows):
@@ -186,6 +243,7 @@ class Batch:
         height = max(1, budget // wide)
         for upper in range(top, bottom, height):
             lower = min(upper + height, bottom)
+            self.steering = self._held(self.rows[upper:lower])
             for column in range(start, self.width, budget):
                 end = min(column + budget, self.width)
                 logits = self._forward(ids[upper:lower, column:end], upper, lower, column)
@@ -216,10 +274,14 @@ class Batch:
         last = end >= self.width
         if self.recorder is not None:
             self.recorder.spans = self._spans[:, top:bottom]
+        held = self.steering.at(column, end - column) if self.steering is not None else None
+        if held is not None:
+            arguments["holdfast"] = held
         with recording(self.recorder if last else None):
             output = self.engine.model(
                 input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
             )
+        refuse_unreached(held, self.engine.name)
         if self.cache is not None:
             self.cache.frame.column = end
         if self.recorder is not None and last:
@@ -272,6 +334,8 @@ class Batch:
         self.uniforms = self.uniforms[index.to(self.uniforms.device)]
         if self.recorder is not None:
             self._spans = self._spans[:, index]
+        self.steering = self._held(self.rows)
+        self._settle()
         return fed[index]
 
     def _keep(self, row: Row) -> None:
@@ -308,7 +372,8 @@ def result_of(row: Row) -> Result:
     share = None
     if row.shares:
         share = _share(torch.stack(row.shares), row)
-    return Result(tuple(row.reply), row.stop, row.steps, row.cached, share)
+    cached = row.cached + (row.shadow.cached if row.shadow else 0)
+    return Result(tuple(row.reply), row.stop, row.steps, cached, share)
 
 
 def _share(pi: Tensor, row: Row) -> Share:

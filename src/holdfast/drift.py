@@ -27,7 +27,7 @@ from holdfast import __version__, report
 from holdfast.backend import Backend
 from holdfast.conversation import Protocol, Stage, batches, converse
 from holdfast.curve import Result, costs, curves, judged, prompt_share
-from holdfast.errors import ContextError, HoldfastError
+from holdfast.errors import ContextError, ControlError, HoldfastError
 from holdfast.history import read_history
 from holdfast.persona import Suite, load_suite, select
 from holdfast.plan import Conversation, plan
@@ -86,7 +86,7 @@ def drift(
     else:
         others = select(whole, users) if users else whole.personas
         planned = plan(chosen, others, whole, pairs=pairs, seed=p.seed, topic=topic)
-    _check(model, judge_model, planned, p.rounds)
+    _check(model, judge_model, planned, p)
     stage = Stage(model, user_model or model, p, whole.fillers)
     run = Run(out, manifest(stage, planned, own.name, judge_model))
     shown = progress or Progress(enabled=False)
@@ -159,9 +159,11 @@ def _check(
     model: Backend | None,
     judge_model: Backend | None,
     planned: Sequence[Conversation],
-    rounds: int,
+    protocol: Protocol,
 ) -> None:
     """Refuse what would fail half way."""
+    if model is not None and (why := model.refusal(protocol.control)):
+        raise ControlError(why)
     for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
@@ -169,7 +171,7 @@ def _check(
                 "name one with --judge-model"
             )
     if model is not None:
-        check_context(model, planned, rounds)
+        check_context(model, planned, protocol.rounds)
 
 
 def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ import torch
 from transformers import PreTrainedModel
 
 from holdfast.backend import Sampling
-from holdfast.batch import Batch, Halt, Request, Result, Row, Spans, result_of
+from holdfast.batch import Batch, Guide, Halt, Request, Result, Row, Spans, result_of
 from holdfast.cache import BatchCache, PrefixStore, layer_kinds, plain
-from holdfast.errors import ModelError
+from holdfast.errors import ControlError, ModelError
+from holdfast.rotary import Rotary
 from holdfast.share import kind_for, observed
 
-__all__ = ["Engine", "Halt", "Request", "Result", "Spans"]
+__all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
 
 
 class Engine:
@@ -72,6 +74,14 @@ class Engine:
         self._attention, self.no_share = kind_for(model)
         self._lock = threading.RLock()
 
+    @cached_property
+    def rotary(self) -> Rotary | str:
+        """The model's rotary embedding, or why the persona cannot be moved by it."""
+        try:
+            return Rotary(self.model)
+        except ControlError as error:
+            return str(error)
+
     @property
     def device(self) -> torch.device:
         """Where ids go in."""
@@ -103,7 +113,7 @@ class Engine:
             for index, request in enumerate(requests):
                 row = self._row(index, request, sampling)
                 if row.limit > 0:
-                    rows.append(row)
+                    rows.append(self._guided(row, sampling))
                 else:
                     full = self.context is not None and len(row.ids) >= self.context
                     results[index] = Result((), "overflow" if full else "length")
@@ -115,7 +125,8 @@ class Engine:
                     self._cache = self._fresh()
                     raise
                 for row in batch:
-                    results[row.index] = result_of(row)
+                    if row.index >= 0:
+                        results[row.index] = result_of(row)
         return [result for result in results if result is not None]
 
     def _fresh(self) -> BatchCache | None:
@@ -135,14 +146,37 @@ class Engine:
             row.cached, row.layers = self.store.find(request.state, ids[:-1])
         return row
 
+    def _guided(self, row: Row, sampling: Sampling) -> Row:
+        """The row, with a shadow where it is under guidance: its chat without the persona."""
+        guide = row.request.guide
+        if guide is None:
+            return row
+        if not row.reuses:
+            raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
+        bare = Request(guide.ids, row.request.seed, row.request.keep)
+        row.shadow = self._row(-1, bare, sampling)
+        row.shadow.limit = row.limit
+        return row
+
     def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Rows with alike work beside each other; of equal length where padding is not exact."""
         alike: dict[int, list[Row]] = {}
         for row in sorted(rows, key=lambda row: (row.new, len(row.ids), row.index)):
             alike.setdefault(0 if row.reuses else len(row.ids), []).append(row)
         for group in alike.values():
-            for start in range(0, len(group), self.batch_size):
-                yield group[start : start + self.batch_size]
+            batch: list[Row] = []
+            for row in group:
+                unit = [row, row.shadow] if row.shadow else [row]
+                if batch and len(batch) + len(unit) > self.batch_size:
+                    yield _by_work(batch)
+                    batch = []
+                batch += unit
+            yield _by_work(batch)
+
+
+def _by_work(rows: list[Row]) -> list[Row]:
+    """Rows in the order in which they are prefilled: fewest new tokens first."""
+    return sorted(rows, key=lambda row: (row.new, len(row.ids), row.index))
 
 
 def _steady(config: Any) -> int | None:

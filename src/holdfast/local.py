@@ -24,9 +24,12 @@ from transformers import (
 
 from holdfast import weights
 from holdfast.backend import Ask, Reply, Sampling
-from holdfast.engine import Engine, Halt, Request, Result, Spans
+from holdfast.chat import Chat
+from holdfast.control import Control, parse
+from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
 from holdfast.errors import ControlError
-from holdfast.template import Rendered, Template
+from holdfast.steering import Held
+from holdfast.template import Rendered, Template, occurrences
 
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
@@ -84,11 +87,11 @@ class LocalBackend:
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order.
 
-        Raises `ControlError` for a control that this backend does not know, and
-        `ModelError` for a chat that the template refuses or logits that are not finite.
+        Raises `ControlError` for a control that there is not or that this model cannot be put
+        under, and `ModelError` for a chat that the template refuses or logits that are not
+        finite.
         """
-        rendered = [self.template.render(ask.chat) for ask in asks]
-        requests = [_request(ask, chat) for ask, chat in zip(asks, rendered, strict=True)]
+        requests = [self._request(ask) for ask in asks]
         halt = self._halt(sampling.stop) if sampling.stop else None
         results = self.engine.generate(requests, sampling, self._ends, halt)
         return [
@@ -102,7 +105,7 @@ class LocalBackend:
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's chat as the model would see it, template included."""
-        return len(self.template.render(ask.chat).ids)
+        return len(self._request(ask).ids)
 
     def forget(self) -> None:
         """Drop all kept keys and values.
@@ -133,6 +136,67 @@ class LocalBackend:
             "transformers": transformers.__version__,
         }
 
+    def rewritten(self, chat: Chat, control: Control) -> Chat:
+        """The chat as the control's window and reminders leave it for this model's template."""
+        anywhere, first = self.template.system_anywhere, self.template.user_first
+        return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
+
+    def _request(self, ask: Ask) -> Request:
+        control = parse(ask.control)
+        if control.needs_weights and (why := self.refusal(ask.control)):
+            raise ControlError(why)
+        chat = self.template.render(self.rewritten(ask.chat, control))
+        spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
+        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
+        held = self._held(control, chat) if control.steers and has_prompt else None
+        guide = None
+        if control.guidance is not None and has_prompt:
+            bare = self.template.render(self.rewritten(ask.chat[1:], control))
+            guide = Guide(bare.ids, control.guidance)
+        state = control.state if held else ""
+        return Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+
+    def _held(self, control: Control, chat: Rendered) -> Held:
+        """Where the persona and the turns are, as places in the chat's token ids."""
+        if chat.content is None or chat.template is None:
+            raise ControlError(
+                f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
+                "does not show in one piece: use window or reminder."
+            )
+        turns = occurrences(self.template.turn_ids, chat.ids) if control.anchor else ()
+        first = int(chat.ids[0] == self.tokenizer.bos_token_id)
+        return Held(control, chat.content, (first, chat.template[1]), turns)
+
+    def refusal(self, control: str) -> str | None:
+        """Why this model cannot be put under a control, or None.
+
+        Raises `ControlError` for a text that is no control.
+        """
+        read = parse(control)
+        if read.anchor and isinstance(self.engine.rotary, str):
+            return self.engine.rotary
+        why = self._why_not(read)
+        return (
+            None
+            if why is None
+            else (f"{self.name} cannot be put under `{control}`: {why}. Use window or reminder.")
+        )
+
+    def _why_not(self, control: Control) -> str | None:
+        if control.guidance is not None and not self.engine.reuses:
+            return "guidance needs rows of different lengths side by side, unlike its cache"
+        if not control.steers:
+            return None
+        if self.engine.no_share is not None:
+            return self.engine.no_share
+        layers = self.engine.config.num_hidden_layers
+        for part in filter(None, (control.share, control.anchor)):
+            if part.layers is not None and part.layers[1] >= layers:
+                return f"it has the layers 0 to {layers - 1}"
+        if control.anchor and not self.template.turn_ids:
+            return "its chat template does not show where turns begin"
+        return None
+
     def _decode(self, ids: Sequence[int]) -> str:
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -149,7 +213,7 @@ class LocalBackend:
         return Reply(
             text=text if end is None else text[:end],
             stop=result.stop,
-            prompt_tokens=len(request.ids),
+            prompt_tokens=len(request.ids) + (len(request.guide.ids) if request.guide else 0),
             cached_tokens=result.cached,
             completion_tokens=result.steps,
             share=result.share,
@@ -160,13 +224,6 @@ def _cut(text: str, stops: Iterable[str]) -> int | None:
     """Where the first of the stop strings begins, or None."""
     places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
     return min(places, default=None)
-
-
-def _request(ask: Ask, chat: Rendered) -> Request:
-    if ask.control != "none":
-        raise ControlError(f"this backend knows no control `{ask.control}`: use `none`.")
-    spans = None if not chat.content or not chat.template else Spans(chat.content, chat.template)
-    return Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state=ask.control)
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -12,9 +12,11 @@ where a sliding window has left the span behind π is 0.
 Two attention functions enter transformers under names of their own, for good
 and without touching any model: `holdfast` is transformers' own fused attention,
 and `holdfast-eager` the model's own plain one (for soft-capping and sinks). A
-model is switched to one of them while the engine runs it. Both note π where a
-`Recorder` is active in this thread, and neither computes anything else anew, so
-measuring cannot change a reply.
+model is switched to one of them while the engine, or `hold`, runs it. Both note π
+where a `Recorder` is active in this thread, and neither computes anything else anew,
+so measuring cannot change a reply. Where the model is called with `holdfast=` (a
+`steering.Pass`) both put the pass's control in place, and π is what the control made
+of it.
 
 This module knows tensors. It knows no tokens, no text and no batches.
 """
@@ -33,8 +35,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
+from holdfast.errors import ControlError
+from holdfast.steering import Pass, layer_of
+
 FUSED = "holdfast"
 EAGER = "holdfast-eager"
+# What models add to attention beyond a mask, by the names they pass it under.
+_ODD = ("position_bias", "softcap", "s_aux", "sinks")
 
 
 class Recorder:
@@ -103,10 +110,20 @@ def fused(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """transformers' `sdpa` attention, which notes π where a recorder is active."""
+    held: Pass | None = kwargs.pop("holdfast", None)
     recorder = _recorder.get()
+    if held is not None:
+        held.calls += 1
+        _refuse_odd(module, kwargs)
     if recorder is not None:
-        weights = weights_of_last(query, key, attention_mask, scaling)
-        recorder.note(_layer(module), weights)
+        if held is None:
+            weights = weights_of_last(query, key, attention_mask, scaling)
+        else:
+            weights = held.weights(module, query, key, attention_mask, scaling, last=True)[:, :, 0]
+        recorder.note(layer_of(module), weights)
+    if held is not None and held.acts(layer_of(module)):
+        merged = held.attention(module, query, key, value, attention_mask, scaling)
+        return merged.transpose(1, 2).contiguous(), None
     if query.device.type == "cpu" and query.shape[2] > 1 and _plain(module, key, kwargs):
         # On a CPU the fused kernel takes grouped heads with a mask; repeating keys costs a third.
         causal = attention_mask is None
@@ -136,17 +153,39 @@ def eager(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """The model's own plain attention, whose weights are noted where a recorder is active."""
-    own: Any = sys.modules[type(module).__module__].eager_attention_forward
-    output, weights = own(module, query, key, value, attention_mask, **kwargs)
+    held: Pass | None = kwargs.pop("holdfast", None)
+    if held is not None:
+        held.calls += 1
+    if held is not None and held.acts(layer_of(module)):
+        odd = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
+        _refuse_odd(module, kwargs)
+        scaling = kwargs.get("scaling")
+        weights = held.weights(module, query, key, attention_mask, scaling, **odd)
+        output = _applied(weights.to(value.dtype), value)
+    else:
+        own: Any = sys.modules[type(module).__module__].eager_attention_forward
+        output, weights = own(module, query, key, value, attention_mask, **kwargs)
     recorder = _recorder.get()
     if recorder is not None:
-        recorder.note(_layer(module), weights[:, :, -1].float())
+        recorder.note(layer_of(module), weights[:, :, -1].float())
     return output, weights
 
 
-def _layer(module: torch.nn.Module) -> int:
-    layer: Any = module.layer_idx
-    return int(layer)
+def _applied(weights: Tensor, value: Tensor) -> Tensor:
+    """Weights (rows, heads, queries, keys) times grouped values: (rows, queries, heads, size)."""
+    rows, heads, queries, keys = weights.shape
+    grouped = weights.reshape(rows, value.shape[1], -1, keys) @ value
+    return grouped.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous()
+
+
+def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:
+    """Refuse what is added to the scores and that the two parts do not know."""
+    found = [name for name in _ODD if options.get(name) is not None]
+    if found:
+        raise ControlError(
+            f"{type(module).__name__} adds {', '.join(found)} to its attention, which attention "
+            "controls do not compute exactly: use window or reminder."
+        )
 
 
 def fused_mask(**arguments: Any) -> Tensor | None:
@@ -189,13 +228,16 @@ def kind_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
 
 @contextmanager
 def observed(model: PreTrainedModel, kind: str | None) -> Iterator[None]:
-    """Run a model with one of the attentions above, and give it back its own."""
+    """Run a model with one of the attentions above, and give every part of it back its own."""
     if kind is None:
         yield
         return
-    own = model.config._attn_implementation
+    configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
+    own = [(config, config._attn_implementation) for config in configs]
     model.set_attn_implementation(kind)
     try:
         yield
     finally:
-        model.set_attn_implementation(own)
+        for config, before in own:
+            # Not through the public name, which hands it on to the configurations inside.
+            config._attn_implementation_internal = before

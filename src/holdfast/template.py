@@ -71,7 +71,11 @@ class Template:
         )
         #: A system message may stand in mid-chat, before a user message.
         self.system_anywhere = not self.folds_system and self._shows(
-            message("system", MARK), asked, answered, message("system", AGAIN), message("user", TOLD)
+            message("system", MARK),
+            asked,
+            answered,
+            message("system", AGAIN),
+            message("user", TOLD),
         )
         #: Token ids that open a user message (none where the template shows no such head).
         self.turn_ids = self._turn_ids()
@@ -201,6 +205,12 @@ class Template:
         alone = self._encode(head)[0]
         n = _common(alone, ids)
         return n + 1 if over and n < len(alone) else n
+
+
+def occurrences(part: Sequence[int], ids: Sequence[int]) -> tuple[int, ...]:
+    """Where `part` begins in `ids`."""
+    n, part = len(part), tuple(part)
+    return tuple(i for i in range(len(ids) - n + 1) if n and tuple(ids[i : i + n]) == part)
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:

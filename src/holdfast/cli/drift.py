@@ -33,6 +33,9 @@ def drift(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
     runs: Annotated[int, typer.Option(help="Probe answers drawn at each point.")] = 2,
+    control: Annotated[
+        str, typer.Option(help="What holds the persona: window:3, reminder:0.5, anchor…")
+    ] = "none",
     suite: Annotated[
         str | None, typer.Option(help="core, mini, a TOML file or a folder of them.")
     ] = None,
@@ -102,6 +105,7 @@ def drift(
     protocol = Protocol(
         seed=seed,
         runs=runs,
+        control=control,
         sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
         filler=filler and history is None,
         history_floor=history_floor,
