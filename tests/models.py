@@ -16,6 +16,7 @@ from transformers import (
     GptOssConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     Phi3Config,
     PreTrainedConfig,
     PreTrainedModel,
@@ -178,6 +179,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
         layer_types=["sliding_attention", "full_attention"],
     ),
     "mistral": MistralConfig(**GROUPED, sliding_window=WINDOW),
+    "olmo2": Olmo2Config(**GROUPED),
     "phi3": Phi3Config(**GROUPED, original_max_position_embeddings=1024),
     "gpt_neox": GPTNeoXConfig(**SHAPE),
 }
