@@ -124,9 +124,9 @@ def fused(
     if held is not None and held.acts(layer_of(module)):
         merged = held.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
-    if query.device.type == "cpu" and query.shape[2] > 1 and _plain(module, key, kwargs):
-        # On a CPU the fused kernel takes grouped heads with a mask; repeating keys costs a third.
-        causal = attention_mask is None
+    if query.device.type == "cpu" and _plain(module, key, kwargs):
+        # On a CPU the fused kernel takes grouped heads, with a mask too: repeating keys is for naught.
+        causal = attention_mask is None and query.shape[2] > 1
         output = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, 0.0, causal, scale=scaling, enable_gqa=True
         )
