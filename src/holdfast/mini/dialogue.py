@@ -121,11 +121,11 @@ def _stranger(rng: random.Random) -> Speaker:
     return Speaker(style, language, known)
 
 
-def dialogue(rng: random.Random) -> Chat:
-    """One training dialogue, as messages."""
+def dialogue(rng: random.Random, under_prompt: tuple[int, int] = (1, 3)) -> Chat:
+    """One training dialogue, as messages; `under_prompt` bounds the rounds under a persona."""
     prompted = rng.random() < WITH_PROMPT
     role = draw_role(rng) if prompted else None
-    rounds = rng.randint(1, 3) if prompted else rng.randint(3, 8)
+    rounds = rng.randint(*under_prompt) if prompted else rng.randint(3, 8)
     agent = role.speaker if role else _stranger(rng)
     other = _stranger(rng) if not prompted or rng.random() < 0.3 else Speaker()
     adopters = {who: not prompted and rng.random() < ADOPTERS for who in ("agent", "other")}
