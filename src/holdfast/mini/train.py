@@ -14,7 +14,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,7 +88,10 @@ def labels_of(ids: list[int]) -> list[int]:
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, skip: int = 0
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    skip: int = 0,
+    draw: Callable[[random.Random], Chat] = dialogue,
 ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
     """Steps of `recipe.parts` parts of (ids, labels), each (B, W) with B·W nearly constant.
 
@@ -102,7 +105,7 @@ def batches(
     step: list[tuple[torch.Tensor, torch.Tensor]] = []
     made = 0
     while True:
-        for ids in encode(tokenizer, [dialogue(rng) for _ in range(256)]):
+        for ids in encode(tokenizer, [draw(rng) for _ in range(256)]):
             width = next((w for w in recipe.widths if len(ids) <= w), recipe.widths[-1])
             waiting[width].append(ids[:width])
             if len(waiting[width]) < recipe.tokens // recipe.parts // width:
