@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 # After the version, which the modules below record.
 from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast.compare import Comparison, compare
 from holdfast.conversation import Protocol
 from holdfast.curve import Result
 from holdfast.drift import drift
@@ -34,6 +35,7 @@ __all__ = [
     "ApiBackend",
     "Ask",
     "Backend",
+    "Comparison",
     "HoldfastError",
     "LocalBackend",
     "Persona",
@@ -43,6 +45,7 @@ __all__ = [
     "Sampling",
     "Suite",
     "__version__",
+    "compare",
     "drift",
     "load",
     "load_suite",

@@ -51,7 +51,11 @@ def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     if query.device.type == "cpu" and not (torch.is_grad_enabled() and query.requires_grad):
         out, lse = _cpu(query, key, value, attn_mask=mask, scale=scale)

@@ -2,8 +2,10 @@
 
 One round of a batch is three calls of the backend: the users' turns, the agents'
 replies (with those of the twins whose user says neutral filler), and every probe at
-once. A recorded chat (`script`) takes the place of the first two. Nothing is judged
-here, and a record holds no times, so that a run can be resumed byte for byte.
+once; where there are capability questions after this round, a fourth. A recorded chat
+(`script`) takes the place of the first two. Conversations under different controls take
+turns round by round. Nothing is judged here, and a record holds no times, so that a run
+can be resumed byte for byte.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from holdfast import capability
 from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast.capability import Question
 from holdfast.chat import Chat, agent_view, user_view
 from holdfast.errors import HoldfastError
 from holdfast.plan import Conversation, filler
@@ -65,13 +69,15 @@ class Talk:
 class Stage:
     """Everything that a batch needs: the models, the protocol, and the neutral messages.
 
-    `agent` is None where recorded talks are judged without a model to probe.
+    `agent` is None where recorded talks are judged without a model to probe. `questions`
+    are asked of a conversation after a round, by (conversation, round).
     """
 
     agent: Backend | None
     user: Backend | None
     protocol: Protocol
     fillers: Sequence[str] = ()
+    questions: Mapping[tuple[int, int], Sequence[Question]] = field(default_factory=dict)
 
     @property
     def other(self) -> Backend | None:
@@ -104,11 +110,40 @@ class Stage:
             talk.stopped = "overflow" in (user.stop, agent.stop, twin.stop if twin else "")
         going = [talk for talk in talks if not talk.stopped]
         probed = {record["conversation"]: record for record in self._probe(going, number)}
+        for id_, asked in self._examine(going, number).items():
+            probed[id_]["questions"] = asked
         return [
             self._record(talk, number, user, agent, twin)
             | probed.get(talk.plan.id, {"answers": [], "stopped": True})
             for talk, user, agent, twin in zip(talks, users, agents, twins, strict=True)
         ]
+
+    def _control(self, talk: Talk) -> str:
+        return talk.plan.control or self.protocol.control
+
+    def _examine(self, talks: Sequence[Talk], number: int) -> dict[int, list[Record]]:
+        """The answers to the questions after a round, greedy, by conversation."""
+        planned = [
+            (talk, question)
+            for talk in talks
+            for question in self.questions.get((talk.plan.id, number), ())
+        ]
+        if not planned or self.agent is None:
+            return {}
+        asks = [
+            Ask(
+                capability.chat(question, talk.plan.agent.prompt, talk.turns),
+                seed_of(talk.plan.seed, "question", number, i),
+                self._control(talk),
+                keep=False,
+            )
+            for i, (talk, question) in enumerate(planned)
+        ]
+        replies = self.agent.reply(asks, replace(self.protocol.sampling, temperature=0.0))
+        found: dict[int, list[Record]] = {}
+        for (talk, _), reply in zip(planned, replies, strict=True):
+            found.setdefault(talk.plan.id, []).append(_reply_record(reply))
+        return found
 
     def _fills(self, talk: Talk) -> bool:
         return self.protocol.filler and talk.plan.script is None
@@ -171,10 +206,11 @@ class Stage:
                 said.append(Reply(talk.plan.script[2 * number - 1]))
                 continue
             view = agent_view(prompt, talk.turns)
-            said.append(Ask(view, seed_of(seed, "agent", number), p.control, measure=p.measure))
+            control = self._control(talk)
+            said.append(Ask(view, seed_of(seed, "agent", number), control, measure=p.measure))
             if p.filler:
                 view = agent_view(prompt, talk.filled)
-                twins.append(Ask(view, seed_of(seed, "filled", number), p.control))
+                twins.append(Ask(view, seed_of(seed, "filled", number), control))
         replies = self._answered(self.agent, [*said, *twins])
         rest = iter(replies[len(said) :])
         return replies[: len(said)], [next(rest) if self._fills(t) else None for t in talks]
@@ -195,7 +231,7 @@ class Stage:
             Ask(
                 view,
                 seed_of(talk.plan.seed, "probe", number, arm, run),
-                self.protocol.control,
+                self._control(talk),
                 # Two chains start here: the history without a prompt, and the agent's prompt.
                 keep=arm == "history_floor" or (number == run == 0 and arm == "own"),
                 measure=self.protocol.measure and arm == "own" and run == 0,
@@ -285,9 +321,21 @@ def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Pro
         progress.advance(_last(recorded) + 1, 0)
         for number in range(_last(recorded) + 1, p.rounds + 1):
             going = [t for t in talks if not t.stopped and number <= _rounds(t.plan, p.rounds)]
-            new = (stage.round(going, number) if number else stage.open(going)) if going else []
+            new: list[Record] = []
+            for lane in _lanes(going, number):
+                new += stage.round(lane, number) if number else stage.open(lane)
             run.append(new)
             progress.advance(1, sum(map(_replies, new)))
+
+
+def _lanes(talks: Sequence[Talk], number: int) -> list[list[Talk]]:
+    """Talks by their control; each round another control goes first, so that none is favoured."""
+    lanes: dict[str | None, list[Talk]] = {}
+    for talk in talks:
+        lanes.setdefault(talk.plan.control, []).append(talk)
+    order = list(lanes.values())
+    first = number % len(order) if order else 0
+    return order[first:] + order[:first]
 
 
 def batches(plan: Sequence[Conversation], protocol: Protocol) -> int:

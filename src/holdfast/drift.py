@@ -75,18 +75,20 @@ def drift(
     p = protocol or Protocol(**settings)
     if rounds is not None:
         p = replace(p, rounds=rounds)
-    whole = _talkative(_suite(suite or default_suite(model)))
-    own = whole if persona is None else _suite(persona)
-    chosen = select(own, agents) if agents else own.personas
+    source = suite or default_suite(model)
     if history is not None:
-        planned = read_history(Path(history), chosen, p.seed)
+        whole = own = _suite(source if persona is None else persona)
+        planned = read_history(
+            Path(history), select(own, agents) if agents else own.personas, p.seed
+        )
         longest = max(len(c.script or ()) // 2 for c in planned)
         rounds = min(rounds or longest, longest)
         p = replace(p, rounds=rounds, filler=False, user_persona=False)
     else:
-        others = select(whole, users) if users else whole.personas
-        planned = plan(chosen, others, whole, pairs=pairs, seed=p.seed, topic=topic)
-    _check(model, judge_model, planned, p)
+        planned, own, whole = cast(
+            source, persona, agents, users, topic=topic, pairs=pairs, seed=p.seed
+        )
+    check(model, judge_model, planned, p)
     stage = Stage(model, user_model or model, p, whole.fillers)
     run = Run(out, manifest(stage, planned, own.name, judge_model))
     shown = progress or Progress(enabled=False)
@@ -118,6 +120,24 @@ def drift(
     if page:
         report.write_drift(summary, talks, page)
     return Result(summary, talks)
+
+
+def cast(
+    suite: Suite | str | Path,
+    persona: Suite | str | Path | None,
+    agents: Sequence[str],
+    users: Sequence[str],
+    *,
+    topic: str | None,
+    pairs: Pairs,
+    seed: int,
+) -> tuple[tuple[Conversation, ...], Suite, Suite]:
+    """Who meets whom: the plan, the suite of the agents, and the suite of the users."""
+    whole = _talkative(_suite(suite))
+    own = whole if persona is None else _suite(persona)
+    chosen = select(own, agents) if agents else own.personas
+    others = select(whole, users) if users else whole.personas
+    return plan(chosen, others, whole, pairs=pairs, seed=seed, topic=topic), own, whole
 
 
 def _setting(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
@@ -155,7 +175,7 @@ def _talkative(suite: Suite) -> Suite:
     return replace(suite, starters=starters, fillers=fillers)
 
 
-def _check(
+def check(
     model: Backend | None,
     judge_model: Backend | None,
     planned: Sequence[Conversation],

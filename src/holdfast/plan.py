@@ -25,7 +25,7 @@ class Conversation:
     """One planned self-chat: the agent's persona, the user model's, and how it opens.
 
     `script` holds the turns of a recorded chat (user, agent, user, …), which then stand
-    in place of both models'.
+    in place of both models'. `control` is the agent's, where it is not the protocol's.
     """
 
     id: int
@@ -34,6 +34,7 @@ class Conversation:
     starter: str
     seed: int
     script: tuple[str, ...] | None = None
+    control: str | None = None
 
     def probe(self, run: int) -> str:
         """The agent's probe for a run: the persona's probes in turn, from a drawn start."""

@@ -125,7 +125,7 @@ def fused(
         merged = held.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
     if query.device.type == "cpu" and _plain(module, key, kwargs):
-        # On a CPU the fused kernel takes grouped heads, with a mask too: repeating keys is for naught.
+        # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
         output = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, 0.0, causal, scale=scaling, enable_gqa=True

@@ -101,7 +101,8 @@ class Steering:
         self.first = min((held.span[1] for held in rows if held), default=_NEVER)
         # Where every row has its span in the same columns, keys are sliced, not gathered.
         self.aligned = spans[0] if len(set(spans)) == 1 and rows and rows[0] else None
-        self.start, self.end = torch.tensor(spans, device=self.device).T
+        self.start = torch.tensor([a for a, _ in spans], device=self.device)
+        self.end = torch.tensor([b for _, b in spans], device=self.device)
         self.width = max((b - a for a, b in spans), default=0)
         self.shares = self._groups(rows, "share")
         self.anchors = self._groups(rows, "anchor")

@@ -21,19 +21,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from holdfast import __version__
+from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.personas import app as personas_app
 from holdfast.errors import HoldfastError
 
 app = typer.Typer(
     name="holdfast",
-    help="Measure how long a language model keeps a persona.",
+    help="Measure how long a language model keeps a persona, and hold it.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(personas_app, name="personas")
 app.command("drift")(drift_command)
+app.command("compare")(compare_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -114,7 +114,7 @@ def drift(
         reference=reference,
         batch=batch,
     )
-    wanted = _pairs(pairs)
+    wanted = as_pairs(pairs)
 
     def opened(name: str | None) -> Backend | None:
         if not name:
@@ -126,7 +126,7 @@ def drift(
 
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if history else "mini")
-    folder = out or _folder(name or "history")
+    folder = out or free_folder("drift", name or "history")
     try:
         result = drift(
             opened(name),
@@ -142,16 +142,16 @@ def drift(
             rounds=rounds,
             protocol=protocol,
             out=folder,
-            command=_command(sys.argv[1:]),
+            command=as_command(sys.argv[1:]),
             progress=Progress(enabled=True),
         )
     except KeyboardInterrupt as interrupt:
-        again = _command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
+        again = as_command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
         raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     _show(result, as_json)
 
 
-def _command(args: Sequence[str]) -> str:
+def as_command(args: Sequence[str]) -> str:
     """The command as it was given, but for the key."""
     shown = list(args)
     for i, word in enumerate(args):
@@ -162,7 +162,8 @@ def _command(args: Sequence[str]) -> str:
     return shlex.join(["holdfast", *shown])
 
 
-def _pairs(text: str) -> Pairs:
+def as_pairs(text: str) -> Pairs:
+    """--pairs as a number or "all"."""
     if text == "all":
         return "all"
     try:
@@ -171,11 +172,11 @@ def _pairs(text: str) -> Pairs:
         raise HoldfastError(f"--pairs is a number or “all”, not {text!r}") from None
 
 
-def _folder(model: str) -> Path:
-    """runs/drift-MODEL-1, or the next number that is free."""
+def free_folder(command: str, model: str) -> Path:
+    """runs/COMMAND-MODEL-1, or the next number that is free."""
     name = "".join(c if c.isalnum() or c in "-." else "-" for c in model)
     for number in range(1, 10_000):
-        folder = Path("runs") / f"drift-{name}-{number}"
+        folder = Path("runs") / f"{command}-{name}-{number}"
         if not folder.exists():
             return folder
     raise RunError("runs/ is full of runs of this name; choose a folder with --out")
