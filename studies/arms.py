@@ -1,0 +1,227 @@
+"""What the studies share: arms on the same conversations, and a row of numbers for each.
+
+An arm is a way of answering (a control, an adapter per persona, another training) put on the
+same plan of conversations: the same personas, starters and seeds. Its row has the names and
+meanings of `holdfast compare --json`; differences are paired with the first arm's, conversation
+by conversation. Capability is asked on a branch after the last round.
+
+This module knows backends and scores, not what an arm does to a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from holdfast import capability
+from holdfast.backend import Ask, Backend, Sampling
+from holdfast.capability import Question
+from holdfast.conversation import Protocol, Stage, converse
+from holdfast.curve import judged, labels, numbers, scores
+from holdfast.drift import default_suite
+from holdfast.errors import HoldfastError
+from holdfast.persona import Persona, Suite, load_suite
+from holdfast.plan import Conversation, plan
+from holdfast.progress import Progress
+from holdfast.run import Run, seed_of
+from holdfast.stats import Array, Resampler, mean
+
+Row = dict[str, Any]
+GREEDY = Sampling(max_new_tokens=80, temperature=0.0)
+DEVELOPMENT = 100  # the seed of the conversations and personas that settings are chosen on
+# The agent's own probe alone, once at each point.
+_OWN = Protocol(runs=1, filler=False, history_floor=False, user_persona=False, measure=False)
+ALLOWED = 0.05  # capability that a setting may lose, in the rule of `choose`
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of answering, on all conversations of a plan.
+
+    `scores` and `length`, the tokens of the chat that the probe ends, are (conversations,
+    rounds + 1); `right` is (conversations, kinds) of 0 and 1.
+    """
+
+    name: str
+    scores: Array
+    length: Array
+    right: Array
+    kinds: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """What arms are put on: conversations, their length, and the questions at their end."""
+
+    planned: tuple[Conversation, ...]
+    rounds: int
+    seed: int
+    questions: tuple[Question, ...] = ()
+
+    @classmethod
+    def of(
+        cls, suite: Suite, agents: Sequence[Persona], pairs: int, rounds: int, seed: int
+    ) -> Case:
+        """`pairs` conversations of these agents with users from the whole suite."""
+        planned = plan(agents, suite.personas, suite, pairs=pairs, seed=seed)
+        questions = capability.load(suite.name, n=pairs, seed=seed, rounds=rounds)
+        return cls(planned, rounds, seed, questions)
+
+    def hold(self, name: str, agent: Backend, user: Backend, *, control: str = "none") -> Arm:
+        """Hold the conversations and ask the questions; says on standard error how long it took."""
+        began = time.monotonic()
+        run = Run(None, {})
+        protocol = replace(_OWN, rounds=self.rounds, seed=self.seed, control=control)
+        converse(Stage(agent, user, protocol), self.planned, run, Progress(enabled=False))
+        talks = judged(run.records, self.planned)
+        right = self._right(agent, {talk["id"]: _turns(talk) for talk in talks}, control)
+        seconds = time.monotonic() - began
+        print(f"{name}: {len(self.planned)} conversations, {seconds:.0f} s", file=sys.stderr)
+        kinds = tuple(self._by_kind())
+        own = scores(talks, "own", self.rounds + 1)
+        return Arm(name, own, self._length(run), right, kinds, seconds)
+
+    def _length(self, run: Run) -> Array:
+        """Prompt tokens of every probe, NaN where it was not asked."""
+        length = np.full((len(self.planned), self.rounds + 1), np.nan)
+        rows = {conversation.id: row for row, conversation in enumerate(self.planned)}
+        for record in run.records:
+            for answer in (a for a in record["answers"] if a["arm"] == "own"):
+                length[rows[record["conversation"]], record["round"]] = answer["tokens"][0]
+        return length
+
+    def _by_kind(self) -> dict[str, list[Question]]:
+        found: dict[str, list[Question]] = {}
+        for question in self.questions:
+            found.setdefault(question.kind, []).append(question)
+        return found
+
+    def _right(self, agent: Backend, said: dict[int, list[str]], control: str) -> Array:
+        """Whether each conversation's question of each kind was answered right."""
+        asks = []
+        for i, conversation in enumerate(self.planned):
+            for kind, of in self._by_kind().items():
+                question, seed = of[i % len(of)], seed_of(conversation.seed, "question", kind)
+                prompt, turns = conversation.agent.prompt, said[conversation.id]
+                chat = capability.chat(question, prompt, turns)
+                asks.append((question, Ask(chat, seed, control, keep=False)))
+        replies = agent.reply([ask for _, ask in asks], GREEDY)
+        answers = [
+            capability.right(question, reply.text)
+            for (question, _), reply in zip(asks, replies, strict=True)
+        ]
+        return np.array(answers, float).reshape(len(self.planned), -1)
+
+
+def case_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what a study is run on."""
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--personas", type=int, default=3, help="personas of each category")
+    parser.add_argument("--each", type=int, default=8, help="conversations of each persona")
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def suite_of(backend: Backend) -> Suite:
+    """`mini` speaks its own world; every other model is put on `core`."""
+    return load_suite(default_suite(backend))
+
+
+def _turns(talk: Row) -> list[str]:
+    held = [entry for entry in talk["rounds"] if entry["round"]]
+    return [entry[who] for entry in held for who in ("user", "agent")]
+
+
+def late(rounds: int) -> slice:
+    """The last quarter of the rounds 1…R, rounded up, as a slice of the points 0…R."""
+    return slice(rounds + 1 - -(-rounds // 4), rounds + 1)
+
+
+def by_conversation(arm: Arm, what: str) -> Array:
+    """One number for each conversation: `stability`, `late` or `capability`."""
+    if what == "capability":
+        return mean(arm.right, axis=1)
+    points = slice(1, None) if what == "stability" else late(arm.scores.shape[1] - 1)
+    return mean(arm.scores[:, points], axis=1)
+
+
+_NAMES = {
+    "stability": ("stability", "interval", "delta"),
+    "late": ("late_stability", "late_interval", "late_delta"),
+    "capability": ("capability", "capability_interval", "capability_delta"),
+}
+
+
+def rows(arms: Sequence[Arm], planned: Sequence[Conversation]) -> list[Row]:
+    """A row for each arm; `delta`s are differences from the first arm, paired."""
+    sample = Resampler.of(*labels(planned))
+    return [_row(arm, arms[0], planned, sample) for arm in arms]
+
+
+def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Resampler) -> Row:
+    found: Row = {"control": arm.name, "n": len(planned)}
+    for what, (value, interval, delta) in _NAMES.items():
+        own, other = by_conversation(arm, what), by_conversation(base, what)
+        found[value] = numbers(mean(own))
+        found[interval] = numbers(sample.statistic(_itself, own))
+        found[delta] = numbers(mean(own - other))
+        found[f"{delta}_interval"] = numbers(sample.statistic(_itself, own - other))
+    categories = np.array([c.agent.category for c in planned])
+    own = by_conversation(arm, "stability")
+    found["by_category"] = {
+        str(name): numbers(mean(own[categories == name])) for name in dict.fromkeys(categories)
+    }
+    by_kind = mean(arm.right)
+    found["capability_by_kind"] = dict(zip(arm.kinds, numbers(by_kind), strict=True))
+    found["curve"] = numbers(mean(arm.scores))
+    found["probe_tokens"] = [None if np.isnan(n) else round(float(n)) for n in mean(arm.length)]
+    found["seconds"] = round(arm.seconds, 1)
+    return found
+
+
+def _itself(values: Array) -> Array:
+    return values
+
+
+def choose(found: Iterable[Row], base: Row) -> Row:
+    """The setting that development conversations speak for.
+
+    Of the rows whose capability is at most `ALLOWED` below the base's, the one with the
+    highest stability; where there is none, the one with the highest capability. Ties go to
+    the first.
+    """
+    kept = list(found)
+    if not kept:
+        raise HoldfastError("there is no setting to choose from; name at least one")
+    least = (base["capability"] or 0.0) - ALLOWED
+    able = [row for row in kept if (row["capability"] or 0.0) >= least]
+    if able:
+        return max(able, key=lambda row: row["stability"])
+    return max(kept, key=lambda row: row["capability"] or 0.0)
+
+
+def sampled(suite: Suite, each: int, seed: int, apart: Sequence[Persona] = ()) -> list[Persona]:
+    """`each` personas of every category, none of those in `apart`."""
+    rng = random.Random(seed_of(seed, "personas"))
+    taken = {persona.id for persona in apart}
+    by_category: dict[str, list[Persona]] = {}
+    for persona in suite.personas:
+        if persona.id not in taken:
+            by_category.setdefault(persona.category, []).append(persona)
+    return [
+        persona for of in by_category.values() for persona in rng.sample(of, min(each, len(of)))
+    ]
+
+
+def openers(suite: Suite) -> tuple[str, ...]:
+    """What a persona's own replies are drawn to: the suite's starters and all its probes."""
+    probes = (probe for persona in suite.personas for probe in persona.probes)
+    return tuple(dict.fromkeys([*suite.starters, *probes]))

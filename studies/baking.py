@@ -1,0 +1,191 @@
+"""Prompt baking: a rival that needs training.
+
+After Bhargava et al. (arXiv:2409.13697). For each persona a LoRA is trained so that the model
+without the system prompt says what the model with it says: on the model's own replies y to
+openers x under the persona u,
+
+    loss = mean over the tokens of y of KL( p(· | u, x, y<t) ‖ p_LoRA(· | x, y<t) )
+
+The teacher is the same model with the adapter switched off. With the prompt in its own chat the
+student starts at a loss of 0 and would learn nothing, so `--student both` trains on the chat
+without the prompt and on the chat with it, which keeps the two from adding up. The drift
+protocol then meets the baked model without the prompt (`baking`) and with it
+(`baking+prompt`), on the conversations of `none` and `anchor`; users are the plain model.
+
+Openers are the suite's starters and all its personas' probes, so a baked persona has been asked
+its own probe in training, on a history of at most one round.
+
+    python studies/baking.py --model mini --personas 3 --each 8 --rounds 16
+
+Prints JSON lines: one for each adapter's training, then the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from arms import Case, case_options, openers, rows, sampled, suite_of
+from peft import LoraConfig
+from routed import Routed, State, Told, beside, exchanges, padded, told
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from holdfast.local import LocalBackend, load
+from holdfast.persona import Persona
+from holdfast.run import dumps, seed_of
+
+Student = Literal["without", "both"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an adapter is trained."""
+
+    student: Student = "without"
+    rank: int = 8
+    steps: int = 80
+    batch: int = 16
+    learning_rate: float = 2e-3
+    rounds: int = 2  # of each training dialogue; the loss is on every reply
+
+    @property
+    def views(self) -> int:
+        """Of a reply's two views, without the prompt and with it, how many the student learns."""
+        return 2 if self.student == "both" else 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One reply with the prompt (the teacher's view) and without: the same tokens at the end."""
+
+    prompted: Told
+    bare: Told
+
+
+def pairs(
+    backend: LocalBackend, persona: Persona, asked: Sequence[str], recipe: Recipe, seed: int
+) -> list[Pair]:
+    """The persona's own replies, each after every shorter history of its dialogue."""
+    found = []
+    for turns in exchanges(backend, persona.prompt, asked, recipe.rounds, seed):
+        for end in range(2, len(turns) + 1, 2):
+            with_ = told(backend.template, persona.prompt, turns[:end])
+            without = told(backend.template, None, turns[:end])
+            if with_.reply == without.reply:  # else the tokenizer joined text across a border
+                found.append(Pair(with_, without))
+    return found
+
+
+def reply_logits(model: PreTrainedModel, chats: Sequence[Told]) -> Tensor:
+    """Logits that predict the tokens of the replies, one after another: (tokens, vocabulary)."""
+    ids, mask = padded(chats, model.device)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+    parts = [logits[i, c.start - 1 : len(c.ids) - 1] for i, c in enumerate(chats)]
+    return torch.cat(parts)
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Mean over tokens of KL(teacher ‖ student), from logits."""
+    own, other = student.log_softmax(-1), teacher.log_softmax(-1)
+    return F.kl_div(own, other, reduction="batchmean", log_target=True)
+
+
+@contextmanager
+def wearing(model: PreTrainedModel, adapter: str) -> Iterator[None]:
+    """The model with an adapter on; without any again on leaving."""
+    model.enable_adapters()
+    model.set_adapter(adapter)
+    try:
+        yield
+    finally:
+        model.disable_adapters()
+
+
+def bake(model: PreTrainedModel, adapter: str, data: Sequence[Pair], recipe: Recipe) -> Any:
+    """Add an adapter to the model and train it, the model's own weights staying as they are.
+
+    Returns the divergence without the prompt: at the first step, and the mean of the last ten.
+    """
+    torch.manual_seed(seed_of("bake", adapter) % 2**63)
+    config = LoraConfig(
+        r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", bias="none"
+    )
+    model.add_adapter(config, adapter_name=adapter)
+    mine = [p for name, p in model.named_parameters() if f".{adapter}." in name]
+    optimiser = torch.optim.AdamW(mine, lr=recipe.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
+    )
+    rng = random.Random(seed_of("bake", adapter))
+    losses = []
+    for _ in range(recipe.steps):
+        some = rng.sample(data, min(recipe.batch, len(data)))
+        with torch.no_grad():
+            goal = reply_logits(model, [pair.prompted for pair in some])
+        views = [[pair.bare for pair in some], [pair.prompted for pair in some]]
+        with wearing(model, adapter):
+            each = [divergence(goal, reply_logits(model, view)) for view in views[: recipe.views]]
+            torch.stack(each).mean().backward()
+        torch.nn.utils.clip_grad_norm_(mine, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+        losses.append(each[0].item())
+    last = losses[-10:]
+    return {"first": round(losses[0], 4), "last": round(sum(last) / len(last), 4)}
+
+
+def baked(
+    backend: LocalBackend, personas: Sequence[Persona], recipe: Recipe, seed: int
+) -> dict[str, State]:
+    """A state with an adapter of its own for every persona, by system prompt."""
+    model, asked = backend.engine.model, openers(suite_of(backend))
+    states: dict[str, State] = {}
+    for number, persona in enumerate(personas):
+        began = time.monotonic()
+        data = pairs(backend, persona, asked, recipe, seed)
+        adapter = f"persona{number}"
+        found = bake(model, adapter, data, recipe)
+        model.disable_adapters()
+        line = {"persona": persona.id, "replies": len(data), "divergence": found}
+        line["seconds"] = round(time.monotonic() - began, 1)
+        print(dumps({"part": "training", **line}), flush=True)
+        states[persona.prompt] = partial(wearing, model, adapter)
+    return states
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    case_options(parser)
+    parser.add_argument("--student", choices=["without", "both"], default=Recipe.student)
+    parser.add_argument("--rank", type=int, default=Recipe.rank)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    options = parser.parse_args()
+    recipe = Recipe(
+        options.student, options.rank, options.steps, learning_rate=options.learning_rate
+    )
+    backend = load(options.model)
+    suite = suite_of(backend)
+    personas = sampled(suite, options.personas, options.seed)
+    states = baked(backend, personas, recipe, options.seed)
+    case = Case.of(suite, personas, options.each * len(personas), options.rounds, options.seed)
+    user = beside(backend)
+    arms = [case.hold(c, backend, user, control=c) for c in ("none", "anchor")]
+    for name, prompted in (("baking", False), ("baking+prompt", True)):
+        arms.append(case.hold(name, Routed(backend, states, prompted=prompted), user))
+    for row in rows(arms, case.planned):
+        print(dumps({"part": "reported", "personas": len(personas), **row}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Capping along a persona direction: a rival that needs activations.
+
+After the Assistant Axis (arXiv:2601.10387) and persona vectors (arXiv:2507.21509). For each
+persona and decoder layer, v is the mean residual activation at the tokens of the model's own
+replies under the persona, less the mean at the tokens of its replies without it, normalised;
+and τ a quantile of the with-persona projections on v. At inference, in the layers chosen and at
+every position (as in the released code),
+
+    h ← h + max(0, τ - ⟨h, v⟩) v
+
+that is, the projection may not fall below what it usually is under the persona. The chat keeps
+its system prompt. Layers and quantile are chosen on development personas and conversations and
+reported on others.
+
+    python studies/capping.py --model mini --personas 3 --each 8 --rounds 16
+
+Prints JSON lines: the development rows, then `none`, `anchor` and the capping chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from arms import DEVELOPMENT, Arm, Case, case_options, choose, openers, rows, sampled, suite_of
+from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
+from torch import Tensor, nn
+
+from holdfast.local import LocalBackend, load
+from holdfast.persona import Persona
+from holdfast.run import dumps
+
+QUANTILES = (0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Unit directions (layers, width), and the projections at the tokens of replies."""
+
+    vectors: Tensor
+    projections: Tensor  # (layers, tokens), ascending
+
+    def threshold(self, layer: int, quantile: float) -> float:
+        return float(torch.quantile(self.projections[layer], quantile))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The layers that are capped (inclusive), and the quantile that is their floor."""
+
+    layers: tuple[int, int]
+    quantile: float
+
+    def __str__(self) -> str:
+        return f"capping:{self.quantile:g}@layers={self.layers[0]}-{self.layers[1]}"
+
+
+def settings(count: int) -> list[Setting]:
+    """All layers, the second half, the last third and the middle third, at every quantile."""
+    third = max(1, count // 3)
+    ranges = [
+        (0, count - 1),
+        (count // 2, count - 1),
+        (count - third, count - 1),
+        (count // 3, max(count // 3, 2 * count // 3 - 1)),
+    ]
+    return [Setting(at, quantile) for at in dict.fromkeys(ranges) for quantile in QUANTILES]
+
+
+@torch.no_grad()
+def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[Told]) -> Tensor:
+    """Outputs of every layer at the tokens of the replies: (layers, tokens, width), float32."""
+    device = next(model.parameters()).device
+    found: list[list[Tensor]] = [[] for _ in layers]
+    for first in range(0, len(chats), 16):
+        part = chats[first : first + 16]
+        ids, mask = padded(part, device)
+        replies = torch.zeros_like(mask, dtype=torch.bool)
+        for i, chat in enumerate(part):
+            # The token that ends a reply is predicted, never an input of it.
+            replies[i, chat.start : len(chat.ids) - 1] = True
+
+        def note(into: list[Tensor], at: Tensor, hidden: Tensor) -> Tensor:
+            into.append(hidden[at].float().cpu())
+            return hidden
+
+        notes = [partial(note, into, replies) for into in found]
+        with hooked(list(zip(layers, notes, strict=True))):
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return torch.stack([torch.cat(parts) for parts in found])
+
+
+def direction(
+    backend: LocalBackend, persona: Persona, asked: Sequence[str], plain: Tensor, seed: int
+) -> Direction:
+    """The persona's direction; `plain` are the activations at replies without any persona."""
+    dialogues = exchanges(backend, persona.prompt, asked, 1, seed)
+    chats = [told(backend.template, persona.prompt, turns) for turns in dialogues]
+    layers = decoder_layers(backend.engine.model)
+    under = activations(backend.engine.model, layers, chats)
+    vectors = nn.functional.normalize(under.mean(1) - plain.mean(1), dim=-1)
+    projections = torch.einsum("ltd,ld->lt", under, vectors)
+    return Direction(vectors, projections.sort(-1).values)
+
+
+def floored(hidden: Tensor, vector: Tensor, least: float) -> Tensor:
+    """h + max(0, τ - ⟨h, v⟩) v at every position."""
+    lack = (least - hidden @ vector).clamp(min=0)
+    return hidden + lack[..., None] * vector
+
+
+def capped(
+    model: nn.Module, layers: Sequence[nn.Module], found: Direction, setting: Setting
+) -> State:
+    """The state of a model whose projections on the persona's direction are floored."""
+    parameter = next(model.parameters())
+    low, high = setting.layers
+    hooks: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
+        (
+            layers[layer],
+            partial(
+                floored,
+                vector=found.vectors[layer].to(parameter.device, parameter.dtype),
+                least=found.threshold(layer, setting.quantile),
+            ),
+        )
+        for layer in range(low, high + 1)
+    ]
+    return partial(hooked, hooks)
+
+
+def directions(
+    backend: LocalBackend, personas: Sequence[Persona], asked: Sequence[str], seed: int
+) -> dict[str, Direction]:
+    """Every persona's direction, by system prompt."""
+    began, model = time.monotonic(), backend.engine.model
+    chats = [told(backend.template, None, d) for d in exchanges(backend, None, asked, 1, seed)]
+    plain = activations(model, decoder_layers(model), chats)
+    found = {p.prompt: direction(backend, p, asked, plain, seed) for p in personas}
+    seconds = (time.monotonic() - began) / len(personas)
+    print(f"directions: {seconds:.1f} s a persona", file=sys.stderr, flush=True)
+    return found
+
+
+def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
+    """The conversations with every agent's persona capped; the users are left alone."""
+    model = backend.engine.model
+    layers = decoder_layers(model)
+    states = {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
+    return case.hold(str(setting), Routed(backend, states), beside(backend))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    case_options(parser)
+    parser.add_argument("--personas-dev", type=int, default=1, help="others, to choose settings on")
+    options = parser.parse_args()
+    backend = load(options.model)
+    suite = suite_of(backend)
+    asked = openers(suite)
+    chosen_on = sampled(suite, options.personas_dev, DEVELOPMENT)
+    pairs = options.each * len(chosen_on)
+    case = Case.of(suite, chosen_on, pairs, options.rounds, DEVELOPMENT)
+    found = directions(backend, chosen_on, asked, DEVELOPMENT)
+    tried = settings(len(decoder_layers(backend.engine.model)))
+    arms = [case.hold("none", backend, beside(backend))]
+    arms += [arm(setting, backend, found, case) for setting in tried]
+    base, *development = rows(arms, case.planned)
+    for row in (base, *development):
+        print(dumps({"part": "development", **row}), flush=True)
+    best = choose(development, base)["control"]
+    setting = next(one for one in tried if str(one) == best)
+    reported = sampled(suite, options.personas, options.seed, chosen_on)
+    pairs = options.each * len(reported)
+    case = Case.of(suite, reported, pairs, options.rounds, options.seed)
+    found = directions(backend, reported, asked, options.seed)
+    arms = [case.hold(c, backend, beside(backend), control=c) for c in ("none", "anchor")]
+    arms.append(arm(setting, backend, found, case))
+    for row in rows(arms, case.planned):
+        print(dumps({"part": "reported", "personas": len(reported), **row}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

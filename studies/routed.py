@@ -1,0 +1,186 @@
+"""One model in several states, a persona's asks going to that persona's state.
+
+    Routed(plain, {prompt: state}, prompted=True)
+
+answers an ask whose system prompt has a state under it (an adapter switched on, hooks put
+in), and any other ask with the plain model. `prompted` False takes the system prompt out of
+the chat first, so that the state alone has to hold the persona.
+
+Each state has a `LocalBackend` of its own over the same weights, so that keys and values
+computed under one are never met under another. And what the studies read off a model: the
+tokens of its replies, and its decoder layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from holdfast.backend import Ask, Reply, Sampling
+from holdfast.chat import Chat, agent_view, message
+from holdfast.errors import ModelError
+from holdfast.local import LocalBackend
+from holdfast.run import seed_of
+from holdfast.template import Template
+
+SAMPLING = Sampling()  # of the model's own replies
+State = Callable[[], AbstractContextManager[None]]
+
+
+class Routed:
+    """A `Backend` over one model; `states` are by system prompt."""
+
+    local = True
+
+    def __init__(
+        self, plain: LocalBackend, states: Mapping[str, State], *, prompted: bool = True
+    ) -> None:
+        self.plain, self.states, self.prompted = plain, states, prompted
+        self.name, self.context, self.user_first = plain.name, plain.context, plain.user_first
+        self._backends = {prompt: beside(plain) for prompt in states}
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        """One reply per ask, in order, each state's together."""
+        groups: dict[str | None, list[int]] = {}
+        for i, ask in enumerate(asks):
+            prompt = system_of(ask.chat)
+            groups.setdefault(prompt if prompt in self.states else None, []).append(i)
+        replies: dict[int, Reply] = {}
+        for prompt, places in groups.items():
+            group = [asks[i] for i in places]
+            if prompt is None:
+                answers = self.plain.reply(group, sampling)
+            else:
+                with self.states[prompt]():
+                    answers = self._backends[prompt].reply([*map(self._seen, group)], sampling)
+            replies |= zip(places, answers, strict=True)
+        return [replies[i] for i in range(len(asks))]
+
+    def _seen(self, ask: Ask) -> Ask:
+        if self.prompted:
+            return ask
+        return Ask(ask.chat[1:], ask.seed, ask.control, ask.keep, ask.measure)
+
+    def refusal(self, control: str) -> str | None:
+        return self.plain.refusal(control)
+
+    def count(self, text: str) -> int:
+        return self.plain.count(text)
+
+    def forget(self) -> None:
+        for backend in (self.plain, *self._backends.values()):
+            backend.forget()
+
+    def describe(self) -> Mapping[str, object]:
+        return self.plain.describe()
+
+
+def beside(backend: LocalBackend) -> LocalBackend:
+    """Another backend over the same weights, with keys and values of its own."""
+    engine = backend.engine
+    return LocalBackend(
+        engine.model,
+        backend.tokenizer,
+        backend.name,
+        batch_size=engine.batch_size,
+        options=backend.template.options,
+    )
+
+
+def system_of(chat: Chat) -> str | None:
+    """The system prompt of a chat, if it has one."""
+    return chat[0]["content"] if chat and chat[0]["role"] == "system" else None
+
+
+def exchanges(
+    backend: LocalBackend, prompt: str | None, openers: Sequence[str], rounds: int, seed: int
+) -> list[list[str]]:
+    """Short dialogues, user and reply in turn, in which the model itself gives the replies.
+
+    Round r of dialogue i asks the opener r · stride further on than its first.
+    """
+    stride = max(1, len(openers) // rounds)
+    dialogues: list[list[str]] = [[] for _ in openers]
+    for number in range(rounds):
+        for i, turns in enumerate(dialogues):
+            turns.append(openers[(i + number * stride) % len(openers)])
+        asks = [
+            Ask(agent_view(prompt, turns), seed_of(seed, "exchange", prompt, number, i))
+            for i, turns in enumerate(dialogues)
+        ]
+        for turns, reply in zip(dialogues, backend.reply(asks, SAMPLING), strict=True):
+            turns.append(reply.text)
+    backend.forget()
+    return dialogues
+
+
+@dataclass(frozen=True)
+class Told:
+    """A chat that ends in a reply, as token ids; the reply's begin at `start`."""
+
+    ids: tuple[int, ...]
+    start: int
+
+    @property
+    def reply(self) -> tuple[int, ...]:
+        return self.ids[self.start :]
+
+
+def told(template: Template, prompt: str | None, turns: Sequence[str]) -> Told:
+    """The tokens of a dialogue under a prompt (or none), its last reply and what ends it."""
+    asked = agent_view(prompt, turns[:-1])
+    head = template.render(asked).ids
+    whole = template.text(template.fold((*asked, message("assistant", turns[-1]))), prompt=False)
+    ids = tuple(template.tokenizer(whole, add_special_tokens=False)["input_ids"])
+    if ids[: len(head)] != head or len(ids) <= len(head):
+        raise ModelError(
+            "the chat template does not render a reply after the text that asked for it, so its "
+            "tokens cannot be told apart; use a template without hidden reasoning"
+        )
+    return Told(ids, len(head))
+
+
+def padded(rows: Sequence[Told], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, (rows, longest), filled on the right."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        mask[i, : len(row.ids)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The model's decoder layers, in order."""
+    count = model.config.get_text_config(decoder=True).num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return list(module)
+    raise ModelError(f"{type(model).__name__} does not show its {count} decoder layers")
+
+
+@contextmanager
+def hooked(layers: Sequence[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
+    """Put each layer's output (B, L, D) through its function while the context is open."""
+
+    def wrapped(function: Callable[[Tensor], Tensor]) -> Callable[..., object]:
+        def hook(_: nn.Module, __: object, output: object) -> object:
+            if isinstance(output, tuple):
+                return (function(output[0]), *output[1:])
+            assert isinstance(output, Tensor)
+            return function(output)
+
+        return hook
+
+    handles = [layer.register_forward_hook(wrapped(function)) for layer, function in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

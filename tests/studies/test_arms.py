@@ -1,0 +1,131 @@
+"""Arms on the same conversations: what they are asked, their rows, and the choice among them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from arms import Arm, Case, by_conversation, choose, late, openers, rows, sampled
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import Actor, suite
+from holdfast.backend import Ask, Reply
+from holdfast.capability import Question
+from holdfast.errors import HoldfastError
+from holdfast.plan import plan
+
+QUESTIONS = (Question("sum", "What is 1 + 1?", "2"), Question("name", "Who am I?", "Ann"))
+
+
+def case(pairs: int = 6, rounds: int = 4) -> Case:
+    small = suite()
+    planned = plan(small.personas, small.personas, small, pairs=pairs, seed=3)
+    return Case(planned, rounds, 3, QUESTIONS)
+
+
+def knows(ask: Ask) -> Reply:
+    """Says its persona's word, and 2."""
+    system = ask.chat[0]["content"] if ask.chat[0]["role"] == "system" else ""
+    return Reply(
+        f"{system.split()[-1] if system else 'nothing'} and 2", prompt_tokens=len(ask.chat)
+    )
+
+
+def arm(name: str, stability: float, capability: float, n: int = 8, rounds: int = 4) -> Arm:
+    right = np.zeros((n, 2))
+    right[: round(n * capability)] = 1
+    scores = np.full((n, rounds + 1), stability)
+    return Arm(name, scores, np.full_like(scores, 7), right, ("sum", "name"), 1.0)
+
+
+@pytest.mark.parametrize(("rounds", "first"), [(1, 1), (2, 2), (4, 4), (8, 7), (9, 7), (16, 13)])
+def test_late_is_the_last_quarter_of_the_rounds_rounded_up(rounds: int, first: int) -> None:
+    assert list(range(rounds + 1))[late(rounds)] == list(range(first, rounds + 1))
+
+
+def test_a_held_persona_scores_1_and_each_question_is_asked_after_the_last_round() -> None:
+    model = Actor(knows)
+    held = case().hold("none", model, Actor(knows))
+    assert held.scores.shape == (6, 5) and (held.scores == 1).all()
+    assert held.kinds == ("sum", "name")
+    assert held.right[:, 0].all() and not held.right[:, 1].any()
+    texts = {question.text for question in QUESTIONS}
+    asked = [ask for ask in model.calls[-1] if ask.chat[-1]["content"] in texts]
+    assert len(asked) == 12
+    assert all(len(ask.chat) == 1 + 2 * 4 + 1 for ask in asked)
+    # The system prompt, two messages a round, and the probe.
+    assert held.length[0].tolist() == [2, 4, 6, 8, 10]
+
+
+def test_the_control_is_the_agents_and_never_the_users() -> None:
+    agent, user = Actor(knows), Actor(knows)
+    case().hold("anchor", agent, user, control="anchor")
+    assert {ask.control for call in agent.calls for ask in call} == {"anchor"}
+    assert {ask.control for call in user.calls for ask in call} == {"none"}
+
+
+def test_a_row_compares_with_the_first_arm_conversation_by_conversation() -> None:
+    planned = case(8).planned
+    base, other = rows([arm("none", 0.5, 1.0), arm("anchor", 0.75, 0.5)], planned)
+    assert base["delta"] == base["late_delta"] == base["capability_delta"] == 0
+    assert (other["stability"], other["late_stability"]) == (0.75, 0.75)
+    assert other["delta"] == 0.25 and other["delta_interval"] == [0.25, 0.25]
+    assert other["capability_delta"] == -0.5
+    assert other["capability_by_kind"] == {"sum": 0.5, "name": 0.5}
+    assert other["probe_tokens"] == [7] * 5
+    assert set(other["by_category"]) == {"memory", "pattern", "choice"}
+
+
+def test_round_0_is_no_part_of_stability() -> None:
+    held = arm("none", 1.0, 1.0)
+    held.scores[:, 0] = 0
+    assert (by_conversation(held, "stability") == 1).all()
+
+
+def row(control: str, stability: float, capability: float | None) -> dict[str, object]:
+    return {"control": control, "stability": stability, "capability": capability}
+
+
+def test_the_steadiest_setting_that_keeps_capability_is_chosen() -> None:
+    base = row("none", 0.5, 0.9)
+    found = [row("weak", 0.6, 0.9), row("strong", 0.9, 0.84), row("middle", 0.8, 0.86)]
+    assert choose(found, base)["control"] == "middle"
+
+
+def test_where_every_setting_costs_too_much_the_most_able_is_chosen() -> None:
+    found = [row("strong", 0.9, 0.3), row("weak", 0.6, 0.4)]
+    assert choose(found, row("none", 0.5, 0.9))["control"] == "weak"
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    with pytest.raises(HoldfastError, match="no setting"):
+        choose([], row("none", 0.5, 0.9))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1), st.floats(0, 1))
+def test_no_other_setting_is_both_steadier_and_more_able(
+    pairs: list[tuple[float, float]], able: float
+) -> None:
+    found = [row(str(i), *pair) for i, pair in enumerate(pairs)]
+    best = choose(found, row("none", 0.5, able))
+    better = [
+        r
+        for r in found
+        if r["stability"] > best["stability"] and r["capability"] > best["capability"]
+    ]
+    assert not better
+
+
+def test_personas_are_drawn_from_every_category_and_apart_from_others() -> None:
+    small = suite(8)
+    first = sampled(small, 1, seed=0)
+    second = sampled(small, 1, seed=0, apart=first)
+    assert sorted(p.category for p in first) == ["choice", "memory", "pattern"]
+    assert not {p.id for p in first} & {p.id for p in second}
+
+
+def test_openers_are_starters_and_probes_once_each() -> None:
+    small = suite()
+    found = openers(small)
+    assert len(set(found)) == len(found)
+    assert {*small.starters, *(q for p in small.personas for q in p.probes)} == set(found)

@@ -1,0 +1,83 @@
+"""Capping: what the floor does to a projection, and to nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from capping import Setting, activations, capped, directions, floored, settings
+from hypothesis import given
+from hypothesis import strategies as st
+from routed import decoder_layers, told
+
+import models
+from actors import persona
+from holdfast.local import LocalBackend
+
+OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow")]
+
+
+@cache
+def backend() -> LocalBackend:
+    return LocalBackend(models.model(), models.tokenizer(), "small")
+
+
+@cache
+def found():  # type: ignore[no-untyped-def]
+    who = persona("amber")
+    return directions(backend(), [who], OPENERS, seed=0)[who.prompt]
+
+
+@given(st.integers(0, 1000), st.floats(-3, 3))
+def test_no_projection_is_below_the_floor_and_the_rest_stays(seed: int, least: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(2, 3, 8, generator=generator, dtype=torch.float64)
+    vector = torch.nn.functional.normalize(
+        torch.randn(8, generator=generator, dtype=torch.float64), dim=0
+    )
+    after = floored(hidden, vector, least)
+    before, now = hidden @ vector, after @ vector
+    assert (now >= least - 1e-9).all()
+    assert torch.allclose(now, before.clamp(min=least))
+    rest = [h - (h @ vector)[..., None] * vector for h in (hidden, after)]
+    assert torch.allclose(*rest)
+
+
+def test_directions_are_units_and_thresholds_rise_with_the_quantile() -> None:
+    direction = found()
+    assert torch.allclose(direction.vectors.norm(dim=-1), torch.ones(len(direction.vectors)))
+    for layer in range(len(direction.vectors)):
+        rising = [direction.threshold(layer, q) for q in (0.0, 0.25, 0.5, 0.95)]
+        assert rising == sorted(rising)
+
+
+def test_activations_are_the_layers_outputs_at_the_replys_tokens() -> None:
+    model = models.model()
+    chats = [told(backend().template, "Be brief.", ["Hi.", text]) for text in ("Yes.", "Oh no!")]
+    got = activations(model, decoder_layers(model), chats)
+    expected = []
+    for chat in chats:
+        hidden = model(torch.tensor([chat.ids]), output_hidden_states=True).hidden_states[1]
+        expected.append(hidden[0, chat.start : -1])
+    assert torch.allclose(got[0], torch.cat(expected), atol=1e-4)
+
+
+def test_a_floor_below_everything_changes_nothing_and_a_high_one_does() -> None:
+    model, ids = models.model(), torch.arange(5, 25)[None]
+    layers, direction = decoder_layers(model), found()
+    before = model(ids).logits
+    with capped(model, layers, direction, Setting((0, 1), 0.99))():
+        high = model(ids).logits
+    low = type(direction)(direction.vectors, direction.projections - 1e6)
+    with capped(model, layers, low, Setting((0, 1), 0.25))():
+        assert torch.equal(model(ids).logits, before)
+    assert not torch.equal(high, before)
+    assert torch.equal(model(ids).logits, before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 32])
+def test_every_setting_names_layers_that_there_are(count: int) -> None:
+    found = settings(count)
+    assert all(0 <= s.layers[0] <= s.layers[1] < count for s in found)
+    assert len({str(s) for s in found}) == len(found)

@@ -1,0 +1,121 @@
+"""One model in several states: each persona meets its own, and nothing else is touched."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager
+from functools import cache
+
+import pytest
+import torch
+from routed import Routed, decoder_layers, exchanges, hooked, padded, system_of, told
+
+import models
+from holdfast.backend import Ask, Sampling
+from holdfast.chat import agent_view
+from holdfast.errors import ModelError
+from holdfast.local import LocalBackend
+
+SHORT = Sampling(max_new_tokens=8, temperature=0.0)
+
+
+@cache
+def backend(template: str = "chatml") -> LocalBackend:
+    return LocalBackend(models.model(), models.tokenizer(template), "small", batch_size=4)
+
+
+def shifted(by: float) -> AbstractContextManager[None]:
+    """A state: the first layer's output, scaled."""
+    layers = decoder_layers(backend().engine.model)
+    return hooked([(layers[0], lambda hidden: hidden * by)])
+
+
+def ask(prompt: str | None, question: str = "Who are you?", seed: int = 1) -> Ask:
+    return Ask(agent_view(prompt, (), question), seed)
+
+
+def replies(model: Routed | LocalBackend, *asks: Ask) -> list[str]:
+    return [reply.text for reply in model.reply(asks, SHORT)]
+
+
+def test_each_prompt_meets_its_own_state_and_all_others_the_plain_model() -> None:
+    plain = backend()
+    routed = Routed(plain, {"A": lambda: shifted(3.0), "B": lambda: shifted(-2.0)})
+    asks = [ask("B"), ask(None), ask("A"), ask("C"), ask("B", "And now?")]
+    with shifted(3.0):
+        (a,) = replies(Routed(plain, {}), ask("A"))
+    plain.forget()
+    with shifted(-2.0):
+        b, last = replies(Routed(plain, {}), ask("B"), ask("B", "And now?"))
+    plain.forget()
+    none, c = replies(plain, ask(None), ask("C"))
+    assert replies(routed, *asks) == [b, none, a, c, last]
+    assert len({a, b, none}) == 3
+
+
+def test_keys_of_one_state_are_never_met_in_another() -> None:
+    plain = backend()
+    fresh = replies(plain, ask("A"))
+    routed = Routed(plain, {"A": lambda: shifted(3.0)})
+    under = replies(routed, ask("A"))
+    assert under != fresh
+    assert replies(plain, ask("A")) == fresh
+    assert replies(routed, ask("A")) == under
+
+
+def test_the_prompt_can_be_left_to_the_state_alone() -> None:
+    still = Routed(backend(), {"A": lambda: shifted(1.0)}, prompted=False)
+    assert replies(still, ask("A")) == replies(backend(), ask(None))
+
+
+def test_hooks_are_gone_afterwards_even_after_an_error() -> None:
+    model = copy.deepcopy(models.model())
+    ids = torch.arange(5, 15)[None]
+    before = model(ids).logits
+    layers = decoder_layers(model)
+    with pytest.raises(KeyError), hooked([(layer, torch.neg) for layer in layers]):
+        assert not torch.equal(model(ids).logits, before)
+        raise KeyError
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_the_decoders_layers_are_found_in_order() -> None:
+    for kind in ("llama", "gpt_neox"):
+        found = decoder_layers(models.model(kind))
+        assert [layer for layer in models.model(kind).modules() if layer in found] == found
+        assert len(found) == models.SHAPE["num_hidden_layers"]
+
+
+def test_a_replys_tokens_are_the_same_with_and_without_the_prompt() -> None:
+    template = backend().template
+    turns = ["Hello.", "I am Ann.", "Again?", "Ann, as I said."]
+    with_, without = told(template, "You are Ann.", turns), told(template, None, turns)
+    assert with_.reply == without.reply and with_.start > without.start
+    text = template.tokenizer.decode(list(with_.reply))
+    assert text.startswith("Ann, as I said.")
+
+
+def test_a_template_that_hides_part_of_a_reply_is_refused() -> None:
+    with pytest.raises(ModelError, match="cannot be told apart"):
+        told(backend("forgetful").template, None, ["Hello.", "One ~ two"])
+
+
+def test_rows_are_filled_on_the_right_and_masked() -> None:
+    rows = [told(backend().template, None, ["Hi.", text]) for text in ("a", "abc")]
+    ids, mask = padded(rows)
+    assert mask.sum(1).tolist() == [len(row.ids) for row in rows]
+    assert all(ids[i, : len(row.ids)].tolist() == list(row.ids) for i, row in enumerate(rows))
+
+
+def test_dialogues_hold_the_models_own_replies_round_after_round() -> None:
+    openers = ["One?", "Two?", "Three?", "Four?"]
+    dialogues = exchanges(backend(), "You are Ann.", openers, 2, seed=0)
+    assert [turns[0] for turns in dialogues] == openers
+    assert [turns[2] for turns in dialogues] == ["Three?", "Four?", "One?", "Two?"]
+    assert all(len(turns) == 4 for turns in dialogues)
+    assert dialogues == exchanges(backend(), "You are Ann.", openers, 2, seed=0)
+
+
+def test_the_system_prompt_of_a_chat_is_its_first_message_or_none() -> None:
+    assert system_of(agent_view("A", (), "?")) == "A"
+    assert system_of(agent_view(None, (), "?")) is None
