@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.errors import RunError
-from holdfast.report import page, write_drift
+from holdfast.report import page, shell, write_drift
 
 from .sample import run
 
@@ -76,7 +76,7 @@ def test_a_failed_write_keeps_the_page_that_was_there(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.os, "replace", full)
+    monkeypatch.setattr(shell.os, "replace", full)
     with pytest.raises(RunError, match="No space left on device"):
         write_drift(*run(2, 2), path)
     assert path.read_text() == "before"
