@@ -10,7 +10,8 @@ can be resumed byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -65,12 +66,17 @@ class Talk:
     ahead: Reply | None = None
 
 
+# Told of the agents' turns: the talks, the round, the seconds it took, and the replies.
+Watch = Callable[[Sequence[Talk], int, float, Sequence[Reply]], None]
+
+
 @dataclass(frozen=True)
 class Stage:
     """Everything that a batch needs: the models, the protocol, and the neutral messages.
 
     `agent` is None where recorded talks are judged without a model to probe. `questions`
-    are asked of a conversation after a round, by (conversation, round).
+    are asked of a conversation after a round, by (conversation, round); `watch` is told
+    how long the agents' turns took.
     """
 
     agent: Backend | None
@@ -78,6 +84,7 @@ class Stage:
     protocol: Protocol
     fillers: Sequence[str] = ()
     questions: Mapping[tuple[int, int], Sequence[Question]] = field(default_factory=dict)
+    watch: Watch | None = None
 
     @property
     def other(self) -> Backend | None:
@@ -211,7 +218,10 @@ class Stage:
             if p.filler:
                 view = agent_view(prompt, talk.filled)
                 twins.append(Ask(view, seed_of(seed, "filled", number), control))
+        began = time.perf_counter()
         replies = self._answered(self.agent, [*said, *twins])
+        if self.watch is not None:
+            self.watch(talks, number, time.perf_counter() - began, replies)
         rest = iter(replies[len(said) :])
         return replies[: len(said)], [next(rest) if self._fills(t) else None for t in talks]
 
@@ -267,7 +277,7 @@ class Stage:
         for run in range(p.runs):
             probe = planned.probe(run)
             yield "own", run, probe, agent_view(prompt, turns, probe)
-            if number == 0:
+            if number == 0 and planned.floor:
                 yield "floor", run, probe, agent_view(None, (), probe)
         if p.user_persona and planned.script is None:
             probe = planned.user_probe
@@ -321,11 +331,15 @@ def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Pro
         progress.advance(_last(recorded) + 1, 0)
         for number in range(_last(recorded) + 1, p.rounds + 1):
             going = [t for t in talks if not t.stopped and number <= _rounds(t.plan, p.rounds)]
+            lanes = _lanes(going, number)
             new: list[Record] = []
-            for lane in _lanes(going, number):
-                new += stage.round(lane, number) if number else stage.open(lane)
+            for lane in lanes:
+                found = stage.round(lane, number) if number else stage.open(lane)
+                progress.advance(1 / len(lanes), sum(map(_replies, found)))
+                new += found
+            if not lanes:  # all have stopped
+                progress.advance(1, 0)
             run.append(new)
-            progress.advance(1, sum(map(_replies, new)))
 
 
 def _lanes(talks: Sequence[Talk], number: int) -> list[list[Talk]]:
@@ -393,4 +407,4 @@ def _replies(record: Mapping[str, Any]) -> int:
     turns = 0
     if "user" in record and len(generated) == len(record["answers"]):
         turns = 1 + (record["round"] > 1) + ("filled" in record)
-    return len(generated) + turns
+    return len(generated) + turns + len(record.get("questions", ()))

@@ -317,7 +317,8 @@ def costs(records: Sequence[Record]) -> Record:
     failures: Counter[str] = Counter(empty=0, length=0, overflow=0, error=0)
     tokens = np.zeros(3, int)
     for record in records:
-        parts = [*record["answers"], *(record[k] for k in ("user", "agent") if k in record)]
+        parts = [*record["answers"], *record.get("questions", ())]
+        parts += [record[k] for k in ("user", "agent") if k in record]
         parts += [record["filled"]["agent"]] if "filled" in record else []
         for reply in parts:
             tokens += reply["tokens"]

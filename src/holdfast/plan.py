@@ -25,7 +25,8 @@ class Conversation:
     """One planned self-chat: the agent's persona, the user model's, and how it opens.
 
     `script` holds the turns of a recorded chat (user, agent, user, …), which then stand
-    in place of both models'. `control` is the agent's, where it is not the protocol's.
+    in place of both models'. `control` is the agent's, where it is not the protocol's;
+    without `floor` the probe is not asked without a system prompt.
     """
 
     id: int
@@ -35,6 +36,7 @@ class Conversation:
     seed: int
     script: tuple[str, ...] | None = None
     control: str | None = None
+    floor: bool = True
 
     def probe(self, run: int) -> str:
         """The agent's probe for a run: the persona's probes in turn, from a drawn start."""

@@ -38,7 +38,7 @@ class Progress:
             self._task = self._bar.add_task("", total=total, rate="0.0")
             yield
 
-    def advance(self, steps: int, replies: int) -> None:
+    def advance(self, steps: float, replies: int) -> None:
         """Say that steps are done, and how many replies were generated for them."""
         self.replies += replies
         seconds = time.monotonic() - self._began

@@ -3,6 +3,7 @@
     manifest.json   everything that determines the result; written first
     records.jsonl   one line per finished unit, appended and flushed; no times in it
     verdicts.jsonl  what a judge model said of them, where one was asked
+    timing.jsonl    how long that took, where it was measured
     summary.json    the numbers, computed from the records
     report.html     the page
 
@@ -77,6 +78,7 @@ class Run:
         self.manifest: Record = json.loads(dumps(manifest))
         self.records: list[Record] = []
         self.verdicts: list[Record] = []
+        self.times: list[Record] = []
         if folder is None:
             return
         with _writing(folder):
@@ -86,6 +88,7 @@ class Run:
             _same(_read_manifest(path), self.manifest, folder)
             self.records = self._read("records.jsonl")
             self.verdicts = self._read("verdicts.jsonl")
+            self.times = self._read("timing.jsonl")
         elif any(folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
         else:
@@ -126,6 +129,10 @@ class Run:
     def add_verdicts(self, verdicts: Iterable[Mapping[str, Any]]) -> None:
         """Add what a judge model said, flushed likewise."""
         self.verdicts += self._append("verdicts.jsonl", verdicts)
+
+    def add_times(self, times: Iterable[Mapping[str, Any]]) -> None:
+        """Add how long something took, which is no part of the records."""
+        self.times += self._append("timing.jsonl", times)
 
     def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> list[Record]:
         lines = [dumps(record) for record in records]
