@@ -206,8 +206,13 @@ ODD_CONFIGS: dict[str, PreTrainedConfig] = {
 
 
 @cache
-def model(kind: str = "llama", seed: int = 0) -> PreTrainedModel:
-    """A random model of a kind in `CONFIGS` or `ODD_CONFIGS`; shared, so leave it as it is."""
+def model(
+    kind: str = "llama", seed: int = 0, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """A random model of a kind in `CONFIGS` or `ODD_CONFIGS`; shared, so leave it as it is.
+
+    In float64 no draw hangs on how a sum was rounded.
+    """
     torch.manual_seed(seed)
     made = AutoModelForCausalLM.from_config((CONFIGS | ODD_CONFIGS)[kind])
-    return made.eval()
+    return made.to(dtype).eval()

@@ -23,7 +23,8 @@ PROMPT = "Speak like a pirate."
 
 
 def backend(style: str = "chatml", kind: str = "llama", batch_size: int = 8) -> LocalBackend:
-    return LocalBackend(model(kind), tokenizer(style), f"tiny-{kind}", batch_size=batch_size)
+    exact = model(kind, dtype=torch.float64)
+    return LocalBackend(exact, tokenizer(style), f"tiny-{kind}", batch_size=batch_size)
 
 
 def converse(
@@ -60,7 +61,8 @@ def test_transcripts_do_not_depend_on_the_batch_size(style: str) -> None:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_transcripts_do_not_depend_on_what_is_kept(kind: str) -> None:
     keeping = backend("forgetful", kind)
-    forgetting = LocalBackend(model(kind), tokenizer("forgetful"), "tiny", cache_bytes=0)
+    exact = model(kind, dtype=torch.float64)
+    forgetting = LocalBackend(exact, tokenizer("forgetful"), "tiny", cache_bytes=0)
     assert converse(keeping, 3) == converse(forgetting, 3)
     assert len(forgetting.engine.store) == 0
 
@@ -160,7 +162,8 @@ def test_controlled_transcripts_depend_neither_on_batches_nor_on_what_is_kept(
 ) -> None:
     one = converse(backend(style, batch_size=1), 3, control=control)
     assert converse(backend(style, batch_size=8), 3, control=control) == one
-    forgetting = LocalBackend(model(), tokenizer(style), "tiny", cache_bytes=0)
+    exact = model(dtype=torch.float64)
+    forgetting = LocalBackend(exact, tokenizer(style), "tiny", cache_bytes=0)
     assert converse(forgetting, 3, control=control) == one
 
 
@@ -231,9 +234,9 @@ def test_an_unknown_control_is_refused() -> None:
 
 def test_the_description_is_json_and_tells_weights_apart() -> None:
     one = json.loads(json.dumps(backend().describe()))
-    other = LocalBackend(model("llama", seed=1), tokenizer(), "tiny-llama", batch_size=8)
+    other = LocalBackend(model(seed=1), tokenizer(), "tiny-llama", batch_size=8)
     assert one["weights"] != other.describe()["weights"]
-    assert one["dtype"] == "float32"
+    assert one["dtype"] == "float64"
     assert {"torch", "transformers", "batch_size", "device", "template"} <= set(one)
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
+from holdfast.attention import plain_weights
 from holdfast.backend import Sampling, Share
 from holdfast.engine import Engine, Request, Result, Spans
-from holdfast.share import FUSED, kind_for, weights_of_last
+from holdfast.share import FUSED, kind_for
 from models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 DRAWN = Sampling(max_new_tokens=12)
@@ -157,7 +158,7 @@ def test_weights_of_the_last_query_are_a_softmax() -> None:
     query, key = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8)
     mask = torch.ones(2, 1, 3, 7, dtype=torch.bool)
     mask[1, :, :, :4] = False
-    weights = weights_of_last(query, key, mask, None)
+    weights = plain_weights(query[:, :, -1:], key, mask[:, :, -1:])[0][:, :, 0]
     assert weights.shape == (2, 4, 7)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4))
     assert not weights[1, :, :4].any()

@@ -35,6 +35,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
+from holdfast.attention import applied, plain_weights
 from holdfast.errors import ControlError
 from holdfast.steering import Pass, layer_of
 
@@ -57,7 +58,7 @@ class Recorder:
     def note(self, layer: int, weights: Tensor) -> None:
         """Note a layer's weights (rows, heads, columns) of the last queries."""
         spans = self.spans[:, :, : weights.shape[-1]].to(weights.device)
-        self.layers[layer] = torch.einsum("bhk,sbk->sbh", weights, spans)
+        self.layers[layer] = torch.einsum("bhk,sbk->sbh", weights.float(), spans)
 
     def result(self) -> Tensor:
         """π as (spans, rows, layers, heads), on the spans' device; forgets what it holds."""
@@ -81,25 +82,6 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         _recorder.reset(token)
 
 
-def weights_of_last(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
-) -> Tensor:
-    """Softmax weights of the last queries, (rows, heads, keys) in float32.
-
-    query (rows, heads, queries, size), key (rows, key heads, keys, size) unrepeated, mask
-    boolean or additive, (rows, 1 or heads, queries, keys).
-    """
-    rows, heads, _, size = query.shape
-    groups = heads // key.shape[1]
-    last = query[:, :, -1].float().reshape(rows, key.shape[1], groups, size)
-    scores = last @ key.float().transpose(-1, -2) * (size**-0.5 if scaling is None else scaling)
-    scores = scores.reshape(rows, heads, -1)
-    if mask is not None:
-        row = mask[:, :, -1, : key.shape[2]]
-        scores = scores.masked_fill(~row, -torch.inf) if row.dtype == torch.bool else scores + row
-    return scores.softmax(-1)
-
-
 def fused(
     module: torch.nn.Module,
     query: Tensor,
@@ -117,10 +99,11 @@ def fused(
         _refuse_odd(module, kwargs)
     if recorder is not None:
         if held is None:
-            weights = weights_of_last(query, key, attention_mask, scaling)
+            row = None if attention_mask is None else attention_mask[:, :, -1:, : key.shape[2]]
+            weights, _ = plain_weights(query[:, :, -1:], key, row, scaling)
         else:
-            weights = held.weights(module, query, key, attention_mask, scaling, last=True)[:, :, 0]
-        recorder.note(layer_of(module), weights)
+            weights = held.weights(module, query, key, attention_mask, scaling, last=True)
+        recorder.note(layer_of(module), weights[:, :, 0])
     if held is not None and held.acts(layer_of(module)):
         merged = held.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
@@ -161,21 +144,14 @@ def eager(
         _refuse_odd(module, kwargs)
         scaling = kwargs.get("scaling")
         weights = held.weights(module, query, key, attention_mask, scaling, **odd)
-        output = _applied(weights.to(value.dtype), value)
+        output = applied(weights.to(value.dtype), value).transpose(1, 2).contiguous()
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
     recorder = _recorder.get()
     if recorder is not None:
-        recorder.note(layer_of(module), weights[:, :, -1].float())
+        recorder.note(layer_of(module), weights[:, :, -1])
     return output, weights
-
-
-def _applied(weights: Tensor, value: Tensor) -> Tensor:
-    """Weights (rows, heads, queries, keys) times grouped values: (rows, queries, heads, size)."""
-    rows, heads, queries, keys = weights.shape
-    grouped = weights.reshape(rows, value.shape[1], -1, keys) @ value
-    return grouped.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous()
 
 
 def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:

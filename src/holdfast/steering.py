@@ -25,12 +25,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from holdfast.attention import ShareFunction, attend, merge, plain_weights, share_function
+from holdfast.attention import (
+    ShareFunction,
+    additive,
+    attend,
+    merge,
+    plain_weights,
+    share_function,
+    sliced,
+)
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
 from holdfast.rotary import Rotary
@@ -223,36 +231,12 @@ class Pass:
         near = query if other is None else other
         aligned = self.steering.aligned
         if aligned and self.column >= aligned[1] and not self._offset(key.shape[2]):
-            return self._sliced(query, near, key, value, mask, scale, share)
+            full, steered = self._additive(mask, query, key.shape[2]), self.steered.to(query.device)
+            return sliced(query, near, key, value, full, scale, aligned, share, steered)[0]
         keys, values = self._gathered(layer, key, value)
         at_p, at_r = self._parted(mask, query, key.shape[2])
         o_p, l_p = attend(near, keys, values, at_p, scale)
         o_r, l_r = attend(query, key, value, at_r, scale)
-        return merge(o_p, l_p, o_r, l_r, share, self.steered.to(query.device))[0]
-
-    def _sliced(
-        self,
-        query: Tensor,
-        near: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        share: ShareFunction | None,
-    ) -> Tensor:
-        """The same where all rows have the span in the same columns, before every query."""
-        assert self.steering.aligned is not None
-        start, end = self.steering.aligned
-        full = self._additive(mask, query, key.shape[2])
-
-        def part(q: Tensor, a: int, b: int) -> tuple[Tensor, Tensor]:
-            seen = None if full is None else full[..., a:b]
-            return attend(q, key[:, :, a:b], value[:, :, a:b], seen, scale)
-
-        o_p, l_p = part(near, start, end)
-        o_r, l_r = part(query, end, key.shape[2])
-        if start:
-            o_r, l_r = _joined(part(query, 0, start), (o_r, l_r))
         return merge(o_p, l_p, o_r, l_r, share, self.steered.to(query.device))[0]
 
     def _gathered(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,11 +263,7 @@ class Pass:
             if seen is None:
                 at = torch.arange(self.queries, device=query.device)[:, None] + self.column
                 seen = torch.arange(keys, device=query.device) + self._offset(keys) <= at
-            if seen.dtype == torch.bool:
-                seen = torch.zeros(seen.shape, dtype=query.dtype, device=query.device).masked_fill_(
-                    ~seen, -torch.inf
-                )
-            self._masks[name] = seen.to(query.dtype)[..., :keys]
+            self._masks[name] = cast(Tensor, additive(seen, query))[..., :keys]
             self._seen += [mask] if mask is not None else []
         return self._masks[name]
 
@@ -338,12 +318,6 @@ class Pass:
             moved=None if other is None else (other, span),
             **odd,
         )[0]
-
-
-def _joined(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Two parts of one attention as one, with its log-sum-exp."""
-    lse = torch.logaddexp(a[1], b[1])
-    return merge(*a, *b, None)[0], lse
 
 
 def layer_of(module: torch.nn.Module) -> int:
