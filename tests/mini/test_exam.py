@@ -51,7 +51,7 @@ def test_recall_asks_for_what_was_told_some_rounds_before() -> None:
 
 def test_hard_recall_looks_further_back() -> None:
     (item,) = items("recall", 1, hard=True, rounds=2)
-    assert len(item.before) == 2 * 13 and item.answer in item.before[0]
+    assert len(item.before) == 2 * 17 and item.answer in item.before[0]
 
 
 def test_hard_extraction_asks_past_two_remarks() -> None:

@@ -65,10 +65,11 @@ class Item:
 
 
 def items(kind: str, n: int, *, hard: bool = False, seed: int = 0, rounds: int = 2) -> list[Item]:
-    """n items of a kind; recall looks `rounds` rounds back (six times as far where hard).
+    """n items of a kind; recall looks `rounds` rounds back (eight times as far where hard).
 
-    The hard splits go a little beyond training: sums to 55 instead of 49, capitals asked for
-    in other words, extraction past two remarks, rare marks, and recall over a longer talk.
+    The hard splits go a little beyond training: sums to 55 instead of 49, towns asked
+    for in capital letters, extraction past two remarks, rare marks, and recall over a
+    longer talk.
     """
     rng = random.Random(seed_of("exam", kind, hard, seed, rounds))
     return [_item(rng, kind, hard, rounds) for _ in range(n)]
@@ -83,14 +84,14 @@ def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> Item:
             act = ask_sum(rng, hard)
         case "fact":
             country, capital = rng.choice(list(facts().items()))
-            asked = "What is the main town of {}?" if hard else "What is the capital of {}?"
-            return Item(kind, hard, asked.format(country), capital)
+            asked = f"What is the capital of {country}?"
+            return Item(kind, hard, asked.upper() if hard else asked, capital)
         case "extract":
             return _extract(rng, hard)
         case "refusal":
             act = ask_way(rng, marked=rng.random() < 0.5, hard=hard)
         case _:
-            return _recall(rng, hard, 6 * rounds if hard else rounds)
+            return _recall(rng, hard, 8 * rounds if hard else rounds)
     return Item(kind, hard, act.text, act.answer)
 
 

@@ -38,7 +38,8 @@ class Recipe:
     """What determines the weights."""
 
     seed: int = 0
-    steps: int = 2300
+    steps: int = 2600
+    cosine: int = 2300  # steps over which the rate falls; it stays at its lowest after
     tokens: int = 9216  # per step
     parts: int = 4  # a step is computed in parts, each of dialogues of similar length
     widths: tuple[int, ...] = (48, 64, 96, 128, 160, 192, 256, 384)
@@ -129,10 +130,10 @@ def _padded(part: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate: linear warm-up, then cosine to a tenth."""
+    """Learning rate: linear warm-up, cosine to a tenth, and a tenth to the end."""
     if step < recipe.warmup:
         return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    done = min(1.0, (step - recipe.warmup) / max(1, recipe.cosine - recipe.warmup))
     return recipe.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
