@@ -50,7 +50,8 @@ class SplitSoftmax:
 
     def __call__(self, pi: Tensor) -> Tensor:
         """Shares (B, H, Lq) of the same shape; `k` may be (B, 1, 1), one for each row."""
-        return _inside(pi, pi**self.k)
+        # At 0 the power has no slope, and a gradient would be NaN although nothing comes of it.
+        return _inside(pi, pi.clamp(min=_TINY) ** self.k)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def two_part_attention(
     """
     if isinstance(share, str):
         share = _parsed(share)
-    if _differentiates(query, key, value):
+    if differentiates(query, key, value):
         weights, pi = plain_weights(query, key, attn_mask, scale, span_mask, share)
         return applied(weights.to(value.dtype), value), pi
     mask = additive(attn_mask, query)
@@ -217,7 +218,7 @@ def attend(
     if key.shape[2] == 0:
         empty = query.new_zeros(rows, heads, queries, value.shape[3])
         return empty, _wide(empty.new_full(empty.shape[:3], -torch.inf))
-    if query.shape[3] != value.shape[3] or _differentiates(query, key, value):
+    if query.shape[3] != value.shape[3] or differentiates(query, key, value):
         return _plain(query, key, value, mask, scale)
     if query.device.type == "cpu":
         fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -344,5 +345,6 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _differentiates(*tensors: Tensor) -> bool:
+def differentiates(*tensors: Tensor) -> bool:
+    """Whether a gradient is wanted of any of them."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

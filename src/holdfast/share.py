@@ -157,6 +157,7 @@ def eager(
 def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:
     """Refuse what is added to the scores and that the two parts do not know."""
     found = [name for name in _ODD if options.get(name) is not None]
+    found += ["dropout"] if options.get("dropout") else []
     if found:
         raise ControlError(
             f"{type(module).__name__} adds {', '.join(found)} to its attention, which attention "

@@ -33,7 +33,9 @@ from torch import Tensor
 from holdfast.attention import (
     ShareFunction,
     additive,
+    applied,
     attend,
+    differentiates,
     merge,
     plain_weights,
     share_function,
@@ -224,7 +226,10 @@ class Pass:
         mask: Tensor | None,
         scale: float | None,
     ) -> Tensor:
-        """Two fused attentions, merged: (B, H, Lq, D)."""
+        """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
+        if differentiates(query, key, value):
+            weights = self.weights(module, query, key, mask, scale)
+            return applied(weights.to(value.dtype), value)
         layer = layer_of(module)
         other = self.near(module, query, layer)
         share = self.share(layer)
