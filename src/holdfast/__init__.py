@@ -29,6 +29,7 @@ from holdfast.persona import Persona, Suite, load_suite
 
 if TYPE_CHECKING:
     from holdfast.api import ApiBackend
+    from holdfast.holding import hold
     from holdfast.local import LocalBackend
 
 __all__ = [
@@ -47,11 +48,16 @@ __all__ = [
     "__version__",
     "compare",
     "drift",
+    "hold",
     "load",
     "load_suite",
 ]
 
-_LATER = {"ApiBackend": "holdfast.api", "LocalBackend": "holdfast.local"}
+_LATER = {
+    "ApiBackend": "holdfast.api",
+    "LocalBackend": "holdfast.local",
+    "hold": "holdfast.holding",
+}
 
 
 def __getattr__(name: str) -> Any:
