@@ -124,10 +124,14 @@ def two_part_attention(
     columns = _columns(span_mask)
     if columns is not None:
         return sliced(query, query, key, value, mask, scale, columns, share)
-    seen = mask if mask is not None else query.new_zeros(1, 1, 1, key.shape[2])
-    outside = span_mask[:, None, None, :]
-    o_p, l_p = attend(query, key, value, seen.masked_fill(~outside, -torch.inf), scale)
-    o_r, l_r = attend(query, key, value, seen.masked_fill(outside, -torch.inf), scale)
+    counts = span_mask.sum(1)
+    # The span's columns first, as many as the longest row's has, the shorter filled up.
+    order = torch.argsort(span_mask.int(), dim=1, descending=True, stable=True)
+    places = order[:, : int(counts.max())]
+    inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+    at_p, at_r = parted(mask, query, places, inside, span_mask)
+    o_p, l_p = attend(query, taken(key, places), taken(value, places), at_p, scale)
+    o_r, l_r = attend(query, key, value, at_r, scale)
     return merge(o_p, l_p, o_r, l_r, share)
 
 
@@ -151,6 +155,29 @@ def _columns(span: Tensor) -> tuple[int, int] | None:
     if not at:
         return 0, 0
     return (at[0], at[-1] + 1) if at[-1] - at[0] == len(at) - 1 else None
+
+
+def taken(states: Tensor, places: Tensor) -> Tensor:
+    """Each row's keys or values at its `places` (B, n), (B, Hkv, n, D)."""
+    shape = (-1, states.shape[1], -1, states.shape[3])
+    return states.gather(2, places.to(states.device)[:, None, :, None].expand(shape))
+
+
+def parted(
+    mask: Tensor | None, query: Tensor, places: Tensor, inside: Tensor, span: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What queries may see of the span, taken at `places` where `inside`, and of the rest.
+
+    Both additive: (B, 1 or H, 1 or Lq, n) and (…, Lk). `mask` is additive with four
+    dimensions, or None.
+    """
+    rows, keys = span.shape
+    full = query.new_zeros(1, 1, 1, keys) if mask is None else mask
+    full = full.expand(rows, *full.shape[1:3], keys)
+    index = places.to(query.device)[:, None, None].expand(*full.shape[:3], -1)
+    hidden = ~inside.to(query.device)[:, None, None]
+    at_p = full.gather(3, index).masked_fill(hidden, -torch.inf)
+    return at_p, full.masked_fill(span.to(query.device)[:, None, None], -torch.inf)
 
 
 def sliced(

@@ -37,9 +37,11 @@ from holdfast.attention import (
     attend,
     differentiates,
     merge,
+    parted,
     plain_weights,
     share_function,
     sliced,
+    taken,
 )
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
@@ -250,10 +252,7 @@ class Pass:
         if decoding and layer in kept:
             return kept[layer]
         places = (self.places - self._offset(key.shape[2])).clamp(0, key.shape[2] - 1)
-        index = places.to(key.device)[:, None, :, None]
-        shape = (-1, key.shape[1], -1, key.shape[3])
-        keys = key.gather(2, index.expand(shape))
-        values = value.gather(2, index.expand(*shape[:3], value.shape[3]))
+        keys, values = taken(key, places), taken(value, places)
         if decoding and not self._offset(key.shape[2]):
             kept[layer] = keys, values
         return keys, values
@@ -276,15 +275,11 @@ class Pass:
         """What each query may see of its persona, and of the rest: both to be added to scores."""
         name = ("parts", id(mask), keys, query.dtype, query.device)
         if (*name, 0) not in self._masks:
-            full = self._additive(mask, query, keys)
-            shape = (len(self.places), 1, self.queries, keys)
-            full = query.new_zeros(shape) if full is None else full.expand(shape)
             offset = self._offset(keys)
-            places = (self.places - offset).clamp(0, keys - 1).to(query.device)
-            inside = (self.inside & (self.places >= offset)).to(query.device)[:, None, None, :]
-            index = places[:, None, None, :].expand(-1, 1, self.queries, -1)
-            at_p = full.gather(3, index).masked_fill(~inside, -torch.inf)
-            at_r = full.masked_fill(self.span(keys).to(query.device)[:, None, None, :], -torch.inf)
+            places = (self.places - offset).clamp(0, keys - 1)
+            inside = self.inside & (self.places >= offset)
+            full = self._additive(mask, query, keys)
+            at_p, at_r = parted(full, query, places, inside, self.span(keys))
             self._masks[(*name, 0)], self._masks[(*name, 1)] = at_p, at_r
             self._seen += [mask] if mask is not None else []
         return self._masks[(*name, 0)], self._masks[(*name, 1)]
