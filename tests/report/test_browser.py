@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from holdfast.report import write_drift
 
+from .conftest import Open
 from .sample import run
 
 ATTACK = (
@@ -19,64 +18,6 @@ ATTACK = (
     '"></p></details></template></script></style><svg onload="window.pwned=1"><!--'
     " ]]> {{ 7 * 7 }} &lt;b&gt; javascript:window.pwned=1"
 )
-WATCH = """
-document.addEventListener("securitypolicyviolation", (event) => {
-  window.refused = (window.refused || []).concat(event.violatedDirective);
-});
-"""
-
-
-@dataclass
-class Opened:
-    """A page in the browser, with what it complained of and what it asked for."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                 "--disable-component-update", "--no-first-run"]  # fmt: skip
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=arguments)
-        yield started
-        started.close()
-
-
-Open = Callable[..., Opened]
-
-
-@pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Opens a run's page; whatever it logs or asks for beyond itself fails the test."""
-    contexts, all_opened = [], []
-
-    def open_page(
-        made: tuple[dict[str, Any], list[Any]] | str, width: int = 1280, at: str = "", **more: Any
-    ) -> Opened:
-        path = tmp_path / "report.html"
-        if isinstance(made, str):
-            path.write_text(made, encoding="utf-8")
-        else:
-            write_drift(*made, path)
-        context = browser.new_context(viewport={"width": width, "height": 900}, **more)
-        contexts.append(context)
-        one = Opened(context.new_page())
-        one.page.add_init_script(WATCH)
-        one.page.on("console", lambda message: one.complaints.append(message.text))
-        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
-        one.page.on("request", lambda request: one.requests.append(request.url))
-        one.page.goto(path.as_uri() + at)
-        all_opened.append((one, path.as_uri()))
-        return one
-
-    yield open_page
-    for one, address in all_opened:
-        assert one.requests == [address]
-    for context in contexts:
-        context.close()
 
 
 def attacked(text: str = ATTACK) -> tuple[dict[str, Any], list[Any]]:

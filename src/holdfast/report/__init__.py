@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.report.compare import write_compare
 from holdfast.report.page import write_drift
 
-__all__ = ["write_drift"]
+__all__ = ["write_compare", "write_drift"]

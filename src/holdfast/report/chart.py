@@ -53,13 +53,18 @@ class Frame:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a value per x (None breaks it), a CSS class, and maybe a band and a label."""
+    """One line: a value per x (None breaks it), a CSS class, and maybe a band and a label.
+
+    A line with a note shows it under the pointer, and its key ties it to others of its kind.
+    """
 
     kind: str
     values: Sequence[Value]
     band: Band = ()
     label: str = ""
     dots: bool = False
+    note: str = ""
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,11 @@ def _line(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
         if len(run) == 1 or series.dots:
             radius = 2.6 if series.dots else 2.0
             drawn += [tag("circle", class_=series.kind, cx=a, cy=b, r=radius) for a, b in run]
-    return drawn
+        if series.note:
+            drawn.append(tag("path", class_="reach", d=path(run)))
+    if not series.note:
+        return drawn
+    return [tag("g", tag("title", series.note), *drawn, data_k=series.key)]
 
 
 def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
@@ -165,7 +174,10 @@ def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float])
         if abs(place - y(value)) > 3:
             leader = path([(edge + 4, y(value)), (edge + 11, place)])
             drawn.append(tag("path", class_="leader", d=leader))
-        drawn.append(tag("text", one.label, class_=f"label {one.kind}", x=edge + 14, y=place + 4))
+        drawn.append(
+            tag("text", one.label, class_=f"label {one.kind}", x=edge + 14, y=place + 4,
+                data_k=one.key)
+        )  # fmt: skip
     return drawn
 
 
@@ -230,10 +242,11 @@ def lines(
     x: Sequence[str],
     ticks: Sequence[tuple[float, str]],
     top: float = 1.0,
+    low: float = 0.0,
     x_name: str = "",
     notes: Sequence[str] = (),
 ) -> Markup:
-    """A line chart from 0 to `top`: bands under lines, lines named at their ends.
+    """A line chart from `low` to `top`: bands under lines, lines named at their ends.
 
     `x` holds a label for every point and `notes` what the pointer shows there.
     """
@@ -241,7 +254,7 @@ def lines(
     xs = [frame.across(i / last if len(x) > 1 else 0.5) for i in range(len(x))]
 
     def y(value: float) -> float:
-        return frame.up(min(max(value / top, 0.0), 1.02))
+        return frame.up(min(max((value - low) / (top - low), 0.0), 1.02))
 
     children = [*_grid(frame, ticks, y), *_x_axis(frame, xs, x, x_name)]
     for draw in (_band, _line):

@@ -194,33 +194,36 @@ def _size(record: Mapping[str, Any]) -> int:
 
 
 def _entry(record: Mapping[str, Any], arm: str, *, whole: bool) -> Entry:
-    scores = tuple(_mean(one["probes"], arm) for one in record["rounds"])
-    theirs = [_mean(one["probes"], "user") for one in record["rounds"]]
+    scores = tuple(mean(one["probes"], arm) for one in record["rounds"])
+    theirs = [mean(one["probes"], "user") for one in record["rounds"]]
     label = " ".join(number(s) for s in scores)
     key = f"strip-{record['id']}"
     return Entry(
         id=record["id"],
-        agent=_person(record["agent"]),
-        user=None if _asked(record, "reply") else _person(record["user"]),
+        agent=person(record["agent"]),
+        user=None if _asked(record, "reply") else person(record["user"]),
         starter=visible(record.get("starter") or ""),
         scores=scores,
         traits=_traits(scores, theirs),
         answers=sum(len(one["probes"]) for one in record["rounds"]),
-        exchanges=tuple(map(_exchange, record["rounds"])) if whole else (),
+        exchanges=tuple(map(exchange, record["rounds"])) if whole else (),
         whole=whole,
         strip=chart.strip(scores, chart.Text(key, "Score by round", label)),
     )
 
 
-def _person(record: Mapping[str, Any]) -> dict[str, str]:
+def person(record: Mapping[str, Any]) -> dict[str, str]:
+    """A persona's id, category and prompt, safe to show."""
     return {key: visible(record.get(key) or "") for key in ("id", "category", "prompt")}
 
 
-def _mean(probes: Iterable[Mapping[str, Any]], arm: str) -> float | None:
-    return _average([known(p["score"]) for p in probes if p["arm"] == arm])
+def mean(probes: Iterable[Mapping[str, Any]], arm: str) -> float | None:
+    """The mean score of one arm's answers; None where there is none."""
+    return average([known(p["score"]) for p in probes if p["arm"] == arm])
 
 
-def _average(values: Iterable[float | None]) -> float | None:
+def average(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are there; None of none."""
     there = [v for v in values if v is not None]
     return sum(there) / len(there) if there else None
 
@@ -237,7 +240,8 @@ def _traits(scores: Sequence[float | None], theirs: Sequence[float | None]) -> s
     return " ".join(traits)
 
 
-def _exchange(record: Mapping[str, Any]) -> Exchange:
+def exchange(record: Mapping[str, Any]) -> Exchange:
+    """One round of a conversation, as the page shows it."""
     by_arm: dict[str, list[Answer]] = {}
     for probe in record["probes"]:
         by_arm.setdefault(probe["arm"], []).append(_answer(probe))
@@ -275,7 +279,7 @@ def portraits(found: Sequence[Entry]) -> list[Portrait]:
     for place, (name, group) in enumerate(sorted(groups.items())):
         points = max(len(e.scores) for e in group)
         columns = [[e.scores[r] for e in group if r < len(e.scores)] for r in range(points)]
-        means = tuple(_average(column) for column in columns)
+        means = tuple(average(column) for column in columns)
         label = " ".join(number(m) for m in means)
         text = chart.Text(f"portrait-{place}", "Score by round", label)
         made.append(
