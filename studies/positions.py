@@ -87,7 +87,14 @@ def recipe(steps: int) -> train.Recipe:
     """Smaller steps than the first training's, and a lower rate."""
     widths = (*train.Recipe.widths, 512)
     return train.Recipe(
-        seed=1, steps=steps, tokens=3072, parts=2, widths=widths, learning_rate=5e-4, warmup=20
+        seed=1,
+        steps=steps,
+        cosine=steps,
+        tokens=3072,
+        parts=2,
+        widths=widths,
+        learning_rate=5e-4,
+        warmup=20,
     )
 
 

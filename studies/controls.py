@@ -1,0 +1,271 @@
+"""Every control on mini, settings chosen on some conversations and reported on others.
+
+1. `develop`: the default set of `holdfast compare` on development conversations (seed 100)
+   chooses one setting of each family, window, reminder, guidance, split-softmax, boost and
+   spotlight: of those whose capability is at most .05 below none's, the one with the highest
+   stability (`arms.choose`).
+2. `measure --seed S`: the settings chosen and the fixed rows, on other conversations, over
+   lengths of 2 to 16 rounds, capability asked at each. One process a seed, so two seeds can
+   run side by side.
+3. `report`: the seeds pooled, conversation by conversation, with intervals as everywhere
+   (`tradeoff.rows`: personas recur, so they are resampled), each seed's own values, and the
+   same by length of the agent's prompt. Prints JSON and fills the tables of a page.
+
+    python studies/controls.py develop --out DIR
+    python studies/controls.py measure --out DIR --seed 1        # and 2, and 3
+    python studies/controls.py report --out DIR --page docs/study-controls.md
+
+Each step resumes: a run folder of `holdfast compare` holds what it has done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pages
+from arms import DEVELOPMENT, choose
+
+from holdfast import models
+from holdfast.compare import Comparison, compare
+from holdfast.control import DEFAULT
+from holdfast.errors import HoldfastError
+from holdfast.mini.words import world
+from holdfast.persona import load_suite
+from holdfast.plan import Conversation, plan
+from holdfast.progress import Progress
+from holdfast.run import dumps
+from holdfast.stats import Array
+from holdfast.tradeoff import Lane, own_scores, rows
+
+Row = dict[str, Any]
+LENGTHS = (2, 4, 8, 16)
+FAMILIES = ("window", "reminder", "guidance", "split-softmax", "boost", "spotlight")
+FIXED = (
+    "none",
+    "window:1",
+    "window:3",
+    "reminder:1",
+    "anchor",
+    "anchor@span=content",
+    "anchor+reminder:0.5",
+)
+LENGTH_NAMES = ("minimal", "half", "full")  # of prompts in the mini suite
+
+
+def family(control: str) -> str | None:
+    """The family of a single control, or None for none, anchor and what is joined."""
+    name = control.partition(":")[0]
+    return name if name in FAMILIES and "+" not in control else None
+
+
+def chosen_of(found: Sequence[Row]) -> dict[str, str]:
+    """One setting for each family, from development rows of which the first is none's."""
+    return {
+        name: str(choose([r for r in found if family(r["control"]) == name], found[0])["control"])
+        for name in FAMILIES
+    }
+
+
+def reported(chosen: Mapping[str, str]) -> list[str]:
+    """The controls that are measured: the fixed ones, those chosen, and anchor with a share."""
+    joined = f"anchor+{chosen['split-softmax']}"
+    return list(dict.fromkeys([*FIXED, *chosen.values(), joined]))
+
+
+def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
+    """Run the development stage and keep its choice beside it."""
+    found = compare(
+        models.load(model),
+        controls=DEFAULT,
+        suite="mini",
+        questions="mini",
+        pairs=pairs,
+        rounds=8,
+        seed=DEVELOPMENT,
+        runs=1,
+        each=1,
+        out=out / "development",
+        progress=Progress(),
+    )
+    chosen = chosen_of(found.summary["rows"])
+    made: Row = {"chosen": chosen, "rows": found.summary["rows"]}
+    (out / "development.json").write_text(dumps(made) + "\n", encoding="utf-8")
+    return chosen
+
+
+def _developed(out: Path) -> Row:
+    path = out / "development.json"
+    if not path.exists():
+        raise HoldfastError(f"{path} is missing: run `controls.py develop --out {out}` first")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]) -> Comparison:
+    """One seed's conversations under every control that is reported."""
+    return compare(
+        models.load(model),
+        controls=reported(_developed(out)["chosen"]),
+        suite="mini",
+        questions="mini",
+        pairs=pairs,
+        rounds=lengths,
+        seed=seed,
+        runs=1,
+        each=1,
+        out=out / f"seed-{seed}",
+        progress=Progress(),
+    )
+
+
+def pooled(found: Mapping[int, Comparison]) -> list[Lane]:
+    """Every control's measurements over the conversations of all seeds, one after another.
+
+    Times are left out: seeds may have run side by side with other work.
+    """
+    first = next(iter(found.values())).summary
+    talks = [talk for comparison in found.values() for talk in comparison.conversations]
+    lanes = []
+    for row in first["rows"]:
+        control = row["control"]
+        under = [talk["controls"][control] for talk in talks]
+        its_rows = [_row_of(c.summary["rows"], control) for c in found.values()]
+        failures = {k: sum(r["failures"][k] for r in its_rows) for k in row["failures"]}
+        lanes.append(
+            Lane(
+                control,
+                own_scores(under, first["rounds"]),
+                {length: _right(under, length) for length in first["capability_rounds"]},
+                float(np.mean([r["tokens_per_reply"] for r in its_rows])),
+                np.empty((0, 2)),
+                failures,
+            )
+        )
+    return lanes
+
+
+def _row_of(found: Sequence[Row], control: str) -> Row:
+    return next(row for row in found if row["control"] == control)
+
+
+def _right(under: Sequence[Row], length: int) -> dict[str, Array]:
+    """Share of each conversation's questions answered right after `length` rounds, by kind."""
+    asked = [[q for q in talk["questions"] if q["round"] == length] for talk in under]
+    kinds = dict.fromkeys(q["kind"] for of in asked for q in of)
+    return {kind: np.array([_share(of, kind) for of in asked]) for kind in kinds}
+
+
+def _share(asked: Sequence[Row], kind: str) -> float:
+    marks = [float(q["right"]) for q in asked if q["kind"] == kind]
+    return float(np.mean(marks)) if marks else float("nan")
+
+
+def timed(found: Mapping[int, Comparison], pooled_rows: Sequence[Row]) -> list[Row]:
+    """The rows, with the mean over seeds of the time a token takes relative to none's."""
+    name = "relative_ms_per_token"
+    timed = []
+    for row in pooled_rows:
+        each = [_row_of(c.summary["rows"], row["control"])[name] for c in found.values()]
+        known = [value for value in each if value is not None]
+        timed.append(row | {name: round(float(np.mean(known)), 3) if known else None})
+    return timed
+
+
+def planned_of(seeds: Sequence[int], pairs: int) -> list[Conversation]:
+    """The conversations of all seeds, in the order of `pooled`."""
+    suite = load_suite("mini")
+    return [
+        conversation
+        for seed in seeds
+        for conversation in plan(suite.personas, suite.personas, suite, pairs=pairs, seed=seed)
+    ]
+
+
+def prompt_length(prompt: str) -> str:
+    """Which of the three lengths one of mini's prompts has."""
+    for name in ("full", "half"):
+        if all(sentence in prompt for sentence in world()["padding"][name]):
+            return name
+    return "minimal"
+
+
+def part(lane: Lane, at: Sequence[int]) -> Lane:
+    """A lane of some conversations only; its costs stay those of all."""
+    right = {
+        length: {kind: share[list(at)] for kind, share in kinds.items()}
+        for length, kinds in lane.right.items()
+    }
+    return Lane(lane.control, lane.own[list(at)], right, lane.tokens, lane.spent, lane.failures)
+
+
+def by_prompt(
+    lanes: Sequence[Lane], planned: Sequence[Conversation], length: int
+) -> dict[str, list[Row]]:
+    """Rows for the conversations whose agent has a prompt of each length."""
+    found = {}
+    for name in LENGTH_NAMES:
+        at = [i for i, c in enumerate(planned) if prompt_length(c.agent.prompt) == name]
+        if at:
+            found[name] = rows([part(lane, at) for lane in lanes], [planned[i] for i in at], length)
+    return found
+
+
+def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Sequence[int]) -> Row:
+    """All seeds together; what the page's tables are made of."""
+    developed = _developed(out)
+    found = {seed: measure(model, out, seed, pairs, lengths) for seed in seeds}
+    planned = planned_of(seeds, pairs)
+    lanes = pooled(found)
+    values = ("stability", "late_stability", "capability")
+    return {
+        "seeds": list(seeds),
+        "conversations": len(planned),
+        "lengths": list(lengths),
+        "chosen": developed["chosen"],
+        "development": developed["rows"],
+        "by_rounds": {str(n): timed(found, rows(lanes, planned, n)) for n in lengths},
+        "by_prompt": by_prompt(lanes, planned, lengths[-1]),
+        "by_seed": {
+            str(seed): {r["control"]: {v: r[v] for v in values} for r in c.summary["rows"]}
+            for seed, c in found.items()
+        },
+        "recommendations": {str(s): c.summary["recommendation"] for s, c in found.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("step", choices=["develop", "measure", "report"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--pairs", type=int, default=100, help="conversations of each seed")
+    parser.add_argument("--pairs-dev", type=int, default=60)
+    parser.add_argument("--lengths", default=",".join(map(str, LENGTHS)))
+    parser.add_argument("--seed", type=int, default=1, help="of `measure`")
+    parser.add_argument("--seeds", default="1,2,3", help="of `report`")
+    parser.add_argument("--page", type=Path, help="a Markdown page whose tables are filled")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lengths = [int(length) for length in options.lengths.split(",")]
+    if options.step == "develop":
+        print(dumps(develop(options.model, options.out, options.pairs_dev)))
+    elif options.step == "measure":
+        found = measure(options.model, options.out, options.seed, options.pairs, lengths)
+        print(found.recommendation, file=sys.stderr)
+    else:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        whole = report(options.model, options.out, seeds, options.pairs, lengths)
+        text = dumps(whole)
+        (options.out / "summary.json").write_text(text + "\n", encoding="utf-8")
+        print(text)
+        if options.page:
+            pages.fill(options.page, pages.tables(whole) | pages.rivals(options.out))
+
+
+if __name__ == "__main__":
+    main()
