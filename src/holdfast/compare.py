@@ -177,7 +177,7 @@ def compare(
     }
     run.finish(summary)
     conversations = _merged(wanted, base, talks, run.records, stage)
-    if page and hasattr(report, "write_compare"):
+    if page:
         report.write_compare(summary, conversations, page)
     return Comparison(summary, conversations)
 
