@@ -18,11 +18,16 @@ from torch import Tensor, nn
 from transformers import (
     AttentionInterface,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    BartConfig,
+    DiffLlamaConfig,
     FalconConfig,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     GPT2Config,
+    NemotronConfig,
+    OPTConfig,
     PreTrainedModel,
     pipeline,
 )
@@ -36,7 +41,7 @@ from holdfast.holding import hold
 from holdfast.local import LocalBackend
 from holdfast.share import observed
 from holdfast.weights import MINI
-from models import CONFIGS, SHAPE, model, tokenizer
+from models import CONFIGS, GROUPED, SHAPE, model, tokenizer
 
 TOKENS = tokenizer("chatml")
 TOLERANCE = 2e-4
@@ -552,6 +557,54 @@ def test_a_model_that_does_not_hand_the_control_on_is_refused() -> None:
         subject.generate(**batch(ids_of(LONG)), **OPTIONS)
 
 
+def test_models_that_compute_attention_in_ways_of_their_own_are_refused_in_the_first_pass() -> None:
+    differential = AutoModelForCausalLM.from_config(DiffLlamaConfig(**GROUPED))
+    kept = AutoModelForCausalLM.from_config(NemotronConfig(**GROUPED))
+    for subject, why in (
+        (differential, "computes several attentions in a layer"),
+        (kept, "does not hand arguments on to its attention"),
+    ):
+        for _ in range(2):
+            with (
+                pytest.raises(ControlError, match=why),
+                hold(subject, "boost:6", tokenizer=TOKENS),
+            ):
+                subject.generate(**batch(ids_of(LONG)), **OPTIONS)
+
+
+def test_a_model_with_an_encoder_is_refused() -> None:
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "vocab_size": 300}
+    subject = AutoModelForSeq2SeqLM.from_config(BartConfig(**sizes))
+    with (
+        pytest.raises(ControlError, match="reads the persona in an encoder"),
+        hold(subject, "boost:6", tokenizer=TOKENS),
+    ):
+        pass
+
+
+def test_a_model_that_calls_its_decoder_past_its_body_is_held() -> None:
+    sizes = SHAPE | {"ffn_dim": 32, "word_embed_proj_dim": 32, "init_std": 0.4}
+    torch.manual_seed(0)
+    subject = AutoModelForCausalLM.from_config(OPTConfig(**sizes)).eval()
+    given = batch(ids_of(LONG), ids_of(SHORT))
+    plain = subject.generate(**given, **OPTIONS)
+    with hold(subject, "boost:6", tokenizer=TOKENS):
+        out = subject.generate(**given, **OPTIONS)
+        same(out, subject.generate(**given, **OPTIONS, use_cache=False))
+    assert not torch.allclose(out.logits[0], plain.logits[0], atol=1e-2)
+
+
+def test_a_model_whose_parts_are_called_one_by_one_is_refused() -> None:
+    subject = deepcopy(model())
+    decoder = subject.get_decoder()
+    decoder.__class__ = type("Aside", (type(decoder),), {"__call__": type(decoder).forward})
+    with (
+        hold(subject, "boost:6", tokenizer=TOKENS),
+        pytest.raises(ControlError, match="does not hand arguments on to its attention"),
+    ):
+        subject(**batch(ids_of(LONG)))
+
+
 def test_a_cache_that_was_filled_outside_of_the_block_is_refused_unless_columns_are_given() -> None:
     subject, ids = model(), ids_of(LONG)
     start = find(PERSONA, ids)[0]
@@ -594,7 +647,7 @@ def test_packed_rows_are_refused_and_padded_ones_are_not() -> None:
         subject(**padded, position_ids=places + 3)
         holes = padded["attention_mask"].clone()
         holes[:, 40:45] = 0
-        with pytest.raises(ControlError, match="rows without gaps"):
+        with pytest.raises(ControlError, match="without gaps"):
             subject(
                 padded["input_ids"],
                 attention_mask=holes,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import ControlError
 from holdfast.places import Place, Written
-from holdfast.search import Rows, Sought, sought
+from holdfast.search import Rows, Sought, check_positions, sought
 from models import tokenizer
 
 FIND = Written(((7, 8, 9),))
@@ -140,3 +140,56 @@ def test_the_template_tells_what_is_not_given() -> None:
 def test_what_cannot_be_looked_for_is_refused(span: Any, turns: Any, why: str) -> None:
     with pytest.raises(ControlError, match=why):
         sought(span, turns, lambda: tokenizer(None), True)
+
+
+LEFT = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+RIGHT = LEFT.flip(-1)
+HOLE = torch.tensor([[1, 1, 0, 0, 1, 1]])
+
+
+def counted(mask: torch.Tensor) -> torch.Tensor:
+    """Positions as generate() makes them: padding stands at 0, or at 1."""
+    return (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"position_ids": torch.arange(6)[None]},
+        {"position_ids": torch.arange(6)[None], "attention_mask": LEFT},
+        {"position_ids": counted(LEFT), "attention_mask": LEFT},
+        {"position_ids": counted(RIGHT), "attention_mask": RIGHT},
+        {"position_ids": counted(LEFT), "attention_mask": torch.zeros(2, 1, 6, 9)},
+        {"position_ids": counted(LEFT), "attention_mask": {"full_attention": None}},
+        {"position_ids": torch.arange(6).expand(3, 2, 6), "attention_mask": RIGHT},
+    ],
+)
+def test_one_text_a_row_may_be_padded_at_its_ends(given: dict[str, Any], moves: bool) -> None:
+    check_positions(given, 0, 6, moves)
+
+
+def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
+    places = counted(LEFT)[:, 1:4]
+    check_positions({"position_ids": places, "attention_mask": LEFT}, 1, 3, True)
+
+
+@pytest.mark.parametrize(
+    "mask", [None, torch.ones(1, 6, dtype=torch.long), torch.zeros(1, 1, 6, 6), {"full": None}]
+)
+def test_several_texts_in_a_row_are_refused(mask: Any) -> None:
+    packed = torch.tensor([[0, 1, 2, 0, 1, 2]])
+    with pytest.raises(ControlError, match="turn packing off"):
+        check_positions({"position_ids": packed, "attention_mask": mask}, 0, 6, False)
+
+
+def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
+    picture = torch.stack([counted(LEFT), counted(LEFT).clamp(max=2), counted(LEFT)])
+    for passed in (
+        {"position_ids": counted(HOLE), "attention_mask": HOLE},
+        {"position_ids": picture, "attention_mask": LEFT},
+    ):
+        check_positions(passed, 0, 6, False)
+        with pytest.raises(ControlError, match="leave pictures out"):
+            check_positions(passed, 0, 6, True)

@@ -30,9 +30,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.control import Control, parse
 from holdfast.errors import ControlError
 from holdfast.rotary import Rotary
-from holdfast.search import Rows, Sought, sought
+from holdfast.search import Rows, Sought, check_positions, sought
 from holdfast.share import kind_for, observed
-from holdfast.steering import Columns, Held, Pass, Steering, refuse_unreached
+from holdfast.steering import Columns, Held, Pass, Steering, refuse_unreached, unreached
 
 # Configurations of the models that are held: that is where their attention is chosen.
 _taken: set[int] = set()
@@ -66,6 +66,11 @@ def hold(
     if not read.steers:
         yield
         return
+    if inner.config.is_encoder_decoder:
+        raise ControlError(
+            f"{type(inner).__name__} reads the persona in an encoder, and controls are for models"
+            " that read and write one text: use window or reminder."
+        )
     decoder = inner.get_decoder()
     kind, why = kind_for(decoder)
     if kind is None:
@@ -102,18 +107,16 @@ class _Block:
         self._open, self._ran, self._found = True, False, False
         self._caches: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
         self._now = threading.local()
-        body: Any = model.base_model
-        parameters = inspect.signature(body.forward).parameters.values()
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            raise ControlError(
-                f"{self.name} does not hand arguments on to its attention, so it cannot be"
-                " steered: use window or reminder."
-            )
-        self._names = [parameter.name for parameter in parameters]
-        self._hooks = [
-            body.register_forward_pre_hook(self._before, with_kwargs=True),
-            body.register_forward_hook(self._after),
-        ]
+        # Ids enter the body; some models call the decoder in it past the body.
+        bodies: dict[int, Any] = {
+            id(body): body for body in (model.base_model, model.get_decoder())
+        }
+        self._hooks = [model.register_forward_hook(self._check)] if id(model) not in bodies else []
+        for body in bodies.values():
+            self._hooks += [
+                body.register_forward_pre_hook(self._before, with_kwargs=True),
+                body.register_forward_hook(self._after, always_call=True),
+            ]
 
     def close(self) -> None:
         """Leave the model."""
@@ -134,7 +137,13 @@ class _Block:
         self, body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Hand a pass what its attention needs to know."""
-        given = dict(zip(self._names, args, strict=False)) | kwargs
+        if getattr(self._now, "body", None) is not None:
+            return None
+        parameters = inspect.signature(body.forward).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            raise unreached(self.name)
+        self._now.body, self._now.passed = body, None
+        given = dict(zip(parameters, args, strict=False)) | kwargs
         if given.get("holdfast") is not None:
             raise ControlError("this pass is under control already: leave one of the two out.")
         ids, cache = given.get("input_ids"), given.get("past_key_values")
@@ -151,7 +160,7 @@ class _Block:
             if known.rows.take(ids.tolist(), column):
                 known.steering = None
         if queries > 1:
-            _check_positions(given, column, queries, bool(self.control.anchor))
+            check_positions(given, column, queries, bool(self.control.anchor))
         if known.steering is None:
             known.steering = self._steering(known.rows, shown.device)
         known.end = column + queries
@@ -194,6 +203,11 @@ class _Block:
 
     def _after(self, body: Any, args: tuple[Any, ...], output: Any) -> None:
         """Remember the cache that a pass made, and see that the pass was under control."""
+        if getattr(self._now, "body", None) is not body:
+            return
+        self._now.body, self._now.ran = None, True
+        if output is None:  # an exception is under way
+            return
         known: _Known = self._now.known
         passed: Pass | None = self._now.passed
         cache = getattr(output, "past_key_values", None)
@@ -201,8 +215,15 @@ class _Block:
             self._caches[cache] = known
         refuse_unreached(passed, self.name)
         hidden: Tensor = output[0]
-        if passed is not None and hidden.requires_grad and body.is_gradient_checkpointing:
+        again = getattr(body, "is_gradient_checkpointing", False)
+        if passed is not None and again and hidden.requires_grad:
             hidden.register_hook(self._inside)
+
+    def _check(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """See that a pass of the whole model came through its body."""
+        if not getattr(self._now, "ran", False):
+            raise unreached(self.name)
+        self._now.ran = False
 
     def _inside(self, gradient: Tensor) -> None:
         if not self._open:
@@ -293,36 +314,3 @@ def _check_ranges(control: Control, config: Any) -> None:
                     f"`{control.text}` names {name} that this model does not have: they are"
                     f" 0-{count - 1}."
                 )
-
-
-def _check_positions(given: dict[str, Any], column: int, queries: int, moves: bool) -> None:
-    """Refuse rows of several texts, and for anchor gaps between columns that positions skip."""
-    positions, mask = given.get("position_ids"), given.get("attention_mask")
-    if positions is None:
-        return
-    steps = positions.diff(dim=-1) == 1
-    real = torch.ones_like(positions, dtype=torch.bool)
-    if isinstance(mask, Tensor) and mask.dim() == 2:
-        real = mask[..., column : column + queries].bool().expand_as(positions)
-    elif mask is not None:
-        # A mask made for the kernel already: what stands still at a row's start is padding.
-        ones = torch.ones_like(steps[..., :1])
-        real = torch.cat((steps, ones), -1).flip(-1).cumprod(-1).flip(-1).bool()
-        real |= positions != positions[..., :1]
-    rank = real.cumsum(-1)
-    if _varies(positions - rank, real):
-        raise ControlError(
-            "rows hold several texts (their positions start anew): turn packing off, one text a"
-            " row."
-        )
-    columns = torch.arange(queries, device=rank.device)
-    if moves and _varies(columns - rank, real):
-        raise ControlError("anchor needs rows without gaps: pad on the left or on the right only.")
-
-
-def _varies(values: Tensor, real: Tensor) -> bool:
-    """Whether values differ within a row, where they are real."""
-    big = torch.iinfo(values.dtype).max
-    low = values.masked_fill(~real, big).amin(-1)
-    high = values.masked_fill(~real, -big).amax(-1)
-    return bool((high > low).any())

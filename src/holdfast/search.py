@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -162,3 +163,41 @@ def _with_template(
     if not found.chat_template:
         raise ControlError(f"the tokenizer has no chat template to tell `{missing}` by: give it.")
     return found
+
+
+def check_positions(given: dict[str, Any], column: int, queries: int, moves: bool) -> None:
+    """Refuse rows of several texts, and for anchor gaps between columns that positions skip."""
+    positions, mask = given.get("position_ids"), given.get("attention_mask")
+    if positions is None:
+        return
+    real = torch.ones_like(positions, dtype=torch.bool)
+    if isinstance(mask, Tensor) and mask.dim() == 2:
+        seen = mask[:, column : column + queries].bool()
+        positions, real = torch.broadcast_tensors(positions, seen)
+    elif mask is not None:
+        # A mask made for the kernel already: what stands still at a row's start is padding.
+        steps = positions.diff(dim=-1) == 1
+        ones = torch.ones_like(steps[..., :1])
+        real = torch.cat((steps, ones), -1).flip(-1).cumprod(-1).flip(-1).bool()
+        real |= positions != positions[..., :1]
+    rank = real.cumsum(-1)
+    uneven = _varies(positions - rank, real)
+    if uneven and positions.dim() < 3:  # with a third dimension pictures have positions too
+        raise ControlError(
+            "rows hold several texts (their positions start anew): turn packing off, one text a"
+            " row."
+        )
+    columns = torch.arange(queries, device=rank.device)
+    if moves and (uneven or _varies(columns - rank, real)):
+        raise ControlError(
+            "anchor needs rows of text without gaps: pad on the left or on the right only, and"
+            " leave pictures out."
+        )
+
+
+def _varies(values: Tensor, real: Tensor) -> bool:
+    """Whether values differ within a row, where they are real."""
+    big = torch.iinfo(values.dtype).max
+    low = values.masked_fill(~real, big).amin(-1)
+    high = values.masked_fill(~real, -big).amax(-1)
+    return bool((high > low).any())

@@ -95,7 +95,7 @@ def fused(
     held: Pass | None = kwargs.pop("holdfast", None)
     recorder = _recorder.get()
     if held is not None:
-        held.calls += 1
+        held.met.append(layer_of(module))
         _refuse_odd(module, kwargs)
     if recorder is not None:
         if held is None:
@@ -138,7 +138,7 @@ def eager(
     """The model's own plain attention, whose weights are noted where a recorder is active."""
     held: Pass | None = kwargs.pop("holdfast", None)
     if held is not None:
-        held.calls += 1
+        held.met.append(layer_of(module))
     if held is not None and held.acts(layer_of(module)):
         odd = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
         _refuse_odd(module, kwargs)

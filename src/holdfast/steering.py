@@ -153,11 +153,11 @@ class Steering:
 
 
 class Pass:
-    """One forward pass of a `Steering`. `calls` counts the attention calls that saw it."""
+    """One forward pass of a `Steering`. `met` are the layers whose attention saw it."""
 
     def __init__(self, steering: Steering, column: int, queries: int) -> None:
         self.steering, self.column, self.queries = steering, column, queries
-        self.calls = 0
+        self.met: list[int] = []
         at = torch.arange(column, column + queries, device=steering.device)  # (Lq,)
         has = steering.end > steering.start
         steered = (at >= steering.end[:, None]) & has[:, None]
@@ -327,9 +327,19 @@ def layer_of(module: torch.nn.Module) -> int:
 
 
 def refuse_unreached(passed: Pass | None, name: str) -> None:
-    """Raise `ControlError` where a model did not hand its attention the pass."""
-    if passed is not None and not passed.calls:
+    """Raise `ControlError` where a model did not hand its attention the pass, right after it."""
+    if passed is not None and not passed.met:
+        raise unreached(name)
+    if passed is not None and len(passed.met) > len(set(passed.met)):
         raise ControlError(
-            f"{name} does not hand arguments on to its attention, so it cannot be steered: "
-            "use window or reminder."
+            f"{name} computes several attentions in a layer, and a share is defined for one: use "
+            "window or reminder."
         )
+
+
+def unreached(name: str) -> ControlError:
+    """What to say of a model that keeps what its attention should know."""
+    return ControlError(
+        f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
+        "or reminder."
+    )
