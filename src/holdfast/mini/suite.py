@@ -131,7 +131,7 @@ def _toml(value: object) -> str:
 
 
 def main() -> None:
-    rng = random.Random(11)
+    rng = random.Random(12)
     remarks = world()["statements"]["en"]
     topics = world()["topics"]["en"]
     starters = [small_talk(rng, topic=i % len(topics)).text for i in range(48)]
