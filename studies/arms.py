@@ -163,7 +163,14 @@ _NAMES = {
 def rows(arms: Sequence[Arm], planned: Sequence[Conversation]) -> list[Row]:
     """A row for each arm; `delta`s are differences from the first arm, paired."""
     sample = Resampler.of(*labels(planned))
-    return [_row(arm, arms[0], planned, sample) for arm in arms]
+    found = [_row(arm, arms[0], planned, sample) for arm in arms]
+    return [row | {"pareto": not any(_beats(other, row) for other in found)} for row in found]
+
+
+def _beats(other: Row, row: Row) -> bool:
+    """Whether it is at least as good in stability and capability, and better in one."""
+    theirs, mine = ((r["stability"] or 0.0, r["capability"] or 0.0) for r in (other, row))
+    return theirs[0] >= mine[0] and theirs[1] >= mine[1] and theirs != mine
 
 
 def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Resampler) -> Row:

@@ -8,7 +8,7 @@
    lengths of 2 to 16 rounds, capability asked at each. One process a seed, so two seeds can
    run side by side.
 3. `report`: the seeds pooled, conversation by conversation, with intervals as everywhere
-   (`tradeoff.rows`: personas recur, so they are resampled), each seed's own values, and the
+   (`arms.rows`: personas recur, so they are resampled), each seed's own values, and the
    same by length of the agent's prompt. Prints JSON and fills the tables of a page.
 
     python studies/controls.py develop --out DIR
@@ -24,24 +24,24 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pages
-from arms import DEVELOPMENT, choose
+from arms import DEVELOPMENT, Arm, choose, rows
 
 from holdfast import models
 from holdfast.compare import Comparison, compare
 from holdfast.control import DEFAULT
+from holdfast.curve import scores
 from holdfast.errors import HoldfastError
 from holdfast.mini.words import world
 from holdfast.persona import load_suite
 from holdfast.plan import Conversation, plan
 from holdfast.progress import Progress
 from holdfast.run import dumps
-from holdfast.stats import Array
-from holdfast.tradeoff import Lane, own_scores, rows
 
 Row = dict[str, Any]
 LENGTHS = (2, 4, 8, 16)
@@ -123,41 +123,21 @@ def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]
     )
 
 
-def pooled(found: Mapping[int, Comparison]) -> list[Lane]:
-    """Every control's measurements over the conversations of all seeds, one after another.
-
-    Times are left out: seeds may have run side by side with other work.
-    """
-    first = next(iter(found.values())).summary
+def pooled(found: Mapping[int, Comparison], length: int) -> list[Arm]:
+    """Every control over the first `length` rounds of all seeds' conversations, seed by seed."""
     talks = [talk for comparison in found.values() for talk in comparison.conversations]
-    lanes = []
-    for row in first["rows"]:
-        control = row["control"]
-        under = [talk["controls"][control] for talk in talks]
-        its_rows = [_row_of(c.summary["rows"], control) for c in found.values()]
-        failures = {k: sum(r["failures"][k] for r in its_rows) for k in row["failures"]}
-        lanes.append(
-            Lane(
-                control,
-                own_scores(under, first["rounds"]),
-                {length: _right(under, length) for length in first["capability_rounds"]},
-                float(np.mean([r["tokens_per_reply"] for r in its_rows])),
-                np.empty((0, 2)),
-                failures,
-            )
-        )
-    return lanes
+    return [
+        _arm(control, [talk["controls"][control] for talk in talks], length)
+        for control in talks[0]["controls"]
+    ]
 
 
-def _row_of(found: Sequence[Row], control: str) -> Row:
-    return next(row for row in found if row["control"] == control)
-
-
-def _right(under: Sequence[Row], length: int) -> dict[str, Array]:
-    """Share of each conversation's questions answered right after `length` rounds, by kind."""
+def _arm(control: str, under: Sequence[Row], length: int) -> Arm:
+    own = scores(under, "own", max(len(talk["rounds"]) for talk in under))[:, : length + 1]
     asked = [[q for q in talk["questions"] if q["round"] == length] for talk in under]
-    kinds = dict.fromkeys(q["kind"] for of in asked for q in of)
-    return {kind: np.array([_share(of, kind) for of in asked]) for kind in kinds}
+    kinds = tuple(dict.fromkeys(q["kind"] for of in asked for q in of))
+    right = np.array([[_share(of, kind) for kind in kinds] for of in asked])
+    return Arm(control, own, np.full_like(own, np.nan), right, kinds, 0.0)
 
 
 def _share(asked: Sequence[Row], kind: str) -> float:
@@ -165,15 +145,23 @@ def _share(asked: Sequence[Row], kind: str) -> float:
     return float(np.mean(marks)) if marks else float("nan")
 
 
-def timed(found: Mapping[int, Comparison], pooled_rows: Sequence[Row]) -> list[Row]:
-    """The rows, with the mean over seeds of the time a token takes relative to none's."""
-    name = "relative_ms_per_token"
-    timed = []
-    for row in pooled_rows:
-        each = [_row_of(c.summary["rows"], row["control"])[name] for c in found.values()]
-        known = [value for value in each if value is not None]
-        timed.append(row | {name: round(float(np.mean(known)), 3) if known else None})
-    return timed
+def costed(found: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
+    """The rows, with the means over seeds of tokens a reply and of the time a token takes."""
+    names = ("tokens_per_reply", "relative_ms_per_token")
+    costed = []
+    for row in of_all:
+        its_rows = [_row_of(c.summary["rows"], row["control"]) for c in found.values()]
+        costed.append(row | {name: _mean_of(its_rows, name) for name in names})
+    return costed
+
+
+def _row_of(found: Sequence[Row], control: str) -> Row:
+    return next(row for row in found if row["control"] == control)
+
+
+def _mean_of(found: Sequence[Row], name: str) -> float | None:
+    known = [row[name] for row in found if row[name] is not None]
+    return round(float(np.mean(known)), 3) if known else None
 
 
 def planned_of(seeds: Sequence[int], pairs: int) -> list[Conversation]:
@@ -194,24 +182,19 @@ def prompt_length(prompt: str) -> str:
     return "minimal"
 
 
-def part(lane: Lane, at: Sequence[int]) -> Lane:
-    """A lane of some conversations only; its costs stay those of all."""
-    right = {
-        length: {kind: share[list(at)] for kind, share in kinds.items()}
-        for length, kinds in lane.right.items()
-    }
-    return Lane(lane.control, lane.own[list(at)], right, lane.tokens, lane.spent, lane.failures)
+def part(arm: Arm, at: Sequence[int]) -> Arm:
+    """An arm on some of its conversations."""
+    where = list(at)
+    return replace(arm, scores=arm.scores[where], length=arm.length[where], right=arm.right[where])
 
 
-def by_prompt(
-    lanes: Sequence[Lane], planned: Sequence[Conversation], length: int
-) -> dict[str, list[Row]]:
+def by_prompt(arms: Sequence[Arm], planned: Sequence[Conversation]) -> dict[str, list[Row]]:
     """Rows for the conversations whose agent has a prompt of each length."""
     found = {}
     for name in LENGTH_NAMES:
         at = [i for i, c in enumerate(planned) if prompt_length(c.agent.prompt) == name]
         if at:
-            found[name] = rows([part(lane, at) for lane in lanes], [planned[i] for i in at], length)
+            found[name] = rows([part(arm, at) for arm in arms], [planned[i] for i in at])
     return found
 
 
@@ -220,7 +203,6 @@ def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Seq
     developed = _developed(out)
     found = {seed: measure(model, out, seed, pairs, lengths) for seed in seeds}
     planned = planned_of(seeds, pairs)
-    lanes = pooled(found)
     values = ("stability", "late_stability", "capability")
     return {
         "seeds": list(seeds),
@@ -228,8 +210,8 @@ def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Seq
         "lengths": list(lengths),
         "chosen": developed["chosen"],
         "development": developed["rows"],
-        "by_rounds": {str(n): timed(found, rows(lanes, planned, n)) for n in lengths},
-        "by_prompt": by_prompt(lanes, planned, lengths[-1]),
+        "by_rounds": {str(n): costed(found, rows(pooled(found, n), planned)) for n in lengths},
+        "by_prompt": by_prompt(pooled(found, lengths[-1]), planned),
         "by_seed": {
             str(seed): {r["control"]: {v: r[v] for v in values} for r in c.summary["rows"]}
             for seed, c in found.items()

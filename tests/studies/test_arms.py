@@ -76,6 +76,12 @@ def test_a_row_compares_with_the_first_arm_conversation_by_conversation() -> Non
     assert set(other["by_category"]) == {"memory", "pattern", "choice"}
 
 
+def test_what_another_arm_beats_is_not_on_the_front() -> None:
+    planned = case(8).planned
+    found = rows([arm("none", 0.5, 1.0), arm("worse", 0.4, 1.0), arm("held", 0.9, 0.5)], planned)
+    assert [row["pareto"] for row in found] == [True, False, True]
+
+
 def test_round_0_is_no_part_of_stability() -> None:
     held = arm("none", 1.0, 1.0)
     held.scores[:, 0] = 0

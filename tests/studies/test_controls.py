@@ -102,22 +102,20 @@ def test_the_choice_comes_first(tmp_path: Path) -> None:
 def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
     found = {seed: measure("mini", study, seed, 4, (1, 2)) for seed in (1, 2)}
     planned = planned_of((1, 2), 4)
-    lanes = pooled(found)
-    assert [lane.control for lane in lanes] == reported(CHOSEN)
-    for lane in lanes:
-        assert lane.own.shape == (len(planned), 3)
-        assert np.isfinite(lane.own).all()
-        seeds = [
-            next(r for r in c.summary["rows"] if r["control"] == lane.control)
-            for c in found.values()
-        ]
-        assert lane.own[:4, 1:].mean() == pytest.approx(seeds[0]["stability"], abs=1e-4)
-        assert lane.own[4:, 1:].mean() == pytest.approx(seeds[1]["stability"], abs=1e-4)
-        kinds = {kind: share.mean() for kind, share in lane.right[2].items()}
-        assert kinds["sum"] == 1 and kinds["recall"] == 0
-    for comparison, part in zip(found.values(), (planned[:4], planned[4:]), strict=True):
+    arms = pooled(found, 2)
+    assert [arm.name for arm in arms] == reported(CHOSEN)
+    for arm in arms:
+        assert arm.scores.shape == (len(planned), 3) and np.isfinite(arm.scores).all()
+        for seed, part in zip(found, (arm.scores[:4], arm.scores[4:]), strict=True):
+            rows = found[seed].summary["rows"]
+            (its,) = (row for row in rows if row["control"] == arm.name)
+            assert part[:, 1:].mean() == pytest.approx(its["stability"], abs=1e-4)
+        right = dict(zip(arm.kinds, arm.right.mean(0), strict=True))
+        assert right["sum"] == 1 and right["recall"] == 0
+    assert pooled(found, 1)[0].scores.shape == (len(planned), 2)
+    for comparison, half in zip(found.values(), (planned[:4], planned[4:]), strict=True):
         ids = [talk["agent"]["id"] for talk in comparison.conversations]
-        assert ids == [conversation.agent.id for conversation in part]
+        assert ids == [conversation.agent.id for conversation in half]
 
 
 def test_a_report_has_rows_for_every_length_prompt_and_seed(study: Path) -> None:
