@@ -148,6 +148,15 @@ class ApiBackend:
             "or reminder, or name a local model."
         )
 
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Refused: an API gives text. Raises `ServiceError`."""
+        raise ServiceError(
+            f"{self.name} is behind an API, which does not say how likely a given reply is: score "
+            "by generation."
+        )
+
     def _controlled(self, ask: Ask) -> Ask:
         """The ask with its chat as the control rewrites it."""
         if why := self.refusal(ask.control):

@@ -125,6 +125,11 @@ class Backend(Protocol):
         Raises `ControlError` for a text that is no control.
         """
 
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Log-likelihood of each ask's options as its reply. Raises where only text comes back."""
+
     def count(self, text: str) -> int:
         """Tokens in a text (an estimate for APIs)."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast import capability
 from holdfast.backend import Ask, Backend, Reply, Sampling
-from holdfast.capability import Question
+from holdfast.capability import LETTERS, Question
 from holdfast.chat import Chat, agent_view, user_view
 from holdfast.errors import HoldfastError
 from holdfast.plan import Conversation, filler
@@ -75,7 +75,8 @@ class Stage:
     """Everything that a batch needs: the models, the protocol, and the neutral messages.
 
     `agent` is None where recorded talks are judged without a model to probe. `questions`
-    are asked of a conversation after a round, by (conversation, round); `watch` is told
+    are asked of a conversation after a round, by (conversation, round), and those with
+    choices answered by the likelier letter where `likelihood`; `watch` is told
     how long the agents' turns took.
     """
 
@@ -84,6 +85,7 @@ class Stage:
     protocol: Protocol
     fillers: Sequence[str] = ()
     questions: Mapping[tuple[int, int], Sequence[Question]] = field(default_factory=dict)
+    likelihood: bool = False
     watch: Watch | None = None
 
     @property
@@ -146,11 +148,26 @@ class Stage:
             )
             for i, (talk, question) in enumerate(planned)
         ]
-        replies = self.agent.reply(asks, replace(self.protocol.sampling, temperature=0.0))
+        replies = self._chosen(asks, [question for _, question in planned])
         found: dict[int, list[Record]] = {}
         for (talk, _), reply in zip(planned, replies, strict=True):
             found.setdefault(talk.plan.id, []).append(_reply_record(reply))
         return found
+
+    def _chosen(self, asks: Sequence[Ask], questions: Sequence[Question]) -> list[Reply]:
+        """Greedy replies; to multiple choices the likeliest letter, where that is wanted."""
+        assert self.agent is not None
+        scored = [i for i, q in enumerate(questions) if self.likelihood and q.choices]
+        letters = [LETTERS[: len(questions[i].choices)] for i in scored]
+        likely = self.agent.likelihoods([asks[i] for i in scored], letters) if scored else []
+        picked = {
+            i: Reply(max(zip(scores, options, strict=True))[1])
+            for i, scores, options in zip(scored, likely, letters, strict=True)
+        }
+        rest = [ask for i, ask in enumerate(asks) if i not in picked]
+        greedy = replace(self.protocol.sampling, temperature=0.0)
+        answered = iter(self.agent.reply(rest, greedy) if rest else [])
+        return [picked[i] if i in picked else next(answered) for i in range(len(asks))]
 
     def _fills(self, talk: Talk) -> bool:
         return self.protocol.filler and talk.plan.script is None

@@ -28,6 +28,7 @@ from holdfast.chat import Chat
 from holdfast.control import Control, parse
 from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
 from holdfast.errors import ControlError
+from holdfast.scoring import likelihoods
 from holdfast.steering import Held
 from holdfast.template import Rendered, Template, occurrences
 
@@ -98,6 +99,22 @@ class LocalBackend:
             self._reply(request, result, sampling.stop)
             for request, result in zip(requests, results, strict=True)
         ]
+
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Log-likelihood of each ask's options as its reply, under the ask's control.
+
+        Options are taken as they are, without the token that would end the reply.
+        """
+        requests = [self._request(ask) for ask in asks]
+        rows = [
+            (request, tuple(self.tokenizer(option, add_special_tokens=False)["input_ids"]))
+            for request, each in zip(requests, options, strict=True)
+            for option in each
+        ]
+        found = iter(likelihoods(self.engine, rows))
+        return [[next(found) for _ in each] for each in options]
 
     def count(self, text: str) -> int:
         """Tokens in a text, without any that a template would add."""
