@@ -2,38 +2,39 @@
 
 The plan of a drift run is held once under each control, with the same personas,
 starters, probes and seeds, controls taking turns round by round so that a slow machine
-hits all alike. After the last round of each length, capability questions are asked on
-branches, under the control. How rows are made of that is `tradeoff`'s.
+hits all alike. Capability questions are asked on branches after chosen rounds, under
+the control, the same of every control. `lane` cuts the records into arrays, `tradeoff`
+makes rows of them, and `recommendation` says which control to use.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from holdfast import __version__, capability, report
-from holdfast.backend import Ask, Backend, Reply, Sampling
+from holdfast import capability, report
+from holdfast.backend import Backend, Reply, Sampling
 from holdfast.capability import Question
-from holdfast.control import DEFAULT, parse
-from holdfast.conversation import Protocol, Stage, batches, converse
-from holdfast.curve import costs, judged
-from holdfast.drift import NOTES, Pairs, cast, check, default_suite, manifest
+from holdfast.control import DEFAULT
+from holdfast.conversation import Protocol, Stage, Talk, Watch, batches, converse
+from holdfast.curve import costs, judged, numbers, scores
+from holdfast.drift import NOTES, Pairs, cast, check, default_suite, manifest, setting
 from holdfast.errors import ControlError, HoldfastError
+from holdfast.lane import Asked, Lane, answered, lanes, number, under
 from holdfast.persona import Suite
 from holdfast.plan import Conversation
 from holdfast.progress import Progress
-from holdfast.run import Record, Run
-from holdfast.stats import Array
-from holdfast.tradeoff import Lane, own_scores, recommendation, rows
+from holdfast.recommendation import advise
+from holdfast.run import Record, Run, seed_of
+from holdfast.stats import mean
+from holdfast.tradeoff import rows
 from holdfast.verdict import counted, verdicts
 
-ROWS = 384  # conversations, controls counted, held side by side
+ROWS = 384  # conversations held side by side, counted under each control
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class Comparison:
     """What a comparison found.
 
     `summary` is the object that `holdfast compare --json` prints; `conversations` holds
-    every message, judged answer and capability question under each control.
+    every message, judged answer and capability question under each control; `lanes` are
+    the measurements behind the rows, to be cut or joined in other ways.
     """
 
     summary: Record
     conversations: list[Record]
+    lanes: list[Lane]
 
     @property
     def recommendation(self) -> str:
@@ -53,15 +56,44 @@ class Comparison:
         return str(self.summary["recommendation"])
 
     @property
+    def rows(self) -> list[Record]:
+        """One row per control, over the longest conversations."""
+        return list(self.summary["rows"])
+
+    @property
     def records(self) -> list[Record]:
-        """One flat record per row of the table, ready for `pandas.DataFrame`."""
-        nested = ("by_category", "capability_by_kind", "failures", "curve", "curve_interval")
+        """One flat record per probe answer and per question, ready for `pandas.DataFrame`."""
         return [
-            {k: v for k, v in row.items() if k not in nested}
-            | {f"stability_{k}": v for k, v in row["by_category"].items()}
-            | {f"capability_{k}": v for k, v in row["capability_by_kind"].items()}
-            for row in self.summary["rows"]
+            {
+                "conversation": talk["id"],
+                "control": control,
+                "agent": talk["agent"]["id"],
+                "category": talk["agent"]["category"],
+                "user": talk["user"]["id"],
+                **answer,
+            }
+            for talk in self.conversations
+            for control, held in talk["controls"].items()
+            for answer in _flat(held)
         ]
+
+
+def _flat(held: Record) -> list[Record]:
+    """Probe answers, then questions as the arm `question`, scored 1 or 0."""
+    probes = [{"round": at["round"], **a} for at in held["rounds"] for a in at["probes"]]
+    asked = [
+        {
+            "round": q["round"],
+            "arm": "question",
+            "kind": q["kind"],
+            "probe": q["question"],
+            "answer": q["answer"],
+            "score": float(q["right"]),
+            "stop": q["stop"],
+        }
+        for q in held["questions"]
+    ]
+    return probes + asked
 
 
 def compare(
@@ -80,8 +112,10 @@ def compare(
     sampling: Sampling | None = None,
     questions: str | Path | None = None,
     each: int = 2,
+    question_rounds: Sequence[int] = (),
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
+    batch: int | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
@@ -89,21 +123,22 @@ def compare(
     """Compare controls; what the command `holdfast compare` does.
 
     `controls` are texts (`control.parse`), by default `control.DEFAULT` but for those that
-    the model refuses; `none` is always among them. `rounds` may be several lengths: one run
+    the model refuses; `none` is always the first. `rounds` may be several lengths: one run
     to the longest serves all. `questions` is a source of `capability.load` ("none" asks
     nothing; by default `mini` for the embedded model and `core` for others), `each` how
-    many of a kind every conversation is asked after the last round of every length.
-    The rest is as in `drift`. Raises `ControlError` for a control that is named and cannot
-    be had, and HoldfastError for what else the user can mend.
+    many of a kind every conversation is asked at a time, and `question_rounds` after which
+    rounds (by default the last of every length). `batch` conversations are held side by
+    side, each under every control. The rest is as in `drift`. Raises `ControlError` for a
+    control that is named and cannot be had, and HoldfastError for what else the user can
+    mend.
     """
     lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
+    if not lengths or lengths[0] < 1:
+        raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
     wanted, refused = _wanted(model, controls)
-    base, own, _ = cast(
-        suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
-    )
-    per_batch = max(1, ROWS // len(wanted))
+    side_by_side = max(1, ROWS // len(wanted)) if batch is None else batch
     p = Protocol(
-        rounds=lengths[-1] if lengths else 0,
+        rounds=lengths[-1],
         seed=seed,
         runs=runs,
         sampling=sampling or Sampling(),
@@ -111,63 +146,48 @@ def compare(
         history_floor=False,
         user_persona=False,
         measure=False,
-        batch=per_batch * len(wanted),
+        batch=side_by_side * len(wanted),
     )
-    if lengths[0] < 1:
-        raise HoldfastError(f"rounds must be at least 1, not {lengths[0]}")
+    base, own, _ = cast(
+        suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
+    )
     check(model, judge_model, base, p)
-    planned = _under_each(base, wanted, per_batch)
-    source = questions or default_suite(model)
-    asked = {} if source == "none" else _dealt(source, base, lengths, each, seed)
-    clock = _Clock(model)
-    n = len(base)
-    stage = Stage(
-        clock,
-        user_model or clock,
-        p,
-        (),
-        {
-            (c.id, length): asked[c.id % n, length]
-            for c in planned
-            for length in lengths
-            if (c.id % n, length) in asked
-        },
-    )
-    described = manifest(
-        replace(stage, agent=model, user=user_model or model), base, own.name, judge_model
-    )
-    described |= {"command": "compare", "controls": wanted, "lengths": lengths}
-    described["questions"] = [[*k, [q.asked for q in v]] for k, v in sorted(asked.items())]
+    after = _after(lengths, question_rounds)
+    source = str(questions or default_suite(model))
+    asked = {} if source == "none" else _dealt(source, base, after, each, seed)
+    planned = [
+        talk
+        for start in range(0, len(base), side_by_side)
+        for c in base[start : start + side_by_side]
+        for talk in under(c, wanted, len(base))
+    ]
+    stage = Stage(model, user_model or model, p)
+    described = manifest(stage, base, own.name, judge_model)
+    described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
     run = Run(out, described)
-    clock.times = _Times(run.folder, len(run.records))
+    stage = replace(
+        stage,
+        questions=_everywhere(asked, len(base), len(wanted)),
+        watch=_timer(run, len(base), side_by_side),
+    )
     shown = progress or Progress(enabled=False)
     began = time.monotonic()
     with shown.of(batches(planned, p) * (p.rounds + 1)):
         converse(stage, planned, run, shown)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
-    lanes = _lanes(wanted, base, talks, run.records, stage, clock.times.by_control, lengths)
-    by_rounds = {str(length): rows(lanes, base, length) for length in lengths}
-    chosen, sentence = recommendation(lanes, base, lengths[-1])
+    found = lanes(wanted, base, talks, run.records, run.times, asked, p.rounds)
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
-        "model": model.name,
-        "user_model": stage.other.name if stage.other else None,
-        "suite": own.name,
-        "seed": seed,
-        "runs": runs,
-        "conversations": n,
-        "rounds": p.rounds,
+        **setting(stage, base, own.name),
         "lengths": lengths,
-        "version": __version__,
-        "sampling": {k: v for k, v in described["protocol"]["sampling"].items() if k != "stop"},
         "command": command,
-        "rows": by_rounds[str(lengths[-1])],
-        "by_rounds": by_rounds,
-        "capability_rounds": lengths if asked else [],
-        "questions": _counts(asked, lengths[-1]),
-        "question_source": str(source),
-        "recommended": chosen,
-        "recommendation": sentence,
+        **_rows(found, base, after),
+        "floor": numbers(mean(scores(talks[:: len(wanted)], "floor", 1)[:, 0])),
+        "question_source": source if asked else None,
+        "capability_rounds": sorted({r for _, r in asked}),
+        "questions": dict(
+            Counter(q.kind for (_, r), held in asked.items() if r in after[p.rounds] for q in held)
+        ),
         "refused": refused,
         "failures": costs(run.records)["failures"],
         "verdicts": counted(run) if run.verdicts else None,
@@ -175,156 +195,102 @@ def compare(
         "note": NOTES.get(model.name),
         "report": str(page) if page else None,
     }
+    conversations = _merged(wanted, base, talks, run.records, asked)
     run.finish(summary)
-    conversations = _merged(wanted, base, talks, run.records, stage)
     if page:
         report.write_compare(summary, conversations, page)
-    return Comparison(summary, conversations)
+    return Comparison(summary, conversations, found)
+
+
+def _rows(
+    found: Sequence[Lane], base: Sequence[Conversation], after: Mapping[int, Sequence[int]]
+) -> Record:
+    """The rows of every length, and what they recommend over the longest."""
+    longest = max(after)
+    by_rounds = {str(length): rows(found, base, length, at) for length, at in after.items()}
+    advice = advise(found, base, longest, after[longest])
+    return {
+        "rows": by_rounds[str(longest)],
+        "by_rounds": by_rounds,
+        "recommended": advice.control,
+        "recommendation": advice.sentence,
+        "chosen_on": advice.chosen_on,
+        "reported_on": advice.reported_on,
+    }
 
 
 def _wanted(model: Backend, controls: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    named = [text.strip() for text in (DEFAULT if controls is None else controls)]
+    named = ["none", *(DEFAULT if controls is None else (text.strip() for text in controls))]
     refused = {text: why for text in named if (why := model.refusal(text))}
     if refused and controls is not None:
         raise ControlError(next(iter(refused.values())))
-    kept = [text for text in dict.fromkeys(named) if text not in refused]
-    plain = [text for text in kept if parse(text) == replace(parse("none"), text=text)][:1]
-    none = plain or ["none"]
-    return [*none, *(text for text in kept if text not in none)], refused
+    return [text for text in dict.fromkeys(named) if text not in refused], refused
 
 
-def _under_each(
-    base: Sequence[Conversation], controls: Sequence[str], per_batch: int
-) -> list[Conversation]:
-    """The plan under every control, batch by batch; conversation i of control k is k·n + i."""
-    n = len(base)
-    return [
-        replace(c, id=k * n + c.id, control=control)
-        for start in range(0, n, per_batch)
-        for k, control in enumerate(controls)
-        for c in base[start : start + per_batch]
-    ]
+def _after(lengths: Sequence[int], chosen: Sequence[int]) -> dict[int, list[int]]:
+    """For every length, the rounds whose questions count: those chosen, else its last."""
+    for r in chosen:
+        if not 1 <= r <= lengths[-1]:
+            raise HoldfastError(
+                f"--question-round is a round from 1 to {lengths[-1]}, not {r}: choose another"
+            )
+    return {
+        length: sorted({r for r in chosen if r <= length}) if chosen else [length]
+        for length in lengths
+    }
 
 
 def _dealt(
-    source: str | Path, base: Sequence[Conversation], lengths: Sequence[int], each: int, seed: int
+    source: str,
+    base: Sequence[Conversation],
+    after: Mapping[int, Sequence[int]],
+    each: int,
+    seed: int,
 ) -> dict[tuple[int, int], list[Question]]:
-    """`each` questions of every kind to each conversation, by (conversation, length)."""
+    """`each` questions of every kind to each conversation, by (conversation, round)."""
     dealt: dict[tuple[int, int], list[Question]] = {}
-    for length in lengths:
-        drawn = capability.load(source, n=each * len(base), seed=seed + length, rounds=length)
+    for r in sorted({r for at in after.values() for r in at}):
+        drawn = seed_of(seed, "questions", r)
         kinds: dict[str, list[Question]] = {}
-        for question in drawn:
+        for question in capability.load(source, n=each * len(base), seed=drawn, rounds=r):
             kinds.setdefault(question.kind, []).append(question)
         for i, c in enumerate(base):
             hand = [q for held in kinds.values() for q in held[i * each : (i + 1) * each]]
-            dealt[c.id, length] = hand
+            dealt[c.id, r] = hand
     return dealt
 
 
-def _counts(asked: Mapping[tuple[int, int], Sequence[Question]], length: int) -> dict[str, int]:
-    """Questions of each kind that one control is asked at a length."""
-    counts: dict[str, int] = {}
-    for (_, at), questions in asked.items():
-        for question in questions if at == length else ():
-            counts[question.kind] = counts.get(question.kind, 0) + 1
-    return counts
+def _listed(asked: Asked) -> list[Any]:
+    """What the questions put before the model, for the manifest."""
+    return [
+        [*key, [[q.kind, q.asked, q.plant, q.back, q.alone] for q in asked[key]]]
+        for key in sorted(asked)
+    ]
 
 
-class _Times:
-    """Seconds and tokens of the agents' turns by control, kept beside the records.
-
-    Times do not belong into records. Where an earlier run's are no longer those of the
-    records (it was killed in between), they are dropped.
-    """
-
-    def __init__(self, folder: Path | None, records: int) -> None:
-        self.by_control: dict[str, list[tuple[float, int]]] = {}
-        self._path = folder / "timing.jsonl" if folder else None
-        if self._path is None or not self._path.exists():
-            return
-        if not records:
-            self._path.unlink()
-            return
-        for line in self._path.read_text(encoding="utf-8").split("\n")[:-1]:
-            control, seconds, tokens = json.loads(line)
-            self.by_control.setdefault(control, []).append((seconds, tokens))
-
-    def add(self, control: str, seconds: float, tokens: int) -> None:
-        self.by_control.setdefault(control, []).append((seconds, tokens))
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([control, round(seconds, 6), tokens]) + "\n")
-
-
-class _Clock:
-    """The model, with the agents' turns timed: calls whose every reply is to be followed."""
-
-    def __init__(self, model: Backend) -> None:
-        self.model = model
-        self.times = _Times(None, 0)
-        self.name, self.local = model.name, model.local
-        self.context, self.user_first = model.context, model.user_first
-        self.refusal, self.count = model.refusal, model.count
-        self.forget, self.describe = model.forget, model.describe
-
-    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
-        began = time.perf_counter()
-        replies = self.model.reply(asks, sampling)
-        if asks and all(ask.keep for ask in asks):
-            tokens = sum(reply.completion_tokens for reply in replies)
-            self.times.add(asks[0].control, time.perf_counter() - began, max(1, tokens))
-        return replies
-
-
-def _lanes(
-    controls: Sequence[str],
-    base: Sequence[Conversation],
-    talks: Sequence[Record],
-    records: Sequence[Record],
-    stage: Stage,
-    times: Mapping[str, Sequence[tuple[float, int]]],
-    lengths: Sequence[int],
-) -> list[Lane]:
-    """Each control's measurements, conversations in the plan's order."""
-    n = len(base)
-    at = {talk["id"]: talk for talk in talks}
-    lanes = []
-    for k, control in enumerate(controls):
-        ids = [k * n + c.id for c in base]
-        mine = [record for record in records if record["conversation"] // n == k]
-        sent = [record["agent"]["tokens"] for record in mine if "agent" in record]
-        lanes.append(
-            Lane(
-                control,
-                own_scores([at[id_] for id_ in ids], stage.protocol.rounds),
-                {length: _right(mine, ids, stage, length) for length in lengths},
-                float(np.mean([prompt + reply for prompt, _, reply in sent])) if sent else 0.0,
-                np.array(times.get(control, ()), float).reshape(-1, 2),
-                costs(mine)["failures"],
-            )
-        )
-    return lanes
-
-
-def _right(
-    records: Sequence[Record], ids: Sequence[int], stage: Stage, length: int
-) -> dict[str, Array]:
-    """Share of each conversation's questions answered right, by kind: (conversations,)."""
-    row = {id_: i for i, id_ in enumerate(ids)}
-    marks: dict[str, list[list[bool]]] = {}
-    for record in records:
-        questions = stage.questions.get((record["conversation"], length), ())
-        if record["round"] != length or "questions" not in record:
-            continue
-        for question, answer in zip(questions, record["questions"], strict=True):
-            held = marks.setdefault(question.kind, [[] for _ in ids])
-            held[row[record["conversation"]]].append(capability.right(question, answer["text"]))
+def _everywhere(asked: Asked, of: int, controls: int) -> dict[tuple[int, int], Sequence[Question]]:
+    """The same questions under every control."""
     return {
-        kind: np.array([np.mean(of) if of else np.nan for of in held])
-        for kind, held in marks.items()
+        (number(k, id_, of), r): held for k in range(controls) for (id_, r), held in asked.items()
     }
+
+
+def _timer(run: Run, of: int, side_by_side: int) -> Watch:
+    """Keeps how long the agents' turns of a batch took, under each control."""
+
+    def watch(talks: Sequence[Talk], r: int, seconds: float, replies: Sequence[Reply]) -> None:
+        first = talks[0].plan
+        time = {
+            "batch": first.id % of // side_by_side,
+            "round": r,
+            "control": first.control,
+            "seconds": round(seconds, 6),
+            "tokens": sum(reply.completion_tokens for reply in replies),
+        }
+        run.add_times([time])
+
+    return watch
 
 
 def _merged(
@@ -332,18 +298,14 @@ def _merged(
     base: Sequence[Conversation],
     talks: Sequence[Record],
     records: Sequence[Record],
-    stage: Stage,
+    asked: Asked,
 ) -> list[Record]:
     """The conversations, each under every control, as the page shows them."""
-    n = len(base)
-    at = {talk["id"]: talk for talk in talks}
+    held: dict[int, Record] = {talk["id"]: talk for talk in talks}
     examined: dict[int, list[Record]] = {}
     for record in records:
-        key = (record["conversation"], record["round"])
-        for question, answer in zip(
-            stage.questions.get(key, ()), record.get("questions", ()), strict=False
-        ):
-            shown = {
+        examined.setdefault(record["conversation"], []).extend(
+            {
                 "round": record["round"],
                 "kind": question.kind,
                 "question": question.asked,
@@ -351,18 +313,18 @@ def _merged(
                 "expected": question.answer,
                 "answer": answer["text"],
                 "right": capability.right(question, answer["text"]),
+                "stop": answer["stop"],
             }
-            examined.setdefault(record["conversation"], []).append(shown)
-    merged = []
-    for c in base:
-        first = at[c.id]
-        under = {
-            control: {
-                "rounds": at[k * n + c.id]["rounds"],
-                "questions": examined.get(k * n + c.id, []),
+            for question, answer in answered(record, asked, len(base))
+        )
+    return [
+        {name: held[c.id][name] for name in ("id", "agent", "user", "starter")}
+        | {
+            "controls": {
+                control: {"rounds": held[id_]["rounds"], "questions": examined.get(id_, [])}
+                for k, control in enumerate(controls)
+                for id_ in (number(k, c.id, len(base)),)
             }
-            for k, control in enumerate(controls)
         }
-        kept: dict[str, Any] = {name: first[name] for name in ("id", "agent", "user", "starter")}
-        merged.append(kept | {"controls": under})
-    return merged
+        for c in base
+    ]

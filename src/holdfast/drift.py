@@ -99,7 +99,8 @@ def drift(
     seconds = time.monotonic() - began
     page = run.folder / "report.html" if run.folder else None
     summary = {
-        **_setting(stage, planned, own.name),
+        **setting(stage, planned, own.name),
+        "control": p.control,
         "command": command,
         **curves(talks, planned, p.rounds),
         **prompt_share(run.records, planned, p.rounds),
@@ -140,13 +141,12 @@ def cast(
     return plan(chosen, others, whole, pairs=pairs, seed=seed, topic=topic), own, whole
 
 
-def _setting(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
+def setting(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
     """What was run, as the summary states it."""
     p, other = stage.protocol, stage.other
     return {
         "model": stage.agent.name if stage.agent else None,
         "user_model": other.name if other else None,
-        "control": p.control,
         "suite": suite,
         "seed": p.seed,
         "runs": p.runs,

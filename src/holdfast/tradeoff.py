@@ -1,72 +1,60 @@
-"""What each control buys and costs: rows, the Pareto front, and the sentence that recommends.
+"""What each control buys and costs: the rows of a comparison, and the Pareto front.
 
-All controls are measured on the same conversations with the same draws, so every
-difference from `none` is paired. Over L rounds,
+All controls are measured on the same conversations, and all intervals come from the
+same draws. Over L rounds,
 
-    stability = mean over r = 1…L of the mean score at r
-    late      = the same over the last ⌈L/4⌉ rounds
+    stability  = mean over r = 1…L of the mean score after r rounds
+    late       = the same over the last ⌈L/4⌉ rounds
     capability = mean over kinds of question of the share answered right
+    delta      = the value less none's, on what both have (paired)
+    relative   = (seconds / tokens) / (none's seconds / tokens), of the agents' turns
 
-Intervals are the bootstrap's of `stats`, clustered as a drift run's are. The
-recommendation chooses on one half of the conversations and reports the other.
+Intervals are the bootstrap's of `stats`, clustered as a drift run's are; those of the
+relative time resample (batch, round), in which controls take turns.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from holdfast.curve import labels, numbers, scores
+from holdfast.curve import labels, numbers
+from holdfast.lane import Lane
 from holdfast.plan import Conversation
 from holdfast.run import Record
 from holdfast.stats import Array, Resampler, mean
 
-FEWEST = 8  # conversations below which there are no halves to choose and report on
+Of = Callable[[Array], Array]  # of values over the last axis to one number
 
 
-@dataclass(frozen=True)
-class Lane:
-    """One control's measurements, conversation by conversation.
-
-    `own` are judge scores (conversations, rounds + 1); `right` by length and kind, the share
-    of a conversation's questions answered right (conversations,); `spent` seconds and
-    tokens (units, 2) of its agents' turns, the same units for every control.
-    """
-
-    control: str
-    own: Array
-    right: Mapping[int, Mapping[str, Array]]
-    tokens: float
-    spent: Array
-    failures: Record
-
-
-def own_scores(talks: Sequence[Record], rounds: int) -> Array:
-    """Judge scores of the agents' own probes, (conversations, rounds + 1)."""
-    return scores(talks, "own", rounds + 1)
-
-
-def _late(length: int) -> slice:
+def late(length: int) -> slice:
+    """The last quarter of rounds 1…length, rounded up."""
     return slice(length - math.ceil(length / 4) + 1, length + 1)
 
 
-def _over(rounds: slice) -> Callable[[Array], Array]:
-    return lambda curve: np.asarray(np.nanmean(curve[..., rounds], axis=-1))
+def over(at: slice) -> Of:
+    """The mean over a part of the last axis."""
+    return lambda values: mean(values[..., at], axis=-1)
 
 
-def _minus(f: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
-    return lambda a, b: f(a) - f(b)
+def rows(
+    lanes: Sequence[Lane],
+    planned: Sequence[Conversation],
+    length: int,
+    questions: Sequence[int] | None = None,
+) -> list[Record]:
+    """One row per control over the first `length` rounds; the first lane is `none`.
 
-
-def rows(lanes: Sequence[Lane], planned: Sequence[Conversation], length: int) -> list[Record]:
-    """One row per control over the first `length` rounds; the first lane is `none`."""
+    Capability is of the questions asked after the rounds in `questions`, by default
+    after the last.
+    """
+    asked = [length] if questions is None else questions
     sample = Resampler.of(*labels(planned))
-    units = Resampler.of(range(max(1, len(lanes[0].spent))))
-    found = [_row(lane, lanes[0], planned, length, sample, units) for lane in lanes]
+    units = Resampler.of(range(max(1, len(lanes[0].spent) * length)))
+    found = [_row(lane, lanes[0], planned, length, asked, sample, units) for lane in lanes]
     for row in found:
         row["pareto"] = not any(_beats(other, row) for other in found)
     return found
@@ -77,172 +65,110 @@ def _row(
     none: Lane,
     planned: Sequence[Conversation],
     length: int,
+    questions: Sequence[int],
     sample: Resampler,
     units: Resampler,
 ) -> Record:
-    whole, late = _over(slice(1, length + 1)), _over(_late(length))
+    whole, kinds = slice(1, length + 1), over(slice(None))
+    own, plain = lane.own[:, : length + 1], none.own[:, : length + 1]
     categories = np.array([c.agent.category for c in planned])
-    row: Record = {"control": lane.control, "n": len(planned)}
-    row |= _measure("stability", "interval", "delta", "delta_interval", whole, lane, none, sample)
-    row |= _measure(
-        "late_stability",
-        "late_interval",
-        "late_delta",
-        "late_delta_interval",
-        late,
-        lane,
-        none,
-        sample,
-    )
-    row["by_category"] = {
-        str(name): numbers(whole(mean(lane.own[categories == name])))
-        for name in dict.fromkeys(categories)
-    }
-    row |= _capability(lane, none, length, sample)
-    row["tokens_per_reply"] = round(lane.tokens, 1)
-    row |= _speed(lane, none, units)
-    row["curve"] = numbers(mean(lane.own[:, : length + 1]))
-    row["curve_interval"] = numbers(sample.interval(lane.own[:, : length + 1]))
-    row["failures"] = lane.failures
-    return row
-
-
-def _measure(
-    value: str,
-    band: str,
-    delta: str,
-    delta_band: str,
-    of: Callable[[Array], Array],
-    lane: Lane,
-    none: Lane,
-    sample: Resampler,
-) -> Record:
-    difference = _minus(of)
     return {
-        value: numbers(of(mean(lane.own))),
-        band: numbers(sample.statistic(of, lane.own)),
-        delta: numbers(difference(mean(lane.own), mean(none.own))),
-        delta_band: numbers(sample.statistic(difference, lane.own, none.own)),
+        "control": lane.control,
+        "n": len(planned),
+        **_measure("stability", own, plain, over(whole), sample),
+        **_measure("late_stability", own, plain, over(late(length)), sample),
+        "by_category": {
+            str(name): numbers(over(whole)(mean(own[categories == name])))
+            for name in dict.fromkeys(categories)
+        },
+        **_measure("capability", _right(lane, questions), _right(none, questions), kinds, sample),
+        "capability_by_kind": {
+            kind: numbers(mean(share)) for kind, share in _by_kind(lane, questions).items()
+        },
+        "tokens_per_reply": _tokens(lane, whole),
+        **_speed(lane.spent[:, whole], none.spent[:, whole], units),
+        "curve": numbers(mean(own)),
+        "curve_interval": numbers(sample.interval(own)),
+        "failures": {name: int(n[: length + 1].sum()) for name, n in lane.failures.items()},
     }
 
 
-def _capability(lane: Lane, none: Lane, length: int, sample: Resampler) -> Record:
-    """Capability over kinds, nulls where nothing was asked after this many rounds."""
-    kinds = lane.right.get(length, {})
-    if not kinds:
-        names = ("capability", "capability_interval", "capability_delta")
-        return dict.fromkeys((*names, "capability_delta_interval")) | {"capability_by_kind": {}}
-    mine, plain = (np.stack([*of.right[length].values()], axis=1) for of in (lane, none))
-    over = _over(slice(None))
+# What a measure, its interval, its difference from none and that one's interval are called.
+_NAMES = {
+    "stability": ("stability", "interval", "delta", "delta_interval"),
+    "late_stability": ("late_stability", "late_interval", "late_delta", "late_delta_interval"),
+    "capability": (
+        "capability",
+        "capability_interval",
+        "capability_delta",
+        "capability_delta_interval",
+    ),
+}
+
+
+def _measure(name: str, mine: Array, plain: Array, of: Of, sample: Resampler) -> Record:
+    """A mean and its paired difference from `none`; nulls where nothing was measured."""
+    names = _NAMES[name]
+    if not mine.size:
+        return dict.fromkeys(names)
+    found = (of(mean(mine)), _band(mine, of, sample), *difference(mine, plain, of, sample))
     return {
-        "capability": numbers(over(mean(mine))),
-        "capability_interval": numbers(sample.statistic(over, mine)),
-        "capability_delta": numbers(_minus(over)(mean(mine), mean(plain))),
-        "capability_delta_interval": numbers(sample.statistic(_minus(over), mine, plain)),
-        "capability_by_kind": {kind: numbers(mean(right)) for kind, right in kinds.items()},
+        key: None if np.isnan(value).any() else numbers(value)
+        for key, value in zip(names, found, strict=True)
     }
 
 
-def _speed(lane: Lane, none: Lane, units: Resampler) -> Record:
-    """Milliseconds per token relative to `none`, over units in which both were timed."""
-    both = min(len(lane.spent), len(none.spent))
-    if not both:
+def _band(values: Array, of: Of, sample: Resampler) -> Array:
+    """The interval; Wilson's where every conversation is all right or all wrong (`stats`)."""
+    single = of(values)
+    if np.isin(single[~np.isnan(single)], (0.0, 1.0)).all():
+        return sample.interval(single)
+    return sample.statistic(of, values)
+
+
+def difference(mine: Array, plain: Array, of: Of, sample: Resampler) -> tuple[Array, Array]:
+    """`of` one less the other's and its interval, over what was measured under both."""
+    either = np.isnan(mine) | np.isnan(plain)
+    a, b = np.where(either, np.nan, mine), np.where(either, np.nan, plain)
+    return of(mean(a)) - of(mean(b)), sample.statistic(lambda x, y: of(x) - of(y), a, b)
+
+
+def _by_kind(lane: Lane, questions: Sequence[int]) -> dict[str, Array]:
+    """Each conversation's share of right answers by kind, those after some rounds only."""
+    asked = {kind: share[:, list(questions)] for kind, share in lane.right.items()}
+    return {kind: mean(share, axis=1) for kind, share in asked.items() if share.size}
+
+
+def _right(lane: Lane, questions: Sequence[int]) -> Array:
+    """The same as (conversations, kinds)."""
+    shares = [*_by_kind(lane, questions).values()]
+    return np.stack(shares, axis=1) if shares else np.empty((0, 0))
+
+
+def _tokens(lane: Lane, whole: slice) -> float | None:
+    counted = lane.tokens[:, whole]
+    return None if np.isnan(counted).all() else round(float(np.nanmean(counted)), 1)
+
+
+def _speed(mine: Array, plain: Array, units: Resampler) -> Record:
+    """Time per token relative to `none`, over the units in which both were timed."""
+    either = np.isnan(mine) | np.isnan(plain)
+    a, b = (np.where(either, np.nan, spent).reshape(-1, 2) for spent in (mine, plain))
+    n = int((~np.isnan(a[:, 0])).sum())
+    if not n:
         return {"relative_ms_per_token": None, "relative_ms_interval": None}
-    mine, plain = lane.spent[:both], none.spent[:both]
-
-    def ratio(a: Array, b: Array) -> Array:
-        return np.asarray((a[..., 0] / a[..., 1]) / (b[..., 0] / b[..., 1]))
-
-    value = ratio(mine.sum(0), plain.sum(0))
-    band = units.statistic(ratio, mine, plain) if both == len(units.weights[0]) else None
+    band = units.statistic(_ratio, a, b) if n > 1 else None  # one unit has no spread
     return {
-        "relative_ms_per_token": numbers(value),
+        "relative_ms_per_token": numbers(_ratio(mean(a), mean(b))),
         "relative_ms_interval": None if band is None else numbers(band),
     }
 
 
+def _ratio(mine: Array, plain: Array) -> Array:
+    return np.asarray((mine[..., 0] / mine[..., 1]) / (plain[..., 0] / plain[..., 1]))
+
+
 def _beats(other: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     """At least as good in stability and capability, and better in one."""
-    mine, theirs = (
-        (r["stability"] or 0.0, r["capability"] if r["capability"] is not None else 0.0)
-        for r in (row, other)
-    )
+    theirs, mine = ((r["stability"] or 0.0, r["capability"] or 0.0) for r in (other, row))
     return theirs[0] >= mine[0] and theirs[1] >= mine[1] and theirs != mine
-
-
-def recommendation(
-    lanes: Sequence[Lane], planned: Sequence[Conversation], length: int
-) -> tuple[str, str]:
-    """The control to use, and the sentence that says why."""
-    halves = len(planned) >= FEWEST
-    even = [i for i in range(len(planned)) if i % 2 == 0 or not halves]
-    odd = [i for i in range(len(planned)) if i % 2 or not halves]
-    chosen = _choose([_part(lane, even) for lane in lanes], [planned[i] for i in even], length)
-    found = rows([_part(lane, odd) for lane in lanes], [planned[i] for i in odd], length)
-    row = next(row for row in found if row["control"] == chosen)
-    return chosen, _sentence(row, found[0], len(odd), halves=halves)
-
-
-def _part(lane: Lane, at: Sequence[int]) -> Lane:
-    right = {
-        length: {kind: share[list(at)] for kind, share in kinds.items()}
-        for length, kinds in lane.right.items()
-    }
-    return Lane(lane.control, lane.own[list(at)], right, lane.tokens, lane.spent, lane.failures)
-
-
-def _choose(lanes: Sequence[Lane], planned: Sequence[Conversation], length: int) -> str:
-    """The cheapest of those that hold best without a loss of capability that can be told.
-
-    Those within the best one's paired interval of late stability hold as well as it does. No
-    control is cheapest, then fewest tokens (to a tenth of plain's), then least time.
-    """
-    found = rows(lanes, planned, length)
-    able = [row for row in found if _able(row)]
-    best = max(able, key=lambda row: row["late_stability"] or 0.0)
-    sample = Resampler.of(*labels(planned))
-    by_name = {lane.control: lane for lane in lanes}
-    difference = _minus(_over(_late(length)))
-
-    def as_good(row: Mapping[str, Any]) -> bool:
-        pair = (by_name[best["control"]].own, by_name[row["control"]].own)
-        return bool(sample.statistic(difference, *pair)[0] <= 0)
-
-    none = found[0]
-    cost = [
-        (
-            row is not none,
-            round(row["tokens_per_reply"] / max(1.0, none["tokens_per_reply"]), 1),
-            row["relative_ms_per_token"] or 0.0,
-            row["control"],
-        )
-        for row in able
-        if row is best or as_good(row)
-    ]
-    return str(min(cost)[3])
-
-
-def _able(row: Mapping[str, Any]) -> bool:
-    band = row["capability_delta_interval"]
-    return band is None or band[1] >= 0
-
-
-def _sentence(row: Record, none: Record, n: int, *, halves: bool) -> str:
-    where = f"on {n} conversations that it was not chosen on" if halves else f"on {n} conversations"
-    late = row["late_stability"]
-    if row["control"] == none["control"]:
-        return (
-            f"Use no control: nothing holds better than plain, whose late stability is {late:.2f} "
-            f"{where}, by more than the intervals."
-        )
-    low, high = row["late_delta_interval"]
-    text = (
-        f"Use {row['control']}: {where} its late stability is {late:.2f} against "
-        f"{none['late_stability']:.2f} without control ({row['late_delta']:+.2f} "
-        f"[{low:+.2f}, {high:+.2f}])"
-    )
-    if row["capability"] is not None:
-        low, high = row["capability_delta_interval"]
-        text += f", capability {row['capability_delta']:+.2f} [{low:+.2f}, {high:+.2f}]"
-    tokens = row["tokens_per_reply"] / none["tokens_per_reply"]
-    return f"{text}, {tokens:.2f} times the tokens a reply."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,12 @@ def compare(
     each: Annotated[
         int, typer.Option("--questions-per-kind", help="Of these, per conversation and length.")
     ] = 2,
+    after: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--question-round", help="Ask them after this round (repeat; the last by default)."
+        ),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="core, mini, a TOML file or a folder of them.")
     ] = None,
@@ -76,6 +83,10 @@ def compare(
     top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
     top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of a reply at most.")] = 200,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Conversations held side by side, each under every control."),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -101,7 +112,7 @@ def compare(
     try:
         result = compare(
             agent_model,
-            controls=controls.split(",") if controls is not None else None,
+            controls=as_controls(controls) if controls is not None else None,
             user_model=opened(user_model),
             judge_model=opened(judge_model),
             suite=suite,
@@ -116,6 +127,8 @@ def compare(
             sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
             questions=questions,
             each=each,
+            question_rounds=after or (),
+            batch=batch,
             out=folder,
             command=as_command(sys.argv[1:]),
             progress=Progress(enabled=True),
@@ -124,6 +137,11 @@ def compare(
         again = as_command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
         raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     _show(result, as_json)
+
+
+def as_controls(text: str) -> list[str]:
+    """--controls as a list: a comma before an option (`heads=0-3`) belongs to its control."""
+    return re.split(r",(?!\s*\w+=)", text)
 
 
 def _lengths(text: str) -> list[int]:

@@ -1,0 +1,155 @@
+"""Which control to use, in one sentence that its numbers can bear.
+
+The best of many controls looks better than it is on the conversations it was chosen
+on. So it is chosen on one half, every second conversation of each category, and what is
+said of it is measured on the other half:
+
+    able      loses at most .02 of capability against none
+    best      the able control with the highest late stability
+    as good   able, and the paired interval of best less it reaches 0
+    chosen    of those as good as best: none, else the fewest tokens, else the least time
+
+Costs count in tenths of none's, so that a tie is not broken by noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from holdfast.curve import labels
+from holdfast.lane import Lane
+from holdfast.plan import Conversation
+from holdfast.run import Record
+from holdfast.stats import Resampler
+from holdfast.tradeoff import difference, late, over, rows
+
+FEWEST = 8  # conversations; of fewer there are no halves to choose and to report on
+LOSS = 0.02  # of capability, at most
+
+
+class Advice(NamedTuple):
+    """The control to use, why, and which conversations (ids) spoke for and about it."""
+
+    control: str
+    sentence: str
+    chosen_on: list[int]
+    reported_on: list[int]
+
+
+def advise(
+    lanes: Sequence[Lane],
+    planned: Sequence[Conversation],
+    length: int,
+    questions: Sequence[int] | None = None,
+) -> Advice:
+    """The control that holds best over `length` rounds for what it costs; `none` is the first."""
+    first, second = _halves(planned)
+    told = [planned[i] for i in first]
+    chosen = _chosen([lane.part(first) for lane in lanes], told, length, questions)
+    others = [planned[i] for i in second]
+    found = rows([lane.part(second) for lane in lanes], others, length, questions)
+    row = next(row for row in found if row["control"] == chosen)
+    sentence = _sentence(row, found, len(first), len(second), few=first == second)
+    return Advice(chosen, sentence, [c.id for c in told], [c.id for c in others])
+
+
+def _halves(planned: Sequence[Conversation]) -> tuple[list[int], list[int]]:
+    """Every second conversation of each category, and the rest; all twice where they are few."""
+    order = sorted(range(len(planned)), key=lambda i: planned[i].agent.category)
+    if len(order) < FEWEST:
+        return sorted(order), sorted(order)
+    return sorted(order[::2]), sorted(order[1::2])
+
+
+def _chosen(
+    lanes: Sequence[Lane],
+    planned: Sequence[Conversation],
+    length: int,
+    questions: Sequence[int] | None,
+) -> str:
+    found = rows(lanes, planned, length, questions)
+    none, own = found[0], {lane.control: lane.own for lane in lanes}
+    able = [row for row in found if _able(row)]
+    if not able:
+        return str(none["control"])
+    best = max(able, key=lambda row: float(row["late_stability"]))
+    sample, of = Resampler.of(*labels(planned)), over(late(length))
+
+    def as_good(row: Mapping[str, Any]) -> bool:
+        gap = difference(own[best["control"]], own[row["control"]], of, sample)[1]
+        return bool(gap[0] <= 0)
+
+    def cost(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        tokens = _relative(row, none)
+        time = row["relative_ms_per_token"]
+        return (
+            row is not none,
+            round(tokens, 1) if tokens else 0.0,
+            round(time, 1) if time else 0.0,
+            -row["late_stability"],
+        )
+
+    return str(min((row for row in able if row is best or as_good(row)), key=cost)["control"])
+
+
+def _able(row: Mapping[str, Any]) -> bool:
+    """Measured late, and within the loss of capability that is allowed."""
+    loss = row["capability_delta"]
+    return row["late_stability"] is not None and (loss is None or loss >= -LOSS)
+
+
+def _relative(row: Mapping[str, Any], none: Mapping[str, Any]) -> float | None:
+    """Tokens of a reply, relative to none's; None where they were not counted."""
+    mine, plain = row["tokens_per_reply"], none["tokens_per_reply"]
+    return mine / plain if mine and plain else None
+
+
+def _sentence(row: Record, found: Sequence[Record], chosen: int, said: int, *, few: bool) -> str:
+    none = found[0]
+    if none["late_stability"] is None or row["late_stability"] is None:
+        return "Nothing to recommend: no conversation reached the last quarter of its rounds."
+    if len(found) == 1:
+        return (
+            f"Nothing to choose between: only none was run, whose late stability is "
+            f"{none['late_stability']:.2f} on {_talks(said)}."
+        )
+    where = (
+        f"of {_talks(said)}, too few to choose on some and report others,"
+        if few
+        else f"chosen on {_talks(chosen)} and measured on {said} others,"
+    )
+    if row is none:
+        return (
+            f"Use no control: {where} none has a late stability of {none['late_stability']:.2f}, "
+            f"and no control that keeps capability (a loss of at most {LOSS:.2f}) held better by "
+            "more than its interval."
+        )
+    figures = ", ".join(_figures(row, none))
+    return f"Use {row['control']}: {where} it has a late stability of {figures}."
+
+
+def _talks(n: int) -> str:
+    return f"{n} conversation{'' if n == 1 else 's'}"
+
+
+def _figures(row: Record, none: Record) -> list[str]:
+    """What it holds, what it costs, and what the intervals do not bear out."""
+    text = f"{row['late_stability']:.2f} against {none['late_stability']:.2f} for none "
+    text += f"({_change(row, 'late_delta')})"
+    said = [text if row["late_delta_interval"][0] > 0 else f"{text}, which is not clearly better"]
+    if row["capability_delta"] is None:
+        said.append("capability was not measured")
+    else:
+        lost = row["capability_delta_interval"][1] < -LOSS
+        change = _change(row, "capability_delta")
+        said.append(f"capability changes by {change}{', a clear loss' if lost else ''}")
+    tokens, time = _relative(row, none), row["relative_ms_per_token"]
+    cost = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
+    cost += [f"{time:.2f} times the time a token"] if time else []
+    return [*said, f"at {' and '.join(cost)}"] if cost else said
+
+
+def _change(row: Record, name: str) -> str:
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:+.2f} [{low:+.2f}, {high:+.2f}]"
