@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.report import chart
+from holdfast.report import chart, tiles
 from holdfast.report.chart import Frame, Series, Text
 
 SVG = Frame(100, 100, 0, 0, 0, 0)
@@ -99,7 +99,7 @@ def heat(rows: list[list[float | None]], **more: object) -> ElementTree.Element:
     def note(i: int, j: int, v: float) -> str:
         return f"{i} {j} {v}"
 
-    drawing = chart.heat(rows, SVG, NAMED, x=x, y=y, top=top, note=note, **more)  # type: ignore[arg-type]
+    drawing = tiles.heat(rows, SVG, NAMED, x=x, y=y, top=top, note=note, **more)  # type: ignore[arg-type]
     return parsed(drawing)
 
 
@@ -119,9 +119,9 @@ def test_a_heat_map_marks_values_by_the_shade_they_stand_on() -> None:
 
 def test_a_mosaic_draws_every_cell_with_few_paths() -> None:
     rows = [[(i * 40 + j) / 1600 for j in range(40)] for i in range(40)]
-    root = parsed(chart.mosaic(rows, SVG, NAMED, top=1.0))
+    root = parsed(tiles.mosaic(rows, SVG, NAMED, top=1.0))
     paths = list(root.iter("path"))
-    assert len(paths) <= chart.SHADES + 1
+    assert len(paths) <= tiles.SHADES + 1
     assert sum((p.get("d") or "").count("M") for p in paths) == 1600
 
 
@@ -148,3 +148,16 @@ def test_an_axis_ends_at_or_above_the_largest_value(value: float) -> None:
 
 def test_an_axis_of_zeros_has_a_top() -> None:
     assert chart.ceiling_for([0.0])[0] > 0
+
+
+def test_an_axis_may_start_above_zero() -> None:
+    root = drawn(Series("own", [1.0, 0.75, 0.5]), low=0.5)
+    assert [p.get("d") for p in root.iter("path")] == ["M0.0 0.0L50.0 50.0L100.0 100.0"]
+
+
+def test_a_line_with_a_note_shows_it_under_the_pointer() -> None:
+    root = drawn(Series("own", [1.0, 0.5], note="a < b", key="k3"))
+    (group,) = (g for g in root.iter("g"))
+    assert group.get("data-k") == "k3"
+    assert [t.text for t in group.iter("title")] == ["a < b"]
+    assert [p.get("class") for p in group.iter("path")] == ["line own", "reach"]

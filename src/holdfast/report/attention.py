@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from holdfast.report import chart
+from holdfast.report import chart, tiles
 from holdfast.report.chart import Frame, Series, Text
 from holdfast.report.figures import (
     DOTTED,
@@ -116,7 +116,7 @@ def layers(summary: Mapping[str, Any]) -> Figure | None:
         if cell >= 18 and room >= 30:
             inside = _bare
         frame = Frame(width, 46 + cell * len(rows), 28, 8, 6, 40)
-        return chart.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
+        return tiles.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
                           y=names, top=top, note=note, inside=inside,
                           x_name=X_NAME)  # fmt: skip
 
@@ -157,7 +157,7 @@ def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel
     most = percent(max((v for row in rows for v in row if v is not None), default=None))
     said = f"{high} layers from top to bottom, {wide} heads across; at most {most}."
     text = Text(f"heads-{r}", f"Prompt share of every head, round {r}", said)
-    drawing = chart.mosaic(rows, Frame(cell * wide, cell * high, 0, 0, 0, 0), text, top=top)
+    drawing = tiles.mosaic(rows, Frame(cell * wide, cell * high, 0, 0, 0, 0), text, top=top)
     return Panel(f"round {r}", f"at most {most}", drawing, drawing)
 
 

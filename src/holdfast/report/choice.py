@@ -66,10 +66,10 @@ def _view(
     if key == "whole" and asked:
         best = {c.number for c in shown if c.row["pareto"]}
     x_name = f"capability after round {length}" if asked else "tokens a reply (fewer to the left)"
-    x = scatter.axis(
-        _extent(shown, across, across_band), f"{x_name} →", _short if asked else _whole
-    )
-    y = scatter.axis(_extent(shown, field, band), f"↑ {name}", _short)
+    reach = _extent(shown, across, across_band)
+    write, end = (_short, 1.0) if asked else (_whole, math.inf)
+    x = scatter.axis(reach, f"{x_name} →", write, end=end)
+    y = scatter.axis(_extent(shown, field, band), f"↑ {name}", _short, end=1.0)
     front = [(c.value(across) or 0.0, c.value(field) or 0.0) for c in shown if c.number in best]
     told = ", ".join(c.name for c in shown if c.number in best)
 

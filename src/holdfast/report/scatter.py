@@ -86,15 +86,20 @@ class Point:
 
 
 def axis(
-    values: Iterable[float | None], name: str, write: Callable[[float], str], most: int = 6
+    values: Iterable[float | None],
+    name: str,
+    write: Callable[[float], str],
+    *,
+    most: int = 6,
+    end: float = math.inf,
 ) -> Axis:
-    """An axis that holds the values with a little room, with at most `most` steps."""
+    """An axis that holds the values with a little room, with at most `most` steps to `end`."""
     there = [v for v in values if v is not None] or [0.0, 1.0]
     low, high = min(there), max(there)
-    room = 0.04 * (high - low) or 0.05 * (abs(high) or 1.0)
+    room = max(0.04 * (high - low), 0.02 * (abs(high) or 1.0), 0.01)
     low, high = low - room, high + room
     step = next((s for s in STEPS if (high - low) / s <= most), (high - low) / most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    first, last = math.ceil(low / step), math.floor(min(high, end) / step + 1e-9)
     ticks = tuple((i * step, write(i * step)) for i in range(first, last + 1))
     return Axis(low, high, ticks, name)
 
@@ -194,11 +199,15 @@ def _thin(bar: Sequence[tuple[float, float]]) -> Box:
 
 def _marker(point: Point, x: float, y: float) -> Markup:
     inside = [tag("title", point.note)]
-    if "best" in point.kind.split():
+    if _ringed(point):
         inside.append(tag("circle", class_=f"halo {point.kind}", cx=x, cy=y, r=RADIUS * 2.3))
     inside.append(tag("circle", class_="hit", cx=x, cy=y, r=RADIUS * 2))
     inside.append(mark(point.shape, x, y, f"mark {point.kind}"))
     return tag("a", *inside, href=point.link, tabindex="-1", data_k=point.key)
+
+
+def _ringed(point: Point) -> bool:
+    return "best" in point.kind.split()
 
 
 def _labels(
@@ -211,7 +220,9 @@ def _labels(
         Wanted(a, b, 7.1 * len(p.label) + 4, 14.0) for p, (a, b) in zip(points, at, strict=True)
     ]
     bounds = Box(frame.left + 1, frame.top - 4, frame.width - 2, frame.bottom_edge - 2)
-    found = place(wanted, bounds, [around(a, b, RADIUS * 1.3) for a, b in at], soft)
+    sizes = [2.4 if _ringed(p) else 1.3 for p in points]
+    taken = [around(a, b, RADIUS * size) for (a, b), size in zip(at, sizes, strict=True)]
+    found = place(wanted, bounds, taken, soft)
     drawn: list[Markup] = []
     for point, (a, b), box in zip(points, at, found, strict=True):
         if box is None:
