@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -365,6 +366,16 @@ def test_an_adapter_is_held_as_the_model_that_it_makes() -> None:
     with hold(made, "anchor+split-softmax:0.4", tokenizer=TOKENS):
         out = made.generate(**given, **OPTIONS)
     check(merged, "anchor+split-softmax:0.4", out)
+
+
+def test_what_a_model_is_wrapped_in_and_what_holds_its_tokenizer_do_not_matter() -> None:
+    subject, given = model(), torch.tensor([ids_of(LONG)])
+    spread = nn.DataParallel(subject)
+    trainer = SimpleNamespace(model=spread, processing_class=TOKENS)
+    with hold(trainer, "boost:6"), torch.no_grad():
+        logits = spread(given).logits[0]
+    expected = defined(subject, "boost:6", ids_of(LONG))
+    torch.testing.assert_close(logits, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def loss_of(subject: Any, given: dict[str, Tensor]) -> Tensor:

@@ -7,12 +7,16 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
 
 from holdfast.chat import message
 from holdfast.errors import ControlError
 from holdfast.places import Between, Place, Written, occurrences, system_messages, written
 from holdfast.template import Template
-from models import TEMPLATES, tokenizer
+from models import SPECIALS, TEMPLATES, tokenizer
 
 BOUNDED = ["chatml", "defaulting", "llama2", "llama3", "forgetful", "silent"]
 PERSONAS = ("You are Ann.", "Say <b>no</b>!\n\n1. Be brief.\n2. Be kind.", "é ¿qué? 好", "x")
@@ -53,6 +57,46 @@ def test_any_text_is_found_as_written_and_between(text: str) -> None:
     ids, place = rendered("chatml", f"Q{text}")
     assert anything("chatml")(ids) == place
     assert written(f"Q{text}", tokenizer("chatml"))(ids) == place
+
+
+def merging(template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that joins punctuation with line breaks, as those of Llama 3 and Qwen do."""
+    inner = Tokenizer(BPE())
+    pieces = Regex(r" ?\p{L}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+|\p{N}")
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pieces, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    inner.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(SPECIALS),
+        show_progress=False,
+    )
+    inner.train_from_iterator(["You.\n<</SYS>>\n\nYes!\n\nNo.\n<<SYS>>\n- me\n\n"] * 40, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    made.add_special_tokens({"additional_special_tokens": list(SPECIALS[3:])})
+    made.chat_template = TEMPLATES[template]
+    return made
+
+
+@pytest.mark.parametrize("persona", [*PERSONAS, "You are Ann.\n", "\n\nNo!", "- me\n- you"])
+@pytest.mark.parametrize("template", BOUNDED)
+def test_tokens_that_reach_over_a_personas_border_are_the_personas(
+    template: str, persona: str
+) -> None:
+    tokens = merging(template)
+    assert len(tokens(".\n")["input_ids"]) == 1
+    shown = Template(tokens).render((message("system", persona), *CHAT))
+    assert shown.content and shown.template
+    place = Place(shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1]))
+    assert written(persona, tokens)([*shown.ids]) == place
+    # Line breaks at its start may join a tag that is plain text, which is then not seen.
+    hidden = template == "llama2" and persona.startswith("\n")
+    assert system_messages(tokens)([*shown.ids]) == (None if hidden else place)
 
 
 @pytest.mark.parametrize("template", BOUNDED)

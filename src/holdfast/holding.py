@@ -51,7 +51,7 @@ def hold(
     """Put a transformers model under a control while the block runs.
 
     **The model is changed in place**, and given back exactly as it was, also after an
-    exception. It may be wrapped: a pipeline, a PEFT or TRL model, DDP. Rows without the
+    exception. It may be wrapped: a pipeline, a trainer, a PEFT model, DDP. Rows without the
     persona are left alone.
 
     `span` is the persona: its text, its token ids, or columns [start, end) row by row (None
@@ -215,8 +215,7 @@ class _Block:
             self._caches[cache] = known
         refuse_unreached(passed, self.name)
         hidden: Tensor = output[0]
-        again = getattr(body, "is_gradient_checkpointing", False)
-        if passed is not None and again and hidden.requires_grad:
+        if passed is not None and hidden.requires_grad and _computes_again(body):
             hidden.register_hook(self._inside)
 
     def _check(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -231,6 +230,11 @@ class _Block:
                 "gradient checkpointing computes attention again in the backward pass, which has"
                 " to be under control as well: call backward() inside of the block."
             )
+
+
+def _computes_again(body: nn.Module) -> bool:
+    """Whether gradient checkpointing is on anywhere."""
+    return any(getattr(part, "gradient_checkpointing", False) for part in body.modules())
 
 
 @contextmanager
@@ -252,11 +256,11 @@ def _alone(decoder: PreTrainedModel) -> Iterator[None]:
 
 
 def _unwrapped(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
-    """The transformers model in a pipeline, a PEFT or TRL model or DDP, and the pipeline's
-    tokenizer."""
+    """The transformers model in a pipeline, a trainer, a PEFT model or DDP; its tokenizer."""
     given, tokenizer = model, None
     while not isinstance(model, PreTrainedModel):
-        tokenizer = tokenizer or getattr(model, "tokenizer", None)
+        for name in ("tokenizer", "processing_class"):
+            tokenizer = tokenizer or getattr(model, name, None)
         if hasattr(model, "get_base_model"):
             model = model.get_base_model()
             continue
@@ -265,7 +269,7 @@ def _unwrapped(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | N
         if model is None:
             raise ControlError(
                 f"{type(given).__name__} has no transformers model that could be held: give a"
-                " PreTrainedModel, a pipeline, or a PEFT model."
+                " PreTrainedModel, a pipeline, a trainer, or a PEFT model."
             )
     return model, tokenizer
 

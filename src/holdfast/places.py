@@ -93,7 +93,7 @@ class Between:
 
 def written(text: str, tokenizer: PreTrainedTokenizerBase) -> Written:
     """A persona by its text: as a template renders it, or as plain text."""
-    plain: Ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    plain: Ids = tuple(tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
     shown = _shown(text, tokenizer) if tokenizer.chat_template else None
     if shown is None:
         return Written((plain,))
