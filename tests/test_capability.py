@@ -128,7 +128,7 @@ def test_a_file_has_documented_columns(tmp_path: Path) -> None:
         {
             "question": "A tree?",
             "answer": "an oak",
-            "choices": ["a stone", "an oak"],
+            "choices": ["stone", "an oak"],
             "kind": "bio",
         },
         {"question": "My dog?", "answer": "Rex", "plant": "My dog is Rex.", "back": 3},
