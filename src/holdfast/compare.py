@@ -42,13 +42,11 @@ class Comparison:
     """What a comparison found.
 
     `summary` is the object that `holdfast compare --json` prints; `conversations` holds
-    every message, judged answer and capability question under each control; `lanes` are
-    the measurements behind the rows, to be cut or joined in other ways.
+    every message, judged answer and capability question under each control.
     """
 
     summary: Record
     conversations: list[Record]
-    lanes: list[Lane]
 
     @property
     def recommendation(self) -> str:
@@ -199,7 +197,7 @@ def compare(
     run.finish(summary)
     if page:
         report.write_compare(summary, conversations, page)
-    return Comparison(summary, conversations, found)
+    return Comparison(summary, conversations)
 
 
 def _rows(

@@ -50,22 +50,6 @@ class Lane:
         return replace(self, own=self.own[rows], right=right, tokens=self.tokens[rows])
 
 
-def joined(found: Sequence[Lane]) -> Lane:
-    """One control's lanes of several runs as one, conversations and batches one after another."""
-    first = found[0]
-    return Lane(
-        first.control,
-        np.concatenate([lane.own for lane in found]),
-        {kind: np.concatenate([lane.right[kind] for lane in found]) for kind in first.right},
-        np.concatenate([lane.tokens for lane in found]),
-        np.concatenate([lane.spent for lane in found]),
-        {
-            name: sum((lane.failures[name] for lane in found), 0 * n)
-            for name, n in first.failures.items()
-        },
-    )
-
-
 def under(conversation: Conversation, controls: Sequence[str], of: int) -> list[Conversation]:
     """One of `of` conversations under each control; the first alone asks for the floor."""
     return [
