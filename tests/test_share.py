@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTra
 
 from holdfast.attention import plain_weights
 from holdfast.backend import Sampling, Share
+from holdfast.control import parse
 from holdfast.engine import Engine, Request, Result, Spans
 from holdfast.share import FUSED, kind_for
+from holdfast.steering import Held
 from models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 DRAWN = Sampling(max_new_tokens=12)
@@ -62,8 +65,8 @@ def test_share_is_the_eager_attentions_own(kind: str) -> None:
         assert (share.span, share.length) == (5, len(request.ids))
 
 
-def close(given: object, expected: torch.Tensor) -> None:
-    assert torch.allclose(torch.tensor(given), expected, atol=1e-5 + 5e-6)
+def close(given: object, expected: torch.Tensor, atol: float = 1e-5 + 5e-6) -> None:
+    assert torch.allclose(torch.tensor(given), expected, atol=atol)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "gemma2"])
@@ -72,6 +75,43 @@ def test_measuring_changes_no_token(kind: str) -> None:
     measured = Engine(model(kind), batch_size=5).generate(batch(), DRAWN)
     assert [r.ids for r in plain] == [r.ids for r in measured]
     assert all(r.share is None for r in plain)
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *ODD_CONFIGS])
+def test_under_a_share_function_the_share_after_is_that_function_of_the_share_before(
+    kind: str,
+) -> None:
+    once = Sampling(max_new_tokens=1)  # one query, so that means are the values themselves
+    asked = held("split-softmax:0.5")
+    plain = Engine(model(kind), batch_size=5).generate(batch(), once)
+    for request, result, bare in zip(
+        asked, Engine(model(kind), batch_size=5).generate(asked, once), plain, strict=True
+    ):
+        assert result.share and result.share.heads_before and bare.share
+        before = torch.tensor(result.share.heads_before)
+        close(result.share.heads, torch.where(before > 0, before.sqrt(), before), atol=2e-3)
+        # Nothing before the first layer's attention is under control.
+        close(result.share.heads_before[0], torch.tensor(bare.share.heads[0]))
+        assert bare.share.heads_before is None and len(request.ids) == result.share.length
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_under_anchor_the_share_before_is_that_of_the_persona_where_it_was(kind: str) -> None:
+    once = Sampling(max_new_tokens=1)
+    moved = Engine(model(kind), batch_size=5).generate(held("anchor"), once)
+    plain = Engine(model(kind), batch_size=5).generate(batch(), once)
+    for result, bare in zip(moved, plain, strict=True):
+        assert result.share and result.share.heads_before and bare.share
+        close(result.share.heads_before[0], torch.tensor(bare.share.heads[0]))
+        assert result.share.heads != result.share.heads_before
+
+
+def held(control: str) -> list[Request]:
+    """The batch under a control, each row's last token a turn of its own."""
+    return [
+        replace(request, held=Held(parse(control), *SPANS, (len(request.ids) - 1,)), state=control)
+        for request in batch()
+    ]
 
 
 def test_share_of_a_fork_is_that_of_the_whole() -> None:

@@ -68,7 +68,9 @@ class Share:
     message with its template tokens and BOS. `tokens` is the mean over layers and
     heads (content tokens) per query, in order. `span` is the number of content
     tokens and `length` the number of keys the reply's first query sees, so that
-    span / length is the dilution line.
+    span / length is the dilution line. Under a control of the attention `heads` is what
+    it made of the share, and `heads_before` what plain attention would have given the same
+    queries.
     """
 
     heads: tuple[tuple[float, ...], ...]
@@ -76,6 +78,7 @@ class Share:
     tokens: tuple[float, ...]
     span: int
     length: int
+    heads_before: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)

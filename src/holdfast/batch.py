@@ -308,9 +308,9 @@ class Batch:
         return Recorder(self._spans)
 
     def _shares(self) -> Tensor:
-        """π of the pass just run, (rows, spans, layers, heads)."""
+        """π of the pass just run, (rows, 2, spans, layers, heads)."""
         assert self.recorder is not None
-        return self.recorder.result().transpose(0, 1)
+        return self.recorder.result().movedim(2, 0)
 
     def _leave(self, fed: Tensor, running: int) -> Tensor:
         """Fill the places of rows that have ended with the last rows; what to feed those that stay.
@@ -377,15 +377,20 @@ def result_of(row: Row) -> Result:
 
 
 def _share(pi: Tensor, row: Row) -> Share:
-    """Means of π (queries, spans, layers, heads) as the plain numbers of a `Share`."""
+    """Means of π (queries, 2, spans, layers, heads) as the plain numbers of a `Share`."""
     assert row.request.spans is not None
-    heads, template = pi.double().mean(0).cpu().tolist()
-    tokens = pi[:, 0].double().mean((-1, -2)).cpu().tolist()
+    (heads, template), (before, _) = pi.double().mean(0).cpu().tolist()
+    tokens = pi[:, 0, 0].double().mean((-1, -2)).cpu().tolist()
     start, end = row.request.spans.content
     return Share(
-        heads=tuple(tuple(round(x, 5) for x in layer) for layer in heads),
-        heads_template=tuple(tuple(round(x, 5) for x in layer) for layer in template),
+        heads=_rounded(heads),
+        heads_template=_rounded(template),
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(row.ids),
+        heads_before=_rounded(before) if row.request.held else None,
     )
+
+
+def _rounded(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(x, 5) for x in layer) for layer in heads)

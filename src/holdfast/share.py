@@ -15,8 +15,8 @@ and `holdfast-eager` the model's own plain one (for soft-capping and sinks). A
 model is switched to one of them while the engine, or `hold`, runs it. Both note π
 where a `Recorder` is active in this thread, and neither computes anything else anew,
 so measuring cannot change a reply. Where the model is called with `holdfast=` (a
-`steering.Pass`) both put the pass's control in place, and π is what the control made
-of it.
+`steering.Pass`) both put the pass's control in place; π is then what the control made
+of it, and beside it stands what plain attention would have given the same query.
 
 This module knows tensors. It knows no tokens, no text and no batches.
 """
@@ -55,18 +55,27 @@ class Recorder:
         self.spans = spans
         self.layers: dict[int, Tensor] = {}
 
-    def note(self, layer: int, weights: Tensor) -> None:
-        """Note a layer's weights (rows, heads, columns) of the last queries."""
+    def note(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
+        """Note a layer's weights (rows, heads, columns) of the last queries.
+
+        `plain` are those without the control, where there is one.
+        """
         spans = self.spans[:, :, : weights.shape[-1]].to(weights.device)
-        self.layers[layer] = torch.einsum("bhk,sbk->sbh", weights.float(), spans)
+        both = [weights, weights if plain is None else plain]
+        self.layers[layer] = torch.stack(
+            [torch.einsum("bhk,sbk->sbh", one.float(), spans) for one in both]
+        )
 
     def result(self) -> Tensor:
-        """π as (spans, rows, layers, heads), on the spans' device; forgets what it holds."""
+        """π as (2, spans, rows, layers, heads), on the spans' device; forgets what it holds.
+
+        First what came out, then what plain attention would have given.
+        """
         layers = [self.layers[i].to(self.spans.device) for i in sorted(self.layers)]
         self.layers = {}
         heads = max(layer.shape[-1] for layer in layers)
         padded = [torch.nn.functional.pad(x, (0, heads - x.shape[-1])) for x in layers]
-        return torch.stack(padded, dim=2)
+        return torch.stack(padded, dim=3)
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("holdfast_recorder", default=None)
@@ -98,12 +107,12 @@ def fused(
         held.met.append(layer_of(module))
         _refuse_odd(module, kwargs)
     if recorder is not None:
-        if held is None:
-            row = None if attention_mask is None else attention_mask[:, :, -1:, : key.shape[2]]
-            weights, _ = plain_weights(query[:, :, -1:], key, row, scaling)
-        else:
+        plain = _last_weights(query, key, attention_mask, scaling)
+        acting = held is not None and held.acts(layer_of(module))
+        weights = plain
+        if held is not None and acting:
             weights = held.weights(module, query, key, attention_mask, scaling, last=True)
-        recorder.note(layer_of(module), weights[:, :, 0])
+        recorder.note(layer_of(module), weights[:, :, 0], plain[:, :, 0])
     if held is not None and held.acts(layer_of(module)):
         merged = held.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
@@ -137,6 +146,7 @@ def eager(
 ) -> tuple[Tensor, Tensor | None]:
     """The model's own plain attention, whose weights are noted where a recorder is active."""
     held: Pass | None = kwargs.pop("holdfast", None)
+    recorder, plain = _recorder.get(), None
     if held is not None:
         held.met.append(layer_of(module))
     if held is not None and held.acts(layer_of(module)):
@@ -145,13 +155,22 @@ def eager(
         scaling = kwargs.get("scaling")
         weights = held.weights(module, query, key, attention_mask, scaling, **odd)
         output = applied(weights.to(value.dtype), value).transpose(1, 2).contiguous()
+        if recorder is not None:
+            plain = _last_weights(query, key, attention_mask, scaling, **odd)[:, :, 0]
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
-    recorder = _recorder.get()
     if recorder is not None:
-        recorder.note(layer_of(module), weights[:, :, -1])
+        recorder.note(layer_of(module), weights[:, :, -1], plain)
     return output, weights
+
+
+def _last_weights(
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **odd: Any
+) -> Tensor:
+    """Plain attention's weights of the last query, (rows, heads, 1, keys)."""
+    row = None if mask is None else mask[:, :, -1:, : key.shape[2]]
+    return plain_weights(query[:, :, -1:], key, row, scaling, **odd)[0]
 
 
 def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:
