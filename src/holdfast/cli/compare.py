@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,19 +161,29 @@ def _show(result: Comparison, as_json: bool) -> None:
         return
     print(result.recommendation)
     width = max(len(row["control"]) for row in s["rows"])
-    print(f"  {'control':{width}}  stability  late   vs none               capability  ms/token")
+    print(f"  {'control':{width}}  stability  late  late vs none         capability  ms/token")
     for row in s["rows"]:
-        low, high = row["late_delta_interval"]
-        able = "  –" if row["capability"] is None else f"{row['capability']:.2f}"
-        speed = row["relative_ms_per_token"]
-        print(
-            f"{'*' if row['pareto'] else ' '} {row['control']:{width}}  {row['stability']:9.2f}"
-            f"  {row['late_stability']:.2f}  {row['late_delta']:+.2f} [{low:+.2f}, {high:+.2f}]"
-            f"  {able:>10}  {'–' if speed is None else f'{speed:.2f}×':>8}"
-        )
+        cells = [
+            f"{row['control']:{width}}",
+            f"{_number(row['stability']):>9}",
+            f"{_number(row['late_stability']):>4}",
+            f"{_change(row):19}",
+            f"{_number(row['capability']):>10}",
+            f"{_number(row['relative_ms_per_token']):>8}",
+        ]
+        print("* " if row["pareto"] else "  ", "  ".join(cells), sep="")
     print("  * on the front of stability and capability; late is the last quarter of the rounds")
     for control, why in s["refused"].items():
         print(f"  left out: {control} ({why})")
     if s["note"]:
         print(s["note"])
     print(s["report"])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    band = row["late_delta_interval"]
+    return "–" if band is None else f"{row['late_delta']:+.2f} [{band[0]:+.2f}, {band[1]:+.2f}]"

@@ -1,0 +1,166 @@
+"""`holdfast compare` at the command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor, obey
+from holdfast import models
+from holdfast.backend import Ask, Reply
+from holdfast.cli import main
+from holdfast.cli.compare import as_controls
+
+CONTRACT = {
+    "control",
+    "stability",
+    "late_stability",
+    "by_category",
+    "interval",
+    "delta",
+    "delta_interval",
+    "capability",
+    "capability_by_kind",
+    "tokens_per_reply",
+    "relative_ms_per_token",
+    "pareto",
+}
+SMALL = ["--pairs", "4", "--rounds", "2", "--controls", "none,reminder:1,anchor"]
+
+
+@pytest.fixture
+def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
+    found = Actor(name="mini")
+    monkeypatch.setattr(models, "load", lambda name, **options: found)
+    return found
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_one_object_with_the_contracts_names(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--model", "mini", *SMALL, "--seed", "0", "--out", str(tmp_path / "run"), "--json"]
+    assert run(*args) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert {"rows", "recommendation", "report"} <= set(summary)
+    assert [row["control"] for row in summary["rows"]] == ["none", "reminder:1", "anchor"]
+    assert all(set(row) >= CONTRACT for row in summary["rows"])
+    assert Path(summary["report"]).is_file()
+    assert "rounds" in printed.err
+
+
+def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_printed(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*SMALL, "--questions", "none", "--out", str(tmp_path / "run")) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Use no control: of 4 conversations, too few")
+    for control in ("none", "reminder:1", "anchor"):
+        assert f"* {control}" in printed
+    assert "model organism" in printed and printed.rstrip().endswith("report.html")
+
+
+def test_several_lengths_are_one_run(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--controls", "anchor", "--pairs", "2", "--rounds", "3,1", "--question-round", "1"]
+    assert run(*args, "--out", str(tmp_path / "run"), "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["lengths"] == [1, 3] and summary["capability_rounds"] == [1]
+
+
+def test_a_conversation_that_never_got_far_is_printed_with_dashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def narrow(ask: Ask) -> Reply:
+        return obey(ask) if len(ask.chat) < 4 else Reply("", "overflow")
+
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(narrow, name="mini"))
+    assert run(*SMALL, "--out", str(tmp_path / "run")) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Nothing to recommend") and "–" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "controls"),
+    [
+        ("none,anchor", ["none", "anchor"]),
+        (
+            "split-softmax:0.7@layers=8-24,heads=0-3,anchor",
+            ["split-softmax:0.7@layers=8-24,heads=0-3", "anchor"],
+        ),
+        ("boost:2@heads=1, span=message, none", ["boost:2@heads=1, span=message", " none"]),
+    ],
+)
+def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: list[str]) -> None:
+    assert as_controls(text) == controls
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--rounds", "0"], "rounds must be at least 1"),
+        (["--rounds", "2,x"], "--rounds is a number, or several"),
+        (["--pairs", "many"], "--pairs is a number or"),
+        (["--controls", "none,ancor"], "there is no control `ancor`"),
+        (["--controls", "window:0"], "window"),
+        (["--controls", ""], "there is no control"),
+        (["--questions", "missing.jsonl"], "missing.jsonl"),
+        (["--question-round", "9"], "from 1 to 8, not 9"),
+        (["--questions-per-kind", "0"], "at least 1 question"),
+        (["--batch", "0"], "batch must be at least 1"),
+        (["--suite", "nowhere"], "nowhere"),
+        (["--temperature", "-1"], "temperature"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_2(
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*args, "--out", "run") == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and said in printed.err
+    assert len(printed.err.strip().splitlines()) == 1 and "Traceback" not in printed.err
+    assert not Path("run").exists() and actor.calls == []
+
+
+def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = 0
+
+    def answer(ask: Ask) -> Reply:
+        nonlocal calls
+        calls += 1
+        if calls == 40:
+            raise KeyboardInterrupt
+        return obey(ask)
+
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name="mini"))
+    command = ["compare", *SMALL, "--out", str(tmp_path / "a run")]
+    monkeypatch.setattr("sys.argv", ["holdfast", *command])
+    assert run(*command[1:]) == 130
+    said = capsys.readouterr().err
+    assert f"--out '{tmp_path / 'a run'}'" in said and "goes on from here" in said
+    assert run(*command[1:]) == 0
+
+
+def test_without_out_the_run_goes_to_a_new_folder_under_runs(
+    actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*SMALL) == 0
+    assert [p.name for p in Path("runs").iterdir()] == ["compare-mini-1"]
