@@ -575,12 +575,14 @@ def test_models_that_compute_attention_in_ways_of_their_own_are_refused_in_the_f
         (differential, "computes several attentions in a layer"),
         (kept, "does not hand arguments on to its attention"),
     ):
+        before = state(subject)
         for _ in range(2):
             with (
                 pytest.raises(ControlError, match=why),
                 hold(subject, "boost:6", tokenizer=TOKENS),
             ):
                 subject.generate(**batch(ids_of(LONG)), **OPTIONS)
+        assert state(subject) == before
 
 
 def test_a_model_with_an_encoder_is_refused() -> None:

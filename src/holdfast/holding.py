@@ -111,12 +111,20 @@ class _Block:
         bodies: dict[int, Any] = {
             id(body): body for body in (model.base_model, model.get_decoder())
         }
+        self._names = {name: self._parameters(body) for name, body in bodies.items()}
         self._hooks = [model.register_forward_hook(self._check)] if id(model) not in bodies else []
         for body in bodies.values():
             self._hooks += [
                 body.register_forward_pre_hook(self._before, with_kwargs=True),
                 body.register_forward_hook(self._after, always_call=True),
             ]
+
+    def _parameters(self, body: nn.Module) -> list[str]:
+        """What a body's forward pass takes by place; more has to be welcome by name."""
+        parameters = inspect.signature(body.forward).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            raise unreached(self.name)
+        return list(parameters)
 
     def close(self) -> None:
         """Leave the model."""
@@ -139,11 +147,8 @@ class _Block:
         """Hand a pass what its attention needs to know."""
         if getattr(self._now, "body", None) is not None:
             return None
-        parameters = inspect.signature(body.forward).parameters
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            raise unreached(self.name)
         self._now.body, self._now.passed = body, None
-        given = dict(zip(parameters, args, strict=False)) | kwargs
+        given = dict(zip(self._names[id(body)], args, strict=False)) | kwargs
         if given.get("holdfast") is not None:
             raise ControlError("this pass is under control already: leave one of the two out.")
         ids, cache = given.get("input_ids"), given.get("past_key_values")
@@ -201,7 +206,7 @@ class _Block:
         self._ran, self._found = True, self._found or any(held)
         return Steering(held, self.rotary, device)
 
-    def _after(self, body: Any, args: tuple[Any, ...], output: Any) -> None:
+    def _after(self, body: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Remember the cache that a pass made, and see that the pass was under control."""
         if getattr(self._now, "body", None) is not body:
             return
