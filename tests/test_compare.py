@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors import Actor, obey, suite
-from holdfast import compare, load
+from holdfast import ApiBackend, compare, load
 from holdfast.backend import Ask, Reply, Sampling
 from holdfast.capability import Question
 from holdfast.compare import Comparison
@@ -314,6 +314,32 @@ def test_choices_are_shown_with_their_letters(tmp_path: Path) -> None:
     found = compared(Actor(lambda ask: Reply("B.")), questions=path, rounds=1, each=1)
     held = found.conversations[0]["controls"]["anchor"]["questions"][0]
     assert held["question"] == shown and held["right"] is True
+
+
+class Letters(Actor):
+    """Says C, and finds the first letter likeliest."""
+
+    def likelihoods(self, asks: Sequence[Ask], options: Sequence[str]) -> list[list[float]]:
+        return [[-float(i) for i in range(len(each))] for each in options]
+
+
+def test_choices_can_be_scored_by_likelihood_where_the_model_says_it(tmp_path: Path) -> None:
+    path = tmp_path / "choices.jsonl"
+    lines = [
+        {"question": "Which?", "answer": "red", "choices": ["red", "blue"]},
+        {"question": "How many?", "answer": 3, "kind": "sum"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options: dict[str, Any] = {"questions": path, "rounds": 1, "out": tmp_path / "run"}
+    found = compared(Letters(lambda ask: Reply("3")), scoring="likelihood", **options)
+    assert found.rows[0]["capability_by_kind"] == {"choice": 1, "sum": 1}
+    with pytest.raises(RunError, match="scoring was"):
+        compared(Letters(lambda ask: Reply("3")), **options)
+    api = ApiBackend("some", base_url="http://localhost:1", api_key="none")
+    with pytest.raises(HoldfastError, match="score by generation"):
+        compared(api, controls=["none"], scoring="likelihood", pairs=1)
+    with pytest.raises(HoldfastError, match="generation or likelihood, not 'guess'"):
+        compared(scoring="guess")
 
 
 def test_mini_is_compared_end_to_end(tmp_path: Path) -> None:

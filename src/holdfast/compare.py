@@ -34,6 +34,7 @@ from holdfast.stats import mean
 from holdfast.tradeoff import rows
 from holdfast.verdict import counted, verdicts
 
+SCORING = ("generation", "likelihood")  # of multiple choice; everything else is generated
 ROWS = 384  # conversations held side by side, counted under each control
 
 
@@ -111,6 +112,7 @@ def compare(
     questions: str | Path | None = None,
     each: int = 2,
     question_rounds: Sequence[int] = (),
+    scoring: str = SCORING[0],
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
     batch: int | None = None,
@@ -125,10 +127,10 @@ def compare(
     to the longest serves all. `questions` is a source of `capability.load` ("none" asks
     nothing; by default `mini` for the embedded model and `core` for others), `each` how
     many of a kind every conversation is asked at a time, and `question_rounds` after which
-    rounds (by default the last of every length). `batch` conversations are held side by
-    side, each under every control. The rest is as in `drift`. Raises `ControlError` for a
-    control that is named and cannot be had, and HoldfastError for what else the user can
-    mend.
+    rounds (by default the last of every length). `scoring` "likelihood" answers multiple
+    choice with the likeliest letter. `batch` conversations are held side by side, each
+    under every control. The rest is as in `drift`. Raises `ControlError` for a control
+    that is named and cannot be had, and HoldfastError for what else the user can mend.
     """
     lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
     if not lengths or lengths[0] < 1:
@@ -150,6 +152,7 @@ def compare(
         suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
     )
     check(model, judge_model, base, p)
+    _check_scoring(model, scoring)
     after = _after(lengths, question_rounds)
     source = str(questions or default_suite(model))
     asked = {} if source == "none" else _dealt(source, base, after, each, seed)
@@ -162,10 +165,12 @@ def compare(
     stage = Stage(model, user_model or model, p)
     described = manifest(stage, base, own.name, judge_model)
     described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
+    described["scoring"] = scoring if asked else None
     run = Run(out, described)
     stage = replace(
         stage,
         questions=_everywhere(asked, len(base), len(wanted)),
+        likelihood=scoring == "likelihood",
         watch=_timer(run, len(base), side_by_side),
     )
     shown = progress or Progress(enabled=False)
@@ -182,6 +187,7 @@ def compare(
         **_rows(found, base, after),
         "floor": numbers(mean(scores(talks[:: len(wanted)], "floor", 1)[:, 0])),
         "question_source": source if asked else None,
+        "scoring": scoring if asked else None,
         "capability_rounds": sorted({r for _, r in asked}),
         "questions": dict(
             Counter(q.kind for (_, r), held in asked.items() if r in after[p.rounds] for q in held)
@@ -224,6 +230,13 @@ def _wanted(model: Backend, controls: Sequence[str] | None) -> tuple[list[str], 
     if refused and controls is not None:
         raise ControlError(next(iter(refused.values())))
     return [text for text in dict.fromkeys(named) if text not in refused], refused
+
+
+def _check_scoring(model: Backend, scoring: str) -> None:
+    if scoring not in SCORING:
+        raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {scoring!r}")
+    if scoring == "likelihood":
+        model.likelihoods((), ())  # refuses where only text comes back
 
 
 def _after(lengths: Sequence[int], chosen: Sequence[int]) -> dict[int, list[int]]:

@@ -50,6 +50,9 @@ def compare(
             "--question-round", help="Ask them after this round (repeat; the last by default)."
         ),
     ] = None,
+    scoring: Annotated[
+        str, typer.Option(help="Of multiple choice: generation or likelihood (local models).")
+    ] = "generation",
     suite: Annotated[
         str | None, typer.Option(help="core, mini, a TOML file or a folder of them.")
     ] = None,
@@ -129,6 +132,7 @@ def compare(
             questions=questions,
             each=each,
             question_rounds=after or (),
+            scoring=scoring,
             batch=batch,
             out=folder,
             command=as_command(sys.argv[1:]),
