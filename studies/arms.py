@@ -216,19 +216,33 @@ def choose(found: Iterable[Row], base: Row) -> Row:
 
 
 def sampled(suite: Suite, each: int, seed: int, apart: Sequence[Persona] = ()) -> list[Persona]:
-    """`each` personas of every category, none of those in `apart`."""
+    """`each` personas of every category, none of those in `apart` or judged by a model."""
     rng = random.Random(seed_of(seed, "personas"))
     taken = {persona.id for persona in apart}
     by_category: dict[str, list[Persona]] = {}
     for persona in suite.personas:
-        if persona.id not in taken:
+        if persona.id not in taken and not persona.needs_model:
             by_category.setdefault(persona.category, []).append(persona)
     return [
         persona for of in by_category.values() for persona in rng.sample(of, min(each, len(of)))
     ]
 
 
-def openers(suite: Suite) -> tuple[str, ...]:
-    """What a persona's own replies are drawn to: the suite's starters and all its probes."""
+def openers(suite: Suite, most: int = 128) -> tuple[str, ...]:
+    """What a persona's own replies are drawn to: the suite's starters and all its probes.
+
+    Where there are more than `most`, that many of them.
+    """
     probes = (probe for persona in suite.personas for probe in persona.probes)
-    return tuple(dict.fromkeys([*suite.starters, *probes]))
+    found = tuple(dict.fromkeys([*suite.starters, *probes]))
+    if len(found) <= most:
+        return found
+    return tuple(random.Random(seed_of("openers")).sample(found, most))
+
+
+def plain(backend: Backend) -> list[str]:
+    """`none`, and `anchor` where the model can be put under it."""
+    why = backend.refusal("anchor")
+    if why is not None:
+        print(f"anchor is left out: {why}", file=sys.stderr)
+    return ["none"] if why is not None else ["none", "anchor"]

@@ -32,7 +32,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from arms import Case, case_options, openers, rows, sampled, suite_of
+from arms import Case, case_options, openers, plain, rows, sampled, suite_of
 from peft import LoraConfig
 from routed import Routed, State, Told, beside, exchanges, padded, told
 from torch import Tensor
@@ -180,7 +180,7 @@ def main() -> None:
     states = baked(backend, personas, recipe, options.seed)
     case = Case.of(suite, personas, options.each * len(personas), options.rounds, options.seed)
     user = beside(backend)
-    arms = [case.hold(c, backend, user, control=c) for c in ("none", "anchor")]
+    arms = [case.hold(c, backend, user, control=c) for c in plain(backend)]
     for name, prompted in (("baking", False), ("baking+prompt", True)):
         arms.append(case.hold(name, Routed(backend, states, prompted=prompted), user))
     for row in rows(arms, case.planned):

@@ -27,7 +27,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from arms import DEVELOPMENT, Arm, Case, case_options, choose, openers, rows, sampled, suite_of
+from arms import (
+    DEVELOPMENT,
+    Arm,
+    Case,
+    case_options,
+    choose,
+    openers,
+    plain,
+    rows,
+    sampled,
+    suite_of,
+)
 from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
 from torch import Tensor, nn
 
@@ -96,14 +107,14 @@ def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[T
 
 
 def direction(
-    backend: LocalBackend, persona: Persona, asked: Sequence[str], plain: Tensor, seed: int
+    backend: LocalBackend, persona: Persona, asked: Sequence[str], without: Tensor, seed: int
 ) -> Direction:
-    """The persona's direction; `plain` are the activations at replies without any persona."""
+    """The persona's direction; `without` are activations at replies without any persona."""
     dialogues = exchanges(backend, persona.prompt, asked, 1, seed)
     chats = [told(backend.template, persona.prompt, turns) for turns in dialogues]
     layers = decoder_layers(backend.engine.model)
     under = activations(backend.engine.model, layers, chats)
-    vectors = nn.functional.normalize(under.mean(1) - plain.mean(1), dim=-1)
+    vectors = nn.functional.normalize(under.mean(1) - without.mean(1), dim=-1)
     projections = torch.einsum("ltd,ld->lt", under, vectors)
     return Direction(vectors, projections.sort(-1).values)
 
@@ -140,8 +151,8 @@ def directions(
     """Every persona's direction, by system prompt."""
     began, model = time.monotonic(), backend.engine.model
     chats = [told(backend.template, None, d) for d in exchanges(backend, None, asked, 1, seed)]
-    plain = activations(model, decoder_layers(model), chats)
-    found = {p.prompt: direction(backend, p, asked, plain, seed) for p in personas}
+    without = activations(model, decoder_layers(model), chats)
+    found = {p.prompt: direction(backend, p, asked, without, seed) for p in personas}
     seconds = (time.monotonic() - began) / len(personas)
     print(f"directions: {seconds:.1f} s a persona", file=sys.stderr, flush=True)
     return found
@@ -159,12 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     case_options(parser)
     parser.add_argument("--personas-dev", type=int, default=1, help="others, to choose settings on")
+    parser.add_argument("--each-dev", type=int, default=4, help="their conversations")
     options = parser.parse_args()
     backend = load(options.model)
     suite = suite_of(backend)
     asked = openers(suite)
     chosen_on = sampled(suite, options.personas_dev, DEVELOPMENT)
-    pairs = options.each * len(chosen_on)
+    pairs = options.each_dev * len(chosen_on)
     case = Case.of(suite, chosen_on, pairs, options.rounds, DEVELOPMENT)
     found = directions(backend, chosen_on, asked, DEVELOPMENT)
     tried = settings(len(decoder_layers(backend.engine.model)))
@@ -179,7 +191,7 @@ def main() -> None:
     pairs = options.each * len(reported)
     case = Case.of(suite, reported, pairs, options.rounds, options.seed)
     found = directions(backend, reported, asked, options.seed)
-    arms = [case.hold(c, backend, beside(backend), control=c) for c in ("none", "anchor")]
+    arms = [case.hold(c, backend, beside(backend), control=c) for c in plain(backend)]
     arms.append(arm(setting, backend, found, case))
     for row in rows(arms, case.planned):
         print(dumps({"part": "reported", "personas": len(reported), **row}), flush=True)

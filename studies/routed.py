@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from holdfast.run import seed_of
 from holdfast.template import Template
 
 SAMPLING = Sampling()  # of the model's own replies
+T = TypeVar("T")
 State = Callable[[], AbstractContextManager[None]]
 
 
@@ -46,20 +48,34 @@ class Routed:
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order, each state's together."""
+        return self._each(asks, lambda backend, at, seen: backend.reply(seen, sampling))
+
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Log-likelihoods of each ask's options, under its state."""
+        return self._each(
+            asks, lambda backend, at, seen: backend.likelihoods(seen, [options[i] for i in at])
+        )
+
+    def _each(
+        self, asks: Sequence[Ask], answer: Callable[[LocalBackend, list[int], list[Ask]], list[T]]
+    ) -> list[T]:
+        """The answers in order: a state's asks, and their places, go to its backend at once."""
         groups: dict[str | None, list[int]] = {}
         for i, ask in enumerate(asks):
             prompt = system_of(ask.chat)
             groups.setdefault(prompt if prompt in self.states else None, []).append(i)
-        replies: dict[int, Reply] = {}
-        for prompt, places in groups.items():
-            group = [asks[i] for i in places]
+        found: dict[int, T] = {}
+        for prompt, at in groups.items():
             if prompt is None:
-                answers = self.plain.reply(group, sampling)
+                answers = answer(self.plain, at, [asks[i] for i in at])
             else:
                 with self.states[prompt]():
-                    answers = self._backends[prompt].reply([*map(self._seen, group)], sampling)
-            replies |= zip(places, answers, strict=True)
-        return [replies[i] for i in range(len(asks))]
+                    seen = [self._seen(asks[i]) for i in at]
+                    answers = answer(self._backends[prompt], at, seen)
+            found |= zip(at, answers, strict=True)
+        return [found[i] for i in range(len(asks))]
 
     def _seen(self, ask: Ask) -> Ask:
         if self.prompted:

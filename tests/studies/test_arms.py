@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arms import Arm, Case, by_conversation, choose, late, openers, rows, sampled
+from arms import Arm, Case, by_conversation, choose, late, openers, plain, rows, sampled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,3 +135,12 @@ def test_openers_are_starters_and_probes_once_each() -> None:
     found = openers(small)
     assert len(set(found)) == len(found)
     assert {*small.starters, *(q for p in small.personas for q in p.probes)} == set(found)
+    few = openers(small, most=2)
+    assert len(few) == 2 and set(few) < set(found)
+
+
+def test_anchor_is_left_out_where_the_model_refuses_it() -> None:
+    model = Actor(knows)
+    assert plain(model) == ["none", "anchor"]
+    model.refusal = lambda control: "no positions" if control == "anchor" else None  # type: ignore[method-assign]
+    assert plain(model) == ["none"]
