@@ -21,8 +21,12 @@ TESTS ?=
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(SET_UP) ## Watch the embedded model lose its persona over eight rounds
-	$(BIN)/python -m holdfast drift --model mini --pairs 24 --rounds 8 --seed 0 --out demo
+# One control of each kind, at the setting that the study found for mini.
+CONTROLS := none,window:7,reminder:0.25,guidance:1.5,split-softmax:0.5,boost:4,anchor,anchor+split-softmax:0.7
+
+demo: $(SET_UP) ## Watch the embedded model lose its persona over eight rounds, and what holds it
+	$(BIN)/python -m holdfast compare --model mini --controls $(CONTROLS) \
+		--pairs 24 --rounds 8 --seed 0 --out demo
 	@echo "The page is $(CURDIR)/demo/report.html: open it in a browser."
 
 # Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.

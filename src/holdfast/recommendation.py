@@ -4,7 +4,8 @@ The best of many controls looks better than it is on the conversations it was ch
 on. So it is chosen on one half, every second conversation of each category, and what is
 said of it is measured on the other half:
 
-    able      loses at most .02 of capability against none
+    able      does not clearly lose more than .02 of capability against none: its paired
+              interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
     chosen    of those as good as best: none, else the fewest tokens, else the least time
@@ -25,7 +26,7 @@ from holdfast.stats import Resampler
 from holdfast.tradeoff import difference, late, over, rows
 
 FEWEST = 8  # conversations; of fewer there are no halves to choose and to report on
-LOSS = 0.02  # of capability, at most
+LOSS = 0.02  # of capability; a control that clearly loses more is left out
 
 
 class Advice(NamedTuple):
@@ -94,9 +95,9 @@ def _chosen(
 
 
 def _able(row: Mapping[str, Any]) -> bool:
-    """Measured late, and within the loss of capability that is allowed."""
-    loss = row["capability_delta"]
-    return row["late_stability"] is not None and (loss is None or loss >= -LOSS)
+    """Measured late, and not clearly beyond the loss of capability that is allowed."""
+    band = row["capability_delta_interval"]
+    return row["late_stability"] is not None and (band is None or band[1] >= -LOSS)
 
 
 def _relative(row: Mapping[str, Any], none: Mapping[str, Any]) -> float | None:
@@ -122,8 +123,8 @@ def _sentence(row: Record, found: Sequence[Record], chosen: int, said: int, *, f
     if row is none:
         return (
             f"Use no control: {where} none has a late stability of {none['late_stability']:.2f}, "
-            f"and no control that keeps capability (a loss of at most {LOSS:.2f}) held better by "
-            "more than its interval."
+            f"and no control that keeps capability (no clear loss beyond {LOSS:.2f}) held better "
+            "by more than its interval."
         )
     figures = ", ".join(_figures(row, none))
     return f"Use {row['control']}: {where} it has a late stability of {figures}."
