@@ -181,13 +181,14 @@ def comparison(
     rows = by_rounds[str(lengths[-1])]
     best = "anchor" if "anchor" in controls else controls[0]
     row = next(row for row in rows if row["control"] == best)
+    late, able = row["late_delta_interval"], row["capability_delta_interval"]
+    ids = list(range(conversations))
     sentence = (
-        f"Use {best}: on {conversations // 2} conversations that it was not chosen on its late "
-        f"stability is {row['late_stability']:.2f} against {rows[0]['late_stability']:.2f} without "
-        f"control ({row['late_delta']:+.2f} [{row['late_delta_interval'][0]:+.2f}, "
-        f"{row['late_delta_interval'][1]:+.2f}]), capability {row['capability_delta']:+.2f} "
-        f"[{row['capability_delta_interval'][0]:+.2f}, "
-        f"{row['capability_delta_interval'][1]:+.2f}], 1.00 times the tokens a reply."
+        f"Use {best}: chosen on {len(ids[::2])} conversations and measured on {len(ids[1::2])} "
+        f"others, it has a late stability of {row['late_stability']:.2f} against "
+        f"{rows[0]['late_stability']:.2f} for none ({row['late_delta']:+.2f} [{late[0]:+.2f}, "
+        f"{late[1]:+.2f}]), capability changes by {row['capability_delta']:+.2f} "
+        f"[{able[0]:+.2f}, {able[1]:+.2f}], at 1.00 times the tokens a reply."
     )
     summary = {
         "model": "mini", "user_model": "mini", "suite": "mini", "seed": 0, "runs": runs,
@@ -198,7 +199,8 @@ def comparison(
         f"{','.join(map(str, lengths))} --seed 0 --out runs/compare",
         "rows": rows, "by_rounds": by_rounds, "capability_rounds": list(lengths),
         "questions": dict.fromkeys(KINDS, conversations), "question_source": "mini",
-        "recommended": best, "recommendation": sentence, "refused": {}, "verdicts": None,
+        "recommended": best, "recommendation": sentence, "chosen_on": ids[::2],
+        "reported_on": ids[1::2], "floor": 0.03, "refused": {}, "verdicts": None,
         "failures": {"empty": 7, "length": 50, "overflow": 0, "error": 0},
         "seconds": 281.3, "note": NOTE, "report": "runs/compare/report.html",
     }  # fmt: skip

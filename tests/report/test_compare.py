@@ -263,6 +263,8 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
     for said in (
         "8 conversations of 4 rounds, 2 probe runs; seed 0",
         "8 arithmetic, 8 facts",
+        "chosen on conversations 0, 2, 4, 6; measured on 1, 3, 5, 7",
+        "0.03: the same probes with no system prompt",
         "temperature 1.0, top-p 0.9, top-k off, at most 200 new tokens",
         "12 cut at the token limit; the most under none: 2 cut at the token limit",
         '<b dir="auto">anchor@span=content</b>: its rotary embedding is &lt;dynamic&gt;.',
@@ -300,3 +302,8 @@ def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"could not be written .*; the records are kept"):
         write_compare(*small(), tmp_path / "file" / "report.html")
+
+
+def test_a_comparison_without_conversations_is_its_figures_and_tables() -> None:
+    html = compare.render(small()[0], [])
+    assert "One conversation under two controls" not in html and "Every control" in html

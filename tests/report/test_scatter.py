@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.report.chart import Frame, Text
-from holdfast.report.scatter import SHAPES, Axis, Point, axis, mark, scatter
+from holdfast.report.scatter import SHAPES, Axis, Point, axis, mark, ranges, scatter
 
 FRAME = Frame(200, 200, 50, 50, 50, 50)
 NAMED = Text("k", "A title", "A description")
@@ -17,7 +18,8 @@ UNIT = Axis(0.0, 1.0, ((0.0, "0"), (1.0, "1")), "a")
 
 
 def point(x: float, y: float, kind: str = "f-none thin", **more: object) -> Point:
-    return Point(x, y, "none", kind, "label", "note", "k1", "#k1", **more)  # type: ignore[arg-type]
+    said: dict[str, object] = {"label": "label"} | more
+    return Point(1, x, y, "none", kind, note="note", key="k1", link="#k1", **said)  # type: ignore[arg-type]
 
 
 def drawn(*points: Point, front: tuple[tuple[float, float], ...] = ()) -> ElementTree.Element:
@@ -62,10 +64,32 @@ def test_a_point_says_its_note_and_leads_to_its_row() -> None:
     assert [title.text for title in link.iter("title")] == ["note"]
 
 
-def test_labels_of_one_spot_are_all_there_with_leaders() -> None:
-    root = drawn(*(point(0.5, 0.5) for _ in range(5)))
-    assert len(classed(root, "label")) == 5
+def test_points_at_one_spot_share_a_label() -> None:
+    at = [replace(point(0.5, 0.5), number=n, label=str(n)) for n in (2, 3, 4, 7)]
+    apart = replace(point(0.9, 0.5), number=9, label="9")
+    plain = point(0.5, 0.501, label="none", rank=-1)
+    texts = [one.text for one in classed(drawn(*at, apart), "label")]
+    assert texts == ["2–4, 7", "9"]
+    assert [one.text for one in classed(drawn(*at, plain), "label")] == ["none, 2–4, 7"]
+
+
+def test_near_points_have_labels_of_their_own_with_leaders() -> None:
+    near = [
+        replace(point(0.5 + 0.05 * i, 0.5 + 0.05 * j), number=3 * i + j, label="label")
+        for i in range(3)
+        for j in range(3)
+    ]
+    root = drawn(*near)
+    assert len(classed(root, "label")) == 9
     assert classed(root, "leader")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [([], []), ([4], ["4"]), ([1, 2], ["1", "2"]), ([1, 2, 3, 5, 7, 8, 9], ["1–3", "5", "7–9"])],
+)
+def test_numbers_in_a_row_are_a_range(numbers: list[int], said: list[str]) -> None:
+    assert ranges(numbers) == said
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "none", "split-softmax"])

@@ -22,6 +22,7 @@ from holdfast.report.figures import X_NAME, Figure, numbers
 from holdfast.report.words import ends, known, number
 
 WIDE = Frame(740, 500, 42, 14, 34, 44)
+SCALES = ((0.9, 0.02), (0.8, 0.05), (0.75, 0.05), (0.5, 0.1), (0.25, 0.25), (0.0, 0.25))
 NARROW = Frame(360, 420, 34, 8, 32, 42)
 
 
@@ -65,7 +66,7 @@ def _view(
     best = {c.number for c in shown if not any(_beats(o, spots[c.number]) for o in spots.values())}
     if key == "whole" and asked:
         best = {c.number for c in shown if c.row["pareto"]}
-    x_name = f"capability after round {length}" if asked else "tokens a reply (fewer to the left)"
+    x_name = "capability, share of answers right" if asked else "tokens a reply (fewer to the left)"
     reach = _extent(shown, across, across_band)
     write, end = (_short, 1.0) if asked else (_whole, math.inf)
     x = scatter.axis(reach, f"{x_name} →", write, end=end)
@@ -107,6 +108,7 @@ def _point(
     named = front or one.recommended or one.plain
     rank = 0 if one.recommended else 1 if front else 2 if one.plain else 3
     return scatter.Point(
+        one.number,
         one.value(across) or 0.0,
         one.value(field) or 0.0,
         one.family,
@@ -221,10 +223,9 @@ def _frame(series: Sequence[Series], width: float, height: float) -> Frame:
 
 
 def _scale(values: Sequence[float | None]) -> tuple[float, list[tuple[float, str]]]:
-    """The axis's start, a multiple of a quarter below all values, and its ticks."""
+    """Where the axis starts, as high as the values allow, and its ticks."""
     least = min((v for v in values if v is not None and not math.isnan(v)), default=0.0)
-    low = max(0.0, min(0.75, math.floor(4 * (least - 0.02)) / 4))
-    step = 0.25 if low < 0.5 else 0.1 if low < 0.75 else 0.05
+    low, step = next((low, step) for low, step in SCALES if low <= max(0.0, least - 0.005))
     ticks = [round(low + i * step, 2) for i in range(round((1 - low) / step) + 1)]
     return low, [(t, _short(t)) for t in ticks]
 
@@ -247,7 +248,7 @@ def lengths(summary: Mapping[str, Any]) -> list[Figure]:
             ("late_stability", "Late stability by length",
              "Mean score over the last quarter of the rounds, by how many rounds there were."),
             ("capability", "Capability by length",
-             "Share of questions answered right after the last round of each length."),
+             "Share of questions answered right, by how many rounds there were."),
         )
         if any(v is not None for c in found for v in values(c, field))
     ]  # fmt: skip

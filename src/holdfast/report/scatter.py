@@ -19,6 +19,7 @@ from holdfast.report.chart import Frame, Text, path, svg, tag
 from holdfast.report.placing import Box, Wanted, around, place
 
 RADIUS = 5.0
+NEAR = 3.0  # pixels; points that are nearer are one spot, with one label
 STEPS = (
     0.01,
     0.02,
@@ -70,8 +71,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """One point: a shape and classes, intervals, a label and what the pointer shows."""
+    """One point: its number, shape and classes, intervals, a label and what the pointer shows."""
 
+    number: int
     x: float
     y: float
     shape: str
@@ -216,26 +218,60 @@ def _labels(
     frame: Frame,
     soft: Sequence[Box],
 ) -> list[Markup]:
-    wanted = [
-        Wanted(a, b, 7.1 * len(p.label) + 4, 14.0) for p, (a, b) in zip(points, at, strict=True)
-    ]
+    spots = _spots(at)
+    said = [_said([points[i] for i in spot]) for spot in spots]
+    places = [at[spot[0]] for spot in spots]
+    wanted = [Wanted(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(said, places, strict=True)]
     bounds = Box(frame.left + 1, frame.top - 4, frame.width - 2, frame.bottom_edge - 2)
     sizes = [2.4 if _ringed(p) else 1.3 for p in points]
-    taken = [around(a, b, RADIUS * size) for (a, b), size in zip(at, sizes, strict=True)]
-    found = place(wanted, bounds, taken, soft)
+    taken = [around(x, y, RADIUS * size) for (x, y), size in zip(at, sizes, strict=True)]
     drawn: list[Markup] = []
-    for point, (a, b), box in zip(points, at, found, strict=True):
+    for spot, text, box in zip(spots, said, place(wanted, bounds, taken, soft), strict=True):
         if box is None:
             continue
-        middle = (box.left + box.right) / 2
-        near = min(max(a, box.left), box.right), min(max(b, box.top), box.bottom)
-        if math.dist((a, b), near) > 2 * RADIUS + 3:
-            drawn.append(tag("path", class_="leader", d=path([_edge((a, b), near), near])))
+        point, (x, y) = points[spot[0]], at[spot[0]]
+        near = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
+        if math.dist((x, y), near) > 2 * RADIUS + 3:
+            drawn.append(tag("path", class_="leader", d=path([_edge((x, y), near), near])))
         drawn.append(
-            tag("text", point.label, class_=f"label {point.kind}", x=middle, y=box.bottom - 3,
-                text_anchor="middle", data_k=point.key)
+            tag("text", text, class_=f"label {point.kind}", x=(box.left + box.right) / 2,
+                y=box.bottom - 3, text_anchor="middle", data_k=point.key)
         )  # fmt: skip
     return drawn
+
+
+def _spots(at: Sequence[tuple[float, float]]) -> list[list[int]]:
+    """Points by where they lie, those that cover each other together."""
+    spots: list[list[int]] = []
+    for i, here in enumerate(at):
+        spot = next((s for s in spots if math.dist(at[s[0]], here) < NEAR), None)
+        if spot is None:
+            spots.append([i])
+        else:
+            spot.append(i)
+    return spots
+
+
+def _said(points: Sequence[Point]) -> str:
+    """The label of a spot: the first one's name where it has one, and numbers."""
+    named = points[0].label != str(points[0].number)
+    numbers = ranges(sorted(p.number for p in points[named:]))
+    return ", ".join([points[0].label] * named + numbers)
+
+
+def ranges(numbers: Sequence[int]) -> list[str]:
+    """Ascending numbers as text, three and more in a row as "17–22"."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][-1] == n - 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return [
+        text
+        for run in runs
+        for text in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
 
 
 def _edge(point: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:
