@@ -92,9 +92,14 @@ def test_of_those_that_hold_alike_the_cheaper_is_chosen() -> None:
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     found = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))
     assert found.control == "none"
-    assert found.sentence.startswith("Use no control: ") and "more than its interval" in (
-        found.sentence
-    )
+    assert found.sentence.startswith("Use no control: ")
+    assert "window:7, has 0.9" in found.sentence and "more than its interval" in found.sentence
+
+
+def test_none_is_chosen_where_every_other_control_loses_capability() -> None:
+    found = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7))
+    assert found.control == "none"
+    assert "and every control clearly lost more than 0.02 of capability" in found.sentence
 
 
 def test_what_cost_nothing_to_measure_is_not_spoken_of() -> None:

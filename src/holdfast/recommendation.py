@@ -30,7 +30,7 @@ LOSS = 0.02  # of capability; a control that clearly loses more is left out
 
 
 class Advice(NamedTuple):
-    """The control to use, why, and which conversations (ids) spoke for and about it."""
+    """The control to use, why, and the conversations (ids) it was chosen and reported on."""
 
     control: str
     sentence: str
@@ -47,11 +47,12 @@ def advise(
     """The control that holds best over `length` rounds for what it costs; `none` is the first."""
     first, second = _halves(planned)
     told = [planned[i] for i in first]
-    chosen = _chosen([lane.part(first) for lane in lanes], told, length, questions)
+    chosen, best = _chosen([lane.part(first) for lane in lanes], told, length, questions)
     others = [planned[i] for i in second]
     found = rows([lane.part(second) for lane in lanes], others, length, questions)
-    row = next(row for row in found if row["control"] == chosen)
-    sentence = _sentence(row, found, len(first), len(second), few=first == second)
+    at = {row["control"]: row for row in found}
+    few = first == second
+    sentence = _sentence(at[chosen], at.get(best), found, len(first), len(second), few=few)
     return Advice(chosen, sentence, [c.id for c in told], [c.id for c in others])
 
 
@@ -68,12 +69,13 @@ def _chosen(
     planned: Sequence[Conversation],
     length: int,
     questions: Sequence[int] | None,
-) -> str:
+) -> tuple[str, str | None]:
+    """The control that is chosen, and the best of those beside `none` that are able."""
     found = rows(lanes, planned, length, questions)
     none, own = found[0], {lane.control: lane.own for lane in lanes}
     able = [row for row in found if _able(row)]
     if not able:
-        return str(none["control"])
+        return str(none["control"]), None
     best = max(able, key=lambda row: float(row["late_stability"]))
     sample, of = Resampler.of(*labels(planned)), over(late(length))
 
@@ -91,7 +93,10 @@ def _chosen(
             -row["late_stability"],
         )
 
-    return str(min((row for row in able if row is best or as_good(row)), key=cost)["control"])
+    chosen = min((row for row in able if row is best or as_good(row)), key=cost)
+    others = [row for row in able if row is not none]
+    top = max(others, key=lambda row: float(row["late_stability"]), default=None)
+    return str(chosen["control"]), top and str(top["control"])
 
 
 def _able(row: Mapping[str, Any]) -> bool:
@@ -106,7 +111,9 @@ def _relative(row: Mapping[str, Any], none: Mapping[str, Any]) -> float | None:
     return mine / plain if mine and plain else None
 
 
-def _sentence(row: Record, found: Sequence[Record], chosen: int, said: int, *, few: bool) -> str:
+def _sentence(
+    row: Record, best: Record | None, found: Sequence[Record], chosen: int, said: int, *, few: bool
+) -> str:
     none = found[0]
     if none["late_stability"] is None or row["late_stability"] is None:
         return "Nothing to recommend: no conversation reached the last quarter of its rounds."
@@ -121,13 +128,24 @@ def _sentence(row: Record, found: Sequence[Record], chosen: int, said: int, *, f
         else f"chosen on {_talks(chosen)} and measured on {said} others,"
     )
     if row is none:
-        return (
-            f"Use no control: {where} none has a late stability of {none['late_stability']:.2f}, "
-            f"and no control that keeps capability (no clear loss beyond {LOSS:.2f}) held better "
-            "by more than its interval."
-        )
+        return f"Use no control: {where} none has a late stability of {_others(none, best)}."
     figures = ", ".join(_figures(row, none))
     return f"Use {row['control']}: {where} it has a late stability of {figures}."
+
+
+def _others(none: Record, best: Record | None) -> str:
+    """None's late stability, and why no other control was taken."""
+    text = f"{none['late_stability']:.2f}"
+    if best is None:
+        return f"{text}, and every control clearly lost more than {LOSS:.2f} of capability"
+    shown = "was not measured there"
+    if best["late_delta"] is not None:
+        shown = f"has {best['late_stability']:.2f} ({_change(best, 'late_delta')})"
+    return (
+        f"{text}; the best of those that do not clearly lose {LOSS:.2f} of capability, "
+        f"{best['control']}, {shown}, and where the choice was made it was not better by more "
+        "than its interval"
+    )
 
 
 def _talks(n: int) -> str:
