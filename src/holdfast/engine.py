@@ -17,11 +17,13 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from holdfast.backend import Sampling
@@ -128,6 +130,25 @@ class Engine:
                     if row.index >= 0:
                         results[row.index] = result_of(row)
         return [result for result in results if result is not None]
+
+    def values(self, request: Request) -> list[Tensor]:
+        """Each layer's value vectors of a request's tokens, (tokens, heads · size), on the CPU.
+
+        They are those that the request's control left; rows that are kept make them cheaper.
+        Raises `ModelError` where they are not kept token by token, or do not fit.
+        """
+        asked = replace(request, keep=True, measure=False, guide=None)
+        ids = np.asarray(request.ids, dtype=np.int64)
+        with self._lock:
+            self.generate([asked], Sampling(max_new_tokens=1))
+            count, layers = self.store.find(request.state, ids)
+        if layers is None or count < len(ids):
+            raise ModelError(
+                f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
+                "does not keep them token by token, or has no room for them."
+            )
+        kept = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
+        return [one.float().cpu() for one in kept]
 
     def _fresh(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None

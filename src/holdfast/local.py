@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -123,6 +124,18 @@ class LocalBackend:
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's chat as the model would see it, template included."""
         return len(self._request(ask).ids)
+
+    def ids(self, ask: Ask) -> tuple[int, ...]:
+        """Token ids of an ask's chat as the model would see it."""
+        return self._request(ask).ids
+
+    def values(self, ask: Ask, ids: Sequence[int] | None = None) -> list[Tensor]:
+        """Each layer's value vectors of the tokens of an ask's chat, (tokens, heads · size).
+
+        `ids` are other tokens in their place. Raises `ModelError` where they cannot be read.
+        """
+        request = self._request(ask)
+        return self.engine.values(request if ids is None else Request(tuple(ids), ask.seed))
 
     def forget(self) -> None:
         """Drop all kept keys and values.
