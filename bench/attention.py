@@ -29,7 +29,8 @@ from tables import table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.attention import SplitSoftmax, applied, plain_weights, two_part_attention
+from holdfast.attention import SplitSoftmax, plain_weights, two_part_attention
+from holdfast.kernels import applied
 
 TEMPLATE, PERSONA = 8, 256
 HEADS, GROUPS, SIZE = 32, 8, 128

@@ -14,14 +14,12 @@ from holdfast.attention import (
     ShareFunction,
     SplitSoftmax,
     Spotlight,
-    additive,
-    applied,
-    attend,
     plain_weights,
     share_function,
     two_part_attention,
 )
 from holdfast.errors import ControlError
+from holdfast.kernels import additive, applied, attend
 
 SHARES: dict[str, ShareFunction] = {
     "split-softmax": SplitSoftmax(0.4),

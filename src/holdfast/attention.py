@@ -10,9 +10,9 @@ With w(π) = π this is plain attention, exactly. A *share function* maps π to 
 the ratios inside each part stay what they were. π and the merge are in float32 (in
 float64 where the model is).
 
-Both parts run on the fused kernel of the device, so nothing of the size queries × keys is
-made. `plain_weights` is the reference that does make it: differentiable, and the only
-one that knows soft-capping and sinks. The CUDA branch has not been run on a GPU yet.
+Both parts run on the fused kernel of the device (`kernels`), so nothing of the size
+queries × keys is made. `plain_weights` is the reference that does make it:
+differentiable, and the only one that knows soft-capping and sinks.
 
 This module knows tensors. It knows no tokens, no layers and no models.
 """
@@ -26,19 +26,27 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import ControlError
+from holdfast.kernels import (
+    additive,
+    applied,
+    attend,
+    differentiates,
+    joined,
+    last,
+    logsumexp,
+    part,
+    scores,
+    wide,
+)
 
+# π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
 ShareFunction = Callable[[Tensor], Tensor]
-_TINY = 1e-30  # below any share that float32 can tell from none
-
-
-def _inside(pi: Tensor, w: Tensor) -> Tensor:
-    """w where there is something to share out; a part that sees all, or nothing, keeps it."""
-    return torch.where((pi > 0) & (pi < 1), w, pi)
+_TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
 
 
 def _multiplied(pi: Tensor, odds: Tensor | float) -> Tensor:
     """The share whose odds π / (1 - π) are `odds` times as high; π itself, bit for bit, at 1."""
-    raised = odds * pi / (odds * pi + (1 - pi))
+    raised = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
     return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, raised)
 
 
@@ -51,7 +59,7 @@ class SplitSoftmax:
     def __call__(self, pi: Tensor) -> Tensor:
         """Shares (B, H, Lq) of the same shape; `k` may be (B, 1, 1), one for each row."""
         # At 0 the power has no slope, and a gradient would be NaN although nothing comes of it.
-        return _inside(pi, pi.clamp(min=_TINY) ** self.k)
+        return torch.where(pi > _TINY, pi.clamp(min=_TINY) ** self.k, pi)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Boost:
 
     def __call__(self, pi: Tensor) -> Tensor:
         """Shares (B, H, Lq) of the same shape; `m` may be (B, 1, 1), one for each row."""
-        return _inside(pi, _multiplied(pi, self.m))
+        return _multiplied(pi, self.m)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Spotlight:
         mean = pi.mean(1, keepdim=True)
         low = (mean < self.tau) & (mean > 0)
         odds = torch.where(low, self.tau / mean.clamp(min=_TINY), torch.ones_like(mean))
-        return _inside(pi, _multiplied(pi, odds))
+        return _multiplied(pi, odds)
 
 
 def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
@@ -190,23 +198,33 @@ def sliced(
     columns: tuple[int, int],
     share: ShareFunction | None,
     steered: Tensor | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Two-part attention where all rows have the span in the same columns: no key is copied.
 
-    `near` are the queries that meet the span, `query` those that meet the rest. Returns
-    as `merge` does.
+    `near` are the queries that meet the span, `query` those that meet the rest; `steered`
+    is (…, Lq). Without a mask they see all keys or, if `causal`, are the last tokens of the
+    sequence. Returns as `merge` does.
     """
     start, end = columns
+    early = end + query.shape[2] - key.shape[2] if causal and mask is None else 0
+    if early > 0:  # queries in the span or before it, which see no further
+        held = (None, None) if steered is None else (steered[..., :early], steered[..., early:])
+        q, n = query.split([early, query.shape[2] - early], 2), near[:, :, :early]
+        k, v, m = key[:, :, :end], value[:, :, :end], last(early, end, query)
+        own = sliced(q[0], n, k, v, m, scale, columns, share, held[0])
+        n = near[:, :, early:]
+        after = sliced(q[1], n, key, value, None, scale, columns, share, held[1], causal)
+        return torch.cat([own[0], after[0]], 2), torch.cat([own[1], after[1]], 2)
 
-    def part(q: Tensor, a: int, b: int) -> tuple[Tensor, Tensor]:
+    def met(by: Tensor, a: int, b: int, ends: bool = False) -> tuple[Tensor, Tensor]:
         seen = None if mask is None else mask[..., a:b]
-        return attend(q, key[:, :, a:b], value[:, :, a:b], seen, scale)
+        return attend(by, key[:, :, a:b], value[:, :, a:b], seen, scale, ends)
 
-    o_r, l_r = part(query, end, key.shape[2])
+    rest = met(query, end, key.shape[2], causal)
     if start:
-        head = part(query, 0, start)
-        o_r, l_r = merge(*head, o_r, l_r)[0], torch.logaddexp(head[1], l_r)
-    return merge(*part(near, start, end), o_r, l_r, share, steered)
+        rest = joined(*met(query, 0, start), *rest)
+    return merge(*met(near, start, end), *rest, share, steered)
 
 
 def merge(
@@ -221,74 +239,12 @@ def merge(
 
     Where `steered` (broadcast to π) is False the share stays what it is.
     """
-    pi = torch.sigmoid(lse_p - lse_r).masked_fill(lse_p.isneginf(), 0.0)
+    pi = part(lse_p, lse_r)
     w = pi if share is None else share(pi)
     if steered is not None and share is not None:
         w = torch.where(steered, w, pi)
-    merged = torch.lerp(_wide(out_r), _wide(out_p), w[..., None])
+    merged = torch.lerp(wide(out_r), wide(out_p), w[..., None])
     return merged.to(out_p.dtype), pi
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None = None,
-    scale: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """One attention with its log-sum-exp: output (B, H, Lq, D), and (B, H, Lq) in float32.
-
-    Heads may be grouped. `mask` is additive in the query's dtype, (B or 1, H or 1, Lq or
-    1, Lk); None lets all see all. A query that sees nothing gets zeros and -inf.
-    """
-    rows, heads, queries, _ = query.shape
-    if key.shape[2] == 0:
-        empty = query.new_zeros(rows, heads, queries, value.shape[3])
-        return empty, _wide(empty.new_full(empty.shape[:3], -torch.inf))
-    if query.shape[3] != value.shape[3] or differentiates(query, key, value):
-        return _plain(query, key, value, mask, scale)
-    if query.device.type == "cpu":
-        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        shape = (rows, mask.shape[1], queries, key.shape[2]) if mask is not None else ()
-        seen = mask.expand(shape) if mask is not None else None
-        output, lse = fused(query, key, value, attn_mask=seen, scale=scale)
-    elif query.device.type == "cuda":
-        output, lse = _on_cuda(query, key, value, mask, scale)
-    else:
-        return _plain(query, key, value, mask, scale)
-    if mask is not None:  # the kernels say 0 for the log-sum-exp of nothing
-        lse = lse.masked_fill(mask.amax(-1).isneginf(), -torch.inf)
-    return output, lse
-
-
-def _on_cuda(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """The flash kernel where nothing is masked, else the memory-efficient one."""
-    if mask is None and query.dtype in (torch.float16, torch.bfloat16):
-        flash = torch.ops.aten._scaled_dot_product_flash_attention
-        output, lse, *_ = flash(query, key, value, 0.0, False, False, scale=scale)
-        return output, lse
-    groups, keys = query.shape[1] // key.shape[1], key.shape[2]
-    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
-    if mask is not None:
-        # The kernel reads biases in steps of eight: rows of a longer one, cut to size.
-        wide = mask.new_zeros(*query.shape[:3], -(-keys // 8) * 8)
-        wide[..., :keys] = mask
-        mask = wide[..., :keys]
-    efficient = torch.ops.aten._scaled_dot_product_efficient_attention
-    output, lse, *_ = efficient(query, key, value, mask, True, scale=scale)
-    return output, lse[..., : query.shape[2]]
-
-
-def _plain(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    scores = _scores(query, key, scale)
-    scores = scores if mask is None else scores + mask
-    lse = scores.logsumexp(-1)
-    weights = (scores - lse.nan_to_num(neginf=0.0)[..., None]).exp()
-    return applied(weights.to(value.dtype), value), lse
 
 
 def plain_weights(
@@ -311,67 +267,32 @@ def plain_weights(
     `query`; `softcap` bounds scores at ±softcap; `sinks` (H,) are scores of keys without
     a value, which count to the rest.
     """
-    scores = _scores(query, key, scale)
+    score = scores(query, key, scale)
     if moved is not None:
-        scores = torch.where(moved[1][:, None, None], _scores(moved[0], key, scale), scores)
+        score = torch.where(moved[1][:, None, None], scores(moved[0], key, scale), score)
     if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
+        score = torch.tanh(score / softcap) * softcap
     if mask is not None:
         seen = mask.dtype == torch.bool
-        scores = scores.masked_fill(~mask, -torch.inf) if seen else scores + mask
-    nothing = scores.amax(-1, keepdim=True).isneginf()
-    if sinks is not None:
-        sink = sinks.to(scores.dtype).reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1)
-        weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
-    else:
-        weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
+        score = score.masked_fill(~mask, -torch.inf) if seen else score + mask
+    sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
     if span is None:
-        return weights, weights.new_zeros(weights.shape[:3])
+        total = logsumexp(score)
+        total = total if sink is None else torch.logaddexp(total, sink)
+        return _exponentials(score, total[..., None]), score.new_zeros(score.shape[:3])
     inside = span[:, None, None]
-    pi = (weights * inside).sum(-1).clamp(max=1.0)
-    if share is None:
-        return weights, pi
-    w = _inside(pi, share(pi))
+    lse_p = logsumexp(score.masked_fill(~inside, -torch.inf))
+    lse_r = logsumexp(score.masked_fill(inside, -torch.inf))
+    lse_r = lse_r if sink is None else torch.logaddexp(lse_r, sink)
+    pi = part(lse_p, lse_r)
+    w = pi if share is None else share(pi)
     if steered is not None:
         w = torch.where(steered, w, pi)
-    change = (pi > 0) & (pi < 1)
-    up = torch.where(change, w / pi.clamp(min=_TINY), 1.0)
-    down = torch.where(change, (1 - w) / torch.where(change, 1 - pi, 1.0), 1.0)
-    return weights * torch.where(inside, up[..., None], down[..., None]), pi
+    # Each part a softmax of its own, times what it gets: exact also where π is next to 0 or 1.
+    inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
+    return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
 
 
-def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """A mask to be added to scores, in the dtype of `like`, with four dimensions."""
-    if mask is None:
-        return None
-    if mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill_(
-            ~mask, -torch.inf
-        )
-    shape = (1,) * (4 - mask.dim()) + tuple(mask.shape)
-    return mask.reshape(shape).to(like.dtype)
-
-
-def applied(weights: Tensor, value: Tensor) -> Tensor:
-    """Weights (B, H, Lq, Lk) times grouped values (B, Hkv, Lk, D): (B, H, Lq, D)."""
-    rows, heads, queries, keys = weights.shape
-    grouped = weights.reshape(rows, value.shape[1], -1, keys) @ value
-    return grouped.reshape(rows, heads, queries, -1)
-
-
-def _scores(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
-    """Scaled scores (B, H, Lq, Lk) in float32, keys not repeated."""
-    rows, heads, queries, size = query.shape
-    wide = _wide(query).reshape(rows, key.shape[1], -1, size)
-    grouped = wide @ _wide(key).transpose(-1, -2)
-    return grouped.reshape(rows, heads, queries, -1) * (size**-0.5 if scale is None else scale)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """In float32, or in what is wider."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def differentiates(*tensors: Tensor) -> bool:
-    """Whether a gradient is wanted of any of them."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+def _exponentials(score: Tensor, total: Tensor) -> Tensor:
+    """exp(score - total), 0 where the total is that of nothing."""
+    return (score - total.masked_fill(total.isneginf(), 0.0)).exp()

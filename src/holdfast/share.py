@@ -35,8 +35,9 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.attention import applied, plain_weights
+from holdfast.attention import plain_weights
 from holdfast.errors import ControlError
+from holdfast.kernels import applied
 from holdfast.steering import Pass, layer_of
 
 FUSED = "holdfast"

@@ -32,10 +32,6 @@ from torch import Tensor
 
 from holdfast.attention import (
     ShareFunction,
-    additive,
-    applied,
-    attend,
-    differentiates,
     merge,
     parted,
     plain_weights,
@@ -45,6 +41,7 @@ from holdfast.attention import (
 )
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
+from holdfast.kernels import additive, applied, attend, differentiates
 from holdfast.rotary import Rotary
 
 Columns = tuple[int, int]
@@ -237,9 +234,11 @@ class Pass:
         share = self.share(layer)
         near = query if other is None else other
         aligned = self.steering.aligned
-        if aligned and self.column >= aligned[1] and not self._offset(key.shape[2]):
-            full, steered = self._additive(mask, query, key.shape[2]), self.steered.to(query.device)
-            return sliced(query, near, key, value, full, scale, aligned, share, steered)[0]
+        if aligned and not self._offset(key.shape[2]):
+            causal = mask is None and key.shape[2] == self.column + self.queries
+            full = None if causal else self._additive(mask, query, key.shape[2])
+            steered = self.steered.to(query.device)
+            return sliced(query, near, key, value, full, scale, aligned, share, steered, causal)[0]
         keys, values = self._gathered(layer, key, value)
         at_p, at_r = self._parted(mask, query, key.shape[2])
         o_p, l_p = attend(near, keys, values, at_p, scale)
