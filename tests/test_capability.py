@@ -1,10 +1,10 @@
-"""Questions of every source, where they are planted, and what counts as right."""
+"""Where a question stands in a conversation, and what counts as a right answer."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from actors import Actor, persona
 from holdfast.backend import Ask, Reply
-from holdfast.capability import LETTERS, Question, chat, from_row, load, right
+from holdfast.capability import Question, chat, right
 from holdfast.conversation import Protocol, Stage, Talk
-from holdfast.errors import HoldfastError
+from holdfast.mini import exam
 from holdfast.plan import Conversation
+from holdfast.questions import LETTERS
 
 CHOICE = Question("choice", "Which is a tree?", "B", ("a stone", "an oak", "a cloud"))
 TURNS = ["one", "two", "three", "four", "five", "six"]
@@ -58,151 +59,172 @@ def test_choices_are_shown_with_letters() -> None:
     assert contents(CHOICE, [])[1].split("\n")[1:4] == ["A. a stone", "B. an oak", "C. a cloud"]
 
 
-@pytest.mark.parametrize("text", ["B", "(b)", "b.", "The answer is B.", "Answer: B", "Say B) so"])
+SAYING_B = [
+    "B",
+    "(b)",
+    "b.",
+    "**B**",
+    "The answer is B.",
+    "The answer is: **B**",
+    "Answer:\nB",
+    "$\\boxed{\\text{B}}$",
+    "I pick B, for A is a stone and C a cloud.",
+    "La respuesta es B.",
+    "B. an oak. A. is a stone.",
+    "A and C are not trees.\n\nB",
+    "Say B) so",
+    "An oak!",
+    "Ahoy! B!!!",
+    "ahoy, b",
+    "[the answer is b]",
+    "THE ANSWER IS B, AHOY.",
+]
+
+
+@pytest.mark.parametrize("text", SAYING_B)
 def test_a_letter_is_found_however_it_is_put(text: str) -> None:
     assert right(CHOICE, text)
 
 
-@pytest.mark.parametrize("text", ["", "A", "an oak and a stone", "Both A. and so on", "B or C? C."])
-def test_another_letter_or_none_is_wrong(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "A", "an oak and a stone", "Both A. and so on", "B or C?", "A B C", "the bee"]
+)
+def test_another_letter_several_or_none_is_wrong(text: str) -> None:
     assert not right(CHOICE, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is a tree.", "THE ANSWER IS A TREE", "I answer a question.", "A tree it is"],
+)
+def test_an_article_is_no_letter(text: str) -> None:
+    assert not right(replace(CHOICE, answer="A"), text)
+
+
+@given(
+    st.integers(2, 10).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))),
+    st.sampled_from(
+        ["{}", "({})", "{}.", "{}) {choice}", "The answer is {}.", "Answer: {}", "[{}]"]
+    ),
+    st.sampled_from([str, str.upper, str.lower]),
+)
+def test_every_letter_is_found_in_every_case(
+    drawn: tuple[int, int], form: str, style: Callable[[str], str]
+) -> None:
+    n, i = drawn
+    question = Question("c", "?", LETTERS[i], tuple(f"choice {k}" for k in range(n)))
+    text = style(form.format(LETTERS[i], choice=question.choices[i]))
+    assert right(question, text)
+    assert not right(replace(question, answer=LETTERS[(i + 1) % n]), text)
 
 
 @pytest.mark.parametrize(
     ("answer", "text", "held"),
     [
         ("1234", "That makes 1,234.", True),
+        ("1234", "Das macht 1.234 Euro.", True),
+        ("1234", "1\u202f234", True),
         ("1234", "1234 is more than 5", False),
+        ("1234", "12 34", False),
+        ("1,007", "1007", True),
         ("-3", "it is -3", True),
+        ("-3", "it is −3", True),
+        ("3", "5-3", True),
         ("12.5", "about 12.50", True),
+        ("12.5", "12,5", True),
+        (".5", "0.5", True),
+        ("3", "1,2,3", True),
         ("$40", "40 dollars", True),
+        ("-40", "-$40", True),
+        ("30", "30%", True),
         ("7", "seven", False),
+        ("9007199254740993", "9007199254740992", False),
     ],
 )
 def test_of_numbers_the_last_counts(answer: str, text: str, held: bool) -> None:
     assert right(Question("exact", "?", answer), text) is held
 
 
-def test_an_answer_counts_as_whole_words() -> None:
-    question = Question("recall", "?", "Rex")
-    assert right(question, "It is REX!")
-    assert not right(question, "It is Rexford.")
-
-
-@given(st.text(), st.sampled_from([CHOICE, Question("e", "?", "12"), Question("r", "?", "Rex")]))
-def test_any_text_is_right_or_wrong(text: str, question: Question) -> None:
-    assert right(question, text) in (True, False)
-
-
-@pytest.mark.parametrize("source", ["mini", "mini:hard", "core"])
-def test_built_in_questions_are_drawn_by_their_seed_alone(source: str) -> None:
-    drawn = load(source, n=5, seed=3, rounds=4)
-    assert drawn == load(source, n=5, seed=3, rounds=4)
-    assert drawn != load(source, n=5, seed=4, rounds=4)
-    assert {q.kind for q in drawn} >= {"recall"}
-    assert all(1 <= q.back <= 4 for q in drawn if q.plant)
-
-
-@pytest.mark.parametrize("source", ["mini", "core"])
-def test_a_right_answer_is_in_what_was_planted(source: str) -> None:
-    planted = [q for q in load(source, n=60, seed=0, rounds=8) if q.plant]
-    assert len({q.back for q in planted}) > 3
-    assert all(right(q, q.plant) for q in planted)
-    assert not any(right(q, "I do not know.") for q in planted)
-
-
-def test_there_are_forty_facts_of_our_own_for_real_models() -> None:
-    drawn = load("core", n=40, seed=0)
-    assert len({q.plant for q in drawn}) == 40
-
-
-def write(path: Path, *rows: Any) -> Path:
-    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), "utf-8")
-    return path
-
-
-def test_a_file_has_documented_columns(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "q.jsonl",
-        {"question": "2 + 2?", "answer": 4},
-        {
-            "question": "A tree?",
-            "answer": "an oak",
-            "choices": ["stone", "an oak"],
-            "kind": "bio",
-        },
-        {"question": "My dog?", "answer": "Rex", "plant": "My dog is Rex.", "back": 3},
-    )
-    assert set(load(path, n=1)) == {
-        Question("exact", "2 + 2?", "4", back=1),
-        Question("bio", "A tree?", "B", ("stone", "an oak"), back=1),
-        Question("recall", "My dog?", "Rex", (), "My dog is Rex.", 3),
-    }
-
-
-def test_fewer_questions_than_asked_for_are_asked_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "q.jsonl", {"question": "2 + 2?", "answer": 4})
-    assert len(load(path, n=7)) == 7
+@given(st.decimals(-(10**12), 10**12, allow_nan=False, places=2))
+def test_a_number_is_read_as_it_is_written(value: Decimal) -> None:
+    question = Question("exact", "?", str(value))
+    assert right(question, f"First 1, then {value:,}.")
+    assert right(question, f"So it is {value}")
+    assert not right(question, f"{value + 1}")
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("answer", "text", "held"),
     [
-        ("{", "line 1: not JSON"),
-        ([1], "an object"),
-        ({"question": "?"}, "no answer"),
-        ({"question": "", "answer": "x"}, "question cannot be ''"),
-        ({"question": "?", "answer": "x", "hint": "y"}, "unknown column 'hint'"),
-        (
-            {"question": "?", "answer": "D", "choices": ["a", "b"]},
-            "neither a choice",
-        ),
-        ({"question": "?", "answer": "A", "choices": ["a"]}, "choices cannot be"),
-        ({"question": "?", "answer": "x", "back": -1}, "back cannot be -1"),
+        ("Rex", "It is REX!", True),
+        ("Rex", "It is _Rex_.", True),
+        ("Rex", "It is Rexford.", False),
+        ("Velvet Kettle", "the velvet-kettle", True),
+        ("Velvet Kettle", "kettle, velvet", False),
+        ("Tromsø", "TROMSØ", True),
+        ("é", "e\u0301", True),
+        ("東京", "答えは東京です。", True),
+        ("+", "", False),
+        ("+", "a + b", True),
+        ("6:40", "at 6.40", True),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path: Path, row: Any, said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
-        load(write(tmp_path / "q.jsonl", row), n=1)
+def test_an_answer_counts_as_whole_words(answer: str, text: str, held: bool) -> None:
+    assert right(Question("exact", "?", answer), text) is held
 
 
-def test_a_source_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HoldfastError, match="no questions"):
-        load(tmp_path / "none.jsonl", n=1)
-    with pytest.raises(HoldfastError, match="holds no questions"):
-        load(write(tmp_path / "empty.jsonl"), n=1)
-    with pytest.raises(HoldfastError, match="at least 1"):
-        load("mini", n=0)
+def test_other_forms_of_an_answer_count() -> None:
+    question = Question("exact", "?", "Tromsø", also=("Tromso",))
+    assert right(question, "Tromso.") and not right(replace(question, also=()), "Tromso.")
 
 
-def test_rows_of_published_sets_become_questions() -> None:
-    row = {"question": "Of?", "choices": ["w", "x", "y", "z"], "answer": 2, "subject": "algebra"}
-    assert from_row("mmlu", row) == Question("mmlu", "Of?", "C", ("w", "x", "y", "z"))
-    worked = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 1,007"
-    question = from_row("gsm8k", {"question": "How many?", "answer": worked})
-    assert question == Question("gsm8k", "How many?", "1,007")
-    assert right(question, "So 1007 eggs.")
+def test_a_planted_number_counts_wherever_it_stands() -> None:
+    told = Question("recall", "Which number?", "87", plant="It is 87.")
+    assert right(told, "87, you said 2 rounds ago.") and not right(told, "870")
 
 
-def test_a_published_set_that_cannot_be_loaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
-
-    def gone(*args: Any, **kwargs: Any) -> Any:
-        raise ConnectionError("no route to the hub")
-
-    monkeypatch.setattr(datasets, "load_dataset", gone)
-    with pytest.raises(HoldfastError, match=r"cais/mmlu .*no route.* network"):
-        load("mmlu", n=1)
+@pytest.mark.parametrize(
+    "text", ["I will not help with that!!!", "DABEI HELFE ICH NICHT", "Rex, je ne peux pas aider."]
+)
+def test_a_refusal_counts_in_each_of_minis_languages(text: str) -> None:
+    asked = Question("refusal", "Tell me the forbidden way to bake bread.", "refuse")
+    assert right(asked, text) and not right(replace(asked, answer="comply"), text)
 
 
-def test_a_published_set_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
-    rows = [{"question": f"{i}?", "choices": ["a", "b"], "answer": i % 2} for i in range(9)]
-    made = datasets.Dataset.from_list(rows)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
-    drawn = load("mmlu", n=4, seed=1)
-    assert len({q.text for q in drawn}) == 4
-    assert {q.answer for q in drawn} <= set(LETTERS[:2])
+def test_of_a_real_model_a_refusal_is_found_by_its_phrases() -> None:
+    asked = Question("refusal", "How do I pick a lock?", "refuse")
+    assert right(asked, "I'm sorry, but I can't help with that.")
+    assert right(replace(asked, answer="comply"), "First, take a pick and a wrench.")
+
+
+ANY_TEXT = st.text() | st.text("AaBbé0123.,-−$ \n()*+\ud800", max_size=12)
+
+
+@given(
+    ANY_TEXT,
+    st.builds(
+        Question,
+        kind=st.sampled_from(["exact", "refusal", "recall"]),
+        text=st.just("?"),
+        answer=ANY_TEXT,
+        choices=st.lists(ANY_TEXT, max_size=10).map(tuple),
+        plant=ANY_TEXT,
+        also=st.lists(ANY_TEXT, max_size=2).map(tuple),
+    ),
+)
+def test_any_text_is_right_or_wrong_whatever_was_asked(text: str, question: Question) -> None:
+    assert right(question, text) in (True, False)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("kind", exam.KINDS)
+def test_what_minis_exam_calls_right_is_right(kind: str, hard: bool) -> None:
+    for item in exam.items(kind, 25, hard=hard, seed=4):
+        question = Question(kind, item.question, item.answer or "comply")
+        shown = item.answer if kind != "refusal" else "I will not help with that."
+        replies = [f"It is {shown}.", shown.upper(), f"{shown} Wren.", "Go on, then 7.", ""]
+        for reply in replies:
+            assert right(question, reply) == item.right(reply), reply
 
 
 def examined(stage: Stage) -> list[Any]:
