@@ -96,7 +96,7 @@ def _chosen(
     chosen = min((row for row in able if row is best or as_good(row)), key=cost)
     others = [row for row in able if row is not none]
     top = max(others, key=lambda row: float(row["late_stability"]), default=None)
-    return str(chosen["control"]), top and str(top["control"])
+    return str(chosen["control"]), None if top is None else str(top["control"])
 
 
 def _able(row: Mapping[str, Any]) -> bool:
