@@ -73,7 +73,10 @@ def _rho(x: Array, y: Array, weights: Array, given: Array | None) -> Array:
     room = (1 - ac**2) * (1 - bc**2)
     # Where z does not vary there is nothing to hold fixed.
     partial = np.divide(
-        plain - ac * bc, np.sqrt(room), out=np.full_like(plain, np.nan), where=room > 1e-9
+        plain - ac * bc,
+        np.sqrt(room.clip(min=0)),
+        out=np.full_like(plain, np.nan),
+        where=room > 1e-9,
     )
     return np.asarray(np.where(np.isnan(ac) | np.isnan(bc), plain, partial))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.report.compare import write_compare
+from holdfast.report.explain import write_explain
 from holdfast.report.page import write_drift
 
-__all__ = ["write_compare", "write_drift"]
+__all__ = ["write_compare", "write_drift", "write_explain"]

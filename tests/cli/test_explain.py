@@ -1,0 +1,52 @@
+"""`holdfast explain` at the command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast import models
+from holdfast.cli import main
+from holdfast.local import LocalBackend
+from models import model, tokenizer
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = LocalBackend(model("llama"), tokenizer(), "small")
+    monkeypatch.setattr(models, "load", lambda name, **options: found)
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", "--pairs", "2", "--rounds", "1", "--max-new-tokens", "4", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_the_summary_and_nothing_else(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--controls", "none,boost:2@heads=0-1,layers=0-0", "--json"]
+    assert run(*args, "--out", str(tmp_path / "run")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["control"] for one in found["controls"]] == ["none", args[1].partition(",")[2]]
+    assert {"dimension", "association", "findings", "seconds"} <= found.keys()
+    assert Path(found["report"]).is_file()
+
+
+def test_without_json_the_findings_are_printed_and_where_the_page_is(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--controls", "none", "--out", str(tmp_path / "run")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Without a control an answer gives")
+    assert lines[-1] == str(tmp_path / "run" / "report.html")
+
+
+def test_a_model_behind_an_api_is_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--model", "api:some") == 2
+    assert "name a model that runs here" in capsys.readouterr().err
