@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 import pytest
@@ -254,3 +255,14 @@ def test_by_likelihood_the_likeliest_letter_answers() -> None:
     stage = Stage(actor, actor, Protocol(filler=False), (), {(0, 1): asked})
     found = examined(replace(stage, likelihood=True))
     assert [answer["text"] for answer in found] == ["4", "B"]
+
+
+def test_a_choice_that_did_not_fit_is_an_overflow_and_no_answer() -> None:
+    class Full(Actor):
+        def likelihoods(self, asks: list[Ask], options: list[str]) -> list[list[float]]:
+            return [[-inf] * len(each) for each in options]
+
+    actor = Full()
+    stage = Stage(actor, actor, Protocol(filler=False), (), {(0, 1): [CHOICE]}, likelihood=True)
+    (answer,) = examined(stage)
+    assert (answer["text"], answer["stop"]) == ("", "overflow")

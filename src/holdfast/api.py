@@ -149,7 +149,7 @@ class ApiBackend:
         )
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
         """Refused: an API gives text. Raises `ServiceError`."""
         raise ServiceError(

@@ -129,9 +129,13 @@ class Backend(Protocol):
         """
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
-        """Log-likelihood of each ask's options as its reply. Raises where only text comes back."""
+        """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
+
+        -inf for all of an ask's options where they do not fit the context. Raises
+        `ServiceError` where only text comes back.
+        """
 
     def count(self, text: str) -> int:
         """Tokens in a text (an estimate for APIs)."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from typing import Any
 
 from holdfast import capability
@@ -161,7 +162,7 @@ class Stage:
         letters = [LETTERS[: len(questions[i].choices)] for i in scored]
         likely = self.agent.likelihoods([asks[i] for i in scored], letters) if scored else []
         picked = {
-            i: Reply(max(zip(scores, options, strict=True))[1])
+            i: _likeliest(scores, options)
             for i, scores, options in zip(scored, likely, letters, strict=True)
         }
         rest = [ask for i, ask in enumerate(asks) if i not in picked]
@@ -307,6 +308,14 @@ class Stage:
         if number and self._fills(talk):
             probe = planned.probe(0)
             yield "filler", 0, probe, agent_view(prompt, talk.filled, probe)
+
+
+def _likeliest(scores: Sequence[float], options: Sequence[str]) -> Reply:
+    """The option with the highest score as a reply; none where the chat did not fit."""
+    best = max(scores)
+    if best == -inf:
+        return Reply("", "overflow")
+    return Reply(options[scores.index(best)])
 
 
 def _reply_record(reply: Reply) -> Record:

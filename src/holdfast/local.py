@@ -102,24 +102,27 @@ class LocalBackend:
         ]
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
         """Log-likelihood of each ask's options as its reply, under the ask's control.
 
-        Options are taken as they are, without the token that would end the reply.
+        The sum over an option's tokens, or `per_token` their mean; -inf for all of an ask's
+        options where they do not fit the context. Options are taken as they are, without the
+        token that would end the reply.
         """
         requests = [self._request(ask) for ask in asks]
-        rows = [
-            (request, tuple(self.tokenizer(option, add_special_tokens=False)["input_ids"]))
-            for request, each in zip(requests, options, strict=True)
-            for option in each
+        tails = [[self._encode(option) for option in each] for each in options]
+        found = likelihoods(self.engine, requests, tails)
+        if not per_token:
+            return found
+        return [
+            [score / len(tail) for score, tail in zip(scores, each, strict=True)]
+            for scores, each in zip(found, tails, strict=True)
         ]
-        found = iter(likelihoods(self.engine, rows))
-        return [[next(found) for _ in each] for each in options]
 
     def count(self, text: str) -> int:
         """Tokens in a text, without any that a template would add."""
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self._encode(text))
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's chat as the model would see it, template included."""
@@ -226,6 +229,9 @@ class LocalBackend:
         if control.anchor and not self.template.turn_ids:
             return "its chat template does not show where turns begin"
         return None
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
         text = self.tokenizer.decode(
