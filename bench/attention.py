@@ -5,15 +5,22 @@ tokens stands after 8 template tokens; queries are the last of the sequence, one
 (decoding) or 256 (a prefill). Measured side by side, taking turns:
 
 - *fused*: `scaled_dot_product_attention`, grouped heads, which knows no persona;
-- *two-part*: `two_part_attention` under split-softmax, on the same tensors;
-- *matrix*: the attention matrix made, reweighted after its softmax, and applied;
+- *two-part*: `two_part_attention` under split-softmax, on the same tensors and mask;
+- *matrix*: the attention matrix reweighted after its softmax, as a hook on transformers'
+  `eager` attention does it (heads repeated, softmax in float32, a mask for the span);
+- *in place*: the same with nothing copied that need not be, and the span a slice;
 - *padded*: two-part again, where rows begin at different columns, against fused with
   the same padding masked.
+
+On CUDA also *slices*, two-part attention without a mask, as a whole prompt's prefill has
+it, against the flash kernel that SDPA takes for a causal mask ending at the last key.
 
     python bench/attention.py
     python bench/attention.py --device cuda --keys 2048,8192,32768 --dtypes bfloat16
 
-Prints a Markdown table of milliseconds and ratios; `--json` the same as one object.
+Prints a Markdown table of medians in milliseconds and of the ratios of two sides at each
+turn, their median too; `--json` the same as one object. Every side's output is compared
+first, so that none is fast by being something else.
 """
 
 from __future__ import annotations
@@ -21,26 +28,68 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 
 import torch
 from tables import table
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.attention import SplitSoftmax, plain_weights, two_part_attention
-from holdfast.kernels import applied
+from holdfast.attention import SplitSoftmax, sliced, two_part_attention
+from holdfast.kernels import additive
 
 TEMPLATE, PERSONA = 8, 256
 HEADS, GROUPS, SIZE = 32, 8, 128
-SHARE = SplitSoftmax(0.7)
+SHARE, OFF = SplitSoftmax(0.7), SplitSoftmax(1.0)
+Sides = dict[str, Callable[[SplitSoftmax], Tensor]]
 
 
 def case(
     keys: int, queries: int, args: argparse.Namespace, dtype: torch.dtype
 ) -> dict[str, object]:
     """Medians of one size, and their ratios."""
+    sides = contenders(keys, queries, args, dtype)
+    for name, against in AGAINST.items():
+        if name in sides:
+            torch.testing.assert_close(sides[name](OFF), sides[against](OFF), atol=2e-2, rtol=2e-2)
+    took = interleaved(sides, args.repeats, args.device)
+    ratios = {
+        f"{a} / {b}": statistics.median(x / y for x, y in zip(took[a], took[b], strict=True))
+        for a, b in RATIOS
+        if a in took
+    }
+    print(f"{keys} keys, {queries} queries, {dtype}: {ratios}", file=sys.stderr)
+    return {
+        "keys": keys,
+        "queries": queries,
+        "dtype": str(dtype).removeprefix("torch."),
+        **{f"{name}, ms": 1e3 * statistics.median(spent) for name, spent in took.items()},
+        **ratios,
+    }
+
+
+# What each side replaces; with the share function off, their outputs are equal.
+AGAINST = {
+    "two-part": "fused",
+    "matrix": "fused",
+    "in place": "fused",
+    "padded": "fused, padded",
+    "slices": "flash",
+}
+RATIOS = (
+    ("two-part", "fused"),
+    ("matrix", "two-part"),
+    ("in place", "two-part"),
+    ("padded", "fused, padded"),
+    ("slices", "flash"),
+)
+
+
+def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.dtype) -> Sides:
+    """The sides by name: each computes its attention once, those that can under a share."""
     rows, device = args.rows, args.device
     make = torch.Generator(device).manual_seed(0)
 
@@ -50,53 +99,94 @@ def case(
 
     query, key, value = drawn(HEADS, queries), drawn(GROUPS, keys), drawn(GROUPS, keys)
     at = torch.arange(keys, device=device)
-    place = torch.arange(keys - queries, keys, device=device)[:, None]
-    # One query sees everything, and needs no mask.
-    mask = (at <= place)[None, None] if queries > 1 else None
+    causal = (at <= torch.arange(keys - queries, keys, device=device)[:, None])[None, None]
+    bias = additive(causal, query)
+    mask = causal if queries > 1 else None  # one query sees everything, and needs none
     pads = torch.arange(rows, device=device)[:, None] * 5
     span = ((at >= TEMPLATE) & (at < TEMPLATE + PERSONA)).expand(rows, keys)
     late = (at >= TEMPLATE + pads) & (at < TEMPLATE + PERSONA + pads)
-    seen = (at >= pads)[:, None, None] & ((at <= place)[None, None] if queries > 1 else True)
-    took = interleaved(
-        {
-            "fused": lambda: scaled_dot_product_attention(query, key, value, mask, enable_gqa=True),
-            "two-part": lambda: two_part_attention(query, key, value, span, SHARE, mask)[0],
-            "matrix": lambda: applied(
-                plain_weights(query, key, mask, None, span, SHARE)[0].to(dtype), value
-            ),
-            "fused, padded": lambda: scaled_dot_product_attention(
-                query, key, value, seen, enable_gqa=True
-            ),
-            "two-part, padded": lambda: two_part_attention(query, key, value, late, SHARE, seen)[0],
-        },
-        args.repeats,
-        device,
-    )
-    return {
-        "keys": keys,
-        "queries": queries,
-        "dtype": str(dtype).removeprefix("torch."),
-        **{f"{name}, ms": 1e3 * took[name] for name in ("fused", "two-part", "matrix")},
-        "two-part / fused": took["two-part"] / took["fused"],
-        "matrix / two-part": took["matrix"] / took["two-part"],
-        "padded / fused": took["two-part, padded"] / took["fused, padded"],
+    seen = (at >= pads)[:, None, None] & causal
+
+    def fused(mask: Tensor | None) -> Tensor:
+        return scaled_dot_product_attention(query, key, value, mask, enable_gqa=True)
+
+    def two_part(span: Tensor, share: SplitSoftmax, mask: Tensor | None) -> Tensor:
+        return two_part_attention(query, key, value, span, share, mask)[0]
+
+    sides: Sides = {
+        "fused": lambda _: fused(mask),
+        "two-part": lambda share: two_part(span, share, mask),
+        "matrix": lambda share: matrix(query, key, value, span, share, bias),
+        "in place": lambda share: in_place(query, key, value, share, mask),
+        "fused, padded": lambda _: fused(seen),
+        "padded": lambda share: two_part(late, share, seen),
     }
+    if device.startswith("cuda"):
+        columns = TEMPLATE, TEMPLATE + PERSONA
+        ending = causal_lower_right(queries, keys) if queries > 1 else None
+        sides["flash"] = lambda _: fused(ending)
+        sides["slices"] = lambda share: sliced(
+            query, query, key, value, None, None, columns, share, causal=True
+        )[0]
+    return sides
+
+
+def matrix(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    span: Tensor,
+    share: SplitSoftmax,
+    bias: Tensor | None,
+) -> Tensor:
+    """The reweighted matrix, after `eager_attention_forward` of transformers' models."""
+    key, value = (x.repeat_interleave(HEADS // GROUPS, 1) for x in (key, value))
+    scores = query @ key.transpose(-1, -2) * SIZE**-0.5
+    scores = scores if bias is None else scores + bias
+    weights = scores.softmax(-1, dtype=torch.float32)
+    inside = span[:, None, None]
+    pi = (weights * inside).sum(-1, keepdim=True)
+    w = share(pi)
+    weights = weights * torch.where(inside, w / pi, (1 - w) / (1 - pi))
+    out: Tensor = weights.to(query.dtype) @ value
+    return out
+
+
+def in_place(
+    query: Tensor, key: Tensor, value: Tensor, share: SplitSoftmax, mask: Tensor | None
+) -> Tensor:
+    """The reweighted matrix with no copy of it that can be saved."""
+    rows, heads, queries, size = query.shape
+    grouped = query.reshape(rows, key.shape[1], -1, size) @ key.transpose(-1, -2)
+    scores = grouped.reshape(rows, heads, queries, -1).mul_(size**-0.5)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, -torch.inf)
+    weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
+    persona = weights[..., TEMPLATE : TEMPLATE + PERSONA]
+    pi = persona.sum(-1, dtype=torch.float32)
+    w = share(pi)
+    up, down = (x[..., None].to(query.dtype) for x in (w / pi, (1 - w) / (1 - pi)))
+    persona.mul_(up)
+    weights[..., :TEMPLATE].mul_(down)
+    weights[..., TEMPLATE + PERSONA :].mul_(down)
+    out = weights.reshape(rows, key.shape[1], -1, key.shape[2]) @ value
+    return out.reshape(rows, heads, queries, size)
 
 
 def interleaved(
-    sides: Mapping[str, Callable[[], Tensor]], repeats: int, device: str
-) -> dict[str, float]:
-    """The median seconds of each side, which take turns."""
+    sides: Mapping[str, Callable[[SplitSoftmax], Tensor]], repeats: int, device: str
+) -> dict[str, list[float]]:
+    """The seconds of each side at each turn, which they take in order."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repeats + 2):
         for name, run in sides.items():
             began = time.perf_counter()
-            _ = run()
+            _ = run(SHARE)
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
             if turn > 1:  # the first two warm up
                 times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(spent) for name, spent in times.items()}
+    return times
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.backends import cuda
+from torch.nn.functional import pad
 
 # Up to so many queries the CPU's kernel gains from stacked heads; beyond, masks would be copied.
 _FEW = 256
@@ -121,8 +122,7 @@ def _on_cuda(
     bias = None
     if mask is not None:
         # The kernel reads biases in steps of eight: rows of a longer one, cut to size.
-        padded = mask.new_zeros(*mask.shape[:2], queries, -(-keys // 8) * 8)
-        padded[..., :keys] = mask
+        padded = pad(mask.expand(-1, -1, queries, keys), (0, 8 - keys % 8))
         bias = padded[..., :keys].expand(*query.shape[:3], keys)
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
