@@ -2,12 +2,13 @@
 
 A cone C is given by generators, the columns of a (D, m) matrix. The ε-neighbourhood of C
 is the set of unit vectors whose distance to C is at most ε, and μ its share of the sphere.
-With L the span of C, d its dimension, u a random unit vector of L and δ its distance to C,
+With v_k the cone's intrinsic volumes, the probability that the point of C nearest to a
+random direction lies inside a face of k dimensions, Steiner's formula for cones says
 
-    μ(C^ε) = E_u [ I_t((D - d) / 2, d / 2) ],    t = (ε² - δ(u)²) / (1 - δ(u)²)
+    μ(C^ε) = Σ_k v_k I_{ε²}((D - k) / 2, k / 2)
 
-with I the regularised incomplete beta function: the part across L is integrated exactly,
-which keeps measures of 10⁻³⁰ within reach of a few thousand draws. Whether n random
+with I the regularised incomplete beta function. Only the v_k are drawn, so that measures
+of 10⁻³⁰ are within reach of a few thousand draws. Whether n random
 vectors span R^D as a cone is Wendel's theorem (1962): they do not with the probability
 
     2^-(n - 1) Σ_{k < D} C(n - 1, k)
@@ -89,17 +90,20 @@ def distance(generators: Array, targets: Array) -> Array:
     return found
 
 
-def measure(generators: Array, epsilons: Array, draws: int, rng: np.random.Generator) -> Array:
-    """Samples whose mean is μ(C^ε): (draws, epsilons)."""
-    across = generators.shape[0]
-    basis = frame(generators)
-    inside = basis.shape[1]
-    inner = basis.T @ generators
-    delta = distance(inner, rng.normal(size=(draws, inside)))[:, None]
-    if inside == across:
-        return np.asarray((delta <= epsilons).astype(float))
-    room = np.clip((epsilons**2 - delta**2) / np.clip(1 - delta**2, 1e-12, None), 0.0, 1.0)
-    return near_subspace(np.sqrt(room), inside, across)
+def faces(generators: Array, draws: int, rng: np.random.Generator) -> Array:
+    """Intrinsic volumes v_0 … v_d of a cone, estimated: on faces of which dimension the points
+    nearest to random directions of its span lie."""
+    inner = frame(generators).T @ generators
+    inside = inner.shape[0]
+    found = [np.count_nonzero(nearest(inner, rng.normal(size=inside))) for _ in range(draws)]
+    return np.bincount(found, minlength=inside + 1)[: inside + 1] / draws
+
+
+def measure(volumes: Array, epsilons: Array, across: int) -> Array:
+    """μ(C^ε) of a cone of these intrinsic volumes (..., d + 1) in R^across: (..., epsilons)."""
+    near = [np.zeros_like(epsilons)]  # nearest to the tip are directions at a distance of 1
+    near += [near_subspace(epsilons, k, across) for k in range(1, volumes.shape[-1])]
+    return np.asarray(volumes @ np.stack(near))
 
 
 def surrounds(vectors: Array) -> bool:

@@ -1,4 +1,4 @@
-"""Measure how long a language model keeps a persona.
+"""Measure how long a language model keeps a persona, and hold it.
 
 Three lines do what the command line does:
 
@@ -24,6 +24,7 @@ from holdfast.conversation import Protocol
 from holdfast.curve import Result
 from holdfast.drift import drift
 from holdfast.errors import HoldfastError
+from holdfast.explain import Explanation, explain
 from holdfast.models import load
 from holdfast.persona import Persona, Suite, load_suite
 
@@ -37,6 +38,7 @@ __all__ = [
     "Ask",
     "Backend",
     "Comparison",
+    "Explanation",
     "HoldfastError",
     "LocalBackend",
     "Persona",
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "compare",
     "drift",
+    "explain",
     "hold",
     "load",
     "load_suite",
