@@ -29,9 +29,10 @@ from holdfast.chat import Chat
 from holdfast.control import Control, parse
 from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
 from holdfast.errors import ControlError
+from holdfast.places import occurrences
 from holdfast.scoring import likelihoods
 from holdfast.steering import Held
-from holdfast.template import Rendered, Template, occurrences
+from holdfast.template import Rendered, Template
 
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
@@ -196,7 +197,8 @@ class LocalBackend:
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
                 "does not show in one piece: use window or reminder."
             )
-        turns = occurrences(self.template.turn_ids, chat.ids) if control.anchor else ()
+        turn = self.template.turn_ids if control.anchor else ()
+        turns = tuple(occurrences(turn, list(chat.ids)))
         first = int(chat.ids[0] == self.tokenizer.bos_token_id)
         return Held(control, chat.content, (first, chat.template[1]), turns)
 

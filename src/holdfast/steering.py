@@ -82,15 +82,23 @@ class _Group:
     part: Part
     rows: Tensor
     share: ShareFunction | None
+    whole: bool  # every row and head, so that nothing has to be masked
 
-    def heads(self, layer: int, heads: int) -> Tensor | None:
-        """Which (rows, heads, 1) it is for in a layer, or None where in none."""
-        part = self.part
-        if part.layers is not None and not part.layers[0] <= layer <= part.layers[1]:
-            return None
-        low, high = part.heads or (0, heads)
-        chosen = torch.arange(heads, device=self.rows.device)
-        return (self.rows[:, None] & (chosen >= low) & (chosen <= high))[..., None]
+    def covers(self, layer: int) -> bool:
+        """Whether it is for any head of a layer."""
+        layers = self.part.layers
+        return layers is None or layers[0] <= layer <= layers[1]
+
+    def choose(self, changed: Tensor, other: Tensor) -> Tensor:
+        """`changed` (rows, heads, …) where the part is for, `other` elsewhere."""
+        if self.whole:
+            return changed
+        heads = changed.shape[1]
+        low, high = self.part.heads or (0, heads)
+        at = torch.arange(heads, device=self.rows.device)
+        chosen = self.rows[:, None] & (at >= low) & (at <= high)
+        beyond = (1,) * (changed.ndim - 2)
+        return torch.where(chosen.reshape(*chosen.shape, *beyond).to(other.device), changed, other)
 
 
 class Steering:
@@ -142,7 +150,8 @@ class Steering:
             each = [p.strength if p and i in inside else one.strength for i, p in enumerate(parts)]
             strengths = torch.tensor(each, dtype=torch.float32, device=self.device)
             share = share_function(one.kind, strengths[:, None, None])
-        return _Group(one, chosen.to(self.device), share)
+        whole = one.heads is None and len(members) == len(parts)
+        return _Group(one, chosen.to(self.device), share, whole)
 
     def at(self, column: int, queries: int) -> Pass | None:
         """The pass whose first query is in `column`, or None where no query is steered."""
@@ -177,33 +186,27 @@ class Pass:
 
     def acts(self, layer: int) -> bool:
         """Whether any part is for this layer."""
-        groups = [*self.steering.shares, *self.steering.anchors]
-        return any(group.heads(layer, 1) is not None for group in groups)
+        return any(g.covers(layer) for g in (*self.steering.shares, *self.steering.anchors))
 
     def share(self, layer: int) -> ShareFunction | None:
         """The share function of a layer, over all rows; None where it is the identity."""
-        groups = [g for g in self.steering.shares if g.share is not None]
+        groups = [g for g in self.steering.shares if g.covers(layer)]
 
         def apply(pi: Tensor) -> Tensor:
             w = pi
             for group in groups:
-                where = group.heads(layer, pi.shape[1])
-                if where is not None and group.share is not None:
-                    w = torch.where(where.to(pi.device), group.share(pi), w)
+                w = w if group.share is None else group.choose(group.share(pi), w)
             return w
 
-        return apply if any(g.heads(layer, 1) is not None for g in groups) else None
+        return apply if groups else None
 
     def near(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where they are as they were."""
         moved: Tensor | None = None
         for group in self.steering.anchors:
-            where = group.heads(layer, query.shape[1])
-            if where is None or self.steering.rotary is None:
-                continue
-            turned = self.steering.rotary.back(module, query, self.shift.to(query.device))
-            base = query if moved is None else moved
-            moved = torch.where(where[..., None].to(query.device), turned, base)
+            if group.covers(layer) and self.steering.rotary is not None:
+                turned = self.steering.rotary.back(module, query, self.shift.to(query.device))
+                moved = group.choose(turned, query if moved is None else moved)
         return moved
 
     def span(self, keys: int) -> Tensor:

@@ -207,12 +207,6 @@ class Template:
         return n + 1 if over and n < len(alone) else n
 
 
-def occurrences(part: Sequence[int], ids: Sequence[int]) -> tuple[int, ...]:
-    """Where `part` begins in `ids`."""
-    n, part = len(part), tuple(part)
-    return tuple(i for i in range(len(ids) - n + 1) if n and tuple(ids[i : i + n]) == part)
-
-
 def _common(a: Sequence[object], b: Sequence[object]) -> int:
     """Length of the longest common prefix."""
     pairs = enumerate(zip(a, b, strict=False))
