@@ -57,9 +57,10 @@ def test_likelihoods_are_those_of_each_asks_state() -> None:
     routed = Routed(backend(), {"A": lambda: shifted(3.0)})
     asks, options = [ask("A"), ask(None), ask("A", "And now?")], [["x"], ["y", "z"], ["x"]]
     under, plain, last = routed.likelihoods(asks, options)
-    assert plain == backend().likelihoods([ask(None)], [["y", "z"]])[0]
-    assert under != backend().likelihoods([ask("A")], [["x"]])[0]
-    assert last == routed.likelihoods([asks[2]], [["x"]])[0]
+    near = pytest.approx  # rows side by side differ in rounding
+    assert plain == near(backend().likelihoods([ask(None)], [["y", "z"]])[0])
+    assert under != near(backend().likelihoods([ask("A")], [["x"]])[0], rel=1e-3)
+    assert last == near(routed.likelihoods([asks[2]], [["x"]])[0])
 
 
 def test_keys_of_one_state_are_never_met_in_another() -> None:
