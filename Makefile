@@ -26,7 +26,7 @@ CONTROLS := none,window:7,reminder:0.25,guidance:1.5,split-softmax:0.5,boost:4,a
 
 demo: $(SET_UP) ## Watch the embedded model lose its persona over eight rounds, and what holds it
 	$(BIN)/python -m holdfast compare --model mini --controls $(CONTROLS) \
-		--pairs 24 --rounds 8 --seed 0 --out demo
+		--pairs 48 --rounds 8 --seed 0 --out demo
 	@echo "The page is $(CURDIR)/demo/report.html: open it in a browser."
 
 # Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.
