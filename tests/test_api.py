@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import json
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -530,15 +531,20 @@ def test_a_refusal_cancels_the_asks_still_under_way(server: Server) -> None:
 
 def test_an_interrupt_ends_a_call_at_once(server: Server, backend: ApiBackend) -> None:
     released = threading.Event()
+    # A job in the background of a shell starts with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def answer(request: dict[str, Any]) -> Made:
         _thread.interrupt_main()
         return None if released.wait(PATIENCE) else (200, completion())
 
     server.answer = answer
-    with pytest.raises(KeyboardInterrupt):
-        one(backend)
-    released.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            one(backend)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        released.set()
     server.answer = lambda request: (200, completion())
     assert one(backend).text == "Hello."
 

@@ -29,7 +29,7 @@ from holdfast.errors import ModelError, ServiceError
 WEIGHTS = Path(holdfast.__file__).parent / "mini" / "weights"
 SCRIPT = Path(sys.executable).parent / "transformers"
 DEADLINE = 120.0  # seconds in which the server must be ready, on a busy machine too
-SHOUT = message("system", "Always answer in capital letters.")
+SHOUT = message("system", "You always write in capital letters.")
 
 
 @dataclass
