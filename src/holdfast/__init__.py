@@ -23,6 +23,7 @@ from holdfast.compare import Comparison, compare
 from holdfast.conversation import Protocol
 from holdfast.curve import Result
 from holdfast.drift import drift
+from holdfast.effect import Effect, effect
 from holdfast.errors import HoldfastError
 from holdfast.explain import Explanation, explain
 from holdfast.models import load
@@ -38,6 +39,7 @@ __all__ = [
     "Ask",
     "Backend",
     "Comparison",
+    "Effect",
     "Explanation",
     "HoldfastError",
     "LocalBackend",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "compare",
     "drift",
+    "effect",
     "explain",
     "hold",
     "load",

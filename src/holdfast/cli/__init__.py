@@ -23,6 +23,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
+from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
 from holdfast.cli.personas import app as personas_app
 from holdfast.errors import HoldfastError
@@ -38,6 +39,7 @@ app.add_typer(personas_app, name="personas")
 app.command("drift")(drift_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)
+app.command("effect")(effect_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from holdfast.report.compare import write_compare
+from holdfast.report.effect import write_effect
 from holdfast.report.explain import write_explain
 from holdfast.report.page import write_drift
 
-__all__ = ["write_compare", "write_drift", "write_explain"]
+__all__ = ["write_compare", "write_drift", "write_effect", "write_explain"]

@@ -1,0 +1,68 @@
+"""`holdfast effect` at the command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor
+from holdfast import models
+from holdfast.cli import main
+
+LINE = '{"category": "math", "turns": ["2 + 2?"], "answers": ["4"]}\n'
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(name=name))
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(LINE, encoding="utf-8")
+    return str(path)
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["effect", "--personas", "mini", "--samples", "1", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_the_rows_that_the_contract_names(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    assert run("--model", "one", "--model", "two", "--tasks", tasks, "--out", out, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    wanted = {"category", "length", "persona", "placement", "delta", "interval", "n"}
+    assert all(wanted <= row.keys() for row in found["rows"])
+    assert {row["persona"] for row in found["rows"]} == {"matched", "other", "safety", "random"}
+    assert found["models"] == ["one", "two"]
+    assert Path(found["report"]).is_file()
+
+
+def test_without_json_the_advice_is_printed_and_where_the_page_is(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--model", "one", "--tasks", tasks, "--out", str(tmp_path / "run")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one: The matched persona, full and in the system prompt:")
+    assert lines[-1] == str(tmp_path / "run" / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--lengths", "long"], "no length"),
+        (["--tasks", "nothing.jsonl"], "no tasks in"),
+        (["--personas", "nothing.toml"], "no personas in"),
+        (["--judge-model", "one"], "cannot judge its own"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(
+    wrong: list[str], said: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--model", "one", "--out", str(tmp_path / "run")]
+    args += [] if "--tasks" in wrong else ["--tasks", tasks]
+    assert run(*args, *wrong) == 2
+    assert said in capsys.readouterr().err

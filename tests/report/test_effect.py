@@ -1,0 +1,91 @@
+"""The page of an effect study: its map, and the replies behind the cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from holdfast.report.effect import render, write_effect
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def row(category: str, delta: float | None, low: float | None, high: float | None) -> Any:
+    return {
+        "model": "m",
+        "category": category,
+        "length": "full",
+        "persona": "matched",
+        "placement": "system",
+        "score": 0.5,
+        "base": 0.4,
+        "delta": delta,
+        "interval": [low, high],
+        "n": 12,
+    }
+
+
+def summary(**changed: Any) -> dict[str, Any]:
+    rows = [
+        row("math", 0.12, 0.05, 0.2),
+        row(HOSTILE, -0.3, -0.4, 0.1),
+        row("gone", None, None, None),
+    ]
+    return {
+        "models": ["m"],
+        "tasks": 36,
+        "samples": 3,
+        "seed": 0,
+        "judge_model": None,
+        "judge_failures": 0,
+        "left_out": [],
+        "command": "holdfast effect",
+        "rows": rows,
+        "overall": [row("all", 0.01, -0.01, 0.02)],
+        "matrix": [{**row("math", 0.3, 0.1, 0.4), "expert": "clerk"}],
+        "advice": {"m": "The matched persona: use it for math."},
+        "seconds": 3.0,
+        "note": None,
+        **changed,
+    }
+
+
+PAIR = {
+    "expert": "clerk",
+    "turns": ["2 + 2?"],
+    "without": [HOSTILE],
+    "with": ["4"],
+    "scores": [0.0, 1.0],
+}
+PAIRS = {"m/math/matched/full/system": [PAIR]}
+
+
+def test_a_cell_has_its_difference_its_interval_and_leads_to_its_replies(tmp_path: Path) -> None:
+    page = render(summary(), PAIRS)
+    assert "+0.12" in page
+    assert "+0.05 to +0.20" in page
+    assert 'id="m/math/matched/full/system"' in page
+    assert 'href="#m/math/matched/full/system"' in page
+    write_effect(summary(), PAIRS, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
+
+
+def test_only_a_difference_whose_interval_leaves_out_0_is_marked() -> None:
+    page = render(summary(), PAIRS)
+    # In the map math alone, and the one cell of the matrix.
+    assert page.count(' clear"') == 2
+    assert "up-3 clear" in page
+    assert 'class="shade down-4"' in page
+    assert 'class="shade level">–' in page
+
+
+def test_what_a_model_or_a_user_wrote_is_never_markup() -> None:
+    page = render(summary(), PAIRS)
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_what_was_left_out_or_not_judged_is_said() -> None:
+    page = render(summary(left_out=["a", "b"], judge_model="j", judge_failures=3), PAIRS)
+    assert "2 tasks that only a model can judge were left out" in page
+    assert "3 calls of the judge j gave no score" in page
