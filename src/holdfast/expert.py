@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import PersonaError
-from holdfast.persona import SUITES
 from holdfast.run import seed_of
 
 LENGTHS = ("minimal", "half", "full")
@@ -51,7 +50,7 @@ def load(source: str | Path) -> tuple[Expert, ...]:
     """
     if str(source) == "mini":
         return mini()
-    path = SUITES / "experts.toml" if str(source) == "core" else Path(source)
+    path = Path(__file__).with_name("experts.toml") if str(source) == "core" else Path(source)
     try:
         held = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -26,10 +26,10 @@ from holdfast import questions
 from holdfast.capability import number, right, words
 from holdfast.chat import Chat, message
 from holdfast.errors import HoldfastError, JudgeError
-from holdfast.persona import SUITES
 from holdfast.questions import Question
 from holdfast.run import seed_of
 
+_CORE = Path(__file__).with_name("tasks.jsonl")
 # mini's kinds of question, and the categories that they are tasks of.
 MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "safety"}
 
@@ -106,7 +106,7 @@ def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Ta
     if name in ("mmlu", "gsm8k"):
         drawn = questions.load(name, n=n or 200, seed=seed)
         return tuple(_of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
-    found = _from_file(SUITES / "tasks.jsonl" if name == "core" else Path(name))
+    found = _from_file(_CORE if name == "core" else Path(name))
     return tuple(_at_most(found, n, seed))
 
 
