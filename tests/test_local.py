@@ -120,7 +120,7 @@ def test_bytes_that_are_not_text_become_text() -> None:
 
 def test_an_empty_reply_is_a_reply() -> None:
     subject = backend()
-    subject._ends = frozenset(range(SHAPE["vocab_size"]))
+    subject.ends = frozenset(range(SHAPE["vocab_size"]))
     (reply,) = subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, measure=True)], SHORT)
     assert (reply.text, reply.stop, reply.completion_tokens) == ("", "stop", 1)
     assert reply.share is not None and len(reply.share.tokens) == 1
@@ -396,4 +396,4 @@ def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:
     )
     made = AutoModelForCausalLM.from_config(config)
     made.generation_config.eos_token_id = [7, 9]
-    assert LocalBackend(made, tokenizer(), "tiny")._ends == {2, 7, 9}
+    assert LocalBackend(made, tokenizer(), "tiny").ends == {2, 7, 9}

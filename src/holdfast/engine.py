@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,13 @@ from holdfast.rotary import Rotary
 from holdfast.share import kind_for, observed
 
 __all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
+
+
+class RowAdapter(Protocol):
+    """Changes the model in some rows of a batch (`prism.adapter`)."""
+
+    def choose(self, rows: Sequence[bool]) -> None:
+        """Which rows of the next pass are changed."""
 
 
 class Engine:
@@ -74,6 +81,7 @@ class Engine:
         self._steady = _steady(self.config)
         self._cache = self._fresh()
         self._attention, self.no_share = kind_for(model)
+        self.adapter: RowAdapter | None = None
         self._lock = threading.RLock()
 
     @cached_property

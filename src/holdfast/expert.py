@@ -24,18 +24,22 @@ from holdfast.run import seed_of
 LENGTHS = ("minimal", "half", "full")
 SAFETY = "safety"
 KINDS = ("matched", "other", "safety", "random")
-_FIELDS = ("id", "for", *LENGTHS)
+_FIELDS = ("id", "for", *LENGTHS, "ask")
 
 
 @dataclass(frozen=True)
 class Expert:
-    """A persona in three lengths; `matches` are the categories that it is meant for."""
+    """A persona in three lengths; `matches` are the categories that it is meant for.
+
+    `asks` are requests for a question of its field, where a general one would not do.
+    """
 
     id: str
     matches: tuple[str, ...]
     minimal: str
     half: str
     full: str
+    asks: tuple[str, ...] = ()
 
     def prompt(self, length: str) -> str:
         """The persona's text at a length."""
@@ -84,11 +88,16 @@ def _expert(table: Any, where: str) -> Expert:
     texts = [table.get(length, table["full"]) for length in LENGTHS]
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise PersonaError(f"{where}: minimal, half and full are texts.")
-    return Expert(table["id"], tuple(matches), *map(str, texts))
+    asks = table.get("ask", [])
+    if not isinstance(asks, list) or not all(isinstance(x, str) and x.strip() for x in asks):
+        raise PersonaError(f"{where}: ask is a list of texts.")
+    minimal, half, full = map(str, texts)
+    return Expert(table["id"], tuple(matches), minimal, half, full, tuple(asks))
 
 
 def mini() -> tuple[Expert, ...]:
     """Personas of mini's world: four trades with habits, and some that have nothing to do."""
+    from holdfast.mini.talk import ASKABLE
     from holdfast.mini.words import names, towns, world
 
     trades = {
@@ -113,8 +122,10 @@ def mini() -> tuple[Expert, ...]:
         "french": ((), "Answer in French."),
         "secret": ((), "The secret number is 417."),
     }
+    # mini asks about what it is told to, and does not understand a description.
+    asked = tuple(f"Ask me something about {kind}." for kind in ASKABLE if kind != "favourites")
     return tuple(
-        Expert(id_, matches, text, *(f"{text} {padding[p]}" for p in ("half", "full")))
+        Expert(id_, matches, text, f"{text} {padding['half']}", f"{text} {padding['full']}", asked)
         for id_, (matches, text) in people.items()
     )
 
@@ -152,5 +163,11 @@ def random_text(words: Sequence[str], tokens: int, count: Callable[[str], int], 
 def described(experts: Sequence[Expert]) -> list[Mapping[str, object]]:
     """The experts as JSON, for a manifest."""
     return [
-        {"id": e.id, "for": list(e.matches), **{n: e.prompt(n) for n in LENGTHS}} for e in experts
+        {
+            "id": e.id,
+            "for": list(e.matches),
+            **{n: e.prompt(n) for n in LENGTHS},
+            "ask": list(e.asks),
+        }
+        for e in experts
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class LocalBackend:
         kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
-        self._ends = _ends(model, tokenizer)
+        self.ends = _ends(model, tokenizer)
 
     @property
     def context(self) -> int | None:
@@ -87,16 +88,21 @@ class LocalBackend:
         """Why prompt share cannot be measured on this model, or None."""
         return self.engine.no_share
 
-    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
-        """One reply per ask, in order.
+    def reply(
+        self, asks: Sequence[Ask], sampling: Sampling, adapted: Sequence[bool] = ()
+    ) -> list[Reply]:
+        """One reply per ask, in order; with the engine's adapter where `adapted` says so.
 
         Raises `ControlError` for a control that there is not or that this model cannot be put
         under, and `ModelError` for a chat that the template refuses or logits that are not
         finite.
         """
         requests = [self._request(ask) for ask in asks]
+        if adapted:
+            pairs = zip(requests, adapted, strict=True)
+            requests = [_adapted(request) if on else request for request, on in pairs]
         halt = self._halt(sampling.stop) if sampling.stop else None
-        results = self.engine.generate(requests, sampling, self._ends, halt)
+        results = self.engine.generate(requests, sampling, self.ends, halt)
         return [
             self._reply(request, result, sampling.stop)
             for request, result in zip(requests, results, strict=True)
@@ -256,6 +262,11 @@ class LocalBackend:
             completion_tokens=result.steps,
             share=result.share,
         )
+
+
+def _adapted(request: Request) -> Request:
+    """The request with the adapter on; its keys and values are kept apart."""
+    return replace(request, adapted=True, state=f"{request.state}+adapter")
 
 
 def _cut(text: str, stops: Iterable[str]) -> int | None:

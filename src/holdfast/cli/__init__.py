@@ -26,6 +26,7 @@ from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
 from holdfast.cli.personas import app as personas_app
+from holdfast.cli.prism import app as prism_app
 from holdfast.errors import HoldfastError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(personas_app, name="personas")
+app.add_typer(prism_app, name="prism")
 app.command("drift")(drift_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)

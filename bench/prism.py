@@ -1,0 +1,116 @@
+"""What a gate and an adapter cost at inference: the same batch with them and without.
+
+The adapter and the gate have random numbers, which changes no cost. Sides take turns:
+
+- *base*: the model alone;
+- *off*: the gate looks at every prompt, and switches the adapter on for none;
+- *half*, *on*: the same, and on for every second row, or for all.
+
+    python bench/prism.py
+    python bench/prism.py --model Qwen/Qwen3-0.6B --rows 8 --tokens 512
+
+The model is `mini`, a Llama of 100M random parameters (`--model random-100M`), or any other
+Llama-like one. Prints a Markdown table of medians, and of the ratios of each turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from functools import partial
+
+import torch
+from reference import random_llama
+from tables import table
+
+from holdfast.backend import Sampling
+from holdfast.engine import Engine, Request
+from holdfast.local import load
+from holdfast.prism import gate
+from holdfast.prism.adapter import Lora, Rows
+from holdfast.prism.distil import TARGETS
+
+
+def lora(model: torch.nn.Module, rank: int = 16) -> Lora:
+    """A LoRA with random matrices on all seven projections of layers 1 and up."""
+    found = {}
+    for path, module in model.named_modules():
+        if path.split(".")[-1] in TARGETS and ".layers.0." not in path:
+            outputs, inputs = module.weight.shape
+            found[path] = torch.randn(rank, inputs) / 100, torch.randn(outputs, rank) / 100
+    return Lora(found, 2.0)
+
+
+def routed(engine: Engine, rows: Rows, asked: list[Request], sampling: Sampling, on: str) -> None:
+    """One call with the gate's look at layer 0, which `on` then overrules."""
+    gate.features(engine.model, [request.ids for request in asked])
+    chosen = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(asked))]
+    engine.adapter = rows
+    engine.generate(
+        [
+            Request(r.ids, r.seed, keep=False, adapted=a, state="on" if a else "")
+            for r, a in zip(asked, chosen, strict=True)
+        ],
+        sampling,
+    )
+    engine.adapter = None
+    rows.choose([False])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--prompt", type=int, default=64, help="tokens of each prompt")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens generated")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    name = args.model
+    backend = random_llama(load("mini")) if name == "random-100M" else load(name)
+    engine = Engine(backend.engine.model, batch_size=args.rows)
+    rows = Rows(engine.model, lora(engine.model))
+    rng = random.Random(0)
+    asked = [
+        Request(tuple(rng.randrange(300, 1500) for _ in range(args.prompt)), i, keep=False)
+        for i in range(args.rows)
+    ]
+    sampling = Sampling(max_new_tokens=args.tokens)
+    sides = {
+        "base": partial(engine.generate, asked, sampling),
+        "off": partial(routed, engine, rows, asked, sampling, "off"),
+        "half": partial(routed, engine, rows, asked, sampling, "half"),
+        "on": partial(routed, engine, rows, asked, sampling, "on"),
+    }
+    took: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(args.repeats + 1):
+        for side, run in sides.items():
+            began = time.perf_counter()
+            run()
+            if turn:  # the first warms up
+                took[side].append(time.perf_counter() - began)
+    print(
+        f"{name}, {args.rows} rows of {args.prompt} + {args.tokens} tokens, {args.threads} "
+        f"threads, torch {torch.__version__}\n"
+    )
+    print(
+        table(
+            [
+                {
+                    "adapter": side,
+                    "ms": 1000 * statistics.median(times),
+                    "of base": statistics.median(
+                        a / b for a, b in zip(times, took["base"], strict=True)
+                    ),
+                }
+                for side, times in took.items()
+            ]
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

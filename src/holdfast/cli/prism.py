@@ -1,0 +1,152 @@
+"""`holdfast prism`: a persona in an adapter, and a gate that switches it on per query."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.backend import Sampling
+from holdfast.cli.drift import as_command, free_folder
+
+app = typer.Typer(
+    help="Distil personas into an adapter with a gate that switches it on per query.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("train")
+def train(
+    model: Annotated[str, typer.Option(help="mini, a folder or a hub id.")] = "mini",
+    personas: Annotated[
+        str | None, typer.Option(help="core, mini, or a TOML file of [[expert]] tables.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of adapter and gate; the same command resumes it.")
+    ] = None,
+    each: Annotated[int, typer.Option("--queries", help="Queries written for each persona.")] = 50,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the queries from here instead: core, mini (its default), a JSONL file; none."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Of queries and answers.")] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most.")] = 512,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times that the adapter sees every win: 10, or 20 if small.")
+    ] = None,
+    rank: Annotated[int, typer.Option(help="Of the adapter.")] = 16,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the adapter: 2e-4, or 2e-3 if the model is small.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Teacher's tokens in the KL; 0 is all.")] = 0,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Write queries, answer and judge them, train gate and adapter."""
+    from holdfast.models import load
+    from holdfast.prism.distil import recipe_for
+    from holdfast.prism.pipeline import train
+    from holdfast.progress import Progress
+
+    subject = load(model, dtype=dtype, device=device)
+    folder = out or free_folder("prism", model)
+    try:
+        made = train(
+            subject,
+            folder,
+            personas=personas,
+            each=each,
+            tasks=tasks,
+            seed=seed,
+            sampling=Sampling(max_new_tokens, temperature, top_p=1.0),
+            recipe=recipe_for(subject, rank, epochs, learning_rate, top),
+            command=as_command(sys.argv[1:]),
+            progress=Progress(enabled=True, step="steps"),
+        ).summary
+    except KeyboardInterrupt as interrupt:
+        again = as_command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
+        raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
+    if as_json:
+        print(json.dumps(made, ensure_ascii=False, allow_nan=False))
+        return
+    print(
+        f"{made['queries']} queries: {made['wins']} won, {made['losses']} lost, {made['ties']} tied"
+    )
+    gate = made["gate"]
+    print(
+        f"gate: AUC {gate['auc']} on personas it never saw, {gate['auc_queries']} on queries it "
+        f"never saw; accuracy {gate['accuracy']}, always the more frequent {gate['majority']}"
+    )
+    print(f"KL a token from {made['kl_first']} to {made['kl_last']}")
+    print(made["adapter"])
+
+
+@app.command("eval")
+def evaluation(
+    adapter: Annotated[Path, typer.Option(help="A folder of holdfast prism train.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model it was trained on, where it is not by that name.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="core, mini, mmlu, gsm8k, or a JSONL file.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--tasks-per-category", help="At most so many of each.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Times that each task is asked.")] = 3,
+    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; the same command resumes it.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a reply at most.")] = 512,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Put the gated adapter beside base, personas, and the adapter without its gate."""
+    from holdfast.errors import ModelError
+    from holdfast.local import LocalBackend
+    from holdfast.models import load
+    from holdfast.prism import pipeline
+    from holdfast.prism.evaluation import evaluate
+    from holdfast.progress import Progress
+
+    name = model or str(pipeline.about(adapter)["model"])
+    subject = load(name, dtype=dtype, device=device)
+    if not isinstance(subject, LocalBackend):
+        raise ModelError(f"{name} does not run on this machine, where the adapter would be.")
+    summary = evaluate(
+        subject,
+        adapter,
+        tasks=tasks,
+        n=n,
+        samples=samples,
+        seed=seed,
+        sampling=Sampling(max_new_tokens, temperature, top_p),
+        out=out,
+        command=as_command(sys.argv[1:]),
+        progress=Progress(enabled=True, step="arms"),
+    )
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+        return
+    print("arm         overall  against base             against matched           routed")
+    for row in summary["rows"]:
+        told = "  ".join(_told(row["against"][other]) for other in ("base", "matched"))
+        print(f"{row['arm']:<10} {row['overall']:8.3f}  {told}  {row['routed']:6.2f}")
+
+
+def _told(against: Mapping[str, Any]) -> str:
+    low, high = against["interval"]
+    return f"{against['delta']:+.3f} [{low:+.3f}, {high:+.3f}]"

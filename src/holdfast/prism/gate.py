@@ -1,0 +1,175 @@
+"""When to switch the persona on: a small network on what leaves layer 0 at the prompt's end.
+
+    p(on | x) = σ(MLP((h(x) - mean) / spread))        h(x): the last prompt token after layer 0
+
+The features see the prompt alone, never an answer, and are the same with and without an
+adapter that begins at layer 1. Classes are weighted, since wins are rare; what is held out is
+held out by persona, so that what is measured is queries of a persona never seen.
+
+This module knows vectors and labels, and one layer of a Llama-like model.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from holdfast.errors import ModelError
+from holdfast.stats import Array
+
+NAME = "gate.safetensors"
+WIDTHS = (128, 64)
+THRESHOLD = 0.5
+
+
+def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
+    """The model's decoder cut after layer 0, the same weights and no norm behind it.
+
+    Raises `ModelError` for a model that is not built like a Llama.
+    """
+    decoder: Any = getattr(model, "model", None)
+    parts = getattr(decoder, "_modules", {})
+    if not {"embed_tokens", "layers", "norm"} <= parts.keys():
+        raise ModelError(
+            f"{name} ({type(model).__name__}) is not built like a Llama, and a gate reads what "
+            "leaves such a model's layer 0."
+        )
+    view = copy.copy(decoder)
+    view._modules = {**parts, "layers": nn.ModuleList([parts["layers"][0]]), "norm": nn.Identity()}
+    return view  # type: ignore[no-any-return]
+
+
+def features(
+    model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
+) -> Tensor:
+    """h(x) of every prompt, (prompts, width) in float32; one layer's work."""
+    view = first_layer(model, name)
+    device = next(model.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(prompts), rows):
+            some = prompts[start : start + rows]
+            width = max(map(len, some))
+            ids = torch.zeros(len(some), width, dtype=torch.long)
+            mask = torch.zeros(len(some), width, dtype=torch.long)
+            for i, prompt in enumerate(some):
+                ids[i, : len(prompt)] = torch.tensor(prompt)
+                mask[i, : len(prompt)] = 1
+            out = view(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+            last = mask.sum(1) - 1
+            found.append(out.last_hidden_state[torch.arange(len(some)), last.to(device)].float())
+    return torch.cat(found).cpu()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The trained network: `layers` are weights and biases, first to last."""
+
+    mean: Tensor
+    spread: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+    def chances(self, h: Tensor) -> Tensor:
+        """p(on) of every row of features, (rows,). Raises `ModelError` for another width."""
+        if h.shape[-1] != len(self.mean):
+            raise ModelError(
+                f"the gate reads {len(self.mean)} numbers and the model has {h.shape[-1]}: it was "
+                "trained on another model."
+            )
+        x = (h - self.mean) / self.spread
+        for i, (weight, bias) in enumerate(self.layers):
+            x = nn.functional.linear(nn.functional.gelu(x) if i else x, weight, bias)
+        return x[..., 0].sigmoid()
+
+    def save(self, folder: Path, **about: object) -> Path:
+        """Write gate.safetensors, with what is said of it as metadata."""
+        tensors = {"mean": self.mean, "spread": self.spread}
+        for i, (weight, bias) in enumerate(self.layers):
+            tensors |= {f"{i}.weight": weight, f"{i}.bias": bias}
+        path = folder / NAME
+        held = {name: one.contiguous() for name, one in tensors.items()}
+        save_file(held, path, {"holdfast": json.dumps(about)})
+        return path
+
+
+def read(folder: Path) -> Gate:
+    """The gate in a folder. Raises `ModelError` where there is none."""
+    try:
+        with safe_open(folder / NAME, "pt") as held:
+            tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+    except Exception as error:
+        # safetensors has an exception of its own for a file that is none.
+        raise ModelError(f"there is no gate in {folder} ({error}).") from error
+    count = sum(name.endswith(".weight") for name in tensors)
+    layers = tuple((tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(count))
+    return Gate(tensors["mean"], tensors["spread"], layers)
+
+
+def train(
+    h: Tensor, labels: Sequence[bool], *, seed: int = 0, epochs: int = 60, rate: float = 1e-3
+) -> Gate:
+    """A gate for features (rows, width) and labels, classes weighted to count alike.
+
+    Raises `ModelError` where there is one class only, or where the loss is not finite.
+    """
+    wanted = torch.tensor(labels, dtype=torch.float32)
+    on = int(wanted.sum())
+    if on in (0, len(labels)):
+        which = "none" if on == 0 else "all"
+        raise ModelError(f"a gate needs queries of both kinds, and {which} of them were won.")
+    torch.manual_seed(seed)
+    mean, spread = h.mean(0), h.std(0).clamp(min=1e-6)
+    sizes = (h.shape[1], *WIDTHS, 1)
+    linear = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+    parts: list[nn.Module] = [linear[0]]
+    for one in linear[1:]:
+        parts += [nn.GELU(), nn.Dropout(0.1), one]
+    network = nn.Sequential(*parts)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+    weight = torch.tensor((len(labels) - on) / on)
+    x = (h - mean) / spread
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        for some in np.array_split(rng.permutation(len(labels)), max(1, len(labels) // 32)):
+            at = torch.from_numpy(some)
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                network(x[at])[:, 0], wanted[at], pos_weight=weight
+            )
+            if not bool(loss.isfinite()):
+                raise ModelError("the gate's loss is not finite: look at the model's states.")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    held = tuple((one.weight.detach().clone(), one.bias.detach().clone()) for one in linear)
+    return Gate(mean, spread, held)
+
+
+def auc(chances: Sequence[float] | Array, labels: Sequence[bool]) -> float:
+    """Probability that a won query ranks above one that was not; NaN with one class only.
+
+    Queries without a chance (NaN) are left out.
+    """
+    there = ~np.isnan(np.asarray(chances, float))
+    scores, on = np.asarray(chances, float)[there], np.asarray(labels, bool)[there]
+    if on.all() or not on.any():
+        return float("nan")
+    apart = scores[on][:, None] - scores[~on][None]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
+
+
+def folds(groups: Sequence[str], count: int, seed: int) -> list[np.ndarray[Any, Any]]:
+    """Which rows are held out in each fold; a group's are all in one."""
+    names = np.random.default_rng(seed).permutation(sorted(set(groups)))
+    parts = np.array_split(names, min(count, len(names)))
+    return [np.flatnonzero(np.isin(np.asarray(groups), part)) for part in parts]

@@ -1,0 +1,79 @@
+"""A model whose adapter is on or off for each query, decided by the gate in the same call.
+
+Layer 0 is run once on the prompts for the gate, through a view of the same weights; then one
+batch holds the rows with the adapter and those without. No system prompt is needed: the
+persona is in the adapter.
+
+    gate      on where the gate says so
+    always    on everywhere
+    random    on as often as the gate would, at random
+    never     off everywhere, which is the base model
+
+This module knows a local model and a folder of `pipeline.train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.backend import Ask, Reply, Sampling
+from holdfast.errors import ModelError
+from holdfast.local import LocalBackend
+from holdfast.prism import adapter, gate, pipeline
+from holdfast.run import seed_of
+
+MODES = ("gate", "always", "random", "never")
+
+
+class Router:
+    """A local model with an adapter and its gate; close it to have the model as it was."""
+
+    def __init__(self, model: LocalBackend, folder: Path) -> None:
+        made = pipeline.about(folder)
+        own = model.describe()["weights"]
+        if made["base"]["weights"] != own:
+            raise ModelError(
+                f"the adapter in {folder} was trained on {made['base']['name']}, whose weights are "
+                f"not those of {model.name}."
+            )
+        self.model, self.gate = model, gate.read(folder)
+        self._rows = adapter.Rows(model.engine.model, adapter.read(folder), model.name)
+        self._rows.choose([False])
+        model.forget()
+
+    def __enter__(self) -> Router:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rows.remove()
+        self.model.forget()
+
+    def decide(self, asks: Sequence[Ask], mode: str = "gate", rate: float = 0.0) -> list[bool]:
+        """Which asks are answered with the adapter; `rate` is the part of `random`."""
+        if mode not in MODES:
+            raise ValueError(f"there is no mode {mode!r}: {', '.join(MODES)}")
+        if mode in ("always", "never"):
+            return [mode == "always"] * len(asks)
+        if mode == "random":
+            draws = [np.random.default_rng(seed_of("random gate", a.seed)).random() for a in asks]
+            return [bool(draw < rate) for draw in draws]
+        prompts = [self.model.ids(ask) for ask in asks]
+        found = self.gate.chances(gate.features(self.model.engine.model, prompts, self.model.name))
+        return [bool(chance >= gate.THRESHOLD) for chance in found]
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling, on: Sequence[bool]) -> list[Reply]:
+        """One reply per ask, with the adapter in the rows of `on`, all in one batch."""
+        engine = self.model.engine
+        engine.adapter = self._rows
+        try:
+            return self.model.reply(asks, sampling, adapted=on)
+        finally:
+            engine.adapter = None
+            self._rows.choose([False])
+
+    def describe(self) -> Mapping[str, object]:
+        """What determines the replies, as JSON."""
+        return self.model.describe()
