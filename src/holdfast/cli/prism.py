@@ -52,11 +52,14 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Write queries, answer and judge them, train gate and adapter."""
-    from holdfast.models import load
+    from holdfast.errors import ModelError
+    from holdfast.models import API, load
     from holdfast.prism.distil import recipe_for
     from holdfast.prism.pipeline import train
     from holdfast.progress import Progress
 
+    if model.startswith(API):
+        raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
     subject = load(model, dtype=dtype, device=device)
     folder = out or free_folder("prism", model)
     try:
