@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,14 @@ def test_the_commands_print_what_scripts_rely_on(
         main(["prism", "eval", "--adapter", str(tmp_path / "nothing")])
     assert ended.value.code == 2
     assert "holds no trained PRISM" in capsys.readouterr().err
+
+
+def test_without_peft_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    own = backend()
+    chat = ({"role": "user", "content": "Are you Ann?"},)
+    pair = distil.pair(own, "You are Bob.", chat, "Yes.")
+    with pytest.raises(ModelError, match="needs peft: pip install"):
+        distil.distil(own, [pair], SMALL, tmp_path)

@@ -141,7 +141,10 @@ def distil(
     Raises `ModelError` for an empty set, a KL that shows that nothing is distilled, or one
     that is not finite.
     """
-    from peft import LoraConfig, get_peft_model
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ModuleNotFoundError as missing:
+        raise ModelError("an adapter needs peft: pip install 'holdfast[prism]'.") from missing
 
     kept = [p for p in pairs if p.answer and len(p.teacher) <= recipe.max_length]
     if not kept:
