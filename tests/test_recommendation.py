@@ -88,6 +88,13 @@ def test_of_those_that_hold_alike_the_cheaper_is_chosen() -> None:
     assert advice(none, slow, lane("anchor", 0.9, seconds=1.04)).control == "anchor"
 
 
+def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
+    slower, faster = lane("boost:2", 0.90, seconds=1.06), lane("anchor", 0.89, seconds=1.0)
+    assert advice(lane("none", 0.5), slower, faster).control == "boost:2"
+    much = lane("boost:2", 0.90, seconds=1.2)
+    assert advice(lane("none", 0.5), much, faster).control == "anchor"
+
+
 @pytest.mark.parametrize("tokens", [50.0, 100.0])
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     found = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))

@@ -8,9 +8,10 @@ said of it is measured on the other half:
               interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
-    chosen    of those as good as best: none, else the fewest tokens, else the least time
+    chosen    of those as good as best: none, else the fewest tokens, else the least time,
+              else the most stable
 
-Costs count in tenths of none's, so that a tie is not broken by noise.
+What is within a tenth of none's cost of the least costs alike, so that noise decides nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from holdfast.tradeoff import difference, late, over, rows
 
 FEWEST = 8  # conversations; of fewer there are no halves to choose and to report on
 LOSS = 0.02  # of capability; a control that clearly loses more is left out
+NEAR = 0.1  # of none's cost: what is no difference
 
 
 class Advice(NamedTuple):
@@ -83,20 +85,20 @@ def _chosen(
         gap = difference(own[best["control"]], own[row["control"]], of, sample)[1]
         return bool(gap[0] <= 0)
 
-    def cost(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        tokens = _relative(row, none)
-        time = row["relative_ms_per_token"]
-        return (
-            row is not none,
-            round(tokens, 1) if tokens else 0.0,
-            round(time, 1) if time else 0.0,
-            -row["late_stability"],
-        )
-
-    chosen = min((row for row in able if row is best or as_good(row)), key=cost)
+    alike = [row for row in able if row is best or as_good(row)]
+    chosen = none if any(row is none for row in alike) else _cheapest(alike, none)
     others = [row for row in able if row is not none]
     top = max(others, key=lambda row: float(row["late_stability"]), default=None)
     return str(chosen["control"]), None if top is None else str(top["control"])
+
+
+def _cheapest(alike: Sequence[Mapping[str, Any]], none: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of the rows with the fewest tokens, and of these with the least time, the most stable."""
+    tokens = [_relative(row, none) or 0.0 for row in alike]
+    alike = [row for row, cost in zip(alike, tokens, strict=True) if cost <= min(tokens) + NEAR]
+    times = [row["relative_ms_per_token"] or 0.0 for row in alike]
+    alike = [row for row, cost in zip(alike, times, strict=True) if cost <= min(times) + NEAR]
+    return max(alike, key=lambda row: float(row["late_stability"]))
 
 
 def _able(row: Mapping[str, Any]) -> bool:
