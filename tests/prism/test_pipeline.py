@@ -69,6 +69,9 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert found["kl_last"] < found["kl_first"]
     assert found["kl_first"] > 10 * found["kl_same"]
     assert {"auc", "accuracy", "majority"} <= found["gate"].keys()
+    shown = pipeline.samples(out, count=1)
+    assert [one["verdict"] for one in shown] == ["win"]
+    assert shown[0]["persona"] != shown[0]["plain"]
     stock = PeftModel.from_pretrained(model("llama"), str(out))
     assert any("lora_A" in name for name, _ in stock.named_parameters())
     assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())

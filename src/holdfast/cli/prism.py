@@ -55,7 +55,7 @@ def train(
     from holdfast.errors import ModelError
     from holdfast.models import API, load
     from holdfast.prism.distil import recipe_for
-    from holdfast.prism.pipeline import train
+    from holdfast.prism.pipeline import samples, train
     from holdfast.progress import Progress
 
     if model.startswith(API):
@@ -90,7 +90,16 @@ def train(
         f"never saw; accuracy {gate['accuracy']}, always the more frequent {gate['majority']}"
     )
     print(f"KL a token from {made['kl_first']} to {made['kl_last']}")
+    for one in samples(folder):
+        print(f"{one['verdict']} of {one['expert']}: {_short(one['query'])}")
+        print(f"  without: {_short(one['plain'])}")
+        print(f"  with:    {_short(one['persona'])}")
     print(made["adapter"])
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else line[:99] + "…"
 
 
 @app.command("eval")

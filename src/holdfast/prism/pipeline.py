@@ -252,6 +252,18 @@ def _by_persona(told: Sequence[Record]) -> Record:
     return {expert: dict(found) for expert, found in counts.items()}
 
 
+def samples(folder: Path, count: int = 2) -> list[Record]:
+    """The first answers that were won and lost, with both texts: what the numbers are made of."""
+    texts = [folder / stage / "records.jsonl" for stage in ("answers", "verdicts")]
+    lines = [map(json.loads, path.read_text("utf-8").split("\n")[:-1]) for path in texts]
+    found = [{**answer, **verdict} for answer, verdict in zip(*lines, strict=True)]
+    return [
+        one
+        for wanted in (WIN, verdicts.LOSS)
+        for one in [record for record in found if record["verdict"] == wanted][:count]
+    ]
+
+
 def about(folder: Path) -> Record:
     """What prism.json says. Raises `RunError` where there is none."""
     try:
