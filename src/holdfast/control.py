@@ -8,13 +8,15 @@
     boost:M               … becomes Mπ / (Mπ + 1 - π)                              (2506.13734)
     spotlight:τ           … is raised where its mean over heads is below τ          (2505.12025)
     anchor                the persona sits just before every turn (rotary positions)
+    route:PATH            the system prompt is left out of turns whose last message a router
+                          (`prism.router`) says no to
 
 joined with `+`, at most one of each and one of the three shares. Attention controls
 take options, `split-softmax:0.7@layers=8-24,heads=0-3,span=message`: `span` says which
 tokens are the persona, its content alone (the default of the shares) or the system
 message as rendered without BOS (anchor's; where both are joined, anchor's serves both).
 
-Window and reminder rewrite the chat and work on any model. The rest need the weights.
+Window, reminder and route rewrite the chat and work on any model. The rest need the weights.
 This module knows text and chats; how attention is steered is `steering`'s.
 """
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, cast
 
@@ -60,7 +62,7 @@ _STRENGTHS: Mapping[str, tuple[float, float, float | None, str]] = {
     "spotlight": (0, 1, 0, "a share from 0 (off) to 1"),
 }
 _SHARES = ("split-softmax", "boost", "spotlight")
-_NAMES = ("none", *_STRENGTHS, "anchor")
+_NAMES = ("none", *_STRENGTHS, "anchor", "route")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Control:
     guidance: float | None = None
     share: Part | None = None
     anchor: Part | None = None
+    route: str | None = None
 
     @property
     def steers(self) -> bool:
@@ -120,6 +123,7 @@ class Control:
         stays where it was drawn, in later turns and on branches alike. A window that
         would open with a reply drops it where the model wants a user first.
         """
+        chat = self._routed(chat)
         if self.window is None and self.reminder is None:
             return chat
         head = chat[:1] if chat and chat[0]["role"] == "system" else ()
@@ -135,6 +139,14 @@ class Control:
             else:
                 kept.append(body[i])
         return tuple(kept)
+
+    def _routed(self, chat: Chat) -> Chat:
+        """The chat without its system prompt where the router says so."""
+        if self.route is None or not chat or chat[0]["role"] != "system":
+            return chat
+        from holdfast.prism import router
+
+        return chat if router.read(self.route).on(chat[-1]["content"]) else chat[1:]
 
     def _reminds(self, prompt: Message, said: Sequence[Message]) -> bool:
         if self.reminder is None or said[-1]["role"] != "user":
@@ -153,7 +165,13 @@ def _reminded(prompt: str, said: Message, system_anywhere: bool) -> list[Message
 def parse(text: str) -> Control:
     """The control that a text names. Raises `ControlError` with what is wrong in it."""
     found: dict[str, float | Part] = {}
+    routes: dict[str, str] = {}
     for piece in text.split("+"):
+        if piece.strip().startswith("route:"):
+            if "route" in routes:
+                raise ControlError(f"`{text}` has more than one of `route`: keep one.")
+            routes["route"] = piece.strip().removeprefix("route:")
+            continue
         name, strength, options = _split(piece.strip(), text)
         slot = "share" if name in _SHARES else name
         if slot in found:
@@ -165,9 +183,14 @@ def parse(text: str) -> Control:
             raise ControlError(f"`{name}` in `{text}` takes no options: leave out `@{options}`.")
         else:
             found[slot] = strength
-    if "none" in found and len(found) > 1:
+    if routes.get("route") == "":
+        raise ControlError(
+            f"`{text}` names no router: route:PATH, a folder of holdfast prism train."
+        )
+    if "none" in found and len(found) + len(routes) > 1:
         raise ControlError(f"`{text}` joins none with a control: leave `none` out.")
-    return _control(text, {name: value for name, value in found.items() if not _off(name, value)})
+    on = {name: value for name, value in found.items() if not _off(name, value)}
+    return replace(_control(text, on), route=routes.get("route"))
 
 
 def _control(text: str, found: Mapping[str, float | Part]) -> Control:
@@ -196,7 +219,7 @@ def _split(piece: str, text: str) -> tuple[str, float, str]:
     """Name, strength and options of one part."""
     head, _, options = piece.partition("@")
     name, colon, given = (word.strip() for word in head.partition(":"))
-    if name not in _NAMES:
+    if name not in _NAMES or name == "route":
         raise ControlError(f"there is no control `{name}` (in `{text}`): use {', '.join(_NAMES)}.")
     if name not in _STRENGTHS:
         if colon:

@@ -128,3 +128,16 @@ def normalised(score: Array, floor: Array, ceiling: Array, least: float = 0.05) 
             score - floor, room, out=np.full(np.shape(score - floor), np.nan), where=room >= least
         )
     )
+
+
+def auc(found: Sequence[float] | Array, labels: Sequence[bool]) -> float:
+    """Probability that a true case scores above a false one; NaN with one kind only.
+
+    Cases without a score (NaN) are left out.
+    """
+    there = ~np.isnan(np.asarray(found, float))
+    scores, on = np.asarray(found, float)[there], np.asarray(labels, bool)[there]
+    if on.all() or not on.any():
+        return float("nan")
+    apart = scores[on][:, None] - scores[~on][None]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())

@@ -10,6 +10,7 @@ import torch
 
 from holdfast.errors import ModelError
 from holdfast.prism import gate
+from holdfast.stats import auc
 from models import model
 
 
@@ -36,7 +37,7 @@ def test_features_of_a_model_built_otherwise_are_refused() -> None:
 def test_what_can_be_told_apart_is_learned_and_saved(tmp_path: Path) -> None:
     h, labels = separable()
     made = gate.train(h, labels)
-    assert gate.auc(made.chances(h).numpy(), labels) > 0.95
+    assert auc(made.chances(h).numpy(), labels) > 0.95
     made.save(tmp_path, model="small")
     torch.testing.assert_close(gate.read(tmp_path).chances(h), made.chances(h))
 
@@ -54,10 +55,10 @@ def test_one_kind_of_query_another_width_and_no_file_are_refused(tmp_path: Path)
 
 
 def test_auc_is_a_half_for_ties_and_counts_pairs() -> None:
-    assert gate.auc([0.1, 0.9, 0.5], [False, True, True]) == 1
-    assert gate.auc([0.5, 0.5], [False, True]) == 0.5
-    assert np.isnan(gate.auc([0.5], [True]))
-    assert gate.auc([0.1, np.nan, 0.9], [False, False, True]) == 1
+    assert auc([0.1, 0.9, 0.5], [False, True, True]) == 1
+    assert auc([0.5, 0.5], [False, True]) == 0.5
+    assert np.isnan(auc([0.5], [True]))
+    assert auc([0.1, np.nan, 0.9], [False, False, True]) == 1
 
 
 def test_a_group_is_held_out_as_a_whole_and_every_one_once() -> None:

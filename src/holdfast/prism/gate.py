@@ -26,7 +26,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from holdfast.errors import ModelError
-from holdfast.stats import Array
 
 NAME = "gate.safetensors"
 WIDTHS = (128, 64)
@@ -153,19 +152,6 @@ def train(
             optimiser.step()
     held = tuple((one.weight.detach().clone(), one.bias.detach().clone()) for one in linear)
     return Gate(mean, spread, held)
-
-
-def auc(chances: Sequence[float] | Array, labels: Sequence[bool]) -> float:
-    """Probability that a won query ranks above one that was not; NaN with one class only.
-
-    Queries without a chance (NaN) are left out.
-    """
-    there = ~np.isnan(np.asarray(chances, float))
-    scores, on = np.asarray(chances, float)[there], np.asarray(labels, bool)[there]
-    if on.all() or not on.any():
-        return float("nan")
-    apart = scores[on][:, None] - scores[~on][None]
-    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
 
 
 def folds(groups: Sequence[str], count: int, seed: int) -> list[np.ndarray[Any, Any]]:

@@ -4,6 +4,7 @@
     answers/    both answers to each query
     verdicts/   which of the two is better
     gate.safetensors, adapter_config.json, adapter_model.safetensors    what is served
+    route.json  the same decision from the text alone (`router`)
     prism.json  what they were made with, and how well the gate ranks personas it never saw
 
 The gate learns from all verdicts, the adapter from the answers that a persona won. What
@@ -31,12 +32,12 @@ from holdfast.capability import right
 from holdfast.errors import ModelError, RunError
 from holdfast.expert import Expert
 from holdfast.local import LocalBackend
-from holdfast.prism import gate, queries, verdicts
+from holdfast.prism import gate, queries, router, verdicts
 from holdfast.prism.distil import Recipe, distil, pair, recipe_for
 from holdfast.prism.verdicts import WIN, Score, Truth
 from holdfast.progress import Progress
 from holdfast.run import Record, Run
-from holdfast.stats import Array
+from holdfast.stats import Array, auc
 from holdfast.tasks import Task
 
 ABOUT = "prism.json"
@@ -209,6 +210,11 @@ def _learn(
     share = float(labels.mean()) if known.any() else float("nan")
     made = gate.train(h, won, seed=seed)
     made.save(folder, model=model.name, seed=seed)
+    texts = [query["query"] for query in asked]
+    routed = min(sum(won), len(won) - sum(won)) >= 2
+    route = router.train(texts, won, seed=seed) if routed else None
+    if route is not None:
+        route.save(folder)
     by_id = {one.id: one for one in people}
     views = [
         pair(model, by_id[a["expert"]].full, queries.chat(a), a["persona"], ended=a["ended"])
@@ -217,10 +223,8 @@ def _learn(
     ]
     kl = distil(model, views, recipe, folder, seed, shown)
     measured = {
-        "auc": gate.auc(chances[known], list(labels)),
-        "auc_queries": gate.auc(
-            single[~np.isnan(single)], list(np.asarray(won)[~np.isnan(single)])
-        ),
+        "auc": auc(chances[known], list(labels)),
+        "auc_queries": auc(single[~np.isnan(single)], list(np.asarray(won)[~np.isnan(single)])),
         "accuracy": float(((chances[known] >= gate.THRESHOLD) == labels).mean()),
         "majority": max(share, 1 - share),
         "held_out": int(known.sum()),
@@ -228,6 +232,7 @@ def _learn(
     rounded = {name: None if v != v else round(v, 4) for name, v in measured.items()}
     return {
         "gate": rounded,
+        "router": {"auc_queries": route.auc} if route is not None else None,
         "kl_first": round(kl.first, 5),
         "kl_last": round(kl.last, 5),
         "kl_same": kl.same,
