@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.backend import Sampling
-from holdfast.cli.drift import as_command, as_pairs, free_folder
+from holdfast.cli import options
+from holdfast.cli.session import as_controls, as_pairs, opened, own_command, print_json, resumable
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from holdfast.backend import Backend
     from holdfast.compare import Comparison
 
 
 def compare(
-    model: Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.")] = "mini",
+    model: options.Model = "mini",
     controls: Annotated[
         str | None,
         typer.Option(help="Controls, with commas between; by default all, at several strengths."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; the same command resumes it.")
-    ] = None,
-    pairs: Annotated[str, typer.Option(help="Pairs of personas to draw, or “all”.")] = "24",
+    out: options.Out = None,
+    pairs: options.Pairs = "24",
     rounds: Annotated[
         str, typer.Option(help="Rounds of each conversation, or several lengths: 2,4,8,16.")
     ] = "8",
-    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
-    runs: Annotated[int, typer.Option(help="Probe answers drawn at each point.")] = 2,
+    seed: options.Seed = 0,
+    runs: options.Runs = 2,
     questions: Annotated[
         str | None,
         typer.Option(
@@ -53,72 +48,50 @@ def compare(
     scoring: Annotated[
         str, typer.Option(help="Of multiple choice: generation or likelihood (local models).")
     ] = "generation",
-    suite: Annotated[
-        str | None, typer.Option(help="core, mini, a TOML file or a folder of them.")
-    ] = None,
-    persona: Annotated[
-        Path | None, typer.Option(help="A TOML file with your own personas for the agent.")
-    ] = None,
-    agent: Annotated[
-        list[str] | None, typer.Option(help="Only agents with this persona id (repeat).")
-    ] = None,
-    user: Annotated[
-        list[str] | None, typer.Option(help="Only users with this persona id (repeat).")
-    ] = None,
-    topic: Annotated[str | None, typer.Option(help="Starter of every conversation.")] = None,
-    user_model: Annotated[
-        str | None, typer.Option(help="Another model for the user's side.")
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(help="A model for personas that a rubric judges.")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Where api: models are served (OpenAI's protocol).")
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(help="Its key; better in OPENAI_API_KEY, which no process list shows."),
-    ] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests to an API in flight.")] = 8,
-    context: Annotated[
-        int | None, typer.Option(help="Tokens that an API's model can see, where known.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
-    top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a reply at most.")] = 200,
+    suite: options.Suite = None,
+    persona: options.PersonaFile = None,
+    agent: options.Agents = None,
+    user: options.Users = None,
+    topic: options.Topic = None,
+    user_model: options.UserModel = None,
+    judge_model: options.JudgeModel = None,
+    base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
+    concurrency: options.Concurrency = 8,
+    context: options.Context = None,
+    temperature: options.Temperature = 1.0,
+    top_p: options.TopP = 0.9,
+    top_k: options.TopK = 0,
+    max_new_tokens: options.MaxNewTokens = 200,
     batch: Annotated[
         int | None,
         typer.Option(help="Conversations held side by side, each under every control."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
     from holdfast.compare import compare
-    from holdfast.models import API, load
     from holdfast.progress import Progress
 
-    def opened(name: str | None) -> Backend | None:
-        if not name:
-            return None
-        if not name.startswith(API):
-            return load(name, dtype=dtype, device=device)
-        limits: dict[str, Any] = {"concurrency": concurrency, "context": context}
-        return load(name, base_url=base_url, api_key=api_key, **limits)
-
+    open_model = partial(
+        opened,
+        dtype=dtype,
+        device=device,
+        base_url=base_url,
+        api_key=api_key,
+        concurrency=concurrency,
+        context=context,
+    )
     wanted, lengths = as_pairs(pairs), _lengths(rounds)
-    agent_model = opened(model)
-    if agent_model is None:
-        raise HoldfastError("--model needs a name: mini, a folder, a hub id or api:NAME.")
-    folder = out or free_folder("compare", model)
-    try:
+    agent_model = open_model(model)
+    with resumable(out, "compare", model) as folder:
         result = compare(
             agent_model,
             controls=as_controls(controls) if controls is not None else None,
-            user_model=opened(user_model),
-            judge_model=opened(judge_model),
+            user_model=open_model(user_model) if user_model else None,
+            judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
             agents=agent or (),
@@ -135,18 +108,10 @@ def compare(
             scoring=scoring,
             batch=batch,
             out=folder,
-            command=as_command(sys.argv[1:]),
+            command=own_command(),
             progress=Progress(enabled=True),
         )
-    except KeyboardInterrupt as interrupt:
-        again = as_command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
-        raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     _show(result, as_json)
-
-
-def as_controls(text: str) -> list[str]:
-    """--controls as a list: a comma before an option (`heads=0-3`) belongs to its control."""
-    return re.split(r",(?!\s*\w+=)", text)
 
 
 def _lengths(text: str) -> list[int]:
@@ -161,7 +126,7 @@ def _lengths(text: str) -> list[int]:
 def _show(result: Comparison, as_json: bool) -> None:
     s = result.summary
     if as_json:
-        print(json.dumps(s, ensure_ascii=False, allow_nan=False))
+        print_json(s)
         return
     print(result.recommendation)
     width = max(len(row["control"]) for row in s["rows"])

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.cli.session import shortened
 from holdfast.errors import PersonaError
 from holdfast.persona import Persona, Suite, check_suite, load_suite, select
 
@@ -51,7 +52,7 @@ def list_personas(
     for heading in ("id", "category", "judge", "prompt"):
         table.add_column(heading, no_wrap=heading != "prompt", overflow="fold")
     for persona in personas:
-        judge, prompt = str(persona.judge["name"]), _shorten(persona.prompt)
+        judge, prompt = str(persona.judge["name"]), shortened(persona.prompt, 90)
         table.add_row(persona.id, persona.category, judge, Text(prompt))
     # Beyond a terminal (a pipe, a file) nobody folds lines, so leave them whole.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -95,7 +96,7 @@ def check(
         wanted = "should pass" if problem.expected == "pass" else "should fail"
         print(
             f"{problem.persona}: scores {problem.score:.2f} but {wanted}: "
-            f"{json.dumps(_shorten(problem.example), ensure_ascii=False)} ({problem.why})"
+            f"{json.dumps(shortened(problem.example, 90), ensure_ascii=False)} ({problem.why})"
         )
     for note in _notes(found):
         print(note)
@@ -154,11 +155,6 @@ def _notes(suite: Suite) -> list[str]:
 def _listed(ids: list[str], limit: int = 8) -> str:
     more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
     return ", ".join(ids[:limit]) + more
-
-
-def _shorten(text: str, limit: int = 90) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _indent(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.backend import Sampling
-from holdfast.cli.drift import as_command, free_folder
+from holdfast.cli import options
+from holdfast.cli.session import opened, own_command, print_json, resumable, shortened
 
 app = typer.Typer(
     help="Distil personas into an adapter with a gate that switches it on per query.",
@@ -22,7 +21,7 @@ app = typer.Typer(
 
 @app.command("train")
 def train(
-    model: Annotated[str, typer.Option(help="mini, a folder or a hub id.")] = "mini",
+    model: options.LocalModel = "mini",
     personas: Annotated[
         str | None, typer.Option(help="core, mini, or a TOML file of [[expert]] tables.")
     ] = None,
@@ -36,7 +35,7 @@ def train(
             help="Take the queries from here instead: core, mini (its default), a JSONL file; none."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    seed: options.Seed = 0,
     temperature: Annotated[float, typer.Option(help="Of queries and answers.")] = 0.7,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most.")] = 512,
     epochs: Annotated[
@@ -47,22 +46,21 @@ def train(
         float | None, typer.Option(help="Of the adapter: 2e-4, or 2e-3 if the model is small.")
     ] = None,
     top: Annotated[int, typer.Option(help="Teacher's tokens in the KL; 0 is all.")] = 0,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Write queries, answer and judge them, train gate and adapter."""
     from holdfast.errors import ModelError
-    from holdfast.models import API, load
+    from holdfast.models import API
     from holdfast.prism.distil import recipe_for
     from holdfast.prism.pipeline import samples, train
     from holdfast.progress import Progress
 
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
-    subject = load(model, dtype=dtype, device=device)
-    folder = out or free_folder("prism", model)
-    try:
+    subject = opened(model, dtype=dtype, device=device)
+    with resumable(out, "prism", model) as folder:
         made = train(
             subject,
             folder,
@@ -72,14 +70,11 @@ def train(
             seed=seed,
             sampling=Sampling(max_new_tokens, temperature, top_p=1.0),
             recipe=recipe_for(subject, rank, epochs, learning_rate, top),
-            command=as_command(sys.argv[1:]),
+            command=own_command(),
             progress=Progress(enabled=True, step="steps"),
         ).summary
-    except KeyboardInterrupt as interrupt:
-        again = as_command([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
-        raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
     if as_json:
-        print(json.dumps(made, ensure_ascii=False, allow_nan=False))
+        print_json(made)
         return
     print(
         f"{made['queries']} queries: {made['wins']} won, {made['losses']} lost, {made['ties']} tied"
@@ -91,15 +86,10 @@ def train(
     )
     print(f"KL a token from {made['kl_first']} to {made['kl_last']}")
     for one in samples(folder):
-        print(f"{one['verdict']} of {one['expert']}: {_short(one['query'])}")
-        print(f"  without: {_short(one['plain'])}")
-        print(f"  with:    {_short(one['persona'])}")
+        print(f"{one['verdict']} of {one['expert']}: {shortened(one['query'], 100)}")
+        print(f"  without: {shortened(one['plain'], 100)}")
+        print(f"  with:    {shortened(one['persona'], 100)}")
     print(made["adapter"])
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 100 else line[:99] + "…"
 
 
 @app.command("eval")
@@ -115,27 +105,24 @@ def evaluation(
         int | None, typer.Option("--tasks-per-category", help="At most so many of each.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Times that each task is asked.")] = 3,
-    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; the same command resumes it.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Nucleus.")] = 0.9,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a reply at most.")] = 512,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    temperature: options.Temperature = 1.0,
+    top_p: options.TopP = 0.9,
+    max_new_tokens: options.MaxNewTokens = 512,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Put the gated adapter beside base, personas, and the adapter without its gate."""
     from holdfast.errors import ModelError
     from holdfast.local import LocalBackend
-    from holdfast.models import load
     from holdfast.prism import pipeline
     from holdfast.prism.evaluation import evaluate
     from holdfast.progress import Progress
 
     name = model or str(pipeline.about(adapter)["model"])
-    subject = load(name, dtype=dtype, device=device)
+    subject = opened(name, dtype=dtype, device=device)
     if not isinstance(subject, LocalBackend):
         raise ModelError(f"{name} does not run on this machine, where the adapter would be.")
     summary = evaluate(
@@ -147,11 +134,11 @@ def evaluation(
         seed=seed,
         sampling=Sampling(max_new_tokens, temperature, top_p),
         out=out,
-        command=as_command(sys.argv[1:]),
+        command=own_command(),
         progress=Progress(enabled=True, step="arms"),
     )
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+        print_json(summary)
         return
     print("arm         overall  against base             against matched           routed")
     for row in summary["rows"]:

@@ -1,0 +1,102 @@
+"""What a command does around its work: read its texts, load models, name a folder, be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import HoldfastError, RunError
+
+if TYPE_CHECKING:
+    from holdfast.backend import Backend
+    from holdfast.drift import Pairs
+
+
+def opened(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    base_url: str | None = None,
+    api_key: str | None = None,
+    **limits: Any,
+) -> Backend:
+    """The model of that name; `limits` are those of an API."""
+    from holdfast.models import API, load
+
+    if name.startswith(API):
+        return load(name, base_url=base_url, api_key=api_key, **limits)
+    return load(name, dtype=dtype, device=device)
+
+
+@contextlib.contextmanager
+def resumable(out: Path | None, command: str, model: str) -> Iterator[Path]:
+    """The folder of a run; an interrupt ends with the command that goes on from there."""
+    folder = out or _free_folder(command, model)
+    try:
+        yield folder
+    except KeyboardInterrupt as interrupt:
+        again = _shown([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
+        raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
+
+
+def own_command() -> str:
+    """This process's command as it was given, but for the key."""
+    return _shown(sys.argv[1:])
+
+
+def print_json(summary: Mapping[str, Any]) -> None:
+    """One JSON object on one line of standard output."""
+    print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+
+
+def as_pairs(text: str) -> Pairs:
+    """--pairs as a number or "all"."""
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError:
+        raise HoldfastError(f"--pairs is a number or “all”, not {text!r}") from None
+
+
+def as_controls(text: str) -> list[str]:
+    """--controls as a list: a comma before an option (`heads=0-3`) belongs to its control."""
+    return re.split(r",(?!\s*\w+=)", text)
+
+
+def as_names(text: str) -> list[str]:
+    """Names with commas between as a list."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text on one line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _shown(args: Sequence[str]) -> str:
+    shown = list(args)
+    for i, word in enumerate(args):
+        if word.startswith("--api-key="):
+            shown[i] = "--api-key=…"
+        elif i and args[i - 1] == "--api-key":
+            shown[i] = "…"
+    return shlex.join(["holdfast", *shown])
+
+
+def _free_folder(command: str, model: str) -> Path:
+    """runs/COMMAND-MODEL-1, or the next number that is free."""
+    name = "".join(c if c.isalnum() or c in "-." else "-" for c in model)
+    for number in range(1, 10_000):
+        folder = Path("runs") / f"{command}-{name}-{number}"
+        if not folder.exists():
+            return folder
+    raise RunError("runs/ is full of runs of this name; choose a folder with --out")
