@@ -60,8 +60,8 @@ class Request:
 
     `keep` keeps the keys and values for later requests. `state` names what they were
     computed under (a control, an adapter): rows of another state are never reused.
-    `held` is the attention control, its columns being places in `ids`; `adapted` puts the
-    engine's adapter on.
+    `held` is the attention control, its columns being places in `ids`; `adapter` is one of
+    the engine's by name, or none.
     """
 
     ids: tuple[int, ...]
@@ -72,7 +72,7 @@ class Request:
     state: str = ""
     held: Held | None = None
     guide: Guide | None = None
-    adapted: bool = False
+    adapter: str = ""
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,8 @@ class Batch:
         held = self.steering.at(column, end - column) if self.steering is not None else None
         if held is not None:
             arguments["holdfast"] = held
-        if self.engine.adapter is not None:
-            self.engine.adapter.choose([row.request.adapted for row in self.rows[top:bottom]])
+        for name, adapter in self.engine.adapters.items():
+            adapter.choose([row.request.adapter == name for row in self.rows[top:bottom]])
         with recording(self.recorder if last else None):
             output = self.engine.model(
                 input_ids=ids, past_key_values=self.past, use_cache=True, **arguments

@@ -14,6 +14,7 @@ This module knows no text, no templates and no personas.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ class RowAdapter(Protocol):
     """Changes the model in some rows of a batch (`prism.adapter`)."""
 
     def choose(self, rows: Sequence[bool]) -> None:
-        """Which rows of the next pass are changed."""
+        """Which rows of the next passes are changed; with none the model is as it was."""
 
 
 class Engine:
@@ -81,7 +82,7 @@ class Engine:
         self._steady = _steady(self.config)
         self._cache = self._fresh()
         self._attention, self.no_share = kind_for(model)
-        self.adapter: RowAdapter | None = None
+        self.adapters: dict[str, RowAdapter] = {}
         self._lock = threading.RLock()
 
     @cached_property
@@ -118,7 +119,12 @@ class Engine:
         Raises `ModelError` where the model's logits are not finite.
         """
         results: list[Result | None] = [None] * len(requests)
-        with self._lock, torch.inference_mode(), observed(self.model, self._attention):
+        with (
+            self._lock,
+            torch.inference_mode(),
+            observed(self.model, self._attention),
+            self._released(),
+        ):
             rows = []
             for index, request in enumerate(requests):
                 row = self._row(index, request, sampling)
@@ -157,6 +163,15 @@ class Engine:
             )
         kept = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
         return [one.float().cpu() for one in kept]
+
+    @contextlib.contextmanager
+    def _released(self) -> Iterator[None]:
+        """Afterwards no adapter is on: the model is as it was."""
+        try:
+            yield
+        finally:
+            for adapter in self.adapters.values():
+                adapter.choose(())
 
     def _fresh(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import PersonaError
+from holdfast.persona import load_suite
 from holdfast.run import seed_of
 
 LENGTHS = ("minimal", "half", "full")
@@ -47,9 +48,10 @@ class Expert:
 
 
 def load(source: str | Path) -> tuple[Expert, ...]:
-    """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` tables.
+    """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` or `[[persona]]` tables.
 
-    A file that gives one text (`full`) uses it at every length. Raises `PersonaError`, which
+    A file that gives one text (`full`, a persona's `prompt`) uses it at every length; a persona is
+    matched to the category of its own name (`tasks`). Raises `PersonaError`, which
     names file, expert and field.
     """
     if str(source) == "mini":
@@ -63,9 +65,13 @@ def load(source: str | Path) -> tuple[Expert, ...]:
         ) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PersonaError(f"{path} is not TOML ({error}).") from error
+    if "persona" in held:
+        return tuple(Expert(p.id, (p.id,), *(p.prompt,) * 3) for p in load_suite(path).personas)
     tables = held.get("expert")
     if not isinstance(tables, list) or not tables:
-        raise PersonaError(f"{path}: there is no [[expert]] table with id, for and full.")
+        raise PersonaError(
+            f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
+        )
     found = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
     ids = [one.id for one in found]
     if twice := next((one for one in ids if ids.count(one) > 1), None):

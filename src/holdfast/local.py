@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -29,11 +30,14 @@ from holdfast.backend import Ask, Reply, Sampling
 from holdfast.chat import Chat
 from holdfast.control import Control, parse
 from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
-from holdfast.errors import ControlError
+from holdfast.errors import ControlError, HoldfastError
 from holdfast.places import occurrences
 from holdfast.scoring import likelihoods
 from holdfast.steering import Held
 from holdfast.template import Rendered, Template
+
+if TYPE_CHECKING:
+    from holdfast.prism.routing import Router
 
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
@@ -67,6 +71,7 @@ class LocalBackend:
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
         self.ends = _ends(model, tokenizer)
+        self._routers: dict[str, Router] = {}
 
     @property
     def context(self) -> int | None:
@@ -89,18 +94,17 @@ class LocalBackend:
         return self.engine.no_share
 
     def reply(
-        self, asks: Sequence[Ask], sampling: Sampling, adapted: Sequence[bool] = ()
+        self, asks: Sequence[Ask], sampling: Sampling, adapters: Sequence[str] | None = None
     ) -> list[Reply]:
-        """One reply per ask, in order; with the engine's adapter where `adapted` says so.
+        """One reply per ask, in order; `adapters` are names of the engine's, "" for none.
+
+        Without them an adapter is on where an ask's control has one and its gate says so.
 
         Raises `ControlError` for a control that there is not or that this model cannot be put
         under, and `ModelError` for a chat that the template refuses or logits that are not
         finite.
         """
-        requests = [self._request(ask) for ask in asks]
-        if adapted:
-            pairs = zip(requests, adapted, strict=True)
-            requests = [_adapted(request) if on else request for request, on in pairs]
+        requests = self.requests(asks, adapters)
         halt = self._halt(sampling.stop) if sampling.stop else None
         results = self.engine.generate(requests, sampling, self.ends, halt)
         return [
@@ -117,6 +121,8 @@ class LocalBackend:
         options where they do not fit the context. Options are taken as they are, without the
         token that would end the reply.
         """
+        if any(parse(ask.control).prism for ask in asks):
+            raise ControlError("options are scored without an adapter: use generation.")
         requests = [self._request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
         found = likelihoods(self.engine, requests, tails)
@@ -181,6 +187,34 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
 
+    def requests(self, asks: Sequence[Ask], adapters: Sequence[str] | None = None) -> list[Request]:
+        """What the engine is asked for, in order; one look of each gate at all its prompts."""
+        found = [self._request(ask) for ask in asks]
+        names = self._gated(asks, found) if adapters is None else adapters
+        return [
+            replace(request, adapter=name, state=f"{request.state}+prism:{name}")
+            if name
+            else request
+            for request, name in zip(found, names, strict=True)
+        ]
+
+    def _gated(self, asks: Sequence[Ask], requests: Sequence[Request]) -> list[str]:
+        """The adapter that every ask's control switches on, or ""."""
+        names, paths = [""] * len(asks), [parse(ask.control).prism for ask in asks]
+        for path in {path for path in paths if path is not None}:
+            at = [i for i, one in enumerate(paths) if one == path]
+            on = self._router(path).gated([requests[i].ids for i in at])
+            for i in (i for i, one in zip(at, on, strict=True) if one):
+                names[i] = path
+        return names
+
+    def _router(self, path: str) -> Router:
+        if path not in self._routers:
+            from holdfast.prism.routing import Router
+
+            self._routers[path] = Router(self, Path(path))
+        return self._routers[path]
+
     def _request(self, ask: Ask) -> Request:
         control = parse(ask.control)
         if control.needs_weights and (why := self.refusal(ask.control)):
@@ -214,6 +248,11 @@ class LocalBackend:
         Raises `ControlError` for a text that is no control.
         """
         read = parse(control)
+        if read.prism is not None:
+            try:
+                self._router(read.prism)
+            except HoldfastError as error:
+                return f"{self.name} cannot be put under `{control}`: {error}"
         if read.anchor and isinstance(self.engine.rotary, str):
             return self.engine.rotary
         why = self._why_not(read)
@@ -262,11 +301,6 @@ class LocalBackend:
             completion_tokens=result.steps,
             share=result.share,
         )
-
-
-def _adapted(request: Request) -> Request:
-    """The request with the adapter on; its keys and values are kept apart."""
-    return replace(request, adapted=True, state=f"{request.state}+adapter")
 
 
 def _cut(text: str, stops: Iterable[str]) -> int | None:

@@ -30,6 +30,11 @@ Context = Annotated[
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")]
 
+Verify = Annotated[
+    str | None,
+    typer.Option(help="neutral: what is written under a persona is checked without it."),
+]
+
 # How it answers.
 Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
 TopP = Annotated[float, typer.Option(help="Nucleus.")]
