@@ -52,11 +52,6 @@ class Arm:
     expert: str = ""
     text: str = ""
 
-    @property
-    def key(self) -> str:
-        """A name that is unique among the arms of a task."""
-        return "/".join(filter(None, (self.kind, self.length, self.place, self.expert)))
-
 
 @dataclass(frozen=True)
 class Effect:
@@ -99,7 +94,7 @@ def effect(
     measured = [models] if not isinstance(models, Sequence) else list(models)
     _check(measured, judge_model, lengths, places, samples)
     own = "mini" if all(m.name == "mini" for m in measured) else "core"
-    people = _people(personas or own)
+    people = experts_.load(personas or own)
     whole = tasks_.load(tasks or own, n=n, seed=seed)
     kept = [t for t in whole if judge_model is not None or not t.needs_model]
     if not kept:
@@ -180,10 +175,6 @@ def _check(
             raise HoldfastError(f"at least one {what} is needed: {', '.join(known)}.")
     if samples < 1:
         raise HoldfastError(f"at least 1 sample of each task is needed, not {samples}")
-
-
-def _people(personas: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
-    return experts_.load(personas) if isinstance(personas, str | Path) else tuple(personas)
 
 
 def arms(

@@ -47,13 +47,15 @@ class Expert:
         return str(getattr(self, length))
 
 
-def load(source: str | Path) -> tuple[Expert, ...]:
+def load(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
     """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` or `[[persona]]` tables.
 
-    A file that gives one text (`full`, a persona's `prompt`) uses it at every length; a persona is
-    matched to the category of its own name (`tasks`). Raises `PersonaError`, which
-    names file, expert and field.
+    Experts that are there already come back as they are. A file that gives one text (`full`, a
+    persona's `prompt`) uses it at every length; a persona is matched to the category of its own
+    name (`tasks`). Raises `PersonaError`, which names file, expert and field.
     """
+    if not isinstance(source, str | Path):
+        return tuple(source)
     if str(source) == "mini":
         return mini()
     path = Path(__file__).with_name("experts.toml") if str(source) == "core" else Path(source)
