@@ -13,7 +13,7 @@ from peft import PeftModel
 
 from actors import Actor, persona
 from holdfast import models
-from holdfast.backend import Ask, Sampling
+from holdfast.backend import Ask, Reply, Sampling
 from holdfast.chat import agent_view, message
 from holdfast.cli import main
 from holdfast.compare import compare
@@ -204,6 +204,25 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
         evaluate(backend(), tmp_path / "prism", tasks=tasks, samples=1, sampling=SHORT)
     with pytest.raises(ModelError, match="whose weights are not those"):
         evaluate(backend(seed=1), tmp_path / "prism", tasks=others)
+
+
+def test_a_judge_model_scores_what_no_rule_can_and_once_only(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    open_ended = tmp_path / "open.jsonl"
+    rows = [{"category": "talk", "turns": [f"Say {i}."], "rubric": "It is kind."} for i in range(2)]
+    open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
+    asked = {"tasks": open_ended, "samples": 1, "sampling": SHORT, "out": tmp_path / "run"}
+    found = evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)
+    assert {row["overall"] for row in found["rows"]} == {0.75}
+    assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
+    calls = len(judge.calls)
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)["rows"]
+    assert len(judge.calls) == calls
+    with pytest.raises(HoldfastError, match="no task is left"):
+        evaluate(backend(), tmp_path / "prism", tasks=open_ended, samples=1)
 
 
 def test_what_cannot_be_trained_is_refused(

@@ -36,9 +36,7 @@ def effect(
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Ask every task under every persona as well.")
     ] = False,
-    judge_model: Annotated[
-        str | None, typer.Option(help="A model for tasks that only a model can judge.")
-    ] = None,
+    judge_model: options.TaskJudge = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     verify: options.Verify = None,

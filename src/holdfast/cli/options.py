@@ -16,6 +16,9 @@ Model = Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.
 LocalModel = Annotated[str, typer.Option(help="mini, a folder or a hub id.")]
 UserModel = Annotated[str | None, typer.Option(help="Another model for the user's side.")]
 JudgeModel = Annotated[str | None, typer.Option(help="A model for personas that a rubric judges.")]
+TaskJudge = Annotated[
+    str | None, typer.Option("--judge-model", help="A model for tasks that only a model can judge.")
+]
 BaseUrl = Annotated[
     str | None, typer.Option(help="Where api: models are served (OpenAI's protocol).")
 ]

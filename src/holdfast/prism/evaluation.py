@@ -26,9 +26,10 @@ import numpy as np
 from holdfast import __version__
 from holdfast import expert as experts_
 from holdfast import tasks as tasks_
-from holdfast.backend import Ask, Sampling
+from holdfast.backend import Ask, Backend, Sampling
 from holdfast.control import parse
 from holdfast.curve import numbers
+from holdfast.effect import check_judge, rubric_item
 from holdfast.errors import HoldfastError
 from holdfast.expert import Expert
 from holdfast.local import LocalBackend
@@ -38,6 +39,7 @@ from holdfast.progress import Progress
 from holdfast.run import Record, Run, seed_of
 from holdfast.stats import Array, Resampler, mean
 from holdfast.tasks import Task
+from holdfast.verdict import judge_items
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
 ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
@@ -53,15 +55,18 @@ def evaluate(
     samples: int = 3,
     seed: int = 0,
     sampling: Sampling | None = None,
+    judge_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Record:
     """Score every arm on the tasks; what `holdfast prism eval --json` prints.
 
-    `tasks` is a source of `tasks.load`; those that only a model can judge are left out, and named.
-    Raises `ModelError` for an adapter of another model.
+    `tasks` is a source of `tasks.load`; those that only a model can judge need `judge_model`,
+    another than the model, and are left out, and named, without it. Raises `ModelError` for an
+    adapter of another model.
     """
+    check_judge([model], judge_model)
     folder = Path(adapter)
     made = pipeline.about(folder)
     people = tuple(_expert(one) for one in made["personas"])
@@ -69,7 +74,8 @@ def evaluate(
     # mini's tasks are drawn, and others than those that were trained on; a file's are left out.
     whole = tasks_.load(tasks or own, n=n, seed=seed_of("prism eval", seed))
     seen = {*made["trained_on"]} if str(tasks or own) != "mini" else set()
-    kept = [task for task in whole if not task.needs_model and task.id not in seen]
+    able = [task for task in whole if judge_model is not None or not task.needs_model]
+    kept = [task for task in able if task.id not in seen]
     if not kept:
         raise HoldfastError(
             "no task is left that has an exact answer or a judge and was not trained on."
@@ -79,6 +85,7 @@ def evaluate(
         "command": "prism eval",
         "version": __version__,
         "model": model.describe(),
+        "judge_model": judge_model.describe() if judge_model else None,
         "adapter": {name: made[name] for name in ("base", "seed", "wins", "kl_last")},
         "tasks": [asdict(task) for task in kept],
         "samples": samples,
@@ -97,9 +104,12 @@ def evaluate(
                 rate = _rate(run.records)
                 run.append(_asked(router, units, arm, people, draw, seed, rate))
             shown.advance(1, len(units))
-    rows = _rows(run.records, kept, samples, (*kinds, "oracle"))
+    if judge_model is not None:
+        _judge(run, kept, judge_model)
+    rows = _rows(run, kept, samples, (*kinds, "oracle"))
     summary: Record = {
         "model": model.name,
+        "judge_model": judge_model.name if judge_model else None,
         "adapter": str(folder),
         "tasks": len(kept),
         "samples": samples,
@@ -176,17 +186,30 @@ def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | 
     return cast[who].full if who in cast else None
 
 
-def _rows(
-    records: Sequence[Record], tasks: Sequence[Task], samples: int, arms: Sequence[str]
-) -> list[Record]:
+def _key(record: Record) -> tuple[str, str, int]:
+    return record["arm"], record["task"], record["sample"]
+
+
+def _judge(run: Run, tasks: Sequence[Task], judge: Backend) -> None:
+    """Have the judge model score what only a model can, task by task."""
+    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
+    for task in tasks:
+        mine = [r for r in run.records if r["task"] == task.id and _key(r) not in known]
+        if task.needs_model and mine:
+            items = {_key(record): rubric_item(task, record["replies"]) for record in mine}
+            judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
+
+
+def _rows(run: Run, tasks: Sequence[Task], samples: int, arms: Sequence[str]) -> list[Record]:
     """A row per arm: overall, by category, its difference from base, and how much was routed."""
     at = {task.id: i for i, task in enumerate(tasks)}
     shape = (len(tasks), samples)
     scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
     routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
-    for record in records:
+    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+    for record in run.records:
         place = at[record["task"]], record["sample"]
-        score = tasks[place[0]].score(record["replies"])
+        score = judged.get(_key(record), tasks[place[0]].score(record["replies"]))
         scores[record["arm"]][place] = np.nan if score is None else score
         routed[record["arm"]][place] = float(np.mean(record["routed"]))
     means = {arm: mean(scores[arm], axis=1) for arm in arms}
