@@ -59,6 +59,7 @@ class Batch:
         self.steering: Steering | None = None
         self.logits: Tensor | None = None
         self.tokens: Tensor | None = None
+        self.marks: Tensor | None = None
 
     @property
     def running(self) -> int:
@@ -361,8 +362,10 @@ class Batch:
 
     def _spans(self, columns: Tensor, top: int, bottom: int) -> Tensor:
         """1 where a column belongs to a row's span: (spans, rows, columns)."""
+        assert self.marks is not None
         starts, ends = self.marks[:, :, top:bottom, None]
-        return ((columns >= starts) & (columns < ends)).float()
+        inside: Tensor = (columns >= starts) & (columns < ends)
+        return inside.float()
 
     def _keep(self, row: Row) -> None:
         """Hand a row's keys and values to the store (its last token's were never computed)."""

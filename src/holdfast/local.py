@@ -10,6 +10,7 @@ This module knows chats and models. It knows no personas, judges or rounds.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,13 +29,15 @@ from holdfast import weights
 from holdfast.backend import Ask, Reply, Sampling
 from holdfast.chat import Chat
 from holdfast.control import Control, parse
-from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
+from holdfast.engine import Engine
 from holdfast.errors import ControlError
 from holdfast.places import occurrences
+from holdfast.row import Guide, Halt, Request, Result, Spans
 from holdfast.scoring import likelihoods
 from holdfast.steering import Held
 from holdfast.template import Rendered, Template
 
+TEMPLATES = 16  # sets of template options that are remembered
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
 
@@ -62,6 +65,7 @@ class LocalBackend:
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
+        self._templates: dict[str, Template] = {}
         rows = batch_size or (256 if model.num_parameters() < SMALL else 32)
         kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
@@ -97,7 +101,7 @@ class LocalBackend:
         under, and `ModelError` for a chat that the template refuses or logits that are not
         finite.
         """
-        requests = [self._request(ask) for ask in asks]
+        requests = [self.request(ask) for ask in asks]
         if adapted:
             pairs = zip(requests, adapted, strict=True)
             requests = [_adapted(request) if on else request for request, on in pairs]
@@ -117,7 +121,7 @@ class LocalBackend:
         options where they do not fit the context. Options are taken as they are, without the
         token that would end the reply.
         """
-        requests = [self._request(ask) for ask in asks]
+        requests = [self.request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
         found = likelihoods(self.engine, requests, tails)
         if not per_token:
@@ -133,18 +137,18 @@ class LocalBackend:
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's chat as the model would see it, template included."""
-        return len(self._request(ask).ids)
+        return len(self.request(ask).ids)
 
     def ids(self, ask: Ask) -> tuple[int, ...]:
         """Token ids of an ask's chat as the model would see it."""
-        return self._request(ask).ids
+        return self.request(ask).ids
 
     def values(self, ask: Ask, ids: Sequence[int] | None = None) -> list[Tensor]:
         """Each layer's value vectors of the tokens of an ask's chat, (tokens, heads · size).
 
         `ids` are other tokens in their place. Raises `ModelError` where they cannot be read.
         """
-        request = self._request(ask)
+        request = self.request(ask)
         return self.engine.values(request if ids is None else Request(tuple(ids), ask.seed))
 
     def forget(self) -> None:
@@ -181,20 +185,41 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
 
-    def _request(self, ask: Ask) -> Request:
+    def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
+        """An ask as the engine takes it. Raises `ControlError` and `ModelError` as `reply` does.
+
+        `options` go to the chat template beside the backend's own (`tools`, for instance).
+        """
         control = parse(ask.control)
         if control.needs_weights and (why := self.refusal(ask.control)):
             raise ControlError(why)
-        chat = self.template.render(self.rewritten(ask.chat, control))
+        template = self.template_with(options)
+        chat = template.render(self.rewritten(ask.chat, control))
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
         held = self._held(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
-            bare = self.template.render(self.rewritten(ask.chat[1:], control))
+            bare = template.render(self.rewritten(ask.chat[1:], control))
             guide = Guide(bare.ids, control.guidance)
         state = control.state if held else ""
         return Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+
+    def template_with(self, options: Mapping[str, Any] | None) -> Template:
+        """The chat template with more options; the last few are kept, each costs some renderings.
+
+        Raises `ModelError` where it renders no chat with them.
+        """
+        if not options:
+            return self.template
+        key = json.dumps(options, sort_keys=True)
+        found = self._templates.pop(key, None) or Template(
+            self.tokenizer, self.name, {**self.template.options, **options}
+        )
+        self._templates[key] = found
+        if len(self._templates) > TEMPLATES:
+            del self._templates[next(iter(self._templates))]
+        return found
 
     def _held(self, control: Control, chat: Rendered) -> Held:
         """Where the persona and the turns are, as places in the chat's token ids."""
@@ -241,7 +266,8 @@ class LocalBackend:
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        """Token ids as text, without special tokens."""
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -249,10 +275,10 @@ class LocalBackend:
         return text
 
     def _halt(self, stops: tuple[str, ...]) -> Halt:
-        return lambda ids: _cut(self._decode(ids), stops) is not None
+        return lambda ids: _cut(self.decode(ids), stops) is not None
 
     def _reply(self, request: Request, result: Result, stops: tuple[str, ...]) -> Reply:
-        text = self._decode(result.ids)
+        text = self.decode(result.ids)
         end = _cut(text, stops)
         return Reply(
             text=text if end is None else text[:end],

@@ -117,6 +117,11 @@ class Row:
         """Tokens of the prompt that have to be computed."""
         return len(self.ids) - self.cached
 
+    def end(self) -> None:
+        """Stop here: nobody waits for the rest."""
+        for row in filter(None, (self, self.shadow)):
+            row.stop = "stop"
+
     def take(self, token: int, ends: frozenset[int]) -> None:
         """Add a drawn token to the reply, or end it."""
         self.steps += 1
