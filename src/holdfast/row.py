@@ -45,8 +45,9 @@ class Request:
     `keep` keeps the keys and values for later requests. `state` names what they were
     computed under (a control, an adapter): rows of another state are never reused.
     `held` is the attention control, its columns being places in `ids`; `adapter` is one of the
-    engine's by name, and `gated` asks that adapter's own gate whether it is on. `logprobs` asks for the log-probability of every token of the reply,
-    and of so many of the likeliest beside it.
+    engine's by name, and `gated` asks that adapter's own gate whether it is on. `logprobs`
+    asks for the log-probability of every token of the reply, and of so many of the likeliest
+    beside it.
     """
 
     ids: tuple[int, ...]

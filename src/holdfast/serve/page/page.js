@@ -108,7 +108,7 @@ function finish(round, side) {
   if (reply.score !== null) parts.push(`judge score ${number(reply.score)}`);
   meta.textContent = parts.join(" · ");
   marks.replaceChildren(
-    pressed("goes on", round.kept === side, () => keep(round, side)),
+    pressed("go on from here", round.kept === side, () => keep(round, side)),
     pressed("in character", reply.mark === "passes", () => mark(round, side, "passes")),
     pressed("out of character", reply.mark === "fails", () => mark(round, side, "fails")),
   );
@@ -235,7 +235,7 @@ function lines(chart, field, top) {
     for (const [i, v] of points) {
       parts.push(side === "own"
         ? svg("circle", { class: side, cx: x(i), cy: y(v), r: 4 })
-        : svg("rect", { class: side, x: x(i) - 3, y: y(v) - 3, width: 6, height: 6 }));
+        : svg("rect", { class: side, x: x(i) - 6, y: y(v) - 6, width: 12, height: 12 }));
     }
   }
   chart.replaceChildren(...parts);
@@ -247,7 +247,7 @@ function lines(chart, field, top) {
 function toml(value) {
   if (Array.isArray(value)) return `[${value.map(toml).join(", ")}]`;
   if (value !== null && typeof value === "object") {
-    const inner = Object.entries(value).map(([name, held]) => `${JSON.stringify(name)} = ${toml(held)}`);
+    const inner = Object.entries(value).map(([name, held]) => `${/^[\w-]+$/.test(name) ? name : JSON.stringify(name)} = ${toml(held)}`);
     return `{ ${inner.join(", ")} }`;
   }
   // TOML wants U+007F escaped, which JSON leaves as it is.
@@ -342,6 +342,7 @@ $("message").addEventListener("keydown", (event) => {
     $("composer").requestSubmit();
   }
 });
+$("setting").addEventListener("submit", (event) => event.preventDefault());
 $("control").addEventListener("input", head);
 $("stop").addEventListener("click", () => state.running && state.running.abort());
 $("again").addEventListener("click", fresh);
