@@ -86,8 +86,8 @@ def serve(
     )
     pinned = _persona(persona) if persona else None
     with _bound(host, port) as bound:
-        common = {"persona": pinned, "control": control, "keys": keys, "limits": limits}
-        common["log_prompts"] = log_prompts
+        common: dict[str, Any] = {"persona": pinned, "control": control, "keys": keys}
+        common |= {"limits": limits, "log_prompts": log_prompts}
         app = (
             _gateway(upstream, upstream_key, common)
             if upstream
