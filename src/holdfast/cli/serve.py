@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from holdfast.persona import Persona
-    from holdfast.serve.limits import Limits
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
@@ -86,22 +86,26 @@ def serve(
     )
     pinned = _persona(persona) if persona else None
     with _bound(host, port) as bound:
-        app = _local(model, dtype, device, cache, pinned, control, keys, limits, log_prompts)
+        common: dict[str, Any] = {"persona": pinned, "control": control, "keys": keys}
+        common |= {"limits": limits, "log_prompts": log_prompts}
+        app = (
+            _gateway(upstream, upstream_key, common)
+            if upstream
+            else _local(model, dtype, device, cache, common)
+        )
         name = f"[{host}]" if ":" in host else host
         print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
         _run(app, bound)
 
 
+def _gateway(url: str, key: str | None, common: Mapping[str, Any]) -> FastAPI:
+    from holdfast.serve.gateway import Upstream, create_gateway
+
+    return create_gateway(Upstream(url, key or os.environ.get(UPSTREAM_KEY)), **common)
+
+
 def _local(
-    model: str,
-    dtype: str,
-    device: str,
-    cache: int | None,
-    persona: Persona | None,
-    control: str,
-    keys: list[str],
-    limits: Limits,
-    log_prompts: bool,
+    model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
     from holdfast import models
     from holdfast.serve.app import create_app
@@ -112,14 +116,7 @@ def _local(
     backend: Any = models.load(model, dtype=dtype, device=device, cache_bytes=bytes_)
     if cache is None and backend.engine.device.type == "cpu":
         backend.engine.store.limit = min(backend.engine.store.limit, CPU_CACHE)
-    return create_app(
-        backend,
-        persona=persona,
-        control=control,
-        keys=keys,
-        limits=limits,
-        log_prompts=log_prompts,
-    )
+    return create_app(backend, **common)
 
 
 def _persona(text: str) -> Persona:

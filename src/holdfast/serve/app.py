@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -29,7 +29,7 @@ from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.refusal import Refusal
-from holdfast.serve.stream import EventStream, unless_gone
+from holdfast.serve.stream import EVENTS, Stream, events, unless_gone
 from holdfast.serve.worker import Worker
 
 LOG = logging.getLogger("holdfast.serve")
@@ -117,7 +117,7 @@ def create_app(
         if log_prompts:
             LOG.info("%s asked: %s", made.id, body.model_dump_json(include={"messages"}))
         if body.stream:
-            return EventStream(noted(made), limits.write_timeout)
+            return Stream(events(noted(made)), limits.write_timeout, headers=EVENTS)
         try:
             whole = await unless_gone(request.receive, made.whole())
         finally:
@@ -128,10 +128,11 @@ def create_app(
         if log_prompts:
             LOG.info("%s answered: %s", made.id, made.texts)
 
-    async def noted(made: Completion) -> AsyncIterator[dict[str, Any]]:
+    async def noted(made: Completion) -> AsyncGenerator[dict[str, Any]]:
         try:
-            async for chunk in made.chunks():
-                yield chunk
+            async with aclosing(made.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             note(made)
 

@@ -18,7 +18,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -232,8 +233,9 @@ class Completion:
     async def whole(self) -> dict[str, Any]:
         """The reply in one piece."""
         last: dict[int, Piece] = {}
-        async for index, piece in self._arriving():
-            last[index] = piece
+        async with aclosing(self._arriving()) as arriving:
+            async for index, piece in arriving:
+                last[index] = piece
         choices = [
             {
                 "index": i,
@@ -250,20 +252,16 @@ class Completion:
             "holdfast": self._summary(),
         }
 
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+    async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
         """The reply as it comes, `holdfast` in the last chunk."""
         options = self.body.stream_options
         usage = options is not None and options.include_usage
         for job in self.jobs:
             yield self._chunk(job.index, {"role": "assistant", "content": ""})
-        async for index, piece in self._arriving():
-            if piece.text or piece.logprobs:
-                yield self._chunk(index, {"content": piece.text}, self._logprobs(piece.logprobs))
-            if piece.result is not None:
-                end = self._chunk(index, {}, finish=_FINISH[piece.result.stop])
-                if len(self.results) == len(self.jobs) and not usage:
-                    end["holdfast"] = self._summary()
-                yield end
+        async with aclosing(self._arriving()) as arriving:
+            async for index, piece in arriving:
+                for chunk in self._told(index, piece, holding=not usage):
+                    yield chunk
         if usage:
             yield {
                 **self._frame("chat.completion.chunk", []),
@@ -271,7 +269,17 @@ class Completion:
                 "holdfast": self._summary(),
             }
 
-    async def _arriving(self) -> AsyncIterator[tuple[int, Piece]]:
+    def _told(self, index: int, piece: Piece, holding: bool) -> Iterator[dict[str, Any]]:
+        """The chunks that a piece makes; the very last has `holdfast` where `holding` says so."""
+        if piece.text or piece.logprobs:
+            yield self._chunk(index, {"content": piece.text}, self._logprobs(piece.logprobs))
+        if piece.result is not None:
+            end = self._chunk(index, {}, finish=_FINISH[piece.result.stop])
+            if holding and len(self.results) == len(self.jobs):
+                end["holdfast"] = self._summary()
+            yield end
+
+    async def _arriving(self) -> AsyncGenerator[tuple[int, Piece]]:
         """Pieces until all choices have ended."""
         try:
             while len(self.results) < len(self.jobs):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -50,38 +51,56 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-class EventStream(Response):
-    """Chunks as server-sent events, each sent as it comes.
+class Stream(Response):
+    """Pieces of an answer, each sent as it comes.
 
-    What goes wrong after the first chunk is an event with OpenAI's error object. A piece that
-    is not taken within `timeout` seconds ends the stream.
+    A piece that is not taken within `timeout` seconds ends it.
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, chunks: AsyncIterator[Mapping[str, Any]], timeout: float) -> None:
-        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+    def __init__(
+        self,
+        pieces: AsyncGenerator[bytes],
+        timeout: float,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status_code=status, headers=headers)
         del self.headers["content-length"]
-        self.chunks, self.timeout = chunks, timeout
+        self.pieces, self.timeout = pieces, timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
-        try:
+        """Send it, unless the client leaves."""
+        with suppress(Gone, TimeoutError, OSError):
             await unless_gone(receive, self._send(send))
-        except (Gone, TimeoutError, OSError):
-            return
 
     async def _send(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        try:
-            async for chunk in self.chunks:
-                await self._write(send, event(chunk))
-        except Refusal as refusal:
-            await self._write(send, event(refusal.body))
-        await self._write(send, DONE)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async with aclosing(self.pieces) as pieces:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            async for piece in pieces:
+                async with asyncio.timeout(self.timeout):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write(self, send: Send, body: bytes) -> None:
-        async with asyncio.timeout(self.timeout):
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+EVENTS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+async def events(chunks: AsyncGenerator[Mapping[str, Any]]) -> AsyncGenerator[bytes]:
+    """Chunks as server-sent events; what goes wrong on the way is one with OpenAI's error."""
+    async with aclosing(chunks):
+        try:
+            async for chunk in chunks:
+                yield event(chunk)
+        except Refusal as refusal:
+            yield event(refusal.body)
+        yield DONE
