@@ -195,7 +195,7 @@ def test_a_chat_without_a_persona_is_answered_as_without_control() -> None:
 
 def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     subject = backend("llama3")
-    request = subject._request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, "anchor"))
+    request = subject.request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, "anchor"))
     assert request.held is not None
     text = subject.tokenizer.decode(request.ids[slice(*request.held.message)])
     head = "<|start_header_id|>system<|end_header_id|>\n\n"

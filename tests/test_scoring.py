@@ -86,7 +86,7 @@ def test_a_score_does_not_depend_on_the_batch(control: str) -> None:
 @pytest.mark.parametrize("control", ["none", "guidance:2", "boost:4", "anchor", "window:1"])
 def test_the_likeliest_token_is_the_one_that_greedy_decoding_takes(control: str) -> None:
     subject = backend()
-    requests = [subject._request(ask) for ask in asks(control)]
+    requests = [subject.request(ask) for ask in asks(control)]
     every = [[(token,) for token in range(VOCABULARY)]] * 3
     found = likelihoods(subject.engine, requests, every)
     assert [math.fsum(map(math.exp, row)) for row in found] == [pytest.approx(1, abs=1e-5)] * 3
@@ -96,12 +96,12 @@ def test_the_likeliest_token_is_the_one_that_greedy_decoding_takes(control: str)
 
 def test_guidance_scores_by_the_joint_distribution() -> None:
     subject = backend()
-    (request,) = (subject._request(ask) for ask in asks("guidance:2")[:1])
-    bare = subject._request(Ask(VIEWS[0][1:], 0))
+    (request,) = (subject.request(ask) for ask in asks("guidance:2")[:1])
+    bare = subject.request(Ask(VIEWS[0][1:], 0))
     every = [[(token,) for token in range(VOCABULARY)]]
     with_, without, joint = (
         torch.tensor(likelihoods(subject.engine, [r], every)[0])
-        for r in (subject._request(asks()[0]), bare, request)
+        for r in (subject.request(asks()[0]), bare, request)
     )
     expected = (without + 2 * (with_ - without)).log_softmax(-1)
     assert torch.allclose(joint, expected, atol=1e-4)
@@ -133,7 +133,7 @@ def test_a_model_with_a_state_of_its_own_is_scored_without_padding() -> None:
 
 def test_what_does_not_fit_the_context_has_no_likelihood() -> None:
     subject = backend()
-    full = len(subject._request(asks()[0]).ids) + 1
+    full = len(subject.request(asks()[0]).ids) + 1
     subject.engine.context = full
     found = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
     assert all(map(math.isfinite, found[0] + found[1]))

@@ -90,7 +90,7 @@ class ApiBackend:
         self.user_first, self.system_anywhere = user_first, system_anywhere
         self.context = context
         self._url = (base_url or _environ("BASE_URL") or OPENAI).rstrip("/")
-        self._place = service.Place(model, _public(self._url))
+        self._place = service.Place(model, public(self._url))
         self._key = _key(api_key, self._url)
         if concurrency < 1 or timeout <= 0 or max_retries < 0:
             raise ServiceError(
@@ -367,7 +367,7 @@ def _key(given: str | None, url: str) -> str:
     return key or _NO_KEY
 
 
-def _public(url: str) -> str:
+def public(url: str) -> str:
     """A base URL without the user, password and query that it may hold.
 
     Raises `ServiceError` where it is none.

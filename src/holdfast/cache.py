@@ -113,11 +113,36 @@ class BatchCache(Cache):
         frame = self.frame
         fits = rows <= frame.rows and columns <= frame.columns
         if not fits or self.block is None:
-            frame.rows = max(rows, frame.rows)
-            if columns > frame.columns:
-                frame.columns = max(columns, frame.columns * 3 // 2)
+            self._widen(rows, columns)
             self._allocate()
         frame.top, frame.bottom, frame.column = 0, rows, 0
+
+    def grow(self, rows: int, columns: int) -> None:
+        """Make room for more rows, or more columns, beside what is there."""
+        frame, end = self.frame, self.frame.column
+        if rows <= frame.rows and columns <= frame.columns:
+            return
+        old = [(layer.keys, layer.values) for layer in self.buffers]
+        self._widen(rows, columns)
+        self._allocate()
+        for layer, (keys, values) in zip(self.buffers, old, strict=True):
+            if keys is None or values is None:
+                continue
+            if layer.keys is None or layer.values is None:  # layers of several shapes
+                layer.keys = keys.new_zeros(
+                    (frame.rows, keys.shape[1], frame.columns, keys.shape[3])
+                )
+                layer.values = values.new_zeros(
+                    (frame.rows, values.shape[1], frame.columns, values.shape[3])
+                )
+            layer.keys[: len(keys), :, :end] = keys[:, :, :end]
+            layer.values[: len(values), :, :end] = values[:, :, :end]
+
+    def _widen(self, rows: int, columns: int) -> None:
+        frame = self.frame
+        frame.rows = max(rows, frame.rows)
+        if columns > frame.columns:
+            frame.columns = max(columns, frame.columns * 3 // 2)
 
     def _allocate(self) -> None:
         """New buffers of the frame's size: one block where the layers allow it."""
@@ -134,6 +159,29 @@ class BatchCache(Cache):
         self.block = torch.zeros(shape, dtype=dtype, device=device)
         for layer, (keys, values) in zip(self.buffers, self.block, strict=True):
             layer.keys, layer.values = keys, values
+
+    def shift(self, rows: int, by: int) -> None:
+        """Move what the first `rows` rows hold `by` columns to the right, or to the left."""
+        frame = self.frame
+        start, end = max(0, -by), frame.column
+        for held in self._tensors():
+            held[..., :rows, :, start + by : end + by, :] = held[
+                ..., :rows, :, start:end, :
+            ].clone()
+        frame.column += by
+
+    def clear(self, rows: Collection[int]) -> None:
+        """Leave nothing of rows behind: what follows may be beside it, and NaN times 0 is NaN."""
+        for held in self._tensors():
+            held[..., list(rows), :, :, :] = 0
+
+    def _tensors(self) -> list[Tensor]:
+        """All buffers, each (…, rows, heads, columns, size)."""
+        block = self._whole()
+        if block is not None:
+            return [block]
+        held = (tensor for layer in self.buffers for tensor in (layer.keys, layer.values))
+        return [tensor for tensor in held if tensor is not None]
 
     def _whole(self) -> Tensor | None:
         """The block, unless a reply longer than expected has made layers grow out of it."""

@@ -11,16 +11,19 @@ This module knows roles and text. It knows no tokens, no templates and no models
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Message(TypedDict):
-    """One message of a chat, in OpenAI's shape."""
+    """One message of a chat, in OpenAI's shape; what tools add is for the chat template."""
 
     role: Role
     content: str
+    name: NotRequired[str]
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
 
 
 Chat = tuple[Message, ...]

@@ -131,7 +131,8 @@ class Control:
         (`system_anywhere`), else the prompt and a blank line at the head of the user
         message. Whether a message gets one is drawn from the texts before it, so that it
         stays where it was drawn, in later turns and on branches alike. A window that
-        would open with a reply drops it where the model wants a user first.
+        would open with a reply drops it where the model wants a user first; one that would open
+        with a tool's answer begins with the call, and with its user message there.
         """
         chat = self._routed(chat) if self.system != "dropped" else _without_system(chat)
         if self.window is None and self.reminder is None:
@@ -139,8 +140,7 @@ class Control:
         head = chat[:1] if chat and chat[0]["role"] == "system" else ()
         body = chat[len(head) :]
         first = max(0, len(body) - self.window) if self.window is not None else 0
-        if user_first and first < len(body) - 1 and body[first]["role"] == "assistant":
-            first += 1
+        first = _opening(body, first, user_first)
         kept: list[Message] = [*head]
         for i in range(first, len(body)):
             # Right after the prompt itself there is nothing to be reminded of.
@@ -167,6 +167,19 @@ class Control:
 
 def _without_system(chat: Chat) -> Chat:
     return chat[1:] if chat and chat[0]["role"] == "system" else chat
+
+
+def _opening(body: Chat, first: int, user_first: bool) -> int:
+    """Where a window from `first` on opens: a tool's answer needs the call before it."""
+    while first and body[first]["role"] == "tool":
+        first -= 1
+    if not user_first or first >= len(body) - 1 or body[first]["role"] != "assistant":
+        return first
+    if body[first + 1]["role"] != "tool":
+        return first + 1
+    while first and body[first]["role"] != "user":
+        first -= 1
+    return first
 
 
 def _reminded(prompt: str, said: Message, system_anywhere: bool) -> list[Message]:

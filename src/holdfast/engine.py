@@ -14,10 +14,10 @@ This module knows no text, no templates and no personas.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -28,17 +28,21 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from holdfast.backend import Sampling
-from holdfast.batch import Batch, Guide, Halt, Request, Result, Row, Spans, result_of
+from holdfast.batch import Batch
 from holdfast.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.errors import ControlError, ModelError
 from holdfast.rotary import Rotary
+from holdfast.row import Guide, Halt, Request, Result, Row, Spans, result_of
 from holdfast.share import kind_for, observed
 
 __all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
 
 
 class RowAdapter(Protocol):
-    """Changes the model in some rows of a batch (`prism.adapter`)."""
+    """Changes the model in some rows of a batch (`prism.routing`)."""
+
+    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+        """For which prompts, as token ids, its gate switches it on."""
 
     def choose(self, rows: Sequence[bool]) -> None:
         """Which rows of the next passes are changed; with none the model is as it was."""
@@ -119,31 +123,53 @@ class Engine:
         Raises `ModelError` where the model's logits are not finite.
         """
         results: list[Result | None] = [None] * len(requests)
-        with (
-            self._lock,
-            torch.inference_mode(),
-            observed(self.model, self._attention),
-            self._released(),
-        ):
+        with self.decoding():
             rows = []
-            for index, request in enumerate(requests):
-                row = self._row(index, request, sampling)
-                if row.limit > 0:
-                    rows.append(self._guided(row, sampling))
+            for index, request in enumerate(self._settled(requests)):
+                row = self.row(request, sampling, halt, index)
+                if row.stop is None:
+                    rows.append(row)
                 else:
-                    full = self.context is not None and len(row.ids) >= self.context
-                    results[index] = Result((), "overflow" if full else "length")
-            for batch in self._batches(rows):
+                    results[index] = Result((), row.stop)
+            for some in self._batches(rows):
+                batch = Batch(self, ends)
                 try:
-                    Batch(self, batch, sampling, ends, halt).run()
+                    batch.join(some)
+                    batch.run()
                 except BaseException:
                     # Nothing of a batch that was cut off, or of its NaN, may reach the next.
                     self._cache = self._fresh()
                     raise
-                for row in batch:
+                for row in some:
                     if row.index >= 0:
                         results[row.index] = result_of(row)
         return [result for result in results if result is not None]
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """What a `Batch` runs under; one thread at a time is inside."""
+        with self._lock, torch.inference_mode(), observed(self.model, self._attention):
+            try:
+                yield
+            finally:
+                for adapter in self.adapters.values():  # the model is as it was
+                    adapter.choose(())
+
+    def row(
+        self, request: Request, sampling: Sampling, halt: Halt | None = None, index: int = 0
+    ) -> Row:
+        """A request as a row for a `Batch`, with the longest prefix that is kept.
+
+        It has ended where nothing fits: as "overflow". Under guidance its shadow goes into
+        the same batch. Raises `ControlError` where that cannot be.
+        """
+        (request,) = self._settled([request])
+        row = self._row(index, request, sampling, halt)
+        if row.limit <= 0:
+            full = self.context is not None and len(row.ids) >= self.context
+            row.stop = "overflow" if full else "length"
+            return row
+        return self._guided(row)
 
     def values(self, request: Request) -> list[Tensor]:
         """Each layer's value vectors of a request's tokens, (tokens, heads · size), on the CPU.
@@ -164,19 +190,21 @@ class Engine:
         kept = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
         return [one.float().cpu() for one in kept]
 
-    @contextlib.contextmanager
-    def _released(self) -> Iterator[None]:
-        """Afterwards no adapter is on: the model is as it was."""
-        try:
-            yield
-        finally:
-            for adapter in self.adapters.values():
-                adapter.choose(())
+    def _settled(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests with their gates asked, one look of each gate at all its prompts."""
+        found = list(requests)
+        for name in {request.adapter for request in requests if request.gated}:
+            at = [i for i, one in enumerate(found) if one.gated and one.adapter == name]
+            for i, on in zip(
+                at, self.adapters[name].gated([found[i].ids for i in at]), strict=True
+            ):
+                found[i] = found[i].switched(name if on else "")
+        return found
 
     def _fresh(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None
 
-    def _row(self, index: int, request: Request, sampling: Sampling) -> Row:
+    def _row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
         if not request.ids:
             raise ValueError("a request needs at least one token")
         ids = np.asarray(request.ids, dtype=np.int64)
@@ -184,13 +212,13 @@ class Engine:
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
         steady = self._steady is None or len(ids) + limit <= self._steady
-        row = Row(index, request, ids, limit, self.reuses and steady, reply=[])
+        row = Row(index, request, sampling, ids, limit, self.reuses and steady, halt)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
             row.cached, row.layers = self.store.find(request.state, ids[:-1])
         return row
 
-    def _guided(self, row: Row, sampling: Sampling) -> Row:
+    def _guided(self, row: Row) -> Row:
         """The row, with a shadow where it is under guidance: its chat without the persona."""
         guide = row.request.guide
         if guide is None:
@@ -198,8 +226,9 @@ class Engine:
         if not row.reuses:
             raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
         bare = Request(guide.ids, row.request.seed, row.request.keep)
-        row.shadow = self._row(-1, bare, sampling)
-        row.shadow.limit = row.limit
+        row.shadow = self._row(-1, bare, row.sampling, None)
+        # It goes on with the row's own tokens, for as long as the row does.
+        row.shadow.limit, row.shadow.reply = row.limit, row.reply
         return row
 
     def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ This module knows chats and models. It knows no personas, judges or rounds.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,10 @@ from holdfast import weights
 from holdfast.backend import Ask, Reply, Sampling
 from holdfast.chat import Chat
 from holdfast.control import Control, parse
-from holdfast.engine import Engine, Guide, Halt, Request, Result, Spans
+from holdfast.engine import Engine
 from holdfast.errors import ControlError, HoldfastError
 from holdfast.places import occurrences
+from holdfast.row import Guide, Halt, Request, Result, Spans
 from holdfast.scoring import likelihoods
 from holdfast.steering import Held
 from holdfast.template import Rendered, Template
@@ -39,6 +41,7 @@ from holdfast.template import Rendered, Template
 if TYPE_CHECKING:
     from holdfast.prism.routing import Router
 
+TEMPLATES = 16  # sets of template options that are remembered
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
 
 
@@ -66,6 +69,7 @@ class LocalBackend:
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
+        self._templates: dict[str, Template] = {}
         rows = batch_size or (256 if model.num_parameters() < SMALL else 32)
         kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
@@ -104,7 +108,9 @@ class LocalBackend:
         under, and `ModelError` for a chat that the template refuses or logits that are not
         finite.
         """
-        requests = self.requests(asks, adapters)
+        requests = [self.request(ask) for ask in asks]
+        if adapters is not None:
+            requests = [r.switched(name) for r, name in zip(requests, adapters, strict=True)]
         halt = self._halt(sampling.stop) if sampling.stop else None
         results = self.engine.generate(requests, sampling, self.ends, halt)
         return [
@@ -123,7 +129,7 @@ class LocalBackend:
         """
         if any(parse(ask.control).prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
-        requests = [self._request(ask) for ask in asks]
+        requests = [self.request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
         found = likelihoods(self.engine, requests, tails)
         if not per_token:
@@ -139,18 +145,18 @@ class LocalBackend:
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Tokens of an ask's chat as the model would see it, template included."""
-        return len(self._request(ask).ids)
+        return len(self.request(ask).ids)
 
     def ids(self, ask: Ask) -> tuple[int, ...]:
         """Token ids of an ask's chat as the model would see it."""
-        return self._request(ask).ids
+        return self.request(ask).ids
 
     def values(self, ask: Ask, ids: Sequence[int] | None = None) -> list[Tensor]:
         """Each layer's value vectors of the tokens of an ask's chat, (tokens, heads · size).
 
         `ids` are other tokens in their place. Raises `ModelError` where they cannot be read.
         """
-        request = self._request(ask)
+        request = self.request(ask)
         return self.engine.values(request if ids is None else Request(tuple(ids), ask.seed))
 
     def forget(self) -> None:
@@ -187,27 +193,6 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
 
-    def requests(self, asks: Sequence[Ask], adapters: Sequence[str] | None = None) -> list[Request]:
-        """What the engine is asked for, in order; one look of each gate at all its prompts."""
-        found = [self._request(ask) for ask in asks]
-        names = self._gated(asks, found) if adapters is None else adapters
-        return [
-            replace(request, adapter=name, state=f"{request.state}+prism:{name}")
-            if name
-            else request
-            for request, name in zip(found, names, strict=True)
-        ]
-
-    def _gated(self, asks: Sequence[Ask], requests: Sequence[Request]) -> list[str]:
-        """The adapter that every ask's control switches on, or ""."""
-        names, paths = [""] * len(asks), [parse(ask.control).prism for ask in asks]
-        for path in {path for path in paths if path is not None}:
-            at = [i for i, one in enumerate(paths) if one == path]
-            on = self._router(path).gated([requests[i].ids for i in at])
-            for i in (i for i, one in zip(at, on, strict=True) if one):
-                names[i] = path
-        return names
-
     def _router(self, path: str) -> Router:
         if path not in self._routers:
             from holdfast.prism.routing import Router
@@ -215,20 +200,44 @@ class LocalBackend:
             self._routers[path] = Router(self, Path(path))
         return self._routers[path]
 
-    def _request(self, ask: Ask) -> Request:
+    def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
+        """An ask as the engine takes it. Raises `ControlError` and `ModelError` as `reply` does.
+
+        `options` go to the chat template beside the backend's own (`tools`, for instance).
+        """
         control = parse(ask.control)
         if control.needs_weights and (why := self.refusal(ask.control)):
             raise ControlError(why)
-        chat = self.template.render(self.rewritten(ask.chat, control))
+        template = self.template_with(options)
+        chat = template.render(self.rewritten(ask.chat, control))
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
         held = self._held(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
-            bare = self.template.render(self.rewritten(ask.chat[1:], control))
+            bare = template.render(self.rewritten(ask.chat[1:], control))
             guide = Guide(bare.ids, control.guidance)
         state = control.state if held else ""
-        return Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+        request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+        if control.prism is None:
+            return request
+        return replace(request, adapter=self._router(control.prism).name, gated=True)
+
+    def template_with(self, options: Mapping[str, Any] | None) -> Template:
+        """The chat template with more options; the last few are kept, each costs some renderings.
+
+        Raises `ModelError` where it renders no chat with them.
+        """
+        if not options:
+            return self.template
+        key = json.dumps(options, sort_keys=True)
+        found = self._templates.pop(key, None) or Template(
+            self.tokenizer, self.name, {**self.template.options, **options}
+        )
+        self._templates[key] = found
+        if len(self._templates) > TEMPLATES:
+            del self._templates[next(iter(self._templates))]
+        return found
 
     def _held(self, control: Control, chat: Rendered) -> Held:
         """Where the persona and the turns are, as places in the chat's token ids."""
@@ -280,7 +289,8 @@ class LocalBackend:
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        """Token ids as text, without special tokens."""
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -288,10 +298,10 @@ class LocalBackend:
         return text
 
     def _halt(self, stops: tuple[str, ...]) -> Halt:
-        return lambda ids: _cut(self._decode(ids), stops) is not None
+        return lambda ids: _cut(self.decode(ids), stops) is not None
 
     def _reply(self, request: Request, result: Result, stops: tuple[str, ...]) -> Reply:
-        text = self._decode(result.ids)
+        text = self.decode(result.ids)
         end = _cut(text, stops)
         return Reply(
             text=text if end is None else text[:end],

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.batch import Request
 from holdfast.errors import ControlError, ModelError
+from holdfast.row import Request
 from holdfast.share import observed
 from holdfast.steering import Steering, moved, refuse_unreached
 

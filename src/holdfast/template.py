@@ -31,6 +31,8 @@ Span = tuple[int, int]
 MARK, ASIDE, REPLY = "qzxmarkerxzq", "qzxasidexzq", "qzxreplyxzq"
 AGAIN, TOLD = "qzxagainxzq", "qzxtoldxzq"
 
+KNOWN = 4096  # prompts whose places are remembered
+
 
 class Rendered(NamedTuple):
     """A chat as token ids, with the token ranges of the system prompt (None without one)."""
@@ -84,9 +86,10 @@ class Template:
 
     def text(self, chat: Sequence[Message], *, prompt: bool = True) -> str:
         """The chat as text, with the header of the next reply unless `prompt` is False."""
+        messages: list[Any] = [dict(m) for m in chat]
         try:
             text = self.tokenizer.apply_chat_template(
-                [{"role": m["role"], "content": m["content"]} for m in chat],
+                messages,
                 tokenize=False,
                 add_generation_prompt=prompt,
                 **self.options,
@@ -115,6 +118,8 @@ class Template:
         content = self._tokens(text, ids, offsets, bounds.start, bounds.end)
         whole = (0, self._tokens(text, ids, offsets, 0, len(bounds.head))[1])
         # One token more than the message, so that a token grown across its end is noticed.
+        if len(self._heads) >= KNOWN:
+            del self._heads[next(iter(self._heads))]
         self._heads[system] = (ids[: whole[1] + 1], content, whole)
         return Rendered(ids, content, whole)
 

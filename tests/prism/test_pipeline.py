@@ -110,7 +110,7 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     assert mixed[: len(held)] == wanted
     assert mixed[len(held) :] == [reply.text for reply in backend().reply(plain, SHORT)]
     stays = f"prism:{folder}@system=stays"
-    assert own.requests([replace(held[0], control=stays)])[0].ids == own.ids(plain[0])
+    assert own.request(replace(held[0], control=stays)).ids == own.ids(plain[0])
     with pytest.raises(ControlError, match="without an adapter"):
         own.likelihoods(held[:1], [["a"]])
 

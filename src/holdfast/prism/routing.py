@@ -41,7 +41,8 @@ class Router:
             )
         self.model, self.gate, self.name = model, gate.read(folder), str(folder)
         rows = adapter.Rows(model.engine.model, adapter.read(folder), model.name)
-        model.engine.adapters[self.name] = rows
+        self.choose = rows.choose
+        model.engine.adapters[self.name] = self
 
     def __enter__(self) -> Router:
         return self

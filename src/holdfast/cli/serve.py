@@ -1,0 +1,167 @@
+"""`holdfast serve`: a persona that holds, behind OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli import options
+from holdfast.errors import ModelError, PersonaError, ServiceError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from holdfast.persona import Persona
+
+KEY = "HOLDFAST_SERVE_KEY"
+UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
+CPU_CACHE = 512 << 20  # bytes of keys and values kept between requests, on a CPU
+_NEEDED = {"fastapi", "uvicorn", "prometheus_client", "starlette", "pydantic"}
+
+
+def serve(
+    model: options.LocalModel = "mini",
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Base URL of an OpenAI-compatible API to pass everything on to."),
+    ] = None,
+    upstream_key: Annotated[
+        str | None,
+        typer.Option(help=f"Its key; better in {UPSTREAM_KEY}. Without one, clients send theirs."),
+    ] = None,
+    persona: Annotated[
+        str | None,
+        typer.Option(help="Goes before every chat: a TOML file with one persona, or FILE:ID."),
+    ] = None,
+    control: Annotated[str, typer.Option(help="Of requests that choose none.")] = "none",
+    host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What clients must send (repeat); better in {KEY}, commas between."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Replies under way at once.")] = 64,
+    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; then 429.")] = 256,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request at most.")] = 2 << 20,
+    max_context: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a chat at most; by default the model's.")
+    ] = None,
+    cache: Annotated[
+        int | None,
+        typer.Option(min=0, help="MiB of keys and values kept for chats that go on."),
+    ] = None,
+    log_prompts: Annotated[bool, typer.Option(help="Log what is said, too.")] = False,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
+    keys = [key.strip() for key in [*(api_key or []), *os.environ.get(KEY, "").split(",")]]
+    keys = [key for key in keys if key]
+    try:
+        from holdfast.serve.limits import LOOPBACK, Limits
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        raise ModelError(
+            f"a server needs {missing.name}: pip install 'holdfast[serve]'."
+        ) from missing
+    if host not in LOOPBACK and not keys:
+        raise ServiceError(
+            f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
+            "--host out."
+        )
+    limits = Limits(
+        body=max_body,
+        context=max_context,
+        concurrency=concurrency,
+        queue=queue,
+        hosts=LOOPBACK if not keys else (),
+    )
+    pinned = _persona(persona) if persona else None
+    with _bound(host, port) as bound:
+        common: dict[str, Any] = {"persona": pinned, "control": control, "keys": keys}
+        common |= {"limits": limits, "log_prompts": log_prompts}
+        app = (
+            _gateway(upstream, upstream_key, common)
+            if upstream
+            else _local(model, dtype, device, cache, common)
+        )
+        name = f"[{host}]" if ":" in host else host
+        print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
+        _run(app, bound)
+
+
+def _gateway(url: str, key: str | None, common: Mapping[str, Any]) -> FastAPI:
+    from holdfast.serve.gateway import Upstream, create_gateway
+
+    return create_gateway(Upstream(url, key or os.environ.get(UPSTREAM_KEY)), **common)
+
+
+def _local(
+    model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
+) -> FastAPI:
+    from holdfast import models
+    from holdfast.serve.app import create_app
+
+    if model.startswith(models.API):
+        raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
+    bytes_ = None if cache is None else cache << 20
+    backend: Any = models.load(model, dtype=dtype, device=device, cache_bytes=bytes_)
+    if cache is None and backend.engine.device.type == "cpu":
+        backend.engine.store.limit = min(backend.engine.store.limit, CPU_CACHE)
+    return create_app(backend, **common)
+
+
+def _persona(text: str) -> Persona:
+    """The persona of FILE, which then holds one, or of FILE:ID."""
+    from holdfast.persona import load_suite, select
+
+    path, colon, name = text.rpartition(":")
+    if colon and not Path(text).exists():
+        return select(load_suite(path), [name])[0]
+    suite = load_suite(text)
+    if len(suite.personas) > 1:
+        some = ", ".join(persona.id for persona in suite.personas[:3])
+        raise PersonaError(
+            f"{text} holds {len(suite.personas)} personas: name one, as in {text}:ID ({some}, …)."
+        )
+    return suite.personas[0]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise ServiceError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another "
+            "--port or --host."
+        ) from error
+
+
+def _run(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until interrupted; replies under way are finished first, for half a minute at most."""
+    import uvicorn
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for name in ("uvicorn", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=30,
+    )
+    uvicorn.Server(config).run(sockets=[bound])

@@ -1,0 +1,393 @@
+"""One chat completion: from a checked request to jobs of the worker, and from their pieces back.
+
+The pinned persona's system prompt comes first, then what the client says as system. Beside
+`usage` a reply has
+
+    holdfast: {control, prompt_share, score?, ignored?}
+
+with the mean over its choices: `prompt_share` is null where there is no system prompt, or
+where the model's attention cannot be observed; `score` is the persona's judge's, where it
+has one that needs no model; `ignored` are fields that changed nothing.
+
+This module knows chats and the engine's terms. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from holdfast import __version__, judge
+from holdfast.backend import Ask, Sampling
+from holdfast.chat import Chat, Message, message
+from holdfast.control import Control, parse
+from holdfast.errors import ControlError, HoldfastError
+from holdfast.local import LocalBackend
+from holdfast.persona import Persona
+from holdfast.row import Logprob, Request, Result
+from holdfast.serve.limits import Limits
+from holdfast.serve.metrics import Metrics, label
+from holdfast.serve.protocol import ChatRequest, Said
+from holdfast.serve.refusal import Refusal
+from holdfast.serve.text import Text
+from holdfast.serve.worker import Job, Piece, Worker
+
+LONGEST = 4096  # tokens of a reply where neither the request nor the model says
+_FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request, read: its control, the chat in token ids, what is ignored, replies to be had."""
+
+    body: ChatRequest
+    control: Control
+    request: Request
+    ignored: Sequence[str]
+    choices: int
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What all completions of a server share. `control` is the default."""
+
+    backend: LocalBackend
+    worker: Worker
+    metrics: Metrics
+    limits: Limits
+    persona: Persona | None = None
+    control: str = "none"
+    judge: judge.Judge | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        judged = self.persona is not None and not self.persona.needs_model
+        made = judge.build(self.persona.judge) if self.persona and judged else None
+        object.__setattr__(self, "judge", made)
+
+    def read(self, body: ChatRequest) -> Order:
+        """What a request comes to. Raises `Refusal` for what cannot be done."""
+        body.check()
+        if body.model != self.backend.name:
+            raise Refusal(
+                404,
+                f"there is no model {body.model} here: this server has {self.backend.name}.",
+                code="model_not_found",
+                param="model",
+            )
+        choices = body.n or 1
+        if choices > self.limits.choices:
+            raise Refusal(
+                400, f"n is at most {self.limits.choices} here.", code="invalid_value", param="n"
+            )
+        control = chosen(body.holdfast.control if body.holdfast else None, self.control)
+        ignored = body.unknown
+        request = self._request(body, control, ignored)
+        return Order(body, control, request, ignored, choices)
+
+    def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
+        """The chat as the engine takes it; `ignored` gains what the template does not show."""
+        options: dict[str, Any] = {}
+        if body.tools and body.tool_choice != "none":
+            options["tools"] = body.tools
+        seed = secrets.randbits(62) if body.seed is None else body.seed
+        measure = body.holdfast is None or body.holdfast.measure
+        ask = Ask(chat_of(body.messages, self.persona), seed, control.text, measure=measure)
+        try:
+            request = self.backend.request(ask, options)
+            if options and not self._shows(options):
+                ignored.append("tools")
+        except ControlError as error:
+            raise Refusal(
+                400, str(error), code="invalid_value", param="holdfast.control"
+            ) from error
+        except HoldfastError as error:
+            raise Refusal(400, str(error), param="messages") from error
+        except Exception as error:  # a template is a program of the model's, and may raise anything
+            raise Refusal(
+                400,
+                f"the chat template does not take this chat ({type(error).__name__}: {error}).",
+                param="messages",
+            ) from error
+        self._fits(request)
+        logprobs = (body.top_logprobs or 0) if body.logprobs else None
+        return replace(request, logprobs=logprobs)
+
+    def _shows(self, options: Mapping[str, Any]) -> bool:
+        """Whether the template does anything with the tools."""
+        probe = (message("system", "x"), message("user", "y"))
+        with_tools, plain = self.backend.template_with(options), self.backend.template
+        return with_tools.text(with_tools.fold(probe)) != plain.text(plain.fold(probe))
+
+    def _fits(self, request: Request) -> None:
+        count, model = len(request.ids), self.backend.context
+        bounds = [bound for bound in (self.limits.context, model and model - 1) if bound]
+        if bounds and count > min(bounds):
+            raise Refusal(
+                400,
+                f"the chat has {count} tokens, and at most {min(bounds)} fit: shorten it.",
+                code="context_length_exceeded",
+                param="messages",
+            )
+
+    def sampling(self, body: ChatRequest, request: Request) -> Sampling:
+        """How the tokens of a reply are drawn; OpenAI's defaults."""
+        context = self.backend.context
+        room = LONGEST if context is None else context - len(request.ids)
+        return Sampling(
+            max_new_tokens=room if body.limit is None else body.limit,
+            temperature=1.0 if body.temperature is None else body.temperature,
+            # OpenAI lets top_p be 0, which is the likeliest token alone.
+            top_p=1.0 if body.top_p is None else max(body.top_p, 1e-6),
+            top_k=body.top_k or 0,
+            stop=body.stops,
+        )
+
+
+def chosen(asked: str | None, default: str) -> Control:
+    """The control of a request. Files of the server's (route, prism) no client may name."""
+    try:
+        control = parse(asked or default)
+    except ControlError as error:
+        raise Refusal(400, str(error), code="invalid_value", param="holdfast.control") from error
+    own = parse(default)
+    if (control.route, control.prism) != (None, None) and (control.route, control.prism) != (
+        own.route,
+        own.prism,
+    ):
+        raise Refusal(
+            400,
+            "route and prism are chosen where the server is started, not by a request.",
+            code="invalid_value",
+            param="holdfast.control",
+        )
+    return control
+
+
+def chat_of(messages: Sequence[Said], persona: Persona | None) -> Chat:
+    """The messages as a chat, the persona's prompt in front of what the client says as system."""
+    chat = [_message(said) for said in messages]
+    if persona is None:
+        return tuple(chat)
+    head = [persona.prompt]
+    if chat and chat[0]["role"] == "system":
+        head.append(chat.pop(0)["content"])
+    return (message("system", "\n\n".join(filter(None, head))), *chat)
+
+
+def _message(said: Said) -> Message:
+    """A message as chat templates take it: arguments of tool calls as objects."""
+    held = said.model_dump(exclude_none=True)
+    held["role"] = "system" if said.role == "developer" else said.role
+    held["content"] = said.text()
+    for call in held.get("tool_calls", ()):
+        function = call.get("function")
+        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+            try:
+                function["arguments"] = json.loads(function["arguments"])
+            except ValueError:
+                continue
+    return cast(Message, held)
+
+
+class Completion:
+    """A completion under way. `drop` it where nobody waits for it any more."""
+
+    def __init__(self, home: Completions, order: Order) -> None:
+        self.home, self.body, self.control = home, order.body, order.control
+        self.ignored, body, request, choices = (
+            order.ignored, order.body, order.request, order.choices,
+        )  # fmt: skip
+        self.id = f"chatcmpl-{secrets.token_hex(12)}"
+        self.created = int(time.time())
+        self.began = time.perf_counter()
+        self._seen = False
+        self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
+        sampling, decode = home.sampling(body, request), home.backend.decode
+        self.jobs = [
+            Job(
+                i,
+                replace(request, seed=request.seed + i),
+                sampling,
+                Text(decode, sampling.stop),
+                bool(body.stream),
+                asyncio.get_running_loop(),
+                self._pieces,
+            )
+            for i in range(choices)
+        ]
+        self.texts = [""] * choices
+        self.results: dict[int, Result] = {}
+        self.scores: dict[int, float] = {}
+        home.worker.submit(self.jobs)
+
+    def drop(self) -> None:
+        """Nobody waits for this: free its rows."""
+        self.home.worker.drop(self.jobs)
+
+    async def whole(self) -> dict[str, Any]:
+        """The reply in one piece."""
+        last: dict[int, Piece] = {}
+        async with aclosing(self._arriving()) as arriving:
+            async for index, piece in arriving:
+                last[index] = piece
+        choices = [
+            {
+                "index": i,
+                "message": {"role": "assistant", "content": self.texts[i], "refusal": None},
+                "logprobs": self._logprobs(last[i].logprobs),
+                "finish_reason": _FINISH[self.results[i].stop],
+                **({"holdfast": self._held([i])} if len(last) > 1 else {}),
+            }
+            for i in sorted(last)
+        ]
+        return {
+            **self._frame("chat.completion", choices),
+            "usage": self._usage(),
+            "holdfast": self._summary(),
+        }
+
+    async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
+        """The reply as it comes, `holdfast` in the last chunk."""
+        options = self.body.stream_options
+        usage = options is not None and options.include_usage
+        for job in self.jobs:
+            yield self._chunk(job.index, {"role": "assistant", "content": ""})
+        async with aclosing(self._arriving()) as arriving:
+            async for index, piece in arriving:
+                for chunk in self._told(index, piece, holding=not usage):
+                    yield chunk
+        if usage:
+            yield {
+                **self._frame("chat.completion.chunk", []),
+                "usage": self._usage(),
+                "holdfast": self._summary(),
+            }
+
+    def _told(self, index: int, piece: Piece, holding: bool) -> Iterator[dict[str, Any]]:
+        """The chunks that a piece makes; the very last has `holdfast` where `holding` says so."""
+        if piece.text or piece.logprobs:
+            yield self._chunk(index, {"content": piece.text}, self._logprobs(piece.logprobs))
+        if piece.result is not None:
+            end = self._chunk(index, {}, finish=_FINISH[piece.result.stop])
+            if holding and len(self.results) == len(self.jobs):
+                end["holdfast"] = self._summary()
+            yield end
+
+    async def _arriving(self) -> AsyncGenerator[tuple[int, Piece]]:
+        """Pieces until all choices have ended."""
+        try:
+            while len(self.results) < len(self.jobs):
+                index, piece = await self._pieces.get()
+                if piece.error is not None:
+                    raise Refusal(500, piece.error, code="model_error")
+                self.texts[index] += piece.text
+                self._first()
+                if piece.result is not None:
+                    await self._ended(index, piece.result)
+                yield index, piece
+        finally:
+            self.drop()
+
+    def _first(self) -> None:
+        if not self._seen:
+            self._seen = True
+            self.home.metrics.first.observe(time.perf_counter() - self.began)
+
+    async def _ended(self, index: int, result: Result) -> None:
+        self.results[index] = result
+        judged = self.home.judge
+        if judged is not None:
+            score = await asyncio.to_thread(judged, self.texts[index])
+            self.scores[index] = score.value
+        self._count(index, result)
+
+    def _count(self, index: int, result: Result) -> None:
+        metrics, name = self.home.metrics, label(self.control)
+        metrics.replies.labels(name, _FINISH[result.stop]).inc()
+        request = self.jobs[index].request
+        metrics.tokens.labels("prompt").inc(_prompt(request))
+        metrics.tokens.labels("cached").inc(result.cached)
+        metrics.tokens.labels("completion").inc(result.steps)
+        metrics.whole.observe(time.perf_counter() - self.began)
+        if (share := _share(result)) is not None:
+            metrics.share.labels(name).observe(share)
+        if index in self.scores:
+            metrics.score.labels(name).observe(self.scores[index])
+
+    def _frame(self, kind: str, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.home.backend.name,
+            "system_fingerprint": f"holdfast-{__version__}",
+            "choices": choices,
+        }
+
+    def _chunk(
+        self,
+        index: int,
+        delta: Mapping[str, Any],
+        logprobs: Mapping[str, Any] | None = None,
+        finish: str | None = None,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return self._frame("chat.completion.chunk", [choice])
+
+    def _usage(self) -> dict[str, Any]:
+        """Tokens, the prompt counted once though it may have several choices."""
+        prompt = _prompt(self.jobs[0].request)
+        completion = sum(result.steps for result in self.results.values())
+        cached = min((result.cached for result in self.results.values()), default=0)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+    def _summary(self) -> dict[str, Any]:
+        ignored = {"ignored": sorted(self.ignored)} if self.ignored else {}
+        return {"control": self.control.text, **self._held(list(self.results)), **ignored}
+
+    def _held(self, indices: Sequence[int]) -> dict[str, Any]:
+        """Prompt share and score of some choices: their means."""
+        shares = [share for i in indices if (share := _share(self.results[i])) is not None]
+        scores = [self.scores[i] for i in indices if i in self.scores]
+        held: dict[str, Any] = {"prompt_share": _mean(shares)}
+        return held | ({"score": _mean(scores)} if scores else {})
+
+    def _logprobs(self, logprobs: Sequence[Logprob]) -> dict[str, Any] | None:
+        if not self.body.logprobs:
+            return None
+        decode = self.home.backend.decode
+
+        def shown(token: int, value: float) -> dict[str, Any]:
+            text = decode([token])
+            return {"token": text, "logprob": max(value, -9999.0), "bytes": list(text.encode())}
+
+        content = [
+            {**shown(one.token, one.value), "top_logprobs": [shown(*pair) for pair in one.top]}
+            for one in logprobs
+        ]
+        return {"content": content, "refusal": None}
+
+
+def _prompt(request: Request) -> int:
+    return len(request.ids) + (len(request.guide.ids) if request.guide else 0)
+
+
+def _share(result: Result) -> float | None:
+    if result.share is None or not result.share.tokens:
+        return None
+    return sum(result.share.tokens) / len(result.share.tokens)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 5) if values else None

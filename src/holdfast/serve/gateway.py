@@ -1,0 +1,289 @@
+"""A gateway: any OpenAI-compatible API, with the persona held by what rewrites the chat.
+
+A chat completion's messages are rewritten as the control says (`window`, `reminder`,
+`route`), and nothing else is touched: bodies without anything to rewrite go on byte for
+byte, answers come back as they come, errors as they are. Which control it was stands in
+the answer's header `x-holdfast-control`.
+
+The upstream's key stays here: it is in no answer and no log, and a client's own key goes on
+only where the gateway has none of its own.
+
+This module knows messages as JSON. It knows no models.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from holdfast.api import public
+from holdfast.chat import Chat, Message
+from holdfast.control import Control, parse
+from holdfast.errors import ControlError
+from holdfast.persona import Persona
+from holdfast.serve.base import REFUSALS, bare
+from holdfast.serve.completion import chosen
+from holdfast.serve.limits import Limits
+from holdfast.serve.metrics import Metrics
+from holdfast.serve.protocol import ChatRequest, Holding, refusal
+from holdfast.serve.refusal import Refusal
+from holdfast.serve.stream import Stream, unless_gone
+
+LOG = logging.getLogger("holdfast.serve")
+CONTROL = "x-holdfast-control"
+# What belongs to one connection and not to what it carries (RFC 9110, 7.6.1), or to us alone.
+_OWN = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade", "host", "content-length", "accept-encoding", "cookie",
+    "set-cookie", "content-encoding", "server", "date",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where requests go, the key for it (None: the client's), and how long an answer may take.
+
+    Raises `ServiceError` for a text that is no base URL.
+    """
+
+    url: str
+    key: str | None = None
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        public(self.url)
+
+    @property
+    def shown(self) -> str:
+        """The URL without what may be secret in it."""
+        return public(self.url)
+
+    def place(self, path: str, query: str) -> str:
+        """The URL of a path below the base."""
+        return f"{self.url.rstrip('/')}/{path}" + (f"?{query}" if query else "")
+
+    def censored(self, content: bytes) -> bytes:
+        """What the upstream said without its key, which some repeat."""
+        key = (self.key or "").encode()
+        return content.replace(key, b"[key]") if len(key) >= 8 else content
+
+
+def create_gateway(
+    upstream: Upstream,
+    *,
+    persona: Persona | None = None,
+    control: str = "none",
+    keys: Sequence[str] = (),
+    limits: Limits | None = None,
+    log_prompts: bool = False,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """An ASGI application that passes OpenAI's API on, chats rewritten under a control.
+
+    With `keys` a client needs one of them, and it is never passed on. `transport` is how the
+    upstream is reached (by default over the network). Raises `ControlError` for a control
+    that needs the weights.
+    """
+    limits = limits or Limits()
+    if why := _weights(parse(control)):
+        raise ControlError(why)
+    bound = httpx.Limits(max_connections=limits.concurrency + limits.queue)
+    timeout = httpx.Timeout(upstream.timeout, connect=15.0)
+    client = httpx.AsyncClient(
+        timeout=timeout, limits=bound, transport=transport, follow_redirects=False
+    )
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
+    app = bare("Holdfast gateway", keys, limits, Metrics(), running)
+    passing = _Passing(upstream, client, bool(keys), limits)
+
+    @app.get("/health", tags=["server"], summary="Whether the gateway is ready")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", "upstream": upstream.shown})
+
+    described = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}}
+
+    @app.post(
+        "/v1/chat/completions",
+        tags=["openai"],
+        responses=REFUSALS,
+        openapi_extra={"requestBody": described},
+    )
+    async def chat(request: Request) -> Response:
+        """A chat completion, its messages rewritten under the control."""
+        body, under = rewritten(await request.body(), persona, control)
+        if log_prompts:
+            LOG.info("asked under %s: %s", under, body.decode("utf-8", "replace"))
+        return await passing.on(request, "chat/completions", body, {CONTROL: under})
+
+    @app.api_route(
+        "/v1/{path:path}",
+        methods=["GET", "POST", "DELETE", "PUT", "PATCH"],
+        include_in_schema=False,
+    )
+    async def rest(path: str, request: Request) -> Response:
+        return await passing.on(request, path, await request.body(), {})
+
+    return app
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """Passes requests on; `keyed` says that the client's key is for us alone."""
+
+    upstream: Upstream
+    client: httpx.AsyncClient
+    keyed: bool
+    limits: Limits
+
+    async def on(
+        self, request: Request, path: str, body: bytes, about: Mapping[str, str]
+    ) -> Response:
+        """The upstream's answer as it comes."""
+        query = request.url.query
+        sent = self.client.build_request(
+            request.method,
+            self.upstream.place(path, query),
+            headers=self._headers(request.headers),
+            content=body,
+        )
+        try:
+            answer = await unless_gone(request.receive, self.client.send(sent, stream=True))
+        except httpx.TimeoutException as error:
+            raise Refusal(504, f"{self.upstream.shown} did not answer in time.") from error
+        except httpx.HTTPError as error:
+            raise Refusal(502, f"{self.upstream.shown} cannot be reached.") from error
+        headers = {name: v for name, v in answer.headers.items() if name.lower() not in _OWN}
+        headers |= about
+        if answer.status_code < 400:
+            return Stream(_pieces(answer), self.limits.write_timeout, answer.status_code, headers)
+        try:
+            content = self.upstream.censored(await answer.aread())
+        except httpx.HTTPError as error:
+            raise Refusal(502, f"{self.upstream.shown} broke off.") from error
+        finally:
+            await answer.aclose()
+        return Response(content, answer.status_code, headers)
+
+    def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
+        headers = {name: v for name, v in given.items() if name.lower() not in _OWN}
+        headers["accept-encoding"] = "identity"
+        if self.upstream.key or self.keyed:
+            headers.pop("authorization", None)
+        if self.upstream.key:
+            headers["authorization"] = f"Bearer {self.upstream.key}"
+        return headers
+
+
+async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    except httpx.HTTPError as error:
+        # The client's connection breaks off as the upstream's did.
+        raise ConnectionResetError from error
+    finally:
+        await answer.aclose()
+
+
+# Rewriting
+
+
+def rewritten(body: bytes, persona: Persona | None, default: str) -> tuple[bytes, str]:
+    """A request's body under its control, and that control as text.
+
+    Raises `Refusal` for a control that cannot be, and for a body that is no JSON object.
+    """
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "the body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(asked, dict):
+        raise Refusal(400, "the body must be a JSON object.", code="invalid_type")
+    given = asked.pop("holdfast", None)
+    control = chosen(_holding(given).control, default)
+    if why := _weights(control):
+        raise Refusal(400, why, code="invalid_value", param="holdfast.control")
+    messages = asked.get("messages")
+    if isinstance(messages, list) and all(isinstance(one, dict) for one in messages):
+        asked["messages"] = _under(control, _headed(messages, persona))
+        if asked["messages"] == messages and given is None:
+            return body, control.text
+    return json.dumps(asked).encode(), control.text
+
+
+def _holding(given: object) -> Holding:
+    try:
+        return Holding.model_validate({} if given is None else given)
+    except ValidationError as error:
+        errors = [{**one, "loc": ("holdfast", *one["loc"])} for one in error.errors()]
+        raise refusal(errors) from error
+
+
+def _weights(control: Control) -> str | None:
+    if not control.needs_weights:
+        return None
+    return (
+        f"the model is behind an API, and `{control.text}` needs its weights: use window, reminder "
+        "or route."
+    )
+
+
+def _headed(messages: Sequence[dict[str, Any]], persona: Persona | None) -> list[dict[str, Any]]:
+    """The messages with the persona's prompt in front of what the client says as system."""
+    if persona is None:
+        return list(messages)
+    if messages and messages[0].get("role") in ("system", "developer"):
+        return [_after(persona.prompt, messages[0]), *messages[1:]]
+    return [{"role": "system", "content": persona.prompt}, *messages]
+
+
+def _under(control: Control, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages as the control leaves them; those that stay are the same objects.
+
+    Reminders join the user's message, since not every API takes a system message in mid-chat.
+    """
+    shadows: Chat = tuple(_shadow(one) for one in messages)
+    own = {id(shadow): one for shadow, one in zip(shadows, messages, strict=True)}
+    kept: list[dict[str, Any]] = []
+    reminder: str | None = None
+    for shadow in control.rewrite(shadows, system_anywhere=True, user_first=True):
+        if id(shadow) not in own:
+            reminder = shadow["content"]
+            continue
+        one = own[id(shadow)]
+        kept.append(one if reminder is None else _after(reminder, one))
+        reminder = None
+    return kept
+
+
+def _shadow(one: Mapping[str, Any]) -> Message:
+    """A message's role and text alone, which is what controls look at."""
+    role = "system" if one.get("role") == "developer" else one.get("role")
+    content = one.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    return cast(Message, {"role": role, "content": content if isinstance(content, str) else ""})
+
+
+def _after(text: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with a text and a blank line in front of its content, whatever its shape."""
+    content = one.get("content")
+    if isinstance(content, list):
+        return {**one, "content": [{"type": "text", "text": f"{text}\n\n"}, *content]}
+    return {**one, "content": f"{text}\n\n{content}" if content else text}

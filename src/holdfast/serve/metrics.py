@@ -1,0 +1,68 @@
+"""What a server counts, for Prometheus. Labels are few by design: no prompts, no free text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from holdfast.control import Control
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SHARES = tuple(x / 20 for x in range(1, 21))
+
+
+class Metrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self.requests = Counter(
+            "holdfast_requests", "Requests answered, by status", ["status"], registry=own
+        )
+        self.replies = Counter(
+            "holdfast_replies", "Replies, by control and why they ended", ["control", "finish"],
+            registry=own,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "holdfast_tokens", "Tokens: prompt, cached (of the prompt) and completion", ["kind"],
+            registry=own,
+        )  # fmt: skip
+        self.first = Histogram(
+            "holdfast_first_token_seconds", "From a request to its first text", buckets=_SECONDS,
+            registry=own,
+        )  # fmt: skip
+        self.whole = Histogram(
+            "holdfast_reply_seconds", "From a request to its end", buckets=_SECONDS, registry=own
+        )
+        self.share = Histogram(
+            "holdfast_prompt_share", "Attention given to the system prompt", ["control"],
+            buckets=_SHARES, registry=own,
+        )  # fmt: skip
+        self.score = Histogram(
+            "holdfast_judge_score", "Score of the pinned persona's judge", ["control"],
+            buckets=_SHARES, registry=own,
+        )  # fmt: skip
+
+    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for."""
+        Gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def page(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+def label(control: Control) -> str:
+    """A control by its names alone: strengths, which clients choose, would be endless labels."""
+    share = control.share.kind if control.share else None
+    names = {
+        "window": control.window is not None,
+        "reminder": control.reminder is not None,
+        "guidance": control.guidance is not None,
+        str(share): share is not None,
+        "anchor": control.anchor is not None,
+        "route": control.route is not None,
+    }
+    return "+".join(name for name, there in names.items() if there) or "none"

@@ -1,0 +1,67 @@
+"""What a client is told when its request is turned down, in OpenAI's shape.
+
+    {"error": {"message": …, "type": …, "param": …, "code": …}}
+
+The status decides which exception the `openai` package raises: 400 BadRequestError, 401
+AuthenticationError, 403 PermissionDeniedError, 404 NotFoundError, 422
+UnprocessableEntityError, 429 RateLimitError, 500 and up InternalServerError.
+
+This module knows statuses and sentences. It knows no requests and no models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    502: "server_error",
+    503: "server_error",
+    504: "server_error",
+}
+
+
+class Refusal(Exception):
+    """A request that is not served: a status, one sentence, and OpenAI's `code` and `param`."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, message, code, param
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer's body."""
+        kind = _TYPES.get(self.status, "invalid_request_error")
+        return {
+            "error": {
+                "message": self.message,
+                "type": kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    @property
+    def content(self) -> bytes:
+        """The body as JSON."""
+        return json.dumps(self.body).encode()
+
+
+def busy(message: str, seconds: float) -> Refusal:
+    """Too much is asked at once: try again after so many seconds."""
+    after = {"retry-after": str(max(1, round(seconds)))}
+    return Refusal(429, message, code="rate_limit_exceeded", headers=after)

@@ -1,0 +1,67 @@
+"""A server on a free port of the loopback, in a thread of this process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import openai
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from holdfast.local import LocalBackend
+from models import model, tokenizer
+
+DEADLINE = 60.0
+SHOUT = {"role": "system", "content": "You always write in capital letters."}
+TEA = {"role": "user", "content": "Do you like tea?"}
+
+
+def small(kind: str = "llama", template: str = "chatml") -> LocalBackend:
+    """A random model of two layers, in float64: no draw hangs on how a sum was rounded."""
+    made = model(kind, dtype=torch.float64)
+    return LocalBackend(made, tokenizer(template), "small", cache_bytes=8 << 20)
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The server's base URL, with /v1; it is stopped at the end."""
+    bound = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    end = time.monotonic() + DEADLINE
+    while not server.started:
+        assert thread.is_alive() and time.monotonic() < end, "the server did not start"
+        thread.join(0.01)
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def client(url: str, key: str = "none", **options: Any) -> openai.OpenAI:
+    """The `openai` client, which tries once."""
+    return openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=60, **options)
+
+
+def control(text: str, **more: Any) -> dict[str, Any]:
+    """`extra_body` that names a control."""
+    return {"holdfast": {"control": text, **more}}
+
+
+def until(done: Any) -> None:
+    """Wait for a thing to become true; it is another thread's."""
+    end = time.monotonic() + DEADLINE
+    turn = threading.Event()
+    while not done():
+        assert time.monotonic() < end, "it did not happen"
+        turn.wait(0.005)

@@ -1,0 +1,275 @@
+"""The server under the `openai` client, with the embedded model behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from holdfast import judge
+from holdfast.backend import Ask, Sampling
+from holdfast.local import LocalBackend, load
+from holdfast.persona import Persona, load_suite, select
+from holdfast.serve.app import create_app
+from serve.running import SHOUT, TEA, client, control, served
+
+GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
+
+
+@pytest.fixture(scope="module")
+def mini() -> LocalBackend:
+    return load("mini", device="cpu", cache_bytes=32 << 20)
+
+
+@pytest.fixture(scope="module")
+def url(mini: LocalBackend) -> Iterator[str]:
+    with served(create_app(mini)) as made:
+        yield made
+
+
+@pytest.fixture
+def ai(url: str) -> Iterator[openai.OpenAI]:
+    with client(url) as made:
+        yield made
+
+
+def ask(ai: openai.OpenAI, *messages: Any, **more: Any) -> Any:
+    given = messages or (SHOUT, TEA)
+    return ai.chat.completions.create(model="mini", messages=list(given), **more)
+
+
+def test_a_greedy_reply_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
+    reply = ask(ai, temperature=0)
+    (own,) = mini.reply([Ask((SHOUT, TEA), 0)], GREEDY)
+    assert reply.choices[0].message.content == own.text
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage.prompt_tokens == own.prompt_tokens
+    assert reply.usage.completion_tokens == own.completion_tokens
+    assert reply.usage.total_tokens == own.prompt_tokens + own.completion_tokens
+
+
+def test_a_seeded_reply_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
+    reply = ask(ai, seed=11, temperature=0.8, top_p=0.95)
+    (own,) = mini.reply([Ask((SHOUT, TEA), 11)], Sampling(2000, 0.8, 0.95))
+    assert reply.choices[0].message.content == own.text
+
+
+def test_a_stream_joined_is_the_reply_in_one_piece(ai: openai.OpenAI) -> None:
+    whole = ask(ai, seed=3, stop=["tea"])
+    chunks = list(
+        ask(ai, seed=3, stop=["tea"], stream=True, stream_options={"include_usage": True})
+    )
+    texts = [c.delta.content or "" for chunk in chunks for c in chunk.choices]
+    assert "".join(texts) == whole.choices[0].message.content
+    assert len([text for text in texts if text]) > 2
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    assert chunks[-1].choices == []
+    assert chunks[-1].holdfast == whole.holdfast
+    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == [
+        "stop"
+    ]
+
+
+def test_a_stream_without_usage_ends_with_what_was_held(ai: openai.OpenAI) -> None:
+    *_, last = ask(ai, seed=3, stream=True)
+    assert last.usage is None
+    assert last.choices[0].finish_reason == "stop"
+    assert last.holdfast["control"] == "none"
+
+
+def test_a_request_chooses_its_control_and_is_told_the_prompt_share(ai: openai.OpenAI) -> None:
+    plain = ask(ai, temperature=0)
+    held = ask(ai, temperature=0, extra_body=control("boost:10"))
+    assert plain.holdfast["control"] == "none"
+    assert held.holdfast["control"] == "boost:10"
+    assert 0 < plain.holdfast["prompt_share"] < held.holdfast["prompt_share"] < 1
+
+
+def test_the_prompt_share_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
+    reply = ask(ai, temperature=0, extra_body=control("anchor"))
+    (own,) = mini.reply([Ask((SHOUT, TEA), 0, "anchor", measure=True)], GREEDY)
+    assert own.share is not None
+    mean = sum(own.share.tokens) / len(own.share.tokens)
+    assert reply.holdfast["prompt_share"] == pytest.approx(mean, abs=1e-4)
+
+
+def test_a_chat_without_a_system_prompt_has_no_share(ai: openai.OpenAI) -> None:
+    assert ask(ai, TEA).holdfast == {"control": "none", "prompt_share": None}
+
+
+def test_measuring_can_be_left_out(ai: openai.OpenAI) -> None:
+    assert ask(ai, extra_body=control("none", measure=False)).holdfast["prompt_share"] is None
+
+
+def test_controls_side_by_side_answer_as_each_alone(
+    url: str, ai: openai.OpenAI, mini: LocalBackend
+) -> None:
+    names = ["none", "anchor", "boost:4", "guidance:1.5", "split-softmax:0.7", "window:1"] * 3
+    history = [SHOUT, TEA, {"role": "assistant", "content": "I LIKE TEA."}, TEA]
+
+    def one(i: int) -> str:
+        reply = ask(ai, *history, seed=i, extra_body=control(names[i]), max_tokens=40)
+        return str(reply.choices[0].message.content)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        together = list(pool.map(one, range(len(names))))
+    alone = [
+        mini.reply([Ask(tuple(history), i, name)], Sampling(40, 1.0, 1.0))[0].text
+        for i, name in enumerate(names)
+    ]
+    assert together == alone
+
+
+def test_several_choices_have_seeds_of_their_own(ai: openai.OpenAI) -> None:
+    reply = ask(ai, seed=5, n=3)
+    assert [choice.index for choice in reply.choices] == [0, 1, 2]
+    texts = [choice.message.content for choice in reply.choices]
+    assert texts == [ask(ai, seed=5 + i).choices[0].message.content for i in range(3)]
+    shares = [choice.holdfast["prompt_share"] for choice in reply.choices]
+    assert reply.holdfast["prompt_share"] == pytest.approx(sum(shares) / 3, abs=1e-4)
+
+
+def test_a_limit_ends_a_reply_under_either_name(ai: openai.OpenAI) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        reply = ask(ai, **{name: 2})
+        assert reply.choices[0].finish_reason == "length"
+        assert reply.usage.completion_tokens == 2
+
+
+def test_logprobs_are_of_the_tokens_and_the_likeliest_beside_them(ai: openai.OpenAI) -> None:
+    reply = ask(ai, temperature=0, logprobs=True, top_logprobs=3)
+    content = reply.choices[0].logprobs.content
+    assert "".join(one.token for one in content) == reply.choices[0].message.content
+    for one in content:
+        assert one.logprob <= 0
+        assert one.top_logprobs[0].token == one.token  # greedy
+        values = [top.logprob for top in one.top_logprobs]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 3
+    streamed = ask(ai, temperature=0, logprobs=True, stream=True)
+    pieces = [c.logprobs.content for chunk in streamed for c in chunk.choices if c.logprobs]
+    assert [one.token for piece in pieces for one in piece] == [one.token for one in content]
+
+
+def test_fields_that_change_nothing_are_named(ai: openai.OpenAI) -> None:
+    reply = ask(ai, user="me", extra_body={"tempratur": 1})
+    assert reply.holdfast["ignored"] == ["tempratur", "user"]
+
+
+def test_tools_that_the_template_does_not_show_are_named(ai: openai.OpenAI) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    assert ask(ai, tools=[tool]).holdfast["ignored"] == ["tools"]
+    assert "ignored" not in ask(ai, tools=[tool], tool_choice="none").holdfast
+
+
+REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [
+    (
+        "messages[0].role",
+        {"messages": [{"role": "wizard", "content": "x"}]},
+        openai.BadRequestError,
+    ),
+    ("messages", {"messages": []}, openai.BadRequestError),
+    ("temperature", {"temperature": 3}, openai.BadRequestError),
+    ("temperature", {"extra_body": {"temperature": "hot"}}, openai.BadRequestError),
+    ("n", {"n": 100}, openai.BadRequestError),
+    ("frequency_penalty", {"frequency_penalty": 1}, openai.BadRequestError),
+    ("response_format", {"response_format": {"type": "json_object"}}, openai.BadRequestError),
+    ("tool_choice", {"tool_choice": "required"}, openai.BadRequestError),
+    ("top_logprobs", {"top_logprobs": 2}, openai.BadRequestError),
+    ("model", {"model": "gpt-9"}, openai.NotFoundError),
+    ("holdfast.control", {"extra_body": control("magic")}, openai.BadRequestError),
+    ("holdfast.control", {"extra_body": control("anchor@layers=0-99")}, openai.BadRequestError),
+    ("holdfast.control", {"extra_body": control("route:/etc/passwd")}, openai.BadRequestError),
+    ("holdfast.contrl", {"extra_body": {"holdfast": {"contrl": "x"}}}, openai.BadRequestError),
+]
+
+
+@pytest.mark.parametrize(("param", "given", "error"), REFUSED)
+def test_what_cannot_be_done_raises_the_clients_own_exception(
+    ai: openai.OpenAI, param: str, given: dict[str, Any], error: type[openai.APIStatusError]
+) -> None:
+    with pytest.raises(error) as caught:
+        ai.chat.completions.create(**{"model": "mini", "messages": [TEA], **given})
+    assert caught.value.param == param
+    assert isinstance(caught.value.body, dict)
+    assert {"message", "type", "param", "code"} == set(caught.value.body)
+
+
+def test_a_chat_that_is_too_long_has_openais_code(ai: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(ai, {"role": "user", "content": "tea " * 3000})
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_an_image_is_refused_by_its_place(ai: openai.OpenAI) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    with pytest.raises(openai.BadRequestError, match=r"messages\[0\]\.content"):
+        ask(ai, {"role": "user", "content": [image]})
+
+
+def test_text_in_parts_is_the_text(ai: openai.OpenAI) -> None:
+    parts = [{"type": "text", "text": "Do you like"}, {"type": "text", "text": " tea?"}]
+    in_parts = ask(ai, SHOUT, {"role": "user", "content": parts}, seed=1)
+    assert in_parts.choices[0].message.content == ask(ai, seed=1).choices[0].message.content
+
+
+def test_the_model_is_listed_and_found_by_name(ai: openai.OpenAI) -> None:
+    assert [model.id for model in ai.models.list()] == ["mini"]
+    assert ai.models.retrieve("mini").owned_by == "holdfast"
+    with pytest.raises(openai.NotFoundError):
+        ai.models.retrieve("other")
+
+
+def test_health_metrics_and_documentation_are_there(url: str, ai: openai.OpenAI) -> None:
+    ask(ai, extra_body=control("anchor"))
+    root = url.removesuffix("/v1")
+    assert httpx.get(f"{root}/health").json() == {"status": "ok", "model": "mini"}
+    figures = httpx.get(f"{root}/metrics").text
+    assert 'holdfast_replies_total{control="anchor",finish="stop"}' in figures
+    assert "holdfast_prompt_share_bucket" in figures
+    assert httpx.get(f"{root}/docs").status_code == 200
+    paths = httpx.get(f"{root}/openapi.json").json()["paths"]
+    assert "/v1/chat/completions" in paths
+
+
+def test_what_is_not_there_has_openais_shape_too(url: str) -> None:
+    for method, path, status in (("POST", "/embeddings", 404), ("GET", "/chat/completions", 405)):
+        answer = httpx.request(method, url + path)
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"]
+
+
+# A pinned persona
+
+
+def pinned(name: str = "upper-1") -> Persona:
+    return select(load_suite("mini"), [name])[0]
+
+
+def test_a_pinned_persona_goes_before_every_chat_and_is_judged(mini: LocalBackend) -> None:
+    persona = pinned()
+    with served(create_app(mini, persona=persona, control="anchor")) as url, client(url) as ai:
+        reply = ask(ai, TEA, temperature=0)
+        other = ask(ai, TEA, temperature=0, extra_body=control("none"))
+        *_, last = ask(ai, TEA, temperature=0, stream=True)
+    chat = ({"role": "system", "content": persona.prompt}, TEA)
+    (own,) = mini.reply([Ask(chat, 0, "anchor")], GREEDY)  # type: ignore[arg-type]
+    assert reply.choices[0].message.content == own.text
+    assert reply.holdfast["control"] == "anchor"
+    assert other.holdfast["control"] == "none"
+    assert reply.holdfast["score"] == judge.build(persona.judge)(own.text).value == 1.0
+    assert last.holdfast == reply.holdfast
+
+
+def test_a_clients_own_system_prompt_follows_the_pinned_one(mini: LocalBackend) -> None:
+    persona = pinned()
+    with served(create_app(mini, persona=persona)) as url, client(url) as ai:
+        reply = ask(ai, {"role": "developer", "content": "Be kind."}, TEA, temperature=0)
+    prompt = {"role": "system", "content": f"{persona.prompt}\n\nBe kind."}
+    (own,) = mini.reply([Ask((prompt, TEA), 0)], GREEDY)  # type: ignore[arg-type]
+    assert reply.choices[0].message.content == own.text
+    assert reply.usage.prompt_tokens == own.prompt_tokens
