@@ -70,7 +70,7 @@ class Answers:
                 for name in _READ:
                     at = row[arm.get("expert", "")], item, record["sample"]
                     read[name][at] = getattr(verdict, name)
-        whole = ~np.isnan(read["lenient"]).any(axis=(0, 2))
+        whole = np.asarray(~np.isnan(read["lenient"]).any(axis=(0, 2)))
         if whole.sum() < 2:
             raise HoldfastError(
                 f"only {whole.sum()} of {len(tasks)} items were answered under every persona: see "
@@ -85,6 +85,11 @@ class Answers:
         )
 
 
+def _place(value: float) -> float:
+    """A number to the four places that a summary has."""
+    return round(float(value), 4)
+
+
 def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> Record:
     """Everything that the summary says of the answers."""
     right = found.read[reading]
@@ -94,15 +99,14 @@ def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> R
     summary: Record = {
         "personas": len(found.people),
         "items": len(found.tasks),
-        **{name: numbers(np.float64(values[name])) for name in NAMES},
-        "pss": numbers(np.float64(values[pss])),
+        **{name: _place(values[name]) for name in NAMES},
+        "pss": _place(values[pss]),
         "pss_name": pss,
         "pss_version": lottery.PSS_VERSION,
         "lottery": best_of,
-        "intervals": {name: numbers(spans[name]) for name in NAMES}
-        | {"pss": numbers(spans[pss])},
+        "intervals": {name: numbers(spans[name]) for name in NAMES} | {"pss": numbers(spans[pss])},
         "extraction_failures": {
-            one.id: numbers(1 - found.read["found_strict"][i].mean())
+            one.id: _place(1 - found.read["found_strict"][i].mean())
             for i, one in enumerate(found.people, 1)
         },
         "reading": reading,
@@ -133,7 +137,7 @@ def _beside(drawn: Lottery, seed: int) -> Record:
     return {
         "permuted": {
             name: {
-                "value": numbers(null[name].mean()),
+                "value": _place(null[name].mean()),
                 "interval": numbers(np.percentile(null[name], [2.5, 97.5])),
             }
             for name in EXTREMES
@@ -141,7 +145,7 @@ def _beside(drawn: Lottery, seed: int) -> Record:
         # The chance that shuffled labels spread at least as far: is there an effect at all?
         "p_value": numbers(np.float64((1 + spread.sum()) / (1 + len(spread)))),
         "halves": {
-            name: {"value": numbers(np.float64(value)), "interval": numbers(span)}
+            name: {"value": _place(value), "interval": numbers(span)}
             for name, (value, span) in halves.items()
         },
     }
@@ -149,25 +153,23 @@ def _beside(drawn: Lottery, seed: int) -> Record:
 
 def _plain(matrix: Array, pss: str) -> Record:
     values = Lottery(matrix).values()
-    return {name: numbers(np.float64(values[name])) for name in NAMES} | {
-        "pss": numbers(np.float64(values[pss]))
-    }
+    return {name: _place(values[name]) for name in NAMES} | {"pss": _place(values[pss])}
 
 
 def _row(found: Answers, row: int, right: Array, seed: int) -> Record:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
     sample = Resampler.of(range(right.shape[1]), seed=seed)
     told: Record = {
-        "accuracy": numbers(right[row].mean()),
+        "accuracy": _place(right[row].mean()),
         "interval": numbers(sample.interval(right[row])),
-        "delta": numbers((right[row] - right[0]).mean()),
+        "delta": _place((right[row] - right[0]).mean()),
         "delta_interval": numbers(sample.statistic(lambda v: v, right[row] - right[0])),
-        "strict": numbers(found.read["strict"][row].mean()),
-        "lenient": numbers(found.read["lenient"][row].mean()),
-        "strict_failures": numbers(1 - found.read["found_strict"][row].mean()),
-        "lenient_failures": numbers(1 - found.read["found_lenient"][row].mean()),
+        "strict": _place(found.read["strict"][row].mean()),
+        "lenient": _place(found.read["lenient"][row].mean()),
+        "strict_failures": _place(1 - found.read["found_strict"][row].mean()),
+        "lenient_failures": _place(1 - found.read["found_lenient"][row].mean()),
     }
-    return told | {"by_category": {c: numbers(right[row, of].mean()) for c, of in _places(found)}}
+    return told | {"by_category": {c: _place(right[row, of].mean()) for c, of in _places(found)}}
 
 
 def _places(found: Answers) -> list[tuple[str, Any]]:
@@ -186,9 +188,9 @@ def _kinds(found: Answers, right: Array, seed: int) -> list[Record]:
                 {
                     "kind": kind,
                     "personas": len(mine),
-                    "mean": numbers(mean.mean()),
+                    "mean": _place(mean.mean()),
                     "interval": numbers(sample.statistic(lambda v: v, mean)),
-                    "delta": numbers((mean - right[0]).mean()),
+                    "delta": _place((mean - right[0]).mean()),
                     "delta_interval": numbers(sample.statistic(lambda v: v, mean - right[0])),
                 }
             )
@@ -203,11 +205,11 @@ def _categories(found: Answers, right: Array) -> list[Record]:
             {
                 "category": category,
                 "items": int(of.sum()),
-                "none": numbers(right[0, of].mean()),
-                "mean": numbers(accuracies.mean()),
-                "worst": numbers(accuracies.min()),
-                "best": numbers(accuracies.max()),
-                "all_correct": numbers(np.float64((right[1:, of] >= 1).all(axis=0).mean())),
+                "none": _place(right[0, of].mean()),
+                "mean": _place(accuracies.mean()),
+                "worst": _place(accuracies.min()),
+                "best": _place(accuracies.max()),
+                "all_correct": _place((right[1:, of] >= 1).all(axis=0).mean()),
             }
         )
     return rows
@@ -232,15 +234,15 @@ def _search(found: Answers, right: Array, seed: int) -> Record:
         "development_items": int(development.sum()),
         "items": int((~development).sum()),
         "asked": int(development.sum()) * len(found.people),
-        "development": numbers(np.float64(pick.development)),
-        "accuracy": numbers(np.float64(pick.others)),
+        "development": _place(pick.development),
+        "accuracy": _place(pick.others),
         "interval": numbers(sample.interval(chosen)),
-        "none": numbers(others[0].mean()),
-        "mean": numbers(others[1:].mean()),
-        "gain": numbers((chosen - others[0]).mean()),
+        "none": _place(others[0].mean()),
+        "mean": _place(others[1:].mean()),
+        "gain": _place((chosen - others[0]).mean()),
         "gain_interval": numbers(sample.statistic(lambda v: v, chosen - others[0])),
-        "oracle": numbers(np.float64(pick.oracle)),
-        "curve": [round(value, 4) for value in pick.curve],
+        "oracle": _place(pick.oracle),
+        "curve": [round(value, 4) for value in lottery.search_curve(right[1:], seed=seed)],
     }
 
 
@@ -248,12 +250,12 @@ def headline(summary: Mapping[str, Any]) -> str:
     """What was found, in one sentence without a full stop."""
     rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
     return (
-        f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} personas "
-        f"({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best ({rows[-1]['id']}); "
+        f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} "
+        f"personas ({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best "
+        f"({rows[-1]['id']}); "
         f"worst/best is {number(summary['ratio'])} ({between(summary['intervals']['ratio'])}), and "
         f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled"
     )
-
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
@@ -290,7 +292,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
         said += [f"{quantity(count, 'task')} {what}."] if count else []
     if summary["verifier_errors"]:
         said += [
-            f"{quantity(summary['verifier_errors'], 'answer')} could not be compared in time, or at "
-            "all, and count as wrong."
+            f"{quantity(summary['verifier_errors'], 'answer')} could not be compared in time, or "
+            "at all, and count as wrong."
         ]
     return said

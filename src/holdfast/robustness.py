@@ -86,7 +86,7 @@ def robustness(
     """
     _check(samples, place, reading, pss)
     own = "mini" if model.name == "mini" else "core"
-    people = pool.load(personas or own, split=split) if not _given(personas) else tuple(personas)
+    people = _people(personas or own, split)
     whole = load(tasks or own, n=n, seed=seed, form=form)
     # The built-in tasks have some that only a model can judge; the user's own must all be right.
     kept = [t for t in whole if str(tasks or own) not in ("core", "mini") or not t.needs_model]
@@ -133,8 +133,10 @@ def robustness(
     return Robustness(summary)
 
 
-def _given(personas: object) -> bool:
-    return isinstance(personas, Sequence) and not isinstance(personas, str)
+def _people(personas: str | Path | Sequence[Member], split: str) -> tuple[Member, ...]:
+    if isinstance(personas, str | Path):
+        return pool.load(personas, split=split)
+    return tuple(personas)
 
 
 def _check(samples: int, place: str, reading: str, pss: str) -> None:

@@ -151,11 +151,13 @@ def _math(gold: str, reply: str, said: str | None, math: MathCheck) -> Verdict:
 # --- strict extraction ----------------------------------------------------------
 
 _HASHES = re.compile(r"####[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_ONE = r"(?:(?![.!?]\s+\S).)"  # a character that ends no sentence before another
 _LEAD = re.compile(
-    r"(?:^|[.!?:] )[*_]{0,2}(?:(?:So|Thus|Therefore|Hence),? )?(?:[Tt]he (?:final |correct )?answer "
-    r"is:?|(?:Final )?[Aa]nswer:|[Ii]t is|[Ii]t's)[*_]{0,2} ?(\S.*)$"
+    r"(?:^|[.!?:] )[*_]{0,2}(?:(?:So|Thus|Therefore|Hence),? )?"
+    r"(?:[Tt]he (?:final |correct )?answer is:?|(?:Final )?[Aa]nswer:|[Ii]t is|[Ii]t's)[*_]{0,2} ?"
+    rf"({_ONE}+)$"
 )
-_EQUALS = re.compile(r"=\s*([^=]+)$")
+_EQUALS = re.compile(rf"=\s*((?:(?!=){_ONE})+)$")
 
 
 def stated(reply: str) -> str | None:

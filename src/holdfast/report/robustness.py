@@ -9,8 +9,11 @@ This module knows the summary. It knows no charts but `chart.lines`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from holdfast.matrix import remarks
 from holdfast.report import chart, shell
@@ -43,14 +46,14 @@ def render(summary: Summary) -> str:
 
 def _drawing(
     key: str, title: str, told: str, series: Sequence[Series], x: Sequence[str], **more: Any
-) -> tuple[Any, Any]:
+) -> tuple[Markup, Markup]:
     """A line chart in both widths."""
     frames = (
         ("wide", Frame(740, 330, 34, 150, 14, 40)),
         ("narrow", Frame(360, 300, 28, 100, 12, 40)),
     )
     wide, narrow = (
-        chart.lines(series, frame, Text(f"{key}-{width}", title, told), x=x, ticks=SCORES, **more)
+        chart.lines(series, frame, Text(f"{key}-{width}", title, told), x=x, **more)
         for width, frame in frames
     )
     return wide, narrow
@@ -81,6 +84,7 @@ def _accuracies(summary: Summary) -> Figure:
         f"From {number(rows[0]['accuracy'])} to {number(rows[-1]['accuracy'])}.",
         series,
         [str(i) for i in range(1, len(rows) + 1)],
+        ticks=SCORES,
         notes=notes,
         x_name="personas, from the worst to the best",
     )
@@ -99,7 +103,10 @@ def _lottery(summary: Summary) -> Figure:
     )
     if curve:
         series.insert(0, Series("user", curve, label=f"chosen on half {number(curve[-1])}"))
-        caption += " Below it, the best of k on one half of the items, scored on the other half."
+        caption += (
+            " Beside it what one gets who chooses on one half of the items and is scored on the "
+            "other, over many halves."
+        )
     title = "The persona lottery"
     header = ("k", "expected best", *(("chosen on one half",) if curve else ()))
     rows = [(k, number(v, 3), *((number(curve[i], 3),) if curve else ()))
@@ -110,10 +117,20 @@ def _lottery(summary: Summary) -> Figure:
         f"From {number(best[0])} for one persona to {number(best[-1])} for all.",
         series,
         x,
+        **_axis([*best, *(curve or ())]),
         notes=[": ".join(row[:2]) for row in rows],
         x_name="personas tried",
     )
     return Figure("lottery", title, caption, *drawn, Table(header, tuple(rows)))
+
+
+def _axis(values: Sequence[float]) -> dict[str, Any]:
+    """An axis that the values fill: the curve is flat where it starts from 0."""
+    low, top = floor(min(values) * 20) / 20, ceil(max(values) * 20) / 20
+    top = top if top > low else low + 0.05
+    step = 0.05 if top - low <= 0.3 else 0.1 if top - low <= 0.6 else 0.2
+    ticks = [low + i * step for i in range(round((top - low) / step) + 1)]
+    return {"low": low, "top": top, "ticks": [(t, number(t)) for t in ticks]}
 
 
 def _numbers(summary: Summary) -> Table:
