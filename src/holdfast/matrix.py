@@ -143,7 +143,7 @@ def _beside(drawn: Lottery, seed: int) -> Record:
             for name in EXTREMES
         },
         # The chance that shuffled labels spread at least as far: is there an effect at all?
-        "p_value": numbers(np.float64((1 + spread.sum()) / (1 + len(spread)))),
+        "p_value": _place((1 + spread.sum()) / (1 + len(spread))),
         "halves": {
             name: {"value": _place(value), "interval": numbers(span)}
             for name, (value, span) in halves.items()
