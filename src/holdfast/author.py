@@ -64,8 +64,9 @@ def wanted_settings(persona: str, n: int) -> Request:
 
     def read(held: dict[str, Any]) -> tuple[str, ...] | None:
         chosen = held.get("settings")
-        found = [one for one in known if texts(chosen) and one in chosen]
-        return tuple(found[:n]) or None
+        if not texts(chosen):
+            return None
+        return tuple(one for one in known if one in chosen)[:n] or None
 
     return Request(asked, read)
 

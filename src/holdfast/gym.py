@@ -311,7 +311,8 @@ def _summed(
         given.setdefault(str(verdict["answer"]), {})[verdict["judge"]] = verdict
     records = [record for record in run.records if record["step"] == "answer"]
     graded: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
-    parsed, worst = [], {}
+    parsed: list[Graded] = []
+    worst: dict[str, Record] = {}
     for record in records:
         held = given.get(str(list(_key(record))), {})
         # Where the model gave no reply there is nothing to grade: the lowest score.

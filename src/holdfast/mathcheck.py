@@ -12,6 +12,7 @@ This module knows two texts. It knows no tasks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -45,6 +46,7 @@ class MathCheck:
         self.errors = 0
         self._worker: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
+        self._pump: threading.Thread | None = None
         self._known: dict[tuple[str, str], Checked | None] = {}
         self._lock = threading.Lock()  # one line at a time, whoever asks
 
@@ -88,7 +90,8 @@ class MathCheck:
             encoding="utf-8",
         )
         self._worker, self._lines = worker, queue.Queue()
-        threading.Thread(target=_pump, args=(worker, self._lines), daemon=True).start()
+        self._pump = threading.Thread(target=_pump, args=(worker, self._lines), daemon=True)
+        self._pump.start()
         try:
             self._lines.get(timeout=_START)  # its greeting
         except queue.Empty:
@@ -103,22 +106,22 @@ class MathCheck:
         """End the worker; the next check starts another."""
         if self._worker is None:
             return
-        self._worker.kill()
-        self._worker.wait()
-        for stream in (self._worker.stdin, self._worker.stdout):
-            if stream is not None:
-                stream.close()
-        self._worker = None
+        worker, self._worker = self._worker, None
+        worker.kill()
+        worker.wait()
+        if self._pump is not None:
+            self._pump.join()  # its pipe ends with the worker
+        for stream in (worker.stdin, worker.stdout):
+            with contextlib.suppress(OSError):  # a line that it never read
+                if stream is not None:
+                    stream.close()
 
 
 def _pump(worker: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     """Lines of the worker into a queue, which unlike a pipe can be waited on for a while."""
     assert worker.stdout is not None
-    try:
-        for line in worker.stdout:
-            lines.put(line)
-    except ValueError:  # closed under it
-        return
+    for line in worker.stdout:
+        lines.put(line)
     lines.put("")  # the worker is gone: no JSON, so that nobody waits for it
 
 

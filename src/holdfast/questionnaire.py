@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from holdfast.errors import HoldfastError
 from holdfast.run import seed_of
@@ -61,6 +61,11 @@ def tasks() -> dict[str, Task]:
     return {task.name: task for task in found}
 
 
+def known(name: str) -> str:
+    """A task's name as it is here, from that of a file."""
+    return _ALSO.get(name.strip(), name.strip())
+
+
 def settings() -> tuple[str, ...]:
     """Places and occasions that questions may be set in."""
     return tuple(_table()["settings"])
@@ -100,7 +105,7 @@ def read(file: Path, n: int | None = None) -> Questionnaire:
         raise HoldfastError(f"{file}: a questionnaire is an object from tasks to questions.")
     found: dict[str, tuple[str, ...]] = {}
     for name, asked in held.items():
-        task = _ALSO.get(name, name)
+        task = known(name)
         if task not in tasks():
             raise HoldfastError(f"{file}: there is no task {name!r}: use {', '.join(tasks())}.")
         if not texts(asked):
@@ -109,7 +114,7 @@ def read(file: Path, n: int | None = None) -> Questionnaire:
     return Questionnaire(file.stem, tuple((t, found[t]) for t in tasks() if t in found))
 
 
-def texts(value: Any) -> bool:
+def texts(value: Any) -> TypeGuard[list[str]]:
     """Whether a value is a list of texts, at least one and none empty."""
     if not isinstance(value, list) or not value:
         return False

@@ -176,7 +176,7 @@ def stated(reply: str) -> str | None:
 
 def _bare(said: str) -> str | None:
     """Without what ends a sentence, emphasis and the signs around a formula."""
-    return re.sub(r"[.!]?[*_$\s]*$", "", said.strip().lstrip("*_$ ")).strip() or None
+    return said.strip().lstrip("*_$ ").rstrip("*_$ .!") or None
 
 
 def boxed(text: str) -> str | None:
