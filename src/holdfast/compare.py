@@ -18,6 +18,7 @@ from typing import Any
 
 from holdfast import capability, report
 from holdfast.backend import Backend, Reply, Sampling
+from holdfast.beside import ALSO, Beside
 from holdfast.capability import Question
 from holdfast.control import DEFAULT, trained_on
 from holdfast.conversation import Protocol, Stage, Talk, Watch, batches, converse
@@ -115,6 +116,7 @@ def compare(
     scoring: str = SCORING[0],
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
+    also: Sequence[Backend] = (),
     batch: int | None = None,
     out: Path | str | None = None,
     command: str | None = None,
@@ -128,14 +130,19 @@ def compare(
     nothing; by default `mini` for the embedded model and `core` for others), `each` how
     many of a kind every conversation is asked at a time, and `question_rounds` after which
     rounds (by default the last of every length). `scoring` "likelihood" answers multiple
-    choice with the likeliest letter. `batch` conversations are held side by side, each
+    choice with the likeliest letter. `also` are other models, trained checkpoints for
+    instance: each is a row `also:NAME` of the same conversations, whose users `user_model`, by
+    default the first model, speaks for. `batch` conversations are held side by side, each
     under every control. The rest is as in `drift`. Raises `ControlError` for a control
     that is named and cannot be had, and HoldfastError for what else the user can mend.
     """
     lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
     if not lengths or lengths[0] < 1:
         raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
-    wanted, refused = _wanted(model, controls)
+    other = user_model or model
+    if also:
+        model = Beside(model, also)
+    wanted, refused = _wanted(model, controls, [f"{ALSO}{one.name}" for one in also])
     side_by_side = max(1, ROWS // len(wanted)) if batch is None else batch
     p = Protocol(
         rounds=lengths[-1],
@@ -162,7 +169,7 @@ def compare(
         for c in base[start : start + side_by_side]
         for talk in under(c, wanted, len(base))
     ]
-    stage = Stage(model, user_model or model, p)
+    stage = Stage(model, other, p)
     described = manifest(stage, base, own.name, judge_model, wanted)
     described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
     described["scoring"] = scoring if asked else None
@@ -232,9 +239,12 @@ def _rows(
     }
 
 
-def _wanted(model: Backend, controls: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+def _wanted(
+    model: Backend, controls: Sequence[str] | None, also: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    named = ["none", *(DEFAULT if controls is None else (text.strip() for text in controls))]
+    given = DEFAULT if controls is None else [text.strip() for text in controls]
+    named = ["none", *given, *also]
     refused = {text: why for text in named if (why := model.refusal(text))}
     if refused and controls is not None:
         raise ControlError(next(iter(refused.values())))

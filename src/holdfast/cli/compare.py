@@ -63,6 +63,10 @@ def compare(
     topic: options.Topic = None,
     user_model: options.UserModel = None,
     judge_model: options.JudgeModel = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model as a row of its own: a trained checkpoint (repeat)."),
+    ] = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     verify: options.Verify = None,
@@ -100,6 +104,7 @@ def compare(
             subject,
             controls=as_controls(controls) if controls is not None else None,
             user_model=open_model(user_model) if user_model else plain,
+            also=[open_model(name) for name in also or ()],
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
