@@ -25,6 +25,7 @@ from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
+from holdfast.cli.export import export as export_command
 from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
 from holdfast.errors import HoldfastError
@@ -42,6 +43,7 @@ app.command("drift")(drift_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)
 app.command("effect")(effect_command)
+app.command("export")(export_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

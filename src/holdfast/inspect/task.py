@@ -4,22 +4,16 @@
     inspect eval holdfast/drift --model openai/gpt-4o --model-role user=openai/gpt-4o-mini
 
 The protocol is that of `drift`: same plan, starters, probes, judges and seeds. A sample is a
-conversation. After r rounds its probes are asked on branches that it never sees, and the
-metric is, for every r,
-
-    stability(r) = mean over conversations of the mean judge score of the probe's answers
-
-with a 95% interval that resamples conversations, or the personas that recur in them. The user
-model is never under the control of the agent's.
+conversation. After r rounds its probes are asked on branches that it never sees; `scores` judges
+the answers. The user model is never under the control of the agent's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -36,23 +30,19 @@ from inspect_ai.model import (
     ModelOutput,
     get_model,
 )
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
 from holdfast.backend import Sampling
 from holdfast.chat import Chat, agent_view, user_view
 from holdfast.conversation import Protocol
-from holdfast.curve import judged, labels, numbers, scores
 from holdfast.drift import cast, check
 from holdfast.errors import HoldfastError
 from holdfast.inspect.provider import HoldfastAPI
-from holdfast.persona import Persona
+from holdfast.inspect.scores import ROUNDS, persona_judge, planned, sample_id
 from holdfast.plan import Conversation
 from holdfast.run import Record, dumps, seed_of
-from holdfast.stats import Array, Resampler, mean
 
-ROUNDS = "rounds"  # where a sample's store keeps its records
 _MESSAGES = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
@@ -80,7 +70,7 @@ def drift(
     """
     drawn = Sampling()
     try:
-        planned, own, _ = cast(
+        talks, own, _ = cast(
             suite or _default_suite(),
             None,
             _names(agent),
@@ -90,11 +80,11 @@ def drift(
             seed=seed,
         )
         protocol = Protocol(rounds=rounds, seed=seed, runs=runs)
-        check(None, None, planned, protocol)
+        check(None, None, talks, protocol)
     except HoldfastError as error:
         raise PrerequisiteError(f"holdfast: {error}") from error
     return Task(
-        dataset=MemoryDataset([_sample(c) for c in planned], name=own.name),
+        dataset=MemoryDataset([_sample(c) for c in talks], name=own.name),
         solver=self_chat(rounds, runs, cache),
         scorer=persona_judge(rounds),
         config=GenerateConfig(
@@ -125,22 +115,6 @@ def _sample(conversation: Conversation) -> Sample:
             "seed": c.seed,
         },
     )
-
-
-def sample_id(conversation: Conversation) -> str:
-    """A conversation's id in a log: its number, and who talks to whom."""
-    return f"{conversation.id:03d} {conversation.agent.id} × {conversation.user.id}"
-
-
-def planned(metadata: Mapping[str, Any], starter: str = "") -> Conversation:
-    """The conversation that a sample's metadata describe."""
-    people = [_persona(metadata[side]) for side in ("agent", "user")]
-    return Conversation(metadata["conversation"], *people, starter, metadata["seed"])
-
-
-def _persona(described: Mapping[str, Any]) -> Persona:
-    lists = {name: tuple(described[name]) for name in ("probes", "passes", "fails")}
-    return Persona(**{**described, **lists})
 
 
 @solver
@@ -272,68 +246,3 @@ def _assert_sent(plan: Conversation, *, began: bool) -> None:
     for side, persona in (("agent", plan.agent), ("user", plan.user)):
         if persona.prompt not in sent and (side == "agent" or began):
             raise RuntimeError(f"the {side}'s system prompt was not sent: {persona.id}")
-
-
-@metric
-def stability() -> Metric:
-    """Stability after every round, the floor, and the change, each with its 95% interval."""
-
-    def compute(found: list[SampleScore]) -> Any:
-        if not found:  # what the display asks for before a sample is done
-            return {}
-        plans = [planned(one.sample_metadata or {}) for one in found]
-        names = next(list(v) for one in found if isinstance(v := one.score.value, dict))
-        rows = [[_number(one.score.value, name) for name in names] for one in found]
-        return summed(np.array(rows, float), plans)
-
-    return compute
-
-
-def _number(value: Any, name: str) -> float:
-    given = value.get(name) if isinstance(value, Mapping) else None
-    return float("nan") if given is None else float(given)
-
-
-def points(rounds: int) -> list[str]:
-    """The names of a sample's scores: the floor, then one for every round."""
-    return ["floor", *(f"r{r:02d}" for r in range(rounds + 1))]
-
-
-def summed(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
-    """(conversations, 1 + rounds + 1) scores as one flat table of means and intervals."""
-    names = points(values.shape[1] - 2)
-    sample = Resampler.of(*labels(plans))
-    found: dict[str, float] = {}
-    bands = sample.interval(values)
-    for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
-        found |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
-    whole = np.where(np.isnan(values[:, -1:]), np.nan, values)
-    first_last = mean(whole)[[1, -1]]
-    low, high = sample.statistic(lambda v: np.asarray(v[..., -1] - v[..., 1]), whole)
-    found |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
-    return {name: round(float(value), 4) for name, value in found.items()}
-
-
-@scorer(metrics=[stability()])
-def persona_judge(rounds: int) -> Scorer:
-    """The persona's own judge on every answer: the mean of each round's, and of the floor's."""
-
-    async def score(state: TaskState, target: Target) -> Score:
-        plan = planned(state.metadata, state.input_text)
-        return scored(judged(state.store.get(ROUNDS, []), [plan])[0], rounds)
-
-    return score
-
-
-def scored(talk: Mapping[str, Any], rounds: int) -> Score:
-    """A judged conversation as Inspect's score: a number for every round that was reached."""
-    own, floor = (scores([talk], arm, rounds + 1)[0] for arm in ("own", "floor"))
-    values = numbers(np.array([floor[0], *own]))
-    answers = [{"round": at["round"], **a} for at in talk["rounds"] for a in at["probes"]]
-    last = [a for a in answers if a["arm"] == "own" and a["round"] == talk["rounds"][-1]["round"]]
-    return Score(
-        value=dict(zip(points(rounds), values, strict=True)),
-        answer=last[-1]["answer"] if last else None,
-        explanation=last[-1]["why"] if last else None,
-        metadata={"answers": answers},
-    )
