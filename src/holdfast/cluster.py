@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,10 @@ class Pool:
     """
 
     def __init__(self, address: str, openers: Sequence[Opener], *, device: str = "auto") -> None:
+        if re.fullmatch(r"cuda:\d+", device):
+            raise RunError(
+                f"--device {device} names one machine's GPU: with --ray it is cuda or auto."
+            )
         self._ray = _connected(address)
         self._openers = list(openers)
         self._need = _need(device, self._ray.cluster_resources())
@@ -250,12 +255,14 @@ class Pool:
 
     def _lost(self, unit: int | None, waiting: deque[int]) -> None:
         """A worker is gone: its unit goes to the next that is free."""
+        again = "another takes its place" if unit is None else f"batch {unit} is done again"
+        print(f"a worker was lost: {again}", file=sys.stderr)
         if unit is not None:
             waiting.appendleft(unit)
             self._losses[unit] += 1
             if self._losses[unit] == LOSSES:
                 raise RunError(
-                    f"{LOSSES} workers were lost on the same unit ({unit}), which may need more "
+                    f"{LOSSES} workers were lost on the same batch ({unit}), which may need more "
                     "memory than they have: use a smaller --batch, or larger nodes."
                 )
 
@@ -295,7 +302,7 @@ def spread(
 ) -> None:
     """Do all units that are not done, here or elsewhere; the records end in the units' order.
 
-    `unit_of` a record is the position of its unit, `steps` are those of the progress bar for a unit.
+    `unit_of` a record is the position of its unit, and `steps` are a unit's in the progress bar.
     Here `work` finds in the run what an earlier process recorded of its unit; elsewhere it finds
     the same in a run of its own, whose records then replace it. Raises `ShardDone` at the end of
     a shard.
@@ -385,7 +392,5 @@ def _connected(address: str) -> Any:
 
 def _need(device: str, room: Mapping[str, float]) -> dict[str, float]:
     """What a worker takes of a node, for models on a device."""
-    if re.fullmatch(r"cuda:\d+", device):
-        raise RunError(f"--device {device} names one machine's GPU: with --ray it is cuda or auto.")
     gpu = device == "cuda" or (device == "auto" and room.get("GPU", 0) >= 1)
     return {"CPU": 1.0, "GPU": float(gpu)}

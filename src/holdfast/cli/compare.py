@@ -10,7 +10,15 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_controls, as_pairs, opened, own_command, placed, print_json, resumable
+from holdfast.cli.session import (
+    as_controls,
+    as_pairs,
+    opened,
+    own_command,
+    placed,
+    print_json,
+    resumable,
+)
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
