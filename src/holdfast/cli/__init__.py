@@ -25,6 +25,7 @@ from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
+from holdfast.cli.export import export as export_command
 from holdfast.cli.fidelity import fidelity as fidelity_command
 from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
@@ -48,6 +49,7 @@ app.command("effect")(effect_command)
 app.command("serve")(serve_command)
 app.command("robustness")(robustness_command)
 app.command("fidelity")(fidelity_command)
+app.command("export")(export_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
