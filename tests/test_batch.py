@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import model
 
 from holdfast.backend import Sampling
 from holdfast.batch import Batch
@@ -19,6 +18,7 @@ from holdfast.engine import Engine, Guide, Request, Spans
 from holdfast.errors import ModelError
 from holdfast.row import Result, Row, result_of
 from holdfast.steering import Held
+from models import model
 
 CONTROLS = ("none", "anchor", "boost:4", "split-softmax:0.5", "guidance:1.5")
 

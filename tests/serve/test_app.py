@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serve.running import SHOUT, TEA, client, control, served
 
 from holdfast import judge
 from holdfast.backend import Ask, Sampling
 from holdfast.local import LocalBackend, load
 from holdfast.persona import Persona, load_suite, select
 from holdfast.serve.app import create_app
+from serve.running import SHOUT, TEA, client, control, served
 
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
 
@@ -60,14 +60,18 @@ def test_a_seeded_reply_is_the_local_backends(ai: openai.OpenAI, mini: LocalBack
 
 def test_a_stream_joined_is_the_reply_in_one_piece(ai: openai.OpenAI) -> None:
     whole = ask(ai, seed=3, stop=["tea"])
-    chunks = list(ask(ai, seed=3, stop=["tea"], stream=True, stream_options={"include_usage": True}))
+    chunks = list(
+        ask(ai, seed=3, stop=["tea"], stream=True, stream_options={"include_usage": True})
+    )
     texts = [c.delta.content or "" for chunk in chunks for c in chunk.choices]
     assert "".join(texts) == whole.choices[0].message.content
     assert len([text for text in texts if text]) > 2
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     assert chunks[-1].choices == []
     assert chunks[-1].holdfast == whole.holdfast
-    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == ["stop"]
+    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == [
+        "stop"
+    ]
 
 
 def test_a_stream_without_usage_ends_with_what_was_held(ai: openai.OpenAI) -> None:
@@ -163,7 +167,11 @@ def test_tools_that_the_template_does_not_show_are_named(ai: openai.OpenAI) -> N
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [
-    ("messages[0].role", {"messages": [{"role": "wizard", "content": "x"}]}, openai.BadRequestError),
+    (
+        "messages[0].role",
+        {"messages": [{"role": "wizard", "content": "x"}]},
+        openai.BadRequestError,
+    ),
     ("messages", {"messages": []}, openai.BadRequestError),
     ("temperature", {"temperature": 3}, openai.BadRequestError),
     ("temperature", {"extra_body": {"temperature": "hot"}}, openai.BadRequestError),

@@ -32,7 +32,9 @@ def test_the_pieces_joined_are_the_text(said: str) -> None:
     assert not over
 
 
-@given(st.text("ab🙂é", max_size=20), st.lists(st.text("ab🙂é", min_size=1, max_size=4), max_size=3))
+@given(
+    st.text("ab🙂é", max_size=20), st.lists(st.text("ab🙂é", min_size=1, max_size=4), max_size=3)
+)
 def test_a_stop_string_ends_the_text_before_it_and_is_never_shown(
     said: str, stops: list[str]
 ) -> None:

@@ -77,7 +77,7 @@ class Worker:
         self._since = 0
         self._wake = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="holdfast-engine", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
@@ -92,10 +92,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, after a `stop` too."""
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="holdfast-engine", daemon=True)
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -114,7 +116,7 @@ class Worker:
         with self._wake:
             self._stopped = True
             self._wake.notify()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     # In the thread
