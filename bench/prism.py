@@ -47,16 +47,15 @@ def routed(engine: Engine, rows: Rows, asked: list[Request], sampling: Sampling,
     """One call with the gate's look at layer 0, which `on` then overrules."""
     gate.features(engine.model, [request.ids for request in asked])
     chosen = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(asked))]
-    engine.adapter = rows
+    engine.adapters = {"on": rows}
     engine.generate(
         [
-            Request(r.ids, r.seed, keep=False, adapted=a, state="on" if a else "")
+            Request(r.ids, r.seed, keep=False, adapter="on" if a else "", state="on" if a else "")
             for r, a in zip(asked, chosen, strict=True)
         ],
         sampling,
     )
-    engine.adapter = None
-    rows.choose([False])
+    engine.adapters = {}
 
 
 def main() -> None:

@@ -324,8 +324,8 @@ class Batch:
         held = self.steering.at(column, end - column) if self.steering is not None else None
         if held is not None:
             arguments["holdfast"] = held
-        if self.engine.adapter is not None:
-            self.engine.adapter.choose([row.request.adapted for row in self.rows[top:bottom]])
+        for name, adapter in self.engine.adapters.items():
+            adapter.choose([row.request.adapter == name for row in self.rows[top:bottom]])
         with recording(recorder):
             output = self.engine.model(
                 input_ids=ids, past_key_values=self.past, use_cache=True, **arguments

@@ -19,7 +19,7 @@ from typing import Any
 from holdfast import capability, report
 from holdfast.backend import Backend, Reply, Sampling
 from holdfast.capability import Question
-from holdfast.control import DEFAULT
+from holdfast.control import DEFAULT, trained_on
 from holdfast.conversation import Protocol, Stage, Talk, Watch, batches, converse
 from holdfast.curve import costs, judged, numbers, scores
 from holdfast.drift import NOTES, Pairs, cast, check, default_suite, manifest, setting
@@ -163,7 +163,7 @@ def compare(
         for talk in under(c, wanted, len(base))
     ]
     stage = Stage(model, user_model or model, p)
-    described = manifest(stage, base, own.name, judge_model)
+    described = manifest(stage, base, own.name, judge_model, wanted)
     described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
     described["scoring"] = scoring if asked else None
     run = Run(out, described)
@@ -178,7 +178,10 @@ def compare(
     with shown.of(batches(planned, p) * (p.rounds + 1)):
         converse(stage, planned, run, shown)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
-    found = lanes(wanted, base, talks, run.records, run.times, asked, p.rounds)
+    found = [
+        _scored(lane, base)
+        for lane in lanes(wanted, base, talks, run.records, run.times, asked, p.rounds)
+    ]
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
         **setting(stage, base, own.name),
@@ -204,6 +207,12 @@ def compare(
     if page:
         report.write_compare(summary, conversations, page)
     return Comparison(summary, conversations)
+
+
+def _scored(lane: Lane, base: Sequence[Conversation]) -> Lane:
+    """The lane, of the personas that its control was made for."""
+    personas = trained_on(lane.control)
+    return lane if personas is None else lane.only([c.agent.prompt in personas for c in base])
 
 
 def _rows(

@@ -10,6 +10,8 @@
     anchor                the persona sits just before every turn (rotary positions)
     route:PATH            the system prompt is left out of turns whose last message a router
                           (`prism.router`) says no to
+    prism:PATH            an adapter with personas in it, on where its gate says so; the system
+                          prompt is dropped, unless it is prism:PATH@system=stays
 
 joined with `+`, at most one of each and one of the three shares. Attention controls
 take options, `split-softmax:0.7@layers=8-24,heads=0-3,span=message`: `span` says which
@@ -22,11 +24,14 @@ This module knows text and chats; how attention is steered is `steering`'s.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, cast
 
 from holdfast.chat import Chat, Message, message
@@ -35,6 +40,7 @@ from holdfast.run import seed_of
 
 Kind = Literal["split-softmax", "boost", "spotlight", "anchor"]
 SpanKind = Literal["content", "message"]
+SystemKind = Literal["stays", "routed", "dropped"]
 Range = tuple[int, int]
 
 # What `holdfast compare` tries by default: Li et al.'s three methods over their range, the two
@@ -62,7 +68,9 @@ _STRENGTHS: Mapping[str, tuple[float, float, float | None, str]] = {
     "spotlight": (0, 1, 0, "a share from 0 (off) to 1"),
 }
 _SHARES = ("split-softmax", "boost", "spotlight")
-_NAMES = ("none", *_STRENGTHS, "anchor", "route")
+_FOLDERS = ("route", "prism")  # what names a folder of `holdfast prism train`
+_PRISM = ("adapter_config.json", "adapter_model.safetensors", "gate.safetensors", "prism.json")
+_NAMES = ("none", *_STRENGTHS, "anchor", *_FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ class Control:
     share: Part | None = None
     anchor: Part | None = None
     route: str | None = None
+    prism: str | None = None
+    system: SystemKind = "stays"
 
     @property
     def steers(self) -> bool:
@@ -105,7 +115,7 @@ class Control:
     @property
     def needs_weights(self) -> bool:
         """Whether only a model on this machine can be put under it."""
-        return self.steers or self.guidance is not None
+        return self.steers or self.guidance is not None or self.prism is not None
 
     @property
     def state(self) -> str:
@@ -124,7 +134,7 @@ class Control:
         would open with a reply drops it where the model wants a user first; one that would open
         with a tool's answer begins with the call, and with its user message there.
         """
-        chat = self._routed(chat)
+        chat = self._routed(chat) if self.system != "dropped" else _without_system(chat)
         if self.window is None and self.reminder is None:
             return chat
         head = chat[:1] if chat and chat[0]["role"] == "system" else ()
@@ -146,13 +156,17 @@ class Control:
             return chat
         from holdfast.prism import router
 
-        return chat if router.read(self.route).on(chat[-1]["content"]) else chat[1:]
+        return chat if router.read(self.route).on(chat[-1]["content"]) else _without_system(chat)
 
     def _reminds(self, prompt: Message, said: Sequence[Message]) -> bool:
         if self.reminder is None or said[-1]["role"] != "user":
             return False
         texts = (m["content"] for m in said[:-1])
         return seed_of("reminder", prompt["content"], *texts) < self.reminder * 2**63
+
+
+def _without_system(chat: Chat) -> Chat:
+    return chat[1:] if chat and chat[0]["role"] == "system" else chat
 
 
 def _opening(body: Chat, first: int, user_first: bool) -> int:
@@ -178,12 +192,13 @@ def _reminded(prompt: str, said: Message, system_anywhere: bool) -> list[Message
 def parse(text: str) -> Control:
     """The control that a text names. Raises `ControlError` with what is wrong in it."""
     found: dict[str, float | Part] = {}
-    routes: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for piece in text.split("+"):
-        if piece.strip().startswith("route:"):
-            if "route" in routes:
-                raise ControlError(f"`{text}` has more than one of `route`: keep one.")
-            routes["route"] = piece.strip().removeprefix("route:")
+        at, colon, folder = piece.strip().partition(":")
+        if colon and at in _FOLDERS:
+            if at in folders:
+                raise ControlError(f"`{text}` has more than one of `{at}`: keep one.")
+            folders[at] = folder
             continue
         name, strength, options = _split(piece.strip(), text)
         slot = "share" if name in _SHARES else name
@@ -196,14 +211,72 @@ def parse(text: str) -> Control:
             raise ControlError(f"`{name}` in `{text}` takes no options: leave out `@{options}`.")
         else:
             found[slot] = strength
-    if routes.get("route") == "":
-        raise ControlError(
-            f"`{text}` names no router: route:PATH, a folder of holdfast prism train."
-        )
-    if "none" in found and len(found) + len(routes) > 1:
+    if "none" in found and len(found) + len(folders) > 1:
         raise ControlError(f"`{text}` joins none with a control: leave `none` out.")
     on = {name: value for name, value in found.items() if not _off(name, value)}
-    return replace(_control(text, on), route=routes.get("route"))
+    return _with_folders(_control(text, on), folders)
+
+
+def _with_folders(control: Control, folders: Mapping[str, str]) -> Control:
+    """The control with what `route` and `prism` name, or why it cannot be had."""
+    route, prism = folders.get("route"), folders.get("prism")
+    system: SystemKind = "stays" if route is None else "routed"
+    if prism is not None:
+        prism, at, option = prism.partition("@")
+        if at and option != "system=stays":
+            raise ControlError(f"`@{option}` in `{control.text}` is no option: use system=stays.")
+        if route is not None:
+            raise ControlError(f"`{control.text}` has two that decide by message: keep one.")
+        if not at:
+            system = "dropped"
+        if not at and (control.needs_weights or control.reminder is not None):
+            raise ControlError(
+                f"`{control.text}` holds a system prompt that prism drops: write "
+                f"prism:{prism}@system=stays."
+            )
+    for name, path in (("route", route), ("prism", prism)):
+        if path is not None and not path.strip():
+            raise ControlError(
+                f"`{control.text}` names no folder: {name}:PATH, one of holdfast prism train."
+            )
+    return replace(control, route=route, prism=prism, system=system)
+
+
+def digests(controls: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files that controls name, by path, for a manifest.
+
+    Raises `ControlError` for a file that is not there.
+    """
+    paths: set[Path] = set()
+    for control in map(parse, controls):
+        if control.route is not None:
+            place = Path(control.route)
+            paths.add(place / "route.json" if place.is_dir() else place)
+        if control.prism is not None:
+            paths |= {Path(control.prism) / name for name in _PRISM}
+    try:
+        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(paths)}
+    except OSError as error:
+        raise ControlError(
+            f"{error.filename} cannot be read ({error.strerror}): holdfast prism train writes it."
+        ) from error
+
+
+def trained_on(control: str) -> frozenset[str] | None:
+    """The personas that a control was made for, as texts; None where it is for any.
+
+    Raises `ControlError` where its folder does not say.
+    """
+    folder = parse(control).prism
+    if folder is None:
+        return None
+    try:
+        held = json.loads((Path(folder) / "prism.json").read_text(encoding="utf-8"))
+        return frozenset(one[n] for one in held["personas"] for n in ("minimal", "half", "full"))
+    except (OSError, ValueError, KeyError) as error:
+        raise ControlError(
+            f"{folder} holds no trained PRISM ({error}): holdfast prism train writes one."
+        ) from error
 
 
 def _control(text: str, found: Mapping[str, float | Part]) -> Control:
@@ -232,7 +305,11 @@ def _split(piece: str, text: str) -> tuple[str, float, str]:
     """Name, strength and options of one part."""
     head, _, options = piece.partition("@")
     name, colon, given = (word.strip() for word in head.partition(":"))
-    if name not in _NAMES or name == "route":
+    if name in _FOLDERS:
+        raise ControlError(
+            f"`{name}` in `{text}` names no folder: {name}:PATH, one of holdfast prism train."
+        )
+    if name not in _NAMES:
         raise ControlError(f"there is no control `{name}` (in `{text}`): use {', '.join(_NAMES)}.")
     if name not in _STRENGTHS:
         if colon:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from holdfast import __version__, report
 from holdfast.backend import Backend
+from holdfast.control import digests, trained_on
 from holdfast.conversation import Protocol, Stage, batches, converse
 from holdfast.curve import Result, costs, curves, judged, prompt_share
 from holdfast.errors import ContextError, ControlError, HoldfastError
@@ -184,6 +185,13 @@ def check(
     """Refuse what would fail half way."""
     if model is not None and (why := model.refusal(protocol.control)):
         raise ControlError(why)
+    known = trained_on(protocol.control)
+    for c in planned:
+        if known is not None and c.agent.prompt not in known:
+            raise ControlError(
+                f"`{protocol.control}` was not trained on the persona {c.agent.id}: choose among "
+                "its own with --agent."
+            )
     for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
@@ -214,9 +222,14 @@ def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -
 
 
 def manifest(
-    stage: Stage, planned: Sequence[Conversation], suite: str, judge: Backend | None
+    stage: Stage,
+    planned: Sequence[Conversation],
+    suite: str,
+    judge: Backend | None,
+    controls: Sequence[str] = (),
 ) -> Record:
-    """Everything that determines the records, as JSON."""
+    """Everything that determines the records, as JSON; `controls` beside the protocol's."""
+    files = digests([stage.protocol.control, *controls])
     personas = {p.id: asdict(p) for c in planned for p in (c.agent, c.user)}
     talks = [
         [c.id, c.agent.id, c.user.id, c.starter, c.seed, list(c.script or ())] for c in planned
@@ -232,4 +245,5 @@ def manifest(
         "conversations": talks,
         "personas": personas,
         "fillers": list(stage.fillers) if stage.protocol.filler else [],
+        **({"control_files": files} if files else {}),
     }

@@ -17,7 +17,7 @@ This module plans and runs. `effects` makes rows of the records.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,11 +29,12 @@ from holdfast.backend import Ask, Backend, Sampling
 from holdfast.drift import NOTES
 from holdfast.errors import HoldfastError
 from holdfast.expert import LENGTHS, Expert
-from holdfast.judge.rubric import Item, judge_answers
+from holdfast.judge.rubric import Item
 from holdfast.persona import load_suite
 from holdfast.progress import Progress
 from holdfast.run import Record, Run, seed_of
 from holdfast.tasks import Task
+from holdfast.verdict import judge_items
 
 PLACES = ("system", "user")
 ROWS = 384  # replies asked for side by side
@@ -51,11 +52,6 @@ class Arm:
     place: str = ""
     expert: str = ""
     text: str = ""
-
-    @property
-    def key(self) -> str:
-        """A name that is unique among the arms of a task."""
-        return "/".join(filter(None, (self.kind, self.length, self.place, self.expert)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def effect(
     measured = [models] if not isinstance(models, Sequence) else list(models)
     _check(measured, judge_model, lengths, places, samples)
     own = "mini" if all(m.name == "mini" for m in measured) else "core"
-    people = _people(personas or own)
+    people = experts_.load(personas or own)
     whole = tasks_.load(tasks or own, n=n, seed=seed)
     kept = [t for t in whole if judge_model is not None or not t.needs_model]
     if not kept:
@@ -168,10 +164,7 @@ def _check(
 ) -> None:
     if not models:
         raise HoldfastError("name a model with --model.")
-    if judge is not None and judge.name in [model.name for model in models]:
-        raise HoldfastError(
-            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
-        )
+    check_judge(models, judge)
     for given, known, what in ((lengths, LENGTHS, "length"), (places, PLACES, "placement")):
         for one in given:
             if one not in known:
@@ -182,8 +175,12 @@ def _check(
         raise HoldfastError(f"at least 1 sample of each task is needed, not {samples}")
 
 
-def _people(personas: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
-    return experts_.load(personas) if isinstance(personas, str | Path) else tuple(personas)
+def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
+    """Refuse a judge model that is one of those whose replies it would judge."""
+    if judge is not None and judge.name in [model.name for model in models]:
+        raise HoldfastError(
+            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
+        )
 
 
 def arms(
@@ -273,26 +270,19 @@ def _told(arm: Arm) -> Record:
 def _judged(run: Run, tasks: Sequence[Task], judge: Backend | None) -> None:
     """Have the judge model score what only a model can, task by task; it sees no persona."""
     known = {tuple(verdict["answer"]) for verdict in run.verdicts}
-    by_task: dict[str, list[tuple[tuple[Any, ...], Record]]] = {}
+    by_task: dict[str, dict[tuple[Any, ...], Record]] = {}
     for record in run.records:
         for arm in record["arms"]:
             key = (record["model"], record["task"], record["sample"], effects.key(arm))
             if key not in known:
-                by_task.setdefault(record["task"], []).append((key, arm))
+                by_task.setdefault(record["task"], {})[key] = arm
     for task in tasks:
         if judge is None or not task.needs_model or task.id not in by_task:
             continue
-        waiting = by_task[task.id]
-        items = [Item("", "\n\n".join(task.turns), "\n\n".join(a["replies"])) for _, a in waiting]
-        spec: Mapping[str, object] = {"name": "rubric", "criteria": task.rubric}
-        given = judge_answers(spec, items, judge)
-        run.add_verdicts(
-            {
-                "answer": list(key),
-                "value": verdict.value,
-                "why": verdict.why,
-                "failures": verdict.failures,
-                "judge": judge.name,
-            }
-            for (key, _), verdict in zip(waiting, given, strict=True)
-        )
+        items = {key: rubric_item(task, arm["replies"]) for key, arm in by_task[task.id].items()}
+        judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
+
+
+def rubric_item(task: Task, replies: Sequence[str]) -> Item:
+    """What a judge model sees of a task and its replies: no persona."""
+    return Item("", "\n\n".join(task.turns), "\n\n".join(replies))

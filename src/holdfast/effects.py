@@ -56,21 +56,25 @@ def summed(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> Record:
 
 def _scores(run: Run, tasks: Sequence[Task], models: int) -> Scores:
     """Scores of every arm; the expert is no part of an arm's name but in the matrix."""
-    at = {task.id: task for task in tasks}
-    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+    at, judged = {task.id: task for task in tasks}, _judged(run)
     samples = 1 + max((r["sample"] for r in run.records), default=0)
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, int]] = {}  # by category, a task's row
     for task in tasks:
-        places.setdefault(task.category, []).append(task.id)
+        rows = places.setdefault(task.category, {})
+        rows[task.id] = len(rows)
     found: Scores = {(m, c): {} for m in range(models) for c in places}
     for record in run.records:
         task = at[record["task"]]
-        arms, row = found[record["model"], task.category], places[task.category].index(task.id)
+        arms, row = found[record["model"], task.category], places[task.category][task.id]
         for arm in record["arms"]:
             name = key(arm if arm["kind"] == "each" else {**arm, "expert": ""})
             held = arms.setdefault(name, np.full((len(places[task.category]), samples), np.nan))
             held[row, record["sample"]] = _score(record, arm, task, judged)
     return found
+
+
+def _judged(run: Run) -> dict[tuple[Any, ...], float]:
+    return {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
 
 
 def _score(
@@ -137,8 +141,7 @@ def advice(rows: Sequence[Record]) -> str:
     parts += [f"drop it for {_list(drop)}"] if drop else []
     parts += [f"no effect is shown for {_list(open_, bare=True)}"] if open_ else []
     where = "in the system prompt" if fixed[1] == "system" else "before the user's message"
-    sentence = f"The matched persona, {fixed[0]} and {where}: {'; '.join(parts)}."
-    return sentence
+    return f"The matched persona, {fixed[0]} and {where}: {'; '.join(parts)}."
 
 
 def _list(rows: Sequence[Record], bare: bool = False) -> str:
@@ -161,8 +164,7 @@ def pairs(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> dict[str, l
 
     By model, category and arm, joined with slashes.
     """
-    at = {task.id: task for task in tasks}
-    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+    at, judged = {task.id: task for task in tasks}, _judged(run)
     found: dict[str, list[Record]] = {}
     for record in run.records:
         task, none = at[record["task"]], record["arms"][0]

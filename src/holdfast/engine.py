@@ -39,10 +39,13 @@ __all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
 
 
 class RowAdapter(Protocol):
-    """Changes the model in some rows of a batch (`prism.adapter`)."""
+    """Changes the model in some rows of a batch (`prism.routing`)."""
+
+    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+        """For which prompts, as token ids, its gate switches it on."""
 
     def choose(self, rows: Sequence[bool]) -> None:
-        """Which rows of the next pass are changed."""
+        """Which rows of the next passes are changed; with none the model is as it was."""
 
 
 class Engine:
@@ -83,7 +86,7 @@ class Engine:
         self._steady = _steady(self.config)
         self._cache = self._fresh()
         self._attention, self.no_share = kind_for(model)
-        self.adapter: RowAdapter | None = None
+        self.adapters: dict[str, RowAdapter] = {}
         self._lock = threading.RLock()
 
     @cached_property
@@ -122,7 +125,7 @@ class Engine:
         results: list[Result | None] = [None] * len(requests)
         with self.decoding():
             rows = []
-            for index, request in enumerate(requests):
+            for index, request in enumerate(self._settled(requests)):
                 row = self.row(request, sampling, halt, index)
                 if row.stop is None:
                     rows.append(row)
@@ -146,7 +149,11 @@ class Engine:
     def decoding(self) -> Iterator[None]:
         """What a `Batch` runs under; one thread at a time is inside."""
         with self._lock, torch.inference_mode(), observed(self.model, self._attention):
-            yield
+            try:
+                yield
+            finally:
+                for adapter in self.adapters.values():  # the model is as it was
+                    adapter.choose(())
 
     def row(
         self, request: Request, sampling: Sampling, halt: Halt | None = None, index: int = 0
@@ -156,6 +163,7 @@ class Engine:
         It has ended where nothing fits: as "overflow". Under guidance its shadow goes into
         the same batch. Raises `ControlError` where that cannot be.
         """
+        (request,) = self._settled([request])
         row = self._row(index, request, sampling, halt)
         if row.limit <= 0:
             full = self.context is not None and len(row.ids) >= self.context
@@ -181,6 +189,17 @@ class Engine:
             )
         kept = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
         return [one.float().cpu() for one in kept]
+
+    def _settled(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests with their gates asked, one look of each gate at all its prompts."""
+        found = list(requests)
+        for name in {request.adapter for request in requests if request.gated}:
+            at = [i for i, one in enumerate(found) if one.gated and one.adapter == name]
+            for i, on in zip(
+                at, self.adapters[name].gated([found[i].ids for i in at]), strict=True
+            ):
+                found[i] = found[i].switched(name if on else "")
+        return found
 
     def _fresh(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None

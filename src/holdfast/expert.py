@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import PersonaError
+from holdfast.persona import load_suite
 from holdfast.run import seed_of
 
 LENGTHS = ("minimal", "half", "full")
@@ -46,12 +47,15 @@ class Expert:
         return str(getattr(self, length))
 
 
-def load(source: str | Path) -> tuple[Expert, ...]:
-    """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` tables.
+def load(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
+    """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` or `[[persona]]` tables.
 
-    A file that gives one text (`full`) uses it at every length. Raises `PersonaError`, which
-    names file, expert and field.
+    Experts that are there already come back as they are. A file that gives one text (`full`, a
+    persona's `prompt`) uses it at every length; a persona is matched to the category of its own
+    name (`tasks`). Raises `PersonaError`, which names file, expert and field.
     """
+    if not isinstance(source, str | Path):
+        return tuple(source)
     if str(source) == "mini":
         return mini()
     path = Path(__file__).with_name("experts.toml") if str(source) == "core" else Path(source)
@@ -63,9 +67,13 @@ def load(source: str | Path) -> tuple[Expert, ...]:
         ) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PersonaError(f"{path} is not TOML ({error}).") from error
+    if "persona" in held:
+        return tuple(Expert(p.id, (p.id,), *(p.prompt,) * 3) for p in load_suite(path).personas)
     tables = held.get("expert")
     if not isinstance(tables, list) or not tables:
-        raise PersonaError(f"{path}: there is no [[expert]] table with id, for and full.")
+        raise PersonaError(
+            f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
+        )
     found = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
     ids = [one.id for one in found]
     if twice := next((one for one in ids if ids.count(one) > 1), None):

@@ -103,7 +103,7 @@ def explain(
     )
     check(model, judge_model, base, p)
     stage = Stage(model, user_model or model, p)
-    described = manifest(stage, base, own.name, judge_model)
+    described = manifest(stage, base, own.name, judge_model, wanted)
     described |= {"command": "explain", "controls": list(wanted), "draws": DRAWS}
     run = Run(out, described)
     planned = [

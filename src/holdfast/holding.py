@@ -300,7 +300,12 @@ class _Lazy:
 
 def _steering_only(control: Control) -> Control:
     """The control, refused where it is more than attention."""
-    if control.window is not None or control.reminder is not None:
+    if control.prism is not None:
+        raise ControlError(
+            f"`{control.text}` decides by message, which generate() does not see: load the adapter"
+            " with peft, or ask the model through holdfast.load(...).reply."
+        )
+    if any(one is not None for one in (control.window, control.reminder, control.route)):
         raise ControlError(
             f"`{control.text}` rewrites the chat, which generate() does not see: rewrite it with"
             " holdfast.control.parse(...).rewrite(chat) before the chat template."

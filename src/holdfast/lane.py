@@ -49,6 +49,12 @@ class Lane:
         right = {kind: share[rows] for kind, share in self.right.items()}
         return replace(self, own=self.own[rows], right=right, tokens=self.tokens[rows])
 
+    def only(self, known: Sequence[bool]) -> Lane:
+        """The same with what came of the other conversations taken as not measured."""
+        kept = np.where(np.asarray(known), 0.0, np.nan)[:, None]
+        right = {kind: share + kept for kind, share in self.right.items()}
+        return replace(self, own=self.own + kept, right=right, tokens=self.tokens + kept)
+
 
 def under(conversation: Conversation, controls: Sequence[str], of: int) -> list[Conversation]:
     """One of `of` conversations under each control; the first alone asks for the floor."""

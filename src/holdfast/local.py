@@ -13,7 +13,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -30,12 +31,15 @@ from holdfast.backend import Ask, Reply, Sampling
 from holdfast.chat import Chat
 from holdfast.control import Control, parse
 from holdfast.engine import Engine
-from holdfast.errors import ControlError
+from holdfast.errors import ControlError, HoldfastError
 from holdfast.places import occurrences
 from holdfast.row import Guide, Halt, Request, Result, Spans
 from holdfast.scoring import likelihoods
 from holdfast.steering import Held
 from holdfast.template import Rendered, Template
+
+if TYPE_CHECKING:
+    from holdfast.prism.routing import Router
 
 TEMPLATES = 16  # sets of template options that are remembered
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
@@ -71,6 +75,7 @@ class LocalBackend:
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
         self.ends = _ends(model, tokenizer)
+        self._routers: dict[str, Router] = {}
 
     @property
     def context(self) -> int | None:
@@ -93,18 +98,19 @@ class LocalBackend:
         return self.engine.no_share
 
     def reply(
-        self, asks: Sequence[Ask], sampling: Sampling, adapted: Sequence[bool] = ()
+        self, asks: Sequence[Ask], sampling: Sampling, adapters: Sequence[str] | None = None
     ) -> list[Reply]:
-        """One reply per ask, in order; with the engine's adapter where `adapted` says so.
+        """One reply per ask, in order; `adapters` are names of the engine's, "" for none.
+
+        Without them an adapter is on where an ask's control has one and its gate says so.
 
         Raises `ControlError` for a control that there is not or that this model cannot be put
         under, and `ModelError` for a chat that the template refuses or logits that are not
         finite.
         """
         requests = [self.request(ask) for ask in asks]
-        if adapted:
-            pairs = zip(requests, adapted, strict=True)
-            requests = [_adapted(request) if on else request for request, on in pairs]
+        if adapters is not None:
+            requests = [r.switched(name) for r, name in zip(requests, adapters, strict=True)]
         halt = self._halt(sampling.stop) if sampling.stop else None
         results = self.engine.generate(requests, sampling, self.ends, halt)
         return [
@@ -121,6 +127,8 @@ class LocalBackend:
         options where they do not fit the context. Options are taken as they are, without the
         token that would end the reply.
         """
+        if any(parse(ask.control).prism for ask in asks):
+            raise ControlError("options are scored without an adapter: use generation.")
         requests = [self.request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
         found = likelihoods(self.engine, requests, tails)
@@ -185,6 +193,13 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
 
+    def _router(self, path: str) -> Router:
+        if path not in self._routers:
+            from holdfast.prism.routing import Router
+
+            self._routers[path] = Router(self, Path(path))
+        return self._routers[path]
+
     def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
         """An ask as the engine takes it. Raises `ControlError` and `ModelError` as `reply` does.
 
@@ -203,7 +218,10 @@ class LocalBackend:
             bare = template.render(self.rewritten(ask.chat[1:], control))
             guide = Guide(bare.ids, control.guidance)
         state = control.state if held else ""
-        return Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+        request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+        if control.prism is None:
+            return request
+        return replace(request, adapter=self._router(control.prism).name, gated=True)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """The chat template with more options; the last few are kept, each costs some renderings.
@@ -239,6 +257,11 @@ class LocalBackend:
         Raises `ControlError` for a text that is no control.
         """
         read = parse(control)
+        if read.prism is not None:
+            try:
+                self._router(read.prism)
+            except HoldfastError as error:
+                return f"{self.name} cannot be put under `{control}`: {error}"
         if read.anchor and isinstance(self.engine.rotary, str):
             return self.engine.rotary
         why = self._why_not(read)
@@ -288,11 +311,6 @@ class LocalBackend:
             completion_tokens=result.steps,
             share=result.share,
         )
-
-
-def _adapted(request: Request) -> Request:
-    """The request with the adapter on; its keys and values are kept apart."""
-    return replace(request, adapted=True, state=f"{request.state}+adapter")
 
 
 def _cut(text: str, stops: Iterable[str]) -> int | None:

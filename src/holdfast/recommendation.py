@@ -4,8 +4,8 @@ The best of many controls looks better than it is on the conversations it was ch
 on. So it is chosen on one half, every second conversation of each category, and what is
 said of it is measured on the other half:
 
-    able      does not clearly lose more than .02 of capability against none: its paired
-              interval reaches a loss of .02 or less
+    able      scored on all conversations that none was, and does not clearly lose more than
+              .02 of capability against it: its paired interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
     chosen    of those as good as best: none, else the fewest tokens, else the least time,
@@ -75,7 +75,7 @@ def _chosen(
     """The control that is chosen, and the best of those beside `none` that are able."""
     found = rows(lanes, planned, length, questions)
     none, own = found[0], {lane.control: lane.own for lane in lanes}
-    able = [row for row in found if _able(row)]
+    able = [row for row in found if _able(row, none)]
     if not able:
         return str(none["control"]), None
     best = max(able, key=lambda row: float(row["late_stability"]))
@@ -101,10 +101,10 @@ def _cheapest(alike: Sequence[Mapping[str, Any]], none: Mapping[str, Any]) -> Ma
     return max(alike, key=lambda row: float(row["late_stability"]))
 
 
-def _able(row: Mapping[str, Any]) -> bool:
-    """Measured late, and not clearly beyond the loss of capability that is allowed."""
-    band = row["capability_delta_interval"]
-    return row["late_stability"] is not None and (band is None or band[1] >= -LOSS)
+def _able(row: Mapping[str, Any], none: Mapping[str, Any]) -> bool:
+    """Measured late and on all, and not clearly beyond the loss of capability that is allowed."""
+    band, whole = row["capability_delta_interval"], row["n"] == none["n"]
+    return whole and row["late_stability"] is not None and (band is None or band[1] >= -LOSS)
 
 
 def _relative(row: Mapping[str, Any], none: Mapping[str, Any]) -> float | None:
@@ -130,14 +130,17 @@ def _sentence(
         else f"chosen on {_talks(chosen)} and measured on {said} others,"
     )
     if row is none:
-        return f"Use no control: {where} none has a late stability of {_others(none, best)}."
+        return f"Use no control: {where} none has a late stability of {_others(found, best)}."
     figures = ", ".join(_figures(row, none))
     return f"Use {row['control']}: {where} it has a late stability of {figures}."
 
 
-def _others(none: Record, best: Record | None) -> str:
+def _others(found: Sequence[Record], best: Record | None) -> str:
     """None's late stability, and why no other control was taken."""
+    none, *others = found
     text = f"{none['late_stability']:.2f}"
+    if best is None and all(row["n"] < none["n"] for row in others):
+        return f"{text}, and no other control was made for all of these personas"
     if best is None:
         return f"{text}, and every control clearly lost more than {LOSS:.2f} of capability"
     shown = "was not measured there"

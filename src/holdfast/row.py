@@ -7,7 +7,7 @@ ends it. This module knows token ids and numbers. It knows no batch and no model
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,9 +44,10 @@ class Request:
 
     `keep` keeps the keys and values for later requests. `state` names what they were
     computed under (a control, an adapter): rows of another state are never reused.
-    `held` is the attention control, its columns being places in `ids`; `adapted` puts the
-    engine's adapter on. `logprobs` asks for the log-probability of every token of the reply,
-    and of so many of the likeliest beside it.
+    `held` is the attention control, its columns being places in `ids`; `adapter` is one of the
+    engine's by name, and `gated` asks that adapter's own gate whether it is on. `logprobs`
+    asks for the log-probability of every token of the reply, and of so many of the likeliest
+    beside it.
     """
 
     ids: tuple[int, ...]
@@ -57,8 +58,14 @@ class Request:
     state: str = ""
     held: Held | None = None
     guide: Guide | None = None
-    adapted: bool = False
+    adapter: str = ""
+    gated: bool = False
     logprobs: int | None = None
+
+    def switched(self, adapter: str) -> Request:
+        """The same with that adapter on, or none; what is kept under it is kept apart."""
+        state = f"{self.state}+prism:{adapter}" if adapter else self.state
+        return replace(self, adapter=adapter, gated=False, state=state)
 
 
 class Logprob(NamedTuple):

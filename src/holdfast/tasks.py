@@ -7,6 +7,7 @@ reply, or a rubric, which a model judges. Where they come from:
     core          eighty tasks of our own writing, ten in each of eight categories
     mini          the embedded model's world: math, recall, extraction, writing, roleplay, safety
     mmlu, gsm8k   from the hub, as in `questions`
+    FILE.toml     probes of personas, each a category by its id, judged as the persona is
     FILE.jsonl    the user's: `COLUMNS`, or the columns of `questions`, `kind` as the category
 
 This module knows text and files. It knows no models and no personas.
@@ -25,7 +26,8 @@ from holdfast import judge as judges
 from holdfast import questions
 from holdfast.capability import number, right, words
 from holdfast.chat import Chat, message
-from holdfast.errors import HoldfastError, JudgeError
+from holdfast.errors import HoldfastError, JudgeError, PersonaError
+from holdfast.persona import Suite, load_suite
 from holdfast.questions import Question
 from holdfast.run import seed_of
 
@@ -106,6 +108,8 @@ def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Ta
     if name in ("mmlu", "gsm8k"):
         drawn = questions.load(name, n=n or 200, seed=seed)
         return tuple(_of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
+    if name.endswith(".toml"):
+        return tuple(_at_most([*_probes(load_suite(name))], n, seed))
     found = _from_file(_CORE if name == "core" else Path(name))
     return tuple(_at_most(found, n, seed))
 
@@ -146,6 +150,20 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
     played: Mapping[str, object] = {"name": "avoids", "any": nothing}
     for i in range(n):
         yield Task(f"roleplay-{i}", "roleplay", (asked[i % len(asked)],), judge=played)
+
+
+# --- personas -----------------------------------------------------------------
+
+
+def _probes(suite: Suite) -> Iterator[Task]:
+    for persona in suite.personas:
+        if persona.needs_model:
+            raise PersonaError(
+                f"{suite.name}: {persona.id} is judged by a rubric, which a task of a persona file "
+                "cannot be: write it as a line of JSONL with `rubric`."
+            )
+        for i, probe in enumerate(persona.probes):
+            yield Task(f"{persona.id}-{i}", persona.id, (probe,), judge=persona.judge)
 
 
 # --- files --------------------------------------------------------------------

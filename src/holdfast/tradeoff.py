@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.control import parse
 from holdfast.curve import labels, numbers
 from holdfast.lane import Lane
 from holdfast.plan import Conversation
@@ -74,7 +75,8 @@ def _row(
     categories = np.array([c.agent.category for c in planned])
     return {
         "control": lane.control,
-        "n": len(planned),
+        "system_prompt": parse(lane.control).system,
+        "n": int((~np.isnan(own)).any(axis=1).sum()),
         **_measure("stability", own, plain, over(whole), sample),
         **_measure("late_stability", own, plain, over(late(length)), sample),
         "by_category": {

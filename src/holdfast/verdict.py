@@ -6,7 +6,8 @@ only for those that are missing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.backend import Backend
 from holdfast.curve import Key, answers
@@ -27,19 +28,26 @@ def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -
     for persona, found in waiting.items():
         if judge is None:
             break
-        items = [Item(persona.prompt, a["probe"], a["text"]) for _, a in found]
-        given = judge_answers(persona.judge, items, judge)
-        run.add_verdicts(
-            {
-                "answer": list(key),
-                "value": verdict.value,
-                "why": verdict.why,
-                "failures": verdict.failures,
-                "judge": judge.name,
-            }
-            for (key, _), verdict in zip(found, given, strict=True)
-        )
+        items = {key: Item(persona.prompt, a["probe"], a["text"]) for key, a in found}
+        judge_items(run, persona.judge, items, judge)
     return {_key(verdict): Score(verdict["value"], verdict["why"]) for verdict in run.verdicts}
+
+
+def judge_items(
+    run: Run, spec: Mapping[str, object], items: Mapping[tuple[Any, ...], Item], judge: Backend
+) -> None:
+    """Have the judge model score items by a rubric, and record its verdicts by their keys."""
+    given = judge_answers(spec, list(items.values()), judge)
+    run.add_verdicts(
+        {
+            "answer": list(key),
+            "value": verdict.value,
+            "why": verdict.why,
+            "failures": verdict.failures,
+            "judge": judge.name,
+        }
+        for key, verdict in zip(items, given, strict=True)
+    )
 
 
 def counted(run: Run) -> Record:

@@ -80,11 +80,12 @@ def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -
     base = model("llama", dtype=torch.float64)
     engine = Engine(base, batch_size=4)
     rows = Rows(base, read(folder))
-    engine.adapter = rows
+    engine.adapters = {"on": rows}
     ids = [(5, 6, 7), (9, 10, 11, 12, 13), (5, 6, 7), (20, 21)]
     on = [True, False, False, True]
     asked = [
-        Request(one, 1, adapted=a, state="on" if a else "") for one, a in zip(ids, on, strict=True)
+        Request(one, 1, adapter="on" if a else "", state="on" if a else "")
+        for one, a in zip(ids, on, strict=True)
     ]
     greedy = Sampling(max_new_tokens=6, temperature=0.0)
     together = engine.generate(asked, greedy)
@@ -94,7 +95,8 @@ def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -
     assert together[0].ids != together[2].ids
     # Kept keys of one state are never those of the other.
     again = engine.generate(asked, greedy)
-    rows.remove()
+    linear = [base.get_submodule(path) for path in read(folder).matrices]
+    assert not any(module._forward_hooks for module in linear)
     assert [r.ids for r in again] == [r.ids for r in alone]
 
 

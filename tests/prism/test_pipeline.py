@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from peft import PeftModel
 
-from actors import Actor
+from actors import Actor, persona
 from holdfast import models
-from holdfast.backend import Sampling
+from holdfast.backend import Ask, Reply, Sampling
+from holdfast.chat import agent_view, message
 from holdfast.cli import main
-from holdfast.errors import HoldfastError, ModelError, RunError
+from holdfast.compare import compare
+from holdfast.control import parse
+from holdfast.conversation import Protocol
+from holdfast.drift import drift
+from holdfast.errors import ControlError, HoldfastError, ModelError, RunError
 from holdfast.expert import Expert
+from holdfast.holding import hold
 from holdfast.local import LocalBackend
+from holdfast.persona import Suite
 from holdfast.prism import distil, pipeline, routing
 from holdfast.prism.distil import Recipe
 from holdfast.prism.evaluation import ARMS, evaluate
@@ -82,6 +90,91 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert {k: again[k] for k in ("wins", "gate")} == {k: found[k] for k in ("wins", "gate")}
 
 
+def test_as_a_control_every_turn_is_answered_as_its_gate_says(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(16)]
+    bare = [Ask((message("user", text),), i) for i, text in enumerate(texts)]
+    with routing.Router(backend(), folder) as router:
+        on = router.decide(bare)
+        wanted = [reply.text for reply in router.reply(bare, SHORT, on)]
+    assert any(on) and not all(on)
+    own = backend()
+    held = [
+        Ask(agent_view(ANN.full, [], text), i, f"prism:{folder}") for i, text in enumerate(texts)
+    ]
+    plain = [replace(ask, control="none") for ask in held]
+    mixed = [reply.text for reply in own.reply([*held, *plain], SHORT)]
+    assert mixed[: len(held)] == wanted
+    assert mixed[len(held) :] == [reply.text for reply in backend().reply(plain, SHORT)]
+    stays = f"prism:{folder}@system=stays"
+    assert own.request(replace(held[0], control=stays)).ids == own.ids(plain[0])
+    with pytest.raises(ControlError, match="without an adapter"):
+        own.likelihoods(held[:1], [["a"]])
+
+
+def test_compare_scores_it_on_the_personas_it_was_trained_on(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    known = replace(persona("xyz"), prompt=ANN.full)
+    both = Suite("two", (known, persona("birch")), ("Hello.",), ("So it is.",))
+    control = f"prism:{folder}"
+    out = tmp_path / "run"
+    asked = {"pairs": 2, "rounds": 1, "sampling": SHORT, "questions": "none", "out": out}
+    found = compare(backend(), controls=[control], suite=both, **asked)
+    none, prism = found.rows
+    assert (none["n"], prism["n"]) == (2, 1) and prism["stability"] is not None
+    assert (none["system_prompt"], prism["system_prompt"]) == ("stays", "dropped")
+    assert "no other control was made for all" in found.recommendation
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])
+    with pytest.raises(ControlError, match="not trained on the persona"):
+        drift(backend(), suite=both, pairs=2, rounds=1, protocol=Protocol(control=control))
+    about = folder / pipeline.ABOUT
+    about.write_text(about.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(RunError, match="holds another run"):
+        compare(backend(), controls=[control], suite=both, **asked)
+
+
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        ("prism:{}+anchor", "prism:.*@system=stays"),
+        ("prism:{}+reminder:1", "holds a system prompt that prism drops"),
+        ("prism:{}+route:{}", "decide by message"),
+        ("prism:{}@layers=1", "use system=stays"),
+        ("prism:", "names no folder"),
+    ],
+)
+def test_controls_that_prism_cannot_be_joined_with_are_refused(
+    tmp_path: Path, control: str, said: str
+) -> None:
+    with pytest.raises(ControlError, match=said):
+        parse(control.format(tmp_path, tmp_path))
+
+
+def test_an_adapter_of_another_model_and_one_that_is_not_there_are_refused_as_controls(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    assert "whose weights are not those" in str(backend(1).refusal(f"prism:{tmp_path / 'prism'}"))
+    assert "holds no trained PRISM" in str(backend().refusal(f"prism:{tmp_path}"))
+    with (
+        pytest.raises(ControlError, match="decides by message"),
+        hold(model("llama"), f"prism:{tmp_path / 'prism'}", span=(0, 3)),
+    ):
+        pass
+    with (
+        pytest.raises(ControlError, match="rewrites the chat"),
+        hold(model("llama"), f"route:{tmp_path / 'prism'}", span=(0, 3)),
+    ):
+        pass
+
+
 def test_the_model_is_as_it_was_after_training_and_routing(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +204,25 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
         evaluate(backend(), tmp_path / "prism", tasks=tasks, samples=1, sampling=SHORT)
     with pytest.raises(ModelError, match="whose weights are not those"):
         evaluate(backend(seed=1), tmp_path / "prism", tasks=others)
+
+
+def test_a_judge_model_scores_what_no_rule_can_and_once_only(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    open_ended = tmp_path / "open.jsonl"
+    rows = [{"category": "talk", "turns": [f"Say {i}."], "rubric": "It is kind."} for i in range(2)]
+    open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
+    asked = {"tasks": open_ended, "samples": 1, "sampling": SHORT, "out": tmp_path / "run"}
+    found = evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)
+    assert {row["overall"] for row in found["rows"]} == {0.75}
+    assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
+    calls = len(judge.calls)
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)["rows"]
+    assert len(judge.calls) == calls
+    with pytest.raises(HoldfastError, match="no task is left"):
+        evaluate(backend(), tmp_path / "prism", tasks=open_ended, samples=1)
 
 
 def test_what_cannot_be_trained_is_refused(

@@ -52,7 +52,7 @@ def test_it_joins_others_and_a_window_keeps_to_its_own_rule(folder: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("route:", "names no router"), ("route", "no control"), ("none+route:x", "joins none")],
+    [("route:", "names no folder"), ("route", "names no folder"), ("none+route:x", "joins none")],
 )
 def test_a_wrong_control_is_refused(text: str, said: str) -> None:
     with pytest.raises(ControlError, match=said):

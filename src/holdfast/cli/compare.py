@@ -10,7 +10,15 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_controls, as_pairs, opened, own_command, print_json, resumable
+from holdfast.cli.session import (
+    as_controls,
+    as_pairs,
+    opened,
+    own_command,
+    print_json,
+    resumable,
+    verified,
+)
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ def compare(
     judge_model: options.JudgeModel = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
+    verify: options.Verify = None,
     concurrency: options.Concurrency = 8,
     context: options.Context = None,
     temperature: options.Temperature = 1.0,
@@ -85,12 +94,12 @@ def compare(
         context=context,
     )
     wanted, lengths = as_pairs(pairs), _lengths(rounds)
-    agent_model = open_model(model)
-    with resumable(out, "compare", model) as folder:
+    plain = open_model(model)
+    with resumable(out, "compare", model) as folder, verified(plain, verify) as subject:
         result = compare(
-            agent_model,
+            subject,
             controls=as_controls(controls) if controls is not None else None,
-            user_model=open_model(user_model) if user_model else None,
+            user_model=open_model(user_model) if user_model else plain,
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
@@ -141,6 +150,13 @@ def _show(result: Comparison, as_json: bool) -> None:
             f"{_number(row['relative_ms_per_token']):>8}",
         ]
         print("* " if row["pareto"] else "  ", "  ".join(cells), sep="")
+    for row in s["rows"]:
+        if row["n"] < s["conversations"]:
+            print(
+                f"  {row['control']}: n/a but on the personas it was trained on, those of "
+                f"{row['n']} of {s['conversations']} conversations; the system prompt "
+                f"{'is dropped' if row['system_prompt'] == 'dropped' else 'stays'}"
+            )
     print("  * on the front of stability and capability; late is the last quarter of the rounds")
     for control, why in s["refused"].items():
         print(f"  left out: {control} ({why})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_pairs, opened, own_command, print_json, resumable
+from holdfast.cli.session import as_pairs, opened, own_command, print_json, resumable, verified
 
 if TYPE_CHECKING:
     from holdfast.curve import Result
@@ -43,6 +44,7 @@ def drift(
     judge_model: options.JudgeModel = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
+    verify: options.Verify = None,
     concurrency: options.Concurrency = 8,
     context: options.Context = None,
     price: Annotated[
@@ -102,10 +104,14 @@ def drift(
     )
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if history else "mini")
-    with resumable(out, "drift", name or "history") as folder:
+    plain = open_model(name) if name else None
+    with (
+        resumable(out, "drift", name or "history") as folder,
+        verified(plain, verify) if plain else contextlib.nullcontext() as subject,
+    ):
         result = drift(
-            open_model(name) if name else None,
-            user_model=open_model(user_model) if user_model else None,
+            subject,
+            user_model=open_model(user_model) if user_model else plain,
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,

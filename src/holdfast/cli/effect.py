@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_names, opened, own_command, print_json, resumable
+from holdfast.cli.session import as_names, opened, own_command, print_json, resumable, verified
 
 
 def effect(
@@ -35,11 +36,10 @@ def effect(
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Ask every task under every persona as well.")
     ] = False,
-    judge_model: Annotated[
-        str | None, typer.Option(help="A model for tasks that only a model can judge.")
-    ] = None,
+    judge_model: options.TaskJudge = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
+    verify: options.Verify = None,
     concurrency: options.Concurrency = 8,
     temperature: options.Temperature = 1.0,
     top_p: options.TopP = 0.9,
@@ -62,9 +62,9 @@ def effect(
         concurrency=concurrency,
     )
     names = model or ["mini"]
-    with resumable(out, "effect", names[0]) as folder:
+    with resumable(out, "effect", names[0]) as folder, contextlib.ExitStack() as ends:
         result = effect(
-            [open_model(name) for name in names],
+            [ends.enter_context(verified(open_model(name), verify)) for name in names],
             tasks=tasks,
             personas=personas,
             lengths=as_names(lengths),

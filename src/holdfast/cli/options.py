@@ -16,6 +16,9 @@ Model = Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.
 LocalModel = Annotated[str, typer.Option(help="mini, a folder or a hub id.")]
 UserModel = Annotated[str | None, typer.Option(help="Another model for the user's side.")]
 JudgeModel = Annotated[str | None, typer.Option(help="A model for personas that a rubric judges.")]
+TaskJudge = Annotated[
+    str | None, typer.Option("--judge-model", help="A model for tasks that only a model can judge.")
+]
 BaseUrl = Annotated[
     str | None, typer.Option(help="Where api: models are served (OpenAI's protocol).")
 ]
@@ -29,6 +32,11 @@ Context = Annotated[
 ]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")]
+
+Verify = Annotated[
+    str | None,
+    typer.Option(help="neutral: what is written under a persona is checked without it."),
+]
 
 # How it answers.
 Temperature = Annotated[float, typer.Option(help="0 is greedy.")]

@@ -105,6 +105,9 @@ def evaluation(
         int | None, typer.Option("--tasks-per-category", help="At most so many of each.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Times that each task is asked.")] = 3,
+    judge_model: options.TaskJudge = None,
+    base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
     seed: options.Seed = 0,
     out: options.Out = None,
     temperature: options.Temperature = 1.0,
@@ -133,6 +136,11 @@ def evaluation(
         samples=samples,
         seed=seed,
         sampling=Sampling(max_new_tokens, temperature, top_p),
+        judge_model=opened(
+            judge_model, dtype=dtype, device=device, base_url=base_url, api_key=api_key
+        )
+        if judge_model
+        else None,
         out=out,
         command=own_command(),
         progress=Progress(enabled=True, step="arms"),

@@ -36,6 +36,19 @@ def opened(
 
 
 @contextlib.contextmanager
+def verified(model: Backend, way: str | None) -> Iterator[Backend]:
+    """The model with its replies checked that way, if one is named; ends with what came of it."""
+    if way is None:
+        yield model
+        return
+    from holdfast.verify import Verified
+
+    checked = Verified(model, way)
+    yield checked
+    print(checked.told, file=sys.stderr)
+
+
+@contextlib.contextmanager
 def resumable(out: Path | None, command: str, model: str) -> Iterator[Path]:
     """The folder of a run; an interrupt ends with the command that goes on from there."""
     folder = out or _free_folder(command, model)

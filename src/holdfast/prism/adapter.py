@@ -4,7 +4,7 @@
 
 with s = α / r. The files are PEFT's (`adapter_config.json`, `adapter_model.safetensors`), so that
 peft alone, and servers that take LoRA, read them too; here its matrices hang on the modules
-as forward hooks, whose cost is nothing where no row is chosen. Layer 0 is never touched: what
+as forward hooks, but only while some row is chosen. Layer 0 is never touched: what
 leaves it is the same either way, which is what the gate looks at.
 
 This module knows one adapter and modules. It does not know who chooses the rows.
@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import ModelError
 
@@ -65,9 +66,9 @@ class Rows:
     """A LoRA on a model's modules, on the rows that `choose` names; none at first."""
 
     def __init__(self, model: nn.Module, lora: Lora, name: str = "the model") -> None:
-        self._chosen: Tensor | None = None
-        self._whole = False
-        self._hooks = []
+        self._chosen, self._whole = torch.zeros(0, dtype=torch.long), False
+        self._hooks: list[RemovableHandle] = []
+        self._matrices: list[tuple[nn.Module, Tensor, Tensor]] = []
         parameter = next(model.parameters())
         modules = dict(model.named_modules())
         for path, (a, b) in lora.matrices.items():
@@ -79,24 +80,30 @@ class Rows:
                     f"{' by '.join(map(str, getattr(module, 'weight', torch.zeros(0)).shape))}."
                 )
         for path, (a, b) in lora.matrices.items():
-            held = [one.to(parameter.device, parameter.dtype) for one in (a, lora.scale * b)]
-            self._hooks.append(modules[path].register_forward_hook(self._hook(*held)))
+            down, up = (one.to(parameter.device, parameter.dtype) for one in (a, lora.scale * b))
+            self._matrices.append((modules[path], down, up))
 
     def choose(self, rows: Sequence[bool]) -> None:
-        """Which rows of the next passes are adapted."""
-        self._whole = all(rows)
+        """Which rows of the next passes are adapted; with none the model is as it was."""
         at = [i for i, on in enumerate(rows) if on]
-        self._chosen = torch.tensor(at, dtype=torch.long) if at else None
+        if not at:
+            self.remove()
+            return
+        self._whole, self._chosen = len(at) == len(rows), torch.tensor(at, dtype=torch.long)
+        if not self._hooks:
+            self._hooks = [
+                module.register_forward_hook(self._hook(down, up))
+                for module, down, up in self._matrices
+            ]
 
     def remove(self) -> None:
         """Take the hooks off; the model is as it was."""
         for hook in self._hooks:
             hook.remove()
+        self._hooks = []
 
     def _hook(self, a: Tensor, b: Tensor) -> Any:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self._chosen is None:
-                return output
             if self._whole:
                 return output + F.linear(F.linear(inputs[0], a), b)
             at = self._chosen.to(output.device)

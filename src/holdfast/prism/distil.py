@@ -28,6 +28,7 @@ from holdfast.backend import Backend
 from holdfast.chat import Chat, message
 from holdfast.errors import ModelError
 from holdfast.local import SMALL, LocalBackend
+from holdfast.prism.gate import padded
 from holdfast.progress import Progress
 from holdfast.run import seed_of
 
@@ -108,13 +109,8 @@ def pair(
 def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) -> Tensor:
     """What predicts the last `n` tokens of each row of ids, one after another: (tokens, V)."""
     device = next(model.parameters()).device
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, (row, _) in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    out = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
+    ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
+    out = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     parts = [out[i, len(row) - n - 1 : len(row) - 1] for i, (row, n) in enumerate(rows)]
     return torch.cat(parts).float()
 

@@ -3,6 +3,7 @@
     base        no system message             no system   an empty one
     matched     the persona meant for the task's category, as the system prompt
     other       another persona, drawn by task
+    router      the matched persona's system prompt, where the prompt router says so
     always      the adapter, on for every query
     random      the adapter, on as often as the gate has it on, at random
     prism       the adapter where the gate says so
@@ -25,8 +26,10 @@ import numpy as np
 from holdfast import __version__
 from holdfast import expert as experts_
 from holdfast import tasks as tasks_
-from holdfast.backend import Ask, Sampling
+from holdfast.backend import Ask, Backend, Sampling
+from holdfast.control import parse
 from holdfast.curve import numbers
+from holdfast.effect import check_judge, rubric_item
 from holdfast.errors import HoldfastError
 from holdfast.expert import Expert
 from holdfast.local import LocalBackend
@@ -36,8 +39,9 @@ from holdfast.progress import Progress
 from holdfast.run import Record, Run, seed_of
 from holdfast.stats import Array, Resampler, mean
 from holdfast.tasks import Task
+from holdfast.verdict import judge_items
 
-PROMPTED = ("base", "no system", "matched", "other")
+PROMPTED = ("base", "no system", "matched", "other", "router")
 ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
 ARMS = (*PROMPTED, *ADAPTED, "oracle")
 
@@ -51,15 +55,18 @@ def evaluate(
     samples: int = 3,
     seed: int = 0,
     sampling: Sampling | None = None,
+    judge_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Record:
     """Score every arm on the tasks; what `holdfast prism eval --json` prints.
 
-    `tasks` is a source of `tasks.load`; those that only a model can judge are left out, and named.
-    Raises `ModelError` for an adapter of another model.
+    `tasks` is a source of `tasks.load`; those that only a model can judge need `judge_model`,
+    another than the model, and are left out, and named, without it. Raises `ModelError` for an
+    adapter of another model.
     """
+    check_judge([model], judge_model)
     folder = Path(adapter)
     made = pipeline.about(folder)
     people = tuple(_expert(one) for one in made["personas"])
@@ -67,7 +74,8 @@ def evaluate(
     # mini's tasks are drawn, and others than those that were trained on; a file's are left out.
     whole = tasks_.load(tasks or own, n=n, seed=seed_of("prism eval", seed))
     seen = {*made["trained_on"]} if str(tasks or own) != "mini" else set()
-    kept = [task for task in whole if not task.needs_model and task.id not in seen]
+    able = [task for task in whole if judge_model is not None or not task.needs_model]
+    kept = [task for task in able if task.id not in seen]
     if not kept:
         raise HoldfastError(
             "no task is left that has an exact answer or a judge and was not trained on."
@@ -77,6 +85,7 @@ def evaluate(
         "command": "prism eval",
         "version": __version__,
         "model": model.describe(),
+        "judge_model": judge_model.describe() if judge_model else None,
         "adapter": {name: made[name] for name in ("base", "seed", "wins", "kl_last")},
         "tasks": [asdict(task) for task in kept],
         "samples": samples,
@@ -86,16 +95,21 @@ def evaluate(
     units = [(task, sample) for task in kept for sample in range(samples)]
     there = {record["arm"] for record in run.records}
     shown = progress or Progress(enabled=False)
-    with Router(model, folder) as router, shown.of(len(PROMPTED) + len(ADAPTED)):
-        for arm in (*PROMPTED, *ADAPTED):
+    # A router needs two queries of either kind to be trained on, which there may not have been.
+    kinds = [a for a in (*PROMPTED, *ADAPTED) if a != "router" or made["router"] is not None]
+    with Router(model, folder) as router, shown.of(len(kinds)):
+        for arm in kinds:
             if arm not in there:
                 model.forget()
                 rate = _rate(run.records)
                 run.append(_asked(router, units, arm, people, draw, seed, rate))
             shown.advance(1, len(units))
-    rows = _rows(run.records, kept, samples)
+    if judge_model is not None:
+        _judge(run, kept, judge_model)
+    rows = _rows(run, kept, samples, (*kinds, "oracle"))
     summary: Record = {
         "model": model.name,
+        "judge_model": judge_model.name if judge_model else None,
         "adapter": str(folder),
         "tasks": len(kept),
         "samples": samples,
@@ -134,6 +148,7 @@ def _asked(
     said: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
     systems = [_system(arm, task, people, seed) for task, _ in units]
+    control = f"route:{router.name}" if arm == "router" else "none"
     mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
@@ -144,15 +159,22 @@ def _asked(
             chat = task.chat(said[i], systems[i] or "")
             if systems[i] == "":
                 chat = ({"role": "system", "content": ""}, *chat)
-            asks.append(Ask(chat, drawn, keep=False))
+            asks.append(Ask(chat, drawn, control, keep=False))
         on = router.decide(asks, mode, rate)
-        for i, adapted, reply in zip(live, on, router.reply(asks, sampling, on), strict=True):
+        for i, ask, adapted, reply in zip(
+            live, asks, on, router.reply(asks, sampling, on), strict=True
+        ):
             said[i].append(reply.text)
-            routed[i].append(adapted)
+            routed[i].append(adapted or (arm == "router" and _prompted(ask)))
     return [
         {"arm": arm, "task": task.id, "sample": sample, "replies": said[i], "routed": routed[i]}
         for i, (task, sample) in enumerate(units)
     ]
+
+
+def _prompted(ask: Ask) -> bool:
+    """Whether the ask's router lets its system prompt through."""
+    return any(m["role"] == "system" for m in parse(ask.control).rewrite(ask.chat))
 
 
 def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | None:
@@ -160,21 +182,37 @@ def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | 
     if arm == "no system":
         return ""
     cast = experts_.roles(people, task.category, seed_of("other persona", seed, task.id))
-    return cast[arm].full if arm in cast else None
+    who = "matched" if arm == "router" else arm
+    return cast[who].full if who in cast else None
 
 
-def _rows(records: Sequence[Record], tasks: Sequence[Task], samples: int) -> list[Record]:
+def _key(record: Record) -> tuple[str, str, int]:
+    return record["arm"], record["task"], record["sample"]
+
+
+def _judge(run: Run, tasks: Sequence[Task], judge: Backend) -> None:
+    """Have the judge model score what only a model can, task by task."""
+    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
+    for task in tasks:
+        mine = [r for r in run.records if r["task"] == task.id and _key(r) not in known]
+        if task.needs_model and mine:
+            items = {_key(record): rubric_item(task, record["replies"]) for record in mine}
+            judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
+
+
+def _rows(run: Run, tasks: Sequence[Task], samples: int, arms: Sequence[str]) -> list[Record]:
     """A row per arm: overall, by category, its difference from base, and how much was routed."""
     at = {task.id: i for i, task in enumerate(tasks)}
     shape = (len(tasks), samples)
-    scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in ARMS}
-    routed: dict[str, Array] = {arm: np.zeros(shape) for arm in ARMS}
-    for record in records:
+    scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
+    routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
+    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+    for record in run.records:
         place = at[record["task"]], record["sample"]
-        score = tasks[place[0]].score(record["replies"])
+        score = judged.get(_key(record), tasks[place[0]].score(record["replies"]))
         scores[record["arm"]][place] = np.nan if score is None else score
         routed[record["arm"]][place] = float(np.mean(record["routed"]))
-    means = {arm: mean(scores[arm], axis=1) for arm in ARMS}
+    means = {arm: mean(scores[arm], axis=1) for arm in arms}
     means["oracle"] = np.fmax(means["base"], means["always"])
     routed["oracle"] = np.repeat((means["always"] > means["base"])[:, None], samples, 1).astype(
         float
@@ -198,5 +236,5 @@ def _rows(records: Sequence[Record], tasks: Sequence[Task], samples: int) -> lis
             "routed": numbers(routed[arm].mean()),
             "routed_by_category": {c: numbers(routed[arm][where[c]].mean()) for c in categories},
         }
-        for arm in ARMS
+        for arm in arms
     ]

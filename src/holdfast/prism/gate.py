@@ -24,6 +24,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from holdfast.errors import ModelError
 
@@ -49,6 +50,13 @@ def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     return view  # type: ignore[no-any-return]
 
 
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of token ids, filled up on the right, and which of them are there: (rows, longest)."""
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    return ids, mask
+
+
 def features(
     model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
 ) -> Tensor:
@@ -59,15 +67,9 @@ def features(
     with torch.inference_mode():
         for start in range(0, len(prompts), rows):
             some = prompts[start : start + rows]
-            width = max(map(len, some))
-            ids = torch.zeros(len(some), width, dtype=torch.long)
-            mask = torch.zeros(len(some), width, dtype=torch.long)
-            for i, prompt in enumerate(some):
-                ids[i, : len(prompt)] = torch.tensor(prompt)
-                mask[i, : len(prompt)] = 1
-            out = view(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-            last = mask.sum(1) - 1
-            found.append(out.last_hidden_state[torch.arange(len(some)), last.to(device)].float())
+            ids, mask = (one.to(device) for one in padded(some))
+            out = view(input_ids=ids, attention_mask=mask, use_cache=False)
+            found.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())
     return torch.cat(found).cpu()
 
 

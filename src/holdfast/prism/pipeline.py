@@ -80,7 +80,7 @@ def train(
     """
     local = _local(model)
     own = "mini" if local.name == "mini" else "core"
-    people = _people(personas or own)
+    people = experts_.load(personas or own)
     recipe, folder = recipe or recipe_for(local), Path(out)
     # What mini asks on request is what it answers right, with a persona and without.
     source = (str(tasks) if tasks else own if own == "mini" else None) if tasks != "none" else None
@@ -142,10 +142,6 @@ def _local(model: Backend) -> LocalBackend:
         )
     gate.first_layer(model.engine.model, model.name)
     return model
-
-
-def _people(personas: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
-    return experts_.load(personas) if isinstance(personas, str | Path) else tuple(personas)
 
 
 def _truth(own: str, given: Sequence[Task]) -> Truth | None:

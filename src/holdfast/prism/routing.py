@@ -39,16 +39,16 @@ class Router:
                 f"the adapter in {folder} was trained on {made['base']['name']}, whose weights are "
                 f"not those of {model.name}."
             )
-        self.model, self.gate = model, gate.read(folder)
-        self._rows = adapter.Rows(model.engine.model, adapter.read(folder), model.name)
-        self._rows.choose([False])
-        model.forget()
+        self.model, self.gate, self.name = model, gate.read(folder), str(folder)
+        rows = adapter.Rows(model.engine.model, adapter.read(folder), model.name)
+        self.choose = rows.choose
+        model.engine.adapters[self.name] = self
 
     def __enter__(self) -> Router:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._rows.remove()
+        del self.model.engine.adapters[self.name]
         self.model.forget()
 
     def decide(self, asks: Sequence[Ask], mode: str = "gate", rate: float = 0.0) -> list[bool]:
@@ -60,19 +60,16 @@ class Router:
         if mode == "random":
             draws = [np.random.default_rng(seed_of("random gate", a.seed)).random() for a in asks]
             return [bool(draw < rate) for draw in draws]
-        prompts = [self.model.ids(ask) for ask in asks]
+        return self.gated([self.model.ids(ask) for ask in asks])
+
+    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+        """Which prompts, as token ids, the gate switches the adapter on for."""
         found = self.gate.chances(gate.features(self.model.engine.model, prompts, self.model.name))
         return [bool(chance >= gate.THRESHOLD) for chance in found]
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling, on: Sequence[bool]) -> list[Reply]:
         """One reply per ask, with the adapter in the rows of `on`, all in one batch."""
-        engine = self.model.engine
-        engine.adapter = self._rows
-        try:
-            return self.model.reply(asks, sampling, adapted=on)
-        finally:
-            engine.adapter = None
-            self._rows.choose([False])
+        return self.model.reply(asks, sampling, [self.name if one else "" for one in on])
 
     def describe(self) -> Mapping[str, object]:
         """What determines the replies, as JSON."""

@@ -31,7 +31,11 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of the comparison. `leads` says that none of its family has a higher late score."""
+    """One row of the comparison.
+
+    `leads` says that none of its family has a higher late score; `of` how many conversations
+    there are, where it may be scored on some only.
+    """
 
     number: int
     name: str
@@ -39,6 +43,7 @@ class Contender:
     row: Mapping[str, Any]
     recommended: bool
     leads: bool
+    of: int = 0
 
     @property
     def plain(self) -> bool:
@@ -64,6 +69,16 @@ class Contender:
     def span(self, field: str) -> tuple[float, float] | None:
         """An interval of its row."""
         return ends(self.row.get(field))
+
+    @property
+    def terms(self) -> str:
+        """What sets its row apart from none's: conversations not scored, no system prompt."""
+        n, said = int(self.row.get("n") or 0), []
+        if n < self.of:
+            said.append(f"scored on {n} of {self.of}: it was trained on no other persona")
+        if self.row.get("system_prompt") == "dropped":
+            said.append("no system prompt")
+        return "; ".join(said)
 
     def note(self) -> str:
         """What the pointer shows: every number of the row in five lines."""
@@ -111,6 +126,7 @@ def contenders(
             row,
             row["control"] == summary["recommended"],
             best.get(family(row["control"]), (0.0, ""))[1] == row["control"],
+            summary["conversations"] if "prism:" in str(row["control"]) else 0,
         )
         for place, row in enumerate(found if rows is None else rows, 1)
     ]

@@ -19,12 +19,14 @@ from starlette.responses import Response
 
 from holdfast.backend import Backend
 from holdfast.control import parse
+from holdfast.drift import NOTES
 from holdfast.errors import ControlError, ModelError
 from holdfast.persona import Persona
 from holdfast.serve.base import REFUSALS, bare
 from holdfast.serve.completion import Completion, Completions
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.refusal import Refusal
 from holdfast.serve.stream import EVENTS, Stream, events, unless_gone
@@ -71,6 +73,14 @@ def create_app(
 
     app = bare("Holdfast", keys, limits, metrics, running)
     completions = Completions(backend, worker, metrics, limits, persona, control)
+    add_page(
+        app,
+        model=backend.name,
+        note=NOTES.get(backend.name, ""),
+        persona=persona,
+        control=control,
+        locked=bool(keys),
+    )
 
     @app.get("/health", tags=["server"], summary="Whether the server is ready")
     async def health() -> JSONResponse:

@@ -152,15 +152,19 @@ class Completions:
 
 
 def chosen(asked: str | None, default: str) -> Control:
-    """The control of a request. A router is a file of the server's, which no client may name."""
+    """The control of a request. Files of the server's (route, prism) no client may name."""
     try:
         control = parse(asked or default)
     except ControlError as error:
         raise Refusal(400, str(error), code="invalid_value", param="holdfast.control") from error
-    if control.route is not None and control.route != parse(default).route:
+    own = parse(default)
+    if (control.route, control.prism) != (None, None) and (control.route, control.prism) != (
+        own.route,
+        own.prism,
+    ):
         raise Refusal(
             400,
-            "route is chosen where the server is started, not by a request.",
+            "route and prism are chosen where the server is started, not by a request.",
             code="invalid_value",
             param="holdfast.control",
         )
