@@ -92,10 +92,11 @@ class Engine:
     @cached_property
     def rotary(self) -> Rotary | str:
         """The model's rotary embedding, or why the persona cannot be moved by it."""
-        try:
-            return Rotary(self.model)
-        except ControlError as error:
-            return str(error)
+        with self._lock:  # it looks at the model by a pass of its own
+            try:
+                return Rotary(self.model)
+            except ControlError as error:
+                return str(error)
 
     @property
     def device(self) -> torch.device:

@@ -23,9 +23,14 @@ TEA = {"role": "user", "content": "Do you like tea?"}
 
 
 def small(kind: str = "llama", template: str = "chatml") -> LocalBackend:
-    """A random model of two layers, in float64: no draw hangs on how a sum was rounded."""
-    made = model(kind, dtype=torch.float64)
-    return LocalBackend(made, tokenizer(template), "small", cache_bytes=8 << 20)
+    """A random model of two layers that never ends by itself.
+
+    In float64, so that no draw hangs on how a sum was rounded.
+    """
+    inner = model(kind, dtype=torch.float64)
+    made = LocalBackend(inner, tokenizer(template), "small", cache_bytes=8 << 20)
+    made.ends = frozenset()
+    return made
 
 
 @contextmanager

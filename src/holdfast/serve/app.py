@@ -59,6 +59,8 @@ def create_app(
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if parse(control).needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
+    # Known from now on: finding out takes a pass, which would have to wait for the worker's.
+    backend.refusal("anchor")
     worker = Worker(backend.engine, backend.ends, limits.concurrency)
     metrics = Metrics()
     metrics.watch("holdfast_rows_running", "Replies under way", lambda: worker.running)

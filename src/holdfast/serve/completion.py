@@ -130,7 +130,9 @@ class Completions:
         if bounds and count > min(bounds):
             raise Refusal(
                 400,
-                f"the chat has {count} tokens, and at most {min(bounds)} fit: shorten it.",
+                # In OpenAI's words, which clients look for.
+                f"This model's maximum context length is {min(bounds)} tokens, and the chat has "
+                f"{count}: shorten it.",
                 code="context_length_exceeded",
                 param="messages",
             )

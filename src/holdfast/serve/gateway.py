@@ -286,4 +286,4 @@ def _after(text: str, one: Mapping[str, Any]) -> dict[str, Any]:
     content = one.get("content")
     if isinstance(content, list):
         return {**one, "content": [{"type": "text", "text": f"{text}\n\n"}, *content]}
-    return {**one, "content": f"{text}\n\n{content}" if content else text}
+    return {**one, "content": text if content is None else f"{text}\n\n{content}"}

@@ -77,7 +77,7 @@ class Worker:
         self._since = 0
         self._wake = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="holdfast-engine", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
@@ -92,10 +92,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, after a `stop` too."""
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="holdfast-engine", daemon=True)
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -114,7 +116,7 @@ class Worker:
         with self._wake:
             self._stopped = True
             self._wake.notify()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     # In the thread
@@ -124,8 +126,12 @@ class Worker:
             with self._wake:
                 while not self._waiting and not self._stopped:
                     self._wake.wait()
-            with self.engine.decoding():
-                self._decode()
+            try:
+                with self.engine.decoding():
+                    self._decode()
+            except Exception:  # a bug of ours: what is under way is lost, the server is not
+                LOG.exception("the engine's thread failed")
+                self._abandon("the server failed; its log says why")
             if self._stopped:
                 self._fail([*self._waiting], "the server is stopping")
                 self._waiting.clear()
@@ -141,10 +147,15 @@ class Worker:
                 self._step(batch)
             self.steps += 1
             self._since += 1
+        self._abandon("the server is stopping")
+
+    def _abandon(self, why: str) -> None:
+        """End all that is under way."""
         for jobs in self._batches.values():
-            self._fail(jobs, "the server is stopping")
+            self._fail(jobs, why)
         self._batches.clear()
         self._shared = Batch(self.engine, self.ends)
+        self.engine.forget()
 
     def _admit(self) -> None:
         """Make rows of jobs that wait, as far as there is room, and prefill them together."""
@@ -180,8 +191,11 @@ class Worker:
         halt = job.text.feed if job.streams or job.sampling.stop else None
         try:
             job.row = self.engine.row(job.request, job.sampling, halt)
-        except HoldfastError as error:
-            self._fail([job], str(error))
+        except Exception as error:
+            if not isinstance(error, HoldfastError):
+                LOG.exception("a request could not be prepared")
+            said = str(error) if isinstance(error, HoldfastError) else type(error).__name__
+            self._fail([job], f"the model failed on this request ({said})")
             return False
         if job.row.stop is not None:
             self._deliver([(job, Piece("", (), Result((), job.row.stop)))])
@@ -214,7 +228,7 @@ class Worker:
         except Exception as error:
             LOG.exception("a decoding step failed")
             self._fail(jobs, f"the model failed ({type(error).__name__})")
-            self.engine.forget()
+            self.engine.forget()  # the buffers may hold anything
             del self._batches[batch]
             if batch is self._shared:
                 self._shared = Batch(self.engine, self.ends)

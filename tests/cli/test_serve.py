@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from holdfast import cli
+from holdfast.cli.serve import _persona
+from holdfast.errors import PersonaError
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["serve", *args])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_another_address_than_loopback_demands_a_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOLDFAST_SERVE_KEY", raising=False)
+    assert "demands a key" in refused(capsys, "--host", "0.0.0.0")
+
+
+def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert "cannot be listened on" in refused(capsys, "--port", port)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--model", "api:x"], "--upstream"),
+        (["--upstream", "nowhere"], "base URL"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--control", "anchor"], "needs its weights"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--control", "magic"], "no control `magic`"),
+        (["--persona", "nobody.toml"], "no suite"),
+        (["--persona", "mini"], "name one"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+) -> None:
+    assert said in refused(capsys, "--port", "0", *args)
+
+
+def test_a_persona_is_named_by_its_file_alone_or_with_its_id(tmp_path: Path) -> None:
+    assert _persona("mini:upper-1").id == "upper-1"
+    path = tmp_path / "guide.toml"
+    path.write_text(
+        '[[persona]]\nid = "guide"\ncategory = "pattern"\nprompt = "Be loud."\n'
+        'probes = ["Hello?"]\njudge = { name = "case", to = "upper" }\n'
+        'passes = ["HELLO."]\nfails = ["hello."]\n',
+        encoding="utf-8",
+    )
+    assert _persona(str(path)).id == _persona(f"{path}:guide").id == "guide"
+    with pytest.raises(PersonaError, match="no persona"):
+        _persona(f"{path}:other")
+
+
+def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "holdfast", "serve", "--model", "mini", "--port", "0"]
+    settings = os.environ | {"HOLDFAST_SERVE_KEY": "sesame", "PYTHONUNBUFFERED": "1"}
+    with (tmp_path / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [*command, "--control", "anchor"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=settings,
+        )
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            message = {"role": "user", "content": "Do you like tea?"}
+            asked = urllib.request.Request(
+                f"{url}/chat/completions",
+                json.dumps({"model": "mini", "messages": [message]}).encode(),
+                {"content-type": "application/json", "authorization": "Bearer sesame"},
+            )
+            with urllib.request.urlopen(asked, timeout=120) as answer:
+                reply = json.load(answer)
+            assert reply["holdfast"]["control"] == "anchor"
+            assert reply["choices"][0]["message"]["content"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+            log.seek(0)
+            said = log.read()
+        finally:
+            process.kill()
+            process.wait()
+    assert "POST /v1/chat/completions 200" in said
+    assert "tea" not in said and "sesame" not in said
+    assert "Traceback" not in said
