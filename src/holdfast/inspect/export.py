@@ -266,7 +266,7 @@ def _results(opened: Opened, samples: Sequence[EvalSample]) -> EvalResults:
 def _values(sample: EvalSample) -> list[float]:
     value = (sample.scores or {})[JUDGE].value
     assert isinstance(value, dict)
-    return [np.nan if number is None else float(number) for number in value.values()]
+    return [float(number) for number in value.values()]
 
 
 def _usage(records: Sequence[Record]) -> ModelUsage:

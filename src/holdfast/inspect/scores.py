@@ -100,7 +100,8 @@ def scored(talk: Record, rounds: int) -> Score:
     own, floor, said = (scores([talk], arm, rounds + 1)[0] for arm in ("own", "floor", "reply"))
     if np.isnan(own).all():
         own = said  # recorded chats that were judged without a model
-    values = [None if np.isnan(v) else round(float(v), 6) for v in (floor[0], *own)]
+    # NaN is what was not reached: Inspect's reducers would make a zero of None.
+    values = [round(float(v), 6) for v in (floor[0], *own)]
     answers = [{"round": at["round"], **a} for at in talk["rounds"] for a in at["probes"]]
     last = [a for a in answers if a["arm"] == "own" and a["round"] == talk["rounds"][-1]["round"]]
     return Score(
