@@ -13,14 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from holdfast import capability, report
 from holdfast.backend import Backend, Reply, Sampling
 from holdfast.capability import Question
+from holdfast.cluster import Where, opened
 from holdfast.control import DEFAULT
-from holdfast.conversation import Protocol, Stage, Talk, Watch, batches, converse
+from holdfast.conversation import Protocol, Stage, Talk, batches, converse
 from holdfast.curve import costs, judged, numbers, scores
 from holdfast.drift import NOTES, Pairs, cast, check, default_suite, manifest, setting
 from holdfast.errors import ControlError, HoldfastError
@@ -29,7 +31,7 @@ from holdfast.persona import Suite
 from holdfast.plan import Conversation
 from holdfast.progress import Progress
 from holdfast.recommendation import advise
-from holdfast.run import Record, Run, seed_of
+from holdfast.run import Record, seed_of
 from holdfast.stats import mean
 from holdfast.tradeoff import rows
 from holdfast.verdict import counted, verdicts
@@ -119,6 +121,7 @@ def compare(
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    where: Where = None,
 ) -> Comparison:
     """Compare controls; what the command `holdfast compare` does.
 
@@ -166,17 +169,17 @@ def compare(
     described = manifest(stage, base, own.name, judge_model)
     described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
     described["scoring"] = scoring if asked else None
-    run = Run(out, described)
+    run = opened(out, described, where)
     stage = replace(
         stage,
         questions=_everywhere(asked, len(base), len(wanted)),
         likelihood=scoring == "likelihood",
-        watch=_timer(run, len(base), side_by_side),
     )
     shown = progress or Progress(enabled=False)
     began = time.monotonic()
     with shown.of(batches(planned, p) * (p.rounds + 1)):
-        converse(stage, planned, run, shown)
+        timing = partial(_timed, len(base), side_by_side)
+        converse(stage, planned, run, shown, timing=timing, where=where)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
     found = lanes(wanted, base, talks, run.records, run.times, asked, p.rounds)
     page = run.folder / "report.html" if run.folder else None
@@ -287,21 +290,18 @@ def _everywhere(asked: Asked, of: int, controls: int) -> dict[tuple[int, int], S
     }
 
 
-def _timer(run: Run, of: int, side_by_side: int) -> Watch:
-    """Keeps how long the agents' turns of a batch took, under each control."""
-
-    def watch(talks: Sequence[Talk], r: int, seconds: float, replies: Sequence[Reply]) -> None:
-        first = talks[0].plan
-        time = {
-            "batch": first.id % of // side_by_side,
-            "round": r,
-            "control": first.control,
-            "seconds": round(seconds, 6),
-            "tokens": sum(reply.completion_tokens for reply in replies),
-        }
-        run.add_times([time])
-
-    return watch
+def _timed(
+    of: int, side_by_side: int, talks: Sequence[Talk], r: int, seconds: float, said: Sequence[Reply]
+) -> Record:
+    """How long the agents' turns of a batch took, under one control."""
+    first = talks[0].plan
+    return {
+        "batch": first.id % of // side_by_side,
+        "round": r,
+        "control": first.control,
+        "seconds": round(seconds, 6),
+        "tokens": sum(reply.completion_tokens for reply in said),
+    }
 
 
 def _merged(

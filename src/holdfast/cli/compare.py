@@ -10,7 +10,15 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_controls, as_pairs, opened, own_command, print_json, resumable
+from holdfast.cli.session import (
+    as_controls,
+    as_pairs,
+    opened,
+    own_command,
+    placed,
+    print_json,
+    resumable,
+)
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -69,6 +77,8 @@ def compare(
     ] = None,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
@@ -85,12 +95,15 @@ def compare(
         context=context,
     )
     wanted, lengths = as_pairs(pairs), _lengths(rounds)
-    agent_model = open_model(model)
-    with resumable(out, "compare", model) as folder:
+    names = [model, *([user_model] if user_model else [])]
+    with (
+        placed(ray, shard, names, open_model, device, as_json=as_json) as (where, models),
+        resumable(out, "compare", model) as folder,
+    ):
         result = compare(
-            agent_model,
+            models[0],
             controls=as_controls(controls) if controls is not None else None,
-            user_model=open_model(user_model) if user_model else None,
+            user_model=models[1] if user_model else None,
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
@@ -110,8 +123,9 @@ def compare(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True),
+            where=where,
         )
-    _show(result, as_json)
+        _show(result, as_json)
 
 
 def _lengths(text: str) -> list[int]:

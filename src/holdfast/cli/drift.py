@@ -10,7 +10,7 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_pairs, opened, own_command, print_json, resumable
+from holdfast.cli.session import as_pairs, opened, own_command, placed, print_json, resumable
 
 if TYPE_CHECKING:
     from holdfast.curve import Result
@@ -69,6 +69,8 @@ def drift(
     batch: Annotated[int, typer.Option(help="Conversations held side by side.")] = 64,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
@@ -102,10 +104,14 @@ def drift(
     )
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if history else "mini")
-    with resumable(out, "drift", name or "history") as folder:
+    names = [name, *([user_model] if user_model else [])] if name else []
+    with (
+        placed(ray, shard, names, open_model, device, as_json=as_json) as (where, models),
+        resumable(out, "drift", name or "history") as folder,
+    ):
         result = drift(
-            open_model(name) if name else None,
-            user_model=open_model(user_model) if user_model else None,
+            models[0] if name else None,
+            user_model=models[1] if name and user_model else None,
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
@@ -119,8 +125,9 @@ def drift(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True),
+            where=where,
         )
-    _show(result, as_json)
+        _show(result, as_json)
 
 
 def _show(result: Result, as_json: bool) -> None:
