@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, suite
-from holdfast import compare, drift, effect, models
+from fake_ray import FakeRay
+from holdfast import cluster, compare, drift, effect, models
+from holdfast.backend import Ask, Sampling
 from holdfast.cli import main
-from holdfast.cluster import Shard, ShardDone
-from holdfast.errors import HoldfastError, RunError
-from holdfast.progress import Progress
+from holdfast.cluster import Pool, Shard, ShardDone, Where
+from holdfast.errors import HoldfastError, ModelError, RunError
 
 SMALL = suite()
 ROOT = Path(__file__).parents[1]
-QUIET = Progress(enabled=False)
 
 
-def compared(
-    out: Path, where: Shard | None = None, seed: int = 0, actor: Actor | None = None
-) -> Any:
+def compared(out: Path, where: Where = None, seed: int = 0, actor: Any = None) -> Any:
     given: dict[str, Any] = {"controls": ["none", "anchor"], "suite": SMALL, "questions": "none"}
     given |= {"pairs": 7, "rounds": 2, "batch": 2, "seed": seed}
     return compare(actor or Actor(), out=out, where=where, **given)
 
 
-def drifted(out: Path, where: Shard | None = None) -> Any:
-    return drift(Actor(), suite=SMALL, pairs=7, rounds=2, batch=2, out=out, where=where)
+def drifted(out: Path, where: Where = None, actor: Any = None) -> Any:
+    return drift(actor or Actor(), suite=SMALL, pairs=7, rounds=2, batch=2, out=out, where=where)
 
 
-def affected(out: Path, where: Shard | None = None) -> Any:
-    two = [Actor(name="one"), Actor(name="two")]
+def affected(out: Path, where: Where = None, two: Any = None) -> Any:
+    two = two or [Actor(name="one"), Actor(name="two")]
     return effect(two, tasks="mini", personas="mini", n=2, samples=2, out=out, where=where)  # type: ignore[arg-type]
 
 
@@ -217,11 +216,104 @@ def test_without_ray_the_extra_is_named(
     assert "pip install 'holdfast[ray]'" in capsys.readouterr().err
 
 
+def pooled(
+    monkeypatch: pytest.MonkeyPatch, dies: Any = lambda *_: False, cpus: int = 3, **openers: Any
+) -> tuple[Pool, FakeRay]:
+    ray = FakeRay(cpus, dies)
+    monkeypatch.setattr(cluster, "_connected", lambda address: ray)
+    return Pool("auto", [openers.get("opener", Actor)]), ray
+
+
+@pytest.mark.parametrize("measure", [compared, drifted])
+def test_a_pool_makes_the_records_of_one_machine_in_whatever_order_they_come(
+    measure: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measure(tmp_path / "one")
+    pool, ray = pooled(monkeypatch)
+    measure(tmp_path / "many", pool, actor=pool.models[0])
+    assert ray.started == 3
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+def test_a_pool_holds_several_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    affected(tmp_path / "one")
+    monkeypatch.setattr(cluster, "_connected", lambda address: FakeRay(2, lambda *_: False))
+    with Pool("auto", [partial(Actor, name=name) for name in ("one", "two")]) as pool:
+        affected(tmp_path / "many", pool, pool.models)
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+def test_the_batch_of_a_lost_worker_is_done_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared(tmp_path / "one")
+    pool, ray = pooled(monkeypatch, lambda worker, method, _: worker == 2 and method == "do")
+    compared(tmp_path / "many", pool, actor=pool.models[0])
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+    assert "is done again" in capsys.readouterr().err and ray.dead == {2}
+
+
+def test_a_batch_that_costs_three_workers_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def dies(worker: int, method: str, args: Any) -> bool:
+        return method == "do" and args[1][0].id == 0  # the first batch
+
+    pool, _ = pooled(monkeypatch, dies)
+    with pytest.raises(RunError, match="3 workers were lost on the same batch"):
+        compared(tmp_path / "many", pool, actor=pool.models[0])
+
+
+def test_an_interrupted_pool_goes_on_and_asks_only_for_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compared(tmp_path / "one")
+    sharded(compared, tmp_path / "run", [2], 2)
+    done: list[str] = []
+    pool, _ = pooled(monkeypatch, lambda worker, method, _: bool(done.append(method)))
+    compared(tmp_path / "run", pool, actor=pool.models[0])
+    assert done.count("do") == 2
+    assert records(tmp_path / "run") == records(tmp_path / "one")
+
+
+def test_nodes_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = iter(["same", "same", "another"])
+    pool, _ = pooled(monkeypatch, opener=lambda: Actor(name=next(names)))
+    with pytest.raises(RunError, match="nodes differ in name"):
+        compared(tmp_path / "many", pool, actor=pool.models[0])
+
+
+def test_what_a_model_refuses_on_a_worker_is_said_in_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> Actor:
+        raise ModelError("there is no model of that name.")
+
+    with pytest.raises(ModelError, match=r"^there is no model of that name\.$"):
+        pooled(monkeypatch, opener=refuse)
+
+
+def test_a_cluster_without_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RunError, match="has 1 CPU"):
+        pooled(monkeypatch, cpus=0)
+
+
+def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, _ = pooled(monkeypatch, lambda worker, method, _: worker == 1 and method == "call")
+    (model,) = pool.models
+    assert model.count("two words") == 2  # by the worker that took the first one's place
+    assert model.refusal("anchor") is None and model.describe() == {"name": "actor"}
+    assert model.reply([Ask(({"role": "user", "content": "Hi"},), 5)], Sampling())[0].text
+
+
 @pytest.fixture
 def nodes() -> Iterator[tuple[str, Any]]:
     """The address of a cluster of two nodes, and what takes one of them away."""
     pytest.importorskip("ray")
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0"}
+    env["RAY_worker_niceness"] = "0"
     script = [sys.executable, str(ROOT / "tests" / "cluster_nodes.py")]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(script, env=env, stderr=subprocess.DEVNULL, **pipes) as cluster:

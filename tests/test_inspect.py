@@ -254,6 +254,25 @@ def test_the_exported_log_says_what_the_run_says(tmp_path: Path) -> None:
     assert log.eval.eval_id and log.eval.model == "holdfast/actor"
 
 
+def test_recorded_chats_are_exported_with_the_scores_of_their_replies(tmp_path: Path) -> None:
+    said = [
+        ("user", "Which word?"),
+        ("assistant", "amber"),
+        ("user", "Again?"),
+        ("assistant", "no"),
+    ]
+    chat = {"messages": [{"role": role, "content": text} for role, text in said]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n", encoding="utf-8")
+    agents = [suite().personas[0].id]
+    given: dict[str, Any] = {"history": tmp_path / "chats.jsonl", "agents": agents}
+    holdfast.drift(None, suite=suite(), out=tmp_path / "run", **given)
+    log = read_eval_log(str(export(tmp_path / "run", tmp_path / "run.eval")))
+    (sample,) = log.samples or ()
+    assert [message.text for message in sample.messages[1:]] == [text for _, text in said]
+    found = metrics(log)
+    assert (found["r01"], found["r02"]) == (1.0, 0.0) and "r00" not in found
+
+
 def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(compared: Path) -> None:
     lines = (compared / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["conversation"] < 4]
