@@ -34,13 +34,15 @@ _READ = ("strict", "lenient", "found_strict", "found_lenient")
 class Answers:
     """Verdicts by reading, each (1 + personas, items): the first row is without a persona.
 
-    `cut` counts replies that the token limit ended; `missing` are the items left out.
+    `cut` counts replies that the token limit ended, `errors` answers at which a verifier failed;
+    `missing` are the items left out.
     """
 
     people: tuple[Member, ...]
     tasks: tuple[Task, ...]
     read: Mapping[str, Array]
     cut: int
+    errors: int
     missing: tuple[str, ...]
 
     @classmethod
@@ -58,7 +60,7 @@ class Answers:
         read = {name: np.full(shape, np.nan) for name in _READ}
         row = {"": 0, **{one.id: i for i, one in enumerate(people, 1)}}
         column = {task.id: i for i, task in enumerate(tasks)}
-        cut = 0
+        cut = errors = 0
         for record in records:
             item = column[record["task"]]
             task = tasks[item]
@@ -67,6 +69,7 @@ class Answers:
                 if {"overflow", "error"} & set(arm["stops"]):
                     continue
                 verdict = verifier.verify(task, kinds[task.id], arm["replies"], math)
+                errors += verdict.error
                 for name in _READ:
                     at = row[arm.get("expert", "")], item, record["sample"]
                     read[name][at] = getattr(verdict, name)
@@ -81,6 +84,7 @@ class Answers:
             tuple(task for task, there in zip(tasks, whole, strict=True) if there),
             {name: values[:, whole].mean(axis=2) for name, values in read.items()},
             cut,
+            errors,
             tuple(task.id for task, there in zip(tasks, whole, strict=True) if not there),
         )
 
@@ -121,6 +125,7 @@ def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> R
         "categories": list(_categories(found, right)),
         "missing": list(found.missing),
         "cut": found.cut,
+        "verifier_errors": found.errors,
     }
     # One rounding for the mean and the curve's first value, which are the same number.
     summary["mean"], summary["best"] = best_of[0], best_of[-1]

@@ -111,7 +111,6 @@ def robustness(
     _ask(run, model, kept, people, place, samples, seed, drawn, progress)
     with MathCheck() as math:
         found = matrix.Answers.of(run.records, kept, people, kinds, math)
-        failures = math.errors
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
         "model": model.name,
@@ -121,7 +120,6 @@ def robustness(
         "seed": seed,
         "place": place,
         "verifiers": {kind: sum(k == kind for k in kinds.values()) for kind in kinds.values()},
-        "verifier_errors": failures,
         "left_out": [t.id for t in whole if t not in kept],
         "seconds": round(time.monotonic() - began, 1),
         "note": NOTES.get(model.name),
