@@ -64,6 +64,10 @@ def test_intervals_are_over_personas_and_zeros_and_ones_have_wilsons() -> None:
     assert high - low > 1
 
 
+def test_one_persona_has_no_interval() -> None:
+    assert summed([Graded("p", "a", 5), Graded("p", "b", 1)])["interval"] == [None, None]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("ab"), st.floats(1, 5)), min_size=1)
 )

@@ -103,6 +103,18 @@ def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: 
     assert {ask.chat[-1]["content"] for ask in asks} == {"20 and nothing?"}
 
 
+def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) -> None:
+    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary["lost"]
+    assert len(lost) == 6
+    first = lost[0]
+    assert (first["persona"], first["gold"], first["without"]) == (
+        "guesser",
+        ["20"],
+        ["It is 20."],
+    )
+    assert first["with"] == ["It is 7."]
+
+
 def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
     s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary["search"]
     assert (s["persona"], s["accuracy"], s["none"], s["gain"]) == ("counter", 1, 0.5, 0.5)
