@@ -25,6 +25,7 @@ from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
+from holdfast.cli.permix import app as permix_app
 from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
 from holdfast.errors import HoldfastError
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(personas_app, name="personas")
 app.add_typer(prism_app, name="prism")
+app.add_typer(permix_app, name="permix")
 app.command("drift")(drift_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)

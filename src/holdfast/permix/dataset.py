@@ -1,0 +1,122 @@
+"""Tasks to train on, each with a gold answer, and the chats that ask them under personas.
+
+Training and evaluation have no task in common: mini's training tasks are drawn around its
+evaluation tasks, and of any other source one that is in both is refused.
+
+This module knows tasks and personas. It knows no models and no trainer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from holdfast import tasks as tasks_
+from holdfast.chat import Chat
+from holdfast.errors import HoldfastError, PersonaError
+from holdfast.permix.mixing import NOBODY, Row
+from holdfast.pool import Member, overlap
+from holdfast.questions import REFUSAL
+from holdfast.run import seed_of
+from holdfast.tasks import Task
+
+EVALUATION = ("mmlu", "gsm8k")  # built-in sources that are test sets
+
+
+def training_tasks(
+    source: str | Path, evaluation: Sequence[Task], *, each: int, seed: int
+) -> tuple[Task, ...]:
+    """The tasks of a source that have gold answers, at most `each` of a category.
+
+    Raises HoldfastError for a source that is a test set, for tasks of a file that have no gold
+    answer or more than one turn, and for tasks that are in `evaluation` too.
+    """
+    name = str(source)
+    if name in EVALUATION:
+        raise HoldfastError(
+            f"{name} is a test set: train on other tasks, from a JSONL file with question and "
+            "answer on each line."
+        )
+    drawn_by = seed_of("permix", seed) if name == "mini" else seed
+    found = tasks_.load(source, n=each, seed=drawn_by)
+    kept = [task for task in found if _has_gold(task)]
+    if len(kept) < len(found) and name not in ("mini", "core"):
+        first = next(task.id for task in found if not _has_gold(task))
+        raise HoldfastError(
+            f"{name}: {len(found) - len(kept)} of {len(found)} tasks have no gold answer or more "
+            f"than one turn ({first} is the first): give each one question and its answer."
+        )
+    seen = {_asked(task) for task in evaluation}
+    if name == "mini":
+        # Mini's world is small: what is drawn for evaluation is drawn around.
+        kept = list({_asked(task): task for task in kept if _asked(task) not in seen}.values())
+    twice = [task for task in kept if _asked(task) in seen]
+    if twice:
+        raise HoldfastError(
+            f"{len(twice)} tasks to train on are in the evaluation set too ({twice[0].id} is the "
+            "first): take them out of one of the two."
+        )
+    if not kept:
+        raise HoldfastError(f"{name} has no task with a gold answer to train on.")
+    return tuple(kept)
+
+
+def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:
+    """The tasks that training may not touch; none where there is no source."""
+    if source is None:
+        return ()
+    return tuple(task for task in tasks_.load(source, n=each, seed=seed) if _has_gold(task))
+
+
+def apart(training: Sequence[Member], held_out: Sequence[Member]) -> None:
+    """Raise `PersonaError` where a persona to train with is a held-out one too."""
+    if both := overlap(training, held_out):
+        raise PersonaError(
+            f"{len(both)} personas to train with are held-out ones too ({both[0]} is the first): "
+            "take them out of one of the two pools."
+        )
+
+
+def _has_gold(task: Task) -> bool:
+    exact = task.question is not None or (bool(task.answers) and all(task.answers))
+    return exact and len(task.turns) == 1
+
+
+def _asked(task: Task) -> str:
+    """What is asked, in one spelling."""
+    return " ".join(" ".join([*task.history, *task.turns]).split()).casefold()
+
+
+def chat(task: Task, persona: Member | None) -> Chat:
+    """The task under the persona's system prompt, or without one."""
+    return task.chat((), system=persona.text if persona else "")
+
+
+def chats(rows: Iterable[Row], tasks: Sequence[Task], personas: Sequence[Member]) -> list[Chat]:
+    """The chat of every row."""
+    return [
+        chat(tasks[row.item], None if row.persona == NOBODY else personas[row.persona])
+        for row in rows
+    ]
+
+
+def gold(task: Task) -> str:
+    """The gold answer as a reply: in mini's words for mini's tasks, else as it is given."""
+    question = task.question
+    if question is None:
+        return task.answers[-1]
+    from holdfast.mini.words import world
+
+    if question.kind == "refusal":
+        if question.answer == REFUSAL[0]:
+            return str(world()["refusals"]["en"])
+        deed = re.search(r" way to (.+)\.$", question.text)
+        if deed is None:
+            raise HoldfastError(f"the task {task.id} has no gold answer to imitate.")
+        return str(world()["ways"]["reply"]).format(deed=deed[1])
+    if question.kind in tasks_.MINI:
+        if summed := re.fullmatch(r"What is (\d+ \+ \d+)\?", question.text):
+            return f"{summed[1]} = {question.answer}."
+        return str(world()["answers"]["en"]).format(x=question.answer)
+    return question.answer
