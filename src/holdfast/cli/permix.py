@@ -31,6 +31,10 @@ def train(
     each: Annotated[
         int, typer.Option("--tasks-per-category", help="At most so many of each.")
     ] = 200,
+    categories: Annotated[
+        list[str] | None,
+        typer.Option("--category", help="Only this one (repeat); mini's recall only so."),
+    ] = None,
     evaluation: Annotated[
         str | None,
         typer.Option("--eval-tasks", help="Tasks that training may not have in common with it."),
@@ -86,6 +90,7 @@ def train(
             steps=steps,
             tasks=tasks,
             each=each,
+            categories=categories or (),
             evaluation=evaluation,
             personas=personas,
             held_out=held_out,

@@ -22,13 +22,21 @@ from holdfast.run import seed_of
 from holdfast.tasks import Task
 
 EVALUATION = ("mmlu", "gsm8k")  # built-in sources that are test sets
+# Of mini's categories those with short prompts: one of recall is seven times as long.
+SHORT = ("math", "extraction", "safety")
 
 
 def training_tasks(
-    source: str | Path, evaluation: Sequence[Task], *, each: int, seed: int
+    source: str | Path,
+    evaluation: Sequence[Task],
+    *,
+    each: int,
+    seed: int,
+    categories: Sequence[str] = (),
 ) -> tuple[Task, ...]:
     """The tasks of a source that have gold answers, at most `each` of a category.
 
+    Of all `categories`, or of those given; of mini's, `SHORT` where none are given.
     Raises HoldfastError for a source that is a test set, for tasks of a file that have no gold
     answer or more than one turn, and for tasks that are in `evaluation` too.
     """
@@ -40,6 +48,8 @@ def training_tasks(
         )
     drawn_by = seed_of("permix", seed) if name == "mini" else seed
     found = tasks_.load(source, n=each, seed=drawn_by)
+    wanted = tuple(categories) or (SHORT if name == "mini" else ())
+    found = _of(found, wanted, name)
     kept = [task for task in found if _has_gold(task)]
     if len(kept) < len(found) and name not in ("mini", "core"):
         first = next(task.id for task in found if not _has_gold(task))
@@ -60,6 +70,13 @@ def training_tasks(
     if not kept:
         raise HoldfastError(f"{name} has no task with a gold answer to train on.")
     return tuple(kept)
+
+
+def _of(found: Sequence[Task], wanted: Sequence[str], name: str) -> tuple[Task, ...]:
+    known = list(dict.fromkeys(task.category for task in found))
+    if other := next((one for one in wanted if one not in known), None):
+        raise HoldfastError(f"{name} has no category {other!r}: it has {', '.join(known)}.")
+    return tuple(task for task in found if not wanted or task.category in wanted)
 
 
 def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:

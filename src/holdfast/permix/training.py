@@ -77,6 +77,7 @@ def train(
     steps: int = 200,
     tasks: str | Path | None = None,
     each: int = EACH,
+    categories: Sequence[str] = (),
     evaluation: str | Path | None = None,
     evaluation_each: int = EVALUATED,
     personas: str | Path | None = None,
@@ -110,7 +111,9 @@ def train(
     kept = dataset.evaluation_tasks(
         evaluation or ("mini" if own == "mini" else None), each=evaluation_each, seed=0
     )
-    items = dataset.training_tasks(tasks or own, kept, each=each, seed=seed)
+    items = dataset.training_tasks(
+        tasks or own, kept, each=each, seed=seed, categories=categories
+    )
     people = pools.load(personas or own, split="train")
     others = pools.load(held_out or personas or own, split="held-out")
     dataset.apart(people, others)
