@@ -128,7 +128,7 @@ def effect(
     with shown.of(len(measured) * len(kept) * samples):
         shown.advance(len(done), 0)
         for m, model in enumerate(measured):
-            for batch in _batches(
+            for batch in batches(
                 (task, sample, of)
                 for task in kept
                 for of in [tuple(arms(task, people, lengths, places, words, model, seed, matrix))]
@@ -222,7 +222,7 @@ class Unit(NamedTuple):
     arms: tuple[Arm, ...]
 
 
-def _batches(units: Iterable[tuple[Task, int, tuple[Arm, ...]]]) -> Iterator[list[Unit]]:
+def batches(units: Iterable[tuple[Task, int, tuple[Arm, ...]]]) -> Iterator[list[Unit]]:
     """Units in order, some `ROWS` replies at a time."""
     batch: list[Unit] = []
     rows = 0

@@ -12,35 +12,63 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from holdfast import verifier
 from holdfast.errors import HoldfastError
+from holdfast.mathcheck import MathCheck
 from holdfast.tasks import Task
 
+READINGS = ("lenient", "strict")
 Verify = Callable[[Task, str], float]
 
 
-def verified(task: Task, completion: str) -> float:
-    """1 where the completion is right, by the task's own verifier."""
-    score = task.score([completion])
-    if score is None:
-        raise HoldfastError(f"the task {task.id} has no gold answer that could be verified.")
-    return float(score)
-
-
 class Reward:
-    """A reward function as TRL calls one: completions and the column `item`, nothing else used."""
+    """A reward function as TRL calls one: completions and the column `item`, nothing else used.
+
+    `wanted` and `reading` choose the verifier (`verifier.CHOSEN`) and how an answer is looked for;
+    `verify` is another one in their place. Use it in `with`, for the verifier's own process.
+    """
 
     __name__ = "right"
 
-    def __init__(self, tasks: Sequence[Task], verify: Verify = verified) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        wanted: str = "auto",
+        reading: str = "lenient",
+        verify: Verify | None = None,
+    ) -> None:
+        if reading not in READINGS:
+            raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
         self.tasks = tasks
-        self.verify = verify
+        self.reading = reading
+        self.math = MathCheck()
+        self._kinds = [verifier.verifier(task, wanted) for task in tasks]
+        self._verify = verify
+
+    def __enter__(self) -> Reward:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.math.close()
+
+    @property
+    def errors(self) -> int:
+        """Checks in which the verifier itself failed, and which were paid as wrong."""
+        return self.math.errors
 
     def __call__(
         self, *, completions: Sequence[Any], item: Sequence[int], **rest: Any
     ) -> list[float]:
         """A reward for each completion (a text, or a list of messages)."""
-        said = zip(completions, item, strict=True)
-        return [float(self.verify(self.tasks[i], text(one))) for one, i in said]
+        return [self._one(i, text(one)) for one, i in zip(completions, item, strict=True)]
+
+    def _one(self, item: int, reply: str) -> float:
+        task = self.tasks[item]
+        if self._verify is not None:
+            return float(self._verify(task, reply))
+        found = verifier.verify(task, self._kinds[item], [reply], self.math)
+        return float(found.strict if self.reading == "strict" else found.lenient)
 
 
 def text(completion: Any) -> str:

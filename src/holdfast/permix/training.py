@@ -31,7 +31,7 @@ from holdfast.permix import dataset
 from holdfast.permix.book import Book
 from holdfast.permix.mixing import Mix, Row
 from holdfast.permix.recipe import Recipe, recipe_for, refuse
-from holdfast.permix.reward import Reward, Verify, check, verified
+from holdfast.permix.reward import Reward, Verify, check
 from holdfast.pool import Member
 from holdfast.progress import Progress
 from holdfast.run import Record, Run, dumps
@@ -85,7 +85,9 @@ def train(
     bare: float = 0.25,
     per: str = "prompt",
     seed: int = 0,
-    verify: Verify = verified,
+    verifier: str = "auto",
+    reading: str = "lenient",
+    verify: Verify | None = None,
     dtype: str = "auto",
     device: str = "auto",
     command: str | None = None,
@@ -97,7 +99,8 @@ def train(
     `tasks` and `evaluation` are sources of `tasks.load` (mini's own for mini), at most `each` and
     `evaluation_each` of a category, the latter drawn by seed 0 as other commands draw them;
     `personas` and `held_out` sources of `pool.load`. A share `bare` of prompts has no persona.
-    `verify` takes a task and a completion. `given` are fields of `Recipe`. Raises `ModelError`
+    `verifier` and `reading` are those of `Reward`, `verify` a function of a task and a completion
+    in their place. `given` are fields of `Recipe`. Raises `ModelError`
     for a model that cannot be trained, and `HoldfastError` for what `recipe.refuse` names,
     tasks or personas that are in both sets, a reward that sees the persona, and rewards without
     any variance.
