@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +38,9 @@ def train(
         str | None,
         typer.Option("--eval-tasks", help="Tasks that training may not have in common with it."),
     ] = None,
+    kept: Annotated[
+        int, typer.Option("--eval-tasks-per-category", help="So many of these are kept apart.")
+    ] = 40,
     personas: Annotated[
         str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
     ] = None,
@@ -49,6 +51,12 @@ def train(
     mixing: Annotated[
         str, typer.Option(help="A persona per prompt, or one per rollout of it.")
     ] = "prompt",
+    verifier: Annotated[
+        str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
+    ] = "auto",
+    reading: Annotated[
+        str, typer.Option(help="Of answers, for the reward: lenient or strict.")
+    ] = "lenient",
     beta: Annotated[
         float | None, typer.Option(help="Weight of the KL to the model before training: 0.04.")
     ] = None,
@@ -80,6 +88,7 @@ def train(
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
     from holdfast.permix import training
+    from holdfast.permix.dataset import Sources
     from holdfast.progress import Progress
 
     with resumable(out, "permix", model) as folder:
@@ -88,15 +97,14 @@ def train(
             folder,
             arm=arm,
             steps=steps,
-            tasks=tasks,
-            each=each,
-            categories=categories or (),
-            evaluation=evaluation,
-            personas=personas,
-            held_out=held_out,
+            sources=Sources(
+                tasks, each, tuple(categories or ()), evaluation, kept, personas, held_out
+            ),
             bare=bare,
             per=mixing,
             seed=seed,
+            verifier=verifier,
+            reading=reading,
             dtype=dtype,
             device=device,
             command=own_command(),
@@ -121,3 +129,4 @@ def train(
     print(f"{made['arm']}, {made['steps']} steps in {made['seconds']:.0f} s")
     print(f"reward {made['reward_first']} in the first steps, {made['reward_last']} in the last")
     print(made["checkpoint"])
+    print(made["report"])

@@ -5,6 +5,7 @@ This module knows the trainers' settings. What is trained on, a `Plan` says.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
+from holdfast.backend import Ask, Sampling
 from holdfast.local import LocalBackend
 from holdfast.permix import dataset, training
 from holdfast.permix.book import Book
@@ -31,6 +34,8 @@ def fit(
 ) -> list[Record]:
     """Train, save `model/` (and `adapter/`), and the lines of metrics.jsonl."""
     main = training.main_process()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    logging.disable_progress_bar()
     saved = folder / training.CHECKPOINTS
     done = steps_of(checkpoint(saved))
     book = Book(
@@ -46,13 +51,22 @@ def fit(
     with progress.of(plan.steps):
         progress.advance(done, 0)
         run(trainer, watch, saved, alone=training.processes() == 1)
+    backend.forget()
     _save(trainer, backend, plan, folder)
     return book.lines
 
 
-def _rewarded(
-    backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, book: Book
-) -> Group:
+def rewards(backend: LocalBackend, plan: Plan, reward: Reward) -> float:
+    """The mean reward of one reply to each prompt that comes after training."""
+    drawn = Sampling(plan.recipe.max_new_tokens, plan.recipe.temperature, top_p=1.0)
+    asked = dataset.chats(plan.ahead, plan.tasks, plan.personas)
+    asks = [Ask(chat, seed_of("ahead", plan.seed, i), keep=False) for i, chat in enumerate(asked)]
+    said = [reply.text for reply in backend.reply(asks, drawn)]
+    paid = reward(completions=said, item=[row.item for row in plan.ahead])
+    return round(sum(paid) / len(paid), 4)
+
+
+def _rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, book: Book) -> Group:
     recipe = plan.recipe
     settings = GRPOConfig(
         **_common(backend, plan, saved),

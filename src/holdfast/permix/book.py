@@ -80,9 +80,7 @@ class Book:
             "by_persona": _table(groups, self._id),
         }
 
-    def close(
-        self, step: int, logged: Mapping[str, Any], samples: Sequence[Record] = ()
-    ) -> Record:
+    def close(self, step: int, logged: Mapping[str, Any], samples: Sequence[Record] = ()) -> Record:
         """The step's line, written.
 
         Raises `HoldfastError` where no group has had any variance in the first steps.

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast import tasks as tasks_
 from holdfast.chat import Chat
 from holdfast.errors import HoldfastError, PersonaError
 from holdfast.permix.mixing import NOBODY, Row
 from holdfast.pool import Member, overlap
+from holdfast.pool import load as members
 from holdfast.questions import REFUSAL
 from holdfast.run import seed_of
 from holdfast.tasks import Task
@@ -24,6 +27,51 @@ from holdfast.tasks import Task
 EVALUATION = ("mmlu", "gsm8k")  # built-in sources that are test sets
 # Of mini's categories those with short prompts: one of recall is seven times as long.
 SHORT = ("math", "extraction", "safety")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where tasks and personas come from; None is mini's own for mini, and `core` for others.
+
+    `tasks` and `evaluation` are sources of `tasks.load`, at most `each` and `evaluation_each` of a
+    category; of mini's, `SHORT` where no `categories` are given. `personas` and `held_out` are
+    sources of `pool.load`, of which the personas for training and the held-out ones are taken.
+    """
+
+    tasks: str | Path | None = None
+    each: int = 200
+    categories: tuple[str, ...] = ()
+    evaluation: str | Path | None = None
+    evaluation_each: int = 40
+    personas: str | Path | None = None
+    held_out: str | Path | None = None
+
+
+class Found(NamedTuple):
+    """Tasks and personas to train with, and those that training may not touch."""
+
+    tasks: tuple[Task, ...]
+    evaluation: tuple[Task, ...]
+    personas: tuple[Member, ...]
+    held_out: tuple[Member, ...]
+
+
+def load(sources: Sources, model: str, seed: int) -> Found:
+    """What the sources hold. Raises HoldfastError where training and evaluation overlap.
+
+    Evaluation tasks are drawn by seed 0, as the other commands draw theirs by default.
+    """
+    own = "mini" if model == "mini" else "core"
+    evaluation = sources.evaluation or ("mini" if own == "mini" else None)
+    kept = evaluation_tasks(evaluation, each=sources.evaluation_each, seed=0)
+    found = training_tasks(
+        sources.tasks or own, kept, each=sources.each, seed=seed, categories=sources.categories
+    )
+    pool = sources.personas or own
+    people = members(pool, split="train")
+    others = members(sources.held_out or pool, split="held-out")
+    apart(people, others)
+    return Found(found, kept, people, others)
 
 
 def training_tasks(

@@ -80,7 +80,7 @@ def recipe_for(parameters: int, arm: str, given: dict[str, object]) -> Recipe:
     return replace(made, **wanted)  # type: ignore[arg-type]
 
 
-def refuse(arm: str, per: str, bare: float, recipe: Recipe) -> None:
+def refuse(arm: str, per: str, bare: float, vllm: str) -> None:
     """Raise HoldfastError for what would train something else than is asked for."""
     if arm not in ARMS:
         raise HoldfastError(f"there is no arm {arm!r}: use {', '.join(ARMS)}.")
@@ -90,7 +90,7 @@ def refuse(arm: str, per: str, bare: float, recipe: Recipe) -> None:
         raise HoldfastError("sft has no rollouts to mix personas in: leave --mixing at prompt.")
     if arm == "permix" and bare == 1:
         raise HoldfastError("with a share of 1 no prompt has a persona: use --arm rlvr.")
-    if recipe.vllm == "server" and per == "rollout":
+    if vllm == "server" and per == "rollout":
         raise HoldfastError(
             "a vLLM server gets one prompt of each group and would give all of its rollouts one "
             "persona: mix per prompt, or use --vllm colocate."

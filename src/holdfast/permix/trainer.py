@@ -12,13 +12,14 @@ This module knows trainers. It knows no tasks.
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from accelerate.utils import gather, gather_object
+from accelerate.utils import gather, gather_object  # type: ignore[import-untyped]
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer  # type: ignore[attr-defined]
@@ -32,7 +33,7 @@ from holdfast.run import Record
 SAMPLES = 3  # rollouts kept of a step
 
 
-class Group(GRPOTrainer):  # type: ignore[misc]
+class Group(GRPOTrainer):
     """GRPO over rows that are laid out already."""
 
     def __init__(self, *args: Any, book: Book, **options: Any) -> None:
@@ -43,11 +44,13 @@ class Group(GRPOTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         if self.book.per == "prompt":
             return super()._get_train_sampler(dataset)
+        settings: Any = self.args
+        rows: Any = dataset if dataset is not None else self.train_dataset
         return RepeatSampler(
-            data_source=dataset if dataset is not None else self.train_dataset,
+            data_source=rows,
             mini_repeat_count=1,
-            batch_size=self.args.generation_batch_size,
-            repeat_count=self.num_iterations * self.args.steps_per_generation,
+            batch_size=settings.generation_batch_size,
+            repeat_count=self.num_iterations * settings.steps_per_generation,
             shuffle=False,
         )
 
@@ -68,7 +71,7 @@ class Group(GRPOTrainer):  # type: ignore[misc]
         return rewards
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Closes the book's page after every step, and ends a step cleanly on an interrupt."""
 
     def __init__(self, book: Book, progress: Progress, samples: Callable[[], Sequence[Record]]):
@@ -103,6 +106,7 @@ def run(trainer: Any, watch: Watch, folder: Path, *, alone: bool) -> None:
     trainer.add_callback(watch)
     last = checkpoint(folder)
     before = signal.getsignal(signal.SIGINT)
+    alone = alone and threading.current_thread() is threading.main_thread()
     if alone:
         signal.signal(signal.SIGINT, watch.stop)
     try:

@@ -8,9 +8,9 @@
     model/           the trained model whole, a stock folder for every command's --model
     summary.json, report.html
 
-Three arms see the same tasks in the same order, in as many steps: *permix* with personas drawn
-for its prompts, *rlvr* without any, and *sft*, which imitates gold answers under the personas of
-permix, as many rows a step as the others have rollouts.
+Three arms take as many steps over the same tasks: *permix* with personas drawn for its prompts,
+*rlvr* without any, and *sft*, which imitates gold answers under personas drawn as for permix, as
+many rows a step as the others have rollouts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from holdfast import __version__
-from holdfast import pool as pools
+from holdfast import __version__, pool, report
 from holdfast.errors import HoldfastError, ModelError
 from holdfast.models import API
 from holdfast.permix import dataset
-from holdfast.permix.book import Book
+from holdfast.permix.dataset import Found, Sources
 from holdfast.permix.mixing import Mix, Row
 from holdfast.permix.recipe import Recipe, recipe_for, refuse
 from holdfast.permix.reward import Reward, Verify, check
@@ -37,10 +36,12 @@ from holdfast.progress import Progress
 from holdfast.run import Record, Run, dumps
 from holdfast.tasks import Task
 
+if TYPE_CHECKING:
+    from holdfast.local import LocalBackend
+
 MODEL, ADAPTER, CHECKPOINTS, ITEMS = "model", "adapter", "checkpoints", "items.jsonl"
-EACH = 200  # tasks of a category to train on
-EVALUATED = 40  # tasks of a category that are kept for evaluation
-WINDOW = 10  # steps at either end of which a mean reward is told
+WINDOW = 10  # steps at either end of which a mean is told
+AHEAD = 64  # prompts on which the rewards of an arm without rollouts are measured
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that an arm trains on, in order."""
+    """All that an arm trains on, in order; `ahead` are prompts that would come after."""
 
     arm: str
     rows: Sequence[Row]
+    ahead: Sequence[Row]
     tasks: Sequence[Task]
     personas: Sequence[Member]
     per: str
@@ -75,13 +77,7 @@ def train(
     *,
     arm: str = "permix",
     steps: int = 200,
-    tasks: str | Path | None = None,
-    each: int = EACH,
-    categories: Sequence[str] = (),
-    evaluation: str | Path | None = None,
-    evaluation_each: int = EVALUATED,
-    personas: str | Path | None = None,
-    held_out: str | Path | None = None,
+    sources: Sources | None = None,
     bare: float = 0.25,
     per: str = "prompt",
     seed: int = 0,
@@ -96,82 +92,54 @@ def train(
 ) -> Trained:
     """Train one arm; what the command `holdfast permix train` does.
 
-    `tasks` and `evaluation` are sources of `tasks.load` (mini's own for mini), at most `each` and
-    `evaluation_each` of a category, the latter drawn by seed 0 as other commands draw them;
-    `personas` and `held_out` sources of `pool.load`. A share `bare` of prompts has no persona.
+    A share `bare` of prompts has no persona; the others have one `per` prompt, or per rollout.
     `verifier` and `reading` are those of `Reward`, `verify` a function of a task and a completion
-    in their place. `given` are fields of `Recipe`. Raises `ModelError`
-    for a model that cannot be trained, and `HoldfastError` for what `recipe.refuse` names,
-    tasks or personas that are in both sets, a reward that sees the persona, and rewards without
-    any variance.
+    in their place. `given` are fields of `Recipe`, whose defaults go by the model's size
+    (`recipe_for`). Raises `ModelError` for a model that cannot be trained, and `HoldfastError`
+    for what `recipe.refuse` names, tasks or personas that are in both sets, a reward that sees the
+    persona, and rewards without any variance.
     """
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
     if steps < 1:
         raise HoldfastError(f"at least 1 step is needed, not {steps}.")
     began, folder = time.monotonic(), Path(out)
-    own = "mini" if model == "mini" else "core"
-    kept = dataset.evaluation_tasks(
-        evaluation or ("mini" if own == "mini" else None), each=evaluation_each, seed=0
-    )
-    items = dataset.training_tasks(
-        tasks or own, kept, each=each, seed=seed, categories=categories
-    )
-    people = pools.load(personas or own, split="train")
-    others = pools.load(held_out or personas or own, split="held-out")
-    dataset.apart(people, others)
-    backend = _opened(model, given.get("rank"), dtype, device)
-    recipe = recipe_for(backend.engine.model.num_parameters(), arm, given)
-    refuse(arm, per, bare, recipe)
-    plan = _plan(arm, items, people, bare, per, steps, seed, recipe)
-    described: Record = {
-        "command": "permix train",
-        "version": __version__,
-        "model": backend.describe(),
-        "arm": arm,
-        "steps": steps,
-        "recipe": asdict(recipe),
-        "personas": pools.described(plan.personas),
-        "held_out": pools.described(others),
-        "bare": bare,
-        "mixing": per,
-        "tasks": [task.id for task in items],
-        "evaluation": len(kept),
-        "seed": seed,
-        "processes": processes(),
-        **_versions(),
-    }
-    run = Run(folder if main_process() else None, described)
-    if (folder / "summary.json").exists():
-        return Trained(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
-    reward = Reward(items, verify)
-    _check_reward(reward, items, [*plan.personas[:8], *others[:8]])
+    refuse(arm, per, bare, str(given.get("vllm") or "off"))
+    found = dataset.load(sources or Sources(), model, seed)
+    with Reward(found.tasks, wanted=verifier, reading=reading, verify=verify) as reward:
+        _check_reward(reward, found)
+        backend = _opened(model, bool(given.get("rank")), dtype, device)
+        recipe = recipe_for(backend.engine.model.num_parameters(), arm, given)
+        plan = _plan(arm, found, bare, per, steps, seed, recipe)
+        described = {**_described(backend, plan, found, bare), "reward": [verifier, reading]}
+        run = Run(folder if main_process() else None, described)
+        done = folder / "summary.json"
+        if done.exists():
+            return Trained(json.loads(done.read_text(encoding="utf-8")))
+        if main_process():
+            _write_items(folder / ITEMS, found.tasks)
+        told = _fitted(backend, plan, reward, folder, progress or Progress(enabled=False))
+        summary: Record = {
+            "arm": arm,
+            "model": model,
+            "steps": steps,
+            **told,
+            "beta": recipe.beta if arm != "sft" else None,
+            "mixing": per if arm != "rlvr" else None,
+            "bare": bare if arm != "rlvr" else 1.0,
+            "tasks": len(found.tasks),
+            "personas": len(plan.personas),
+            "held_out": len(found.held_out),
+            "verifier_errors": reward.errors,
+            "checkpoint": str(folder / MODEL),
+            "report": str(folder / "report.html"),
+            "command": command,
+            "seed": seed,
+            "seconds": round(time.monotonic() - began, 1),
+        }
     if main_process():
-        lines = (dumps({"id": t.id, "history": t.history, "turns": t.turns}) for t in items)
-        (folder / ITEMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    from holdfast.permix import arms
-
-    lines_ = arms.fit(backend, plan, reward, folder, progress or Progress(enabled=False))
-    if not main_process():
-        return Trained({"arm": arm, "steps": steps, "checkpoint": str(folder / MODEL)})
-    summary: Record = {
-        "arm": arm,
-        "model": model,
-        "steps": steps,
-        **_told(lines_),
-        "beta": recipe.beta if arm != "sft" else None,
-        "mixing": per if arm != "rlvr" else None,
-        "bare": bare if arm != "rlvr" else 1.0,
-        "tasks": len(items),
-        "personas": len(plan.personas),
-        "held_out": len(others),
-        "checkpoint": str(folder / MODEL),
-        "report": str(folder / "report.html"),
-        "command": command,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    run.finish(summary)
+        run.finish(summary)
+        report.write_permix(summary, folder)
     return Trained(summary)
 
 
@@ -185,67 +153,105 @@ def main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _opened(model: str, rank: object, dtype: str, device: str) -> Any:
-    """The model's backend. All weights are trained in float32, an adapter beside the weights' own.
+def _opened(model: str, adapter: bool, dtype: str, device: str) -> LocalBackend:
+    """The model's backend: in float32 where its own weights learn, as small steps need.
 
     Under several processes the trainer places it.
     """
+    try:
+        import trl  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
     from holdfast import local
 
-    kind = "float32" if dtype == "auto" and not rank else dtype
+    kind = "float32" if dtype == "auto" and not adapter else dtype
     return local.load(model, dtype=kind, device="cpu" if processes() > 1 else device)
 
 
 def _plan(
-    arm: str,
-    items: Sequence[Task],
-    people: Sequence[Member],
-    bare: float,
-    per: str,
-    steps: int,
-    seed: int,
-    recipe: Recipe,
+    arm: str, found: Found, bare: float, per: str, steps: int, seed: int, recipe: Recipe
 ) -> Plan:
-    known = () if arm == "rlvr" else tuple(people)
-    prompts = recipe.prompts * (recipe.rollouts if arm == "sft" else 1)
-    mix = Mix(len(known), bare, per, seed)
-    rows = list(mix.rows(len(items), steps * prompts, recipe.rollouts))
-    return Plan(arm, rows, items, known, per, steps, seed, recipe)
+    people = () if arm == "rlvr" else found.personas
+    prompts = steps * recipe.prompts * (recipe.rollouts if arm == "sft" else 1)
+    mix = Mix(len(people), bare, per, seed)
+    rows = list(mix.rows(len(found.tasks), prompts + AHEAD, recipe.rollouts))
+    end = prompts * (recipe.rollouts if per == "rollout" else 1)
+    return Plan(arm, rows[:end], rows[end:], found.tasks, people, per, steps, seed, recipe)
 
 
-def _check_reward(reward: Reward, tasks: Sequence[Task], people: Sequence[Member]) -> None:
-    """The invariance of the reward, tried on a few tasks."""
-    some = list(range(min(8, len(tasks))))
-    asked = [[dataset.chat(tasks[i], who) for i in some] for who in (None, *people)]
+def _described(backend: LocalBackend, plan: Plan, found: Found, bare: float) -> Record:
+    """The manifest: everything that determines the result."""
+    import trl
+
+    return {
+        "command": "permix train",
+        "version": __version__,
+        "model": backend.describe(),
+        "arm": plan.arm,
+        "steps": plan.steps,
+        "recipe": asdict(plan.recipe),
+        "personas": pool.described(plan.personas),
+        "held_out": pool.described(found.held_out),
+        "bare": bare,
+        "mixing": plan.per,
+        "tasks": [asdict(task) for task in found.tasks],
+        "evaluation": [task.id for task in found.evaluation],
+        "seed": plan.seed,
+        "processes": processes(),
+        "trl": trl.__version__,
+    }
+
+
+def _write_items(path: Path, tasks: Sequence[Task]) -> None:
+    lines = (dumps({"id": t.id, "history": t.history, "turns": t.turns}) for t in tasks)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _check_reward(reward: Reward, found: Found) -> None:
+    """The invariance of the reward, tried on a few tasks under personas of every kind."""
+    some = list(range(min(8, len(found.tasks))))
+    people = {one.kind: one for one in (*found.personas, *found.held_out)}
+    asked = [[dataset.chat(found.tasks[i], who) for i in some] for who in (None, *people.values())]
     check(reward, asked, some)
 
 
-def _versions() -> Record:
-    try:
-        import trl
-    except ModuleNotFoundError as missing:
-        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
-    return {"trl": trl.__version__}
+def _fitted(
+    backend: LocalBackend, plan: Plan, reward: Reward, folder: Path, progress: Progress
+) -> Record:
+    """Train and save, and what the steps' lines say.
+
+    An arm without rollouts has its rewards measured before and after.
+    """
+    from holdfast.permix import arms
+
+    bare_of_rollouts = plan.arm == "sft" and main_process()
+    first = arms.rewards(backend, plan, reward) if bare_of_rollouts else None
+    lines = arms.fit(backend, plan, reward, folder, progress)
+    told = _told(lines)
+    if bare_of_rollouts:
+        from holdfast import local
+
+        trained = local.load(str(folder / MODEL), device=str(backend.engine.device))
+        told |= {"reward_first": first, "reward_last": arms.rewards(trained, plan, reward)}
+    return told
 
 
 def _told(lines: Sequence[Record]) -> Record:
-    """The first and the last steps' numbers."""
+    """The first and the last steps' means."""
     few = max(1, min(WINDOW, len(lines) // 3))
 
-    def ends(name: str) -> tuple[float | None, float | None]:
-        values = [line[name] for line in lines if line.get(name) is not None]
-        if not values:
-            return None, None
-        return tuple(round(sum(p) / len(p), 4) for p in (values[:few], values[-few:]))  # type: ignore
+    def mean(name: str, part: slice) -> float | None:
+        values = [line[name] for line in lines[part] if line.get(name) is not None]
+        return round(sum(values) / len(values), 4) if values else None
 
-    reward, flat = ends("reward"), ends("zero_variance")
+    start, end = slice(0, few), slice(-few, None)
     return {
-        "reward_first": reward[0],
-        "reward_last": reward[1],
-        "zero_variance_first": flat[0],
-        "zero_variance_last": flat[1],
-        "kl_last": ends("kl")[1],
-        "loss_last": ends("loss")[1],
-        "tokens": lines[-1].get("tokens") if lines else None,
+        "reward_first": mean("reward", start),
+        "reward_last": mean("reward", end),
+        "zero_variance_first": mean("zero_variance", start),
+        "zero_variance_last": mean("zero_variance", end),
+        "kl_last": mean("kl", end),
+        "loss_last": mean("loss", end),
+        "tokens": int(lines[-1].get("tokens", 0)) if lines else 0,
         "window": few,
     }
