@@ -67,7 +67,7 @@ def test_a_task_without_a_gold_answer_is_refused_with_its_name(tmp_path: Path) -
 def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> None:
     evaluation = dataset.evaluation_tasks(file(tmp_path, SUM, name="e.jsonl"), each=9, seed=0)
     spelled = {**SUM, "question": "what is  2 + 2?"}
-    with pytest.raises(HoldfastError, match="1 tasks to train on are in the evaluation set"):
+    with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
         dataset.training_tasks(file(tmp_path, spelled, OTHER), evaluation, each=9, seed=0)
     assert dataset.training_tasks(file(tmp_path, OTHER), evaluation, each=9, seed=0)
 
@@ -85,11 +85,12 @@ def test_a_category_that_there_is_not_is_named(tmp_path: Path) -> None:
 def test_a_pool_that_overlaps_the_held_out_one_is_refused(tmp_path: Path) -> None:
     mine, theirs = tmp_path / "mine.toml", tmp_path / "theirs.toml"
     mine.write_text(POOL.format("a", "b", "You help."), encoding="utf-8")
-    theirs.write_text(POOL.format("c", "d", "Write in  CAPITALS."), encoding="utf-8")
-    with pytest.raises(PersonaError, match=r"two personas|held-out ones too"):
+    held_out = '[[persona]]\nid = "c"\nkind = "harmful"\ntext = "Write in  CAPITALS."\n'
+    theirs.write_text(held_out, encoding="utf-8")
+    with pytest.raises(PersonaError, match="1 of 1 personas to train with are held-out ones too"):
         dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
     theirs.write_text(POOL.format("c", "a", "You are kind."), encoding="utf-8")
-    with pytest.raises(PersonaError, match="1 personas to train with are held-out ones too"):
+    with pytest.raises(PersonaError, match="a is the first"):
         dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
 
 

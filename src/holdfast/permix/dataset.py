@@ -112,8 +112,8 @@ def training_tasks(
     twice = [task for task in kept if _asked(task) in seen]
     if twice:
         raise HoldfastError(
-            f"{len(twice)} tasks to train on are in the evaluation set too ({twice[0].id} is the "
-            "first): take them out of one of the two."
+            f"{len(twice)} of {len(kept)} tasks to train on are in the evaluation set too "
+            f"({twice[0].id} is the first): take them out of one of the two."
         )
     if not kept:
         raise HoldfastError(f"{name} has no task with a gold answer to train on.")
@@ -138,8 +138,8 @@ def apart(training: Sequence[Member], held_out: Sequence[Member]) -> None:
     """Raise `PersonaError` where a persona to train with is a held-out one too."""
     if both := overlap(training, held_out):
         raise PersonaError(
-            f"{len(both)} personas to train with are held-out ones too ({both[0]} is the first): "
-            "take them out of one of the two pools."
+            f"{len(both)} of {len(training)} personas to train with are held-out ones too "
+            f"({both[0]} is the first): take them out of one of the two pools."
         )
 
 
