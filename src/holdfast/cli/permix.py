@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,30 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Tasks = Annotated[
+    str | None, typer.Option(help="To train on: core, mini, or a JSONL file with answers.")
+]
+Each = Annotated[int, typer.Option("--tasks-per-category", help="At most so many of each.")]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option("--category", help="Only this one (repeat); mini's recall only so."),
+]
+Evaluation = Annotated[
+    str | None,
+    typer.Option("--eval-tasks", help="Tasks that training may not have in common with it."),
+]
+Kept = Annotated[
+    int, typer.Option("--eval-tasks-per-category", help="So many of these are kept apart.")
+]
+Personas = Annotated[
+    str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
+]
+HeldOut = Annotated[
+    str | None, typer.Option(help="Another pool, whose held-out personas are for evaluation.")
+]
+Bare = Annotated[float, typer.Option(help="Share of prompts without a persona.")]
+Mixing = Annotated[str, typer.Option(help="A persona per prompt, or one per rollout of it.")]
+
 
 @app.command("train")
 def train(
@@ -24,33 +49,15 @@ def train(
     ] = "permix",
     steps: Annotated[int, typer.Option(help="Of the optimiser.")] = 200,
     out: options.Out = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="To train on: core, mini, or a JSONL file with answers.")
-    ] = None,
-    each: Annotated[
-        int, typer.Option("--tasks-per-category", help="At most so many of each.")
-    ] = 200,
-    categories: Annotated[
-        list[str] | None,
-        typer.Option("--category", help="Only this one (repeat); mini's recall only so."),
-    ] = None,
-    evaluation: Annotated[
-        str | None,
-        typer.Option("--eval-tasks", help="Tasks that training may not have in common with it."),
-    ] = None,
-    kept: Annotated[
-        int, typer.Option("--eval-tasks-per-category", help="So many of these are kept apart.")
-    ] = 40,
-    personas: Annotated[
-        str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
-    ] = None,
-    held_out: Annotated[
-        str | None, typer.Option(help="Another pool, whose held-out personas are for evaluation.")
-    ] = None,
-    bare: Annotated[float, typer.Option(help="Share of prompts without a persona.")] = 0.25,
-    mixing: Annotated[
-        str, typer.Option(help="A persona per prompt, or one per rollout of it.")
-    ] = "prompt",
+    tasks: Tasks = None,
+    each: Each = 200,
+    categories: Categories = None,
+    evaluation: Evaluation = None,
+    kept: Kept = 40,
+    personas: Personas = None,
+    held_out: HeldOut = None,
+    bare: Bare = 0.25,
+    mixing: Mixing = "prompt",
     verifier: Annotated[
         str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
     ] = "auto",
@@ -130,3 +137,35 @@ def train(
     print(f"reward {made['reward_first']} in the first steps, {made['reward_last']} in the last")
     print(made["checkpoint"])
     print(made["report"])
+
+
+@app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="The parquet file to write.")],
+    model: Annotated[str, typer.Option(help="Whose own tasks and personas are meant.")] = "mini",
+    prompts: Annotated[
+        int | None, typer.Option(help="So many: each task once, unless given.")
+    ] = None,
+    tasks: Tasks = None,
+    each: Each = 200,
+    categories: Categories = None,
+    evaluation: Evaluation = None,
+    kept: Kept = 40,
+    personas: Personas = None,
+    held_out: HeldOut = None,
+    bare: Bare = 0.25,
+    mixing: Mixing = "prompt",
+    seed: options.Seed = 0,
+) -> None:
+    """Write the prompts of training under their personas as a parquet file for verl."""
+    from holdfast.permix import dataset, export
+    from holdfast.permix.mixing import Mix
+
+    sources = dataset.Sources(
+        tasks, each, tuple(categories or ()), evaluation, kept, personas, held_out
+    )
+    found = dataset.load(sources, model, seed)
+    mix = Mix(len(found.personas), bare, mixing, seed)
+    made = export.rows(found, mix, prompts or len(found.tasks))
+    export.write(made, out)
+    print(f"{len(made)} prompts in {out}")
