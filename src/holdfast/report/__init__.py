@@ -7,6 +7,7 @@ from holdfast.report.effect import write_effect
 from holdfast.report.explain import write_explain
 from holdfast.report.fidelity import write_fidelity
 from holdfast.report.page import write_drift
+from holdfast.report.permix import write_permix
 from holdfast.report.robustness import write_robustness
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "write_effect",
     "write_explain",
     "write_fidelity",
+    "write_permix",
     "write_robustness",
 ]
