@@ -96,7 +96,7 @@ def measured(model: str, folder: Path) -> dict[str, Any]:
 
 
 def matrix_of(folder: Path) -> dict[str, Any]:
-    """What was right, (1 + personas, items) of 0 and 1, and their names; first without a persona."""
+    """What was right, (1 + personas, items) of 0 and 1, and who and what; first nobody."""
     records = [json.loads(line) for line in (folder / "records.jsonl").open(encoding="utf-8")]
     tasks, people = load("mini"), pool.load("mini", split="held-out")
     kinds = {task.id: verifier.verifier(task, "auto") for task in tasks}
