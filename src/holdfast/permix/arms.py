@@ -46,8 +46,8 @@ def fit(
         per=plan.per,
         steps=done,
     )
-    trainer = (_imitating if plan.arm == "sft" else _rewarded)(backend, plan, reward, saved, book)
-    watch = Watch(book, progress, lambda: _samples(trainer, plan))
+    trainer = (_imitating if plan.arm == "sft" else rewarded)(backend, plan, reward, saved, book)
+    watch = Watch(book, progress, lambda: samples(trainer, plan))
     with progress.of(plan.steps):
         progress.advance(done, 0)
         run(trainer, watch, saved, alone=training.processes() == 1)
@@ -66,9 +66,10 @@ def rewards(backend: LocalBackend, plan: Plan, reward: Reward) -> float:
     return round(sum(paid) / len(paid), 4)
 
 
-def _rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, book: Book) -> Group:
+def settings(backend: LocalBackend, plan: Plan, saved: Path) -> GRPOConfig:
+    """What GRPO is told."""
     recipe = plan.recipe
-    settings = GRPOConfig(
+    return GRPOConfig(
         **_common(backend, plan, saved),
         learning_rate=recipe.learning_rate,
         num_generations=recipe.rollouts,
@@ -81,6 +82,10 @@ def _rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, bo
         vllm_mode="server" if recipe.vllm == "server" else "colocate",
         chat_template_kwargs=backend.template.options or None,
     )
+
+
+def rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, book: Book) -> Group:
+    """The trainer of permix and rlvr, over the rows of the plan."""
     asked = dataset.chats(plan.rows, plan.tasks, plan.personas)
     rows = [
         {"prompt": _messages(backend, chat), "item": row.item, "row": number}
@@ -89,7 +94,7 @@ def _rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, bo
     return Group(
         model=backend.engine.model,
         reward_funcs=reward,
-        args=settings,
+        args=settings(backend, plan, saved),
         train_dataset=Dataset.from_list(rows),
         processing_class=backend.tokenizer,
         peft_config=_lora(plan),
@@ -100,7 +105,7 @@ def _rewarded(backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, bo
 def _imitating(
     backend: LocalBackend, plan: Plan, reward: Reward, saved: Path, book: Book
 ) -> SFTTrainer:
-    settings = SFTConfig(
+    told = SFTConfig(
         **_common(backend, plan, saved),
         learning_rate=plan.recipe.learning_rate,
         train_sampling_strategy="sequential",
@@ -117,7 +122,7 @@ def _imitating(
     ]
     return SFTTrainer(
         model=backend.engine.model,
-        args=settings,
+        args=told,
         train_dataset=Dataset.from_list(rows),
         processing_class=backend.tokenizer,
         peft_config=_lora(plan),
@@ -160,7 +165,7 @@ def _lora(plan: Plan) -> LoraConfig | None:
     )
 
 
-def _samples(trainer: Any, plan: Plan) -> list[Record]:
+def samples(trainer: Any, plan: Plan) -> list[Record]:
     """A few of the step's rollouts, with who said them and to what."""
     found = []
     for one in getattr(trainer, "samples", ()):

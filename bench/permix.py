@@ -1,0 +1,148 @@
+"""What mixing costs a training step: TRL's own GRPO step, and ours, on the same prompts.
+
+Both sides train the same model from the same seeds on the same prompts, personas included, so
+that they write the same tokens and a step has the same work:
+
+- *plain*: `GRPOTrainer` on rows that hold the personas already, with the reward as a function;
+- *prompt*: rows under `Mix`, the sampler and the book of `holdfast permix train`;
+- *rollout*: the same, mixing per rollout (other prompts: to be read with care).
+
+    OMP_NUM_THREADS=1 python bench/permix.py
+    OMP_NUM_THREADS=1 python bench/permix.py --rounds 9 --steps 6
+
+The sides take turns, each time with a new trainer, whose first step warms up. The ratio is that of
+matching steps, in processor time (which other work on the machine does not move) and in wall
+time. Prints a Markdown table of medians, and what drawing a row costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tables import table
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from trl import GRPOTrainer
+
+from holdfast.local import LocalBackend, load
+from holdfast.permix import arms, dataset
+from holdfast.permix.book import Book
+from holdfast.permix.dataset import Sources
+from holdfast.permix.mixing import Mix
+from holdfast.permix.recipe import recipe_for
+from holdfast.permix.reward import Reward
+from holdfast.permix.trainer import Watch
+from holdfast.permix.training import Plan
+from holdfast.progress import Progress
+
+Took = tuple[float, float]  # processor and wall seconds
+
+
+class Clock(TrainerCallback):
+    """Processor and wall seconds of every step, its log included."""
+
+    def __init__(self) -> None:
+        self.took: list[Took] = []
+
+    def on_step_begin(self, *args: Any, **rest: Any) -> None:
+        self._began = time.process_time(), time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+        if logs and "loss" in logs:
+            cpu, wall = self._began
+            self.took.append((time.process_time() - cpu, time.perf_counter() - wall))
+
+
+def plain(backend: LocalBackend, plan: Plan, reward: Reward, folder: Path) -> GRPOTrainer:
+    """TRL's trainer on the very rows, which need no mixing any more."""
+    asked = dataset.chats(plan.rows, plan.tasks, plan.personas)
+    rows = [
+        {"prompt": [dict(m) for m in chat], "item": row.item}
+        for chat, row in zip(asked, plan.rows, strict=True)
+    ]
+    return GRPOTrainer(
+        model=backend.engine.model,
+        reward_funcs=reward,
+        args=arms.settings(backend, plan, folder),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=backend.tokenizer,
+    )
+
+
+def timed(side: str, backend: LocalBackend, plan: Plan, reward: Reward) -> list[Took]:
+    """Seconds of each step of a new trainer on a fresh copy of the model."""
+    fresh = LocalBackend(copy.deepcopy(backend.engine.model), backend.tokenizer, backend.name)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if side == "plain":
+            trainer: Any = plain(fresh, plan, reward, folder)
+        else:
+            book = Book(
+                folder, plan.rows, plan.personas, rollouts=plan.recipe.rollouts, per=plan.per
+            )
+            trainer = arms.rewarded(fresh, plan, reward, folder, book)
+            samples = lambda: arms.samples(trainer, plan)  # noqa: E731
+            trainer.add_callback(Watch(book, Progress(enabled=False), samples))
+        for theirs in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(theirs)
+        trainer.add_callback(clock)
+        trainer.train()
+    return clock.took[1:]
+
+
+def _row(side: str, steps: Sequence[Took], others: Sequence[Took]) -> dict[str, object]:
+    """Medians of one side, and of its steps' ratios to the same steps of TRL's own."""
+    row: dict[str, object] = {"side": side}
+    for which, name in enumerate(("processor", "wall")):
+        pairs = zip(steps, others, strict=True)
+        row[f"{name} ms"] = 1000 * statistics.median(one[which] for one in steps)
+        row[f"{name} of plain"] = statistics.median(a[which] / b[which] for a, b in pairs)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--steps", type=int, default=5, help="of each trainer, the first unused")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    backend = load(args.model)
+    found = dataset.load(Sources(), "mini", 0)
+    recipe = recipe_for(backend.engine.model.num_parameters(), "permix", {"save_every": 10_000})
+    reward = Reward(found.tasks)
+    plans: dict[str, Plan] = {}
+    drawing = 0.0
+    for per in ("prompt", "rollout"):
+        began = time.perf_counter()
+        mix = Mix(len(found.personas), 0.25, per, 0)
+        rows = list(mix.rows(len(found.tasks), args.steps * recipe.prompts, recipe.rollouts))
+        drawing = (time.perf_counter() - began) / len(rows)
+        plans[per] = Plan(
+            "permix", rows, (), found.tasks, found.personas, per, args.steps, 0, recipe
+        )
+    sides = {"plain": plans["prompt"], **plans}
+    took: dict[str, list[Took]] = {side: [] for side in sides}
+    for turn in range(args.rounds):
+        order = list(sides.items())
+        for side, plan in order if turn % 2 == 0 else order[::-1]:
+            took[side] += timed(side, backend, plan, reward)
+    print(f"{args.model}, {recipe.prompts} prompts of {recipe.rollouts} rollouts, {args.threads} "
+          f"threads, torch {torch.__version__}\n")  # fmt: skip
+    print(table([_row(side, steps, took["plain"]) for side, steps in took.items()]))
+    print(f"Drawing a row takes {drawing * 1e6:.0f} µs.")
+    reward.math.close()
+
+
+if __name__ == "__main__":
+    main()
