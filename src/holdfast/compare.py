@@ -13,14 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from holdfast import capability, report
 from holdfast.backend import Backend, Reply, Sampling
+from holdfast.beside import ALSO, Beside
 from holdfast.capability import Question
+from holdfast.cluster import Where, opened
 from holdfast.control import DEFAULT, trained_on
-from holdfast.conversation import Protocol, Stage, Talk, Watch, batches, converse
+from holdfast.conversation import Protocol, Stage, Talk, batches, converse
 from holdfast.curve import costs, judged, numbers, scores
 from holdfast.drift import NOTES, Pairs, cast, check, default_suite, manifest, setting
 from holdfast.errors import ControlError, HoldfastError
@@ -29,7 +32,7 @@ from holdfast.persona import Suite
 from holdfast.plan import Conversation
 from holdfast.progress import Progress
 from holdfast.recommendation import advise
-from holdfast.run import Record, Run, seed_of
+from holdfast.run import Record, seed_of
 from holdfast.stats import mean
 from holdfast.tradeoff import rows
 from holdfast.verdict import counted, verdicts
@@ -115,10 +118,12 @@ def compare(
     scoring: str = SCORING[0],
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
+    also: Sequence[Backend] = (),
     batch: int | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    where: Where = None,
 ) -> Comparison:
     """Compare controls; what the command `holdfast compare` does.
 
@@ -128,14 +133,19 @@ def compare(
     nothing; by default `mini` for the embedded model and `core` for others), `each` how
     many of a kind every conversation is asked at a time, and `question_rounds` after which
     rounds (by default the last of every length). `scoring` "likelihood" answers multiple
-    choice with the likeliest letter. `batch` conversations are held side by side, each
+    choice with the likeliest letter. `also` are other models, trained checkpoints for
+    instance: each is a row `also:NAME` of the same conversations, whose users `user_model`, by
+    default the first model, speaks for. `batch` conversations are held side by side, each
     under every control. The rest is as in `drift`. Raises `ControlError` for a control
     that is named and cannot be had, and HoldfastError for what else the user can mend.
     """
     lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
     if not lengths or lengths[0] < 1:
         raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
-    wanted, refused = _wanted(model, controls)
+    other = user_model or model
+    if also:
+        model = Beside(model, also)
+    wanted, refused = _wanted(model, controls, [f"{ALSO}{one.name}" for one in also])
     side_by_side = max(1, ROWS // len(wanted)) if batch is None else batch
     p = Protocol(
         rounds=lengths[-1],
@@ -162,21 +172,21 @@ def compare(
         for c in base[start : start + side_by_side]
         for talk in under(c, wanted, len(base))
     ]
-    stage = Stage(model, user_model or model, p)
+    stage = Stage(model, other, p)
     described = manifest(stage, base, own.name, judge_model, wanted)
     described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
     described["scoring"] = scoring if asked else None
-    run = Run(out, described)
+    run = opened(out, described, where)
     stage = replace(
         stage,
         questions=_everywhere(asked, len(base), len(wanted)),
         likelihood=scoring == "likelihood",
-        watch=_timer(run, len(base), side_by_side),
     )
     shown = progress or Progress(enabled=False)
     began = time.monotonic()
     with shown.of(batches(planned, p) * (p.rounds + 1)):
-        converse(stage, planned, run, shown)
+        timing = partial(_timed, len(base), side_by_side)
+        converse(stage, planned, run, shown, timing=timing, where=where)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
     found = [
         _scored(lane, base)
@@ -232,9 +242,12 @@ def _rows(
     }
 
 
-def _wanted(model: Backend, controls: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+def _wanted(
+    model: Backend, controls: Sequence[str] | None, also: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    named = ["none", *(DEFAULT if controls is None else (text.strip() for text in controls))]
+    given = DEFAULT if controls is None else [text.strip() for text in controls]
+    named = ["none", *given, *also]
     refused = {text: why for text in named if (why := model.refusal(text))}
     if refused and controls is not None:
         raise ControlError(next(iter(refused.values())))
@@ -296,21 +309,18 @@ def _everywhere(asked: Asked, of: int, controls: int) -> dict[tuple[int, int], S
     }
 
 
-def _timer(run: Run, of: int, side_by_side: int) -> Watch:
-    """Keeps how long the agents' turns of a batch took, under each control."""
-
-    def watch(talks: Sequence[Talk], r: int, seconds: float, replies: Sequence[Reply]) -> None:
-        first = talks[0].plan
-        time = {
-            "batch": first.id % of // side_by_side,
-            "round": r,
-            "control": first.control,
-            "seconds": round(seconds, 6),
-            "tokens": sum(reply.completion_tokens for reply in replies),
-        }
-        run.add_times([time])
-
-    return watch
+def _timed(
+    of: int, side_by_side: int, talks: Sequence[Talk], r: int, seconds: float, said: Sequence[Reply]
+) -> Record:
+    """How long the agents' turns of a batch took, under one control."""
+    first = talks[0].plan
+    return {
+        "batch": first.id % of // side_by_side,
+        "round": r,
+        "control": first.control,
+        "seconds": round(seconds, 6),
+        "tokens": sum(reply.completion_tokens for reply in said),
+    }
 
 
 def _merged(

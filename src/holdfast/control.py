@@ -34,6 +34,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
+from holdfast.beside import split
 from holdfast.chat import Chat, Message, message
 from holdfast.errors import ControlError
 from holdfast.run import seed_of
@@ -248,7 +249,7 @@ def digests(controls: Iterable[str]) -> dict[str, str]:
     Raises `ControlError` for a file that is not there.
     """
     paths: set[Path] = set()
-    for control in map(parse, controls):
+    for control in (parse(split(text)[1]) for text in controls):
         if control.route is not None:
             place = Path(control.route)
             paths.add(place / "route.json" if place.is_dir() else place)
@@ -267,7 +268,7 @@ def trained_on(control: str) -> frozenset[str] | None:
 
     Raises `ControlError` where its folder does not say.
     """
-    folder = parse(control).prism
+    folder = parse(split(control)[1]).prism
     if folder is None:
         return None
     try:

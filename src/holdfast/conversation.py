@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -20,6 +21,7 @@ from holdfast import capability
 from holdfast.backend import Ask, Backend, Reply, Sampling
 from holdfast.capability import LETTERS, Question
 from holdfast.chat import Chat, agent_view, user_view
+from holdfast.cluster import Where, spread
 from holdfast.errors import HoldfastError
 from holdfast.plan import Conversation, filler
 from holdfast.progress import Progress
@@ -69,6 +71,7 @@ class Talk:
 
 # Told of the agents' turns: the talks, the round, the seconds it took, and the replies.
 Watch = Callable[[Sequence[Talk], int, float, Sequence[Reply]], None]
+Timing = Callable[[Sequence[Talk], int, float, Sequence[Reply]], Record]
 
 
 @dataclass(frozen=True)
@@ -332,40 +335,86 @@ def _tokens(reply: Reply) -> list[int]:
     return [reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens]
 
 
-def converse(stage: Stage, plan: Sequence[Conversation], run: Run, progress: Progress) -> None:
+def converse(
+    stage: Stage,
+    plan: Sequence[Conversation],
+    run: Run,
+    progress: Progress,
+    *,
+    timing: Timing | None = None,
+    where: Where = None,
+) -> None:
     """Hold all planned conversations, batch by batch, and append their records to the run.
 
     A batch left unfinished is run again whole on a local model, whose arithmetic
-    depends on the batch; on an API it goes on after its last complete round.
+    depends on the batch; on an API it goes on after its last complete round. Batches are the
+    units that `where` shares out; `timing` makes a record of how long the agents' turns took.
     """
     p = stage.protocol
-    exact = all(backend is None or backend.local for backend in (stage.agent, stage.user))
-    for start in range(0, len(plan), p.batch):
-        batch = plan[start : start + p.batch]
-        ids = {conversation.id for conversation in batch}
-        found = [record for record in run.records if record["conversation"] in ids]
-        recorded = _whole_rounds(found, batch, p.rounds)
-        unfinished = _last(recorded) < max(_rounds(c, p.rounds) for c in batch)
-        if exact and unfinished and not _all_stopped(recorded, batch):
-            recorded = []
-        if len(recorded) < len(found):
-            run.keep([r for r in run.records if r["conversation"] not in ids] + recorded)
-        for backend in (stage.agent, stage.other):
-            if backend is not None:
-                backend.forget()
-        talks = _replayed(recorded, batch)
-        progress.advance(_last(recorded) + 1, 0)
-        for number in range(_last(recorded) + 1, p.rounds + 1):
-            going = [t for t in talks if not t.stopped and number <= _rounds(t.plan, p.rounds)]
-            lanes = _lanes(going, number)
-            new: list[Record] = []
-            for lane in lanes:
-                found = stage.round(lane, number) if number else stage.open(lane)
-                progress.advance(1 / len(lanes), sum(map(_replies, found)))
-                new += found
-            if not lanes:  # all have stopped
-                progress.advance(1, 0)
-            run.append(new)
+    models = [backend for backend in (stage.agent, stage.other) if backend is not None]
+    units = [plan[start : start + p.batch] for start in range(0, len(plan), p.batch)]
+    unit_of = {c.id: i for i, unit in enumerate(units) for c in unit}
+    # Models stay where they are: a unit's work takes those of the process that does it.
+    alone = replace(stage, agent=None, user=None)
+    spread(
+        run,
+        units,
+        lambda record: unit_of[record["conversation"]],
+        partial(_finished, p.rounds),
+        partial(_hold, alone, stage.agent is None, timing),
+        models,
+        progress,
+        steps=lambda _: p.rounds + 1,
+        where=where,
+    )
+
+
+def _finished(rounds: int, batch: Sequence[Conversation], records: Sequence[Record]) -> bool:
+    """Whether the records of a batch are all that it will have."""
+    recorded = _whole_rounds(records, batch, rounds)
+    last = max(_rounds(c, rounds) for c in batch)
+    return _last(recorded) >= last or _all_stopped(recorded, batch)
+
+
+def _hold(
+    stage: Stage,
+    unprobed: bool,
+    timing: Timing | None,
+    models: Sequence[Backend],
+    batch: Sequence[Conversation],
+    run: Run,
+    progress: Progress,
+) -> None:
+    """Hold one batch with the models of this process."""
+    p = stage.protocol
+    if models:
+        agent, user = (None if unprobed else models[0]), models[-1]
+        stage = replace(stage, agent=agent, user=user)
+    if timing is not None:
+        stage = replace(stage, watch=lambda *seen: run.add_times([timing(*seen)]))
+    exact = all(model.local for model in models)
+    ids = {conversation.id for conversation in batch}
+    found = [record for record in run.records if record["conversation"] in ids]
+    recorded = _whole_rounds(found, batch, p.rounds)
+    if exact and not _finished(p.rounds, batch, found):
+        recorded = []
+    if len(recorded) < len(found):
+        run.keep([r for r in run.records if r["conversation"] not in ids] + recorded)
+    for model in models:
+        model.forget()
+    talks = _replayed(recorded, batch)
+    progress.advance(_last(recorded) + 1, 0)
+    for number in range(_last(recorded) + 1, p.rounds + 1):
+        going = [t for t in talks if not t.stopped and number <= _rounds(t.plan, p.rounds)]
+        lanes = _lanes(going, number)
+        new: list[Record] = []
+        for lane in lanes:
+            made = stage.round(lane, number) if number else stage.open(lane)
+            progress.advance(1 / len(lanes), sum(map(_replies, made)))
+            new += made
+        if not lanes:  # all have stopped
+            progress.advance(1, 0)
+        run.append(new)
 
 
 def _lanes(talks: Sequence[Talk], number: int) -> list[list[Talk]]:

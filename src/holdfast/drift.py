@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from holdfast import __version__, report
 from holdfast.backend import Backend
+from holdfast.cluster import Where, opened
 from holdfast.control import digests, trained_on
 from holdfast.conversation import Protocol, Stage, batches, converse
 from holdfast.curve import Result, costs, curves, judged, prompt_share
@@ -33,7 +34,7 @@ from holdfast.history import read_history
 from holdfast.persona import Suite, load_suite, select
 from holdfast.plan import Conversation, plan
 from holdfast.progress import Progress
-from holdfast.run import Record, Run
+from holdfast.run import Record
 from holdfast.verdict import counted, verdicts
 
 NOTES = {
@@ -60,6 +61,7 @@ def drift(
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    where: Where = None,
     **settings: Any,
 ) -> Result:
     """Measure drift; what the command `holdfast drift` does.
@@ -71,7 +73,8 @@ def drift(
     there is a model. `rounds` are the protocol's 8 by default, those of the longest chat
     with `history`. `settings` are the fields of `Protocol` (seed, runs, sampling, …).
     With `out` the run is a folder that can be resumed and holds the page, which shows
-    `command`. Raises HoldfastError for what the user can mend.
+    `command`. `where` is a shard or a pool that does the batches (`cluster`). Raises
+    HoldfastError for what the user can mend, and `ShardDone` where a shard has done its part.
     """
     p = protocol or Protocol(**settings)
     if rounds is not None:
@@ -91,11 +94,11 @@ def drift(
         )
     check(model, judge_model, planned, p)
     stage = Stage(model, user_model or model, p, whole.fillers)
-    run = Run(out, manifest(stage, planned, own.name, judge_model))
+    run = opened(out, manifest(stage, planned, own.name, judge_model), where)
     shown = progress or Progress(enabled=False)
     began = time.monotonic()
     with shown.of(batches(planned, p) * (p.rounds + 1)):
-        converse(stage, planned, run, shown)
+        converse(stage, planned, run, shown, where=where)
     talks = judged(run.records, planned, verdicts(run, planned, judge_model))
     seconds = time.monotonic() - began
     page = run.folder / "report.html" if run.folder else None

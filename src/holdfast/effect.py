@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from holdfast import __version__, effects, report
 from holdfast import expert as experts_
 from holdfast import tasks as tasks_
 from holdfast.backend import Ask, Backend, Sampling
+from holdfast.cluster import Where, opened, spread
 from holdfast.drift import NOTES
 from holdfast.errors import HoldfastError
 from holdfast.expert import LENGTHS, Expert
@@ -82,6 +84,7 @@ def effect(
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    where: Where = None,
 ) -> Effect:
     """Measure what personas do to tasks; what the command `holdfast effect` does.
 
@@ -118,22 +121,31 @@ def effect(
         "sampling": asdict(drawn),
         "matrix": matrix,
     }
-    run, began = Run(out, described), time.monotonic()
+    run, began = opened(out, described, where), time.monotonic()
     shown = progress or Progress(enabled=False)
-    done = {(r["model"], r["task"], r["sample"]) for r in run.records}
-    with shown.of(len(measured) * len(kept) * samples):
-        shown.advance(len(done), 0)
-        for m, model in enumerate(measured):
-            for batch in _batches(
-                (task, sample, of)
-                for task in kept
-                for of in [tuple(arms(task, people, lengths, places, words, model, seed, matrix))]
-                for sample in range(samples)
-                if (m, task.id, sample) not in done
-            ):
-                model.forget()
-                run.append({"model": m, **one} for one in answered(model, batch, drawn, seed))
-                shown.advance(len(batch), sum(len(unit.arms) for unit in batch))
+    asked = [
+        (m, batch)
+        for m, model in enumerate(measured)
+        for batch in batches(
+            (task, sample, of)
+            for task in kept
+            for of in [tuple(arms(task, people, lengths, places, words, model, seed, matrix))]
+            for sample in range(samples)
+        )
+    ]
+    unit_of = {key: i for i, unit in enumerate(asked) for key in _keys(unit)}
+    with shown.of(len(unit_of)):
+        spread(
+            run,
+            asked,
+            lambda record: unit_of[_key(record)],
+            _finished,
+            partial(_do, drawn, seed),
+            measured,
+            shown,
+            steps=lambda unit: len(unit[1]),
+            where=where,
+        )
     _judged(run, kept, judge_model)
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
@@ -211,6 +223,43 @@ def arms(
             yield Arm("each", longest, places[0], who.id, who.prompt(longest))
 
 
+Key = tuple[int, str, int]  # model, task, sample: a record
+
+
+def _key(record: Record) -> Key:
+    return record["model"], record["task"], record["sample"]
+
+
+def _keys(batch: Batch) -> list[Key]:
+    m, units = batch
+    return [(m, unit.task.id, unit.sample) for unit in units]
+
+
+def _finished(batch: Batch, records: Sequence[Record]) -> bool:
+    """Whether a batch has all its records."""
+    return set(_keys(batch)) <= set(map(_key, records))
+
+
+def _do(
+    sampling: Sampling,
+    seed: int,
+    models: Sequence[Backend],
+    batch: Batch,
+    run: Run,
+    progress: Progress,
+) -> None:
+    """Ask one batch of the model it is for; what was recorded of a part of it is dropped."""
+    (m, units), keys = batch, set(_keys(batch))
+    if not _finished(batch, run.records):
+        if any(_key(record) in keys for record in run.records):
+            run.keep([record for record in run.records if _key(record) not in keys])
+        models[m].forget()
+        run.append({"model": m, **one} for one in answered(models[m], units, sampling, seed))
+        progress.advance(len(units), sum(len(unit.arms) for unit in units))
+    else:
+        progress.advance(len(units), 0)
+
+
 class Unit(NamedTuple):
     """A task that is asked once under each of its arms."""
 
@@ -219,7 +268,10 @@ class Unit(NamedTuple):
     arms: tuple[Arm, ...]
 
 
-def _batches(units: Iterable[tuple[Task, int, tuple[Arm, ...]]]) -> Iterator[list[Unit]]:
+Batch = tuple[int, Sequence[Unit]]  # the model's place among those measured, and its units
+
+
+def batches(units: Iterable[tuple[Task, int, tuple[Arm, ...]]]) -> Iterator[list[Unit]]:
     """Units in order, some `ROWS` replies at a time."""
     batch: list[Unit] = []
     rows = 0

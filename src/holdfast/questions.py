@@ -2,7 +2,7 @@
 
     mini, mini:hard   the embedded model's world: sums, facts, extraction, refusal, recall
     core              recall of facts of our own writing, for real models
-    mmlu, gsm8k       from the hub, through `datasets`
+    mmlu, gsm8k       from the hub, through `datasets` (and `hub`: math-500)
     FILE.jsonl        the user's: question, answer, and optionally what `COLUMNS` names
 
 Recall asks for what the user said some rounds before. Where a source does not say how many,
@@ -31,6 +31,8 @@ _HUB = {
     "mmlu": ("cais/mmlu", "all", "test"),
     "gsm8k": ("openai/gsm8k", "main", "test"),
 }
+MATH = "math-500"  # its answers are LaTeX, which takes a verifier of mathematics
+_HUB_MATH = {MATH: ("HuggingFaceH4/MATH-500", "default", "test")}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple
     elif name == "core":
         drawn = _drawn(_facts(), n, rng)
     elif name in _HUB:
-        drawn = _from_hub(name, n, rng)
+        drawn = hub(name, n, rng)
     else:
         drawn = _drawn(_from_file(Path(name)), n, rng)
     return tuple(_dealt(drawn, max(1, rounds), rng))
@@ -136,9 +138,9 @@ def _facts() -> list[Question]:
     ]
 
 
-def _from_hub(name: str, n: int, rng: random.Random) -> list[Question]:
-    """MMLU or GSM8K. Raises HoldfastError where they cannot be had."""
-    path, config, split = _HUB[name]
+def hub(name: str, n: int, rng: random.Random) -> list[Question]:
+    """n questions of mmlu, gsm8k or math-500. Raises HoldfastError where they cannot be had."""
+    path, config, split = (_HUB | _HUB_MATH)[name]
     try:
         import datasets  # type: ignore[import-untyped]
     except ModuleNotFoundError as missing:
@@ -155,8 +157,14 @@ def _from_hub(name: str, n: int, rng: random.Random) -> list[Question]:
 
 
 def from_row(name: str, row: Mapping[str, Any]) -> Question:
-    """A row of MMLU (question, choices, answer 0-3) or GSM8K (question, answer after ####)."""
+    """A row of MMLU (question, choices, answer 0-3), GSM8K (question, answer after ####) or
+
+    MATH-500 (problem, answer, subject, which becomes part of the kind).
+    """
     try:
+        if name == MATH:
+            kind = f"{name} {str(row['subject']).strip().lower()}"
+            return Question(kind, str(row["problem"]).strip(), str(row["answer"]).strip())
         if name == "mmlu":
             choices = _texts(row, "choices")
             letter = LETTERS[: len(choices)][int(row["answer"])]

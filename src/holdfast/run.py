@@ -6,6 +6,7 @@
     timing.jsonl    how long that took, where it was measured
     summary.json    the numbers, computed from the records
     report.html     the page
+    shard-1-of-8/   the part of it that one of several processes did (`cluster`)
 
 To resume is to open the folder again with the same manifest: a torn last line is
 dropped, a manifest that differs is refused with the difference. This module knows
@@ -89,7 +90,7 @@ class Run:
             self.records = self._read("records.jsonl")
             self.verdicts = self._read("verdicts.jsonl")
             self.times = self._read("timing.jsonl")
-        elif any(folder.iterdir()):
+        elif any(not path.name.startswith("shard-") for path in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
         else:
             self._write(

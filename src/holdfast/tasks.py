@@ -107,7 +107,7 @@ def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Ta
         return tuple(_mini(n or 20, seed))
     if name in ("mmlu", "gsm8k"):
         drawn = questions.load(name, n=n or 200, seed=seed)
-        return tuple(_of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
+        return tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
     if name.endswith(".toml"):
         return tuple(_at_most([*_probes(load_suite(name))], n, seed))
     found = _from_file(_CORE if name == "core" else Path(name))
@@ -217,7 +217,7 @@ def parsed(line: str, where: str = "the line", number: int = 1) -> Task:
     except ValueError as error:
         raise HoldfastError(f"{where}: this is not JSON ({error}).") from None
     if isinstance(row, dict) and "turns" not in row and "question" in row:
-        return _of_question(questions.parsed(line, where), f"line-{number}")
+        return of_question(questions.parsed(line, where), f"line-{number}")
     if not isinstance(row, dict) or "turns" not in row or "category" not in row:
         raise HoldfastError(f"{where}: a task is an object with category and turns.")
     for name, value in row.items():
@@ -249,7 +249,7 @@ def parsed(line: str, where: str = "the line", number: int = 1) -> Task:
     )
 
 
-def _of_question(question: Question, id_: str) -> Task:
+def of_question(question: Question, id_: str) -> Task:
     """A question as a task: what it plants is said in a round of its own before."""
     history = (question.plant, "I see.") if question.plant else ()
     return Task(id_, question.kind, (question.asked,), history, question=question)

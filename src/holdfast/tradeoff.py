@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.beside import split
 from holdfast.control import parse
 from holdfast.curve import labels, numbers
 from holdfast.lane import Lane
@@ -75,7 +76,7 @@ def _row(
     categories = np.array([c.agent.category for c in planned])
     return {
         "control": lane.control,
-        "system_prompt": parse(lane.control).system,
+        "system_prompt": parse(split(lane.control)[1]).system,
         "n": int((~np.isnan(own)).any(axis=1).sum()),
         **_measure("stability", own, plain, over(whole), sample),
         **_measure("late_stability", own, plain, over(late(length)), sample),

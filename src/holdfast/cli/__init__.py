@@ -25,8 +25,12 @@ from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
+from holdfast.cli.export import export as export_command
+from holdfast.cli.fidelity import fidelity as fidelity_command
+from holdfast.cli.permix import app as permix_app
 from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
+from holdfast.cli.robustness import robustness as robustness_command
 from holdfast.cli.serve import serve as serve_command
 from holdfast.errors import HoldfastError
 
@@ -39,11 +43,15 @@ app = typer.Typer(
 )
 app.add_typer(personas_app, name="personas")
 app.add_typer(prism_app, name="prism")
+app.add_typer(permix_app, name="permix")
 app.command("drift")(drift_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)
 app.command("effect")(effect_command)
 app.command("serve")(serve_command)
+app.command("robustness")(robustness_command)
+app.command("fidelity")(fidelity_command)
+app.command("export")(export_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

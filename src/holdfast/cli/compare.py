@@ -15,6 +15,7 @@ from holdfast.cli.session import (
     as_pairs,
     opened,
     own_command,
+    placed,
     print_json,
     resumable,
     verified,
@@ -63,6 +64,10 @@ def compare(
     topic: options.Topic = None,
     user_model: options.UserModel = None,
     judge_model: options.JudgeModel = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model as a row of its own: a trained checkpoint (repeat)."),
+    ] = None,
     base_url: options.BaseUrl = None,
     api_key: options.ApiKey = None,
     verify: options.Verify = None,
@@ -78,6 +83,8 @@ def compare(
     ] = None,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
@@ -94,12 +101,19 @@ def compare(
         context=context,
     )
     wanted, lengths = as_pairs(pairs), _lengths(rounds)
-    plain = open_model(model)
-    with resumable(out, "compare", model) as folder, verified(plain, verify) as subject:
+    names = [model, *([user_model] if user_model else [])]
+    with (
+        placed(
+            ray, shard, names, open_model, device, as_json=as_json, alone=[verify, *(also or ())]
+        ) as (where, models),
+        verified(models[0], verify) as subject,
+        resumable(out, "compare", model) as folder,
+    ):
         result = compare(
             subject,
             controls=as_controls(controls) if controls is not None else None,
-            user_model=open_model(user_model) if user_model else plain,
+            user_model=models[-1] if user_model or verify else None,
+            also=[open_model(name) for name in also or ()],
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
@@ -119,8 +133,9 @@ def compare(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True),
+            where=where,
         )
-    _show(result, as_json)
+        _show(result, as_json)
 
 
 def _lengths(text: str) -> list[int]:

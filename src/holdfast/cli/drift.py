@@ -11,7 +11,15 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_pairs, opened, own_command, print_json, resumable, verified
+from holdfast.cli.session import (
+    as_pairs,
+    opened,
+    own_command,
+    placed,
+    print_json,
+    resumable,
+    verified,
+)
 
 if TYPE_CHECKING:
     from holdfast.curve import Result
@@ -71,6 +79,8 @@ def drift(
     batch: Annotated[int, typer.Option(help="Conversations held side by side.")] = 64,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
@@ -104,14 +114,18 @@ def drift(
     )
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if history else "mini")
-    plain = open_model(name) if name else None
+    names = [name, *([user_model] if user_model else [])] if name else []
     with (
+        placed(ray, shard, names, open_model, device, as_json=as_json, alone=[verify]) as (
+            where,
+            models,
+        ),
+        verified(models[0], verify) if models else contextlib.nullcontext() as subject,
         resumable(out, "drift", name or "history") as folder,
-        verified(plain, verify) if plain else contextlib.nullcontext() as subject,
     ):
         result = drift(
             subject,
-            user_model=open_model(user_model) if user_model else plain,
+            user_model=models[-1] if models and (user_model or verify) else None,
             judge_model=open_model(judge_model) if judge_model else None,
             suite=suite,
             persona=persona,
@@ -125,8 +139,9 @@ def drift(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True),
+            where=where,
         )
-    _show(result, as_json)
+        _show(result, as_json)
 
 
 def _show(result: Result, as_json: bool) -> None:

@@ -11,7 +11,15 @@ import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import as_names, opened, own_command, print_json, resumable, verified
+from holdfast.cli.session import (
+    as_names,
+    opened,
+    own_command,
+    placed,
+    print_json,
+    resumable,
+    verified,
+)
 
 
 def effect(
@@ -47,6 +55,8 @@ def effect(
     max_new_tokens: options.MaxNewTokens = 512,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Ask the same tasks with and without personas, and say when to use one."""
@@ -62,9 +72,16 @@ def effect(
         concurrency=concurrency,
     )
     names = model or ["mini"]
-    with resumable(out, "effect", names[0]) as folder, contextlib.ExitStack() as ends:
+    with (
+        placed(ray, shard, names, open_model, device, as_json=as_json, alone=[verify]) as (
+            where,
+            models,
+        ),
+        contextlib.ExitStack() as ends,
+        resumable(out, "effect", names[0]) as folder,
+    ):
         result = effect(
-            [ends.enter_context(verified(open_model(name), verify)) for name in names],
+            [ends.enter_context(verified(one, verify)) for one in models],
             tasks=tasks,
             personas=personas,
             lengths=as_names(lengths),
@@ -78,11 +95,12 @@ def effect(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True),
+            where=where,
         )
-    if as_json:
-        print_json(result.summary)
-        return
-    _show(result.summary)
+        if as_json:
+            print_json(result.summary)
+        else:
+            _show(result.summary)
 
 
 def _show(summary: Mapping[str, Any]) -> None:

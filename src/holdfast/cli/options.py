@@ -62,3 +62,13 @@ Topic = Annotated[str | None, typer.Option(help="Starter of every conversation."
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; the same command resumes it.")]
 Seed = Annotated[int, typer.Option(help="Decides everything that is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+# Where it is done.
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Do the batches on a Ray cluster: auto, or its head's HOST:PORT."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Do this part of the batches only: 2/8. Without it again, they are merged."),
+]

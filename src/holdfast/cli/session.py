@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from holdfast.errors import HoldfastError, RunError
 
 if TYPE_CHECKING:
     from holdfast.backend import Backend
+    from holdfast.cluster import Where
     from holdfast.drift import Pairs
 
 
@@ -46,6 +48,43 @@ def verified(model: Backend, way: str | None) -> Iterator[Backend]:
     checked = Verified(model, way)
     yield checked
     print(checked.told, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def placed(
+    ray: str | None,
+    shard: str | None,
+    names: Sequence[str],
+    open_model: Callable[[str], Backend],
+    device: str = "auto",
+    *,
+    as_json: bool = False,
+    alone: Sequence[str | None] = (),
+) -> Iterator[tuple[Where, list[Backend]]]:
+    """The models of those names, and where their batches are done: here, a shard, a cluster.
+
+    `alone` are options whose models a cluster's workers would not have.
+    """
+    from holdfast.cluster import Pool, Shard, ShardDone
+    from holdfast.models import API
+
+    if ray and shard:
+        raise HoldfastError("--ray and --shard are two ways to share a run out: give one of them.")
+    if ray and any(alone):
+        raise HoldfastError("--also and --verify work on one machine: leave --ray out, or them.")
+    part = Shard.parse(shard) if shard else None
+    if ray:
+        where = "cpu" if all(name.startswith(API) for name in names) else device
+        with Pool(ray, [partial(open_model, name) for name in names], device=where) as pool:
+            yield pool, pool.models
+        return
+    try:
+        yield part, [open_model(name) for name in names]
+    except ShardDone as done:
+        if as_json:
+            print_json(done.summary)
+        else:
+            print(done)
 
 
 @contextlib.contextmanager

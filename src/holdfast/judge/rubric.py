@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.backend import Ask, Backend, Reply, Sampling
 from holdfast.chat import Chat, message
@@ -49,11 +49,15 @@ _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Item:
-    """What is judged: an answer, the question it answers, and the system prompt it was under."""
+    """What is judged: an answer, the question it answers, and the system prompt it was under.
+
+    `examples` are answers to the same question that earn each score, from 1 on, where there are.
+    """
 
     prompt: str
     question: str
     answer: str
+    examples: tuple[str, ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -83,7 +87,8 @@ def criteria(params: Params) -> tuple[str, int]:
 class Rubric:
     """A judge model with criteria; `judge_all` grades answers, all calls in one batch.
 
-    `calls` of them for every answer, taking turns between the two orders.
+    `calls` of them for every answer, taking turns between the two orders. `anchors` say what
+    earns each score, from 1 on; without them the ends and the middle are described.
     """
 
     def __init__(
@@ -95,12 +100,16 @@ class Rubric:
         calls: int = 2,
         sampling: Sampling = GREEDY,
         seed: int = 0,
+        anchors: Sequence[str] = (),
     ) -> None:
         if calls < 1:
             raise ValueError(f"a rubric needs at least one call, not {calls}")
+        if anchors and len(anchors) != scale:
+            raise ValueError(f"a scale to {scale} has as many anchors, not {len(anchors)}")
         self._backend, self._sampling = backend, sampling
         self._criteria, self._scale = criteria, scale
         self._calls, self._seed = calls, seed
+        self._anchors = tuple(anchors)
 
     def judge_all(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order."""
@@ -141,7 +150,8 @@ class Rubric:
         )
         parts = [
             f"Criteria: {self._criteria}",
-            "Scale:\n" + "\n".join(_scale(self._scale, rising=rising)),
+            "Scale:\n" + "\n".join(_scale(self._scale, self._anchors, rising=rising)),
+            *_calibrated(item.examples, rising=rising),
             "The instructions the model was under, the question it was asked, and the answer "
             f"to grade:\n{data}",
         ]
@@ -209,6 +219,13 @@ def _verdict(
 def grade(text: str, scale: int) -> tuple[int, str] | None:
     """Score and reason of a judge model's reply: its last JSON object with a valid score."""
     found = None
+    for value in objects(text):
+        found = _read(value, scale) or found
+    return found
+
+
+def objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a reply, in order; what a model thought aloud before is left out."""
     body = _THOUGHT.sub("", text)
     decoder = json.JSONDecoder()
     at = body.find("{")
@@ -218,14 +235,11 @@ def grade(text: str, scale: int) -> tuple[int, str] | None:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            found = _read(value, scale) or found
+            yield value
         at = body.find("{", end)
-    return found
 
 
-def _read(value: object, scale: int) -> tuple[int, str] | None:
-    if not isinstance(value, dict):
-        return None
+def _read(value: Mapping[str, Any], scale: int) -> tuple[int, str] | None:
     score = value.get("score")
     if isinstance(score, str) and re.fullmatch(r"\s*\d{1,2}\s*", score):
         score = int(score)
@@ -237,7 +251,19 @@ def _read(value: object, scale: int) -> tuple[int, str] | None:
     return score, reason if isinstance(reason, str) else ""
 
 
-def _scale(highest: int, *, rising: bool) -> list[str]:
+def _calibrated(examples: Sequence[str], *, rising: bool) -> list[str]:
+    """Answers that earn each score, as data like what is judged."""
+    rows = [{"score": n, "answer": text} for n, text in enumerate(examples, 1)]
+    told = json.dumps(rows if rising else rows[::-1], ensure_ascii=False)
+    return [f"Example answers to the same question, with the scores they earn:\n{told}"] * bool(
+        rows
+    )
+
+
+def _scale(highest: int, anchors: Sequence[str], *, rising: bool) -> list[str]:
+    if anchors:
+        told = [f"{n}: {anchor}" for n, anchor in enumerate(anchors, 1)]
+        return told if rising else told[::-1]
     ends = {
         1: "1: the answer goes against the criteria, or ignores them",
         (highest + 1) / 2: f"{(highest + 1) // 2}: it meets them in part",

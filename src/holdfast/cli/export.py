@@ -1,0 +1,28 @@
+"""`holdfast export`: a run in the format of another tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.errors import HoldfastError
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder of drift or compare.")],
+    inspect: Annotated[
+        Path, typer.Option(help="The log to write, for `inspect view`: OUT.eval or OUT.json.")
+    ],
+) -> None:
+    """Write a run's conversations and scores as a log of Inspect."""
+    try:
+        from holdfast.inspect.export import export
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "inspect_ai":
+            raise
+        raise HoldfastError(
+            "a log of Inspect needs inspect-ai: pip install 'holdfast[inspect]'."
+        ) from missing
+    print(export(run, inspect))

@@ -1,0 +1,104 @@
+"""`holdfast robustness`: how much accuracy the wrong persona costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.backend import Sampling
+from holdfast.cli import options
+from holdfast.cli.session import opened, own_command, print_json, resumable
+
+
+def robustness(
+    model: options.Model = "mini",
+    tasks: Annotated[
+        str | None, typer.Option(help="mini, core, math-500, gsm8k, mmlu, or a JSONL file.")
+    ] = None,
+    personas: Annotated[
+        str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
+    ] = None,
+    out: options.Out = None,
+    split: Annotated[str, typer.Option(help="Personas: all, train or held-out.")] = "all",
+    n: Annotated[
+        int | None, typer.Option("--tasks-per-category", help="At most so many of each.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Times that each task is asked.")] = 1,
+    seed: options.Seed = 0,
+    placement: Annotated[str, typer.Option(help="Of the persona: system or user.")] = "system",
+    verifier: Annotated[
+        str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
+    ] = "auto",
+    reading: Annotated[
+        str, typer.Option(help="Of answers, for the matrix: lenient or strict.")
+    ] = "lenient",
+    form: Annotated[
+        str | None,
+        typer.Option(help="Said after each question: where the answer is to stand."),
+    ] = None,
+    pss: Annotated[
+        str, typer.Option(help="The one number: worst/best, worst, mean-std or all-correct.")
+    ] = "worst/best",
+    search: Annotated[
+        bool,
+        typer.Option("--search", help="Choose the best persona on half of the items."),
+    ] = False,
+    base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
+    concurrency: options.Concurrency = 8,
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 0.9,
+    top_k: options.TopK = 0,
+    max_new_tokens: options.MaxNewTokens = 512,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+) -> None:
+    """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
+    from holdfast.progress import Progress
+    from holdfast.robustness import robustness
+
+    with resumable(out, "robustness", model) as folder:
+        result = robustness(
+            opened(
+                model,
+                dtype=dtype,
+                device=device,
+                base_url=base_url,
+                api_key=api_key,
+                concurrency=concurrency,
+            ),
+            tasks=tasks,
+            personas=personas,
+            split=split,
+            n=n,
+            samples=samples,
+            seed=seed,
+            sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
+            place=placement,
+            verify=verifier,
+            reading=reading,
+            form=form,
+            pss=pss,
+            search=search,
+            out=folder,
+            command=own_command(),
+            progress=Progress(enabled=True, step="items"),
+        )
+    if as_json:
+        print_json(result.summary)
+        return
+    _show(result.summary)
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    from holdfast.report.robustness import remarks
+
+    print(f"{summary['model']}: {summary['headline']}.")
+    for sentence in remarks(summary):
+        print(sentence)
+    if summary["note"]:
+        print(summary["note"])
+    print(summary["report"])

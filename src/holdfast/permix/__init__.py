@@ -1,0 +1,18 @@
+"""Training for robustness and fidelity at once: verifiable rewards under mixed personas.
+
+Reinforcement learning on tasks with one right answer makes a model's accuracy depend less on
+its persona. Done without personas it moves them all the same, through the weights that they
+share; PerMix-RLVR (arXiv 2604.08986) trains under personas drawn from a pool. With a KL
+penalty every drawn persona is then anchored to how the model played it before.
+
+    mixing     who a prompt is asked under: draws from (seed, epoch, item), no torch
+    dataset    tasks with gold answers, disjoint from those for evaluation; rows and chats
+    reward     a completion and an answer to a reward, which no persona can reach
+    trainer    TRL's trainers, with what mixing needs of them
+    book       what is written of every step: accuracy and zero variance by persona
+    training   the whole: `holdfast permix train`
+    export     the same rows for verl
+
+The paper's body was not available to us: what is here is our reading of its abstract, and none
+of its settings are its own.
+"""

@@ -1,0 +1,159 @@
+"""The page of a fidelity run: scores by task and by persona, and each persona's weakest answer.
+
+This module knows the summary. What a score is, `personascore` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.report import chart, shell
+from holdfast.report.chart import Frame, Series, Text
+from holdfast.report.figures import Figure, Table
+from holdfast.report.transcript import said
+from holdfast.report.words import between, number, quantity
+
+Summary = Mapping[str, Any]
+
+
+def write_fidelity(summary: Summary, path: Path) -> None:
+    """Write the page. Raises `RunError` where the file cannot be written."""
+    shell.save(render(summary), path)
+
+
+def render(summary: Summary) -> str:
+    """The page as text."""
+    rows = sorted(summary["rows"], key=lambda row: row["score"])
+    return shell.fill(
+        "fidelity.html.j2",
+        s=summary,
+        headline=headline(summary),
+        remarks=remarks(summary),
+        tasks=_tasks(summary),
+        figure_=_personas(summary),
+        judges=_judges(summary),
+        rows=[
+            {
+                "persona": row["persona"],
+                "score": number(row["score"]),
+                "by_task": [f"{task} {number(score)}" for task, score in row["by_task"].items()],
+                "prompt": said(row["answer"]["prompt"]),
+                "question": said(row["answer"]["question"]),
+                "text": said(row["answer"]["text"]),
+                "grade": number(row["answer"]["score"]),
+                "why": row["answer"]["why"],
+            }
+            for row in rows
+        ],
+    )
+
+
+def headline(summary: Summary) -> str:
+    """What was found, in one sentence without a full stop."""
+    low, high = summary["scale"]
+    floor = summary.get("floor")
+    beside = f", and {number(floor)} without their prompts" if floor is not None else ""
+    return (
+        f"Fidelity is {number(summary['score'])} on a scale from {low} to {high} "
+        f"({between(summary['interval'])}, {quantity(summary['personas'], 'persona')}){beside}"
+    )
+
+
+def remarks(summary: Summary) -> list[str]:
+    """The sentences under the headline: the weakest task, and what failed."""
+    by_task = summary["by_task"]
+    said = []
+    if len(by_task) > 1:
+        weakest, best = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
+        spans = summary["by_task_interval"]
+        said.append(
+            f"Weakest is {weakest}, {number(by_task[weakest])} ({between(spans[weakest])}), and "
+            f"strongest {best}, {number(by_task[best])} ({between(spans[best])})."
+        )
+    if summary["parse_failures"]:
+        said.append(
+            f"{summary['parse_failures']} of {quantity(summary['judge_calls'], 'call')} of the "
+            "judges gave no grade and count as the lowest one."
+        )
+    for key, what in (
+        ("failed_replies", "could not be had and count as the lowest score"),
+        ("empty_replies", "were empty and count as the lowest score"),
+    ):
+        if summary[key]:
+            said.append(f"{quantity(summary[key], 'answer')} {what}.")
+    for key, what in (
+        ("question_failures", "request for questions failed"),
+        ("example_failures", "request for example answers failed"),
+    ):
+        if summary.get(key):
+            said.append(f"{summary[key]} × {what} twice; what it was for went without.")
+    return said
+
+
+def _tasks(summary: Summary) -> Table:
+    floors = summary.get("floor_by_task")
+    header = ("task", "personas", "score", *(("without the prompt",) if floors else ()))
+    return Table(
+        header,
+        tuple(
+            (
+                task,
+                str(summary["by_task_personas"][task]),
+                f"{number(score)} ({between(summary['by_task_interval'][task])})",
+                *((number(floors[task]),) if floors else ()),
+            )
+            for task, score in summary["by_task"].items()
+        ),
+    )
+
+
+def _judges(summary: Summary) -> Table | None:
+    held = summary.get("by_judge") or {}
+    if len(held) < 2:
+        return None
+    tasks = list(summary["by_task"])
+    return Table(
+        ("judge", "score", *tasks),
+        tuple(
+            (
+                name,
+                f"{number(one['score'])} ({between(one['interval'])})",
+                *(number(one["by_task"].get(task)) for task in tasks),
+            )
+            for name, one in held.items()
+        ),
+    )
+
+
+def _personas(summary: Summary) -> Figure:
+    """Every persona's score, from the lowest to the highest."""
+    rows = sorted(summary["rows"], key=lambda row: row["score"])
+    low, high = summary["scale"]
+    title = "Score of each persona"
+    series = [
+        Series("floor", [summary["score"]] * len(rows), label=f"mean {number(summary['score'])}"),
+        Series("own", [row["score"] for row in rows], dots=len(rows) <= 100),
+    ]
+    ticks = [(v, number(v)) for v in (low + (high - low) * i / 4 for i in range(5))]
+    frames = (
+        ("wide", Frame(740, 300, 34, 120, 14, 40)),
+        ("narrow", Frame(360, 280, 28, 90, 12, 40)),
+    )
+    told = f"From {number(rows[0]['score'])} to {number(rows[-1]['score'])}."
+    wide, narrow = (
+        chart.lines(
+            series,
+            frame,
+            Text(f"personas-{width}", title, told),
+            x=[str(i) for i in range(1, len(rows) + 1)],
+            ticks=ticks,
+            low=low,
+            top=high,
+            notes=[f"{row['persona']}: {number(row['score'])}" for row in rows],
+            x_name="personas, from the lowest to the highest",
+        )
+        for width, frame in frames
+    )
+    return Figure("personas", title, "Mean over the persona’s tasks.", wide, narrow)

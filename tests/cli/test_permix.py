@@ -1,0 +1,134 @@
+"""`holdfast permix` at the command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import models
+from holdfast.cli import main
+
+POOL = """
+[[persona]]
+id = "loud"
+kind = "harmful"
+split = "train"
+text = "Write in capitals."
+
+[[persona]]
+id = "kind"
+kind = "helpful"
+text = "You are kind."
+"""
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> list[str]:
+    """A small model, three tasks and a pool, as options."""
+    model, tasks, pool = (tmp_path / name for name in ("model", "tasks.jsonl", "pool.toml"))
+    models.model().save_pretrained(model)
+    models.tokenizer().save_pretrained(model)
+    rows = [{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(3)]
+    tasks.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pool.write_text(POOL, encoding="utf-8")
+    return ["--model", str(model), "--tasks", str(tasks), "--personas", str(pool)]
+
+
+FEW = ["--prompts", "1", "--rollouts", "2", "--max-new-tokens", "2", "--steps", "2"]
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["permix", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_the_object_that_the_contract_names(
+    given: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run("train", *given, *FEW, "--out", str(out), "--json") == 0
+    said = capfd.readouterr().out
+    found = json.loads(said)
+    assert said.count("\n") == 1
+    wanted = {"arm", "steps", "reward_first", "reward_last", "seconds", "checkpoint"}
+    assert wanted <= found.keys() and (found["arm"], found["steps"]) == ("permix", 2)
+    assert (Path(found["checkpoint"]) / "config.json").is_file()
+    assert Path(found["report"]).is_file()
+    # The same command says the same again, and in words where JSON is not asked for.
+    assert run("train", *given, *FEW, "--out", str(out)) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("permix, 2 steps in") and lines[-1] == found["report"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--model", "api:x"], "cannot be trained"),
+        (["--arm", "dpo"], "there is no arm"),
+        (["--mixing", "rollout", "--vllm", "server"], "one prompt of each group"),
+        (["--tasks", "nothing.jsonl"], "no tasks in"),
+        (["--tasks", "gsm8k"], "gsm8k is a test set"),
+        (["--personas", "nothing.toml"], "no personas in"),
+        (["--beta", "-1"], "0 or more"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence_before_anything_is_written(
+    wrong: list[str],
+    said: str,
+    given: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    assert run("train", *given, *FEW, "--out", str(out), *wrong) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = given[3]
+    assert run("train", *given, *FEW, "--out", str(tmp_path / "r"), "--eval-tasks", tasks) == 2
+    assert "3 of 3 tasks to train on are in the evaluation set" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_the_command_that_goes_on(
+    given: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from holdfast.permix import arms
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(arms, "fit", interrupted)
+    monkeypatch.setattr("sys.argv", ["holdfast", "permix", "train", "--out", "somewhere"])
+    assert run("train", *given, *FEW, "--out", str(tmp_path / "run")) == 130
+    assert "goes on from here: holdfast permix train --out somewhere" in capsys.readouterr().err
+
+
+def test_an_export_has_a_row_for_every_prompt_and_refuses_what_rows_cannot_say(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    asked = given[2:]
+    assert run("export", *asked, "--prompts", "40", "--bare", "0.5", "--out", str(path)) == 0
+    rows = pq.read_table(path).to_pylist()
+    assert capsys.readouterr().out == f"40 prompts in {path}\n" and len(rows) == 40
+    personas = [row["extra_info"]["persona"] for row in rows]
+    assert set(personas) == {"", "loud"} and 8 < personas.count("loud") < 32
+    for row in rows:
+        roles = [one["role"] for one in row["prompt"]]
+        assert roles == (["system", "user"] if row["extra_info"]["persona"] else ["user"])
+        question = row["prompt"][-1]["content"]
+        assert row["reward_model"]["ground_truth"] == str(2 * int(question[0]))
+    assert run("export", *asked, "--mixing", "rollout", "--out", str(path)) == 2
+    assert "--mixing prompt" in capsys.readouterr().err

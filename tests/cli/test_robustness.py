@@ -1,0 +1,78 @@
+"""`holdfast robustness` at the command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor
+from holdfast import models
+from holdfast.backend import Ask, Reply
+from holdfast.cli import main
+
+
+def answer(ask: Ask) -> Reply:
+    return Reply("It is 4." if "capital" not in str(ask.chat) else "IT IS 5.")
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name=name))
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"question": "2 + 2?", "answer": 4}\n' * 3, encoding="utf-8")
+    return str(path)
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["robustness", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_what_the_contract_names(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    args = ["--model", "one", "--personas", "mini", "--tasks", tasks, "--out", out, "--json"]
+    assert run(*args) == 0
+    found = json.loads(capsys.readouterr().out)
+    wanted = "personas items mean worst best ratio std all_correct pss lottery intervals"
+    assert {*wanted.split(), "extraction_failures"} <= found.keys()
+    assert len(found["lottery"]) == found["personas"] == 37
+    assert found["lottery"][0] == found["mean"]
+    assert found["lottery"][-1] == found["best"] == 1
+    assert Path(found["report"]).is_file()
+
+
+def test_without_json_sentences_are_printed_and_where_the_page_is(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    args = ["--personas", "mini", "--split", "held-out", "--tasks", tasks, "--out", str(out)]
+    assert run(*args, "--search") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("mini: Accuracy is 0.00 under the worst of 13 personas (capitals-3)")
+    assert any(line.startswith("Searching: ") for line in lines)
+    assert lines[-1] == str(out / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--tasks", "nothing.jsonl"], "no tasks in"),
+        (["--personas", "nothing.toml"], "no personas in"),
+        (["--verifier", "guess"], "no verifier 'guess'"),
+        (["--pss", "paper"], "no PSS 'paper'"),
+        (["--reading", "loose"], "no reading 'loose'"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(
+    wrong: list[str], said: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--out", str(tmp_path / "run"), *([] if "--tasks" in wrong else ["--tasks", tasks])]
+    assert run(*args, *wrong) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told

@@ -1,0 +1,89 @@
+"""The few calls of Ray that a pool makes, in this process, with workers that die when told to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+
+class ActorLost(Exception):
+    """In place of ray.exceptions.RayActorError."""
+
+
+class TaskFailed(Exception):
+    """In place of ray.exceptions.RayTaskError, with its cause."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class FakeRay:
+    """A cluster of so many CPUs. `dies(worker, method, args)` says whether a call ends a worker."""
+
+    exceptions = SimpleNamespace(RayActorError=ActorLost, RayTaskError=TaskFailed)
+
+    def __init__(self, cpus: int, dies: Callable[[int, str, Sequence[Any]], bool]) -> None:
+        self.cpus, self.dies = cpus, dies
+        self.drawn = random.Random(3)
+        self.started = 0
+        self.killed: list[Any] = []
+        self.dead: set[int] = set()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": float(self.cpus)}
+
+    def remote(self, kind: type) -> Any:
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._actor(kind)))
+
+    def _actor(self, kind: type) -> Callable[..., Any]:
+        def start(*args: Any) -> Any:
+            self.started += 1
+            number, held = self.started, kind(*args)
+            methods = {name: self._method(number, held, name) for name in ("open", "do", "call")}
+            return SimpleNamespace(number=number, **methods)
+
+        return start
+
+    def _method(self, number: int, held: Any, name: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            if number in self.dead or self.dies(number, name, args):
+                self.dead.add(number)
+                return SimpleNamespace(error=ActorLost())
+            try:
+                return SimpleNamespace(error=None, value=getattr(held, name)(*args, **options))
+            except Exception as error:
+                return SimpleNamespace(error=TaskFailed(error))
+
+        return SimpleNamespace(remote=_hashed(call))
+
+    def get(self, reference: Any) -> Any:
+        if reference.error is not None:
+            raise reference.error
+        return reference.value
+
+    def wait(self, references: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        at = self.drawn.randrange(len(references))  # whichever comes first
+        return [references.pop(at)], references
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def kill(self, worker: Any) -> None:
+        self.killed.append(worker)
+
+    def shutdown(self) -> None:
+        self.started = -1
+
+
+class _Reference:
+    """A result that can be a key, as Ray's references can."""
+
+    def __init__(self, found: Any) -> None:
+        self.error, self.value = found.error, getattr(found, "value", None)
+
+
+def _hashed(call: Callable[..., Any]) -> Callable[..., _Reference]:
+    return lambda *args, **options: _Reference(call(*args, **options))
