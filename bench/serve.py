@@ -40,7 +40,7 @@ from holdfast.persona import load_suite
 
 WEIGHTS = Path(holdfast.__file__).parent / "mini" / "weights"
 TOKENS = 40  # of a reply at most
-READY = 180.0  # seconds that a server may take to start
+READY = 600.0  # seconds that a server may take to start
 
 
 @dataclass(frozen=True)
