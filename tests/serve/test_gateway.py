@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from holdfast.api import ApiBackend
 from holdfast.backend import Ask
-from holdfast.errors import ControlError, ServiceError
+from holdfast.errors import ControlError, HoldfastError, ServiceError
 from holdfast.persona import load_suite, select
 from holdfast.prism import router
 from holdfast.serve.gateway import Upstream, create_gateway, rewritten
@@ -335,3 +335,92 @@ def test_a_client_that_leaves_ends_the_upstreams_answer_too(there: Elsewhere) ->
         with httpx.stream("POST", f"{url}/chat/completions", json=asked) as answer:
             next(answer.iter_lines())
         until(lambda: ended)
+
+
+class Factual(Elsewhere):
+    """An upstream that says 5 until it is told better, and knows it where it has no persona."""
+
+    async def answer(self, path: str, request: Request) -> Response:
+        body = await request.body()
+        self.bodies.append(body)
+        asked = json.loads(body)
+        text = asked["messages"][-1]["content"]
+        if "draft" in text:
+            wrong = ["2 + 2 is 4"] if "It is 5." in text else []
+            said = json.dumps({"wrong": wrong}) if "muddle" not in text else "Looks fine."
+        else:
+            said = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hi."
+        message = {"role": "assistant", "content": said}
+        usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+        choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+        return JSONResponse({**COMPLETION, "choices": choices, "usage": usage})
+
+
+@pytest.fixture(scope="module")
+def checking() -> Iterator[tuple[Factual, openai.OpenAI]]:
+    """A client of a gateway that checks, and what stands behind it."""
+    there = Factual()
+    with (
+        served(there.app) as upstream,
+        served(create_gateway(Upstream(upstream), verify="neutral")) as url,
+        client(url) as ai,
+    ):
+        yield there, ai
+
+
+def summed(ai: openai.OpenAI, text: str, **more: Any) -> Any:
+    asked = [SHOUT, {"role": "user", "content": text}]
+    return ai.chat.completions.with_raw_response.create(model="m", messages=asked, **more)
+
+
+def test_a_reply_is_checked_without_the_persona_and_put_right_under_it(
+    checking: tuple[Factual, openai.OpenAI],
+) -> None:
+    there, ai = checking
+    there.bodies.clear()
+    raw = summed(ai, "What is 2 + 2?")
+    assert raw.headers["x-holdfast-verify"] == "rewritten"
+    reply = raw.parse()
+    assert reply.choices[0].message.content == "It is 4."
+    assert reply.usage.total_tokens == 36
+    draft, check, again = (json.loads(body)["messages"] for body in there.bodies)
+    assert draft[0] == again[0] == SHOUT
+    assert all(m["role"] != "system" for m in check)
+    assert SHOUT["content"] not in json.dumps(check)
+
+
+def test_what_is_right_or_unclear_stays_and_says_so(
+    checking: tuple[Factual, openai.OpenAI],
+) -> None:
+    _, ai = checking
+    right = summed(ai, "Hello.")
+    assert right.headers["x-holdfast-verify"] == "right"
+    unclear = summed(ai, "muddle: what is 2 + 2?")
+    assert unclear.headers["x-holdfast-verify"] == "unclear"
+    assert unclear.parse().choices[0].message.content == "It is 5."
+
+
+def test_a_checked_reply_is_streamed_in_one_piece(checking: tuple[Factual, openai.OpenAI]) -> None:
+    _, ai = checking
+    asked = [SHOUT, {"role": "user", "content": "What is 2 + 2?"}]
+    chunks = list(
+        ai.chat.completions.create(
+            model="m", messages=asked, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
+    assert text == "It is 4." and chunks[-1].usage.total_tokens == 36
+
+
+def test_without_a_persona_or_with_tools_a_reply_is_passed_on_unchecked(
+    checking: tuple[Factual, openai.OpenAI],
+) -> None:
+    there, ai = checking
+    there.bodies.clear()
+    ai.chat.completions.create(model="m", messages=[TEA])
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    raw = summed(ai, "What is 2 + 2?", tools=[tool])
+    assert "x-holdfast-verify" not in raw.headers
+    assert len(there.bodies) == 2
+    with pytest.raises(HoldfastError, match="--verify is neutral"):
+        create_gateway(Upstream("http://localhost:1/v1"), verify="twice")

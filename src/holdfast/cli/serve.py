@@ -41,6 +41,10 @@ def serve(
         typer.Option(help="Goes before every chat: a TOML file with one persona, or FILE:ID."),
     ] = None,
     control: Annotated[str, typer.Option(help="Of requests that choose none.")] = "none",
+    verify: Annotated[
+        str | None,
+        typer.Option(help="neutral: --upstream's replies under a persona are checked without it."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     api_key: Annotated[
@@ -72,6 +76,8 @@ def serve(
         raise ModelError(
             f"a server needs {missing.name}: pip install 'holdfast[serve]'."
         ) from missing
+    if verify and not upstream:
+        raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
     if host not in LOOPBACK and not keys:
         raise ServiceError(
             f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
@@ -89,7 +95,7 @@ def serve(
         common: dict[str, Any] = {"persona": pinned, "control": control, "keys": keys}
         common |= {"limits": limits, "log_prompts": log_prompts}
         app = (
-            _gateway(upstream, upstream_key, common)
+            _gateway(upstream, upstream_key, {**common, "verify": verify})
             if upstream
             else _local(model, dtype, device, cache, common)
         )

@@ -11,7 +11,7 @@ This module knows OpenAI's JSON. How it is sent is the gateway's.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from holdfast.verify import CHECK, again, question, wrong
@@ -75,7 +75,7 @@ def whole(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in asked.items() if name not in ("stream", "stream_options")}
 
 
-async def streamed(completion: Mapping[str, Any], usage: bool) -> AsyncIterator[bytes]:
+async def streamed(completion: Mapping[str, Any], usage: bool) -> AsyncGenerator[bytes]:
     """A completion as the events of a stream."""
     choice = completion["choices"][0]
     head = {k: v for k, v in completion.items() if k not in ("choices", "usage", "object")}

@@ -1,9 +1,10 @@
 """A gateway: any OpenAI-compatible API, with the persona held by what rewrites the chat.
 
 A chat completion's messages are rewritten as the control says (`window`, `reminder`,
-`route`), and nothing else is touched: bodies without anything to rewrite go on byte for
-byte, answers come back as they come, errors as they are. Which control it was stands in
-the answer's header `x-holdfast-control`.
+`route`), its reply is checked where that is wanted (`checking`), and nothing else is
+touched: bodies without anything to rewrite go on byte for byte, answers come back as they
+come, errors as they are. Which control it was stands in the answer's header
+`x-holdfast-control`.
 
 The upstream's key stays here: it is in no answer and no log, and a client's own key goes on
 only where the gateway has none of its own.
@@ -29,18 +30,21 @@ from starlette.responses import Response
 from holdfast.api import public
 from holdfast.chat import Chat, Message
 from holdfast.control import Control, parse
-from holdfast.errors import ControlError
+from holdfast.errors import ControlError, HoldfastError
 from holdfast.persona import Persona
 from holdfast.serve.base import REFUSALS, bare
+from holdfast.serve.checking import HEADER, checkable, checked, streamed, whole
 from holdfast.serve.completion import chosen
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatRequest, Holding, refusal
 from holdfast.serve.refusal import Refusal
 from holdfast.serve.stream import Stream, unless_gone
+from holdfast.verify import WAYS
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
+COMPLETIONS = "chat/completions"
 # What belongs to one connection and not to what it carries (RFC 9110, 7.6.1), or to us alone.
 _OWN = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
@@ -83,6 +87,7 @@ def create_gateway(
     *,
     persona: Persona | None = None,
     control: str = "none",
+    verify: str | None = None,
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
@@ -90,13 +95,16 @@ def create_gateway(
 ) -> FastAPI:
     """An ASGI application that passes OpenAI's API on, chats rewritten under a control.
 
-    With `keys` a client needs one of them, and it is never passed on. `transport` is how the
+    `verify` "neutral" has replies under a system prompt checked without it (`checking`). With
+    `keys` a client needs one of them, and it is never passed on. `transport` is how the
     upstream is reached (by default over the network). Raises `ControlError` for a control
     that needs the weights.
     """
     limits = limits or Limits()
     if why := _weights(parse(control)):
         raise ControlError(why)
+    if verify not in (None, *WAYS):
+        raise HoldfastError(f"--verify is {' or '.join(WAYS)}, not {verify!r}")
     bound = httpx.Limits(max_connections=limits.concurrency + limits.queue)
     timeout = httpx.Timeout(upstream.timeout, connect=15.0)
     client = httpx.AsyncClient(
@@ -128,7 +136,9 @@ def create_gateway(
         body, under = rewritten(await request.body(), persona, control)
         if log_prompts:
             LOG.info("asked under %s: %s", under, body.decode("utf-8", "replace"))
-        return await passing.on(request, "chat/completions", body, {CONTROL: under})
+        if verify and checkable(asked := json.loads(body)):
+            return await passing.checked(request, asked, {CONTROL: under})
+        return await passing.on(request, COMPLETIONS, body, {CONTROL: under})
 
     @app.api_route(
         "/v1/{path:path}",
@@ -154,6 +164,38 @@ class _Passing:
         self, request: Request, path: str, body: bytes, about: Mapping[str, str]
     ) -> Response:
         """The upstream's answer as it comes."""
+        answer = await self._answer(request, path, body)
+        headers = {**_kept(answer.headers), **about}
+        if answer.status_code < 400:
+            return Stream(_pieces(answer), self.limits.write_timeout, answer.status_code, headers)
+        return Response(await self._content(answer), answer.status_code, headers)
+
+    async def checked(
+        self, request: Request, asked: dict[str, Any], about: Mapping[str, str]
+    ) -> Response:
+        """The upstream's reply once it has been checked without its system prompt."""
+
+        async def post(one: dict[str, Any]) -> dict[str, Any] | None:
+            answer = await self._answer(request, COMPLETIONS, json.dumps(one).encode())
+            content = await self._content(answer)
+            return _object(content) if answer.status_code < 400 else None
+
+        answer = await self._answer(request, COMPLETIONS, json.dumps(whole(asked)).encode())
+        content, headers = await self._content(answer), _kept(answer.headers)
+        draft = _object(content)
+        if answer.status_code >= 400 or draft is None:
+            return Response(content, answer.status_code, {**headers, **about})
+        completion, came = await checked(asked, draft, post)
+        told = {**about, HEADER: came}
+        if not asked.get("stream"):
+            return JSONResponse(completion, headers=told)
+        options = asked.get("stream_options")
+        usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        told["content-type"] = "text/event-stream; charset=utf-8"
+        return Stream(streamed(completion, usage), self.limits.write_timeout, 200, told)
+
+    async def _answer(self, request: Request, path: str, body: bytes) -> httpx.Response:
+        """The upstream's answer, its body still to be read."""
         query = request.url.query
         sent = self.client.build_request(
             request.method,
@@ -162,31 +204,41 @@ class _Passing:
             content=body,
         )
         try:
-            answer = await unless_gone(request.receive, self.client.send(sent, stream=True))
+            return await unless_gone(request.receive, self.client.send(sent, stream=True))
         except httpx.TimeoutException as error:
             raise Refusal(504, f"{self.upstream.shown} did not answer in time.") from error
         except httpx.HTTPError as error:
             raise Refusal(502, f"{self.upstream.shown} cannot be reached.") from error
-        headers = {name: v for name, v in answer.headers.items() if name.lower() not in _OWN}
-        headers |= about
-        if answer.status_code < 400:
-            return Stream(_pieces(answer), self.limits.write_timeout, answer.status_code, headers)
+
+    async def _content(self, answer: httpx.Response) -> bytes:
+        """An answer's body, whole, without the upstream's key."""
         try:
-            content = self.upstream.censored(await answer.aread())
+            return self.upstream.censored(await answer.aread())
         except httpx.HTTPError as error:
             raise Refusal(502, f"{self.upstream.shown} broke off.") from error
         finally:
             await answer.aclose()
-        return Response(content, answer.status_code, headers)
 
     def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
-        headers = {name: v for name, v in given.items() if name.lower() not in _OWN}
+        headers = _kept(given)
         headers["accept-encoding"] = "identity"
         if self.upstream.key or self.keyed:
             headers.pop("authorization", None)
         if self.upstream.key:
             headers["authorization"] = f"Bearer {self.upstream.key}"
         return headers
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _OWN}
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
