@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Actor
@@ -46,6 +46,7 @@ def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
     assert near["kappa"] < 0 < near["weighted_kappa"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30))
 def test_kappa_is_at_most_one_and_is_one_only_for_agreement(pairs: list[tuple[int, int]]) -> None:
     found = agreement(*labelled(pairs))

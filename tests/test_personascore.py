@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.personascore import Graded, summed, table
@@ -68,6 +68,7 @@ def test_one_persona_has_no_interval() -> None:
     assert summed([Graded("p", "a", 5), Graded("p", "b", 1)])["interval"] == [None, None]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("ab"), st.floats(1, 5)), min_size=1)
 )
