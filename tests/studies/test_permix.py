@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-import permix as study
+
+def _loaded() -> ModuleType:
+    """The script by its path: `permix` is a folder of tests as well."""
+    path = Path(__file__).parents[2] / "studies" / "permix.py"
+    spec = importlib.util.spec_from_file_location("permix_study", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+study: Any = _loaded()
 
 
 def row(cell: Any, **values: float) -> dict[str, Any]:
