@@ -145,7 +145,8 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
     again = robustness(model, tasks=tasks, personas=PEOPLE, out=out)
     assert again.rows == whole.rows
     assert records.read_bytes() == before
-    assert sum(map(len, model.calls)) == 15 * 5
+    # A batch that was cut off is asked again whole, as its arithmetic may depend on it.
+    assert sum(map(len, model.calls)) == 20 * 5
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "The persona lottery" in page
     assert "not that paper’s number" in page

@@ -133,19 +133,7 @@ def effect(
             for sample in range(samples)
         )
     ]
-    unit_of = {key: i for i, unit in enumerate(asked) for key in _keys(unit)}
-    with shown.of(len(unit_of)):
-        spread(
-            run,
-            asked,
-            lambda record: unit_of[_key(record)],
-            _finished,
-            partial(_do, drawn, seed),
-            measured,
-            shown,
-            steps=lambda unit: len(unit[1]),
-            where=where,
-        )
+    ask(run, asked, measured, drawn, seed, shown, where)
     _judged(run, kept, judge_model)
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
@@ -233,6 +221,31 @@ def _key(record: Record) -> Key:
 def _keys(batch: Batch) -> list[Key]:
     m, units = batch
     return [(m, unit.task.id, unit.sample) for unit in units]
+
+
+def ask(
+    run: Run,
+    batches: Sequence[Batch],
+    models: Sequence[Backend],
+    sampling: Sampling,
+    seed: int,
+    progress: Progress,
+    where: Where = None,
+) -> None:
+    """Append the records of all batches that the run does not have, asked here or elsewhere."""
+    unit_of = {key: i for i, batch in enumerate(batches) for key in _keys(batch)}
+    with progress.of(len(unit_of)):
+        spread(
+            run,
+            batches,
+            lambda record: unit_of[_key(record)],
+            _finished,
+            partial(_do, sampling, seed),
+            models,
+            progress,
+            steps=lambda batch: len(batch[1]),
+            where=where,
+        )
 
 
 def _finished(batch: Batch, records: Sequence[Record]) -> bool:

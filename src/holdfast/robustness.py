@@ -21,14 +21,15 @@ from pathlib import Path
 from holdfast import __version__, lottery, matrix, pool, questions, report, verifier
 from holdfast import tasks as tasks_
 from holdfast.backend import Backend, Sampling
+from holdfast.cluster import Where, opened
 from holdfast.drift import NOTES
-from holdfast.effect import PLACES, Arm, answered, batches
+from holdfast.effect import PLACES, Arm, ask, batches
 from holdfast.errors import HoldfastError
 from holdfast.mathcheck import MathCheck
 from holdfast.pool import Member
 from holdfast.progress import Progress
 from holdfast.report.robustness import headline
-from holdfast.run import Record, Run, seed_of
+from holdfast.run import Record, seed_of
 from holdfast.tasks import Task
 
 READINGS = ("lenient", "strict")
@@ -75,6 +76,7 @@ def robustness(
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    where: Where = None,
 ) -> Robustness:
     """Measure accuracy under every persona; what the command `holdfast robustness` does.
 
@@ -82,7 +84,8 @@ def robustness(
     themselves; `mini` for the embedded model and `core` for others. `n` bounds the tasks of each
     category (of mini 20), `form` says where an answer is to stand (`FORMS`; "" for nothing).
     `verify` is one of `verifier.CHOSEN`, `reading` of `READINGS`, `pss` of `lottery.PSS`.
-    `search` chooses the best persona on half of the items and scores it on the others. Raises
+    `search` chooses the best persona on half of the items and scores it on the others; `where`
+    says where batches are asked (`cluster`). Raises
     HoldfastError for what the user can mend.
     """
     _check(samples, place, reading, pss)
@@ -108,8 +111,11 @@ def robustness(
         "seed": seed,
         "sampling": asdict(drawn),
     }
-    run, began = Run(out, described), time.monotonic()
-    _ask(run, model, kept, people, place, samples, seed, drawn, progress)
+    run, began = opened(out, described, where), time.monotonic()
+    arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in people))
+    units = ((task, sample, arms) for task in kept for sample in range(samples))
+    asked = [(0, batch) for batch in batches(units)]
+    ask(run, asked, [model], drawn, seed, progress or Progress(enabled=False, step="items"), where)
     with MathCheck() as math:
         found = matrix.Answers.of(run.records, kept, people, kinds, math)
     page = run.folder / "report.html" if run.folder else None
@@ -174,27 +180,3 @@ def load(
     return tuple(
         replace(task, turns=(*task.turns[:-1], f"{task.turns[-1]}\n\n{text}")) for task in found
     )
-
-
-def _ask(
-    run: Run,
-    model: Backend,
-    tasks: Sequence[Task],
-    people: Sequence[Member],
-    place: str,
-    samples: int,
-    seed: int,
-    sampling: Sampling,
-    progress: Progress | None,
-) -> None:
-    """Append a record for every task and sample that the run has none of yet."""
-    shown = progress or Progress(enabled=False, step="items")
-    arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in people))
-    done = {(r["task"], r["sample"]) for r in run.records}
-    units = [(task, s, arms) for task in tasks for s in range(samples) if (task.id, s) not in done]
-    with shown.of(len(tasks) * samples):
-        shown.advance(len(done), 0)
-        for batch in batches(units):
-            model.forget()
-            run.append(answered(model, batch, sampling, seed))
-            shown.advance(len(batch), len(batch) * len(arms))

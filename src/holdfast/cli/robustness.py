@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.backend import Sampling
 from holdfast.cli import options
-from holdfast.cli.session import opened, own_command, print_json, resumable
+from holdfast.cli.session import opened, own_command, placed, print_json, resumable
 
 
 def robustness(
@@ -54,22 +55,28 @@ def robustness(
     max_new_tokens: options.MaxNewTokens = 512,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    shard: options.Shard = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
     from holdfast.progress import Progress
     from holdfast.robustness import robustness
 
-    with resumable(out, "robustness", model) as folder:
+    open_model = partial(
+        opened,
+        dtype=dtype,
+        device=device,
+        base_url=base_url,
+        api_key=api_key,
+        concurrency=concurrency,
+    )
+    with (
+        placed(ray, shard, [model], open_model, device, as_json=as_json) as (where, models),
+        resumable(out, "robustness", model) as folder,
+    ):
         result = robustness(
-            opened(
-                model,
-                dtype=dtype,
-                device=device,
-                base_url=base_url,
-                api_key=api_key,
-                concurrency=concurrency,
-            ),
+            models[0],
             tasks=tasks,
             personas=personas,
             split=split,
@@ -86,11 +93,12 @@ def robustness(
             out=folder,
             command=own_command(),
             progress=Progress(enabled=True, step="items"),
+            where=where,
         )
-    if as_json:
-        print_json(result.summary)
-        return
-    _show(result.summary)
+        if as_json:
+            print_json(result.summary)
+        else:
+            _show(result.summary)
 
 
 def _show(summary: Mapping[str, Any]) -> None:
