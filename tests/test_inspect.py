@@ -56,7 +56,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def inspect(env: dict[str, str], folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("inspect")), *args]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 def logs(folder: Path) -> list[EvalLog]:
