@@ -32,9 +32,9 @@ from holdfast.control import Control, parse
 from holdfast.errors import ControlError
 from holdfast.persona import Persona
 from holdfast.serve.base import REFUSALS, bare
-from holdfast.serve.completion import chosen
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.order import chosen
 from holdfast.serve.protocol import ChatRequest, Holding, refusal
 from holdfast.serve.refusal import Refusal
 from holdfast.serve.stream import Stream, unless_gone
