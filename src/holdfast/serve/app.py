@@ -23,9 +23,10 @@ from holdfast.drift import NOTES
 from holdfast.errors import ControlError, ModelError
 from holdfast.persona import Persona
 from holdfast.serve.base import REFUSALS, bare
-from holdfast.serve.completion import Completion, Completions
+from holdfast.serve.completion import Completion
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.order import Completions
 from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.refusal import Refusal

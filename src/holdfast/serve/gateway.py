@@ -34,9 +34,9 @@ from holdfast.errors import ControlError, HoldfastError
 from holdfast.persona import Persona
 from holdfast.serve.base import REFUSALS, bare
 from holdfast.serve.checking import HEADER, checkable, checked, streamed, whole
-from holdfast.serve.completion import chosen
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.order import chosen
 from holdfast.serve.protocol import ChatRequest, Holding, refusal
 from holdfast.serve.refusal import Refusal
 from holdfast.serve.stream import Stream, unless_gone
