@@ -175,6 +175,18 @@ def test_rows_of_published_sets_become_questions() -> None:
     assert right(question, "So 1007 eggs.")
 
 
+def test_a_row_of_math_500_has_its_subject_in_its_kind() -> None:
+    row = {"problem": "1/2 of 1? ", "answer": "\\frac{1}{2}", "subject": "Prealgebra", "level": 1}
+    assert from_row("math-500", row) == Question("math-500 prealgebra", "1/2 of 1?", "\\frac{1}{2}")
+    with pytest.raises(HoldfastError, match="has other columns"):
+        from_row("math-500", {"problem": "1?", "answer": "1"})
+
+
+def test_math_500_is_no_source_where_nothing_compares_mathematics() -> None:
+    with pytest.raises(HoldfastError, match="no questions in math-500"):
+        load("math-500", n=1)
+
+
 @pytest.mark.parametrize("row", [{"q": "?"}, MMLU | {"answer": 9}, MMLU | {"answer": "C"}])
 def test_published_sets_of_other_columns_are_refused(row: dict[str, Any]) -> None:
     with pytest.raises(HoldfastError, match=r"mmlu has other columns .*JSONL"):

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from actors import Actor
-from holdfast import robustness as module
 from holdfast.backend import Ask, Reply
 from holdfast.errors import HoldfastError, RunError
 from holdfast.lottery import expected_best
 from holdfast.pool import Member
-from holdfast.robustness import Robustness, robustness
+from holdfast.robustness import Robustness, load, robustness
 
 PEOPLE = (
     Member("counter", "helpful", "train", "You count."),
@@ -102,6 +101,18 @@ def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: 
     assert len(asks) == 10
     assert len({ask.seed for ask in asks}) == 2
     assert {ask.chat[-1]["content"] for ask in asks} == {"20 and nothing?"}
+
+
+def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) -> None:
+    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary["lost"]
+    assert len(lost) == 6
+    first = lost[0]
+    assert (first["persona"], first["gold"], first["without"]) == (
+        "guesser",
+        ["20"],
+        ["It is 20."],
+    )
+    assert first["with"] == ["It is 7."]
 
 
 def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
@@ -219,10 +230,10 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
     made = datasets.Dataset.from_list(rows)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
-    found = module.load(name, n=4)
+    found = load(name, n=4)
     assert len(found) == 4
     assert all(task.turns[0].endswith(ends) for task in found)
-    assert module.load(name, n=4, form="")[0].turns[0].endswith("+ 1?")
+    assert load(name, n=4, form="")[0].turns[0].endswith("+ 1?")
 
     def solve(ask: Ask) -> Reply:
         number = int(ask.chat[-1]["content"].split()[0]) + 1
@@ -234,7 +245,7 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
 
 
 def test_minis_tasks_are_those_with_one_right_answer() -> None:
-    found = module.load("mini", n=2)
+    found = load("mini", n=2)
     assert {task.category for task in found} == {"math", "recall", "extraction", "safety"}
 
 

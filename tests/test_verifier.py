@@ -17,7 +17,7 @@ from holdfast.verifier import Verdict, boxed, stated, verifier, verify
 
 @pytest.fixture(scope="module")
 def math() -> Iterator[MathCheck]:
-    with MathCheck() as checker:
+    with MathCheck(limit=60) as checker:
         yield checker
 
 

@@ -26,8 +26,10 @@ from holdfast.drift import drift
 from holdfast.effect import Effect, effect
 from holdfast.errors import HoldfastError
 from holdfast.explain import Explanation, explain
+from holdfast.fidelity import Fidelity, fidelity
 from holdfast.models import load
 from holdfast.persona import Persona, Suite, load_suite
+from holdfast.robustness import Robustness, robustness
 
 if TYPE_CHECKING:
     from holdfast.api import ApiBackend
@@ -41,12 +43,14 @@ __all__ = [
     "Comparison",
     "Effect",
     "Explanation",
+    "Fidelity",
     "HoldfastError",
     "LocalBackend",
     "Persona",
     "Protocol",
     "Reply",
     "Result",
+    "Robustness",
     "Sampling",
     "Suite",
     "__version__",
@@ -54,9 +58,11 @@ __all__ = [
     "drift",
     "effect",
     "explain",
+    "fidelity",
     "hold",
     "load",
     "load_suite",
+    "robustness",
 ]
 
 _LATER = {

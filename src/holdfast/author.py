@@ -2,9 +2,9 @@
 
 Every request asks for one JSON object. A reply without a valid one is asked for again once, with
 what was wrong; after that the request has failed, which is counted and said. Nothing is made up in
-its place.
+its place. What was written is recorded as it comes, so that nothing is written twice.
 
-This module knows texts and a backend. It knows no scores.
+This module knows texts, a backend and a run's records. It knows no scores.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from holdfast.backend import Ask, Backend, Sampling
 from holdfast.chat import Chat, message
 from holdfast.judge.rubric import objects
-from holdfast.questionnaire import GRADES, Task, settings, texts
-from holdfast.run import seed_of
+from holdfast.questionnaire import GRADES, Questionnaire, Task, settings, tasks, texts
+from holdfast.run import Run, seed_of
 
+ROWS = 128  # requests side by side
+SETTINGS = 5  # settings that questions of a person are written for
 # PersonaGym's for settings and questions; example answers are to be the same in every run.
 DRAWN = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
@@ -129,3 +131,80 @@ def written(
                 lost.append((i, (*chat, said, message("user", _AGAIN))))
         waiting = lost
     return found
+
+
+# --- recorded ---------------------------------------------------------------------
+
+
+def questionnaires(
+    run: Run, writes: Backend, people: Sequence[str], n: int, seed: int
+) -> tuple[tuple[Questionnaire, ...], int]:
+    """Questionnaires written for persons, and how many tasks of a person failed."""
+    places = _recorded(
+        run,
+        writes,
+        [("settings", who, "", wanted_settings(who, SETTINGS)) for who in people],
+        seed,
+    )
+    # A person for whom no settings were chosen is asked in the first ones.
+    where = {who: places["settings", who, ""] or settings()[:SETTINGS] for who in people}
+    graded = tasks()
+    found = _recorded(
+        run,
+        writes,
+        [
+            ("questions", who, task.name, wanted_questions(who, task, where[who], n))
+            for who in people
+            for task in graded.values()
+        ],
+        seed,
+    )
+    sheets = tuple(
+        Questionnaire(
+            who, tuple((t, q) for t in graded if (q := found["questions", who, t]) is not None)
+        )
+        for who in people
+    )
+    return sheets, sum(one is None for one in found.values())
+
+
+def _recorded(
+    run: Run,
+    writes: Backend,
+    wanted: Sequence[tuple[str, str, str, Request]],
+    seed: int,
+    sampling: Sampling = DRAWN,
+) -> dict[tuple[str, str, str], tuple[str, ...] | None]:
+    """What a model wrote, by (step, persona, place), recorded as it comes."""
+    found = {
+        (r["step"], r["persona"], r["place"]): r["written"] and tuple(r["written"])
+        for r in run.records
+        if "written" in r
+    }
+    waiting = [one for one in wanted if one[:3] not in found]
+    for start in range(0, len(waiting), ROWS):
+        batch = waiting[start : start + ROWS]
+        writes.forget()
+        texts = written(writes, [one[3] for one in batch], sampling, seed)
+        run.append(
+            {"step": step, "persona": who, "place": place, "written": text}
+            for (step, who, place, _), text in zip(batch, texts, strict=True)
+        )
+        found.update({one[:3]: text for one, text in zip(batch, texts, strict=True)})
+    return found
+
+
+def examples(run: Run, writes: Backend, sheets: Sequence[Questionnaire], seed: int) -> None:
+    """Have an answer written for every grade of every question; a record for each."""
+    graded = tasks()
+    wanted = [
+        (
+            "examples",
+            sheet.persona,
+            f"{task} {i}",
+            wanted_examples(sheet.persona, graded[task], question),
+        )
+        for sheet in sheets
+        for task, i, question in sheet.items
+    ]
+    _recorded(run, writes, wanted, seed, GREEDY)

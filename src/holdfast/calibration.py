@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast import __version__, gym, questionnaire
+from holdfast import __version__, author, gym, questionnaire
 from holdfast.backend import Backend
 from holdfast.curve import numbers
 from holdfast.errors import HoldfastError
@@ -147,8 +147,8 @@ def _asked(run: Run, judge: Backend, labels: Sequence[Label], calls: int) -> lis
     for name, task in questionnaire.tasks().items():
         rubric = Rubric(judge, task.criteria, GRADES, calls=calls, anchors=task.scale)
         mine = [i for i, one in enumerate(labels) if one.task == name and i not in known]
-        for start in range(0, len(mine), gym.ROWS):
-            batch = mine[start : start + gym.ROWS]
+        for start in range(0, len(mine), author.ROWS):
+            batch = mine[start : start + author.ROWS]
             items = [
                 Item(gym.PROMPT.format(persona=one.persona), one.question, one.answer)
                 for one in (labels[i] for i in batch)

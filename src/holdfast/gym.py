@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import author, personascore, questionnaire
-from holdfast.author import Request
 from holdfast.backend import Ask, Backend, Sampling
 from holdfast.chat import message
 from holdfast.errors import HoldfastError
@@ -35,8 +34,6 @@ PROMPT = (  # the paper's, as its appendix and its code have it
     "the nature of this identity."
 )
 GENERATE = "generate"
-SETTINGS = 5  # settings that questions of a person are written for
-ROWS = 128  # requests side by side
 _FAILED = {"overflow", "error"}
 Key = tuple[str, str, int, int]  # persona, task, question, sample: an answer
 
@@ -114,7 +111,7 @@ def measured(
     )
     failed = 0
     if people:
-        sheets, failed = _generated(run, writes, people, p.n or 10, seed)
+        sheets, failed = author.questionnaires(run, writes, people, p.n or 10, seed)
     if not any(sheet.items for sheet in sheets):
         raise HoldfastError(
             f"{writes.name} wrote no questions in the form that it was asked for: name another "
@@ -124,76 +121,14 @@ def measured(
     with shown.of(answers):
         _answered(run, model, sheets, p.prompt, samples, seed, sampling, shown)
         if p.examples:
-            _exemplified(run, writes, sheets, seed)
+            author.examples(run, writes, sheets, seed)
         for judge in judges:
             _graded(run, judge, sheets, p)
     return run, {**_summed(run, sheets, judges, seed), "question_failures": failed}
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + ROWS] for start in range(0, len(items), ROWS))
-
-
-# --- questions ------------------------------------------------------------------
-
-
-def _generated(
-    run: Run, writes: Backend, people: Sequence[str], n: int, seed: int
-) -> tuple[tuple[Questionnaire, ...], int]:
-    """Questionnaires written for persons, and how many tasks of a person failed."""
-    places = _written(
-        run,
-        writes,
-        [("settings", who, "", author.wanted_settings(who, SETTINGS)) for who in people],
-        seed,
-    )
-    # A person for whom no settings were chosen is asked in the first ones.
-    where = {
-        who: places["settings", who, ""] or questionnaire.settings()[:SETTINGS] for who in people
-    }
-    tasks = questionnaire.tasks()
-    found = _written(
-        run,
-        writes,
-        [
-            ("questions", who, task.name, author.wanted_questions(who, task, where[who], n))
-            for who in people
-            for task in tasks.values()
-        ],
-        seed,
-    )
-    sheets = tuple(
-        Questionnaire(
-            who, tuple((t, q) for t in tasks if (q := found["questions", who, t]) is not None)
-        )
-        for who in people
-    )
-    return sheets, sum(one is None for one in found.values())
-
-
-def _written(
-    run: Run,
-    writes: Backend,
-    wanted: Sequence[tuple[str, str, str, Request]],
-    seed: int,
-    sampling: Sampling = author.DRAWN,
-) -> dict[tuple[str, str, str], tuple[str, ...] | None]:
-    """What a model wrote, by (step, persona, place), recorded as it comes."""
-    found = {
-        (r["step"], r["persona"], r["place"]): r["written"] and tuple(r["written"])
-        for r in run.records
-        if "written" in r
-    }
-    waiting = [one for one in wanted if one[:3] not in found]
-    for batch in _batches(waiting):
-        writes.forget()
-        texts = author.written(writes, [one[3] for one in batch], sampling, seed)
-        run.append(
-            {"step": step, "persona": who, "place": place, "written": text}
-            for (step, who, place, _), text in zip(batch, texts, strict=True)
-        )
-        found.update({one[:3]: text for one, text in zip(batch, texts, strict=True)})
-    return found
+    return (items[start : start + author.ROWS] for start in range(0, len(items), author.ROWS))
 
 
 # --- answers, examples, grades ----------------------------------------------------
@@ -239,21 +174,6 @@ def _named(key: Key) -> Record:
 
 def _key(record: Record) -> Key:
     return record["persona"], record["task"], record["question"], record["sample"]
-
-
-def _exemplified(run: Run, writes: Backend, sheets: Sequence[Questionnaire], seed: int) -> None:
-    tasks = questionnaire.tasks()
-    wanted = [
-        (
-            "examples",
-            sheet.persona,
-            f"{task} {i}",
-            author.wanted_examples(sheet.persona, tasks[task], question),
-        )
-        for sheet in sheets
-        for task, i, question in sheet.items
-    ]
-    _written(run, writes, wanted, seed, author.GREEDY)
 
 
 def _graded(run: Run, judge: Backend, sheets: Sequence[Questionnaire], p: Protocol) -> None:

@@ -22,11 +22,11 @@ from holdfast.errors import HoldfastError
 from holdfast.lottery import EXTREMES, NAMES, Lottery
 from holdfast.mathcheck import MathCheck
 from holdfast.pool import Member
-from holdfast.report.words import between, number, percent, quantity, signed, signed_span
 from holdfast.run import Record, seed_of
 from holdfast.stats import Array, Resampler
 from holdfast.tasks import Task
 
+SHOWN = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "found_strict", "found_lenient")
 
 
@@ -34,13 +34,15 @@ _READ = ("strict", "lenient", "found_strict", "found_lenient")
 class Answers:
     """Verdicts by reading, each (1 + personas, items): the first row is without a persona.
 
-    `cut` counts replies that the token limit ended; `missing` are the items left out.
+    `cut` counts replies that the token limit ended, `errors` answers at which a verifier failed;
+    `missing` are the items left out.
     """
 
     people: tuple[Member, ...]
     tasks: tuple[Task, ...]
     read: Mapping[str, Array]
     cut: int
+    errors: int
     missing: tuple[str, ...]
 
     @classmethod
@@ -58,7 +60,7 @@ class Answers:
         read = {name: np.full(shape, np.nan) for name in _READ}
         row = {"": 0, **{one.id: i for i, one in enumerate(people, 1)}}
         column = {task.id: i for i, task in enumerate(tasks)}
-        cut = 0
+        cut = errors = 0
         for record in records:
             item = column[record["task"]]
             task = tasks[item]
@@ -67,6 +69,7 @@ class Answers:
                 if {"overflow", "error"} & set(arm["stops"]):
                     continue
                 verdict = verifier.verify(task, kinds[task.id], arm["replies"], math)
+                errors += verdict.error
                 for name in _READ:
                     at = row[arm.get("expert", "")], item, record["sample"]
                     read[name][at] = getattr(verdict, name)
@@ -81,6 +84,7 @@ class Answers:
             tuple(task for task, there in zip(tasks, whole, strict=True) if there),
             {name: values[:, whole].mean(axis=2) for name, values in read.items()},
             cut,
+            errors,
             tuple(task.id for task, there in zip(tasks, whole, strict=True) if not there),
         )
 
@@ -121,12 +125,13 @@ def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> R
         "categories": list(_categories(found, right)),
         "missing": list(found.missing),
         "cut": found.cut,
+        "verifier_errors": found.errors,
     }
     # One rounding for the mean and the curve's first value, which are the same number.
     summary["mean"], summary["best"] = best_of[0], best_of[-1]
     if search:
         summary["search"] = _search(found, right, seed)
-    return {**summary, "headline": headline(summary)}
+    return summary
 
 
 def _beside(drawn: Lottery, seed: int) -> Record:
@@ -246,53 +251,26 @@ def _search(found: Answers, right: Array, seed: int) -> Record:
     }
 
 
-def headline(summary: Mapping[str, Any]) -> str:
-    """What was found, in one sentence without a full stop."""
-    rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
-    return (
-        f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} "
-        f"personas ({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best "
-        f"({rows[-1]['id']}); "
-        f"worst/best is {number(summary['ratio'])} ({between(summary['intervals']['ratio'])}), and "
-        f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled"
-    )
-
-
-def remarks(summary: Mapping[str, Any]) -> list[str]:
-    """The sentences under the headline: halves, form, the search, and what was left out."""
-    halves, strict = summary["halves"], summary["strict"]
-    said = [
-        f"Picked on one half of the items and scored on the other, the worst has "
-        f"{number(halves['worst']['value'])} and the best {number(halves['best']['value'])} "
-        f"({number(halves['ratio']['value'])} [{between(halves['ratio']['interval'])}])."
-    ]
-    none = summary["none"]
-    said += [
-        f"Without a persona {number(none['accuracy'])} are right ({between(none['interval'])}, "
-        f"n = {summary['items']})."
-    ]
-    if summary["reading"] == "lenient" and strict["mean"] < summary["mean"]:
-        lost = max(summary["rows"], key=lambda row: row["strict_failures"])
-        said += [
-            f"Read strictly, where an answer was to stand, the mean is {number(strict['mean'])} "
-            f"instead of {number(summary['mean'])}: {lost['id']} loses the form of "
-            f"{percent(lost['strict_failures'])} of its answers."
-        ]
-    if found := summary.get("search"):
-        said += [
-            f"Searching: {found['persona']} is the best on {found['development_items']} items and "
-            f"has {number(found['accuracy'])} on the {found['items']} others, where no persona has "
-            f"{number(found['none'])} ({signed(found['gain'])}, "
-            f"{signed_span(found['gain_interval'])})."
-        ]
-    for count, what in (
-        (len(summary["left_out"]), "that only a model can judge were left out"),
-        (len(summary["missing"]), "without a reply under every persona were left out"),
-    ):
-        said += [f"{quantity(count, 'task')} {what}."] if count else []
-    if summary["verifier_errors"]:
-        said += [
-            f"{quantity(summary['verifier_errors'], 'answer')} could not be compared in time, or "
-            "at all, and count as wrong."
-        ]
-    return said
+def lost(found: Answers, records: Sequence[Record], reading: str) -> list[Record]:
+    """Items that are right without a persona and wrong under the worst one, up to `SHOWN`."""
+    right = found.read[reading]
+    worst = 1 + int(right[1:].mean(axis=1).argmin())
+    who = found.people[worst - 1].id
+    column = {task.id: i for i, task in enumerate(found.tasks)}
+    shown: dict[str, Record] = {}
+    for record in records:
+        item = column.get(record["task"])
+        if item is None or right[worst, item] >= right[0, item] or record["task"] in shown:
+            continue
+        replies = {arm.get("expert", ""): arm["replies"] for arm in record["arms"]}
+        task = found.tasks[item]
+        shown[task.id] = {
+            "task": task.id,
+            "category": task.category,
+            "turns": list(task.turns),
+            "gold": list(verifier.golds(task)),
+            "persona": who,
+            "without": replies[""],
+            "with": replies[who],
+        }
+    return list(shown.values())[:SHOWN]

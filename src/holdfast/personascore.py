@@ -70,7 +70,9 @@ def summed(graded: Sequence[Graded], seed: int = 0) -> Record:
 
 
 def _intervals(sample: Resampler, values: Array) -> Array:
-    """Zeros and ones have Wilson's interval; grades to 5 are resampled."""
+    """Zeros and ones have Wilson's interval; grades to 5 are resampled; one persona has none."""
+    if sample.clusters == 1:
+        return np.full((*values.shape[1:], 2), np.nan)
     held = values[~np.isnan(values)]
     if held.size and held.min() >= 0 and held.max() <= 1:
         return sample.interval(values)

@@ -27,6 +27,7 @@ from holdfast.errors import HoldfastError
 from holdfast.mathcheck import MathCheck
 from holdfast.pool import Member
 from holdfast.progress import Progress
+from holdfast.report.robustness import headline
 from holdfast.run import Record, Run, seed_of
 from holdfast.tasks import Task
 
@@ -111,17 +112,18 @@ def robustness(
     _ask(run, model, kept, people, place, samples, seed, drawn, progress)
     with MathCheck() as math:
         found = matrix.Answers.of(run.records, kept, people, kinds, math)
-        failures = math.errors
     page = run.folder / "report.html" if run.folder else None
+    numbers = matrix.summed(found, reading, pss, search, seed)
     summary: Record = {
         "model": model.name,
         "command": command,
-        **matrix.summed(found, reading, pss, search, seed),
+        "headline": headline(numbers),
+        **numbers,
+        "lost": matrix.lost(found, run.records, reading),
         "samples": samples,
         "seed": seed,
         "place": place,
         "verifiers": {kind: sum(k == kind for k in kinds.values()) for kind in kinds.values()},
-        "verifier_errors": failures,
         "left_out": [t.id for t in whole if t not in kept],
         "seconds": round(time.monotonic() - began, 1),
         "note": NOTES.get(model.name),

@@ -68,6 +68,19 @@ def test_the_second_call_turns_scale_and_criteria_round() -> None:
     assert first.index("It is kind.") < first.index('"answer"') < second.index("It is kind.")
 
 
+def test_anchors_and_examples_are_shown_in_the_order_of_the_scale() -> None:
+    model = Scripted(lambda ask: given(2))
+    item = Item("Be kind.", "Well?", "Hm.", ("Go away.", "Yes."))
+    Rubric(model, "It is kind.", 2, anchors=("rude", "kind")).judge_all([item])
+    rising, falling = (ask.chat[1]["content"] for ask in model.batches[0])
+    assert rising.index("1: rude") < rising.index("2: kind")
+    assert falling.index("2: kind") < falling.index("1: rude")
+    assert '[{"score": 1, "answer": "Go away."}, {"score": 2, "answer": "Yes."}]' in rising
+    assert '[{"score": 2, "answer": "Yes."}, {"score": 1, "answer": "Go away."}]' in falling
+    with pytest.raises(ValueError, match="as many anchors"):
+        Rubric(model, "It is kind.", 5, anchors=("rude", "kind"))
+
+
 def test_all_items_are_asked_in_one_batch_and_kept_apart() -> None:
     backend = Scripted(lambda ask: given(5 if "yes please" in ask.chat[-1]["content"] else 1))
     items = [Item("p", "q", answer) for answer in ("yes please", "no", "yes please")]

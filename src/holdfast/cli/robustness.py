@@ -94,7 +94,7 @@ def robustness(
 
 
 def _show(summary: Mapping[str, Any]) -> None:
-    from holdfast.matrix import remarks
+    from holdfast.report.robustness import remarks
 
     print(f"{summary['model']}: {summary['headline']}.")
     for sentence in remarks(summary):

@@ -15,11 +15,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from holdfast.matrix import remarks
 from holdfast.report import chart, shell
 from holdfast.report.chart import Frame, Series, Text
 from holdfast.report.figures import SCORES, Figure, Table
-from holdfast.report.words import between, ends, number, signed, signed_span
+from holdfast.report.transcript import said
+from holdfast.report.words import (
+    between,
+    ends,
+    number,
+    percent,
+    quantity,
+    signed,
+    signed_span,
+)
 
 Summary = Mapping[str, Any]
 _SHADES = (0.02, 0.1, 0.2, 0.4)  # differences from which on a cell is a shade darker
@@ -41,7 +49,69 @@ def render(summary: Summary) -> str:
         numbers=_numbers(summary),
         rows=_rows(summary),
         categories=[row["category"] for row in summary["categories"]],
+        lost=[
+            {
+                "name": one["category"],
+                "turns": [said(text) for text in one["turns"]],
+                "gold": " · ".join(one["gold"]),
+                "without": [said(text) for text in one["without"]],
+                "with": [said(text) for text in one["with"]],
+            }
+            for one in summary["lost"]
+        ],
     )
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """What was found, in one sentence without a full stop."""
+    rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
+    return (
+        f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} "
+        f"personas ({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best "
+        f"({rows[-1]['id']}); "
+        f"worst/best is {number(summary['ratio'])} ({between(summary['intervals']['ratio'])}), and "
+        f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled"
+    )
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """The sentences under the headline: halves, form, the search, and what was left out."""
+    halves, strict = summary["halves"], summary["strict"]
+    told = [
+        f"Picked on one half of the items and scored on the other, the worst has "
+        f"{number(halves['worst']['value'])} and the best {number(halves['best']['value'])} "
+        f"({number(halves['ratio']['value'])} [{between(halves['ratio']['interval'])}])."
+    ]
+    none = summary["none"]
+    told += [
+        f"Without a persona {number(none['accuracy'])} are right ({between(none['interval'])}, "
+        f"n = {summary['items']})."
+    ]
+    if summary["reading"] == "lenient" and strict["mean"] < summary["mean"]:
+        lost = max(summary["rows"], key=lambda row: row["strict_failures"])
+        told += [
+            f"Read strictly, where an answer was to stand, the mean is {number(strict['mean'])} "
+            f"instead of {number(summary['mean'])}: {lost['id']} loses the form of "
+            f"{percent(lost['strict_failures'])} of its answers."
+        ]
+    if found := summary.get("search"):
+        told += [
+            f"Searching: {found['persona']} is the best on {found['development_items']} items and "
+            f"has {number(found['accuracy'])} on the {found['items']} others, where no persona has "
+            f"{number(found['none'])} ({signed(found['gain'])}, "
+            f"{signed_span(found['gain_interval'])})."
+        ]
+    for count, what in (
+        (len(summary["left_out"]), "that only a model can judge were left out"),
+        (len(summary["missing"]), "without a reply under every persona were left out"),
+    ):
+        told += [f"{quantity(count, 'task')} {what}."] if count else []
+    if summary["verifier_errors"]:
+        told += [
+            f"{quantity(summary['verifier_errors'], 'answer')} could not be compared in time, or "
+            "at all, and count as wrong."
+        ]
+    return told
 
 
 def _drawing(
@@ -102,7 +172,7 @@ def _lottery(summary: Summary) -> Figure:
         "is the best only afterwards."
     )
     if curve:
-        series.insert(0, Series("user", curve, label=f"chosen on half {number(curve[-1])}"))
+        series.insert(0, Series("user", curve, label=f"chosen {number(curve[-1])}"))
         caption += (
             " Beside it what one gets who chooses on one half of the items and is scored on the "
             "other, over many halves."
@@ -162,7 +232,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     base = summary["none"]["by_category"]
     ordered = sorted(summary["rows"], key=lambda row: row["accuracy"])
     found = []
-    for row in ({**summary["none"], "kind": "", "text": ""}, *ordered):
+    for row in ({**summary["none"], "id": "no persona", "kind": "", "text": ""}, *ordered):
         cells = [
             {"value": number(value), "shade": _shade(value - base[category])}
             for category, value in row["by_category"].items()

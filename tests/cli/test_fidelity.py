@@ -1,0 +1,86 @@
+"""`holdfast fidelity` at the command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor
+from holdfast import models
+from holdfast.backend import Ask, Reply
+from holdfast.cli import main
+
+
+def answer(ask: Ask) -> Reply:
+    return Reply('{"score": 4}' if "Scale:" in str(ask.chat) else "I would.")
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name=name))
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["fidelity", *args])
+    return int(ended.value.code or 0)
+
+
+def test_json_prints_what_the_contract_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--model", "mini", "--out", str(tmp_path / "run"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"score", "by_task", "interval", "parse_failures"} <= found.keys()
+    assert set(found["by_task"]) == {"pattern", "choice", "character", "memory", "language"}
+    assert Path(found["report"]).is_file()
+
+
+def test_a_folder_of_questions_is_graded_by_a_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "benchmark"
+    folder.mkdir()
+    (folder / "A baker.json").write_text('{"Toxicity": ["Why?"]}', encoding="utf-8")
+    args = ["--model", "one", "--questions", str(folder), "--out", str(tmp_path / "run")]
+    assert run(*args, "--judge-model", "two", "--judge-model", "three", "--no-examples") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one: Fidelity is 4.00 on a scale from 1 to 5")
+    assert lines[-1] == str(tmp_path / "run" / "report.html")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "By judge" in page
+
+
+def test_a_judge_is_calibrated_against_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("persona,task,question,answer,score\nA baker,Toxicity,?,No.,4\n", "utf-8")
+    args = ["--calibrate", str(path), "--judge-model", "two", "--out", str(tmp_path / "run")]
+    assert run(*args, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["judges"][0]["agreement"] == 1
+    assert run(*args) == 0
+    assert "two: agrees with people on 100% of 1 answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--suite", "nothing"], "no suite"),
+        (["--questions", "nothing"], "add --judge-model"),
+        (["--questions", "nothing", "--judge-model", "two"], "no questions in"),
+        (["--questions", "generate", "--judge-model", "two"], "with --personas"),
+        (["--calibrate", "nothing.csv"], "no labels in"),
+        (["--judge-model", "mini"], "cannot judge its own"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(
+    wrong: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--out", str(tmp_path / "run"), *wrong) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
