@@ -96,6 +96,14 @@ def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(
     assert "3 of 3 tasks to train on are in the evaluation set" in capsys.readouterr().err
 
 
+def test_several_processes_are_asked_for_their_folder(
+    given: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("train", *given, *FEW) == 2
+    assert "give it with --out" in capsys.readouterr().err
+
+
 def test_an_interrupt_ends_with_the_command_that_goes_on(
     given: list[str],
     tmp_path: Path,

@@ -99,10 +99,9 @@ def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
     assert [line["step"] for line in book.read(cut)] == [1, 2, 3]
     assert not (cut / "summary.json").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    # `save_every` is part of the manifest.
     with pytest.raises(RunError, match="holds another run"):
-        trained(cut)
-    trained(cut, save_every=100)
+        trained(cut, beta=0.5)
+    trained(cut)
     assert same(whole, cut)
 
 

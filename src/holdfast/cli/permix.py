@@ -94,10 +94,13 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
+    from holdfast.errors import RunError
     from holdfast.permix import training
     from holdfast.permix.dataset import Sources
     from holdfast.progress import Progress
 
+    if out is None and training.processes() > 1:
+        raise RunError("several processes need one folder: give it with --out.")
     with resumable(out, "permix", model) as folder:
         made = training.train(
             model,

@@ -189,7 +189,8 @@ def _described(backend: LocalBackend, plan: Plan, found: Found, bare: float) -> 
         "model": backend.describe(),
         "arm": plan.arm,
         "steps": plan.steps,
-        "recipe": asdict(plan.recipe),
+        # How often a run is saved changes nothing of what comes out.
+        "recipe": {k: v for k, v in asdict(plan.recipe).items() if k != "save_every"},
         "personas": pool.described(plan.personas),
         "held_out": pool.described(found.held_out),
         "bare": bare,

@@ -29,7 +29,7 @@ KINDS = {
     "irrelevant": ("irrelevant", "filler"),
     "harmful": ("harmful", "own"),
 }
-POINTS = 20  # of a curve at most
+POINTS = 12  # of a curve at most
 SHOWN = 4  # rollouts shown from either end
 
 

@@ -1,0 +1,53 @@
+"""The page of a training run: every arm's figures, and texts that stay texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.report.permix import render
+
+KIND = {"n": 8, "accuracy": 0.5, "groups": 1, "zero_variance": 0.0}
+
+
+def line(step: int, **values: Any) -> dict[str, Any]:
+    sample = {"persona": None, "asked": "Who?", "reply": "<script>x</script>", "reward": 1.0}
+    told = {"reward": 0.5, "zero_variance": 0.0, "kl": 0.01 * step, "loss": 0.1}
+    told |= {"by_kind": {"harmful": KIND}, "by_persona": {"imp": KIND}, "samples": [sample]}
+    return {"step": step, **told, **values}
+
+
+def summary(**values: Any) -> dict[str, Any]:
+    base = {"arm": "permix", "model": "m", "steps": 30, "reward_first": 0.5, "reward_last": 0.75}
+    base |= {"beta": 0.04, "mixing": "prompt", "bare": 0.25, "tasks": 9, "personas": 3, "seed": 0}
+    base |= {"held_out": 2, "window": 10, "tokens": 1000, "seconds": 9.0, "checkpoint": "run/model"}
+    return {**base, "command": None, **values}
+
+
+def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> None:
+    page = render(summary(), [line(step) for step in range(1, 31)])
+    assert (
+        "goes from .50 to .75 in 30 steps" in page or "goes from 0.50 to 0.75 in 30 steps" in page
+    )
+    for key in ("accuracy", "zero-variance", "kl"):
+        assert f'id="figure-{key}"' in page
+    assert "<script>x" not in page and "&lt;script&gt;x" in page
+    assert "imp" in page and "mean of 3 steps" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "there", "missing"),
+    [
+        ({"arm": "rlvr", "beta": 0.0, "mixing": None}, "Without personas", 'id="figure-kl"'),
+        ({"arm": "sft", "beta": None}, 'id="figure-loss"', 'id="figure-accuracy"'),
+        ({"mixing": "rollout"}, "a persona of its own", "share its persona"),
+    ],
+)
+def test_an_arm_shows_what_it_has(values: dict[str, Any], there: str, missing: str) -> None:
+    page = render(summary(**values), [line(step) for step in (1, 2, 3)])
+    assert there in page and missing not in page
+
+
+def test_a_run_of_one_step_has_a_page() -> None:
+    assert "in 1 step<" in render(summary(steps=1), [line(1)])
