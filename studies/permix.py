@@ -175,16 +175,53 @@ def tables(rows: dict[str, dict[str, Any]]) -> str:
     return "\n".join(f"| {line} |" if line else "" for line in lines)
 
 
+def figure(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Held-out accuracy against fidelity, and against late stability, a point for every model."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "permix"  # the same file from the same rows
+    from matplotlib import pyplot as plt
+
+    marks = {"base": ("o", "#77736b"), "sft": ("s", "#4a5a86"), "rlvr": ("^", "#a8481c"),
+             "permix": ("*", "#0a5f59")}  # fmt: skip
+    drawing, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+    measures = (
+        ("fidelity on an empty history", lambda row: row["fidelity"]["score"]),
+        ("stability, rounds 7 and 8", lambda row: np.mean(row["drift"]["curve"][7:9])),
+    )
+    for axis, (name, of) in zip(axes, measures, strict=True):
+        for arm, (mark, colour) in marks.items():
+            mine = [row for row in rows.values() if row["arm"] == arm and main_run(row)]
+            axis.scatter(
+                [row["robustness"]["mean"] for row in mine],
+                [of(row) for row in mine],
+                marker=mark,
+                color=colour,
+                s=90 if mark == "*" else 45,
+                label=arm,
+            )
+        axis.set(xlabel="accuracy under held-out personas", ylabel=name, xlim=(0.6, 0.9))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#dcd8ce", linewidth=0.6)
+    axes[0].legend(frameon=False, loc="lower left")
+    drawing.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings and rows")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", default=",".join(RUNS), help="runs, with commas between")
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
+    parser.add_argument("--figure", type=Path, help="draw the trade-off of what is there: FILE.svg")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.table:
-        print(tables(rows_of(args.out)))
+    if args.table or args.figure:
+        if args.table:
+            print(tables(rows_of(args.out)))
+        if args.figure:
+            figure(rows_of(args.out), args.figure)
         return
     for name in args.only.split(","):
         if name not in rows_of(args.out):
