@@ -1,7 +1,7 @@
 """What training with verifiable rewards does to a persona, with personas mixed in and without.
 
-    python studies/permix.py --out permix-study [--steps 60] [--only permix/0,rlvr/0]
-    python studies/permix.py --out permix-study --table
+    python studies/mixing.py --out permix-study [--steps 60] [--only permix/0,rlvr/0]
+    python studies/mixing.py --out permix-study --table
 
 Base, SFT, RLVR and PerMix from the same `mini`, at equal steps and about equal tokens, three
 seeds each; then β and per-rollout mixing on one seed. Every trained model is measured on
