@@ -28,7 +28,9 @@ from holdfast.persona import Suite
 from holdfast.prism import distil, pipeline, routing
 from holdfast.prism.distil import Recipe
 from holdfast.prism.evaluation import ARMS, evaluate
+from holdfast.serve.app import create_app
 from models import model, tokenizer
+from serve.running import client, served
 
 ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who says: xyz xyz.")
 BOB = Expert("bob", ("other",), "You are Bob.", "You are Bob.", "You are Bob the builder, zyx.")
@@ -113,6 +115,33 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     assert own.request(replace(held[0], control=stays)).ids == own.ids(plain[0])
     with pytest.raises(ControlError, match="without an adapter"):
         own.likelihoods(held[:1], [["a"]])
+
+
+def test_a_server_answers_every_request_as_the_gate_says(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(8)]
+    held = f"prism:{folder}"
+    own = [Ask(agent_view(ANN.full, [], text), 5, held) for text in texts]
+    wanted = [reply.text for reply in backend().reply(own, SHORT)]
+    with served(create_app(backend(), control=held)) as url, client(url) as ai:
+        said = [
+            ai.chat.completions.create(
+                model="small",
+                messages=[
+                    {"role": "system", "content": ANN.full},
+                    {"role": "user", "content": text},
+                ],
+                seed=5,
+                temperature=0,
+                max_tokens=6,
+            )
+            for text in texts
+        ]
+    assert [one.choices[0].message.content for one in said] == wanted
+    assert said[0].holdfast["control"] == held
 
 
 def test_compare_scores_it_on_the_personas_it_was_trained_on(
