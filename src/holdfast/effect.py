@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from holdfast import __version__, effects, report
 from holdfast import expert as experts_
@@ -31,12 +31,11 @@ from holdfast.cluster import Where, opened, spread
 from holdfast.drift import NOTES
 from holdfast.errors import HoldfastError
 from holdfast.expert import LENGTHS, Expert
-from holdfast.judge.rubric import Item
 from holdfast.persona import load_suite
 from holdfast.progress import Progress
 from holdfast.run import Record, Run, seed_of
 from holdfast.tasks import Task
-from holdfast.verdict import judge_items
+from holdfast.verdict import judge_tasks
 
 PLACES = ("system", "user")
 ROWS = 384  # replies asked for side by side
@@ -134,7 +133,13 @@ def effect(
         )
     ]
     ask(run, asked, measured, drawn, seed, shown, where)
-    _judged(run, kept, judge_model)
+    if judge_model is not None:
+        replies = {
+            (r["model"], r["task"], r["sample"], effects.key(arm)): (r["task"], arm["replies"])
+            for r in run.records
+            for arm in r["arms"]
+        }
+        judge_tasks(run, kept, replies, judge_model)
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
         "models": [model.name for model in measured],
@@ -330,24 +335,3 @@ def _told(arm: Arm) -> Record:
     """An arm in a record; what it says is in the manifest but for random text."""
     told = {name: value for name, value in asdict(arm).items() if value}
     return told if arm.kind == "random" else {n: v for n, v in told.items() if n != "text"}
-
-
-def _judged(run: Run, tasks: Sequence[Task], judge: Backend | None) -> None:
-    """Have the judge model score what only a model can, task by task; it sees no persona."""
-    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
-    by_task: dict[str, dict[tuple[Any, ...], Record]] = {}
-    for record in run.records:
-        for arm in record["arms"]:
-            key = (record["model"], record["task"], record["sample"], effects.key(arm))
-            if key not in known:
-                by_task.setdefault(record["task"], {})[key] = arm
-    for task in tasks:
-        if judge is None or not task.needs_model or task.id not in by_task:
-            continue
-        items = {key: rubric_item(task, arm["replies"]) for key, arm in by_task[task.id].items()}
-        judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
-
-
-def rubric_item(task: Task, replies: Sequence[str]) -> Item:
-    """What a judge model sees of a task and its replies: no persona."""
-    return Item("", "\n\n".join(task.turns), "\n\n".join(replies))

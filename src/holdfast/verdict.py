@@ -16,6 +16,7 @@ from holdfast.judge.rubric import Item, judge_answers
 from holdfast.persona import Persona
 from holdfast.plan import Conversation
 from holdfast.run import Record, Run
+from holdfast.tasks import Task
 
 
 def verdicts(run: Run, planned: Sequence[Conversation], judge: Backend | None) -> dict[Key, Score]:
@@ -48,6 +49,30 @@ def judge_items(
         }
         for key, verdict in zip(items, given, strict=True)
     )
+
+
+def judge_tasks(
+    run: Run,
+    tasks: Sequence[Task],
+    replies: Mapping[tuple[Any, ...], tuple[str, Sequence[str]]],
+    judge: Backend,
+) -> None:
+    """Have the judge model score what only a model can, task by task, and nothing twice.
+
+    `replies` are a task's id and the replies to it, by the key of their verdict. The judge sees
+    no persona.
+    """
+    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
+    waiting: dict[str, dict[tuple[Any, ...], Sequence[str]]] = {}
+    for key, (task_id, said) in replies.items():
+        if key not in known:
+            waiting.setdefault(task_id, {})[key] = said
+    for task in tasks:
+        if task.needs_model and task.id in waiting:
+            asked = "\n\n".join(task.turns)
+            found = waiting[task.id].items()
+            items = {key: Item("", asked, "\n\n".join(said)) for key, said in found}
+            judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
 
 
 def counted(run: Run) -> Record:

@@ -29,7 +29,7 @@ from holdfast import tasks as tasks_
 from holdfast.backend import Ask, Backend, Sampling
 from holdfast.control import parse
 from holdfast.curve import numbers
-from holdfast.effect import check_judge, rubric_item
+from holdfast.effect import check_judge
 from holdfast.errors import HoldfastError
 from holdfast.expert import Expert
 from holdfast.local import LocalBackend
@@ -39,7 +39,7 @@ from holdfast.progress import Progress
 from holdfast.run import Record, Run, seed_of
 from holdfast.stats import Array, Resampler, mean
 from holdfast.tasks import Task
-from holdfast.verdict import judge_items
+from holdfast.verdict import judge_tasks
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
 ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
@@ -105,7 +105,8 @@ def evaluate(
                 run.append(_asked(router, units, arm, people, draw, seed, rate))
             shown.advance(1, len(units))
     if judge_model is not None:
-        _judge(run, kept, judge_model)
+        replies = {_key(r): (r["task"], r["replies"]) for r in run.records}
+        judge_tasks(run, kept, replies, judge_model)
     rows = _rows(run, kept, samples, (*kinds, "oracle"))
     summary: Record = {
         "model": model.name,
@@ -188,16 +189,6 @@ def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | 
 
 def _key(record: Record) -> tuple[str, str, int]:
     return record["arm"], record["task"], record["sample"]
-
-
-def _judge(run: Run, tasks: Sequence[Task], judge: Backend) -> None:
-    """Have the judge model score what only a model can, task by task."""
-    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
-    for task in tasks:
-        mine = [r for r in run.records if r["task"] == task.id and _key(r) not in known]
-        if task.needs_model and mine:
-            items = {_key(record): rubric_item(task, record["replies"]) for record in mine}
-            judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
 
 
 def _rows(run: Run, tasks: Sequence[Task], samples: int, arms: Sequence[str]) -> list[Record]:
