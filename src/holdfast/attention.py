@@ -272,9 +272,24 @@ def plain_weights(
         score = torch.where(moved[1][:, None, None], scores(moved[0], key, scale), score)
     if softcap is not None:
         score = torch.tanh(score / softcap) * softcap
-    if mask is not None:
-        seen = mask.dtype == torch.bool
-        score = score.masked_fill(~mask, -torch.inf) if seen else score + mask
+    return weighed(masked(score, mask), span, share, steered, sinks)
+
+
+def masked(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with what a mask hides at -inf; it is boolean (True may be seen) or additive."""
+    if mask is None:
+        return score
+    return score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
+
+
+def weighed(
+    score: Tensor,
+    span: Tensor | None = None,
+    share: ShareFunction | None = None,
+    steered: Tensor | None = None,
+    sinks: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The weights that masked scores come to, and π before: `plain_weights` from there on."""
     sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
     if span is None:
         total = logsumexp(score)
@@ -291,7 +306,6 @@ def plain_weights(
     # Each part a softmax of its own, times what it gets: exact also where π is next to 0 or 1.
     inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
     return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
-
 
 def _exponentials(score: Tensor, total: Tensor) -> Tensor:
     """exp(score - total), 0 where the total is that of nothing."""

@@ -30,10 +30,11 @@ from transformers import DynamicCache
 from holdfast import sampling as draws
 from holdfast.backend import Sampling
 from holdfast.cache import BatchCache
+from holdfast.decoder import mask
 from holdfast.errors import ControlError, ModelError
 from holdfast.row import Logprob, Row
 from holdfast.share import Recorder, recording
-from holdfast.steering import Steering, moved, refuse_unreached
+from holdfast.steering import Pass, Steering, moved, refuse_unreached
 
 if TYPE_CHECKING:
     from holdfast.engine import Engine
@@ -302,44 +303,55 @@ class Batch:
 
     def _forward(self, ids: Tensor, top: int, bottom: int, column: int) -> Tensor:
         """Run the model on rows [top, bottom), columns from `column` on; the last logits."""
-        end = column + ids.shape[1]
+        end, rows = column + ids.shape[1], self.rows[top:bottom]
         if self.cache is not None:
             frame = self.cache.frame
             frame.top, frame.bottom, frame.column = top, bottom, column
         columns = torch.arange(end, device=self.device)
         pads = self.pads[top:bottom, None]
-        arguments: dict[str, Any] = {}
-        if any(row.pad for row in self.rows[top:bottom]):
-            arguments["attention_mask"] = columns >= pads
-        if "position_ids" in self.engine._takes:
-            positions = (columns[column:] - pads).clamp_(min=0)
-            if self.engine.context is not None:  # rows that have ended run on beside the others
-                positions.clamp_(max=self.engine.context - 1)
-            arguments["position_ids"] = positions
-        if "logits_to_keep" in self.engine._takes:
-            arguments["logits_to_keep"] = 1
+        positions = (columns[column:] - pads).clamp_(min=0)
+        if self.engine.context is not None:  # rows that have ended run on beside the others
+            positions.clamp_(max=self.engine.context - 1)
+        own = columns >= pads if any(row.pad for row in rows) else None
         recorder = self.recorder if end >= self.width else None
         if recorder is not None:
             recorder.spans = self._spans(columns, top, bottom)
         held = self.steering.at(column, end - column) if self.steering is not None else None
-        if held is not None:
-            arguments["holdfast"] = held
+        chosen = False
         for name, adapter in self.engine.adapters.items():
-            adapter.choose([row.request.adapter == name for row in self.rows[top:bottom]])
+            on = [row.request.adapter == name for row in rows]
+            chosen = chosen or any(on)
+            adapter.choose(on)
         with recording(recorder):
-            output = self.engine.model(
-                input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
-            )
+            decoder = None if chosen or self.cache is None else self.engine.decoder
+            if decoder is not None:
+                seen = mask(own, column, columns, decoder.dtype)
+                logits = decoder(ids, positions, self.cache, seen, held)
+            else:
+                logits = self._called(ids, positions, own, held)
         refuse_unreached(held, self.engine.name)
         if self.cache is not None:
             self.cache.frame.column = end
         if recorder is not None:
             # π of the pass, (rows, 2, spans, layers, heads)
-            for row, share in zip(
-                self.rows[top:bottom], recorder.result().movedim(2, 0), strict=True
-            ):
+            for row, share in zip(rows, recorder.result().movedim(2, 0), strict=True):
                 if row.shares is not None and row.stop is None:
                     row.shares.append(share)
+        return logits
+
+    def _called(
+        self, ids: Tensor, positions: Tensor, own: Tensor | None, held: Pass | None
+    ) -> Tensor:
+        """The logits of the model's own forward pass, given what it takes."""
+        offered = {"position_ids": positions, "logits_to_keep": 1}
+        arguments: dict[str, Any] = {k: v for k, v in offered.items() if k in self.engine._takes}
+        if own is not None:
+            arguments["attention_mask"] = own
+        if held is not None:
+            arguments["holdfast"] = held
+        output = self.engine.model(
+            input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
+        )
         logits: Tensor = output.logits[:, -1]
         return logits
 

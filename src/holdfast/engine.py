@@ -30,10 +30,11 @@ from transformers import PreTrainedModel
 from holdfast.backend import Sampling
 from holdfast.batch import Batch
 from holdfast.cache import BatchCache, PrefixStore, layer_kinds, plain
+from holdfast.decoder import Decoder, walk
 from holdfast.errors import ControlError, ModelError
 from holdfast.rotary import Rotary
 from holdfast.row import Guide, Halt, Request, Result, Row, Spans, result_of
-from holdfast.share import kind_for, observed
+from holdfast.share import FUSED, kind_for, observed
 
 __all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
 
@@ -87,6 +88,7 @@ class Engine:
         self._cache = self._fresh()
         self._attention, self.no_share = kind_for(model)
         self.adapters: dict[str, RowAdapter] = {}
+        self.decoder: Decoder | None = None  # while decoding, where the model allows it
         self._lock = threading.RLock()
 
     @cached_property
@@ -150,9 +152,12 @@ class Engine:
     def decoding(self) -> Iterator[None]:
         """What a `Batch` runs under; one thread at a time is inside."""
         with self._lock, torch.inference_mode(), observed(self.model, self._attention):
+            # Looked for each time: the model may have been adapted, or hooked, since.
+            self.decoder = walk(self.model) if self._attention == FUSED and self.reuses else None
             try:
                 yield
             finally:
+                self.decoder = None
                 for adapter in self.adapters.values():  # the model is as it was
                     adapter.choose(())
 

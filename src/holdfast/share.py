@@ -35,9 +35,9 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.attention import plain_weights
+from holdfast.attention import masked, plain_weights
 from holdfast.errors import ControlError
-from holdfast.kernels import applied
+from holdfast.kernels import applied, scores
 from holdfast.steering import Pass, layer_of
 
 FUSED = "holdfast"
@@ -61,11 +61,10 @@ class Recorder:
 
         `plain` are those without the control, where there is one.
         """
-        spans = self.spans[:, :, : weights.shape[-1]].to(weights.device)
-        both = [weights, weights if plain is None else plain]
-        self.layers[layer] = torch.stack(
-            [torch.einsum("bhk,sbk->sbh", one.float(), spans) for one in both]
-        )
+        spans = self.spans[:, :, : weights.shape[-1]].to(weights.device).movedim(0, -1)
+        own = weights.float() @ spans  # (rows, heads, spans)
+        bare = own if plain is None else plain.float() @ spans
+        self.layers[layer] = torch.stack([own, bare]).movedim(-1, 1)
 
     def result(self) -> Tensor:
         """π as (2, spans, rows, layers, heads), on the spans' device; forgets what it holds.
@@ -107,6 +106,8 @@ def fused(
     if held is not None:
         held.met.append(layer_of(module))
         _refuse_odd(module, kwargs)
+    if _single(query) and _plain(module, kwargs):
+        return _met(module, query, key, value, attention_mask, scaling, held, recorder), None
     if recorder is not None:
         plain = _last_weights(query, key, attention_mask, scaling)
         acting = held is not None and held.acts(layer_of(module))
@@ -117,7 +118,7 @@ def fused(
     if held is not None and held.acts(layer_of(module)):
         merged = held.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
-    if query.device.type == "cpu" and _plain(module, key, kwargs):
+    if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
         output = torch.nn.functional.scaled_dot_product_attention(
@@ -130,11 +131,39 @@ def fused(
     return result
 
 
-def _plain(module: torch.nn.Module, key: Tensor, options: dict[str, Any]) -> bool:
-    """True for causal self-attention with grouped heads and nothing added to the scores."""
-    grouped = getattr(module, "num_key_value_groups", 1) > 1
+def _plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
+    """True for causal self-attention with nothing added to the scores."""
     added = options.get("position_bias") is not None or options.get("is_causal") is not None
-    return grouped and not added and bool(getattr(module, "is_causal", True))
+    return not added and bool(getattr(module, "is_causal", True))
+
+
+def _single(query: Tensor) -> bool:
+    """True for one query to a row on a CPU, whose matrix of scores is a row's keys and no more."""
+    exact = query.dtype in (torch.float32, torch.float64)
+    return query.shape[2] == 1 and query.device.type == "cpu" and exact
+
+
+def _met(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    held: Pass | None,
+    recorder: Recorder | None,
+) -> Tensor:
+    """One query's attention, (rows, 1, heads, size), by weights that are also what is noted."""
+    score = scores(query, key, scaling)
+    acting = held is not None and held.acts(layer_of(module))
+    plain = masked(score, mask).softmax(-1) if recorder is not None or not acting else None
+    weights = plain
+    if held is not None and acting:
+        weights = held.single(module, query, key, score, mask, scaling)
+    assert weights is not None
+    if recorder is not None and plain is not None:
+        recorder.note(layer_of(module), weights[:, :, 0], plain[:, :, 0] if acting else None)
+    return applied(weights.to(value.dtype), value).transpose(1, 2)
 
 
 def eager(

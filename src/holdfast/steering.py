@@ -32,16 +32,18 @@ from torch import Tensor
 
 from holdfast.attention import (
     ShareFunction,
+    masked,
     merge,
     parted,
     plain_weights,
     share_function,
     sliced,
     taken,
+    weighed,
 )
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
-from holdfast.kernels import additive, applied, attend, differentiates
+from holdfast.kernels import additive, applied, attend, differentiates, scores
 from holdfast.rotary import Rotary
 
 Columns = tuple[int, int]
@@ -285,6 +287,26 @@ class Pass:
             self._masks[(*name, 0)], self._masks[(*name, 1)] = at_p, at_r
             self._seen += [mask] if mask is not None else []
         return self._masks[(*name, 0)], self._masks[(*name, 1)]
+
+    def single(
+        self,
+        module: torch.nn.Module,
+        query: Tensor,
+        key: Tensor,
+        score: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+    ) -> Tensor:
+        """One query's weights (B, H, 1, Lk) as they come out, from its plain unmasked scores."""
+        layer = layer_of(module)
+        other, share = self.near(module, query, layer), self.share(layer)
+        span = self.span(key.shape[2])
+        if other is not None:
+            score = torch.where(span[:, None, None], scores(other, key, scale), score)
+        score = masked(score, mask)
+        if share is None:
+            return score.softmax(-1)
+        return weighed(score, span, share, self.steered)[0]
 
     def weights(
         self,
