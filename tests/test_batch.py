@@ -56,9 +56,8 @@ def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) ->
             if joining:
                 batch.join(sorted(joining, key=lambda row: (row.new, len(row.ids))))
                 rows += joining
-            if batch.rows:
+            if batch.advance():
                 batch.pick()
-                batch.advance()
             step += 1
     return [result_of(place[i]) for i in range(len(arrivals))]
 
@@ -124,10 +123,9 @@ def test_columns_that_nobody_uses_are_given_back() -> None:
     with subject.decoding():
         rows = [subject.row(request(n, i), Sampling(k)) for i, n, k in ((1, 10, 80), (0, 300, 4))]
         batch.join(rows)
-        while batch.rows:
+        while batch.advance():
             batch.pick()
-            batch.advance()
-            if batch.running == 1:
+            if len(batch.rows) == 1:
                 assert batch.cache is not None and batch.cache.frame.column < 120
     assert [plain(result_of(row)) for row in rows] == [plain(one) for one in expected[::-1]]
 
@@ -143,8 +141,9 @@ def test_a_row_that_is_ended_early_leaves_the_others_alone() -> None:
         for step in range(30):
             if step == 6:
                 rows[1].end()
-            batch.pick()
             batch.advance()
+            batch.pick()
+        assert not batch.advance()
     assert not batch.rows
     assert len(rows[1].reply) == 6
     for i in (0, 2):
@@ -168,8 +167,8 @@ def test_a_row_whose_logits_are_no_numbers_ends_alone_and_leaves_nothing() -> No
             if step == 9:
                 rows.append(subject.row(request(30, 9), Sampling(11)))
                 batch.join(rows[3:])
-            batch.pick()
-            batch.advance()
+            if batch.advance():
+                batch.pick()
     assert rows[1].stop == "error"
     for i in (0, 2):
         assert tuple(rows[i].reply) == alone(asked[i], Sampling(20)).ids
@@ -191,16 +190,15 @@ def test_a_prefill_that_fails_leaves_the_batch_as_it_was(monkeypatch: pytest.Mon
     with subject.decoding():
         row = subject.row(asked, Sampling(20))
         batch.join([row])
-        batch.pick()
         batch.advance()
+        batch.pick()
         with monkeypatch.context() as patch:
             patch.setattr(Batch, "_prefill", lambda self, top: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 batch.join([subject.row(request(90, 5), Sampling(9))])
         assert batch.rows == [row]
-        while batch.rows:
+        while batch.advance():
             batch.pick()
-            batch.advance()
     assert tuple(row.reply) == alone(asked, Sampling(20)).ids
 
 

@@ -2,8 +2,9 @@
 
 Rows lie flush right in one block of keys and values (`holdfast.cache`). Those that join
 are prefilled in groups with about as many new tokens each, where a row with fewer
-encodes a few of its cached tokens again; a prompt longer than what is there moves the
-others to the right. A row that has ended leaves, and its keys and values go to the
+encodes a few of its cached tokens again; the last token of a prompt is fed with the
+tokens that the others have drawn, so that a prompt which is kept joins without a pass of
+its own. A prompt longer than what is there moves the others to the right. A row that has ended leaves, and its keys and values go to the
 prefix store. Positions, masks and uniforms are a row's own, so that who else is there
 changes nothing but the last bits of a floating-point sum.
 
@@ -18,7 +19,7 @@ This module knows no text, and not where a row's cached prefix came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ SLACK = 64  # columns that no row uses, from which on moving all rows is worth i
 class Batch:
     """Rows that are decoded together; none at first.
 
-    `join` and then `pick` and `advance` in turn, or `run` for all of it. Only rows whose
+    `join` and then `advance` and `pick` in turn, or `run` for all of it. Only rows whose
     cache can be padded may join others (`Row.reuses`).
     """
 
@@ -56,10 +57,10 @@ class Batch:
         self.past: Any = None
         self.cache: BatchCache | None = None
         self.width = 0  # columns up to the end of the prompts that joined last
+        self.tokens: Tensor | None = None  # to be fed: drawn last, or a prompt's last
         self.recorder: Recorder | None = None
         self.steering: Steering | None = None
         self.logits: Tensor | None = None
-        self.tokens: Tensor | None = None
         self.marks: Tensor | None = None
 
     @property
@@ -69,21 +70,18 @@ class Batch:
 
     def run(self) -> None:
         """A token for each row at a time until all have ended; `ModelError` for bad logits."""
-        while self.rows:
+        while self.advance():
             self.pick()
             if any(row.stop == "error" for row in self.rows):
                 raise unsound(self.engine.name)
-            self.advance()
 
     # Who is there
 
     def join(self, rows: Sequence[Row]) -> None:
-        """Prefill rows beside those that are there, which must have been fed what was drawn."""
-        assert self.tokens is None
+        """Prefill rows, but for their last token, beside those that are there."""
         if self.rows and self.running < len(self.rows):
-            index = self._leave()
-            self.logits = self.logits[index] if self.logits is not None and self.rows else None
-        held, own = len(self.rows), self.logits
+            self._leave()
+        held = len(self.rows)
         if held:
             self._make_room(rows)
         else:
@@ -93,12 +91,13 @@ class Batch:
         self.rows = [*self.rows, *rows]
         try:
             self._lay()
-            logits = self._prefill(held)
+            self._prefill(held)
+            self._settle()
         except BaseException:
             self._without(held)
             raise
-        self.logits = logits if own is None else torch.cat([own, logits])
-        self._settle()
+        last = torch.tensor([row.ids[-1] for row in rows], device=self.device)
+        self.tokens = last if self.tokens is None else torch.cat([self.tokens, last])
 
     def _begin(self, rows: Sequence[Row]) -> None:
         self.width = max(len(row.ids) for row in rows)
@@ -111,12 +110,12 @@ class Batch:
     def _make_room(self, rows: Sequence[Row]) -> None:
         """Move the rows that are there to the right of where the longest new prompt begins."""
         assert self.cache is not None and all(row.reuses for row in rows)
-        short = max(len(row.ids) for row in rows) - self.cache.frame.column
+        short = max(len(row.ids) for row in rows) - 1 - self.cache.frame.column
         right = max(0, short)
         columns = self.cache.frame.column + right + _room(rows)
         self.cache.grow(len(self.rows) + len(rows), columns)
         self._shift(right)
-        self.width = self.cache.frame.column
+        self.width = self.cache.frame.column + 1
 
     def _shift(self, by: int) -> None:
         """Move all rows `by` columns to the right; positions in rows stay what they are."""
@@ -129,14 +128,14 @@ class Batch:
         """As before rows beyond the first `held` joined; nothing of them may reach the next."""
         if self.cache is not None:
             self.cache.clear(range(held, len(self.rows)))
-            self.cache.frame.column = self.width
+            self.cache.frame.column = self.width - 1
         self.rows = self.rows[:held]
         if self.rows:
             self._lay()
             self._settle()
 
-    def _leave(self) -> Tensor:
-        """Let rows that have ended go; where those that stay were.
+    def _leave(self) -> None:
+        """Let rows that have ended go, and the tokens that they drew.
 
         Their places are filled with the last rows: only as many rows are copied as places
         are filled.
@@ -162,7 +161,8 @@ class Batch:
                 self._shift(-slack)
             self._lay()
             self._settle()
-        return torch.tensor(order, dtype=torch.long, device=self.device)
+        if self.tokens is not None:
+            self.tokens = self.tokens[order] if order else None
 
     def _lay(self) -> None:
         """What follows from which rows are where: columns."""
@@ -252,54 +252,58 @@ class Batch:
             top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
             row.logprobs.append(Logprob(token, float(logs[token]), top))
 
-    def advance(self) -> None:
-        """Feed what was drawn; rows that have ended leave where that is worth a copy."""
-        assert self.tokens is not None
-        fed, self.tokens, running = self.tokens, None, self.running
-        can_leave = self.cache is not None and running * 8 <= len(self.rows) * 7
-        if not running or can_leave:
-            fed = fed[self._leave()]
+    def advance(self) -> bool:
+        """Feed the tokens; rows that have ended leave where that is worth a copy.
+
+        False where none is left.
+        """
+        running = self.running
+        if not running or (self.cache is not None and running * 8 <= len(self.rows) * 7):
+            self._leave()
         if not running:
             self.logits = None
-            return
+            return False
+        assert self.tokens is not None
         column = self.cache.frame.column if self.cache else self.past.get_seq_length()
-        self.logits = self._forward(fed[:, None], 0, len(self.rows), column)
+        self.logits = self._forward(self.tokens[:, None], 0, len(self.rows), column)
+        self.tokens = None
+        return True
 
-    def _prefill(self, top: int) -> Tensor:
-        """Logits of the last prompt token of rows from `top` on, (rows, vocabulary)."""
-        if self.cache is None:
-            ids = torch.from_numpy(np.stack([row.ids for row in self.rows])).to(self.device)
-            self.steering = self._held(self.rows)
-            return self._forward(ids, 0, len(self.rows), 0)
-        rows = self.rows[top:]
-        ids = torch.zeros(len(rows), self.width, dtype=torch.long)
+    def _prefill(self, top: int) -> None:
+        """Keys and values of all but the last prompt token of rows from `top` on."""
+        rows, until = self.rows[top:], self.width - 1
+        ids = torch.zeros(len(rows), until, dtype=torch.long)
         for i, row in enumerate(rows):
-            ids[i, row.pad :] = torch.from_numpy(row.ids)
+            ids[i, row.pad :] = torch.from_numpy(row.ids[:-1])
         ids = ids.to(self.device)
-        parts: list[Tensor] = []
-        for first, last in pairwise(_groups([row.new for row in rows])):
-            wide = rows[last - 1].new
+        if self.cache is None:
+            self.steering = self._held(rows)
+            if until:
+                self._forward(ids, 0, len(rows), 0)
+            return
+        for first, last in pairwise(_groups([row.new - 1 for row in rows])):
+            wide = rows[last - 1].new - 1
             for i in range(first, last):
                 row = rows[i]
-                row.cached = max(0, len(row.ids) - wide)
+                row.cached = max(0, len(row.ids) - 1 - wide)
                 if row.layers is not None and row.cached:
                     self.cache.put(top + i, row.pad, row.layers, row.cached)
                 row.layers = None
-            parts.extend(self._chunks(ids[first:last], top + first, self.width - wide))
-        return torch.cat(parts)
+            if wide:
+                self._chunks(ids[first:last, until - wide :], top + first)
+        self.cache.frame.column = until
 
-    def _chunks(self, ids: Tensor, top: int, start: int) -> Iterator[Tensor]:
-        """Prefill rows from `top` on, from a column on, a bounded number of tokens at a time."""
-        budget, wide = self.engine.prefill_tokens, self.width - start
-        height = max(1, budget // wide)
+    def _chunks(self, ids: Tensor, top: int) -> None:
+        """Prefill rows from `top` on, a bounded number of tokens at a time."""
+        budget, wide = self.engine.prefill_tokens, ids.shape[1]
+        height, until = max(1, budget // wide), self.width - 1
         for first in range(0, len(ids), height):
             some = ids[first : first + height]
             upper, lower = top + first, top + first + len(some)
             self.steering = self._held(self.rows[upper:lower])
-            for column in range(start, self.width, budget):
-                end = min(column + budget, self.width)
-                logits = self._forward(some[:, column:end], upper, lower, column)
-            yield logits
+            for start in range(0, wide, budget):
+                part = some[:, start : start + budget]
+                self._forward(part, upper, lower, until - wide + start)
 
     def _forward(self, ids: Tensor, top: int, bottom: int, column: int) -> Tensor:
         """Run the model on rows [top, bottom), columns from `column` on; the last logits."""
@@ -409,12 +413,13 @@ def _groups(new: Sequence[int]) -> list[int]:
     """Bounds of runs of rows (sorted by new tokens) worth prefilling together.
 
     A row joins while the run's first row would encode at most half as much again, or
-    while so little is encoded in all that a pass of its own would cost more.
+    while so little is encoded in all that a pass of its own would cost more. Rows with
+    nothing to encode need no pass, and are a run.
     """
     bounds = [0]
     for i, count in enumerate(new):
         first = new[bounds[-1]]
         waste = (count - first) * (i - bounds[-1])
-        if count > first * 3 // 2 and waste > 256:
+        if (count and not first) or (count > first * 3 // 2 and waste > 256):
             bounds.append(i)
     return [*bounds, len(new)]

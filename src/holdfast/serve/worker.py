@@ -222,9 +222,11 @@ class Worker:
         """A token for every row of a batch."""
         jobs = self._batches[batch]
         try:
+            if not batch.advance():
+                del self._batches[batch]
+                return
             batch.pick()
             self._tell(batch, jobs)
-            batch.advance()
         except Exception as error:
             LOG.exception("a decoding step failed")
             self._fail(jobs, f"the model failed ({type(error).__name__})")
@@ -232,9 +234,6 @@ class Worker:
             del self._batches[batch]
             if batch is self._shared:
                 self._shared = Batch(self.engine, self.ends)
-            return
-        if not batch.rows:
-            del self._batches[batch]
 
     def _tell(self, batch: Batch, jobs: list[Job]) -> None:
         """Hand over what the step brought; jobs that have ended leave the list."""
