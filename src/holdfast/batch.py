@@ -4,8 +4,8 @@ Rows lie flush right in one block of keys and values (`holdfast.cache`). Those t
 are prefilled in groups with about as many new tokens each, where a row with fewer
 encodes a few of its cached tokens again; the last token of a prompt is fed with the
 tokens that the others have drawn, so that a prompt which is kept joins without a pass of
-its own. A prompt longer than what is there moves the others to the right. A row that has ended leaves, and its keys and values go to the
-prefix store. Positions, masks and uniforms are a row's own, so that who else is there
+its own. A prompt longer than what is there moves the others to the right. A row that has
+ended leaves, and its keys and values go to the prefix store. Positions, masks and uniforms are a row's own, so that who else is there
 changes nothing but the last bits of a floating-point sum.
 
 A row under guidance has a shadow, the same chat without the persona, in the same batch:

@@ -100,6 +100,12 @@ class Engine:
             except ControlError as error:
                 return str(error)
 
+    @cached_property
+    def no_anchor(self) -> str | None:
+        """Why the persona cannot be moved before the turns, or None."""
+        rotary = self.rotary
+        return rotary if isinstance(rotary, str) else None
+
     @property
     def device(self) -> torch.device:
         """Where ids go in."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -76,6 +77,11 @@ class LocalBackend:
         self._digest = digest
         self.ends = _ends(model, tokenizer)
         self._routers: dict[str, Router] = {}
+
+    @property
+    def small(self) -> bool:
+        """Whether a decoding step costs its overhead, and not its rows."""
+        return self.engine.model.num_parameters() < SMALL
 
     @property
     def context(self) -> int | None:
@@ -262,8 +268,8 @@ class LocalBackend:
                 self._router(read.prism)
             except HoldfastError as error:
                 return f"{self.name} cannot be put under `{control}`: {error}"
-        if read.anchor and isinstance(self.engine.rotary, str):
-            return self.engine.rotary
+        if read.anchor and self.engine.no_anchor is not None:
+            return self.engine.no_anchor
         why = self._why_not(read)
         return (
             None
@@ -350,10 +356,7 @@ def load(
     memory). Raises `ModelError`, one sentence on what to do, for a name
     that is not found, weights that cannot be read, or a model that is not a chat model.
     """
-    path = weights.source(name)
-    with weights.explained(name):
-        config = AutoConfig.from_pretrained(path)
-        tokenizer = AutoTokenizer.from_pretrained(path)
+    path, config, tokenizer = _found(name)
     Template(tokenizer, name, options)  # before the weights: what is missing is said sooner
     return LocalBackend(
         weights.model(name, path, config, dtype=dtype, device=device, device_map=device_map),
@@ -364,3 +367,19 @@ def load(
         options=options,
         digest=weights.file_hash(path) or getattr(config, "_commit_hash", None),
     )
+
+
+def outline(name: str) -> LocalBackend:
+    """A model without its weights: it reads chats and says what it cannot do, and answers none.
+
+    Raises `ModelError` as `load` does.
+    """
+    _, config, tokenizer = _found(name)
+    return LocalBackend(weights.outline(config), tokenizer, name, cache_bytes=0)
+
+
+def _found(name: str) -> tuple[str, PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Where a model's files are, and the small ones."""
+    path = weights.source(name)
+    with weights.explained(name):
+        return path, AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)

@@ -42,6 +42,12 @@ def load(
         from holdfast.api import ApiBackend
 
         return ApiBackend(name.removeprefix(API), base_url=base_url, api_key=api_key, **options)
+    made: Backend = here(name).load(name, dtype=dtype, device=device, **options)
+    return made
+
+
+def here(name: str) -> Any:
+    """The module `holdfast.local`. Raises `ModelError` where what it needs is missing."""
     try:
         from holdfast import local
     except ModuleNotFoundError as missing:
@@ -51,4 +57,4 @@ def load(
             f"{name} would run on this machine, which needs {missing.name}: "
             "pip install 'holdfast[local]'."
         ) from missing
-    return local.load(name, dtype=dtype, device=device, **options)
+    return local

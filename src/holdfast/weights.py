@@ -153,11 +153,17 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def parameters(config: PreTrainedConfig) -> int:
-    """Number of parameters of a causal language model, without making its weights."""
+def outline(config: PreTrainedConfig) -> PreTrainedModel:
+    """A causal language model without its weights: all but numbers is known of it."""
     with torch.device("meta"):
         made: Any = AutoModelForCausalLM.from_config(config)
-    return int(made.num_parameters())
+    result: PreTrainedModel = made.eval()
+    return result
+
+
+def parameters(config: PreTrainedConfig) -> int:
+    """Number of parameters of a causal language model, without making its weights."""
+    return int(outline(config).num_parameters())
 
 
 def pick_device(device: str) -> torch.device:

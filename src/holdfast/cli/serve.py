@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
-CPU_CACHE = 512 << 20  # bytes of keys and values kept between requests, on a CPU
 _NEEDED = {"fastapi", "uvicorn", "prometheus_client", "starlette", "pydantic"}
 
 
@@ -97,7 +96,7 @@ def serve(
         app = (
             _gateway(upstream, upstream_key, {**common, "verify": verify})
             if upstream
-            else _local(model, dtype, device, cache, common)
+            else _local(model, dtype, device, None if cache is None else cache << 20, common)
         )
         name = f"[{host}]" if ":" in host else host
         print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
@@ -114,15 +113,21 @@ def _local(
     model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
     from holdfast import models
-    from holdfast.serve.app import create_app
+    from holdfast.control import parse
 
     if model.startswith(models.API):
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
-    bytes_ = None if cache is None else cache << 20
-    backend: Any = models.load(model, dtype=dtype, device=device, cache_bytes=bytes_)
-    if cache is None and backend.engine.device.type == "cpu":
-        backend.engine.store.limit = min(backend.engine.store.limit, CPU_CACHE)
-    return create_app(backend, **common)
+    outline = models.here(model).outline
+    from holdfast.serve.app import create_app
+    from holdfast.serve.remote import Recipe, Remote, loaded
+
+    recipe = Recipe(model, common["limits"].concurrency, dtype, device, cache)
+    if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
+        return create_app(loaded(recipe), **common)
+    remote = Remote(recipe)
+    backend = outline(model)
+    backend.engine.no_anchor = remote.ready()
+    return create_app(backend, **common, remote=remote)
 
 
 def _persona(text: str) -> Persona:

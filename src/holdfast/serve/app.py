@@ -30,6 +30,7 @@ from holdfast.serve.order import Completions
 from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.refusal import Refusal
+from holdfast.serve.remote import Remote
 from holdfast.serve.stream import EVENTS, Stream, events, unless_gone
 from holdfast.serve.worker import Worker
 
@@ -45,12 +46,14 @@ def create_app(
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
+    remote: Remote | None = None,
 ) -> FastAPI:
     """An ASGI application that serves a local model.
 
     `persona` is put in front of every chat, `control` is the default of requests that name
-    none; with `keys` every request to /v1 and /metrics needs one of them. The engine's thread
-    starts and ends with the application. Raises `ModelError` for a model behind an API and
+    none; with `keys` every request to /v1 and /metrics needs one of them. The engine is a
+    thread that starts and ends with the application, or `remote`, and `backend` then the
+    model's outline. Raises `ModelError` for a model behind an API and
     `ControlError` for a control that this model cannot be put under.
     """
     from holdfast.local import LocalBackend
@@ -62,7 +65,7 @@ def create_app(
         raise ControlError(why)
     # Known from now on: finding out takes a pass, which would have to wait for the worker's.
     backend.refusal("anchor")
-    worker = Worker(backend.engine, backend.ends, limits.concurrency)
+    worker = remote or Worker(backend.engine, backend.ends, limits.concurrency)
     metrics = Metrics()
     metrics.watch("holdfast_rows_running", "Replies under way", lambda: worker.running)
     metrics.watch("holdfast_rows_waiting", "Replies that wait for a row", lambda: worker.waiting)
@@ -88,7 +91,7 @@ def create_app(
     @app.get("/health", tags=["server"], summary="Whether the server is ready")
     async def health() -> JSONResponse:
         if not worker.alive:
-            raise Refusal(503, "the engine's thread has ended: restart the server.")
+            raise Refusal(503, "the engine has ended: restart the server.")
         return JSONResponse({"status": "ok", "model": backend.name})
 
     def card() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from holdfast.serve.metrics import label
 from holdfast.serve.order import Completions, Order
 from holdfast.serve.refusal import Refusal
 from holdfast.serve.text import Text
-from holdfast.serve.worker import Job, Piece
+from holdfast.serve.worker import Inbox, Job, Piece
 
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
@@ -46,6 +46,7 @@ class Completion:
         self._seen = False
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
         sampling, decode = home.sampling(body, request), home.backend.decode
+        inbox = Inbox(asyncio.get_running_loop(), self._pieces)
         self.jobs = [
             Job(
                 i,
@@ -53,8 +54,7 @@ class Completion:
                 sampling,
                 Text(decode, sampling.stop),
                 bool(body.stream),
-                asyncio.get_running_loop(),
-                self._pieces,
+                inbox,
             )
             for i in range(choices)
         ]

@@ -27,6 +27,7 @@ from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatRequest, Said
 from holdfast.serve.refusal import Refusal
+from holdfast.serve.remote import Remote
 from holdfast.serve.worker import Worker
 
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
@@ -48,7 +49,7 @@ class Completions:
     """What all completions of a server share. `control` is the default."""
 
     backend: LocalBackend
-    worker: Worker
+    worker: Worker | Remote
     metrics: Metrics
     limits: Limits
     persona: Persona | None = None

@@ -8,7 +8,8 @@ of its own, and takes its steps in turn.
 A request that cannot be prefilled, or whose logits are no numbers, fails alone: the other
 rows go on with the tokens that they would have had without it.
 
-This module knows token ids and threads. It knows no HTTP and no chats.
+This module knows token ids and threads. It knows no HTTP and no chats, and where pieces
+go only by a function that takes them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,9 +42,16 @@ class Piece(NamedTuple):
     error: str | None = None
 
 
+class Inbox(NamedTuple):
+    """Where the pieces of a request's replies go, each with its reply's place: a loop's queue."""
+
+    loop: asyncio.AbstractEventLoop
+    pieces: asyncio.Queue[tuple[int, Piece]]
+
+
 @dataclass(eq=False)
 class Job:
-    """One reply to be had: its place among those of a request, and the queue of its pieces.
+    """One reply to be had: its place among those of a request, or another number of it.
 
     `streams` says that every piece is wanted, and not only the last.
     """
@@ -53,8 +61,7 @@ class Job:
     sampling: Sampling
     text: Text
     streams: bool
-    loop: asyncio.AbstractEventLoop
-    pieces: asyncio.Queue[tuple[int, Piece]]
+    inbox: Inbox | None = None
     row: Row | None = None
     told: int = 0
     gone: bool = False
@@ -65,11 +72,40 @@ class Job:
         return 2 if self.request.guide else 1
 
 
-class Worker:
-    """Runs jobs on an engine, at most `rows` rows at once, in the order in which they came."""
+Pieces = Sequence[tuple[Job, Piece]]
 
-    def __init__(self, engine: Engine, ends: frozenset[int], rows: int) -> None:
-        self.engine, self.ends, self.rows = engine, ends, rows
+
+def post(pieces: Pieces) -> None:
+    """Put pieces in their jobs' inboxes, in one call for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Piece]]] = {}
+    for job, piece in pieces:
+        if job.inbox is not None:
+            by_loop.setdefault(job.inbox.loop, []).append((job, piece))
+    for loop, some in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_hand, some)
+
+
+def _hand(pieces: Pieces) -> None:
+    for job, piece in pieces:
+        assert job.inbox is not None
+        job.inbox.pieces.put_nowait((job.index, piece))
+
+
+class Worker:
+    """Runs jobs on an engine, at most `rows` rows at once, in the order in which they came.
+
+    What a step brings is handed to `deliver`, in the worker's thread.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ends: frozenset[int],
+        rows: int,
+        deliver: Callable[[Pieces], None] = post,
+    ) -> None:
+        self.engine, self.ends, self.rows, self._deliver = engine, ends, rows, deliver
         self.steps = 0
         self._waiting: deque[Job] = deque()
         self._batches: dict[Batch, list[Job]] = {}
@@ -250,7 +286,8 @@ class Worker:
             elif not job.gone:
                 pieces.append((job, self._last(job)))
         jobs[:] = left
-        self._deliver(pieces)
+        if pieces:
+            self._deliver(pieces)
 
     def _piece(self, job: Job) -> Piece | None:
         text = job.text.take()
@@ -270,17 +307,6 @@ class Worker:
         return Piece(job.text.take(), self._logprobs(job), result_of(row))
 
     def _fail(self, jobs: Sequence[Job], why: str) -> None:
-        self._deliver([(job, Piece("", error=why)) for job in jobs if not job.gone])
-
-    def _deliver(self, pieces: list[tuple[Job, Piece]]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Piece]]] = {}
-        for job, piece in pieces:
-            by_loop.setdefault(job.loop, []).append((job, piece))
-        for loop, some in by_loop.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_hand, some)
-
-
-def _hand(pieces: Sequence[tuple[Job, Piece]]) -> None:
-    for job, piece in pieces:
-        job.pieces.put_nowait((job.index, piece))
+        pieces = [(job, Piece("", error=why)) for job in jobs if not job.gone]
+        if pieces:
+            self._deliver(pieces)
