@@ -307,6 +307,7 @@ def weighed(
     inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
     return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
 
+
 def _exponentials(score: Tensor, total: Tensor) -> Tensor:
     """exp(score - total), 0 where the total is that of nothing."""
     return (score - total.masked_fill(total.isneginf(), 0.0)).exp()

@@ -5,8 +5,9 @@ are prefilled in groups with about as many new tokens each, where a row with few
 encodes a few of its cached tokens again; the last token of a prompt is fed with the
 tokens that the others have drawn, so that a prompt which is kept joins without a pass of
 its own. A prompt longer than what is there moves the others to the right. A row that has
-ended leaves, and its keys and values go to the prefix store. Positions, masks and uniforms are a row's own, so that who else is there
-changes nothing but the last bits of a floating-point sum.
+ended leaves, and its keys and values go to the prefix store. Positions, masks and
+uniforms are a row's own, so that who else is there changes nothing but the last bits of a
+floating-point sum.
 
 A row under guidance has a shadow, the same chat without the persona, in the same batch:
 
@@ -155,12 +156,9 @@ class Batch:
         if self.cache is not None:
             self.cache.move(pairs)
         self.rows = [self.rows[i] for i in order]
-        if self.rows:
-            slack = min(row.pad for row in self.rows)
-            if self.cache is not None and slack >= max(SLACK, self.cache.frame.column // 4):
-                self._shift(-slack)
-            self._lay()
-            self._settle()
+        slack = min((row.pad for row in self.rows), default=0)
+        if self.cache is not None and slack >= max(SLACK, self.cache.frame.column // 4):
+            self._shift(-slack)
         if self.tokens is not None:
             self.tokens = self.tokens[order] if order else None
 
@@ -260,9 +258,11 @@ class Batch:
         running = self.running
         if not running or (self.cache is not None and running * 8 <= len(self.rows) * 7):
             self._leave()
-        if not running:
-            self.logits = None
-            return False
+            if not running:
+                self.logits = None
+                return False
+            self._lay()
+            self._settle()
         assert self.tokens is not None
         column = self.cache.frame.column if self.cache else self.past.get_seq_length()
         self.logits = self._forward(self.tokens[:, None], 0, len(self.rows), column)
@@ -361,19 +361,21 @@ class Batch:
 
     def _mark(self) -> None:
         """Where the spans of the rows that are measured are; a recorder where there are any."""
-        marks = torch.zeros(
-            2, 2, len(self.rows), dtype=torch.long
-        )  # first and end, by kind of span
         self.recorder = None
         if self.engine.no_share is not None:
             return
-        for i, row in enumerate(self.rows):
-            if row.request.measure and row.request.spans:
+        marks = []  # by row: where each kind of span starts, and where it ends
+        for row in self.rows:
+            spans = row.request.spans if row.request.measure else None
+            if spans:
                 row.shares = [] if row.shares is None else row.shares
-                for kind, (start, end) in enumerate(row.request.spans):
-                    marks[0, kind, i], marks[1, kind, i] = row.pad + start, row.pad + end
-        if bool(marks.any()):
-            self.marks = marks.to(self.device)
+            marks.append(
+                [[row.pad + at for at in ends] for ends in zip(*spans, strict=True)]
+                if spans
+                else [[0, 0], [0, 0]]
+            )
+        if any(row.shares is not None for row in self.rows):
+            self.marks = torch.tensor(marks, device=self.device).permute(1, 2, 0)
             self.recorder = Recorder(self.marks)
 
     def _spans(self, columns: Tensor, top: int, bottom: int) -> Tensor:

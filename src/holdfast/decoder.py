@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, rms_norm
+from torch.nn.functional import embedding, linear, rms_norm, silu
+from transformers.activations import SiLUActivation
 
 from holdfast.share import fused
 from holdfast.steering import Pass
@@ -30,20 +31,25 @@ from holdfast.steering import Pass
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
+class _Linear(NamedTuple):
+    weight: Tensor
+    bias: Tensor | None
+
+
 class _Layer(NamedTuple):
     """One layer's weights. `scales` are those of norms of each head's queries and keys."""
 
     attention: Any
     before: Tensor
-    q: nn.Linear
-    k: nn.Linear
-    v: nn.Linear
-    out: nn.Linear
+    q: _Linear
+    k: _Linear
+    v: _Linear
+    out: _Linear
     scales: tuple[Tensor, Tensor] | None
     after: Tensor
-    gate: nn.Linear
-    up: nn.Linear
-    down: nn.Linear
+    gate: _Linear
+    up: _Linear
+    down: _Linear
     act: Callable[[Tensor], Tensor]
 
 
@@ -56,7 +62,7 @@ class Decoder:
         self.rotary = inner.rotary_emb
         self.norm: Tensor = inner.norm.weight
         self.eps: float = inner.norm.variance_epsilon
-        self.head: nn.Linear = model.lm_head
+        self.head = _weights(model.lm_head)
         self.size: int = inner.layers[0].self_attn.head_dim
         self.layers = [_layer(layer) for layer in inner.layers]
         self.dtype = self.table.dtype
@@ -74,24 +80,24 @@ class Decoder:
         half = cos.shape[-1] // 2
         # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
         cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
-        for index, layer in enumerate(self.layers):
+        for layer, kept in zip(self.layers, cache.layers, strict=True):
             n = self._normed(x, layer.before)
             q, k, v = self._heads(layer, n)
-            q = q * cos + q.roll(half, -1) * sin
-            k = k * cos + k.roll(half, -1) * sin
-            k, v = cache.layers[index].update(k, v)
+            q = (q * cos).addcmul_(q.roll(half, -1), sin)
+            k = (k * cos).addcmul_(k.roll(half, -1), sin)
+            k, v = kept.update(k, v)
             met, _ = fused(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=held
             )
-            x = x + _linear(layer.out, met.flatten(2))
+            x += linear(met.flatten(2), *layer.out)
             n = self._normed(x, layer.after)
-            x = x + _linear(layer.down, layer.act(_linear(layer.gate, n)) * _linear(layer.up, n))
-        return _linear(self.head, self._normed(x[:, -1], self.norm))
+            x += linear(layer.act(linear(n, *layer.gate)).mul_(linear(n, *layer.up)), *layer.down)
+        return linear(self._normed(x[:, -1], self.norm), *self.head)
 
     def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (rows, heads, tokens, size)."""
         shape = (*x.shape[:2], -1, self.size)
-        q, k, v = (_linear(one, x).view(shape) for one in (layer.q, layer.k, layer.v))
+        q, k, v = (linear(x, *one).view(shape) for one in (layer.q, layer.k, layer.v))
         if layer.scales is not None:
             q, k = self._normed(q, layer.scales[0]), self._normed(k, layer.scales[1])
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -122,8 +128,8 @@ def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -
     return (seen if own is None else (seen & own[:, None]) | (columns == queries))[..., None, :, :]
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return linear(x, layer.weight, layer.bias)
+def _weights(layer: nn.Linear) -> _Linear:
+    return _Linear(layer.weight, layer.bias)
 
 
 def _layer(layer: Any) -> _Layer:
@@ -134,16 +140,16 @@ def _layer(layer: Any) -> _Layer:
     return _Layer(
         attention,
         layer.input_layernorm.weight,
-        attention.q_proj,
-        attention.k_proj,
-        attention.v_proj,
-        attention.o_proj,
+        _weights(attention.q_proj),
+        _weights(attention.k_proj),
+        _weights(attention.v_proj),
+        _weights(attention.o_proj),
         scales,
         layer.post_attention_layernorm.weight,
-        mlp.gate_proj,
-        mlp.up_proj,
-        mlp.down_proj,
-        mlp.act_fn,
+        _weights(mlp.gate_proj),
+        _weights(mlp.up_proj),
+        _weights(mlp.down_proj),
+        silu if isinstance(mlp.act_fn, SiLUActivation) else mlp.act_fn,
     )
 
 

@@ -22,6 +22,7 @@ This module knows tensors and one model. It knows no spans and no turns.
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -134,24 +135,34 @@ class Rotary:
         """How a layer rotates (None: not at all), from rows that are alike but for position."""
         if _alike(query[::2], query[1::2]) and _alike(key[::2], key[1::2]):
             return None
-        index, rotate = _index(module), _rotation(module)
+        index = _index(module)
         kind = None if self._kinds is None else self._kinds[index]
         prefix = "" if kind is None else f"{kind}_"
         frequencies = getattr(self._rotary, f"{prefix}inv_freq", None)
         width = 0 if frequencies is None else 2 * frequencies.shape[-1]
         shift = torch.full((len(query) // 2, 1), _BY, device=query.device)
         # First dimensions are rotated as a rule, last ones where keys are latent (DeepSeek).
-        for start in sorted({0, query.shape[-1] - width}):
-            if rotate is None or not width or start < 0:
+        places = sorted({0, query.shape[-1] - width}) if width else []
+        both = ((query[::2], query[1::2]), (key[::2], key[1::2]))
+        for rotate, start in itertools.product([_halves, _rotation(module)], places):
+            if rotate is None or start < 0:
                 continue
             layer = _Layer(rotate, start, width, kind)
-            both = ((query[::2], query[1::2]), (key[::2], key[1::2]))
             if all(_alike(self._turn(layer, late, shift), early) for late, early in both):
                 return layer
         raise ControlError(
             f"layer {index} of {self.name} does not turn its queries and keys by its rotary"
             " embedding alone, so anchor would not be exact: use reminder."
         )
+
+
+def _halves(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """What most models do, in few operations: the halves of a head are its pairs' two sides."""
+    if cos.shape[-1] != states.shape[-1]:
+        return states  # not a turn, as `_learn` will find
+    half = states.shape[-1] // 2
+    signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
+    return (states * cos[:, None]).addcmul(states.roll(half, -1), signed)
 
 
 def _rotation(module: nn.Module) -> Rotation | None:
@@ -162,8 +173,8 @@ def _rotation(module: nn.Module) -> Rotation | None:
         return rotation
 
     def first(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        # It rotates keys as well: one head of the same will do.
-        turned: Tensor = own(states, states[:, :1], cos, sin)[0]
+        # It rotates keys as well: none will do.
+        turned: Tensor = own(states, states[:, :0], cos, sin)[0]
         return turned
 
     return first

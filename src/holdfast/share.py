@@ -154,15 +154,19 @@ def _met(
     recorder: Recorder | None,
 ) -> Tensor:
     """One query's attention, (rows, 1, heads, size), by weights that are also what is noted."""
-    score = scores(query, key, scaling)
-    acting = held is not None and held.acts(layer_of(module))
-    plain = masked(score, mask).softmax(-1) if recorder is not None or not acting else None
-    weights = plain
-    if held is not None and acting:
-        weights = held.single(module, query, key, score, mask, scaling)
-    assert weights is not None
-    if recorder is not None and plain is not None:
-        recorder.note(layer_of(module), weights[:, :, 0], plain[:, :, 0] if acting else None)
+    layer = layer_of(module)
+    if held is None or not held.acts(layer):
+        weights = masked(scores(query, key, scaling), mask).softmax(-1)
+        plain = None
+    else:
+        near = held.near(module, query, layer)
+        # Keys are read once for both, which is what the time goes into.
+        met = scores(query if near is None else torch.cat([query, near], 2), key, scaling)
+        score, moved = met[:, :, :1], None if near is None else met[:, :, 1:]
+        weights = held.single(layer, score, moved, mask)
+        plain = masked(score, mask).softmax(-1)[:, :, 0] if recorder is not None else None
+    if recorder is not None:
+        recorder.note(layer, weights[:, :, 0], plain)
     return applied(weights.to(value.dtype), value).transpose(1, 2)
 
 

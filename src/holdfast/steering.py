@@ -43,7 +43,7 @@ from holdfast.attention import (
 )
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
-from holdfast.kernels import additive, applied, attend, differentiates, scores
+from holdfast.kernels import additive, applied, attend, differentiates
 from holdfast.rotary import Rotary
 
 Columns = tuple[int, int]
@@ -213,9 +213,12 @@ class Pass:
 
     def span(self, keys: int) -> Tensor:
         """Which of a layer's keys are the persona: (B, keys)."""
-        at = torch.arange(keys, device=self.steering.device) + self._offset(keys)
-        s = self.steering
-        return (at >= s.start[:, None]) & (at < s.end[:, None])
+        name = ("span", keys)
+        if name not in self._masks:
+            at = torch.arange(keys, device=self.steering.device) + self._offset(keys)
+            s = self.steering
+            self._masks[name] = (at >= s.start[:, None]) & (at < s.end[:, None])
+        return self._masks[name]
 
     def _offset(self, keys: int) -> int:
         """The column of the first key: above 0 where a sliding window's cache has dropped some."""
@@ -289,20 +292,15 @@ class Pass:
         return self._masks[(*name, 0)], self._masks[(*name, 1)]
 
     def single(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        score: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
+        self, layer: int, score: Tensor, moved: Tensor | None, mask: Tensor | None
     ) -> Tensor:
-        """One query's weights (B, H, 1, Lk) as they come out, from its plain unmasked scores."""
-        layer = layer_of(module)
-        other, share = self.near(module, query, layer), self.share(layer)
-        span = self.span(key.shape[2])
-        if other is not None:
-            score = torch.where(span[:, None, None], scores(other, key, scale), score)
+        """One query's weights (B, H, 1, Lk) as they come out.
+
+        `score` are plain and not masked, `moved` those of the query that `near` gives.
+        """
+        share, span = self.share(layer), self.span(score.shape[3])
+        if moved is not None:
+            score = torch.where(span[:, None, None], moved, score)
         score = masked(score, mask)
         if share is None:
             return score.softmax(-1)
