@@ -200,11 +200,20 @@ def measure(at: Running, clients: int, seconds: float) -> Load:
     return load
 
 
+def family(process: subprocess.Popen[bytes]) -> list[Path]:
+    """The folders of a process and of those that it has started, in /proc (Linux)."""
+    own = Path(f"/proc/{process.pid}")
+    kids = (own / "task" / str(process.pid) / "children").read_text(encoding="utf-8")
+    return [own, *(Path("/proc") / kid for kid in kids.split())]
+
+
 def cpu(process: subprocess.Popen[bytes]) -> float:
-    """Seconds of processor that a process has used, all its threads (Linux)."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-    user, system = fields.split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processor that a server has used, all its threads and processes."""
+    spent = 0
+    for folder in family(process):
+        fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2]
+        spent += sum(map(int, fields.split()[11:13]))  # user and system
+    return spent / os.sysconf("SC_CLK_TCK")
 
 
 def rates(loads: list[Load]) -> tuple[float, float]:
@@ -260,10 +269,13 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:
-    """Resident MiB of a process (Linux)."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    """Resident MiB of a server, all its processes."""
+    kib = 0
+    for folder in family(process):
+        status = (folder / "status").read_text(encoding="utf-8")
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+        kib += int(line.split()[1])
+    return kib / 1024
 
 
 def soak(args: argparse.Namespace) -> list[dict[str, Any]]:

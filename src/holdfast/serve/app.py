@@ -52,8 +52,8 @@ def create_app(
 
     `persona` is put in front of every chat, `control` is the default of requests that name
     none; with `keys` every request to /v1 and /metrics needs one of them. The engine is a
-    thread that starts and ends with the application, or `remote`, and `backend` then the
-    model's outline. Raises `ModelError` for a model behind an API and
+    thread that starts and ends with the application, or `remote`, for which this waits; then
+    `backend` is the model's outline. Raises `ModelError` for a model behind an API and
     `ControlError` for a control that this model cannot be put under.
     """
     from holdfast.local import LocalBackend
@@ -61,6 +61,8 @@ def create_app(
     limits = limits or Limits()
     if not isinstance(backend, LocalBackend):
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
+    if remote is not None:
+        backend.engine.no_anchor = remote.ready()
     if parse(control).needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
     # Known from now on: finding out takes a pass, which would have to wait for the worker's.
