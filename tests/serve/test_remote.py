@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -75,16 +76,30 @@ def test_a_reply_comes_in_pieces_and_stops_where_it_is_told(remote: tuple[Remote
     assert cut.choices[0].message.content == text[: text.index(stop)]
 
 
+@contextmanager
+def still(made: Remote) -> Iterator[None]:
+    """The engine does nothing while the block runs."""
+    assert made._process.pid is not None
+    os.kill(made._process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(made._process.pid, signal.SIGCONT)
+
+
 def test_a_client_that_leaves_frees_its_row(remote: tuple[Remote, str]) -> None:
     made, url = remote
     body = {"model": "mini", "messages": [TEA], "max_tokens": 1500, "stream": True}
-    with (
-        httpx.Client(timeout=30) as http,
-        http.stream("POST", f"{url}/chat/completions", json=body) as answer,
-    ):
-        next(answer.iter_lines())
-        assert made.running == 1 or made.waiting == 1 or made._jobs
-    until(lambda: not made._jobs)
+    with still(made):
+        with (
+            httpx.Client(timeout=30) as http,
+            http.stream("POST", f"{url}/chat/completions", json=body) as answer,
+        ):
+            next(answer.iter_lines())
+            assert len(made._jobs) == 1
+        until(lambda: not made._jobs)
+    reply = client(url).chat.completions.create(model="mini", messages=[TEA])  # type: ignore[list-item]
+    assert reply.choices[0].finish_reason == "stop"
     assert (made.running, made.waiting) == (0, 0)
 
 
@@ -100,15 +115,14 @@ def test_what_cannot_be_loaded_is_said_in_the_models_own_sentence(tmp_path: Path
 def test_a_lost_engine_fails_what_is_under_way_and_the_health_check() -> None:
     made = Remote(RECIPE)
     with served(create_app(local.outline("mini"), remote=made)) as url:
-        stream = client(url).chat.completions.create(
-            model="mini",
-            messages=[TEA],
-            max_tokens=1900,
-            stream=True,  # type: ignore[list-item]
-        )
-        next(stream)
         assert made._process.pid is not None
         os.kill(made._process.pid, signal.SIGSTOP)  # nothing comes of it before it is killed
+        stream = client(url).chat.completions.create(
+            model="mini",
+            messages=[TEA],  # type: ignore[list-item]
+            stream=True,
+        )
+        next(stream)
         os.kill(made._process.pid, signal.SIGKILL)
         with pytest.raises(openai.APIError, match="engine's process has ended"):
             list(stream)
