@@ -83,8 +83,9 @@ class Decoder:
         for layer, kept in zip(self.layers, cache.layers, strict=True):
             n = self._normed(x, layer.before)
             q, k, v = self._heads(layer, n)
-            q = (q * cos).addcmul_(q.roll(half, -1), sin)
-            k = (k * cos).addcmul_(k.roll(half, -1), sin)
+            both = torch.cat([q, k], 1)
+            both = (both * cos).addcmul_(both.roll(half, -1), sin)
+            q, k = both.split([q.shape[1], k.shape[1]], 1)
             k, v = kept.update(k, v)
             met, _ = fused(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=held

@@ -30,7 +30,6 @@ from holdfast.row import Logprob, Request, Result, Row, result_of
 from holdfast.serve.text import Text
 
 LOG = logging.getLogger("holdfast.serve")
-PATIENCE = 4  # steps that a request waits for others to be prefilled with, in a full batch
 
 
 class Piece(NamedTuple):
@@ -110,7 +109,6 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._batches: dict[Batch, list[Job]] = {}
         self._shared = Batch(engine, ends)
-        self._since = 0
         self._wake = threading.Condition()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -182,7 +180,6 @@ class Worker:
             for batch in list(self._batches):
                 self._step(batch)
             self.steps += 1
-            self._since += 1
         self._abandon("the server is stopping")
 
     def _abandon(self, why: str) -> None:
@@ -205,14 +202,10 @@ class Worker:
                 self._join(Batch(self.engine, self.ends), [job])
         if together:
             self._join(self._shared, together)
-        self._since = 0
 
     def _next(self) -> list[Job]:
         running = self.running
         with self._wake:
-            few = len(self._waiting) * 8 < running
-            if not self._waiting or (few and self._since < PATIENCE):
-                return []
             jobs: list[Job] = []
             room = self.rows - running
             while self._waiting and (self._waiting[0].units <= room or (not running and not jobs)):
