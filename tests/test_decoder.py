@@ -97,7 +97,7 @@ def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dt
             assert batch.advance() and batch.logits is not None
             found.append(batch.logits.float())
     scale = float(found[1].abs().max())
-    assert float((found[0] - found[1]).abs().max()) <= 40 * torch.finfo(dtype).eps * scale
+    assert float((found[0] - found[1]).abs().max()) <= 80 * torch.finfo(dtype).eps * scale
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "olmo2", "phi3", "gpt_neox", "mistral"])

@@ -376,7 +376,8 @@ class Batch:
             )
         if any(row.shares is not None for row in self.rows):
             self.marks = torch.tensor(marks, device=self.device).permute(1, 2, 0)
-            self.recorder = Recorder(self.marks)
+            before = any(row.request.before for row in self.rows if row.shares is not None)
+            self.recorder = Recorder(self.marks, before)
 
     def _spans(self, columns: Tensor, top: int, bottom: int) -> Tensor:
         """1 where a column belongs to a row's span: (spans, rows, columns)."""

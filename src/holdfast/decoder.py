@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, rms_norm, silu
+from torch.nn.functional import embedding, linear, silu
 from transformers.activations import SiLUActivation
 
 from holdfast.share import fused
@@ -36,17 +36,24 @@ class _Linear(NamedTuple):
     bias: Tensor | None
 
 
+class _Norm(NamedTuple):
+    """x / √(Σx² / n + ε) · w  as  x / √(Σx² + n ε) · √n w: `floor` is n ε, `scale` √n w."""
+
+    scale: Tensor
+    floor: Tensor
+
+
 class _Layer(NamedTuple):
-    """One layer's weights. `scales` are those of norms of each head's queries and keys."""
+    """One layer's weights. `heads` are the norms of each head's queries and keys."""
 
     attention: Any
-    before: Tensor
+    before: _Norm
     q: _Linear
     k: _Linear
     v: _Linear
     out: _Linear
-    scales: tuple[Tensor, Tensor] | None
-    after: Tensor
+    heads: tuple[_Norm, _Norm] | None
+    after: _Norm
     gate: _Linear
     up: _Linear
     down: _Linear
@@ -60,8 +67,7 @@ class Decoder:
         inner = model.model
         self.table: Tensor = inner.embed_tokens.weight
         self.rotary = inner.rotary_emb
-        self.norm: Tensor = inner.norm.weight
-        self.eps: float = inner.norm.variance_epsilon
+        self.norm = _norm(inner.norm)
         self.head = _weights(model.lm_head)
         self.size: int = inner.layers[0].self_attn.head_dim
         self.layers = [_layer(layer) for layer in inner.layers]
@@ -81,7 +87,7 @@ class Decoder:
         # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
         cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
         for layer, kept in zip(self.layers, cache.layers, strict=True):
-            n = self._normed(x, layer.before)
+            n = _normed(x, layer.before)
             q, k, v = self._heads(layer, n)
             both = torch.cat([q, k], 1)
             both = (both * cos).addcmul_(both.roll(half, -1), sin)
@@ -91,23 +97,17 @@ class Decoder:
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=held
             )
             x += linear(met.flatten(2), *layer.out)
-            n = self._normed(x, layer.after)
+            n = _normed(x, layer.after)
             x += linear(layer.act(linear(n, *layer.gate)).mul_(linear(n, *layer.up)), *layer.down)
-        return linear(self._normed(x[:, -1], self.norm), *self.head)
+        return linear(_normed(x[:, -1], self.norm), *self.head)
 
     def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (rows, heads, tokens, size)."""
         shape = (*x.shape[:2], -1, self.size)
         q, k, v = (linear(x, *one).view(shape) for one in (layer.q, layer.k, layer.v))
-        if layer.scales is not None:
-            q, k = self._normed(q, layer.scales[0]), self._normed(k, layer.scales[1])
+        if layer.heads is not None:
+            q, k = _normed(q, layer.heads[0]), _normed(k, layer.heads[1])
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Root mean square norm, in float32 as theirs is."""
-        if x.dtype == torch.float32:
-            return rms_norm(x, weight.shape, weight, self.eps)
-        return rms_norm(x.float(), weight.shape, None, self.eps).to(x.dtype) * weight
 
 
 def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -129,24 +129,38 @@ def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -
     return (seen if own is None else (seen & own[:, None]) | (columns == queries))[..., None, :, :]
 
 
+def _normed(x: Tensor, norm: _Norm) -> Tensor:
+    """Root mean square norm, in float32 as theirs is."""
+    wide = x.float()
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return (wide * torch.addcmul(norm.floor, length, length).rsqrt_()).mul_(norm.scale).to(x.dtype)
+
+
+def _norm(module: Any) -> _Norm:
+    weight = module.weight.float()
+    return _Norm(
+        weight * len(weight) ** 0.5, weight.new_tensor(len(weight) * module.variance_epsilon)
+    )
+
+
 def _weights(layer: nn.Linear) -> _Linear:
     return _Linear(layer.weight, layer.bias)
 
 
 def _layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    scales = None
+    heads = None
     if hasattr(attention, "q_norm"):
-        scales = attention.q_norm.weight, attention.k_norm.weight
+        heads = _norm(attention.q_norm), _norm(attention.k_norm)
     return _Layer(
         attention,
-        layer.input_layernorm.weight,
+        _norm(layer.input_layernorm),
         _weights(attention.q_proj),
         _weights(attention.k_proj),
         _weights(attention.v_proj),
         _weights(attention.o_proj),
-        scales,
-        layer.post_attention_layernorm.weight,
+        heads,
+        _norm(layer.post_attention_layernorm),
         _weights(mlp.gate_proj),
         _weights(mlp.up_proj),
         _weights(mlp.down_proj),

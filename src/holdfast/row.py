@@ -47,7 +47,7 @@ class Request:
     `held` is the attention control, its columns being places in `ids`; `adapter` is one of the
     engine's by name, and `gated` asks that adapter's own gate whether it is on. `logprobs`
     asks for the log-probability of every token of the reply, and of so many of the likeliest
-    beside it.
+    beside it. `before` wants what plain attention would have given, where `measure` meets `held`.
     """
 
     ids: tuple[int, ...]
@@ -60,6 +60,7 @@ class Request:
     guide: Guide | None = None
     adapter: str = ""
     gated: bool = False
+    before: bool = True
     logprobs: int | None = None
 
     def switched(self, adapter: str) -> Request:
@@ -165,7 +166,7 @@ def _share(pi: Tensor, row: Row) -> Share:
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(row.ids),
-        heads_before=_rounded(before) if row.request.held else None,
+        heads_before=_rounded(before) if row.request.held and row.request.before else None,
     )
 
 

@@ -49,11 +49,12 @@ _ODD = ("position_bias", "softcap", "s_aux", "sinks")
 class Recorder:
     """Collects π of each row's last query, layer by layer, during one forward pass.
 
-    `spans` is (spans, rows, columns): 1 where a column's key belongs to a row's span.
+    `spans` is (spans, rows, columns): 1 where a column's key belongs to a row's span. `before`
+    says that plain attention's π is wanted under a control, too.
     """
 
-    def __init__(self, spans: Tensor) -> None:
-        self.spans = spans
+    def __init__(self, spans: Tensor, before: bool = True) -> None:
+        self.spans, self.before = spans, before
         self.layers: dict[int, Tensor] = {}
 
     def note(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
@@ -164,7 +165,8 @@ def _met(
         met = scores(query if near is None else torch.cat([query, near], 2), key, scaling)
         score, moved = met[:, :, :1], None if near is None else met[:, :, 1:]
         weights = held.single(layer, score, moved, mask)
-        plain = masked(score, mask).softmax(-1)[:, :, 0] if recorder is not None else None
+        wanted = recorder is not None and recorder.before
+        plain = masked(score, mask).softmax(-1)[:, :, 0] if wanted else None
     if recorder is not None:
         recorder.note(layer, weights[:, :, 0], plain)
     return applied(weights.to(value.dtype), value).transpose(1, 2)

@@ -107,7 +107,7 @@ class Completions:
             ) from error
         self._fits(request)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(request, logprobs=logprobs)
+        return replace(request, logprobs=logprobs, before=False)
 
     def _shows(self, options: Mapping[str, Any]) -> bool:
         """Whether the template does anything with the tools."""
