@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -231,7 +232,10 @@ def test_health_metrics_and_documentation_are_there(url: str, ai: openai.OpenAI)
     figures = httpx.get(f"{root}/metrics").text
     assert 'holdfast_replies_total{control="anchor",finish="stop"}' in figures
     assert "holdfast_prompt_share_bucket" in figures
-    assert httpx.get(f"{root}/docs").status_code == 200
+    page = httpx.get(f"{root}/docs")
+    assert page.status_code == 200 and "http" not in page.text.replace("http-equiv", "")
+    for file in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert httpx.get(f"{root}{file}").status_code == 200
     paths = httpx.get(f"{root}/openapi.json").json()["paths"]
     assert "/v1/chat/completions" in paths
 

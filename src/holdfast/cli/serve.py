@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
-_NEEDED = {"fastapi", "uvicorn", "prometheus_client", "starlette", "pydantic"}
+_NEEDED = {"fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette", "pydantic"}
 
 
 def serve(

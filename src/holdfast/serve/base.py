@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -34,8 +35,17 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def bare(
     title: str, keys: Sequence[str], limits: Limits, metrics: Metrics, lifespan: Lifespan
 ) -> FastAPI:
-    """An application without routes of its own but `/metrics`, `/docs` and `/openapi.json`."""
-    app = FastAPI(title=title, version=__version__, redoc_url=None, lifespan=lifespan)
+    """An application without routes of its own but `/metrics`, `/docs` and `/openapi.json`.
+
+    What the page at `/docs` needs comes from here too, and not from elsewhere.
+    """
+    app = FastAPIOffline(
+        title=title,
+        version=__version__,
+        redoc_url=None,
+        static_url="/docs-files",
+        lifespan=lifespan,
+    )
     app.add_middleware(Guard, keys=Keys(keys), limits=limits)
     app.add_middleware(Noted, metrics=metrics)
 
