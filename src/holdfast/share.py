@@ -42,6 +42,8 @@ from holdfast.steering import Pass, layer_of
 
 FUSED = "holdfast"
 EAGER = "holdfast-eager"
+# Up to so many keys one query is steered by its weights; beyond, two parts take less time.
+BRIEF = 512
 # What models add to attention beyond a mask, by the names they pass it under.
 _ODD = ("position_bias", "softcap", "s_aux", "sinks")
 
@@ -107,7 +109,8 @@ def fused(
     if held is not None:
         held.met.append(layer_of(module))
         _refuse_odd(module, kwargs)
-    if _single(query) and _plain(module, kwargs):
+    brief = held is None or key.shape[2] <= BRIEF
+    if brief and _single(query) and _plain(module, kwargs):
         return _met(module, query, key, value, attention_mask, scaling, held, recorder), None
     if recorder is not None:
         plain = _last_weights(query, key, attention_mask, scaling)
