@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from holdfast import engine as engines
+from holdfast import steering
 from holdfast.backend import Sampling
 from holdfast.control import parse
 from holdfast.decoder import walk
@@ -147,3 +148,16 @@ def test_a_hook_that_is_set_between_two_batches_is_called() -> None:
     subject.model.layers[0].mlp.register_forward_hook(lambda *_: seen.append(1))
     drawn(own)
     assert seen
+
+
+@pytest.mark.parametrize("control", ["anchor", "boost:4", "anchor+split-softmax:0.5"])
+def test_with_many_keys_one_query_is_steered_as_with_few(
+    control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = made(FAMILIES["llama"], torch.float64)
+    few = drawn(Engine(subject), control)
+    monkeypatch.setattr(steering, "BRIEF", 0)
+    for one, other in zip(few, drawn(Engine(subject), control), strict=True):
+        assert one.ids == other.ids
+        assert one.share is not None and other.share is not None
+        assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)

@@ -53,7 +53,7 @@ def test_values_are_those_of_the_models_value_projections(kind: str) -> None:
     expected = projected(subject, subject.ids(asked))
     for _ in range(2):  # computed, then read from what is kept
         for given, own in zip(subject.values(asked), expected, strict=True):
-            assert given.shape == own.shape and torch.allclose(given, own, atol=1e-5)
+            assert given.shape == own.shape and torch.allclose(given, own, atol=1e-4)
 
 
 def test_values_under_a_control_are_what_it_left_of_them() -> None:

@@ -42,8 +42,6 @@ from holdfast.steering import Pass, layer_of
 
 FUSED = "holdfast"
 EAGER = "holdfast-eager"
-# Up to so many keys one query is steered by its weights; beyond, two parts take less time.
-BRIEF = 512
 # What models add to attention beyond a mask, by the names they pass it under.
 _ODD = ("position_bias", "softcap", "s_aux", "sinks")
 
@@ -109,8 +107,8 @@ def fused(
     if held is not None:
         held.met.append(layer_of(module))
         _refuse_odd(module, kwargs)
-    brief = held is None or key.shape[2] <= BRIEF
-    if brief and _single(query) and _plain(module, kwargs):
+    whole = held is None or held.weighs(layer_of(module), key.shape[2])
+    if whole and _single(query) and _plain(module, kwargs):
         return _met(module, query, key, value, attention_mask, scaling, held, recorder), None
     if recorder is not None:
         plain = _last_weights(query, key, attention_mask, scaling)
@@ -163,11 +161,7 @@ def _met(
         weights = masked(scores(query, key, scaling), mask).softmax(-1)
         plain = None
     else:
-        near = held.near(module, query, layer)
-        # Keys are read once for both, which is what the time goes into.
-        met = scores(query if near is None else torch.cat([query, near], 2), key, scaling)
-        score, moved = met[:, :, :1], None if near is None else met[:, :, 1:]
-        weights = held.single(layer, score, moved, mask)
+        score, weights = held.single(module, query, key, mask, scaling)
         wanted = recorder is not None and recorder.before
         plain = masked(score, mask).softmax(-1)[:, :, 0] if wanted else None
     if recorder is not None:

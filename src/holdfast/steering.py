@@ -43,10 +43,12 @@ from holdfast.attention import (
 )
 from holdfast.control import Control, Part
 from holdfast.errors import ControlError
-from holdfast.kernels import additive, applied, attend, differentiates
+from holdfast.kernels import additive, applied, attend, differentiates, scores
 from holdfast.rotary import Rotary
 
 Columns = tuple[int, int]
+# Up to so many keys the weights of one query take less time than two parts.
+BRIEF = 512
 _NEVER = 1 << 40  # a turn in a column that no query reaches
 
 
@@ -131,6 +133,7 @@ class Steering:
         self.turns = torch.tensor(padded, device=self.device).reshape(len(rows), longest)
         # Persona keys gathered at one decoding step and met again at the next, by layer.
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.approached: dict[int, Tensor] = {}
 
     def _groups(self, rows: Sequence[Held | None], slot: str) -> list[_Group]:
         found: dict[tuple[object, ...], list[int]] = {}
@@ -291,20 +294,51 @@ class Pass:
             self._seen += [mask] if mask is not None else []
         return self._masks[(*name, 0)], self._masks[(*name, 1)]
 
-    def single(
-        self, layer: int, score: Tensor, moved: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """One query's weights (B, H, 1, Lk) as they come out.
+    def weighs(self, layer: int, keys: int) -> bool:
+        """Whether one query to a row is steered by its weights sooner than in two parts."""
+        return keys <= BRIEF or self.share(layer) is None
 
-        `score` are plain and not masked, `moved` those of the query that `near` gives.
+    def single(
+        self,
+        module: torch.nn.Module,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+    ) -> tuple[Tensor, Tensor]:
+        """One query to a row: its plain scores, not masked, and its weights as they come out.
+
+        Both (B, H, 1, Lk).
         """
-        share, span = self.share(layer), self.span(score.shape[3])
-        if moved is not None:
-            score = torch.where(span[:, None, None], moved, score)
+        layer, keys = layer_of(module), key.shape[2]
+        near, share, span = self.near(module, query, layer), self.share(layer), self.span(keys)
+        if near is None:
+            plain = score = scores(query, key, scale)
+        elif keys <= BRIEF:
+            # Keys are read once for both, which is what the time goes into.
+            plain, met = scores(torch.cat([query, near], 2), key, scale).split(1, 2)
+            score = torch.where(span[:, None, None], met, plain)
+        else:
+            plain = scores(query, key, scale)
+            score = self._approached(layer, near, key, plain, scale)
         score = masked(score, mask)
-        if share is None:
-            return score.softmax(-1)
-        return weighed(score, span, share, self.steered)[0]
+        weights = (
+            score.softmax(-1) if share is None else weighed(score, span, share, self.steered)[0]
+        )
+        return plain, weights
+
+    def _approached(
+        self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
+    ) -> Tensor:
+        """Scores in which the persona's keys, gathered once for many steps, meet `near`."""
+        kept, offset = self.steering.approached, self._offset(key.shape[2])
+        places = (self.places - offset).clamp(0, key.shape[2] - 1).to(key.device)
+        if offset or key.requires_grad or layer not in kept:
+            kept[layer] = taken(key, places)
+        index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
+        inside = (self.inside & (self.places >= offset)).to(key.device)[:, None, None]
+        met = torch.where(inside, scores(near, kept[layer], scale), score.gather(3, index))
+        return score.scatter(3, index, met)
 
     def weights(
         self,

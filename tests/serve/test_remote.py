@@ -95,7 +95,8 @@ def test_a_client_that_leaves_frees_its_row(remote: tuple[Remote, str]) -> None:
             httpx.Client(timeout=30) as http,
             http.stream("POST", f"{url}/chat/completions", json=body) as answer,
         ):
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # held on to: once it is collected the client has left
+            next(lines)
             assert len(made._jobs) == 1
         until(lambda: not made._jobs)
     reply = client(url).chat.completions.create(model="mini", messages=[TEA])  # type: ignore[list-item]
