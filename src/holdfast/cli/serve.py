@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -173,4 +174,5 @@ def _run(app: FastAPI, bound: socket.socket) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=30,
     )
+    gc.freeze()  # what is here now stays: looking through it again and again takes time
     uvicorn.Server(config).run(sockets=[bound])

@@ -14,6 +14,7 @@ chats.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import multiprocessing
@@ -242,6 +243,7 @@ def _engine(recipe: Recipe, pipe: Connection[Any, Any]) -> None:
     worker = Worker(home.engine, home.ends, recipe.rows, deliver)
     pipe.send(Ready(home.engine.no_anchor))
     worker.start()
+    gc.freeze()  # what is here now stays: looking through it again and again takes time
     with suppress(EOFError, OSError):
         while (said := pipe.recv()) is not None:
             if isinstance(said, tuple):
