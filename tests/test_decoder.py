@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -161,3 +162,15 @@ def test_with_many_keys_one_query_is_steered_as_with_few(
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
         assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)
+
+
+@pytest.mark.parametrize("control", ["none", "anchor"])
+def test_a_row_alone_goes_on_from_what_is_kept(
+    control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LENGTHS", (37,))
+    subject = made(FAMILIES["llama"], torch.float64)
+    quick = drawn(Engine(subject), control)
+    assert quick[1].cached > 0
+    monkeypatch.setattr(engines, "walk", lambda model: None)
+    assert [one.ids for one in quick] == [one.ids for one in drawn(Engine(subject), control)]
