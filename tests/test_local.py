@@ -268,6 +268,9 @@ def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
         load(str(folder), dtype="int3")
     with pytest.raises(ModelError, match="no device `abacus`"):
         load(str(folder), device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="sees no GPU here for `cuda`"):
+            load(str(folder), device="cuda")
 
 
 def test_the_dtype_follows_size_and_device() -> None:

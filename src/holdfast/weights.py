@@ -170,9 +170,14 @@ def pick_device(device: str) -> torch.device:
     """The device asked for, or the first of CUDA, MPS and the CPU that is there."""
     if device != "auto":
         try:
-            return torch.device(device)
+            chosen = torch.device(device)
         except RuntimeError as error:
             raise ModelError(f"there is no device `{device}`: use cpu, cuda or mps.") from error
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise ModelError(
+                f"torch sees no GPU here for `{device}`: use cpu, or install its CUDA build."
+            )
+        return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

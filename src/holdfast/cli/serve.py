@@ -125,8 +125,8 @@ def _local(
     recipe = Recipe(model, common["limits"].concurrency, dtype, device, cache)
     if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
         return create_app(loaded(recipe), **common)
-    remote = Remote(recipe)  # which loads the weights while the outline is read
-    return create_app(outline(model), **common, remote=remote)
+    backend = outline(model)  # first: what is not there is said sooner
+    return create_app(backend, **common, remote=Remote(recipe))
 
 
 def _persona(text: str) -> Persona:

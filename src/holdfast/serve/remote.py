@@ -218,9 +218,6 @@ def loaded(recipe: Recipe) -> LocalBackend:
 def _engine(recipe: Recipe, pipe: Connection[Any, Any]) -> None:
     """Load the model, say so, and work until told to stop, or until nobody is there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which tells us
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
     import torch
 
     try:
@@ -241,6 +238,9 @@ def _engine(recipe: Recipe, pipe: Connection[Any, Any]) -> None:
             pipe.send(Told(told, worker.waiting, worker.running, worker.steps))
 
     worker = Worker(home.engine, home.ends, recipe.rows, deliver)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
     pipe.send(Ready(home.engine.no_anchor))
     worker.start()
     gc.freeze()  # what is here now stays: looking through it again and again takes time
