@@ -230,6 +230,8 @@ def _engine(recipe: Recipe, pipe: Connection[Any, Any]) -> None:
     jobs: dict[int, Job] = {}
 
     def deliver(pieces: Pieces) -> None:
+        if not pieces:  # a step without news is no message
+            return
         for job, piece in pieces:
             if piece.result is not None or piece.error is not None:
                 jobs.pop(job.index, None)

@@ -279,8 +279,7 @@ class Worker:
             elif not job.gone:
                 pieces.append((job, self._last(job)))
         jobs[:] = left
-        if pieces:
-            self._deliver(pieces)
+        self._deliver(pieces)
 
     def _piece(self, job: Job) -> Piece | None:
         text = job.text.take()
@@ -300,6 +299,4 @@ class Worker:
         return Piece(job.text.take(), self._logprobs(job), result_of(row))
 
     def _fail(self, jobs: Sequence[Job], why: str) -> None:
-        pieces = [(job, Piece("", error=why)) for job in jobs if not job.gone]
-        if pieces:
-            self._deliver(pieces)
+        self._deliver([(job, Piece("", error=why)) for job in jobs if not job.gone])
