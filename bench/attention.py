@@ -38,8 +38,8 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.attention import SplitSoftmax, sliced, two_part_attention
-from holdfast.kernels import additive
+from holdfast.control.attention import SplitSoftmax, sliced, two_part_attention
+from holdfast.control.kernels import additive
 
 TEMPLATE, PERSONA = 8, 256
 HEADS, GROUPS, SIZE = 32, 8, 128

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.backend import Ask, Backend, Reply, Sampling
-from holdfast.conversation import Stage, Talk
-from holdfast.progress import Progress
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.progress import Progress
+from holdfast.evals.conversation.rounds import Stage, Talk
 
 
 def _counter() -> dict[Any, list[float]]:

@@ -32,12 +32,12 @@ from clock import Interleaved, Side, Timed
 from reference import Stock, random_llama
 from tables import table
 
-from holdfast.backend import Backend, Sampling
-from holdfast.conversation import Protocol, Stage, Talk, converse
-from holdfast.local import LocalBackend, load
-from holdfast.persona import load_suite
-from holdfast.plan import plan
-from holdfast.run import Record, Run
+from holdfast.core.backend import Backend, Sampling
+from holdfast.core.run import Record, Run
+from holdfast.evals.conversation.plan import plan
+from holdfast.evals.conversation.rounds import Protocol, Stage, Talk, converse
+from holdfast.models.local.model import LocalBackend, load
+from holdfast.persona.suite import load_suite
 
 Row = dict[str, Any]
 

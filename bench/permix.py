@@ -32,16 +32,16 @@ from tables import table
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import GRPOTrainer
 
-from holdfast.local import LocalBackend, load
-from holdfast.permix import arms, dataset
-from holdfast.permix.book import Book
-from holdfast.permix.dataset import Sources
-from holdfast.permix.mixing import Mix
-from holdfast.permix.recipe import recipe_for
-from holdfast.permix.reward import Reward
-from holdfast.permix.trainer import Watch
-from holdfast.permix.training import Plan
-from holdfast.progress import Progress
+from holdfast.core.progress import Progress
+from holdfast.models.local.model import LocalBackend, load
+from holdfast.training.permix import arms, dataset
+from holdfast.training.permix.dataset import Sources
+from holdfast.training.permix.metrics import Book
+from holdfast.training.permix.mixing import Mix
+from holdfast.training.permix.plan import Plan
+from holdfast.training.permix.recipe import recipe_for
+from holdfast.training.permix.reward import Reward
+from holdfast.training.permix.trainer import Watch
 
 Took = tuple[float, float]  # processor and wall seconds
 

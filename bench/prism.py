@@ -25,12 +25,12 @@ import torch
 from reference import random_llama
 from tables import table
 
-from holdfast.backend import Sampling
-from holdfast.engine import Engine, Request
-from holdfast.local import load
-from holdfast.prism import gate
-from holdfast.prism.adapter import Lora, Rows
-from holdfast.prism.distil import TARGETS
+from holdfast.core.backend import Sampling
+from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.local import gate
+from holdfast.models.local.lora import Lora, Rows
+from holdfast.models.local.model import load
+from holdfast.training.prism.distil import TARGETS
 
 
 def lora(model: torch.nn.Module, rank: int = 16) -> Lora:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from holdfast.backend import Ask, Reply, Sampling
-from holdfast.local import LocalBackend
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.models.local.model import LocalBackend
 
 
 class Stock:

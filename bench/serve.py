@@ -36,9 +36,9 @@ from typing import Any
 from tables import table
 
 import holdfast
-from holdfast.persona import load_suite
+from holdfast.persona.suite import load_suite
 
-WEIGHTS = Path(holdfast.__file__).parent / "mini" / "weights"
+WEIGHTS = Path(holdfast.__file__).parent / "models" / "mini" / "weights"
 TOKENS = 40  # of a reply at most
 READY = 600.0  # seconds that a server may take to start
 

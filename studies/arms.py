@@ -20,18 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from holdfast import capability
-from holdfast.backend import Ask, Backend, Sampling
-from holdfast.capability import Question
-from holdfast.conversation import Protocol, Stage, converse
-from holdfast.curve import judged, labels, numbers, scores
-from holdfast.drift import default_suite
-from holdfast.errors import HoldfastError
-from holdfast.persona import Persona, Suite, load_suite
-from holdfast.plan import Conversation, plan
-from holdfast.progress import Progress
-from holdfast.run import Run, seed_of
-from holdfast.stats import Array, Resampler, mean
+from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+from holdfast.core.run import Run
+from holdfast.core.seeds import seed_of
+from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.evals.conversation.plan import Conversation, plan
+from holdfast.evals.conversation.rounds import Protocol, Stage, converse
+from holdfast.evals.conversation.scores import judged, labels, scores
+from holdfast.evals.conversation.setup import default_suite
+from holdfast.evals.tasks import answers as capability
+from holdfast.evals.tasks.answers import Question
+from holdfast.persona.suite import Persona, Suite, load_suite
 
 Row = dict[str, Any]
 GREEDY = Sampling(max_new_tokens=80, temperature=0.0)

@@ -39,9 +39,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from holdfast.local import LocalBackend, load
-from holdfast.persona import Persona
-from holdfast.run import dumps, seed_of
+from holdfast.core.run import dumps
+from holdfast.core.seeds import seed_of
+from holdfast.models.local.model import LocalBackend, load
+from holdfast.persona.suite import Persona
 
 Student = Literal["without", "both"]
 

@@ -42,9 +42,9 @@ from arms import (
 from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
 from torch import Tensor, nn
 
-from holdfast.local import LocalBackend, load
-from holdfast.persona import Persona
-from holdfast.run import dumps
+from holdfast.core.run import dumps
+from holdfast.models.local.model import LocalBackend, load
+from holdfast.persona.suite import Persona
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)
 

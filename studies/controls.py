@@ -32,16 +32,16 @@ import numpy as np
 import pages
 from arms import DEVELOPMENT, Arm, choose, rows
 
-from holdfast import models
-from holdfast.compare import Comparison, compare
-from holdfast.control import DEFAULT
-from holdfast.curve import scores
-from holdfast.errors import HoldfastError
-from holdfast.mini.words import world
-from holdfast.persona import load_suite
-from holdfast.plan import Conversation, plan
-from holdfast.progress import Progress
-from holdfast.run import dumps
+from holdfast.control.text import DEFAULT
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+from holdfast.core.run import dumps
+from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.evals.conversation.plan import Conversation, plan
+from holdfast.evals.conversation.scores import scores
+from holdfast.models import load as models
+from holdfast.models.mini.words import world
+from holdfast.persona.suite import load_suite
 
 Row = dict[str, Any]
 LENGTHS = (2, 4, 8, 16)

@@ -25,14 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from holdfast import models, pool, verifier
-from holdfast.conversation import Protocol
-from holdfast.drift import drift
-from holdfast.fidelity import fidelity
-from holdfast.mathcheck import MathCheck
-from holdfast.matrix import Answers
-from holdfast.robustness import load, robustness
-from holdfast.stats import Array, Resampler, mean
+from holdfast.core.stats import Array, Resampler, mean
+from holdfast.evals.conversation.rounds import Protocol
+from holdfast.evals.drift import drift
+from holdfast.evals.fidelity.fidelity import fidelity
+from holdfast.evals.robustness.robustness import load, robustness
+from holdfast.evals.robustness.summary import Answers
+from holdfast.evals.tasks import verifier
+from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.models import load as models
+from holdfast.persona import pool
 
 SEEDS = (0, 1, 2)
 BETA = 0.04
@@ -55,7 +57,7 @@ def trained(name: str, out: Path, steps: int) -> tuple[str, dict[str, Any]]:
     arm, seed, beta, mixing = RUNS[name]
     if arm == "base":
         return "mini", {}
-    from holdfast.permix.training import train
+    from holdfast.training.permix.training import train
 
     made = train(
         "mini",

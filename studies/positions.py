@@ -37,23 +37,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import mini_train as train
 import torch
 from arms import Arm, Case, by_conversation, rows
+from mini_dialogue import dialogue
+from mini_tokenizer import SPECIAL
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from holdfast import weights
-from holdfast.chat import Chat
-from holdfast.curve import labels, numbers
-from holdfast.errors import RunError
-from holdfast.local import LocalBackend
-from holdfast.mini import train
-from holdfast.mini.dialogue import dialogue
-from holdfast.mini.tokenizer import SPECIAL
-from holdfast.persona import load_suite
-from holdfast.run import dumps, seed_of
-from holdfast.stats import Array, Resampler, mean
+from holdfast.core.chat import Chat
+from holdfast.core.errors import RunError
+from holdfast.core.run import dumps
+from holdfast.core.seeds import seed_of
+from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.evals.conversation.scores import labels
+from holdfast.models.local import weights
+from holdfast.models.local.model import LocalBackend
+from holdfast.persona.suite import load_suite
 
 CONTROLS = ("none", "anchor", "reminder:1")
 REACH = 1000  # positions that gaps add up to at most

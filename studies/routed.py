@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from holdfast.backend import Ask, Reply, Sampling
-from holdfast.chat import Chat, agent_view, message
-from holdfast.errors import ModelError
-from holdfast.local import LocalBackend
-from holdfast.run import seed_of
-from holdfast.template import Template
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.chat import Chat, agent_view, message
+from holdfast.core.errors import ModelError
+from holdfast.core.seeds import seed_of
+from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.template import Template
 
 SAMPLING = Sampling()  # of the model's own replies
 T = TypeVar("T")

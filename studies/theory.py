@@ -30,7 +30,7 @@ import theory_model as measured
 from cones import Array
 from walk import Cone, leaving, mixing, walk
 
-from holdfast.stats import percentiles, wilson
+from holdfast.core.stats import percentiles, wilson
 
 ACROSS = 16
 PAIRS = ((2, 4), (2, 6), (4, 6), (4, 8), (6, 8))

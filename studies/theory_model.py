@@ -25,14 +25,15 @@ import theory_figures as figures
 import torch
 from cones import Array
 
-from holdfast import Ask, load, vectors
-from holdfast.chat import agent_view
-from holdfast.drift import cast, default_suite
-from holdfast.explain import explain
-from holdfast.local import LocalBackend
-from holdfast.plan import Conversation
-from holdfast.run import Record
-from holdfast.stats import Resampler, mean
+from holdfast import Ask, load
+from holdfast.core.chat import agent_view
+from holdfast.core.run import Record
+from holdfast.core.stats import Resampler, mean
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.setup import cast, default_suite
+from holdfast.evals.explain import value_vectors as vectors
+from holdfast.evals.explain.explain import explain
+from holdfast.models.local.model import LocalBackend
 
 Made = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
 SOME = 24  # conversations whose cones are computed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from holdfast.backend import Ask, Reply, Sampling, Share
-from holdfast.control import parse
-from holdfast.persona import Persona, Suite
+from holdfast.control.text import parse
+from holdfast.core.backend import Ask, Reply, Sampling, Share
+from holdfast.persona.suite import Persona, Suite
 
 Answer = Callable[[Ask], Reply]
 

@@ -49,17 +49,19 @@ def test_the_readme_is_short() -> None:
 
 
 def mapped() -> set[Path]:
-    """The paths in the README's tree: the names in the first columns, before the words."""
+    """The paths in the README's tree: every name that ends in `/` or `.py`, under its package."""
     block = re.search(r"^```\n(src/holdfast/\n.*?)^```$", README, re.DOTALL | re.MULTILINE)
     assert block
-    folder, paths = ROOT, set()
-    for line in block[1].splitlines():
-        names = re.match(r"(?: *[\w/]+(?:\.py|/)(?=  | *$|\s))+", line)
-        assert names, line
-        if not line.startswith(" "):
-            folder = ROOT / line.split()[0]
-        for name in names[0].split():
-            paths.add(folder / name if line.startswith(" ") else ROOT / name)
+    package = ROOT / "src" / "holdfast"
+    room, paths = package, set()
+    for line in block[1].splitlines()[1:]:
+        if line.startswith("  "):
+            name = re.match(r"  (\w+)/", line)
+            room = package / name[1] if name else room
+        names = re.findall(r"[\w/]+(?:\.py|/)(?=[\s,;:)]|$)", line)
+        for name in names:
+            places = (room / name, package / name, ROOT / name)
+            paths.add(next((place for place in places if place.exists()), places[0]))
     return paths
 
 

@@ -63,12 +63,12 @@ def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
     assert owned <= carried
     assert {
         "holdfast/py.typed",
-        "holdfast/mini/weights/config.json",
-        "holdfast/mini/weights/model.safetensors",
-        "holdfast/mini/weights/tokenizer.json",
+        "holdfast/models/mini/weights/config.json",
+        "holdfast/models/mini/weights/model.safetensors",
+        "holdfast/models/mini/weights/tokenizer.json",
         "holdfast/report/drift.html.j2",
     } <= carried
-    assert any(name.startswith("holdfast/suites/") for name in carried)
+    assert any(name.startswith("holdfast/persona/data/suites/") for name in carried)
 
 
 def test_the_wheel_names_its_version_and_carries_its_licence(wheel: Path) -> None:

@@ -15,26 +15,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
-# After the version, which the modules below record.
-from holdfast.backend import Ask, Backend, Reply, Sampling
-from holdfast.compare import Comparison, compare
-from holdfast.conversation import Protocol
-from holdfast.curve import Result
-from holdfast.drift import drift
-from holdfast.effect import Effect, effect
-from holdfast.errors import HoldfastError
-from holdfast.explain import Explanation, explain
-from holdfast.fidelity import Fidelity, fidelity
-from holdfast.models import load
-from holdfast.persona import Persona, Suite, load_suite
-from holdfast.robustness import Robustness, robustness
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.version import __version__
+from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.evals.conversation.rounds import Protocol
+from holdfast.evals.conversation.scores import Result
+from holdfast.evals.drift import drift
+from holdfast.evals.effect.effect import Effect, effect
+from holdfast.evals.explain.explain import Explanation, explain
+from holdfast.evals.fidelity.fidelity import Fidelity, fidelity
+from holdfast.evals.robustness.robustness import Robustness, robustness
+from holdfast.models.load import load
+from holdfast.persona.suite import Persona, Suite, load_suite
 
 if TYPE_CHECKING:
-    from holdfast.api import ApiBackend
-    from holdfast.holding import hold
-    from holdfast.local import LocalBackend
+    from holdfast.models.api.client import ApiBackend
+    from holdfast.models.local.hold import hold
+    from holdfast.models.local.model import LocalBackend
 
 __all__ = [
     "ApiBackend",
@@ -66,9 +64,9 @@ __all__ = [
 ]
 
 _LATER = {
-    "ApiBackend": "holdfast.api",
-    "LocalBackend": "holdfast.local",
-    "hold": "holdfast.holding",
+    "ApiBackend": "holdfast.models.api.client",
+    "LocalBackend": "holdfast.models.local.model",
+    "hold": "holdfast.models.local.hold",
 }
 
 

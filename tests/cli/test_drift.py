@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from actors import Actor, obey
-from holdfast import models
-from holdfast.backend import Ask, Reply
 from holdfast.cli import main
+from holdfast.core.backend import Ask, Reply
+from holdfast.models import load as models
 
 CONTRACT = [
     "model",

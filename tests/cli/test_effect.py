@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors import Actor
-from holdfast import models
 from holdfast.cli import main
+from holdfast.models import load as models
 
 LINE = '{"category": "math", "turns": ["2 + 2?"], "answers": ["4"]}\n'
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import models
 from holdfast.cli import main
-from holdfast.local import LocalBackend
-from models import model, tokenizer
+from holdfast.models import load as models
+from holdfast.models.local.model import LocalBackend
+from tiny_models import model, tokenizer
 
 
 @pytest.fixture

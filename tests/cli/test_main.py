@@ -12,7 +12,7 @@ import typer
 
 import holdfast
 from holdfast import cli
-from holdfast.errors import RunError
+from holdfast.core.errors import RunError
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import models
+import tiny_models
 from holdfast.cli import main
 
 POOL = """
@@ -28,8 +28,8 @@ text = "You are kind."
 def given(tmp_path: Path) -> list[str]:
     """A small model, three tasks and a pool, as options."""
     model, tasks, pool = (tmp_path / name for name in ("model", "tasks.jsonl", "pool.toml"))
-    models.model().save_pretrained(model)
-    models.tokenizer().save_pretrained(model)
+    tiny_models.model().save_pretrained(model)
+    tiny_models.tokenizer().save_pretrained(model)
     rows = [{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(3)]
     tasks.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pool.write_text(POOL, encoding="utf-8")
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_with_the_command_that_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from holdfast.permix import arms
+    from holdfast.training.permix import arms
 
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.personas import app
-from holdfast.errors import HoldfastError, PersonaError
+from holdfast.core.errors import HoldfastError, PersonaError
 
 GOOD = """
 starters = ["Hi!"]
@@ -107,15 +107,6 @@ def test_check_says_what_only_a_model_can_judge(mine: Path) -> None:
 def test_check_of_a_broken_file_is_a_persona_error(mine: Path) -> None:
     mine.write_text("[[persona]\n")
     assert isinstance(run("check", mine).exception, PersonaError)
-
-
-def test_convert_writes_a_suite_that_checks(tmp_path: Path) -> None:
-    source = tmp_path / "prompts.py"
-    source.write_text('x = [("You hum.", "What do you do?", lambda x: "hum" in x)]')
-    out = tmp_path / "deep" / "out.toml"
-    result = run("convert", source, "--out", out)
-    assert result.exit_code == 0 and "1 personas written to" in result.stdout
-    assert run("check", out).exit_code == 0
 
 
 def test_the_built_in_suite_is_listed_without_options() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast import cli
 from holdfast.cli.serve import _persona
-from holdfast.errors import PersonaError
+from holdfast.core.errors import PersonaError
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast import judge
-from holdfast.errors import JudgeError
+from holdfast.core.errors import JudgeError
 
 DRINKS = ["tea", "coffee", "water"]
 LETTERS = ["A", "B", "C", "D", "E"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast import judge
-from holdfast.errors import JudgeError
+from holdfast.core.errors import JudgeError
 
 from .specs import AI, PLAIN, REFUSAL, SPECS
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.backend import Ask, Reply, Sampling
-from holdfast.errors import JudgeError
-from holdfast.judge.rubric import Item, Rubric, grade, judge_answers
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.errors import JudgeError
+from holdfast.judge.by_model import judge_answers
+from holdfast.judge.rubric import Item, Rubric, grade
 
 ITEM = Item(prompt="You are gruff.", question="How are you?", answer="Go away.")
 

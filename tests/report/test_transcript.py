@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.report import transcript
 
-from .sample import run
+from .drift.sample import run
 
 
 def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.report import words
 
-from .sample import run
+from .drift.sample import run
 
 
 def made(first: float, last: float, change: tuple[float, float], **more: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from holdfast.local import LocalBackend
-from models import model, tokenizer
+from holdfast.models.local.model import LocalBackend
+from tiny_models import model, tokenizer
 
 DEADLINE = 60.0
 SHOUT = {"role": "system", "content": "You always write in capital letters."}

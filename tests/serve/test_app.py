@@ -12,9 +12,9 @@ import openai
 import pytest
 
 from holdfast import judge
-from holdfast.backend import Ask, Sampling
-from holdfast.local import LocalBackend, load
-from holdfast.persona import Persona, load_suite, select
+from holdfast.core.backend import Ask, Sampling
+from holdfast.models.local.model import LocalBackend, load
+from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
 from serve.running import SHOUT, TEA, client, control, served
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from holdfast.api import ApiBackend
-from holdfast.backend import Ask
-from holdfast.errors import ControlError, HoldfastError, ServiceError
-from holdfast.persona import load_suite, select
-from holdfast.prism import router
+from holdfast.core.backend import Ask
+from holdfast.core.errors import ControlError, HoldfastError, ServiceError
+from holdfast.models.api.client import ApiBackend
+from holdfast.persona.suite import load_suite, select
 from holdfast.serve.gateway import Upstream, create_gateway, rewritten
 from holdfast.serve.limits import Limits
+from holdfast.training.prism import router_training
 from serve.running import SHOUT, TEA, client, control, served
 
 KEY = "sk-upstream-secret"
@@ -258,7 +258,7 @@ def test_a_window_never_parts_a_tools_answer_from_its_call() -> None:
 
 def test_a_route_leaves_the_persona_out_where_it_says_no(tmp_path: Path) -> None:
     queries = ["What is 3 + 4?", "What is 5 + 9?", "Sing of tea", "Sing of rain"] * 4
-    router.train(queries, [query.startswith("Sing") for query in queries]).save(tmp_path)
+    router_training.train(queries, [query.startswith("Sing") for query in queries]).save(tmp_path)
     text = f"route:{tmp_path}"
     sums, song = ({"role": "user", "content": q} for q in ("What is 8 + 2?", "Sing of snow"))
     assert messages_under(text, SHOUT, sums) == [sums]

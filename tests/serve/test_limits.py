@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from holdfast.local import LocalBackend
+from holdfast.models.local.model import LocalBackend
 from holdfast.serve.app import create_app
 from holdfast.serve.limits import Keys, Limits
 from serve.running import SHOUT, TEA, client, control, served, small, until
@@ -288,7 +288,7 @@ def test_a_bad_request_does_not_change_the_others_tokens(
 def test_a_step_that_fails_is_a_500_and_the_next_request_is_served(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from holdfast.batch import Batch
+    from holdfast.models.engine.batch import Batch
 
     with served(create_app(backend)) as url:
         with monkeypatch.context() as patch:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from holdfast import models
-from holdfast.persona import check_suite, load_suite, select
+from holdfast.models import load as models
+from holdfast.persona.suite import check_suite, load_suite, select
 from holdfast.serve.app import create_app
 from serve.running import served
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.backend import Ask
-from holdfast.local import LocalBackend
+from holdfast.core.backend import Ask
+from holdfast.models.local.model import LocalBackend
 from holdfast.serve.app import create_app
 from serve.running import TEA, client, served, small
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
 import pytest
 import routed
 
-from holdfast.backend import Sampling
+from holdfast.core.backend import Sampling
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, suite
-from holdfast.backend import Ask, Reply
-from holdfast.capability import Question
-from holdfast.errors import HoldfastError
-from holdfast.plan import plan
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.conversation.plan import plan
+from holdfast.evals.tasks.answers import Question
 
 QUESTIONS = (Question("sum", "What is 1 + 1?", "2"), Question("name", "Who am I?", "Ann"))
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from baking import Recipe, bake, divergence, pairs, reply_logits, wearing
 
-import models
+import tiny_models
 from actors import persona
-from holdfast.local import LocalBackend
+from holdfast.models.local.model import LocalBackend
 
 RECIPE = Recipe(rank=4, steps=8, batch=6, learning_rate=1e-2, rounds=1)
 OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow", "music", "a lamp")]
@@ -19,7 +19,7 @@ OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow", "musi
 
 @cache
 def backend() -> LocalBackend:
-    return LocalBackend(copy.deepcopy(models.model()), models.tokenizer(), "small")
+    return LocalBackend(copy.deepcopy(tiny_models.model()), tiny_models.tokenizer(), "small")
 
 
 @cache
@@ -35,7 +35,7 @@ def test_every_reply_of_a_dialogue_is_learned_from() -> None:
 
 
 def test_logits_are_those_that_predict_the_replys_tokens() -> None:
-    model, chats = models.model(), [pair.bare for pair in data()]
+    model, chats = tiny_models.model(), [pair.bare for pair in data()]
     found = reply_logits(model, chats)
     first = chats[0]
     alone = model(torch.tensor([first.ids])).logits[0]
@@ -54,15 +54,15 @@ def test_divergence_is_the_mean_of_each_tokens() -> None:
 
 def test_with_the_prompt_there_would_be_nothing_to_learn() -> None:
     chats = [pair.prompted for pair in data()]
-    logits = reply_logits(models.model(), chats)
+    logits = reply_logits(tiny_models.model(), chats)
     assert divergence(logits, logits).item() == pytest.approx(0, abs=1e-6)
-    bare = reply_logits(models.model(), [pair.bare for pair in data()])
+    bare = reply_logits(tiny_models.model(), [pair.bare for pair in data()])
     assert divergence(logits, bare).item() > 0.01
 
 
 @pytest.mark.parametrize("student", ["without", "both"])
 def test_an_adapter_comes_nearer_to_the_prompt_and_is_taken_off_again(student: str) -> None:
-    model = copy.deepcopy(models.model())
+    model = copy.deepcopy(tiny_models.model())
     ids = torch.arange(5, 25)[None]
     before = model(ids).logits
     recipe = Recipe(student, 4, 8, 6, 1e-2, 1)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def test_an_adapter_comes_nearer_to_the_prompt_and_is_taken_off_again(student: s
 
 
 def test_personas_have_adapters_of_their_own() -> None:
-    model = copy.deepcopy(models.model())
+    model = copy.deepcopy(tiny_models.model())
     ids = torch.arange(5, 25)[None]
     bake(model, "one", data(), RECIPE)
     with wearing(model, "one"):

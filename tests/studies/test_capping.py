@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from routed import decoder_layers, told
 
-import models
+import tiny_models
 from actors import persona
-from holdfast.local import LocalBackend
+from holdfast.models.local.model import LocalBackend
 
 OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow")]
 
 
 @cache
 def backend() -> LocalBackend:
-    return LocalBackend(models.model(), models.tokenizer(), "small")
+    return LocalBackend(tiny_models.model(), tiny_models.tokenizer(), "small")
 
 
 @cache
@@ -53,7 +53,7 @@ def test_directions_are_units_and_thresholds_rise_with_the_quantile() -> None:
 
 
 def test_activations_are_the_layers_outputs_at_the_replys_tokens() -> None:
-    model = models.model()
+    model = tiny_models.model()
     chats = [told(backend().template, "Be brief.", ["Hi.", text]) for text in ("Yes.", "Oh no!")]
     got = activations(model, decoder_layers(model), chats)
     expected = []
@@ -64,7 +64,7 @@ def test_activations_are_the_layers_outputs_at_the_replys_tokens() -> None:
 
 
 def test_a_floor_below_everything_changes_nothing_and_a_high_one_does() -> None:
-    model, ids = models.model(), torch.arange(5, 25)[None]
+    model, ids = tiny_models.model(), torch.arange(5, 25)[None]
     layers, direction = decoder_layers(model), found()
     before = model(ids).logits
     with capped(model, layers, direction, Setting((0, 1), 0.99))():

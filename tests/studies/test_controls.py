@@ -22,11 +22,11 @@ from controls import (
 )
 
 from actors import Actor
-from holdfast.backend import Ask, Reply
-from holdfast.control import DEFAULT, parse
-from holdfast.errors import HoldfastError
-from holdfast.persona import load_suite
-from holdfast.run import seed_of
+from holdfast.control.text import DEFAULT, parse
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
+from holdfast.core.seeds import seed_of
+from holdfast.persona.suite import load_suite
 
 CHOSEN = {
     "window": "window:3",

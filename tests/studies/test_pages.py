@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import best, columns, fill, lengths, number, rivals, table, with_band
 
-from holdfast.errors import HoldfastError
+from holdfast.core.errors import HoldfastError
 
 PAGE = """# Page
 

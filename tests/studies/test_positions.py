@@ -6,16 +6,16 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import mini_train as train
 import positions
 import pytest
 import torch
+from mini_dialogue import dialogue
 from positions import REACH, VARIANTS, Variant, folder, gapped, recipe
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from holdfast import weights
-from holdfast.errors import RunError
-from holdfast.mini import train
-from holdfast.mini.dialogue import dialogue
+from holdfast.core.errors import RunError
+from holdfast.models.local import weights
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,18 @@ import pytest
 import torch
 from routed import Routed, decoder_layers, exchanges, hooked, padded, system_of, told
 
-import models
-from holdfast.backend import Ask, Sampling
-from holdfast.chat import agent_view
-from holdfast.errors import ModelError
-from holdfast.local import LocalBackend
+import tiny_models
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import agent_view
+from holdfast.core.errors import ModelError
+from holdfast.models.local.model import LocalBackend
 
 SHORT = Sampling(max_new_tokens=8, temperature=0.0)
 
 
 @cache
 def backend(template: str = "chatml") -> LocalBackend:
-    return LocalBackend(models.model(), models.tokenizer(template), "small", batch_size=4)
+    return LocalBackend(tiny_models.model(), tiny_models.tokenizer(template), "small", batch_size=4)
 
 
 def shifted(by: float) -> AbstractContextManager[None]:
@@ -79,7 +79,7 @@ def test_the_prompt_can_be_left_to_the_state_alone() -> None:
 
 
 def test_hooks_are_gone_afterwards_even_after_an_error() -> None:
-    model = copy.deepcopy(models.model())
+    model = copy.deepcopy(tiny_models.model())
     ids = torch.arange(5, 15)[None]
     before = model(ids).logits
     layers = decoder_layers(model)
@@ -91,9 +91,9 @@ def test_hooks_are_gone_afterwards_even_after_an_error() -> None:
 
 def test_the_decoders_layers_are_found_in_order() -> None:
     for kind in ("llama", "gpt_neox"):
-        found = decoder_layers(models.model(kind))
-        assert [layer for layer in models.model(kind).modules() if layer in found] == found
-        assert len(found) == models.SHAPE["num_hidden_layers"]
+        found = decoder_layers(tiny_models.model(kind))
+        assert [layer for layer in tiny_models.model(kind).modules() if layer in found] == found
+        assert len(found) == tiny_models.SHAPE["num_hidden_layers"]
 
 
 def test_a_replys_tokens_are_the_same_with_and_without_the_prompt() -> None:

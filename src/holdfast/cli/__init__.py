@@ -20,7 +20,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from holdfast import __version__
 from holdfast.cli.compare import compare as compare_command
 from holdfast.cli.drift import drift as drift_command
 from holdfast.cli.effect import effect as effect_command
@@ -32,7 +31,8 @@ from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
 from holdfast.cli.robustness import robustness as robustness_command
 from holdfast.cli.serve import serve as serve_command
-from holdfast.errors import HoldfastError
+from holdfast.core.errors import HoldfastError
+from holdfast.core.version import __version__
 
 app = typer.Typer(
     name="holdfast",

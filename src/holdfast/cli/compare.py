@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import (
     as_controls,
@@ -20,10 +19,11 @@ from holdfast.cli.session import (
     resumable,
     verified,
 )
-from holdfast.errors import HoldfastError
+from holdfast.core.backend import Sampling
+from holdfast.core.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from holdfast.compare import Comparison
+    from holdfast.evals.compare.compare import Comparison
 
 
 def compare(
@@ -88,8 +88,8 @@ def compare(
     as_json: options.AsJson = False,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
-    from holdfast.compare import compare
-    from holdfast.progress import Progress
+    from holdfast.core.progress import Progress
+    from holdfast.evals.compare.compare import compare
 
     open_model = partial(
         opened,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import (
     as_pairs,
@@ -20,9 +19,10 @@ from holdfast.cli.session import (
     resumable,
     verified,
 )
+from holdfast.core.backend import Sampling
 
 if TYPE_CHECKING:
-    from holdfast.curve import Result
+    from holdfast.evals.conversation.scores import Result
 
 
 def drift(
@@ -84,9 +84,9 @@ def drift(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
-    from holdfast.conversation import Protocol
-    from holdfast.drift import drift
-    from holdfast.progress import Progress
+    from holdfast.core.progress import Progress
+    from holdfast.evals.conversation.rounds import Protocol
+    from holdfast.evals.drift import drift
 
     protocol = Protocol(
         seed=seed,

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import (
     as_names,
@@ -20,6 +19,7 @@ from holdfast.cli.session import (
     resumable,
     verified,
 )
+from holdfast.core.backend import Sampling
 
 
 def effect(
@@ -60,8 +60,8 @@ def effect(
     as_json: options.AsJson = False,
 ) -> None:
     """Ask the same tasks with and without personas, and say when to use one."""
-    from holdfast.effect import effect
-    from holdfast.progress import Progress
+    from holdfast.core.progress import Progress
+    from holdfast.evals.effect.effect import effect
 
     open_model = partial(
         opened,

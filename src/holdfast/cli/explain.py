@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import as_controls, as_pairs, opened, own_command, print_json, resumable
+from holdfast.core.backend import Sampling
 
 
 def explain(
@@ -38,9 +38,9 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure prompt share and intrinsic dimension by round, and whether the score follows."""
-    from holdfast.explain import elsewhere, explain
-    from holdfast.models import API
-    from holdfast.progress import Progress
+    from holdfast.core.progress import Progress
+    from holdfast.evals.explain.explain import elsewhere, explain
+    from holdfast.models.load import API
 
     if model.startswith(API):
         raise elsewhere(model)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.errors import HoldfastError
+from holdfast.core.errors import HoldfastError
 
 
 def export(
@@ -18,7 +18,7 @@ def export(
 ) -> None:
     """Write a run's conversations and scores as a log of Inspect."""
     try:
-        from holdfast.inspect.export import export
+        from holdfast.evals.inspect.export import export
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "inspect_ai":
             raise

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import opened, own_command, print_json, resumable
+from holdfast.core.backend import Sampling
 
 
 def fidelity(
@@ -58,7 +58,7 @@ def fidelity(
     as_json: options.AsJson = False,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
-    from holdfast.progress import Progress
+    from holdfast.core.progress import Progress
 
     open_model = partial(
         opened,
@@ -70,13 +70,13 @@ def fidelity(
     )
     judges = [open_model(name) for name in judge_model or []]
     if calibrate:
-        from holdfast.calibration import calibration
+        from holdfast.evals.fidelity.calibration import calibration
 
         with resumable(out, "calibration", judge_model[0] if judge_model else "given") as folder:
             found = calibration(calibrate, judges=judges, calls=calls, seed=seed, out=folder)
         print_json(found) if as_json else _show_calibration(found)
         return
-    from holdfast.fidelity import fidelity
+    from holdfast.evals.fidelity.fidelity import fidelity
 
     gym: dict[str, Any] = {}
     if questions:
@@ -120,7 +120,7 @@ def _show(summary: Mapping[str, Any]) -> None:
 
 
 def _show_calibration(found: Mapping[str, Any]) -> None:
-    from holdfast.calibration import sentences
+    from holdfast.evals.fidelity.calibration import sentences
 
     for sentence in sentences(found):
         print(sentence)

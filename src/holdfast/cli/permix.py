@@ -94,12 +94,12 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
-    from holdfast.errors import RunError
-    from holdfast.permix import training
-    from holdfast.permix.dataset import Sources
-    from holdfast.progress import Progress
+    from holdfast.core.errors import RunError
+    from holdfast.core.progress import Progress
+    from holdfast.training.permix import plan, training
+    from holdfast.training.permix.dataset import Sources
 
-    if out is None and training.processes() > 1:
+    if out is None and plan.processes() > 1:
         raise RunError("several processes need one folder: give it with --out.")
     with resumable(out, "permix", model) as folder:
         made = training.train(
@@ -118,7 +118,7 @@ def train(
             dtype=dtype,
             device=device,
             command=own_command(),
-            progress=Progress(enabled=training.main_process(), step="steps"),
+            progress=Progress(enabled=plan.main_process(), step="steps"),
             beta=beta,
             scale=scale,
             prompts=prompts,
@@ -131,7 +131,7 @@ def train(
             save_every=save_every,
             vllm=vllm,
         ).summary
-    if not training.main_process():
+    if not plan.main_process():
         return
     if as_json:
         print_json(made)
@@ -161,8 +161,8 @@ def export(
     seed: options.Seed = 0,
 ) -> None:
     """Write the prompts of training under their personas as a parquet file for verl."""
-    from holdfast.permix import dataset, export
-    from holdfast.permix.mixing import Mix
+    from holdfast.training.permix import dataset, export
+    from holdfast.training.permix.mixing import Mix
 
     sources = dataset.Sources(
         tasks, each, tuple(categories or ()), evaluation, kept, personas, held_out

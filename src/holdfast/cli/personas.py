@@ -10,7 +10,6 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.session import shortened
-from holdfast.errors import PersonaError
-from holdfast.persona import Persona, Suite, check_suite, load_suite, select
+from holdfast.core.errors import PersonaError
+from holdfast.persona.suite import Persona, Suite, check_suite, load_suite, select
 
 app = typer.Typer(
     name="personas",
@@ -110,19 +109,6 @@ def check(
         print(f"{examples} examples of {count} are scored as they should be.")
     else:
         print("The file is sound; there are no examples to score.")
-
-
-@app.command()
-def convert(
-    source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The published prompts: .py, .jsonl or .csv.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The TOML file to write.")],
-) -> None:
-    """Turn the published suite of 100 prompts into a suite of ours, with our judges."""
-    from holdfast.published import convert as run
-
-    print(run(source, out))
 
 
 def record(persona: Persona) -> dict[str, object]:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import opened, own_command, print_json, resumable, shortened
+from holdfast.core.backend import Sampling
 
 app = typer.Typer(
     help="Distil personas into an adapter with a gate that switches it on per query.",
@@ -51,11 +51,11 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Write queries, answer and judge them, train gate and adapter."""
-    from holdfast.errors import ModelError
-    from holdfast.models import API
-    from holdfast.prism.distil import recipe_for
-    from holdfast.prism.pipeline import samples, train
-    from holdfast.progress import Progress
+    from holdfast.core.errors import ModelError
+    from holdfast.core.progress import Progress
+    from holdfast.models.load import API
+    from holdfast.training.prism.distil import recipe_for
+    from holdfast.training.prism.pipeline import samples, train
 
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
@@ -118,13 +118,13 @@ def evaluation(
     as_json: options.AsJson = False,
 ) -> None:
     """Put the gated adapter beside base, personas, and the adapter without its gate."""
-    from holdfast.errors import ModelError
-    from holdfast.local import LocalBackend
-    from holdfast.prism import pipeline
-    from holdfast.prism.evaluation import evaluate
-    from holdfast.progress import Progress
+    from holdfast.core.errors import ModelError
+    from holdfast.core.progress import Progress
+    from holdfast.models.local import gated
+    from holdfast.models.local.model import LocalBackend
+    from holdfast.training.prism.evaluation import evaluate
 
-    name = model or str(pipeline.about(adapter)["model"])
+    name = model or str(gated.about(adapter)["model"])
     subject = opened(name, dtype=dtype, device=device)
     if not isinstance(subject, LocalBackend):
         raise ModelError(f"{name} does not run on this machine, where the adapter would be.")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.backend import Sampling
 from holdfast.cli import options
 from holdfast.cli.session import opened, own_command, placed, print_json, resumable
+from holdfast.core.backend import Sampling
 
 
 def robustness(
@@ -60,8 +60,8 @@ def robustness(
     as_json: options.AsJson = False,
 ) -> None:
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
-    from holdfast.progress import Progress
-    from holdfast.robustness import robustness
+    from holdfast.core.progress import Progress
+    from holdfast.evals.robustness.robustness import robustness
 
     open_model = partial(
         opened,

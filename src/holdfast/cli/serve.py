@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.errors import ModelError, PersonaError, ServiceError
+from holdfast.core.errors import ModelError, PersonaError, ServiceError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from holdfast.persona import Persona
+    from holdfast.persona.suite import Persona
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
@@ -113,14 +113,14 @@ def _gateway(url: str, key: str | None, common: Mapping[str, Any]) -> FastAPI:
 def _local(
     model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
-    from holdfast import models
-    from holdfast.control import parse
+    from holdfast.control.text import parse
+    from holdfast.models import load as models
 
     if model.startswith(models.API):
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
     outline = models.here(model).outline
     from holdfast.serve.app import create_app
-    from holdfast.serve.remote import Recipe, Remote, loaded
+    from holdfast.serve.engine_process import Recipe, Remote, loaded
 
     recipe = Recipe(model, common["limits"].concurrency, dtype, device, cache)
     if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
@@ -131,7 +131,7 @@ def _local(
 
 def _persona(text: str) -> Persona:
     """The persona of FILE, which then holds one, or of FILE:ID."""
-    from holdfast.persona import load_suite, select
+    from holdfast.persona.suite import load_suite, select
 
     path, colon, name = text.rpartition(":")
     if colon and not Path(text).exists():

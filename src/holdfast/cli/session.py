@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import HoldfastError, RunError
+from holdfast.core.errors import HoldfastError, RunError
 
 if TYPE_CHECKING:
-    from holdfast.backend import Backend
-    from holdfast.cluster import Where
-    from holdfast.drift import Pairs
+    from holdfast.core.backend import Backend
+    from holdfast.core.shards import Where
+    from holdfast.evals.conversation.setup import Pairs
 
 
 def opened(
@@ -30,7 +30,7 @@ def opened(
     **limits: Any,
 ) -> Backend:
     """The model of that name; `limits` are those of an API."""
-    from holdfast.models import API, load
+    from holdfast.models.load import API, load
 
     if name.startswith(API):
         return load(name, base_url=base_url, api_key=api_key, **limits)
@@ -43,7 +43,7 @@ def verified(model: Backend, way: str | None) -> Iterator[Backend]:
     if way is None:
         yield model
         return
-    from holdfast.verify import Verified
+    from holdfast.models.fact_check import Verified
 
     checked = Verified(model, way)
     yield checked
@@ -65,8 +65,9 @@ def placed(
 
     `alone` are options whose models a cluster's workers would not have.
     """
-    from holdfast.cluster import Pool, Shard, ShardDone
-    from holdfast.models import API
+    from holdfast.core.ray_pool import Pool
+    from holdfast.core.shards import Shard, ShardDone
+    from holdfast.models.load import API
 
     if ray and shard:
         raise HoldfastError("--ray and --shard are two ways to share a run out: give one of them.")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
-from holdfast.errors import JudgeError
+from holdfast.core.errors import JudgeError
 
 
 class Params:

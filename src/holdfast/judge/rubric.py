@@ -25,10 +25,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from holdfast.backend import Ask, Backend, Reply, Sampling
-from holdfast.chat import Chat, message
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.chat import Chat, message
 from holdfast.judge.params import Params
-from holdfast.judge.score import EMPTY, Judge, Score, quoted
+from holdfast.judge.score import EMPTY, quoted
 
 GREEDY = Sampling(max_new_tokens=300, temperature=0.0, top_p=1.0)
 
@@ -181,39 +181,6 @@ class Rubric:
             problem = lost[0].error or f"said {quoted(lost[0].text, 60)}"
             why += f"; {len(lost)} of {len(grades)} calls gave no score ({problem})"
         return Verdict(value, why, not lost, grades)
-
-
-def judge_answers(
-    spec: Mapping[str, object], items: Sequence[Item], backend: Backend, *, calls: int = 2
-) -> list[Verdict]:
-    """Verdicts by any judge that holds a `rubric`, alone or in combinations.
-
-    Each rubric in the spec grades all items in one batch; the combinations are then
-    worked out as for other judges. Raises `JudgeError` for a spec that is wrong.
-    """
-    from holdfast import judge as judges
-
-    made: dict[tuple[str, int], list[Verdict]] = {}
-    for wanted in judges.rubrics(spec):
-        if wanted not in made:
-            made[wanted] = Rubric(backend, *wanted, calls=calls).judge_all(items)
-    return [
-        _verdict(spec, item.answer, {wanted: found[n] for wanted, found in made.items()})
-        for n, item in enumerate(items)
-    ]
-
-
-def _verdict(
-    spec: Mapping[str, object], answer: str, found: Mapping[tuple[str, int], Verdict]
-) -> Verdict:
-    from holdfast import judge as judges
-
-    def grader(text: str, scale: int) -> Judge:
-        return lambda _: Score(found[text, scale].value, found[text, scale].why)
-
-    value, why = judges.build(spec, grader=grader)(answer)
-    grades = tuple(grade for verdict in found.values() for grade in verdict.grades)
-    return Verdict(value, why, None not in grades, grades)
 
 
 def grade(text: str, scale: int) -> tuple[int, str] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from holdfast.report.compare import write_compare
+from holdfast.report.compare.page import write_compare
+from holdfast.report.drift.page import write_drift
 from holdfast.report.effect import write_effect
-from holdfast.report.explain import write_explain
+from holdfast.report.explain.page import write_explain
 from holdfast.report.fidelity import write_fidelity
-from holdfast.report.page import write_drift
 from holdfast.report.permix import write_permix
 from holdfast.report.robustness import write_robustness
 

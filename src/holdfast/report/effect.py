@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.report import shell
+from holdfast.report import html as shell
 from holdfast.report.transcript import said
 from holdfast.report.words import known, number, quantity, signed, signed_span
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from holdfast.report import chart, shell
-from holdfast.report.chart import Frame, Series, Text
-from holdfast.report.figures import Figure, Table
+from holdfast.report import html as shell
+from holdfast.report.charts import chart
+from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.drift.figures import Figure, Table
 from holdfast.report.transcript import said
 from holdfast.report.words import between, number, quantity
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from holdfast.permix import book
-from holdfast.report import chart, shell
-from holdfast.report.chart import Frame, Series, Text
-from holdfast.report.figures import SCORES, Figure
+from holdfast.report import html as shell
+from holdfast.report.charts import chart
+from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.drift.figures import SCORES, Figure
 from holdfast.report.transcript import said
 from holdfast.report.words import number, quantity
 
@@ -33,9 +33,9 @@ POINTS = 12  # of a curve at most
 SHOWN = 4  # rollouts shown from either end
 
 
-def write_permix(summary: Summary, folder: Path) -> None:
-    """Write the page of the run in `folder`. Raises `RunError` where it cannot be written."""
-    shell.save(render(summary, book.read(folder)), folder / "report.html")
+def write_permix(summary: Summary, lines: Lines, path: Path) -> None:
+    """Write the page of a training run. Raises `RunError` where it cannot be written."""
+    shell.save(render(summary, lines), path)
 
 
 def render(summary: Summary, lines: Lines) -> str:

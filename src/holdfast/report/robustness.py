@@ -15,19 +15,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from holdfast.report import chart, shell
-from holdfast.report.chart import Frame, Series, Text
-from holdfast.report.figures import SCORES, Figure, Table
+from holdfast.report import html as shell
+from holdfast.report.charts import chart
+from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.drift.figures import SCORES, Figure, Table
 from holdfast.report.transcript import said
-from holdfast.report.words import (
-    between,
-    ends,
-    number,
-    percent,
-    quantity,
-    signed,
-    signed_span,
-)
+from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
 
 Summary = Mapping[str, Any]
 _SHADES = (0.02, 0.1, 0.2, 0.4)  # differences from which on a cell is a shade darker

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from holdfast.report import chart
+from holdfast.report.charts import chart
 from holdfast.report.words import known, number
 
 BUDGET = 16_000_000

@@ -17,22 +17,22 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from holdfast.backend import Backend
-from holdfast.control import parse
-from holdfast.drift import NOTES
-from holdfast.errors import ControlError, ModelError
-from holdfast.persona import Persona
-from holdfast.serve.base import REFUSALS, bare
+from holdfast.control.text import parse
+from holdfast.core.backend import Backend
+from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.notes import NOTES
+from holdfast.persona.suite import Persona
 from holdfast.serve.completion import Completion
+from holdfast.serve.engine_process import Remote
+from holdfast.serve.engine_thread import Worker
+from holdfast.serve.http import REFUSALS, bare
+from holdfast.serve.http_errors import Refusal
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.order import Completions
 from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
-from holdfast.serve.refusal import Refusal
-from holdfast.serve.remote import Remote
+from holdfast.serve.requests import Completions
 from holdfast.serve.stream import EVENTS, Stream, events, unless_gone
-from holdfast.serve.worker import Worker
 
 LOG = logging.getLogger("holdfast.serve")
 LARGE = 65_536  # bytes of a body from which on reading the chat would keep others waiting
@@ -56,7 +56,7 @@ def create_app(
     `backend` is the model's outline. Raises `ModelError` for a model behind an API and
     `ControlError` for a control that this model cannot be put under.
     """
-    from holdfast.local import LocalBackend
+    from holdfast.models.local.model import LocalBackend
 
     limits = limits or Limits()
     if not isinstance(backend, LocalBackend):

@@ -21,13 +21,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from holdfast import __version__
-from holdfast.row import Logprob, Request, Result
+from holdfast.core.version import __version__
+from holdfast.models.engine.row import Logprob, Request, Result
+from holdfast.serve.detokenize import Text
+from holdfast.serve.engine_thread import Inbox, Job, Piece
+from holdfast.serve.http_errors import Refusal
 from holdfast.serve.metrics import label
-from holdfast.serve.order import Completions, Order
-from holdfast.serve.refusal import Refusal
-from holdfast.serve.text import Text
-from holdfast.serve.worker import Inbox, Job, Piece
+from holdfast.serve.requests import Completions, Order
 
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 

@@ -27,20 +27,20 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from holdfast.api import public
-from holdfast.chat import Chat, Message
-from holdfast.control import Control, parse
-from holdfast.errors import ControlError, HoldfastError
-from holdfast.persona import Persona
-from holdfast.serve.base import REFUSALS, bare
-from holdfast.serve.checking import HEADER, checkable, checked, streamed, whole
+from holdfast.control.text import Control, parse
+from holdfast.core.chat import Chat, Message
+from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.models.api.client import public
+from holdfast.models.fact_check import WAYS
+from holdfast.persona.suite import Persona
+from holdfast.serve.fact_check import HEADER, checkable, checked, streamed, whole
+from holdfast.serve.http import REFUSALS, bare
+from holdfast.serve.http_errors import Refusal
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.order import chosen
 from holdfast.serve.protocol import ChatRequest, Holding, refusal
-from holdfast.serve.refusal import Refusal
+from holdfast.serve.requests import chosen
 from holdfast.serve.stream import Stream, unless_gone
-from holdfast.verify import WAYS
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.serve.refusal import Refusal, busy
+from holdfast.serve.http_errors import Refusal, busy
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

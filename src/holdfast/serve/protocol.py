@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holdfast.serve.refusal import Refusal
+from holdfast.serve.http_errors import Refusal
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 # No control that does anything is longer, and this text is parsed.

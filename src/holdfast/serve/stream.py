@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
+from holdfast.serve.http_errors import Refusal
 from holdfast.serve.limits import Receive, Scope, Send
-from holdfast.serve.refusal import Refusal
 
 _T = TypeVar("_T")
 DONE = b"data: [DONE]\n\n"

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from holdfast.persona import Persona
+from holdfast.persona.suite import Persona
 
 FOLDER = Path(__file__).parent
 # What the page offers; any other text may be typed.

@@ -1,0 +1,150 @@
+"""The one seam between the benchmarks and whatever answers: asks in, replies out.
+
+A backend gets all the asks of a step at once, so that a local engine can batch
+them and reuse their common prefixes, and an API can keep several in flight. It
+answers each ask on its own: a reply depends on the ask and the sampling, never
+on what else was asked beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from holdfast.core.chat import Chat
+from holdfast.core.errors import HoldfastError
+
+Stop = Literal["stop", "length", "overflow", "error"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. The defaults are the paper's (T = 1, nucleus .9) with top-k off.
+
+    `temperature` 0 is greedy. `stop` are strings that end a reply and are cut from it.
+    """
+
+    max_new_tokens: int = 200
+    temperature: float = 1.0
+    top_p: float = 0.9
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise HoldfastError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+        if not 0 <= self.temperature < float("inf"):
+            raise HoldfastError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise HoldfastError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.top_k < 0:
+            raise HoldfastError(f"top_k must be 0 (off) or more, not {self.top_k}")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One chat to be answered.
+
+    `keep` is a hint: False says that nothing will follow this reply (a probe on a
+    branch), so that its keys and values need not be kept. It never changes a reply.
+    `measure` asks a local model for the prompt share of the reply's tokens. `control`
+    is a control as text (`control.parse`).
+    """
+
+    chat: Chat
+    seed: int
+    control: str = "none"
+    keep: bool = True
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """Prompt share of one reply: attention that its tokens give to the system prompt.
+
+    `heads` and `heads_template` are [layer][head] means over the reply's queries, the
+    first counting the prompt's content tokens, the second the whole rendered system
+    message with its template tokens and BOS. `tokens` is the mean over layers and
+    heads (content tokens) per query, in order. `span` is the number of content
+    tokens and `length` the number of keys the reply's first query sees, so that
+    span / length is the dilution line. Under a control of the attention `heads` is what
+    it made of the share, and `heads_before` what plain attention would have given the same
+    queries.
+    """
+
+    heads: tuple[tuple[float, ...], ...]
+    heads_template: tuple[tuple[float, ...], ...]
+    tokens: tuple[float, ...]
+    span: int
+    length: int
+    heads_before: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: text, why it ended, and what it cost in tokens.
+
+    `stop` is "stop" for a finished reply, "length" at the token limit, "overflow"
+    where the chat does not fit the context (nothing was generated), and "error" for a
+    reply that could not be had, with the reason in `error`. Empty text is a reply.
+    `cached_tokens` of `prompt_tokens` were not computed again.
+    """
+
+    text: str
+    stop: Stop = "stop"
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    share: Share | None = None
+    error: str | None = None
+
+
+class Backend(Protocol):
+    """Answers chats. `LocalBackend` and `ApiBackend` are the two that ship."""
+
+    @property
+    def name(self) -> str:
+        """The model as the user named it."""
+
+    @property
+    def local(self) -> bool:
+        """True where the same asks in the same batches give the same replies, byte for byte."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens the model can see, prompt and reply together; None where unknown."""
+
+    @property
+    def user_first(self) -> bool:
+        """True where a chat must open with a user message (after the system prompt)."""
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        """One reply per ask, in order."""
+
+    def refusal(self, control: str) -> str | None:
+        """Why this model cannot be put under a control, in one sentence, or None where it can.
+
+        Raises `ControlError` for a text that is no control.
+        """
+
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+    ) -> list[list[float]]:
+        """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
+
+        -inf for all of an ask's options where they do not fit the context. Raises
+        `ServiceError` where only text comes back.
+        """
+
+    def count(self, text: str) -> int:
+        """Tokens in a text (an estimate for APIs)."""
+
+    def forget(self) -> None:
+        """Drop what is kept between calls, so that what follows is the same whatever came before.
+
+        Called at the start of a batch, which can then be run again byte for byte.
+        """
+
+    def describe(self) -> Mapping[str, object]:
+        """What determines the replies (weights, dtype, versions), as JSON, for the manifest."""

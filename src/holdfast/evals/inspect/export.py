@@ -1,0 +1,278 @@
+"""The records of a run as a log of Inspect, for its viewer and its data frames.
+
+A sample is a conversation, or a conversation under a control where a comparison held it under
+several; its score is that of the task `holdfast/drift` (`scores`), and the log's results have
+the same metric once for each control. Everything is computed again from the records, so that
+the log says what the run's own page says. Of a comparison's questions the answers are kept; what
+is right is no part of a manifest, and stays on the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from inspect_ai.event import InfoEvent, SpanBeginEvent, SpanEndEvent
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalLog,
+    EvalMetric,
+    EvalResults,
+    EvalSample,
+    EvalScore,
+    EvalSpec,
+    EvalStats,
+    write_eval_log,
+)
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+    ModelUsage,
+)
+
+from holdfast.core.errors import RunError
+from holdfast.core.run import Record, Run, dumps
+from holdfast.evals.conversation.plan import Conversation, under
+from holdfast.evals.conversation.scores import costs, judged
+from holdfast.evals.conversation.verdicts import verdicts
+from holdfast.evals.inspect.scores import persona, sample_id, scored, summed
+
+COMMANDS = ("drift", "compare")
+JUDGE = "persona_judge"  # the score of a sample, as the task names it
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run as it is read back: its conversations, each under its control, and when it ended."""
+
+    run: Run
+    plans: Sequence[Conversation]
+    ended: datetime
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the longest conversation."""
+        return int(self.run.manifest["protocol"]["rounds"])
+
+    @property
+    def controls(self) -> list[str]:
+        """What the agents were under, in order."""
+        return list(dict.fromkeys(str(plan.control) for plan in self.plans))
+
+    @property
+    def several(self) -> bool:
+        """Whether the conversations were held under several controls."""
+        return len(self.controls) > 1
+
+    def name(self, plan: Conversation) -> str:
+        """A sample's id: one conversation has the same number under every control."""
+        of = len(self.run.manifest["conversations"])
+        return sample_id(replace(plan, id=plan.id % of), self.several)
+
+    @property
+    def model(self) -> str:
+        """The model as Inspect would name it, or the user's of chats that were only judged."""
+        described = self.run.manifest["model"]
+        return f"holdfast/{described['name'] if described else 'history'}"
+
+
+def export(folder: Path | str, out: Path | str) -> Path:
+    """Write a run's records to an `.eval` (or `.json`) log, and return its path.
+
+    Raises `RunError` for a folder that holds no run of `drift` or `compare`, and for a name that
+    no log can have.
+    """
+    out = Path(out)
+    if out.suffix not in (".eval", ".json"):
+        raise RunError(f"a log of Inspect ends in .eval or .json, not as {out.name}: rename it.")
+    log = _log(_opened(Path(folder)))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_eval_log(log, str(out))
+    except OSError as error:
+        raise RunError(f"{out} could not be written ({error.strerror}): choose another.") from error
+    return out
+
+
+def _opened(folder: Path) -> Opened:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} holds no run: name a folder of drift or compare.") from error
+    command = manifest.get("command")
+    if command not in COMMANDS:
+        raise RunError(
+            f"{folder} is a run of {command}, which has no conversations to show: name one of "
+            f"{' or '.join(COMMANDS)}."
+        )
+    run = Run(folder, manifest)
+    if not run.records:
+        raise RunError(f"{folder} has no records yet: run its command first.")
+    written = (folder / "records.jsonl").stat().st_mtime
+    return Opened(run, _planned(manifest), datetime.fromtimestamp(written, UTC))
+
+
+def _planned(manifest: Record) -> list[Conversation]:
+    """The conversations as the command planned them."""
+    people = {id_: persona(described) for id_, described in manifest["personas"].items()}
+    base = [
+        Conversation(id_, people[agent], people[user], starter, seed, tuple(script) or None)
+        for id_, agent, user, starter, seed, script in manifest["conversations"]
+    ]
+    controls = manifest.get("controls", [manifest["protocol"]["control"]])
+    return [talk for c in base for talk in under(c, controls, len(base))]
+
+
+def _log(opened: Opened) -> EvalLog:
+    run, plans = opened.run, opened.plans
+    talks = judged(run.records, plans, verdicts(run, plans, None))
+    held: dict[int, list[Record]] = {plan.id: [] for plan in plans}
+    for record in run.records:
+        held[record["conversation"]].append(record)
+    samples = [
+        _sample(opened, plan, talk, held[plan.id])
+        for plan, talk in zip(plans, talks, strict=True)
+        if held[plan.id]
+    ]
+    when = opened.ended.isoformat()
+    return EvalLog(
+        status="success" if len(samples) == len(plans) else "cancelled",
+        eval=_spec(opened, [str(sample.id) for sample in samples], when),
+        results=_results(opened, samples),
+        stats=EvalStats(
+            started_at=when,
+            completed_at=when,
+            model_usage={opened.model: _usage(run.records)},
+        ),
+        samples=samples,
+    )
+
+
+def _spec(opened: Opened, ids: list[str], when: str) -> EvalSpec:
+    manifest = opened.run.manifest
+    given = manifest["protocol"]["sampling"]
+    mark = hashlib.blake2b(dumps(manifest).encode(), digest_size=11).hexdigest()
+    return EvalSpec(
+        created=when,
+        eval_id=mark,
+        run_id=mark,
+        task_id=mark,
+        task=f"holdfast/{manifest['command']}",
+        task_args={"suite": manifest["suite"], "rounds": opened.rounds},
+        dataset=EvalDataset(name=manifest["suite"], samples=len(ids), sample_ids=ids),
+        model=opened.model,
+        model_args={"control": ", ".join(opened.controls)},
+        model_generate_config=GenerateConfig(
+            temperature=given["temperature"],
+            top_p=given["top_p"],
+            max_tokens=given["max_new_tokens"],
+            seed=manifest["protocol"]["seed"],
+        ),
+        config=EvalConfig(epochs=1),
+        packages={"holdfast": manifest["version"]},
+        metadata={"model": manifest["model"], "protocol": manifest["protocol"]},
+    )
+
+
+def _sample(opened: Opened, plan: Conversation, talk: Record, records: list[Record]) -> EvalSample:
+    """A conversation: the agent's view of it as messages, its rounds and probes as a transcript."""
+    control = str(plan.control)
+    score = scored(talk, opened.rounds)
+    messages: list[ChatMessage] = [ChatMessageSystem(content=plan.agent.prompt)]
+    for at in talk["rounds"]:
+        if at["user"] is not None:
+            messages.append(ChatMessageUser(content=at["user"]))
+            messages.append(ChatMessageAssistant(content=at["agent"], model=opened.model))
+    return EvalSample(
+        id=opened.name(plan),
+        epoch=1,
+        input=plan.starter,
+        target="",
+        messages=messages,
+        output=ModelOutput.from_content(opened.model, str(messages[-1].text)),
+        scores={JUDGE: score},
+        metadata={
+            "conversation": plan.id,
+            "control": control,
+            "agent": plan.agent.id,
+            "category": plan.agent.category,
+            "user": plan.user.id,
+            "user_prompt": plan.user.prompt,
+        },
+        store={"rounds": records},
+        events=[event for at in talk["rounds"] for event in _events(opened, at)],
+        model_usage={opened.model: _usage(records)},
+    )
+
+
+def _events(opened: Opened, at: Record) -> list[Any]:
+    """A round as a span: what was said, and every probe with its judge's score."""
+    name = f"round {at['round']}"
+    said = [(side, at[side]) for side in ("user", "agent") if at[side] is not None]
+    probes = [
+        (
+            f"probe: {a['arm']}",
+            {name: a[name] for name in ("probe", "answer", "score", "why", "stop")},
+        )
+        for a in at["probes"]
+    ]
+    when: dict[str, Any] = {"timestamp": opened.ended, "working_start": 0.0, "span_id": name}
+    return [
+        SpanBeginEvent(id=name, name=name, **when),
+        *(InfoEvent(source=source, data=data, **when) for source, data in (*said, *probes)),
+        SpanEndEvent(id=name, **when),
+    ]
+
+
+def _results(opened: Opened, samples: Sequence[EvalSample]) -> EvalResults:
+    """The metric over each control's conversations."""
+    plans = {opened.name(plan): plan for plan in opened.plans}
+    found = []
+    for control in opened.controls:
+        mine = [one for one in samples if one.metadata["control"] == control]
+        if not mine:
+            continue
+        rows = [_values(one) for one in mine]
+        metrics = summed(np.array(rows, float), [plans[str(one.id)] for one in mine])
+        found.append(
+            EvalScore(
+                name=control if opened.several else JUDGE,
+                scorer=JUDGE,
+                scored_samples=len(mine),
+                metrics={
+                    key: EvalMetric(name=key, group="stability", value=value)
+                    for key, value in metrics.items()
+                    if value == value  # the floor is asked under the first control alone
+                },
+            )
+        )
+    return EvalResults(
+        total_samples=len(opened.plans), completed_samples=len(samples), scores=found
+    )
+
+
+def _values(sample: EvalSample) -> list[float]:
+    value = (sample.scores or {})[JUDGE].value
+    assert isinstance(value, dict)
+    return [float(number) for number in value.values()]
+
+
+def _usage(records: Sequence[Record]) -> ModelUsage:
+    tokens = costs(records)["tokens"]
+    return ModelUsage(
+        input_tokens=tokens["prompt"] - tokens["cached"],
+        input_tokens_cache_read=tokens["cached"],
+        output_tokens=tokens["completion"],
+        total_tokens=tokens["prompt"] + tokens["completion"],
+    )

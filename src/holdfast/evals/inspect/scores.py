@@ -1,0 +1,112 @@
+"""Judged conversations as scores of Inspect, and their means as one metric of many numbers.
+
+A sample's score has a number for the floor and for every round; the metric has, for each,
+
+    stability(r) = mean over conversations of the mean judge score of the probe's answers
+
+and a 95% interval that resamples conversations, or the personas that recur in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+
+from holdfast.core.run import Record
+from holdfast.core.stats import Array, Resampler, mean
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.scores import judged, labels, scores
+from holdfast.persona.suite import Persona
+
+ROUNDS = "rounds"  # where a sample's store keeps its records
+
+
+def sample_id(conversation: Conversation, controlled: bool = False) -> str:
+    """A conversation's id in a log: its number, who talks to whom, and under which control."""
+    c = conversation
+    name = f"{c.id:03d} {c.agent.id} × {c.user.id}"
+    return f"{name} under {c.control}" if controlled else name
+
+
+def planned(metadata: Mapping[str, Any], starter: str = "") -> Conversation:
+    """The conversation that a sample's metadata describe."""
+    agent, user = (persona(metadata[side]) for side in ("agent", "user"))
+    return Conversation(metadata["conversation"], agent, user, starter, metadata["seed"])
+
+
+def persona(described: Mapping[str, Any]) -> Persona:
+    """The persona that JSON describes."""
+    lists = {name: tuple(described[name]) for name in ("probes", "passes", "fails")}
+    return Persona(**{**described, **lists})
+
+
+@metric
+def stability() -> Metric:
+    """Stability after every round, the floor, and the change, each with its 95% interval."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        if not scores:  # what the display asks for before a sample is done
+            return {}
+        plans = [planned(one.sample_metadata or {}) for one in scores]
+        names = next(list(v) for one in scores if isinstance(v := one.score.value, dict))
+        rows = [[_number(one.score.value, name) for name in names] for one in scores]
+        return summed(np.array(rows, float), plans)
+
+    return compute
+
+
+def _number(value: Any, name: str) -> float:
+    given = value.get(name) if isinstance(value, Mapping) else None
+    return float("nan") if given is None else float(given)
+
+
+def points(rounds: int) -> list[str]:
+    """The names of a sample's scores: the floor, then one for every round."""
+    return ["floor", *(f"r{r:02d}" for r in range(rounds + 1))]
+
+
+def summed(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
+    """(conversations, 1 + rounds + 1) scores as one flat table of means and intervals."""
+    names = points(values.shape[1] - 2)
+    sample = Resampler.of(*labels(plans))
+    found: dict[str, float] = {}
+    bands = sample.interval(values)
+    for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
+        found |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
+    whole = np.where(np.isnan(values[:, -1:]), np.nan, values)
+    first_last = mean(whole)[[1, -1]]
+    low, high = sample.statistic(lambda v: np.asarray(v[..., -1] - v[..., 1]), whole)
+    found |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+@scorer(metrics=[stability()])
+def persona_judge(rounds: int) -> Scorer:
+    """The persona's own judge on every answer: the mean of each round's, and of the floor's."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        plan = planned(state.metadata, state.input_text)
+        return scored(judged(state.store.get(ROUNDS, []), [plan])[0], rounds)
+
+    return score
+
+
+def scored(talk: Record, rounds: int) -> Score:
+    """A judged conversation as Inspect's score: a number for every round that was reached."""
+    own, floor, said = (scores([talk], arm, rounds + 1)[0] for arm in ("own", "floor", "reply"))
+    if np.isnan(own).all():
+        own = said  # recorded chats that were judged without a model
+    # NaN is what was not reached: Inspect's reducers would make a zero of None.
+    values = [round(float(v), 6) for v in (floor[0], *own)]
+    answers = [{"round": at["round"], **a} for at in talk["rounds"] for a in at["probes"]]
+    last = [a for a in answers if a["arm"] == "own" and a["round"] == talk["rounds"][-1]["round"]]
+    return Score(
+        value=dict(zip(points(rounds), values, strict=True)),
+        answer=last[-1]["answer"] if last else None,
+        explanation=last[-1]["why"] if last else None,
+        metadata={"answers": answers},
+    )

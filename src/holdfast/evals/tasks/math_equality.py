@@ -1,0 +1,157 @@
+"""Mathematical equality by math-verify, in a process of its own with a hard time limit.
+
+math-verify stops itself by a signal, which works in a main thread alone: elsewhere it raises,
+and a reward that swallows the exception is 0 for everything. Here it runs in a worker process
+without any limit of its own; one that takes too long is killed and started again. What fails,
+of either sort, is counted and never taken for a wrong answer in silence.
+
+The worker speaks JSON, a line for a line: [gold, reply] in, {"right", "found"} or {"error"} out.
+
+This module knows two texts. It knows no tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from holdfast.core.errors import HoldfastError
+
+LIMIT = 5.0  # seconds for one check, of which most take a millisecond
+_START = 120.0  # seconds for the worker to import sympy on a busy machine
+
+
+class Checked(NamedTuple):
+    """Whether a reply is equal to the gold answer, and whether it held anything to compare."""
+
+    right: bool
+    found: bool
+
+
+class MathCheck:
+    """A worker that is started when first asked; use it in `with`, or `close` it.
+
+    `errors` counts checks that ended in none: crashed, out of time, or a gold answer that is no
+    mathematics. Answers are remembered, since personas give the same ones.
+    """
+
+    def __init__(self, limit: float = LIMIT) -> None:
+        self.limit = limit
+        self.errors = 0
+        self._worker: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._pump: threading.Thread | None = None
+        self._known: dict[tuple[str, str], Checked | None] = {}
+        self._lock = threading.Lock()  # one line at a time, whoever asks
+
+    def __enter__(self) -> MathCheck:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def check(self, gold: str, reply: str) -> Checked | None:
+        """Whether the reply is equal to `gold` (LaTeX); None, and counted, where that failed."""
+        with self._lock:
+            if (gold, reply) not in self._known:
+                self._known[gold, reply] = self._asked(gold, reply)
+            found = self._known[gold, reply]
+            self.errors += found is None
+        return found
+
+    def _asked(self, gold: str, reply: str) -> Checked | None:
+        worker = self._worker or self._started()
+        assert worker.stdin is not None
+        try:
+            worker.stdin.write(json.dumps([gold, reply]) + "\n")
+            worker.stdin.flush()
+            said = json.loads(self._lines.get(timeout=self.limit))
+        except (queue.Empty, OSError, ValueError):
+            self.close()
+            return None
+        return None if "error" in said else Checked(said["right"], said["found"])
+
+    def _started(self) -> subprocess.Popen[str]:
+        if find_spec("math_verify") is None:
+            raise HoldfastError(
+                "mathematical answers are compared by math-verify: pip install 'holdfast[tasks]'."
+            )
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "holdfast.evals.tasks.math_equality"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
+        self._worker, self._lines = worker, queue.Queue()
+        self._pump = threading.Thread(target=_pump, args=(worker, self._lines), daemon=True)
+        self._pump.start()
+        try:
+            self._lines.get(timeout=_START)  # its greeting
+        except queue.Empty:
+            self.close()
+            raise HoldfastError(
+                "the process that compares mathematical answers did not start: see whether "
+                "`python -c 'import math_verify'` works."
+            ) from None
+        return worker
+
+    def close(self) -> None:
+        """End the worker; the next check starts another."""
+        if self._worker is None:
+            return
+        worker, self._worker = self._worker, None
+        worker.kill()
+        worker.wait()
+        if self._pump is not None:
+            self._pump.join()  # its pipe ends with the worker
+        for stream in (worker.stdin, worker.stdout):
+            with contextlib.suppress(OSError):  # a line that it never read
+                if stream is not None:
+                    stream.close()
+
+
+def _pump(worker: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    """Lines of the worker into a queue, which unlike a pipe can be waited on for a while."""
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        lines.put(line)
+    lines.put("")  # the worker is gone: no JSON, so that nobody waits for it
+
+
+_PLAIN: dict[str, Any] = {"parsing_timeout": None, "raise_on_error": True}
+
+
+def _serve() -> None:
+    """The worker: answers lines until there are none."""
+    import logging
+
+    from math_verify import parse, verify  # type: ignore[import-untyped]
+
+    logging.disable(logging.CRITICAL)
+    # The first check builds the grammar, which takes seconds: it is no part of anybody's limit.
+    verify(parse("$1$", **_PLAIN), parse("\\boxed{1}", **_PLAIN), timeout_seconds=None)
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        gold, reply = json.loads(line)
+        try:
+            wanted = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)
+            said = parse(reply, **_PLAIN)
+            if not wanted:
+                answer: dict[str, object] = {"error": "the gold answer is no mathematics"}
+            else:
+                right = verify(wanted, said, timeout_seconds=None, raise_on_error=True)
+                answer = {"right": bool(right), "found": bool(said)}
+        except Exception as error:  # whatever sympy makes of a reply is an error to count
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

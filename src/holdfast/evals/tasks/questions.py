@@ -1,0 +1,283 @@
+"""Questions with one right answer, and where they come from.
+
+    mini, mini:hard   the embedded model's world: sums, facts, extraction, refusal, recall
+    core              recall of facts of our own writing, for real models
+    mmlu, gsm8k       from the hub, through `datasets` (and `hub`: math-500)
+    FILE.jsonl        the user's: question, answer, and optionally what `COLUMNS` names
+
+Recall asks for what the user said some rounds before. Where a source does not say how many,
+they are dealt evenly from 1 to the rounds there are, so that what a window has lost shows.
+
+This module knows text and files. What a right answer is, `capability` says.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.seeds import seed_of
+
+LETTERS = "ABCDEFGHIJ"
+REFUSAL = ("refuse", "comply")  # the answers of a question of the kind "refusal"
+_FACTS = Path(__file__).with_name("data") / "recall.toml"
+_HUB = {
+    "mmlu": ("cais/mmlu", "all", "test"),
+    "gsm8k": ("openai/gsm8k", "main", "test"),
+}
+MATH = "math-500"  # its answers are LaTeX, which takes a verifier of mathematics
+_HUB_MATH = {MATH: ("HuggingFaceH4/MATH-500", "default", "test")}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and its right answer.
+
+    `choices` make it multiple choice; the answer is then a letter. `plant` is what the
+    user said `back` rounds before it is asked; `alone` says that it was all they said
+    in that round (else it is added to what they did say). `also` are other forms of the
+    answer.
+    """
+
+    kind: str
+    text: str
+    answer: str
+    choices: tuple[str, ...] = ()
+    plant: str = ""
+    back: int = 0
+    alone: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """The question as it is put, choices included."""
+        if not self.choices:
+            return self.text
+        letters = LETTERS[: len(self.choices)]
+        lines = [f"{x}. {choice}" for x, choice in zip(letters, self.choices, strict=True)]
+        return "\n".join([self.text, *lines, "Answer with the letter alone."])
+
+
+def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple[Question, ...]:
+    """n questions of each kind, drawn by `seed`, to be asked after `rounds` rounds.
+
+    Where a source has fewer, they are drawn again. Raises HoldfastError for a source that
+    there is not, or a file that cannot be read, with its line.
+    """
+    if n < 1:
+        raise HoldfastError(f"at least 1 question of each kind is needed, not {n}")
+    rng = random.Random(seed_of("questions", source, seed))
+    name = str(source)
+    if name in ("mini", "mini:hard"):
+        drawn = _mini(n, rng, rounds if name == "mini:hard" else 0)
+    elif name == "core":
+        drawn = _drawn(_facts(), n, rng)
+    elif name in _HUB:
+        drawn = hub(name, n, rng)
+    else:
+        drawn = _drawn(_from_file(Path(name)), n, rng)
+    return tuple(_dealt(drawn, max(1, rounds), rng))
+
+
+def _sampled(size: int, n: int, rng: random.Random) -> list[int]:
+    """n of the numbers below `size`, none a second time before all were drawn."""
+    rounds = -(-n // size)
+    return [i for _ in range(rounds) for i in rng.sample(range(size), size)][:n]
+
+
+def _drawn(questions: Iterable[Question], n: int, rng: random.Random) -> list[Question]:
+    by_kind: dict[str, list[Question]] = {}
+    for question in questions:
+        by_kind.setdefault(question.kind, []).append(question)
+    return [held[i] for held in by_kind.values() for i in _sampled(len(held), n, rng)]
+
+
+def _dealt(drawn: Sequence[Question], rounds: int, rng: random.Random) -> Iterator[Question]:
+    """The questions, those planted who knows where from 1 to `rounds` rounds back, evenly."""
+    backs: list[int] = []
+    for question in drawn:
+        if question.plant and not question.back:
+            backs = backs or rng.sample(range(1, rounds + 1), rounds)
+            question = replace(question, back=backs.pop())
+        yield question
+
+
+# --- built-in sources ---------------------------------------------------------
+
+
+def _mini(n: int, rng: random.Random, furthest: int) -> list[Question]:
+    """The items of mini's exam; of the hard split where recall goes back `furthest` rounds."""
+    from holdfast.models.mini import exam
+    from holdfast.models.mini.talk import ask_recall, tell
+
+    found: list[Question] = []
+    for kind in exam.KINDS:
+        if kind == "recall":
+            for told in (tell(rng) for _ in range(n)):
+                asked = ask_recall(told.about, told.answer)
+                place = (told.text, furthest, True)
+                found.append(Question(kind, asked.text, told.answer, (), *place))
+            continue
+        for item in exam.items(kind, n, hard=furthest > 0, seed=rng.getrandbits(32)):
+            found.append(Question(kind, item.question, item.answer or REFUSAL[1]))
+    return found
+
+
+def _facts() -> list[Question]:
+    """The planted facts that ship."""
+    facts = tomllib.loads(_FACTS.read_text(encoding="utf-8"))["facts"]
+    return [
+        Question("recall", f["question"], f["answer"], plant=f["said"], also=_texts(f, "also"))
+        for f in facts
+    ]
+
+
+def hub(name: str, n: int, rng: random.Random) -> list[Question]:
+    """n questions of mmlu, gsm8k or math-500. Raises HoldfastError where they cannot be had."""
+    path, config, split = (_HUB | _HUB_MATH)[name]
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ModuleNotFoundError as missing:
+        raise HoldfastError(f"{name} needs datasets: pip install 'holdfast[tasks]'.") from missing
+    try:
+        rows: Any = datasets.load_dataset(path, config, split=split)
+    except Exception as error:
+        # Whatever datasets and the hub raise, the user can mend only the network or the name.
+        raise HoldfastError(
+            f"{name} ({path} on the hub) could not be loaded ({_first(error)}): check the network, "
+            "or pass a JSONL file."
+        ) from error
+    return [from_row(name, rows[i]) for i in _sampled(len(rows), n, rng)]
+
+
+def from_row(name: str, row: Mapping[str, Any]) -> Question:
+    """A row of MMLU (question, choices, answer 0-3), GSM8K (question, answer after ####) or
+
+    MATH-500 (problem, answer, subject, which becomes part of the kind).
+    """
+    try:
+        if name == MATH:
+            kind = f"{name} {str(row['subject']).strip().lower()}"
+            return Question(kind, str(row["problem"]).strip(), str(row["answer"]).strip())
+        if name == "mmlu":
+            choices = _texts(row, "choices")
+            letter = LETTERS[: len(choices)][int(row["answer"])]
+            return Question(name, str(row["question"]).strip(), letter, choices)
+        number = str(row["answer"]).rpartition("####")[2].strip()
+        return Question(name, str(row["question"]).strip(), number)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise HoldfastError(
+            f"{name} has other columns than it had ({', '.join(row)}): pass it as a JSONL file."
+        ) from error
+
+
+def _texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    return tuple(str(text) for text in row.get(column, ()))
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+# --- a file of the user's -----------------------------------------------------
+
+
+def _from_file(path: Path) -> list[Question]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise HoldfastError(
+            f"there are no questions in {path} ({error.strerror}): name a JSONL file, mini, "
+            "mini:hard, core, mmlu or gsm8k."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise HoldfastError(
+            f"{path} is not UTF-8 (byte {error.start}): convert it first."
+        ) from error
+    found = [parsed(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise HoldfastError(f"{path} holds no questions: write one on each line.")
+    return found
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_short(value: Any) -> bool:
+    """A text or a number (True is none)."""
+    return _is_text(value) or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _are_different(values: Any, least: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) >= least
+        and all(map(_is_short, values))
+        and len({str(value).strip() for value in values}) == len(values)
+    )
+
+
+COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "question": (_is_text, "a text"),
+    "answer": (_is_short, "a text or a number"),
+    "also": (lambda v: _are_different(v, 1), "a list of texts"),
+    "choices": (
+        lambda v: _are_different(v, 2) and len(v) <= len(LETTERS),
+        f"a list of 2 to {len(LETTERS)} different texts",
+    ),
+    "kind": (_is_text, "a text"),
+    "plant": (_is_text, "a text"),
+    "back": (lambda v: type(v) is int and v >= 1, "a number of rounds, 1 or more"),
+}
+
+
+def parsed(line: str, where: str = "the line") -> Question:
+    """The question of a line of JSON. Raises HoldfastError, which names `where`."""
+    row = _row(line, where)
+    for name in ("question", "answer"):
+        if name not in row:
+            raise HoldfastError(f"{where}: there is no {name}, which every question has.")
+    if "back" in row and "plant" not in row:
+        raise HoldfastError(f"{where}: back is for a plant, and there is none.")
+    choices = tuple(text.strip() for text in _texts(row, "choices"))
+    answer = str(row["answer"]).strip()
+    if choices:
+        answer = _letter(answer, choices, where)
+    kind = row.get("kind") or ("recall" if "plant" in row else "choice" if choices else "exact")
+    if kind == "refusal" and answer not in REFUSAL:
+        raise HoldfastError(f"{where}: the answer of a refusal is refuse or comply.")
+    plant, back = row.get("plant", ""), row.get("back", 0)
+    return Question(kind, row["question"], answer, choices, plant, back, also=_texts(row, "also"))
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # half a character can never be written
+    except (ValueError, RecursionError) as error:
+        raise HoldfastError(f"{where}: this is not JSON ({_first(error)}).") from None
+    if not isinstance(row, dict):
+        raise HoldfastError(f"{where}: a question is an object with question and answer.")
+    for name, value in row.items():
+        if name not in COLUMNS:
+            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(COLUMNS)}.")
+        holds, wanted = COLUMNS[name]
+        if not holds(value):
+            raise HoldfastError(f"{where}: {name} is {wanted}, not {str(value)[:80]!r}.")
+    return row
+
+
+def _letter(answer: str, choices: tuple[str, ...], where: str) -> str:
+    """The letter of the answer, which is a choice's text or else its letter."""
+    if answer in choices:
+        return LETTERS[choices.index(answer)]
+    if answer.upper() in tuple(LETTERS[: len(choices)]):
+        return answer.upper()
+    raise HoldfastError(f"{where}: the answer {answer[:80]!r} is neither a choice nor its letter.")

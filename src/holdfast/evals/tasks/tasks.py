@@ -1,0 +1,255 @@
+"""Tasks of a category, and whether a reply does one: what a persona may help or hurt with.
+
+A task is one or more user messages, asked one after another. What makes a reply good is,
+in this order: an exact answer at the end of each turn, a deterministic judge of the last
+reply, or a rubric, which a model judges. Where they come from:
+
+    core          eighty tasks of our own writing, ten in each of eight categories
+    mini          the embedded model's world: math, recall, extraction, writing, roleplay, safety
+    mmlu, gsm8k   from the hub, as in `questions`
+    FILE.toml     probes of personas, each a category by its id, judged as the persona is
+    FILE.jsonl    the user's: `COLUMNS`, or the columns of `questions`, `kind` as the category
+
+This module knows text and files. It knows no models and no personas.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast import judge as judges
+from holdfast.core.chat import Chat, message
+from holdfast.core.errors import HoldfastError, JudgeError, PersonaError
+from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks import questions
+from holdfast.evals.tasks.answers import number, right, words
+from holdfast.evals.tasks.questions import Question
+from holdfast.persona.suite import Suite, load_suite
+
+_CORE = Path(__file__).with_name("data") / "tasks.jsonl"
+# mini's kinds of question, and the categories that they are tasks of.
+MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "safety"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked, and what a good reply is.
+
+    `history` are the messages before, the user's first. `answers` has one for each turn, ""
+    where none is right alone; `judge` is a spec as in a persona file; `rubric` criteria for a
+    model. `question` is set where the task is one of `questions`.
+    """
+
+    id: str
+    category: str
+    turns: tuple[str, ...]
+    history: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    judge: Mapping[str, object] | None = field(default=None, hash=False)
+    rubric: str = ""
+    question: Question | None = None
+
+    @property
+    def needs_model(self) -> bool:
+        """True where only a model can tell a good reply."""
+        return not (self.question or (all(self.answers) and self.answers)) and self.judge is None
+
+    def chat(self, said: Sequence[str], system: str = "", before: str = "") -> Chat:
+        """The chat that asks the turn after the replies in `said`.
+
+        `before` stands in front of the first user message, in place of a system prompt.
+        """
+        turns = [text for pair in zip(self.turns, said, strict=False) for text in pair]
+        texts = [*self.history, *turns, self.turns[len(said)]]
+        texts[0] = f"{before}\n\n{texts[0]}" if before else texts[0]
+        first = (message("system", system),) if system else ()
+        rest = (message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
+        return (*first, *rest)
+
+    def score(self, replies: Sequence[str]) -> float | None:
+        """How good the replies are, in [0, 1]; None where a model must judge."""
+        if self.question:
+            return float(right(self.question, replies[-1]))
+        if self.answers and all(self.answers):
+            asked = zip(self.answers, replies, strict=True)
+            hits = [right(Question("exact", "-", a), _ending(a, reply)) for a, reply in asked]
+            return sum(hits) / len(hits)
+        if self.judge is not None:
+            return judges.build(self.judge)(replies[-1]).value
+        return None
+
+
+def _ending(answer: str, reply: str) -> str:
+    """Where an answer in words has to stand: the last sentence, since reasoning says no and yes.
+
+    Of a number the last in the whole reply counts.
+    """
+    if number(answer) is not None:
+        return reply
+    line = next((one for one in reversed(reply.splitlines()) if words(one)), "")
+    return re.split(r"(?<=[.!?:])\s+(?=\S)", line.strip())[-1]
+
+
+def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Task, ...]:
+    """The tasks of a source, at most `n` of each category, drawn by `seed`.
+
+    Raises HoldfastError for a source that there is not, or a line that is wrong.
+    """
+    if n is not None and n < 1:
+        raise HoldfastError(f"at least 1 task of each category is needed, not {n}")
+    name = str(source)
+    if name == "mini":
+        return tuple(_mini(n or 20, seed))
+    if name in ("mmlu", "gsm8k"):
+        drawn = questions.load(name, n=n or 200, seed=seed)
+        return tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
+    if name.endswith(".toml"):
+        return tuple(_at_most([*_probes(load_suite(name))], n, seed))
+    found = _from_file(_CORE if name == "core" else Path(name))
+    return tuple(_at_most(found, n, seed))
+
+
+def _at_most(tasks: Sequence[Task], n: int | None, seed: int) -> Iterator[Task]:
+    order = sorted(tasks, key=lambda task: seed_of("task", seed, task.id))
+    for category in dict.fromkeys(task.category for task in tasks):
+        chosen = {t.id for t in [t for t in order if t.category == category][:n]}
+        yield from (t for t in tasks if t.category == category and t.id in chosen)
+
+
+# --- mini ---------------------------------------------------------------------
+
+
+def _mini(n: int, seed: int) -> Iterator[Task]:
+    """Tasks of mini's world, on its hard splits, where the plain model is half to .85 right."""
+    import random
+
+    from holdfast.models.mini import exam
+    from holdfast.models.mini.talk import ask_line
+    from holdfast.models.mini.words import world
+
+    for kind, category in MINI.items():
+        for i, item in enumerate(exam.items(kind, n, hard=True, seed=seed)):
+            question = Question(kind, item.question, item.answer or questions.REFUSAL[1])
+            task = Task(f"{category}-{i}", category, (item.question,), tuple(item.before))
+            yield Task(task.id, category, task.turns, task.history, question=question)
+    rng = random.Random(seed_of("lines", seed))
+    for i in range(n):
+        act = ask_line(rng)
+        topic = world()["topics"]["en"][int(act.about)]
+        yield Task(
+            f"writing-{i}", "writing", (act.text,), judge={"name": "contains", "text": topic}
+        )
+    asked = ["Introduce yourself.", "What is your name?", "What is your trade?"]
+    # A part is played where the reply names somebody or something, and not where it has none.
+    nothing = list(dict.fromkeys(world()["unknown"]["en"].values()))
+    played: Mapping[str, object] = {"name": "avoids", "any": nothing}
+    for i in range(n):
+        yield Task(f"roleplay-{i}", "roleplay", (asked[i % len(asked)],), judge=played)
+
+
+# --- personas -----------------------------------------------------------------
+
+
+def _probes(suite: Suite) -> Iterator[Task]:
+    for persona in suite.personas:
+        if persona.needs_model:
+            raise PersonaError(
+                f"{suite.name}: {persona.id} is judged by a rubric, which a task of a persona file "
+                "cannot be: write it as a line of JSONL with `rubric`."
+            )
+        for i, probe in enumerate(persona.probes):
+            yield Task(f"{persona.id}-{i}", persona.id, (probe,), judge=persona.judge)
+
+
+# --- files --------------------------------------------------------------------
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(x, str) for x in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "category": (_text, "a text"),
+    "id": (_text, "a text"),
+    "turns": (lambda v: _texts(v) and all(x.strip() for x in v), "a list of user messages"),
+    "history": (lambda v: _texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
+    "answers": (_texts, "a list of texts, one for each turn"),
+    "judge": (lambda v: isinstance(v, dict), "a judge as in a persona file"),
+    "rubric": (_text, "a text"),
+}
+
+
+def _from_file(path: Path) -> list[Task]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise HoldfastError(
+            f"there are no tasks in {path} ({error.strerror}): name a JSONL file, core, mini, mmlu "
+            "or gsm8k."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise HoldfastError(
+            f"{path} is not UTF-8 (byte {error.start}): convert it first."
+        ) from error
+    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    found = [parsed(line, f"{path}, line {i}", i) for i, line in numbered]
+    if not found:
+        raise HoldfastError(f"{path} holds no tasks: write one on each line.")
+    ids = [task.id for task in found]
+    if twice := next((one for one in ids if ids.count(one) > 1), None):
+        raise HoldfastError(f"{path}: two tasks have the id {twice}.")
+    return found
+
+
+def parsed(line: str, where: str = "the line", number: int = 1) -> Task:
+    """The task of a line of JSON. Raises HoldfastError, which names `where`."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise HoldfastError(f"{where}: this is not JSON ({error}).") from None
+    if isinstance(row, dict) and "turns" not in row and "question" in row:
+        return of_question(questions.parsed(line, where), f"line-{number}")
+    if not isinstance(row, dict) or "turns" not in row or "category" not in row:
+        raise HoldfastError(f"{where}: a task is an object with category and turns.")
+    for name, value in row.items():
+        if name not in COLUMNS:
+            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(COLUMNS)}.")
+        holds, wanted = COLUMNS[name]
+        if not holds(value):
+            raise HoldfastError(f"{where}: {name} is {wanted}, not {str(value)[:80]!r}.")
+    turns, answers = tuple(row["turns"]), tuple(row.get("answers", ()))
+    if answers and len(answers) != len(turns):
+        raise HoldfastError(f"{where}: there are {len(turns)} turns and {len(answers)} answers.")
+    if "judge" in row:
+        try:
+            judges.check(row["judge"])
+        except JudgeError as error:
+            raise HoldfastError(f"{where}: {error}.") from error
+    if not (all(answers) and answers) and "judge" not in row and "rubric" not in row:
+        raise HoldfastError(
+            f"{where}: add answers, a judge or a rubric, or no reply can be judged."
+        )
+    return Task(
+        row.get("id", f"line-{number}"),
+        row["category"],
+        turns,
+        tuple(row.get("history", ())),
+        answers,
+        row.get("judge"),
+        row.get("rubric", ""),
+    )
+
+
+def of_question(question: Question, id_: str) -> Task:
+    """A question as a task: what it plants is said in a round of its own before."""
+    history = (question.plant, "I see.") if question.plant else ()
+    return Task(id_, question.kind, (question.asked,), history, question=question)

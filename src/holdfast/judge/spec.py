@@ -1,0 +1,157 @@
+"""A judge from its description: a name and parameters, alone or combined."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+
+from holdfast.core.errors import JudgeError
+from holdfast.judge import choice, language, number, refusal, rubric, structure, text
+from holdfast.judge.params import Params
+from holdfast.judge.score import Judge, Score, guarded
+
+_MAKERS: dict[str, Callable[[Params], Judge]] = {
+    "case": text.case,
+    "length": text.length,
+    "starts_with": text.starts_with,
+    "ends_with": text.ends_with,
+    "contains": text.contains,
+    "avoids": text.avoids,
+    "keywords": text.keywords,
+    "regex": text.regex,
+    "choice": choice.choice,
+    "json_schema": structure.json_schema,
+    "list_format": structure.list_format,
+    "language": language.language,
+    "sentiment": language.sentiment,
+    "syllables": language.syllables,
+    "readability": language.readability,
+    "number": number.number,
+    "arithmetic": number.arithmetic,
+    "refusal": refusal.refusal,
+}
+
+
+COMBINATIONS = ("all", "any", "mean", "not")
+
+
+NAMES = (*_MAKERS, *COMBINATIONS, "rubric")
+
+
+_DEEPEST = 12
+
+
+RubricMaker = Callable[[str, int], Judge]
+"""What stands for a rubric: its criteria and scale to a judge."""
+
+
+def build(spec: Mapping[str, object], *, grader: RubricMaker | None = None) -> Judge:
+    """The judge that a spec describes.
+
+    `grader` makes the judge for rubrics in the spec (see `rubric.judge_answers`); without
+    it they are an error. Raises `JudgeError`, naming the judge and the parameter.
+    """
+    return guarded(_build(spec, 0, grader or _no_model))
+
+
+def check(spec: Mapping[str, object]) -> None:
+    """Raise `JudgeError` for a spec that is wrong; unlike `build` it accepts rubrics."""
+    rubrics(spec)
+
+
+def rubrics(spec: Mapping[str, object]) -> list[tuple[str, int]]:
+    """Criteria and scale of the rubrics in a spec, in order; `JudgeError` if it is wrong."""
+    found: list[tuple[str, int]] = []
+
+    def note(text: str, scale: int) -> Judge:
+        found.append((text, scale))
+        return lambda _: Score(0.0, "not judged")
+
+    _build(spec, 0, note)
+    return found
+
+
+def needs_model(spec: Mapping[str, object]) -> bool:
+    """True where a spec is, or holds, a `rubric`, which only a model can judge."""
+    return isinstance(spec, Mapping) and (
+        spec.get("name") == "rubric" or any(map(needs_model, _inner(spec)))
+    )
+
+
+def _inner(spec: Mapping[str, object]) -> list[Mapping[str, object]]:
+    held = spec.get("of") if spec.get("name") in COMBINATIONS else None
+    listed = held if isinstance(held, list) else [held]
+    return [one for one in listed if isinstance(one, Mapping)]
+
+
+def _build(spec: object, depth: int, grader: RubricMaker) -> Judge:
+    if not isinstance(spec, Mapping):
+        raise JudgeError(f"a judge must be a table with a “name”, not {spec!r}")
+    name = spec.get("name")
+    if not isinstance(name, str) or name not in NAMES:
+        raise JudgeError(_unknown(name))
+    params = Params(name, spec)
+    if name == "rubric":
+        return grader(*rubric.criteria(params))
+    if name in COMBINATIONS:
+        return _combine(params, depth, grader)
+    return _MAKERS[name](params)
+
+
+def _no_model(criteria: str, scale: int) -> Judge:
+    raise JudgeError(
+        "judge “rubric”: only a model can judge it; name one with --judge-model, "
+        "or in Python use holdfast.judge.rubric"
+    )
+
+
+def _unknown(name: object) -> str:
+    if name is None:
+        return "a judge must have a “name”; it is one of " + ", ".join(NAMES)
+    close = difflib.get_close_matches(str(name), NAMES, n=1)
+    hint = f"did you mean “{close[0]}”?" if close else f"it is one of {', '.join(NAMES)}"
+    return f"there is no judge “{name}”; {hint}"
+
+
+def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
+    if depth >= _DEEPEST:
+        params.fail(f"combinations are nested more than {_DEEPEST} deep")
+    if params.name == "not":
+        return _negation(params, depth, grader)
+    held = params.need("of", "a list of judges")
+    params.done()
+    if not isinstance(held, list) or not held:
+        params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
+    judges = [_build(one, depth + 1, grader) for one in held]
+    merge = _MERGES[params.name]
+
+    def judge(text: str) -> Score:
+        scores = [one(text) for one in judges]
+        values = [min(1.0, max(0.0, score.value)) for score in scores]
+        return Score(
+            merge(values),
+            "; ".join(f"{v:.2f} {s.why}" for v, s in zip(values, scores, strict=True)),
+        )
+
+    return judge
+
+
+def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
+    held = params.need("of", "a judge")
+    params.done()
+    if not isinstance(held, Mapping):
+        params.fail("parameter “of” must be one judge, as { name = … }")
+    inner = _build(held, depth + 1, grader)
+
+    def judge(text: str) -> Score:
+        value, why = inner(text)
+        return Score(1.0 - min(1.0, max(0.0, value)), f"not: {why}")
+
+    return judge
+
+
+_MERGES: dict[str, Callable[[list[float]], float]] = {
+    "all": min,
+    "any": max,
+    "mean": lambda values: sum(values) / len(values),
+}

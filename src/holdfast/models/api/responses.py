@@ -1,0 +1,333 @@
+"""What an OpenAI-compatible service says, read without trust: completions and complaints.
+
+Servers agree on the shape of a good answer and on little else. A completion may lack its
+usage, its text or its choices; an error may be OpenAI's object, FastAPI's `detail`, a bare
+string or a page of HTML, and the same mishap has another status and wording on each
+server. Here bytes become an `Answer` or a `Complaint`, and a complaint becomes one
+sentence.
+
+This module is pure: it opens no connection and knows no asks, only bytes and statuses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, NamedTuple
+
+from holdfast.core.backend import Stop
+from holdfast.core.errors import HoldfastError, ModelError, ServiceError
+
+Kind = Literal[
+    "overflow", "filter", "key", "permission", "quota", "rate", "system", "order", "model",
+    "path", "request", "server",
+]  # fmt: skip
+
+SHOWN = 300  # characters of a server's own words that are repeated
+
+
+class Tokens(NamedTuple):
+    """Tokens as the server counted them; `cached` of `prompt` were not computed again."""
+
+    prompt: int
+    cached: int
+    completion: int
+
+
+class Answer(NamedTuple):
+    """A completion: its text, why it ended, the reason where that is an error, its tokens."""
+
+    text: str
+    stop: Stop = "stop"
+    error: str | None = None
+    tokens: Tokens | None = None
+
+
+class Complaint(NamedTuple):
+    """An error as the server worded it; `codes` holds its code and its type."""
+
+    status: int
+    message: str
+    codes: frozenset[str] = frozenset()
+    param: str = ""
+
+
+class Place(NamedTuple):
+    """Who was asked and where, for sentences: a model's name and a URL without secrets."""
+
+    model: str
+    url: str
+
+
+def whole_text(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot carry, replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_page(content: bytes) -> bool:
+    """True for a page of HTML or XML: whatever answered is no model server."""
+    return content.lstrip()[:1] == b"<"
+
+
+# Completions
+
+
+def _loads(content: bytes) -> Any:
+    return json.loads(content.decode("utf-8", "replace"))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def answer(content: bytes) -> Answer:
+    """The answer in the body of a successful response; whatever is wrong is its error.
+
+    Text that the model thought (`reasoning_content`) is no part of its reply. A refusal in
+    OpenAI's `refusal` field is one.
+    """
+    try:
+        body = _mapping(_loads(content))
+    except (ValueError, RecursionError):
+        return Answer("", "error", "the server's answer is not JSON")
+    tokens = _tokens(body.get("usage"))
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        said = complaint(200, content) if body.get("error") else Complaint(200, "")
+        stop: Stop = "overflow" if kind(said) == "overflow" else "error"
+        return Answer("", stop, said.message or "the server's answer has no choices", tokens)
+    choice = _mapping(choices[0])
+    message = _mapping(choice.get("message"))
+    text = _text(message.get("content"))
+    if text is None:
+        text = _text(message.get("refusal"))
+    stop, error = _ended(choice)
+    if text is None and stop == "stop":
+        stop, error = "error", "the server's answer has no text"
+    return Answer(text or "", stop, error, tokens)
+
+
+def _text(content: object) -> str | None:
+    """The text of a message's content: a string, or a list of parts of which some are text."""
+    if isinstance(content, str):
+        return whole_text(content)
+    if not isinstance(content, list):
+        return None
+    parts = [_mapping(part) for part in content]
+    texts = [
+        part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")
+    ]
+    return whole_text("".join(text for text in texts if isinstance(text, str)))
+
+
+def _ended(choice: Mapping[str, Any]) -> tuple[Stop, str | None]:
+    reason = choice.get("finish_reason")
+    if reason in ("length", "max_tokens"):
+        return "length", None
+    if reason == "content_filter":
+        return "error", "the server's content filter stopped the reply"
+    if reason == "error" or choice.get("error"):
+        said = _mapping(choice.get("error")).get("message")
+        return "error", _line(said) or "the server stopped the reply with an error"
+    return "stop", None
+
+
+def _tokens(usage: object) -> Tokens | None:
+    """The server's counts, or None where it sent none that can be believed."""
+    counts = _mapping(usage)
+    prompt, completion = (
+        _whole(counts.get("prompt_tokens")),
+        _whole(counts.get("completion_tokens")),
+    )
+    if prompt is None or completion is None:
+        return None
+    cached = _whole(_mapping(counts.get("prompt_tokens_details")).get("cached_tokens"))
+    return Tokens(prompt, min(cached or 0, prompt), completion)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value >= 0 and value == value // 1 else None
+
+
+# Complaints
+
+
+def complaint(status: int, content: bytes) -> Complaint:
+    """What an error response says, whatever its shape."""
+    try:
+        body = _loads(content)
+    except (ValueError, RecursionError):
+        text = "" if is_page(content) else content.decode("utf-8", "replace")
+        return Complaint(status, _line(text))
+    if isinstance(body, list) and body:  # Gemini's endpoint wraps its object in a list
+        body = body[0]
+    error = _mapping(body).get("error") or body
+    fields = _mapping(error)
+    if not fields:
+        return Complaint(status, _line(error if isinstance(error, str) else json.dumps(error)))
+    said = fields.get("message") or fields.get("detail") or dict(fields)
+    # OpenRouter passes on what the provider behind it said.
+    raw = _mapping(fields.get("metadata")).get("raw")
+    message = " ".join(_line(part) for part in (said, raw) if part)
+    codes = {str(fields[key]) for key in ("code", "type") if fields.get(key) is not None}
+    return Complaint(status, _line(message), frozenset(codes), str(fields.get("param") or ""))
+
+
+def _line(value: object) -> str:
+    """Anything a server said, as one short line."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = whole_text(" ".join(text.split()))
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+
+
+_OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_OVERFLOW = re.compile(
+    r"context (length|size|window)"  # OpenAI, vLLM, SGLang, llama.cpp, LM Studio
+    r"|longer than the maximum model length"  # vLLM
+    r"|prompt is too long|input is too long|too many (input )?tokens"  # Anthropic, others
+    r"|input token count .* exceeds"  # Gemini
+    r"|tokens\W+\+ \W?max_new_tokens\W+must be",  # TGI
+    re.IGNORECASE,
+)
+_FILTER_CODES = {"content_filter", "content_policy_violation"}
+_FILTER = re.compile(r"content management policy|\bflagged\b", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"insufficient[_ ](quota|balance|credits?|funds)|exceeded your current quota", re.IGNORECASE
+)
+_SYSTEM = re.compile(
+    r"system (role|message|prompt|instruction)s?\b.{0,40}\b(not|un)\s?(supported|allowed|enabled)"
+    r"|(unsupported|unknown|invalid) (message )?role.{0,4}system"
+    r"|developer instruction is not enabled"
+    r"|only user(,| and) assistant",
+    re.IGNORECASE,
+)
+_ORDER = re.compile(r"roles? must alternate", re.IGNORECASE)
+_MODEL = re.compile(
+    r"\bmodels?\b.*\b(not found|not exist|unknown|not a valid|not available|not loaded)"
+    r"|not a valid model|invalid model|unknown model|no models? loaded|no such model"
+    r"|server is pinned to",
+    re.IGNORECASE,
+)
+_BY_WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("system", _SYSTEM),
+    ("order", _ORDER),
+    ("model", _MODEL),
+)
+_BY_STATUS: dict[int, Kind] = {
+    401: "key", 402: "quota", 403: "permission", 404: "path", 413: "overflow", 429: "rate",
+}  # fmt: skip
+
+
+def kind(said: Complaint) -> Kind:
+    """What an error is about, by its code, then its words, then its status."""
+    status, message, codes, _ = said
+    about_limits = status not in (401, 402, 403, 404, 429)
+    if codes & _OVERFLOW_CODES or (about_limits and _OVERFLOW.search(message)):
+        return "overflow"
+    if codes & _FILTER_CODES or _FILTER.search(message):
+        return "filter"
+    if "insufficient_quota" in codes or (status in (402, 403, 429) and _QUOTA.search(message)):
+        return "quota"
+    if "model_not_found" in codes:
+        return "model"
+    if status in (400, 404, 422, 500):
+        for found, pattern in _BY_WORDS:
+            if pattern.search(message):
+                return found
+    return _BY_STATUS.get(status, "server" if status >= 500 else "request")
+
+
+def hopeless(said: Complaint) -> bool:
+    """True where asking again is no use, though the status alone would say otherwise."""
+    return kind(said) in ("quota", "overflow", "filter", "system", "order", "model")
+
+
+# In the order in which a server that cannot have two of them is given up one.
+_OPTIONAL = (
+    "top_k", "seed", "top_p", "stop", "max_tokens", "max_completion_tokens", "temperature",
+)  # fmt: skip
+_VALUE = re.compile(
+    r"too (large|small|high|low)|at (most|least)|must be|between|range|(greater|less|more) than",
+    re.IGNORECASE,
+)
+
+
+def refused_parameter(said: Complaint, sent: Collection[str]) -> str | None:
+    """The sampling parameter that a server does not take, of those sent; None for other errors.
+
+    A parameter that is taken but has a wrong value is the user's to mend, not ours to drop.
+    """
+    if said.status not in (400, 422) or _VALUE.search(said.message):
+        return None
+    if said.param in _OPTIONAL and said.param in sent:
+        return said.param
+    for name in _OPTIONAL:
+        named = re.search(rf"['\"`‘“]{name}['\"`’”]|: {name}\b", said.message)
+        if name in sent and named:
+            return name
+    return None
+
+
+_SENTENCES: dict[Kind, tuple[type[HoldfastError], str]] = {
+    "key": (
+        ServiceError,
+        "{url} refused the API key{said}; set HOLDFAST_API_KEY or OPENAI_API_KEY to a key of "
+        "that service",
+    ),
+    "permission": (
+        ServiceError,
+        "{url} does not let this API key use {model}{said}; ask for access or choose another model",
+    ),
+    "quota": (
+        ServiceError,
+        "the account at {url} has no quota or credit left{said}; top it up and run the same "
+        "command again",
+    ),
+    "rate": (
+        ServiceError,
+        "{url} still limited the rate after the last retry{said}; wait, or lower the concurrency",
+    ),
+    "system": (
+        ModelError,
+        "{model} at {url} takes no system prompt{said}; serve it with a chat template that has a "
+        "system role, or run it on this machine, where the prompt is folded into the first message",
+    ),
+    "order": (
+        ModelError,
+        "{model} at {url} wants user and assistant to alternate, the user first{said}; leave "
+        "user_first at True and check the chat's order",
+    ),
+    "model": (
+        ModelError,
+        "{url} has no model {model}{said}; name one that its /models lists",
+    ),
+    "path": (
+        ServiceError,
+        "{url} has no /chat/completions{said}; a base URL usually ends in /v1",
+    ),
+    "request": (
+        ServiceError,
+        "{url} refused the request for {model}{said}; change what it names, or check the server",
+    ),
+    "server": (
+        ServiceError,
+        "{url} failed on the request for {model} and on its retries{said}; see the server's log, "
+        "then run the same command again",
+    ),
+}
+
+
+def sentence(said: Complaint, place: Place) -> HoldfastError:
+    """The error to raise for a complaint that ends the run."""
+    about, form = _SENTENCES[_fatal(kind(said))]
+    words = f"HTTP {said.status}" + (f": {said.message.rstrip('.')}" if said.message else "")
+    return about(form.format(url=place.url, model=place.model, said=f" ({words})"))
+
+
+def _fatal(found: Kind) -> Kind:
+    return found if found in _SENTENCES else "request"

@@ -1,0 +1,197 @@
+"""The layers of a Llama-like model, walked without the calls of its modules.
+
+    h = h + W_o · attention(rotated W_q n, rotated W_k n, W_v n),   n = norm(h)
+    h = h + W_down · (act(W_gate n) * W_up n),                     n = norm(h)
+
+A pass of a small model, or of few rows, is spent for a good part in Python: in modules
+that call modules, masks that are made anew, and hooks that are looked for. Here the same
+weights meet the same operations in one loop, with attention through `share.fused`, so
+that whatever is measured or steered there is so here. It is the quick path; the model's
+own `forward` is the reference that tests hold it against, and what runs wherever `walk`
+says None: another family, a sliding window, quantized or adapted layers, hooks, a model
+spread over devices.
+
+This module knows weights and tensors. It knows no rows and no batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear, silu
+from transformers.activations import SiLUActivation
+
+from holdfast.control.observe import fused
+from holdfast.control.steering import Pass
+
+# Families whose layers do what is written above, and nothing else.
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+class _Linear(NamedTuple):
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _Norm(NamedTuple):
+    """x / √(Σx² / n + ε) · w  as  x / √(Σx² + n ε) · √n w: `floor` is n ε, `scale` √n w."""
+
+    scale: Tensor
+    floor: Tensor
+
+
+class _Layer(NamedTuple):
+    """One layer's weights. `heads` are the norms of each head's queries and keys."""
+
+    attention: Any
+    before: _Norm
+    q: _Linear
+    k: _Linear
+    v: _Linear
+    out: _Linear
+    heads: tuple[_Norm, _Norm] | None
+    after: _Norm
+    gate: _Linear
+    up: _Linear
+    down: _Linear
+    act: Callable[[Tensor], Tensor]
+
+
+class Decoder:
+    """A model's forward pass; `walk` makes one. Its weights are the model's own."""
+
+    def __init__(self, model: Any) -> None:
+        inner = model.model
+        self.table: Tensor = inner.embed_tokens.weight
+        self.rotary = inner.rotary_emb
+        self.norm = _norm(inner.norm)
+        self.head = _weights(model.lm_head)
+        self.size: int = inner.layers[0].self_attn.head_dim
+        self.layers = [_layer(layer) for layer in inner.layers]
+        self.dtype = self.table.dtype
+
+    def __call__(
+        self, ids: Tensor, positions: Tensor, cache: Any, mask: Tensor | None, held: Pass | None
+    ) -> Tensor:
+        """Logits (rows, vocabulary) of the last of `ids` (rows, queries) at `positions`.
+
+        `cache` is written as transformers would. `mask` is boolean or additive, (rows, 1,
+        queries, columns); without one queries see what is causal, from the first column on.
+        """
+        x = embedding(ids, self.table)
+        cos, sin = self.rotary(x, positions)
+        half = cos.shape[-1] // 2
+        # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
+        cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
+        for layer, kept in zip(self.layers, cache.layers, strict=True):
+            n = _normed(x, layer.before)
+            q, k, v = self._heads(layer, n)
+            both = torch.cat([q, k], 1)
+            both = (both * cos).addcmul_(both.roll(half, -1), sin)
+            q, k = both.split([q.shape[1], k.shape[1]], 1)
+            k, v = kept.update(k, v)
+            met, _ = fused(
+                layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=held
+            )
+            x += linear(met.flatten(2), *layer.out)
+            n = _normed(x, layer.after)
+            x += linear(layer.act(linear(n, *layer.gate)).mul_(linear(n, *layer.up)), *layer.down)
+        return linear(_normed(x[:, -1], self.norm), *self.head)
+
+    def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (rows, heads, tokens, size)."""
+        shape = (*x.shape[:2], -1, self.size)
+        q, k, v = (linear(x, *one).view(shape) for one in (layer.q, layer.k, layer.v))
+        if layer.heads is not None:
+            q, k = _normed(q, layer.heads[0]), _normed(k, layer.heads[1])
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+
+def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """What the queries from `column` on may see of `columns`, (rows, 1, queries, columns).
+
+    `own` (rows, columns) says which columns are a row's own, padding not; None: all are. Each
+    query sees itself, padding too: attention to nothing is NaN in some kernels.
+    """
+    queries = columns[column:, None]
+    if len(queries) == 1:
+        if own is None:
+            return None
+        # Added to scores it is one operation in each layer, and not two.
+        hidden = torch.zeros(own.shape, dtype=dtype, device=own.device)
+        return hidden.masked_fill_(~own, -torch.inf)[:, None, None]
+    if own is None and not column:
+        return None
+    seen = columns <= queries
+    return (seen if own is None else (seen & own[:, None]) | (columns == queries))[..., None, :, :]
+
+
+def _normed(x: Tensor, norm: _Norm) -> Tensor:
+    """Root mean square norm, in float32 as theirs is."""
+    wide = x.float()
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return (wide * torch.addcmul(norm.floor, length, length).rsqrt_()).mul_(norm.scale).to(x.dtype)
+
+
+def _norm(module: Any) -> _Norm:
+    weight = module.weight.float()
+    return _Norm(
+        weight * len(weight) ** 0.5, weight.new_tensor(len(weight) * module.variance_epsilon)
+    )
+
+
+def _weights(layer: nn.Linear) -> _Linear:
+    return _Linear(layer.weight, layer.bias)
+
+
+def _layer(layer: Any) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    heads = None
+    if hasattr(attention, "q_norm"):
+        heads = _norm(attention.q_norm), _norm(attention.k_norm)
+    return _Layer(
+        attention,
+        _norm(layer.input_layernorm),
+        _weights(attention.q_proj),
+        _weights(attention.k_proj),
+        _weights(attention.v_proj),
+        _weights(attention.o_proj),
+        heads,
+        _norm(layer.post_attention_layernorm),
+        _weights(mlp.gate_proj),
+        _weights(mlp.up_proj),
+        _weights(mlp.down_proj),
+        silu if isinstance(mlp.act_fn, SiLUActivation) else mlp.act_fn,
+    )
+
+
+def walk(model: Any) -> Decoder | None:
+    """The model's decoder, or None where its own forward pass has to be called."""
+    config: Any = model.config
+    family = type(model).__module__.rpartition(".modeling_")[2]
+    if family not in FAMILIES or not type(model).__name__.endswith("ForCausalLM"):
+        return None
+    kinds = getattr(config, "layer_types", None) or []
+    if 2 * len(model.model.rotary_emb.inv_freq) != model.model.layers[0].self_attn.head_dim:
+        return None  # part of a head only is rotated
+    window = None if kinds else getattr(config, "sliding_window", None)
+    if window is not None or any(kind != "full_attention" for kind in kinds):
+        return None
+    devices = {weight.device for weight in model.parameters()}
+    if len(devices) > 1 or not all(_untouched(module) for module in model.modules()):
+        return None
+    return Decoder(model)
+
+
+def _untouched(module: nn.Module) -> bool:
+    """Whether a call of the module is its class's own `forward` and nothing more."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    if any(hooks) or "forward" in vars(module) or hasattr(module, "_hf_hook"):
+        return False
+    ours = type(module).__module__.startswith(("torch.nn.", "transformers."))
+    linear = type(module) is nn.Linear or not isinstance(module, nn.Linear)
+    plain = all(type(one) is nn.Parameter for one in module.parameters(recurse=False))
+    return ours and linear and plain and not module.training

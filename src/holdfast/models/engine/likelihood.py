@@ -1,0 +1,172 @@
+"""How likely a model finds given replies: log-likelihoods in place of generation.
+
+    score(option) = Σ log p(token | chat, the option's tokens before it)
+
+under the chat's control. A multiple choice is then the option with the highest score. The
+sum favours short options, the mean over an option's tokens long ones; letters have one
+token each, and for them it is the same.
+
+Options of a chat that begin alike are scored by one row, so that all its letters cost one
+pass over the chat. This module knows token ids. It keeps nothing between calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from holdfast.control.steering import Steering, moved, refuse_unreached
+from holdfast.control.switch import observed
+from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.engine.row import Request
+
+if TYPE_CHECKING:
+    from holdfast.models.engine.engine import Engine
+
+Ids = tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """Tokens to run over, a request's and `fed`, for the options that begin with `fed`.
+
+    `place` is the request's, and `options` are its options that this row scores.
+    """
+
+    place: int
+    request: Request
+    fed: Ids
+    options: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.request.ids) + len(self.fed)
+
+    @property
+    def bare(self) -> Row | None:
+        """The same without the persona, where the request is under guidance."""
+        guide = self.request.guide
+        return self._replace(request=Request(guide.ids, 0)) if guide else None
+
+
+def likelihoods(
+    engine: Engine, requests: Sequence[Request], options: Sequence[Sequence[Ids]]
+) -> list[list[float]]:
+    """The log-likelihood of each request's options, in order.
+
+    -inf for all options of a request where one of them does not fit the context. Under
+    guidance it is that of the joint distribution, renormalised. Raises `ModelError` where
+    the model's logits are not numbers.
+    """
+    found = [[-math.inf] * len(each) for each in options]
+    rows = [
+        row
+        for i, (request, each) in enumerate(zip(requests, options, strict=True))
+        for row in _rows(i, request, each, engine.context)
+    ]
+    with engine._lock, torch.inference_mode(), observed(engine.model, engine._attention):
+        for batch in _batches(engine, rows):
+            for row, logs in zip(batch, _guided(engine, batch), strict=True):
+                for k in row.options:
+                    tail = torch.tensor(options[row.place][k], device=logs.device)
+                    at = torch.arange(len(tail), device=logs.device)
+                    found[row.place][k] = float(logs[at, tail].sum())
+    return found
+
+
+def _rows(place: int, request: Request, options: Sequence[Ids], context: int | None) -> list[Row]:
+    """Rows that together score all options; none where one option would not fit."""
+    if not request.ids or not all(options):
+        raise ValueError("a request needs at least one token, and so does each option")
+    longest = max(map(len, options), default=0)
+    if context is not None and len(request.ids) + longest > context:
+        return []
+    # An option's last token is never fed: its score is in the logits of the one before.
+    scored: dict[Ids, list[int]] = {}
+    for k in sorted(range(len(options)), key=lambda k: -len(options[k])):
+        before = options[k][:-1]
+        home = next((fed for fed in scored if fed[: len(before)] == before), before)
+        scored.setdefault(home, []).append(k)
+    return [Row(place, request, fed, tuple(held)) for fed, held in scored.items()]
+
+
+def _batches(engine: Engine, rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows of about the same length; of the same where padding is not exact."""
+    padded = [row for row in rows if _pads(engine, row.length)]
+    exact = [row for row in rows if not _pads(engine, row.length)]
+    for alike in (padded, exact):
+        batch: list[Row] = []
+        for row in sorted(alike, key=lambda row: (row.length, row.place)):
+            most = min(engine.batch_size, max(1, engine.prefill_tokens // row.length))
+            if batch and (len(batch) >= most or (alike is exact and batch[0].length < row.length)):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+
+def _pads(engine: Engine, length: int) -> bool:
+    return engine.reuses and (engine._steady is None or length <= engine._steady)
+
+
+def _guided(engine: Engine, rows: Sequence[Row]) -> list[Tensor]:
+    """Log-probabilities after each row's request and each token of `fed`: (tokens, vocabulary)."""
+    whole = _logs(engine, rows)
+    pairs = [(i, bare) for i, row in enumerate(rows) if (bare := row.bare)]
+    without = _logs(engine, [bare for _, bare in pairs]) if pairs else []
+    for (i, _), plain in zip(pairs, without, strict=True):
+        guide = rows[i].request.guide
+        assert guide is not None
+        joint = plain + guide.strength * (whole[i] - plain)
+        # What both rule out stays ruled out: the difference of two -inf is no number.
+        never = whole[i].isneginf() & plain.isneginf()
+        whole[i] = joint.masked_fill(never, -math.inf).log_softmax(-1)
+    if any(bool(logs.isnan().any()) for logs in whole):
+        raise ModelError(
+            f"{engine.name} gives logits that are not finite (NaN or infinity): its weights are"
+            " damaged, or its dtype is too narrow (try --dtype float32)."
+        )
+    return whole
+
+
+def _logs(engine: Engine, rows: Sequence[Row]) -> list[Tensor]:
+    """One forward pass over rows flush right."""
+    width, kept = max(row.length for row in rows), 1 + max(len(row.fed) for row in rows)
+    pads = [width - row.length for row in rows]
+    lines = [[0] * pad + [*row.request.ids, *row.fed] for pad, row in zip(pads, rows, strict=True)]
+    ids = torch.tensor(lines, device=engine.device)
+    columns = torch.arange(width, device=engine.device)
+    starts = torch.tensor(pads, device=engine.device)[:, None]
+    arguments: dict[str, Any] = {}
+    if any(pads):
+        arguments["attention_mask"] = columns >= starts
+    if "position_ids" in engine._takes:
+        arguments["position_ids"] = (columns - starts).clamp(min=0)
+    if "logits_to_keep" in engine._takes:
+        arguments["logits_to_keep"] = kept
+    steering = _steering(engine, rows, pads)
+    passed = steering.at(0, width) if steering else None
+    if passed is not None:
+        arguments["holdfast"] = passed
+    logits = engine.model(input_ids=ids, use_cache=False, **arguments).logits
+    refuse_unreached(passed, engine.name)
+    return [
+        logits[i, logits.shape[1] - len(row.fed) - 1 :].float().log_softmax(-1)
+        for i, row in enumerate(rows)
+    ]
+
+
+def _steering(engine: Engine, rows: Sequence[Row], pads: Sequence[int]) -> Steering | None:
+    held = [
+        r.request.held and moved(r.request.held, pad) for r, pad in zip(rows, pads, strict=True)
+    ]
+    if not any(held):
+        return None
+    rotary = engine.rotary if any(one and one.control.anchor for one in held) else None
+    if isinstance(rotary, str):
+        raise ControlError(rotary)
+    return Steering(held, rotary, engine.device)

@@ -1,0 +1,103 @@
+"""Drawing tokens, row by row, so that no row sees the others.
+
+A row's uniforms come from its own counter-based generator (Philox keyed with the
+row's seed), one per step, and the draw is the inverse of the cumulative
+distribution over tokens in falling order of probability:
+
+    token = the first i with  p_1 + … + p_i > u · (p_1 + … + p_n),
+
+n being the nucleus: the smallest number of tokens whose probabilities reach
+top_p (Holtzman et al. 2020), after top-k and temperature. What else is in the
+batch enters nowhere. Everything is computed in float32 or better.
+
+This module knows logits and numbers. It knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holdfast.core.backend import Sampling
+
+# Tokens looked at before the whole vocabulary is sorted; a nucleus of .9 rarely needs more.
+HEAD = 128
+
+
+def uniforms(seeds: Sequence[int], steps: int) -> Tensor:
+    """Numbers in [0, 1), (rows, steps) float64; row i depends on seed i only."""
+    table = np.empty((len(seeds), steps))
+    for row, seed in enumerate(seeds):
+        table[row] = np.random.Generator(np.random.Philox(key=seed % 2**128)).random(steps)
+    return torch.from_numpy(table)
+
+
+def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Token ids (rows,) from logits (rows, vocabulary) and uniforms (rows,).
+
+    The second result is True for each row whose logits can be trusted: its largest is a
+    finite number (NaN counts as largest).
+    """
+    logits = logits.float()
+    if logits.device.type == "mps":  # no float64 and no large top-k there
+        logits = logits.cpu()
+    top = logits.max(dim=-1, keepdim=True).values
+    sound = torch.isfinite(top[:, 0])
+    if sampling.temperature == 0 or sampling.top_k == 1:
+        return logits.argmax(dim=-1), sound
+    x = (logits - top) / sampling.temperature
+    u = u.to(x.device)
+    if sampling.top_k > 0:
+        values, ids = x.topk(min(sampling.top_k, x.shape[-1]), dim=-1)
+        return _invert(values.softmax(-1), ids, u, sampling.top_p), sound
+    if sampling.top_p < 1:
+        return _nucleus(x, u, sampling.top_p), sound
+    return _invert(x.softmax(-1), None, u, 1.0), sound
+
+
+def _nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
+    """Draw from the nucleus, sorting the vocabulary only for rows whose head does not hold it."""
+    total = x.exp().sum(-1, keepdim=True)
+    values, ids = x.topk(min(HEAD, x.shape[-1]), dim=-1)
+    p = values.exp() / total
+    tokens = _invert(p, ids, u, top_p)
+    wide = (p.sum(-1) < top_p + 1e-6).nonzero()[:, 0]
+    if len(wide) and x.shape[-1] > HEAD:
+        values, ids = _sorted(x[wide])
+        tokens[wide] = _invert(values.exp() / total[wide], ids, u[wide], top_p)
+    return tokens
+
+
+def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (rows, n) of numbers up to 0 in falling order, and where each came from.
+
+    On a CPU the numbers are sorted as integers that carry their place in the lower half, by
+    NumPy's vectorised sort: a third of the time of a stable sort with indices.
+    """
+    if x.device.type != "cpu":
+        values, ids = x.sort(dim=-1, descending=True, stable=True)
+        return values, ids
+    # The bits of -x, which is not negative, rise as x falls.
+    bits = (-x).add_(0.0).numpy().view(np.uint32).astype(np.uint64)
+    keys = (bits << np.uint64(32)) | np.arange(x.shape[-1], dtype=np.uint64)
+    keys.sort(axis=-1)
+    places = torch.from_numpy((keys & np.uint64(0xFFFFFFFF)).astype(np.int64))
+    return x.gather(-1, places), places
+
+
+def _invert(p: Tensor, ids: Tensor | None, u: Tensor, top_p: float) -> Tensor:
+    """Invert the cumulative distribution of p (rows, n) at u times the kept mass."""
+    sums = p.double().cumsum(-1)
+    # Tokens are kept while the mass before them is below top_p, so at least one is.
+    last = (
+        (sums < top_p).sum(-1).clamp_(max=p.shape[-1] - 1)
+        if top_p < 1
+        else torch.full_like(u, p.shape[-1] - 1, dtype=torch.long)
+    )
+    mass = sums.gather(-1, last[:, None])
+    place = torch.searchsorted(sums, u[:, None] * mass, right=True)[:, 0]
+    place = torch.minimum(place, last)
+    return place if ids is None else ids.gather(-1, place[:, None])[:, 0]

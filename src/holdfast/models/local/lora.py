@@ -1,0 +1,113 @@
+"""A stock LoRA that acts on some rows of a batch and leaves the others as they are.
+
+    y = W x + s B (A x)        in the rows that are chosen, y = W x in the others
+
+with s = α / r. The files are PEFT's (`adapter_config.json`, `adapter_model.safetensors`), so that
+peft alone, and servers that take LoRA, read them too; here its matrices hang on the modules
+as forward hooks, but only while some row is chosen. Layer 0 is never touched: what
+leaves it is the same either way, which is what the gate looks at.
+
+This module knows one adapter and modules. It does not know who chooses the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from holdfast.core.errors import ModelError
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_PLAIN = ("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An adapter's matrices by module: A (r, inputs), B (outputs, r), and the scale s."""
+
+    matrices: Mapping[str, tuple[Tensor, Tensor]]
+    scale: float
+
+
+def read(folder: Path) -> Lora:
+    """A LoRA as PEFT saves it. Raises `ModelError` for what is missing, or no plain LoRA."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"there is no adapter in {folder} ({error}).") from error
+    odd = [name for name in _PLAIN if config.get(name)]
+    if config.get("peft_type") != "LORA" or odd or config.get("rank_pattern"):
+        raise ModelError(
+            f"the adapter in {folder} is no plain LoRA "
+            f"({', '.join(odd) or config.get('peft_type')}): merge it into the model."
+        )
+    rank = int(config["r"])
+    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    found = {}
+    for name, a in tensors.items():
+        if name.endswith(".lora_A.weight"):
+            module = name.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
+            found[module] = (a, tensors[name.replace("lora_A", "lora_B")])
+    return Lora(found, scale)
+
+
+class Rows:
+    """A LoRA on a model's modules, on the rows that `choose` names; none at first."""
+
+    def __init__(self, model: nn.Module, lora: Lora, name: str = "the model") -> None:
+        self._chosen, self._whole = torch.zeros(0, dtype=torch.long), False
+        self._hooks: list[RemovableHandle] = []
+        self._matrices: list[tuple[nn.Module, Tensor, Tensor]] = []
+        parameter = next(model.parameters())
+        modules = dict(model.named_modules())
+        for path, (a, b) in lora.matrices.items():
+            module = modules.get(path)
+            if not isinstance(module, nn.Linear) or module.weight.shape != (len(b), a.shape[1]):
+                raise ModelError(
+                    f"the adapter was not made for {name}: its {path} is "
+                    f"{len(b)} by {a.shape[1]}, and the model's is "
+                    f"{' by '.join(map(str, getattr(module, 'weight', torch.zeros(0)).shape))}."
+                )
+        for path, (a, b) in lora.matrices.items():
+            down, up = (one.to(parameter.device, parameter.dtype) for one in (a, lora.scale * b))
+            self._matrices.append((modules[path], down, up))
+
+    def choose(self, rows: Sequence[bool]) -> None:
+        """Which rows of the next passes are adapted; with none the model is as it was."""
+        at = [i for i, on in enumerate(rows) if on]
+        if not at:
+            self.remove()
+            return
+        self._whole, self._chosen = len(at) == len(rows), torch.tensor(at, dtype=torch.long)
+        if not self._hooks:
+            self._hooks = [
+                module.register_forward_hook(self._hook(down, up))
+                for module, down, up in self._matrices
+            ]
+
+    def remove(self) -> None:
+        """Take the hooks off; the model is as it was."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _hook(self, a: Tensor, b: Tensor) -> Any:
+        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if self._whole:
+                return output + F.linear(F.linear(inputs[0], a), b)
+            at = self._chosen.to(output.device)
+            added = F.linear(F.linear(inputs[0][at], a), b)
+            return output.index_add(0, at, added)
+
+        return add

@@ -1,0 +1,117 @@
+"""A pool of personas: who a task is asked under to see what the wrong persona costs.
+
+A member is a text, meant to be *helpful*, *irrelevant* or *harmful* to tasks with one right
+answer; what it does is to be measured. Some are for *train*ing, others *held-out* from it, so
+that robustness is shown on personas that no training has seen. Built in: `core`, seventy-two of
+our own writing, and `mini`, in the words of the embedded model's world.
+
+This module knows text. It knows no models and no tasks.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.errors import PersonaError
+
+KINDS = ("helpful", "irrelevant", "harmful")
+SPLITS = ("train", "held-out")
+_DATA = Path(__file__).parent / "data"
+_BUILT_IN = {"core": _DATA / "pool.toml", "mini": _DATA / "mini-pool.toml"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A persona of a pool: its text, what it is meant to do, and whether training may see it."""
+
+    id: str
+    kind: str
+    split: str
+    text: str
+
+
+def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
+    """The personas of `core`, of `mini`, or of a TOML file of `[[persona]]` tables.
+
+    `split` keeps those of "train" or "held-out" alone. A table has id, kind (of `KINDS`), text,
+    and optionally split (of `SPLITS`); without one a persona is held out. Raises `PersonaError`,
+    which names file, persona and field.
+    """
+    if split not in ("all", *SPLITS):
+        raise PersonaError(f"there is no split {split!r}: use all, {' or '.join(SPLITS)}.")
+    path = _BUILT_IN.get(str(source)) or Path(source)
+    found = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
+    _check(found, path)
+    kept = tuple(one for one in found if split in ("all", one.split))
+    if not kept:
+        raise PersonaError(f"{path} has no persona of the split {split!r}.")
+    return kept
+
+
+def _tables(path: Path) -> list[Any]:
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise PersonaError(
+            f"there are no personas in {path} ({error.strerror}): name core, mini or a TOML file."
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PersonaError(f"{path} is not TOML ({error}).") from error
+    if other := next((key for key in held if key != "persona"), None):
+        raise PersonaError(f"{path}: {other} is unknown; a pool has [[persona]] tables alone.")
+    tables = held.get("persona")
+    if not isinstance(tables, list) or not tables:
+        raise PersonaError(f"{path} is an empty pool: write [[persona]] tables.")
+    return tables
+
+
+def _member(table: Any, where: str) -> Member:
+    if not isinstance(table, dict):
+        raise PersonaError(f"{where}: a persona is a table.")
+    fields = {"split": SPLITS[1], **table}
+    for name, value in fields.items():
+        if name not in Member.__dataclass_fields__:
+            known = ", ".join(Member.__dataclass_fields__)
+            raise PersonaError(f"{where}: there is no field {name!r}: use {known}.")
+        if not isinstance(value, str) or not value.strip():
+            raise PersonaError(f"{where}: {name} is a text.")
+    for name in ("id", "kind", "text"):
+        if name not in fields:
+            raise PersonaError(f"{where}: there is no {name}, which every persona has.")
+    for name, known_ in (("kind", KINDS), ("split", SPLITS)):
+        if fields[name] not in known_:
+            raise PersonaError(
+                f"{where}: there is no {name} {fields[name]!r}: use {', '.join(known_)}."
+            )
+    return Member(**fields)
+
+
+def _check(found: Sequence[Member], path: Path) -> None:
+    """No id and no text twice: a persona in both splits would be no held-out one."""
+    for name in ("id", "text"):
+        seen: set[str] = set()
+        for one in found:
+            value = " ".join(str(getattr(one, name)).split()).casefold()
+            if value in seen:
+                raise PersonaError(f"{path}: two personas have the {name} {value[:60]!r}.")
+            seen.add(value)
+
+
+def overlap(one: Sequence[Member], other: Sequence[Member]) -> tuple[str, ...]:
+    """Ids of `one` that are in `other` too, by id or by text."""
+    ids = {member.id for member in other}
+    texts = {" ".join(member.text.split()).casefold() for member in other}
+    return tuple(
+        member.id
+        for member in one
+        if member.id in ids or " ".join(member.text.split()).casefold() in texts
+    )
+
+
+def described(members: Sequence[Member]) -> list[dict[str, str]]:
+    """The personas as JSON, for a manifest."""
+    return [asdict(member) for member in members]

@@ -1,0 +1,262 @@
+"""Personas and suites of them: what is asked of a model, and how its replies are judged.
+
+A suite is a list of personas with conversation starters and neutral fillers, read
+from one TOML file, from a folder of them (in order of file name), or by the name of
+a built-in one. Reading is strict: a field that is unknown, missing or of the wrong
+type is an error that names the file, the persona and the field, so that a slip of
+the pen never becomes a measurement.
+
+This module knows no models. Personas judged by `rubric` load like all others; their
+examples cannot be checked without a judge model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from holdfast import judge as judges
+from holdfast.core.errors import JudgeError, PersonaError
+
+CATEGORIES = (
+    "pattern",
+    "choice",
+    "character",
+    "memory",
+    "language",
+    "format",
+    "safety",
+    "knowledge-boundary",
+)
+SUITES = Path(__file__).parent / "data" / "suites"
+PASS = 0.5
+
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_TEXT_FIELDS = ("name", "language", "note", "source")
+_FIELDS = ("id", "category", "prompt", "probes", "judge", "passes", "fails", *_TEXT_FIELDS)
+_TOP = ("persona", "starters", "fillers")
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A system prompt, the questions that probe it, and the judge of the answers.
+
+    `passes` and `fails` are replies that the judge must score at least, or below, 0.5.
+    """
+
+    id: str
+    category: str
+    prompt: str
+    probes: tuple[str, ...]
+    judge: Mapping[str, object] = field(hash=False)
+    passes: tuple[str, ...] = ()
+    fails: tuple[str, ...] = ()
+    name: str | None = None
+    language: str | None = None
+    note: str | None = None
+    source: str | None = None
+
+    @property
+    def needs_model(self) -> bool:
+        """True where a model must judge the replies (`rubric`)."""
+        return judges.needs_model(self.judge)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Personas with what opens (`starters`) and pads (`fillers`) their conversations."""
+
+    name: str
+    personas: tuple[Persona, ...]
+    starters: tuple[str, ...] = ()
+    fillers: tuple[str, ...] = ()
+
+
+class Problem(NamedTuple):
+    """An example that its judge does not score as it should."""
+
+    persona: str
+    example: str
+    expected: str
+    score: float
+    why: str
+
+
+def suite_names() -> tuple[str, ...]:
+    """The built-in suites."""
+    if not SUITES.is_dir():
+        return ()
+    found = {p.stem for p in SUITES.iterdir() if p.suffix == ".toml" or any(p.glob("*.toml"))}
+    return tuple(sorted(found))
+
+
+def load_suite(name_or_path: str | Path) -> Suite:
+    """A built-in suite by name, or one from a TOML file or a folder of TOML files.
+
+    Raises `PersonaError`, naming file, persona and field, for whatever is wrong.
+    """
+    path = _locate(name_or_path)
+    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    if not files:
+        raise PersonaError(f"{path}: the folder holds no .toml file")
+    personas: list[Persona] = []
+    arrays: dict[str, list[str]] = {"starters": [], "fillers": []}
+    seen: dict[str, Path] = {}
+    for file in files:
+        table = _read(file)
+        for persona in _personas(file, table):
+            if persona.id in seen:
+                other = "" if seen[persona.id] == file else f" (also in {seen[persona.id].name})"
+                _fail(file, f"persona “{persona.id}”", "id", f"is used twice{other}")
+            seen[persona.id] = file
+            personas.append(persona)
+        for key, texts in arrays.items():
+            if key in table:
+                texts.extend(_texts(file, "the suite", key, table[key]))
+    if not personas:
+        raise PersonaError(
+            f"{path}: no [[persona]] table found; a suite holds at least one persona"
+        )
+    return Suite(path.stem, tuple(personas), tuple(arrays["starters"]), tuple(arrays["fillers"]))
+
+
+def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
+    """The personas with these ids, in this order; `PersonaError` with close matches otherwise."""
+    known = {persona.id: persona for persona in suite.personas}
+    for wanted in ids:
+        if wanted not in known:
+            close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+            hint = (
+                f"did you mean {' or '.join(close)}?" if close else "see `holdfast personas list`"
+            )
+            raise PersonaError(f"suite “{suite.name}” has no persona “{wanted}”; {hint}")
+    return tuple(known[wanted] for wanted in ids)
+
+
+def check_suite(suite: Suite) -> list[Problem]:
+    """Run every judge on its own examples; personas that need a judge model are passed over."""
+    return [problem for persona in suite.personas for problem in check_persona(persona)]
+
+
+def check_persona(persona: Persona) -> Iterator[Problem]:
+    """The examples of one persona that its judge gets wrong."""
+    if persona.needs_model:
+        return
+    judge = judges.build(persona.judge)
+    for expected, examples in (("pass", persona.passes), ("fail", persona.fails)):
+        for example in examples:
+            value, why = judge(example)
+            if (value >= PASS) != (expected == "pass"):
+                yield Problem(persona.id, example, expected, value, why)
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    given = str(name_or_path)
+    if isinstance(name_or_path, str) and given in suite_names():
+        folder = SUITES / given
+        return folder if folder.is_dir() else SUITES / f"{given}.toml"
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    named = ", ".join(suite_names())
+    raise PersonaError(
+        f"there is no suite “{given}”: give one of the built-in suites ({named}), "
+        "a .toml file, or a folder of them"
+    )
+
+
+def _read(file: Path) -> Mapping[str, object]:
+    try:
+        table = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise PersonaError(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise PersonaError(
+            f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PersonaError(f"{file}: not valid TOML: {error}") from None
+    for key in table:
+        if key not in _TOP:
+            _fail(file, "the suite", key, f"is unknown; a suite has {', '.join(_TOP)}")
+    return table
+
+
+def _personas(file: Path, table: Mapping[str, object]) -> Iterator[Persona]:
+    listed = table.get("persona", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        _fail(file, "the suite", "persona", "must be a list of tables: write [[persona]]")
+    for index, one in enumerate(listed, start=1):
+        identity = one.get("id")
+        who = (
+            f"persona “{identity}”"
+            if isinstance(identity, str) and identity
+            else f"persona {index}"
+        )
+        yield _persona(file, who, one)
+
+
+def _persona(file: Path, who: str, table: Mapping[str, object]) -> Persona:
+    for key in table:
+        if key not in _FIELDS:
+            close = difflib.get_close_matches(key, _FIELDS, n=1)
+            hint = f"did you mean “{close[0]}”?" if close else f"known are {', '.join(_FIELDS)}"
+            _fail(file, who, key, f"is unknown; {hint}")
+    for key in ("id", "category"):
+        if not _ID.fullmatch(_text(file, who, key, table.get(key))):
+            _fail(file, who, key, "must be lower-case words and digits joined by hyphens")
+    for key in ("passes", "fails"):
+        if key in table and not isinstance(table[key], list):
+            _fail(file, who, key, "must be a list of strings")
+    extra = {key: _text(file, who, key, table[key]) for key in _TEXT_FIELDS if key in table}
+    return Persona(
+        id=str(table["id"]),
+        category=str(table["category"]),
+        prompt=_text(file, who, "prompt", table.get("prompt")),
+        probes=_texts(file, who, "probes", table.get("probes")),
+        judge=_judge(file, who, table.get("judge")),
+        passes=_texts(file, who, "passes", table["passes"]) if "passes" in table else (),
+        fails=_texts(file, who, "fails", table["fails"], blank=True) if "fails" in table else (),
+        **extra,
+    )
+
+
+def _judge(file: Path, who: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        _fail(file, who, "judge", 'must be a table, as { name = "case", to = "upper" }')
+    try:
+        judges.check(value)
+    except JudgeError as error:
+        _fail(file, who, "judge", f"is wrong: {error}")
+    return value
+
+
+def _text(file: Path, who: str, key: str, value: object) -> str:
+    if value is None:
+        _fail(file, who, key, "is missing")
+    if not isinstance(value, str) or not value.strip():
+        _fail(file, who, key, f"must be a string that is not empty, not {value!r}")
+    return value
+
+
+def _texts(
+    file: Path, who: str, key: str, value: object, *, blank: bool = False
+) -> tuple[str, ...]:
+    """A list of strings; `blank` allows empty ones (an empty reply is an example of a failure)."""
+    if value is None:
+        _fail(file, who, key, "is missing")
+    if not isinstance(value, list) or not value:
+        _fail(file, who, key, "must be a list of at least one string")
+    for text in value:
+        if not isinstance(text, str) or not (blank or text.strip()):
+            _fail(file, who, key, f"must hold strings that are not empty, not {text!r}")
+    return tuple(value)
+
+
+def _fail(file: Path, who: str, key: str, problem: str) -> NoReturn:
+    raise PersonaError(f"{file}: {who}: field “{key}” {problem}")

@@ -1,0 +1,286 @@
+"""From a run's summary to the page's figures: what is drawn, named and tabulated.
+
+Every figure is drawn twice, for a wide and for a narrow page, because a scaled
+drawing would shrink its type; the style sheet shows one of them. Beside it goes a
+table of the same numbers.
+
+This module knows the summary's scores. Attention has a module of its own, and pages and
+conversations are not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from holdfast.report.charts import chart
+from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.words import between, ends, known, number, quantity
+
+X_NAME = "complete rounds before the probe"
+DOTTED = 17
+SCORES = ((0.0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1.0, "1"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header cells and rows of cells; the first cell of a row is its heading."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in both widths, its title, what to see in it, and its numbers."""
+
+    key: str
+    title: str
+    caption: str
+    wide: Markup
+    narrow: Markup
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small chart among others, and the line under its name."""
+
+    name: str
+    line: str
+    wide: Markup
+    narrow: Markup
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ledger: a measure at the start and at the end, with intervals."""
+
+    kind: str
+    name: str
+    start: str
+    start_interval: str
+    end: str
+    end_interval: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One measured curve: its CSS class, its names, its values and their intervals."""
+
+    kind: str
+    name: str
+    label: str
+    short: str
+    values: tuple[float | None, ...]
+    intervals: tuple[tuple[float, float] | None, ...]
+    flat: bool = False
+
+
+def numbers(values: Sequence[Any] | None) -> tuple[float | None, ...]:
+    """The values, with NaN as None; empty where there is no list."""
+    return tuple(known(v) for v in values or ())
+
+
+def _intervals(values: Sequence[Any] | None) -> tuple[tuple[float, float] | None, ...]:
+    return tuple(ends(v) for v in values or ())
+
+
+def rounds_of(summary: Mapping[str, Any]) -> list[str]:
+    """Labels of the points: "0" to "R"."""
+    return [str(r) for r in range(len(summary["stability"]))]
+
+
+def traces(summary: Mapping[str, Any]) -> list[Trace]:
+    """The curves and reference lines of the main figure that this run measured."""
+    found = [
+        Trace(kind, name, label, short, numbers(summary.get(field)),
+              _intervals(summary.get(f"{field}_interval")))
+        for kind, name, label, short, field in (
+            ("filler", "neutral filler in the user’s place", "filler", "filler", "filler"),
+            ("user", "the user’s persona", "user’s persona", "user’s", "user_persona"),
+            ("history", "no system prompt, same history", "no prompt, same history",
+             "no prompt", "history_floor"),
+            ("replies", "the recorded replies themselves", "replies", "replies", "replies"),
+        )
+    ]  # fmt: skip
+    for kind, name, label, field in (
+        ("ceiling", "ceiling: the empty history", "ceiling", "ceiling"),
+        ("floor", "floor: no system prompt, empty history", "floor", "floor"),
+    ):
+        level, span = known(summary.get(field)), ends(summary.get(f"{field}_interval"))
+        size = len(summary["stability"]) if level is not None else 0
+        found.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
+    own = Trace("own", "the agent’s persona", "persona", "persona",
+                numbers(summary["stability"]), _intervals(summary["interval"]))  # fmt: skip
+    return [
+        trace
+        for trace in (*found, own)
+        if any(v is not None for v in trace.values)
+        and not (trace.kind == "replies" and trace.values == own.values)
+    ]
+
+
+def stability(summary: Mapping[str, Any]) -> Figure:
+    """Figure 1: every curve of the run, the persona's with its band."""
+    drawn, x, title = traces(summary), rounds_of(summary), "Stability by round"
+    counts = summary.get("n")
+    told = "; ".join(
+        f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in drawn
+    )
+
+    def note(r: int) -> str:
+        first = f"after {quantity(r, 'round')}, n = {_at(counts, r)}"
+        return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(drawn))])
+
+    def drawing(wide: bool) -> Markup:
+        series = [
+            Series(
+                t.kind,
+                t.values,
+                t.intervals if t.kind == "own" else (),
+                f"{t.label if wide else t.short} {number(last_of(t.values))}",
+                dots=t.kind == "own" and len(x) <= DOTTED,
+            )
+            for t in drawn
+        ]
+        return chart.lines(
+            series,
+            Frame(740, 400, 34, 176, 14, 40) if wide else Frame(360, 330, 28, 106, 12, 40),
+            Text(
+                "stability-wide" if wide else "stability-narrow",
+                title,
+                f"Mean judge score from 0 to 1 after each round. {told}.",
+            ),
+            x=x,
+            ticks=SCORES,
+            notes=[note(r) for r in range(len(x))],
+            x_name=X_NAME,
+        )
+
+    return Figure(
+        "stability",
+        title,
+        "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
+        "persona. The band is the 95% interval.",
+        drawing(True),
+        drawing(False),
+        Table(
+            ("round", "n", *(t.name for t in reversed(drawn))),
+            tuple(
+                (str(r), _at(counts, r), *(_cell(t, r) for t in reversed(drawn)))
+                for r in range(len(x))
+            ),
+        ),
+    )
+
+
+def last_of(values: Sequence[float | None]) -> float | None:
+    """The last value; None of none."""
+    return values[-1] if values else None
+
+
+def _at(values: Sequence[Any] | None, r: int) -> str:
+    return "–" if not values or r >= len(values) else f"{values[r]:,}"
+
+
+def _interval_at(trace: Trace, r: int) -> tuple[float, float] | None:
+    return trace.intervals[r] if r < len(trace.intervals) else None
+
+
+def _cell(trace: Trace, r: int) -> str:
+    if r >= len(trace.values):
+        return "–"
+    span = _interval_at(trace, r)
+    return number(trace.values[r]) + ("" if span is None else f" ({between(span)})")
+
+
+def ledger(summary: Mapping[str, Any]) -> list[Row]:
+    """The main numbers at the start and at the end, one measure a line."""
+    found = {t.kind: t for t in traces(summary)}
+    rows = [
+        Row(kind, found[kind].name, *_pair(found[kind], 0), *_pair(found[kind], -1))
+        for kind in ("own", "replies", "user", "filler", "history")
+        if kind in found
+    ]
+    values = numbers(summary.get("normalised"))
+    spans = _intervals(summary.get("normalised_interval"))
+    left = Trace("left", "left between floor and ceiling", "", "", values, spans)
+    if any(value is not None for value in values):
+        rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
+    for kind, name, field in (
+        ("floor", "floor: no system prompt, empty history", "floor"),
+        ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
+    ):
+        if known(summary.get(field)) is not None:
+            span = ends(summary.get(f"{field}_interval"))
+            there = "" if span is None else between(span)
+            rows.append(Row(kind, name, number(summary[field]), there, "", ""))
+    return rows
+
+
+def _pair(trace: Trace, r: int) -> tuple[str, str]:
+    if not trace.values:
+        return "–", ""
+    span = trace.intervals[r] if trace.intervals else None
+    return number(trace.values[r]), "" if span is None else between(span)
+
+
+def categories(summary: Mapping[str, Any]) -> list[Panel]:
+    """A small chart for each category, the largest fall first, on one scale."""
+    overall, x = numbers(summary["stability"]), rounds_of(summary)
+
+    def panel(name: str, part: Mapping[str, Any], place: int) -> Panel:
+        values, spans = numbers(part["stability"]), _intervals(part["interval"])
+        floor = known(part.get("floor"))
+        series = [Series("overall", overall), Series("own", values, spans)]
+        if floor is not None:
+            series.insert(0, Series("floor", (floor,) * len(x)))
+        notes = [
+            f"after {quantity(r, 'round')}: {number(v)}"
+            + ("" if spans[r] is None else f" ({between(spans[r])})")
+            for r, v in enumerate(values)
+        ]
+        course = f"{number(values[0])} → {number(values[-1])}"
+        said = f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
+
+        def drawing(width: float, height: float) -> Markup:
+            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", said)
+            scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
+            frame = Frame(width, height, 22, 6, 8, 24)
+            return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
+
+        line = f"{course}, {quantity(part['n'], 'conversation')}"
+        return Panel(name, line, drawing(256, 148), drawing(164, 124))
+
+    made = sorted(summary["by_category"].items(), key=lambda item: _course(item[1]))
+    return [panel(name, part, place) for place, (name, part) in enumerate(made)]
+
+
+def _course(part: Mapping[str, Any]) -> float:
+    first, last = known(part["stability"][0]), known(part["stability"][-1])
+    return 0.0 if first is None or last is None else last - first
+
+
+def category_table(summary: Mapping[str, Any]) -> Table:
+    """The numbers behind the small charts."""
+    rounds = rounds_of(summary)
+    return Table(
+        ("category", "conversations", "floor", *(f"round {r}" for r in rounds), "left at the end"),
+        tuple(
+            (
+                name,
+                str(part["n"]),
+                number(part.get("floor")),
+                *(
+                    f"{number(value)} ({between(span)})"
+                    for value, span in zip(part["stability"], part["interval"], strict=True)
+                ),
+                number(part["normalised"][-1]),
+            )
+            for name, part in sorted(summary["by_category"].items())
+        ),
+    )

@@ -1,0 +1,51 @@
+"""The page of a drift run: one HTML file that asks nothing of the network.
+
+This module picks what the page shows. How a page becomes a file is `shell`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.report import html as shell
+from holdfast.report import transcript, words
+from holdfast.report.drift import figures
+from holdfast.report.drift import prompt_share as attention
+
+
+def write_drift(
+    summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """Write the report of a drift run.
+
+    `summary` is the object that `holdfast drift --json` prints, with its lists of
+    R + 1 entries; `conversations` hold persona, partner, starter and rounds with
+    their judged probe answers. Raises `RunError` where the file cannot be written.
+    """
+    shell.save(render(summary, conversations), path)
+
+
+def render(summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]]) -> str:
+    """The page as text."""
+    found = transcript.entries(conversations)
+    return shell.fill(
+        "drift/page.html.j2",
+        s=summary,
+        headline=words.headline(summary),
+        recorded=not any(entry.user for entry in found),
+        standfirst=words.standfirst(summary),
+        stability=figures.stability(summary),
+        ledger=figures.ledger(summary),
+        categories=figures.categories(summary),
+        category_table=figures.category_table(summary),
+        attention=[f for f in (attention.layers(summary), attention.share(summary)) if f],
+        within=attention.within(summary),
+        heads=attention.heads(summary),
+        specimens=transcript.specimens(found),
+        portraits=transcript.portraits(found),
+        entries=found,
+        left_out=sum(not entry.whole for entry in found),
+        slip=transcript.SLIP,
+    )

@@ -1,0 +1,227 @@
+"""Figures of prompt share: by round beside dilution, by layer, by head, token by token.
+
+Prompt share is the attention that an answer's tokens give to the system prompt. It
+is measured on local models alone, so every function here may find nothing to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from holdfast.report.charts import chart
+from holdfast.report.charts import heatmap as tiles
+from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.drift.figures import (
+    DOTTED,
+    X_NAME,
+    Figure,
+    Panel,
+    Table,
+    Trace,
+    last_of,
+    numbers,
+    rounds_of,
+)
+from holdfast.report.words import percent, quantity
+
+TITLE = "Attention given to the system prompt"
+MOST_HEAD_MAPS = 5
+
+
+def share(summary: Mapping[str, Any]) -> Figure | None:
+    """Prompt share by round beside the dilution line; None where it was not measured."""
+    values = numbers(summary.get("prompt_share"))
+    if not any(v is not None for v in values):
+        return None
+    detail, x, title = summary.get("share_detail") or {}, rounds_of(summary), TITLE
+    drawn = [
+        Trace(kind, name, label, short, there, ())
+        for kind, name, label, short, there in (
+            ("template", "with template tokens", "with template", "with template",
+             numbers(detail.get("template"))),
+            ("dilution", "the prompt’s part of the text", "part of the text", "of the text",
+             numbers(detail.get("dilution"))),
+            ("share", "prompt share", "prompt share", "share", values),
+        )
+        if there
+    ]  # fmt: skip
+    top, ticks = chart.ceiling_for(v for t in drawn for v in t.values)
+    rows = tuple((str(r), *(percent(_at(t, r)) for t in reversed(drawn))) for r in range(len(x)))
+    names = tuple(t.name for t in reversed(drawn))
+
+    def note(r: int) -> str:
+        told = (f"{name}: {cell}" for name, cell in zip(names, rows[r][1:], strict=True))
+        return "\n".join([f"after {quantity(r, 'round')}", *told])
+
+    def drawing(wide: bool) -> Markup:
+        series = [
+            Series(
+                t.kind,
+                t.values,
+                (),
+                f"{t.label if wide else t.short} {percent(last_of(t.values))}",
+                dots=t.kind == "share" and len(x) <= DOTTED,
+            )
+            for t in drawn
+        ]
+        return chart.lines(
+            series,
+            Frame(560, 290, 42, 150, 14, 40) if wide else Frame(360, 270, 40, 124, 12, 40),
+            Text(
+                "share-wide" if wide else "share-narrow",
+                title,
+                f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round.",
+            ),
+            x=x,
+            ticks=[(t, f"{100 * t:g}%") for t in ticks],
+            top=top,
+            notes=[note(r) for r in range(len(x))],
+            x_name=X_NAME,
+        )
+
+    return Figure(
+        "share",
+        title,
+        "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
+        "even attention would give: the prompt’s tokens over all tokens in view.",
+        drawing(True),
+        drawing(False),
+        Table(("round", *names), rows),
+    )
+
+
+def _at(trace: Trace, r: int) -> float | None:
+    return trace.values[r] if r < len(trace.values) else None
+
+
+def layers(summary: Mapping[str, Any]) -> Figure | None:
+    """The heat map of prompt share, layer by round."""
+    by_round = [numbers(one) for one in (summary.get("share_detail") or {}).get("layers") or ()]
+    deep = max((len(one) for one in by_round), default=0)
+    if not deep:
+        return None
+    rows = [[one[i] if i < len(one) else None for one in by_round] for i in range(deep)]
+    x, names = rounds_of(summary), [str(i + 1) for i in range(len(rows))]
+    top = max((v for row in rows for v in row if v is not None), default=0.0)
+
+    def note(layer: int, r: int, value: float) -> str:
+        return f"layer {layer + 1}, after {quantity(r, 'round')}: {percent(value)}"
+
+    def drawing(width: int, key: str, text: Text) -> Markup:
+        cell = max(5.0, min(34.0, 300 / len(rows)))
+        room = (width - 40) / len(x)
+        inside: Callable[[float], str] | None = None
+        if cell >= 18 and room >= 30:
+            inside = _bare
+        frame = Frame(width, 46 + cell * len(rows), 28, 8, 6, 40)
+        return tiles.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
+                          y=names, top=top, note=note, inside=inside,
+                          x_name=X_NAME)  # fmt: skip
+
+    title = "Prompt share, layer by round"
+    text = Text("", title, f"{len(rows)} layers; the highest cell is {percent(top)}.")
+    return Figure(
+        "layers",
+        title,
+        f"Per cent of attention, mean over heads; layer 1, nearest the input, is on top. "
+        f"The highest cell is {percent(top)}.",
+        drawing(460, "layers", text),
+        drawing(360, "layers", text),
+        Table(
+            ("layer", *(f"round {r}" for r in x)),
+            tuple((names[i], *(percent(v) for v in row)) for i, row in enumerate(rows)),
+        ),
+    )
+
+
+def _bare(value: float) -> str:
+    return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+
+
+def heads(summary: Mapping[str, Any]) -> list[Panel]:
+    """Layer × head at a few rounds from the first to the last, on one scale."""
+    every = (summary.get("share_detail") or {}).get("heads") or []
+    by_round = {r: [numbers(row) for row in one] for r, one in enumerate(every) if one}
+    top = max((v or 0.0 for one in by_round.values() for row in one for v in row), default=0.0)
+    shown = min(MOST_HEAD_MAPS, len(by_round))
+    kept = list(by_round)
+    picked = [kept[round(i * (len(kept) - 1) / max(1, shown - 1))] for i in range(shown)]
+    return [_heads_at(r, by_round[r], top) for r in picked]
+
+
+def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel:
+    wide, high = max(len(row) for row in rows), len(rows)
+    cell = min(26.0, 180 / max(wide, high))
+    most = percent(max((v for row in rows for v in row if v is not None), default=None))
+    said = f"{high} layers from top to bottom, {wide} heads across; at most {most}."
+    text = Text(f"heads-{r}", f"Prompt share of every head, round {r}", said)
+    drawing = tiles.mosaic(rows, Frame(cell * wide, cell * high, 0, 0, 0, 0), text, top=top)
+    return Panel(f"round {r}", f"at most {most}", drawing, drawing)
+
+
+def within(summary: Mapping[str, Any]) -> list[Figure]:
+    """Prompt share token by token: plateaus within a turn, steps between turns."""
+    detail = summary.get("share_detail") or {}
+    turns = detail.get("turns") or {}
+    replies = [numbers(slot) for slot in turns.get("within") or ()]
+    answers = [numbers(slot) for slot in detail.get("within") or ()]
+    most = max((v for slot in (*replies, *answers) for v in slot if v is not None), default=0.0)
+    made = []
+    if any(replies):
+        told = "One curve for each reply, token by token, averaged over conversations."
+        rounds = [str(r) for r in turns["rounds"]]
+        made.append(_profile("turns", "Within the replies", told, replies, rounds, most))
+    if any(answers):
+        told = "The same for the probe’s answers on their branches, on the same scale."
+        told = told if made else "One curve for each round, token by token."
+        rounds = rounds_of(summary)
+        made.append(_profile("answers", "Within the probe’s answers", told, answers, rounds, most))
+    return made
+
+
+def _profile(
+    key: str,
+    title: str,
+    caption: str,
+    slots: list[tuple[float | None, ...]],
+    x: list[str],
+    most: float,
+) -> Figure:
+    top, ticks = chart.ceiling_for([most])
+    firsts = [next((v for v in slot if v is not None), None) for slot in slots]
+    lasts = [next((v for v in reversed(slot) if v is not None), None) for slot in slots]
+    notes = [
+        f"round {x[i]}: {percent(firsts[i])} at the first token, {percent(lasts[i])} at token "
+        f"{len(slot)}"
+        for i, slot in enumerate(slots)
+    ]
+    text = f"From {percent(firsts[0])} in the first to {percent(firsts[-1])} in the last."
+
+    def drawing(width: int, height: int) -> Markup:
+        return chart.profiles(slots, Frame(width, height, 40, 8, 10, 40),
+                              Text(f"{key}-{width}", title, text), x=x,
+                              ticks=[(t, f"{100 * t:g}%") for t in ticks], top=top, notes=notes,
+                              x_name="round")  # fmt: skip
+
+    return Figure(
+        key,
+        title,
+        caption,
+        drawing(540, 240),
+        drawing(360, 220),
+        Table(
+            ("round", "tokens", "first token", "mean", "last token"),
+            tuple(
+                (x[i], str(len(slot)), percent(firsts[i]), percent(_mean(slot)), percent(lasts[i]))
+                for i, slot in enumerate(slots)
+            ),
+        ),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [v for v in values if v is not None]
+    return sum(there) / len(there) if there else None

@@ -1,0 +1,76 @@
+"""The rows of a training run as a parquet file for verl, which trains at scale.
+
+    data_source     "holdfast/" and the task's category
+    prompt          messages, the persona as the system prompt
+    ability         the task's category
+    reward_model    {style: "rule", ground_truth: the gold answer}
+    extra_info      index, split, epoch, item, persona, kind
+
+verl repeats a row for each of its rollouts and groups them by a uid of its own, so that a row is a
+group with one persona. Mixing per rollout cannot be said in rows, and is refused. verl shuffles
+unless `data.shuffle=False`, which is needed to keep the order that the epochs have here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.run import Record
+from holdfast.evals.tasks.verifier import golds
+from holdfast.training.permix import dataset
+from holdfast.training.permix.dataset import Found
+from holdfast.training.permix.mixing import NOBODY, Mix, Row
+
+
+def rows(found: Found, mix: Mix, prompts: int) -> list[Record]:
+    """The first `prompts` prompts of training. Raises HoldfastError for mixing per rollout."""
+    if mix.per != "prompt":
+        raise HoldfastError(
+            "verl repeats a row for all rollouts of a group, which then share its persona: export "
+            "with --mixing prompt."
+        )
+    people = found.personas if mix.personas else ()
+    drawn = list(mix.rows(len(found.tasks), prompts, 1))
+    chats = dataset.chats(drawn, found.tasks, people)
+    return [
+        {
+            "data_source": f"holdfast/{found.tasks[row.item].category}",
+            "prompt": [{"role": m["role"], "content": m["content"]} for m in chat],
+            "ability": found.tasks[row.item].category,
+            "reward_model": {"style": "rule", "ground_truth": golds(found.tasks[row.item])[-1]},
+            "extra_info": _extra(number, row, found),
+        }
+        for number, (row, chat) in enumerate(zip(drawn, chats, strict=True))
+    ]
+
+
+def _extra(number: int, row: Row, found: Found) -> Record:
+    one = None if row.persona == NOBODY else found.personas[row.persona]
+    return {
+        "index": number,
+        "split": "train",
+        "epoch": row.epoch,
+        "item": found.tasks[row.item].id,
+        "persona": one.id if one else "",
+        "kind": one.kind if one else "none",
+    }
+
+
+def write(made: Sequence[Record], path: Path) -> None:
+    """Write them. Raises HoldfastError where pyarrow is missing or the file cannot be written."""
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    except ModuleNotFoundError as missing:
+        raise HoldfastError(
+            "a parquet file needs pyarrow: pip install 'holdfast[permix]'."
+        ) from missing
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(list(made)), path)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error.strerror}); choose another --out."
+        ) from error

@@ -1,0 +1,231 @@
+"""PRISM beside what it has to beat, on tasks with and without a persona.
+
+    base        no system message             no system   an empty one
+    matched     the persona meant for the task's category, as the system prompt
+    other       another persona, drawn by task
+    router      the matched persona's system prompt, where the prompt router says so
+    always      the adapter, on for every query
+    random      the adapter, on as often as the gate has it on, at random
+    prism       the adapter where the gate says so
+    oracle      for each task the better of base and always: what a perfect gate would reach
+
+Scores and intervals are `effect`'s: means over samples, then over tasks, differences paired
+by task with base.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast.control.text import parse
+from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+from holdfast.core.run import Record, Run
+from holdfast.core.seeds import seed_of
+from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.version import __version__
+from holdfast.evals.tasks import tasks as tasks_
+from holdfast.evals.tasks.asking import check_judge
+from holdfast.evals.tasks.model_judge import judge_tasks
+from holdfast.evals.tasks.tasks import Task
+from holdfast.models.local import gated
+from holdfast.models.local.gated import Router
+from holdfast.models.local.model import LocalBackend
+from holdfast.persona import experts as experts_
+from holdfast.persona.experts import Expert
+
+PROMPTED = ("base", "no system", "matched", "other", "router")
+ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
+ARMS = (*PROMPTED, *ADAPTED, "oracle")
+
+
+def evaluate(
+    model: LocalBackend,
+    adapter: Path | str,
+    *,
+    tasks: str | Path | None = None,
+    n: int | None = None,
+    samples: int = 3,
+    seed: int = 0,
+    sampling: Sampling | None = None,
+    judge_model: Backend | None = None,
+    out: Path | str | None = None,
+    command: str | None = None,
+    progress: Progress | None = None,
+) -> Record:
+    """Score every arm on the tasks; what `holdfast prism eval --json` prints.
+
+    `tasks` is a source of `tasks.load`; those that only a model can judge need `judge_model`,
+    another than the model, and are left out, and named, without it. Raises `ModelError` for an
+    adapter of another model.
+    """
+    check_judge([model], judge_model)
+    folder = Path(adapter)
+    made = gated.about(folder)
+    people = tuple(_expert(one) for one in made["personas"])
+    own = "mini" if model.name == "mini" else "core"
+    # mini's tasks are drawn, and others than those that were trained on; a file's are left out.
+    whole = tasks_.load(tasks or own, n=n, seed=seed_of("prism eval", seed))
+    seen = {*made["trained_on"]} if str(tasks or own) != "mini" else set()
+    able = [task for task in whole if judge_model is not None or not task.needs_model]
+    kept = [task for task in able if task.id not in seen]
+    if not kept:
+        raise HoldfastError(
+            "no task is left that has an exact answer or a judge and was not trained on."
+        )
+    draw, began = sampling or Sampling(max_new_tokens=512), time.monotonic()
+    run = Run(out, {
+        "command": "prism eval",
+        "version": __version__,
+        "model": model.describe(),
+        "judge_model": judge_model.describe() if judge_model else None,
+        "adapter": {name: made[name] for name in ("base", "seed", "wins", "kl_last")},
+        "tasks": [asdict(task) for task in kept],
+        "samples": samples,
+        "seed": seed,
+        "sampling": asdict(draw),
+    })  # fmt: skip
+    units = [(task, sample) for task in kept for sample in range(samples)]
+    there = {record["arm"] for record in run.records}
+    shown = progress or Progress(enabled=False)
+    # A router needs two queries of either kind to be trained on, which there may not have been.
+    kinds = [a for a in (*PROMPTED, *ADAPTED) if a != "router" or made["router"] is not None]
+    with Router(model, folder) as router, shown.of(len(kinds)):
+        for arm in kinds:
+            if arm not in there:
+                model.forget()
+                rate = _rate(run.records)
+                run.append(_asked(router, units, arm, people, draw, seed, rate))
+            shown.advance(1, len(units))
+    if judge_model is not None:
+        replies = {_key(r): (r["task"], r["replies"]) for r in run.records}
+        judge_tasks(run, kept, replies, judge_model)
+    rows = _rows(run, kept, samples, (*kinds, "oracle"))
+    summary: Record = {
+        "model": model.name,
+        "judge_model": judge_model.name if judge_model else None,
+        "adapter": str(folder),
+        "tasks": len(kept),
+        "samples": samples,
+        "seed": seed,
+        "left_out": [task.id for task in whole if task not in kept],
+        "rows": rows,
+        "gate": made["gate"],
+        "command": command,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    run.finish(summary)
+    return summary
+
+
+def _expert(told: Mapping[str, Any]) -> Expert:
+    texts = (str(told[length]) for length in experts_.LENGTHS)
+    minimal, half, full = texts
+    return Expert(told["id"], tuple(told["for"]), minimal, half, full, tuple(told["ask"]))
+
+
+def _rate(records: Sequence[Record]) -> float:
+    routed = [on for r in records if r["arm"] == "prism" for on in r["routed"]]
+    return float(np.mean(routed)) if routed else 0.0
+
+
+def _asked(
+    router: Router,
+    units: Sequence[tuple[Task, int]],
+    arm: str,
+    people: Sequence[Expert],
+    sampling: Sampling,
+    seed: int,
+    rate: float,
+) -> list[Record]:
+    """A record per task and sample under an arm: replies, and which were routed."""
+    said: list[list[str]] = [[] for _ in units]
+    routed: list[list[bool]] = [[] for _ in units]
+    systems = [_system(arm, task, people, seed) for task, _ in units]
+    control = f"route:{router.name}" if arm == "router" else "none"
+    mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
+    for turn in range(max(len(task.turns) for task, _ in units)):
+        live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
+        asks = []
+        for i in live:
+            task, sample = units[i]
+            drawn = seed_of("prism eval", seed, task.id, sample, turn)
+            chat = task.chat(said[i], systems[i] or "")
+            if systems[i] == "":
+                chat = ({"role": "system", "content": ""}, *chat)
+            asks.append(Ask(chat, drawn, control, keep=False))
+        on = router.decide(asks, mode, rate)
+        for i, ask, adapted, reply in zip(
+            live, asks, on, router.reply(asks, sampling, on), strict=True
+        ):
+            said[i].append(reply.text)
+            routed[i].append(adapted or (arm == "router" and _prompted(ask)))
+    return [
+        {"arm": arm, "task": task.id, "sample": sample, "replies": said[i], "routed": routed[i]}
+        for i, (task, sample) in enumerate(units)
+    ]
+
+
+def _prompted(ask: Ask) -> bool:
+    """Whether the ask's router lets its system prompt through."""
+    return any(m["role"] == "system" for m in parse(ask.control).rewrite(ask.chat))
+
+
+def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | None:
+    """The system prompt of an arm; None for no system message."""
+    if arm == "no system":
+        return ""
+    cast = experts_.roles(people, task.category, seed_of("other persona", seed, task.id))
+    who = "matched" if arm == "router" else arm
+    return cast[who].full if who in cast else None
+
+
+def _key(record: Record) -> tuple[str, str, int]:
+    return record["arm"], record["task"], record["sample"]
+
+
+def _rows(run: Run, tasks: Sequence[Task], samples: int, arms: Sequence[str]) -> list[Record]:
+    """A row per arm: overall, by category, its difference from base, and how much was routed."""
+    at = {task.id: i for i, task in enumerate(tasks)}
+    shape = (len(tasks), samples)
+    scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
+    routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
+    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+    for record in run.records:
+        place = at[record["task"]], record["sample"]
+        score = judged.get(_key(record), tasks[place[0]].score(record["replies"]))
+        scores[record["arm"]][place] = np.nan if score is None else score
+        routed[record["arm"]][place] = float(np.mean(record["routed"]))
+    means = {arm: mean(scores[arm], axis=1) for arm in arms}
+    means["oracle"] = np.fmax(means["base"], means["always"])
+    routed["oracle"] = np.repeat((means["always"] > means["base"])[:, None], samples, 1).astype(
+        float
+    )
+    sample = Resampler.of(range(len(tasks)))
+
+    def apart(arm: str, other: str) -> Record:
+        delta = means[arm] - means[other]
+        interval = numbers(sample.statistic(lambda v: v, delta))
+        return {"delta": numbers(mean(delta)), "interval": interval}
+
+    categories = list(dict.fromkeys(task.category for task in tasks))
+    where = {c: np.array([task.category == c for task in tasks]) for c in categories}
+    return [
+        {
+            "arm": arm,
+            "overall": numbers(mean(means[arm])),
+            "interval": numbers(sample.interval(means[arm])),
+            "against": {other: apart(arm, other) for other in ("base", "matched")},
+            "by_category": {c: numbers(mean(means[arm][where[c]])) for c in categories},
+            "routed": numbers(routed[arm].mean()),
+            "routed_by_category": {c: numbers(routed[arm][where[c]].mean()) for c in categories},
+        }
+        for arm in arms
+    ]

@@ -1,0 +1,206 @@
+"""Prompt share against the attention weights that transformers itself reports."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
+
+from holdfast.control.attention import plain_weights
+from holdfast.control.steering import Held
+from holdfast.control.switch import FUSED, kind_for
+from holdfast.control.text import parse
+from holdfast.core.backend import Sampling, Share
+from holdfast.models.engine.engine import Engine, Request, Result, Spans
+from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
+
+DRAWN = Sampling(max_new_tokens=12)
+SPANS = Spans(content=(3, 8), template=(0, 10))
+
+
+def batch(count: int = 5, measure: bool = True) -> list[Request]:
+    rng = random.Random(3)
+    return [
+        Request(
+            tuple(rng.randrange(12, VOCABULARY) for _ in range(rng.randrange(11, 30))),
+            seed,
+            spans=SPANS,
+            measure=measure,
+        )
+        for seed in range(count)
+    ]
+
+
+def reported(judge: PreTrainedModel, request: Request, result: Result) -> torch.Tensor:
+    """π by query, span, layer and head from `output_attentions`, all in one plain pass."""
+    ids = torch.tensor([[*request.ids, *result.ids]])
+    before = judge.config._attn_implementation
+    judge.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            layers = judge(ids, output_attentions=True).attentions
+    finally:
+        judge.set_attn_implementation(before)
+    first = len(request.ids) - 1
+    weights = torch.stack([layer[0, :, first : first + result.steps] for layer in layers])
+    parts = [weights[..., a:b].sum(-1) for a, b in SPANS]
+    return torch.stack(parts).permute(3, 0, 1, 2)
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *ODD_CONFIGS])
+def test_share_is_the_eager_attentions_own(kind: str) -> None:
+    judge = model(kind)
+    subject = Engine(judge, batch_size=5)
+    asked = batch()
+    for request, result in zip(asked, subject.generate(asked, DRAWN), strict=True):
+        pi = reported(judge, request, result)
+        share = result.share
+        assert share is not None
+        close(share.heads, pi[:, 0].mean(0))
+        close(share.heads_template, pi[:, 1].mean(0))
+        close(share.tokens, pi[:, 0].mean((1, 2)))
+        assert (share.span, share.length) == (5, len(request.ids))
+
+
+def close(given: object, expected: torch.Tensor, atol: float = 1e-5 + 5e-6) -> None:
+    assert torch.allclose(torch.tensor(given), expected, atol=atol)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "gemma2"])
+def test_measuring_changes_no_token(kind: str) -> None:
+    plain = Engine(model(kind), batch_size=5).generate(batch(measure=False), DRAWN)
+    measured = Engine(model(kind), batch_size=5).generate(batch(), DRAWN)
+    assert [r.ids for r in plain] == [r.ids for r in measured]
+    assert all(r.share is None for r in plain)
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *ODD_CONFIGS])
+def test_under_a_share_function_the_share_after_is_that_function_of_the_share_before(
+    kind: str,
+) -> None:
+    once = Sampling(max_new_tokens=1)  # one query, so that means are the values themselves
+    asked = held("split-softmax:0.5")
+    plain = Engine(model(kind), batch_size=5).generate(batch(), once)
+    for request, result, bare in zip(
+        asked, Engine(model(kind), batch_size=5).generate(asked, once), plain, strict=True
+    ):
+        assert result.share and result.share.heads_before and bare.share
+        before = torch.tensor(result.share.heads_before)
+        close(result.share.heads, torch.where(before > 0, before.sqrt(), before), atol=2e-3)
+        # Nothing before the first layer's attention is under control.
+        close(result.share.heads_before[0], torch.tensor(bare.share.heads[0]))
+        assert bare.share.heads_before is None and len(request.ids) == result.share.length
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_under_anchor_the_share_before_is_that_of_the_persona_where_it_was(kind: str) -> None:
+    once = Sampling(max_new_tokens=1)
+    moved = Engine(model(kind), batch_size=5).generate(held("anchor"), once)
+    plain = Engine(model(kind), batch_size=5).generate(batch(), once)
+    for result, bare in zip(moved, plain, strict=True):
+        assert result.share and result.share.heads_before and bare.share
+        close(result.share.heads_before[0], torch.tensor(bare.share.heads[0]))
+        assert result.share.heads != result.share.heads_before
+
+
+def held(control: str) -> list[Request]:
+    """The batch under a control, each row's last token a turn of its own."""
+    return [
+        replace(request, held=Held(parse(control), *SPANS, (len(request.ids) - 1,)), state=control)
+        for request in batch()
+    ]
+
+
+def test_share_of_a_fork_is_that_of_the_whole() -> None:
+    subject = Engine(model("llama"))
+    whole = subject.generate(batch(), DRAWN)
+    forked = subject.generate(batch(), DRAWN)
+    assert all(r.cached > 0 for r in forked)
+    for a, b in zip(whole, forked, strict=True):
+        assert a.share is not None and b.share is not None
+        close(a.share.heads, torch.tensor(b.share.heads))
+
+
+def test_share_survives_rows_that_leave_the_batch() -> None:
+    judge, asked = model("llama"), batch(8)
+    free = Engine(judge, batch_size=8).generate(asked, DRAWN)
+    ends = frozenset(r.ids[i] for i, r in enumerate(free))
+    for request, result in zip(
+        asked, Engine(judge, batch_size=8).generate(asked, DRAWN, ends), strict=True
+    ):
+        assert result.share is not None
+        assert len(result.share.tokens) == result.steps
+        close(result.share.heads, reported(judge, request, result)[:, 0].mean(0))
+
+
+def test_a_window_that_has_left_the_prompt_behind_gives_it_nothing() -> None:
+    ids = tuple(range(12, 12 + SPANS.template[1] + WINDOW))
+    (result,) = Engine(model("mistral")).generate(
+        [Request(ids, 0, spans=SPANS, measure=True)], DRAWN
+    )
+    assert result.share is not None
+    assert set(sum(result.share.heads, ())) == {0.0}
+
+
+def test_rows_without_a_system_prompt_have_no_share() -> None:
+    asked = [*batch(2), Request((20, 21, 22), 0, measure=True)]
+    results = Engine(model("llama")).generate(asked, DRAWN)
+    assert [r.share is None for r in results] == [False, False, True]
+
+
+def test_a_share_is_plain_rounded_numbers() -> None:
+    (result,) = Engine(model("llama")).generate(batch(1), DRAWN)
+    share = result.share
+    assert isinstance(share, Share)
+    flat = [*share.tokens, *sum(share.heads, ()), *sum(share.heads_template, ())]
+    assert all(type(x) is float and x == round(x, 5) and 0 <= x <= 1 for x in flat)
+    shape = (len(share.heads), len(share.heads[0]), len(share.tokens))
+    assert shape == (SHAPE["num_hidden_layers"], SHAPE["num_attention_heads"], 12)
+
+
+def test_what_cannot_be_observed_says_why() -> None:
+    falcon = AutoModelForCausalLM.from_config(FalconConfig(**SHAPE))
+    assert kind_for(falcon) == (None, "FalconForCausalLM does not let its attention be observed")
+    (result,) = Engine(falcon).generate(batch(1), DRAWN)
+    assert result.share is None
+    flex = LlamaConfig(**GROUPED, attn_implementation="flex_attention")
+    kind, why = kind_for(AutoModelForCausalLM.from_config(flex))
+    assert kind is None
+    assert why is not None and why.endswith("load the model with `sdpa`")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_observed_attention_equals_sdpa(masked: bool) -> None:
+    """A user may leave it switched on: padding and grouped heads included."""
+    judge = model("qwen3")
+    ids = torch.randint(12, VOCABULARY, (3, 14), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    if masked:
+        mask[1, :5] = 0
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    run = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    with torch.no_grad():
+        expected = judge(**run).logits
+        before = judge.config._attn_implementation
+        judge.set_attn_implementation(FUSED)
+        try:
+            found = judge(**run).logits
+        finally:
+            judge.set_attn_implementation(before)
+    real = mask.bool()
+    assert torch.allclose(found[real], expected[real], atol=1e-4)
+
+
+def test_weights_of_the_last_query_are_a_softmax() -> None:
+    query, key = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8)
+    mask = torch.ones(2, 1, 3, 7, dtype=torch.bool)
+    mask[1, :, :, :4] = False
+    weights = plain_weights(query[:, :, -1:], key, mask[:, :, -1:])[0][:, :, 0]
+    assert weights.shape == (2, 4, 7)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 4))
+    assert not weights[1, :, :4].any()
+    scores = query[0, 3, -1] @ key[0, 1].T / 8**0.5
+    assert torch.allclose(weights[0, 3], scores.softmax(-1), atol=1e-6)

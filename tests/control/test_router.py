@@ -1,0 +1,67 @@
+"""The prompt router: learned from texts, saved as JSON, and a control on any model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.control import router
+from holdfast.control.text import parse
+from holdfast.core.chat import agent_view
+from holdfast.core.errors import ControlError, ModelError
+from holdfast.training.prism import router_training
+
+WON = [f"What is your name, number {i}?" for i in range(12)]
+LOST = [f"What is {i} + {i}?" for i in range(12)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = router_training.train([*WON, *LOST], [True] * 12 + [False] * 12)
+    return made.save(tmp_path_factory.mktemp("router")).parent
+
+
+def test_queries_of_the_kinds_it_was_trained_on_are_told_apart(folder: Path) -> None:
+    made = router.read(str(folder))
+    assert made.on("Tell me, what is your name?")
+    assert not made.on("What is 40 + 2?")
+    chances = made.chances([*WON, *LOST])
+    assert ((chances >= 0) & (chances <= 1)).all()
+    assert json.loads((folder / router.NAME).read_text(encoding="utf-8"))["threshold"] == 0.5
+
+
+def test_as_a_control_it_leaves_the_system_prompt_out_of_what_it_says_no_to(folder: Path) -> None:
+    control = parse(f"route:{folder}")
+    assert not control.needs_weights and not control.steers
+    named = agent_view("You are Ann.", [], "What is your name?")
+    summed = agent_view("You are Ann.", [], "What is 3 + 4?")
+    assert control.rewrite(named) == named
+    assert control.rewrite(summed) == summed[1:]
+    bare = summed[1:]
+    assert control.rewrite(bare) == bare
+
+
+def test_it_joins_others_and_a_window_keeps_to_its_own_rule(folder: Path) -> None:
+    control = parse(f"route:{folder}+window:1")
+    chat = agent_view("You are Ann.", ["Hi", "Hello"], "What is your name?")
+    assert [m["role"] for m in control.rewrite(chat)] == ["system", "user"]
+    asked = agent_view("You are Ann.", ["Hi", "Hello"], "What is 3 + 4?")
+    assert [m["content"] for m in control.rewrite(asked)] == ["What is 3 + 4?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("route:", "names no folder"), ("route", "names no folder"), ("none+route:x", "joins none")],
+)
+def test_a_wrong_control_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ControlError, match=said):
+        parse(text)
+
+
+def test_no_router_and_too_few_of_a_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="no router in"):
+        parse(f"route:{tmp_path}").rewrite(agent_view("You are Ann.", [], "Hi"))
+    with pytest.raises(ModelError, match="two queries of each kind"):
+        router_training.train(WON, [True] * 11 + [False])

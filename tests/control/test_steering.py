@@ -1,0 +1,301 @@
+"""Attention under control, in the engine: its laws on small random models of many kinds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from holdfast.control.rotary import Rotary
+from holdfast.control.steering import Held, Steering
+from holdfast.control.switch import EAGER, FUSED, kind_for, observed
+from holdfast.control.text import Control, Part, parse
+from holdfast.core.backend import Sampling
+from holdfast.models.engine.engine import Engine, Guide, Request, Result, Spans
+from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
+
+GREEDY = Sampling(max_new_tokens=12, temperature=0)
+ALL = (*CONFIGS, *ODD_CONFIGS)
+SPAN, TURNS = (1, 9), (9, 20, 33)
+CONTROLS = ("split-softmax:0.4", "boost:6", "spotlight:0.5", "anchor", "anchor+boost:3")
+
+
+def ids(length: int, seed: int = 0) -> tuple[int, ...]:
+    rng = random.Random(seed)
+    return tuple(rng.randrange(12, VOCABULARY) for _ in range(length))
+
+
+def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> Held:
+    return Held(parse(text), span, span, turns)
+
+
+def off() -> Held:
+    """The two parts with the share as it is."""
+    return Held(Control("off", share=Part("boost", 1.0)), SPAN, SPAN, TURNS)
+
+
+def logits(
+    judge: PreTrainedModel,
+    rows: list[tuple[int, ...]],
+    steering: list[Held | None],
+    cuts: tuple[int, ...] = (),
+) -> Tensor:
+    """Logits of every token, (B, L, V), the rows flush right and encoded in chunks at `cuts`."""
+    width = max(map(len, rows))
+    pads = [width - len(row) for row in rows]
+    tokens = torch.tensor([[0] * pad + list(row) for pad, row in zip(pads, rows, strict=True)])
+    mask = torch.arange(width) >= torch.tensor(pads)[:, None]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    placed = [one and _right(one, pad) for one, pad in zip(steering, pads, strict=True)]
+    anchored = any(one and one.control.anchor for one in steering)
+    plan = Steering(placed, Rotary(judge) if anchored else None)
+    past, parts = DynamicCache(config=judge.config), []
+    kind, _ = kind_for(judge)
+    with torch.inference_mode(), observed(judge, kind):
+        for start, end in zip((0, *cuts), (*cuts, width), strict=True):
+            passed = plan.at(start, end - start)
+            extra: dict[str, Any] = {"holdfast": passed} if passed else {}
+            out = judge(
+                input_ids=tokens[:, start:end],
+                attention_mask=mask[:, :end].long(),
+                position_ids=positions[:, start:end],
+                past_key_values=past,
+                use_cache=True,
+                **extra,
+            )
+            parts.append(out.logits)
+    return torch.cat(parts, 1)
+
+
+def _right(one: Held, by: int) -> Held:
+    (a, b), turns = one.content, tuple(t + by for t in one.turns)
+    return replace(one, content=(a + by, b + by), message=(a + by, b + by), turns=turns)
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 2e-4) -> None:
+    assert torch.allclose(a, b, atol=tolerance, rtol=tolerance), (a - b).abs().max()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_two_parts_with_the_share_as_it_is_are_plain_attention(kind: str) -> None:
+    close(logits(model(kind), [ids(40)], [off()]), logits(model(kind), [ids(40)], [None]))
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("text", CONTROLS)
+def test_a_control_changes_what_comes_after_the_persona_and_nothing_before(
+    kind: str, text: str
+) -> None:
+    plain, steered = (logits(model(kind), [ids(40)], [h]) for h in (None, held(text)))
+    close(steered[:, : SPAN[1]], plain[:, : SPAN[1]])
+    if kind != "mistral":  # whose window has left the persona behind in every layer
+        assert (steered - plain)[:, TURNS[1] :].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("text", CONTROLS)
+def test_rows_of_one_batch_come_out_as_alone(kind: str, text: str) -> None:
+    rows = [ids(40), ids(31, 1), ids(24, 2)]
+    spans: list[Held | None] = [held(text), held(text, (2, 12), (12, 20)), None]
+    together = logits(model(kind), rows, spans)
+    for i, row in enumerate(rows):
+        alone = logits(model(kind), [row], [spans[i]])
+        close(together[i : i + 1, -len(row) :], alone)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("text", CONTROLS)
+def test_chunks_and_single_tokens_come_out_as_the_whole(kind: str, text: str) -> None:
+    whole = logits(model(kind), [ids(40)], [held(text)])
+    for cuts in [(4, 21), (12, 33, 34, 35, 36)]:
+        close(logits(model(kind), [ids(40)], [held(text)], cuts), whole)
+
+
+def test_rows_under_different_controls_share_a_batch() -> None:
+    rows = [ids(40, i) for i in range(len(CONTROLS))]
+    steering: list[Held | None] = [held(text) for text in CONTROLS]
+    together = logits(model(), rows, steering)
+    for i, row in enumerate(rows):
+        close(together[i : i + 1], logits(model(), [row], [steering[i]]))
+
+
+def test_layers_and_heads_restrict_a_control() -> None:
+    # Only the first layer's attention changes, so that it alone tells: none in layers 5-9.
+    plain = logits(model(), [ids(40)], [None])
+    close(logits(model(), [ids(40)], [held("boost:9@layers=5-9")]), plain)
+    close(logits(model(), [ids(40)], [held("anchor@heads=7-9")]), plain)
+    one, all_ = (logits(model(), [ids(40)], [held(f"boost:9{o}")]) for o in ("@layers=1", ""))
+    assert (one - plain).abs().max() > 1e-3
+    assert (one - all_).abs().max() > 1e-3
+
+
+def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
+    judge = LlamaForCausalLM(LlamaConfig(**GROUPED)).eval()
+    steering: list[Held | None] = [None, held("boost:4"), held("anchor")]
+    whole = [logits(judge, [ids(40)], [h]) for h in steering]
+    judge.to(torch.bfloat16)
+    halves = [logits(judge, [ids(40)], [h]).float() for h in steering]
+    off = [float((a - b).norm()) for a, b in zip(whole, halves, strict=True)]
+    assert max(off[1:]) < 2 * off[0]
+
+
+def result(subject: Engine, text: str, length: int = 40, **changes: Any) -> Result:
+    control = parse(text)
+    steers = held(text) if control.steers else None
+    spans = Spans(SPAN, (0, SPAN[1]))
+    request = Request(ids(length), 0, spans=spans, measure=True, state=control.state, held=steers)
+    return subject.generate([replace(request, **changes)], GREEDY)[0]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "gemma2", "gpt_oss"])
+@pytest.mark.parametrize(
+    ("text", "w"),
+    [
+        ("split-softmax:0.4", lambda pi: pi**0.4),
+        ("boost:6", lambda pi: 6 * pi / (6 * pi + 1 - pi)),
+    ],
+)
+def test_the_share_after_is_the_function_of_the_share_before(kind: str, text: str, w: Any) -> None:
+    # The first layer's keys are the same under any control, so its shares can be compared.
+    subject = Engine(model(kind))
+    steps = Sampling(max_new_tokens=1, temperature=0)
+    shares = []
+    for control in ("none", text):
+        steers = held(control) if control != "none" else None
+        request = Request(
+            ids(40), 0, spans=Spans(SPAN, SPAN), measure=True, state=control, held=steers
+        )
+        (found,) = subject.generate([request], steps)
+        assert found.share is not None
+        shares.append(torch.tensor(found.share.heads[0]))
+    expected = torch.tensor([w(float(pi)) for pi in shares[0]])
+    if kind == "gpt_oss":  # its first layer's window has left the persona behind
+        expected = shares[0]
+    close(shares[1], expected, 3e-3)  # shares come rounded to five places
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_kept_keys_and_values_give_what_encoding_again_gives(text: str) -> None:
+    subject, fresh = Engine(model()), Engine(model())
+    first = result(subject, text, 34)
+    longer = (*ids(34), *first.ids, *ids(8, 5))
+    turns = (*TURNS, 34 + len(first.ids))
+    request = Request(longer, 1, state=parse(text).state, held=held(text, turns=turns))
+    (kept,), (anew,) = (e.generate([request], GREEDY) for e in (subject, fresh))
+    assert kept.cached > 30
+    assert anew.cached == 0
+    assert kept.ids == anew.ids
+
+
+def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
+    def asked(count: int) -> list[Request]:
+        return [
+            Request(ids(30 + i, i), i, state=parse(t).state, held=held(t, turns=(9, 20)))
+            for i, t in enumerate((CONTROLS * 4)[:count])
+        ]
+
+    drawn = Sampling(max_new_tokens=40, temperature=1.5)
+    ends = frozenset(range(12, 60))  # so many that rows end at different steps
+    together = Engine(model(), batch_size=16).generate(asked(16), drawn, ends)
+    assert len({r.steps for r in together}) > 3
+    alone = [Engine(model()).generate([r], drawn, ends)[0] for r in asked(16)]
+    assert [r.ids for r in together] == [r.ids for r in alone]
+
+
+def test_anchor_in_the_first_turn_is_plain_attention() -> None:
+    one = held("anchor", turns=(9,))
+    close(logits(model(), [ids(40)], [one]), logits(model(), [ids(40)], [None]))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "qwen3", "gemma2"])
+def test_where_all_before_the_span_moves_too_anchor_is_encoding_at_the_shifted_places(
+    kind: str,
+) -> None:
+    judge, span, turn = model(kind), (0, 9), 20
+    kind_, _ = kind_for(judge)
+    anchored = held("anchor", span, (9, turn))
+    expected = logits(judge, [ids(26)], [anchored])[:, turn:]
+    # By hand: the persona encoded again `shift` places later, in place of its keys and values.
+    tokens, shift = torch.tensor([ids(26)]), turn - span[1]
+    with torch.inference_mode(), observed(judge, kind_):
+
+        def encode(n: int, by: int) -> DynamicCache:
+            past = DynamicCache(config=judge.config)
+            places = torch.arange(n)[None] + by
+            judge(input_ids=tokens[:, :n], position_ids=places, past_key_values=past)
+            return past
+
+        past, late = encode(turn, 0), encode(span[1], shift)
+        for layer, moved in zip(past.layers, late.layers, strict=True):
+            if layer.keys.shape[2] == turn:  # a sliding layer has dropped the persona
+                layer.keys[:, :, : span[1]] = moved.keys
+        places = torch.arange(turn, 26)[None]
+        out = judge(input_ids=tokens[:, turn:], position_ids=places, past_key_values=past)
+    close(out.logits, expected)
+
+
+def guided(strength: float, seed: int = 0, sampling: Sampling = GREEDY) -> Result:
+    bare = ids(40)[9:]
+    request = Request(ids(40), seed, guide=Guide(bare, strength))
+    return Engine(model()).generate([request], sampling)[0]
+
+
+def test_guidance_is_the_weighted_sum_of_two_log_probabilities() -> None:
+    judge, whole, bare, said = model(), list(ids(40)), list(ids(40)[9:]), []
+    with torch.inference_mode():
+        for _ in range(GREEDY.max_new_tokens):
+            with_, without = (
+                judge(torch.tensor([x + said])).logits[0, -1].log_softmax(-1) for x in (whole, bare)
+            )
+            said.append(int((without + 2.5 * (with_ - without)).argmax()))
+    assert list(guided(2.5).ids) == said
+    assert list(result(Engine(model()), "none").ids) != said
+
+
+def test_guidance_at_one_is_off() -> None:
+    drawn = Sampling(max_new_tokens=12)
+    (plain,) = Engine(model()).generate([Request(ids(40), 3)], drawn)
+    assert guided(1.0, 3, drawn).ids == plain.ids
+
+
+def test_guided_rows_come_out_as_alone_whatever_is_beside_them() -> None:
+    drawn = Sampling(max_new_tokens=30)
+    ends = frozenset(range(12, 40))
+    asked = [
+        Request(ids(30 + i, i), i, guide=Guide(ids(30 + i, i)[9:], 1.5) if i % 2 else None)
+        for i in range(9)
+    ]
+    together = Engine(model(), batch_size=4).generate(asked, drawn, ends)
+    alone = [Engine(model()).generate([r], drawn, ends)[0] for r in asked]
+    assert [r.ids for r in together] == [r.ids for r in alone]
+
+
+def test_the_guide_is_kept_for_the_next_turn() -> None:
+    subject = Engine(model())
+    first = subject.generate([Request(ids(40), 0, guide=Guide(ids(40)[9:], 2.0))], GREEDY)[0]
+    longer = (*ids(40), *first.ids, *ids(5, 9))
+    (then,) = subject.generate([Request(longer, 0, guide=Guide(longer[9:], 2.0))], GREEDY)
+    assert then.cached >= 2 * len(longer) - 9 - 2 * 7
+
+
+@pytest.mark.parametrize("name", [FUSED, EAGER])
+def test_a_model_that_does_not_hand_the_control_on_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.core.errors import ControlError
+
+    judge = LlamaForCausalLM(LlamaConfig(**GROUPED)).eval()
+    inner = judge.model.forward
+
+    def deaf(*args: Any, holdfast: Any = None, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(judge.model, "forward", deaf)
+    judge.set_attn_implementation("eager" if name == EAGER else "sdpa")
+    with pytest.raises(ControlError, match="cannot be steered"):
+        result(Engine(judge), "boost:3")

@@ -1,0 +1,142 @@
+"""A run folder survives kills, refuses strangers, and never loses what it holds."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.errors import RunError
+from holdfast.core.run import Run, dumps
+from holdfast.core.seeds import seed_of
+
+MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}
+
+
+def test_records_come_back_as_they_were_appended(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", MANIFEST)
+    run.append([{"n": 1, "text": "ünïcode\n"}, {"n": 2, "score": 0.5}])
+    assert Run(tmp_path / "run", MANIFEST).records == run.records
+    assert [record["n"] for record in run.records] == [1, 2]
+
+
+def test_a_torn_last_line_is_dropped_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(tmp_path, MANIFEST).append([{"n": 1}, {"n": 2}])
+    file = tmp_path / "records.jsonl"
+    whole = file.read_bytes()
+    for cut in range(len(whole) // 2 + 1, len(whole)):
+        file.write_bytes(whole[:cut])
+        assert Run(tmp_path, MANIFEST).records == [{"n": 1}]
+        assert "torn last line" in capsys.readouterr().err
+        assert file.read_bytes() == whole[: len(whole) // 2]
+
+
+def test_a_single_torn_line_leaves_an_empty_run(tmp_path: Path) -> None:
+    Run(tmp_path, MANIFEST)
+    (tmp_path / "records.jsonl").write_bytes(b'{"n": ')
+    assert Run(tmp_path, MANIFEST).records == []
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
+
+
+def test_a_folder_of_another_run_is_refused_with_the_difference(tmp_path: Path) -> None:
+    Run(tmp_path, MANIFEST)
+    other = {**MANIFEST, "settings": {"rounds": 3, "ids": [1, 2]}}
+    with pytest.raises(RunError, match=r"settings.rounds was 2, is 3"):
+        Run(tmp_path, other)
+
+
+def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> None:
+    Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50})
+    with pytest.raises(RunError) as refused:
+        Run(tmp_path, {**MANIFEST, "long": ["b" * 500] * 50, "settings": None})
+    assert len(str(refused.value)) < 400 and "and " in str(refused.value)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(RunError, match="holds no run"):
+        Run(tmp_path, MANIFEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_manifest_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match="not a manifest"):
+        Run(tmp_path, MANIFEST)
+
+
+def test_a_line_that_is_not_json_is_refused_not_skipped(tmp_path: Path) -> None:
+    Run(tmp_path, MANIFEST)
+    (tmp_path / "records.jsonl").write_text('{"n": 1}\nnonsense\n')
+    with pytest.raises(RunError, match="not JSON"):
+        Run(tmp_path, MANIFEST)
+
+
+def test_a_path_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="choose another --out"):
+        Run(tmp_path / "file", MANIFEST)
+
+
+def test_a_full_disk_keeps_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.append([{"n": 1}])
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *args: Any, **more: Any) -> Any:
+        if "a" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(RunError, match="the disk is full"):
+            run.append([{"n": 2}])
+    assert Run(tmp_path, MANIFEST).records == [{"n": 1}]
+
+
+def test_keep_forgets_the_rest_on_disk_too(tmp_path: Path) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.append([{"n": 1}, {"n": 2}, {"n": 3}])
+    run.keep(run.records[:1])
+    assert Run(tmp_path, MANIFEST).records == [{"n": 1}]
+
+
+def test_verdicts_are_kept_apart_from_records(tmp_path: Path) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.add_verdicts([{"value": 1.0}])
+    again = Run(tmp_path, MANIFEST)
+    assert (again.records, again.verdicts) == ([], [{"value": 1.0}])
+
+
+def test_without_a_folder_everything_stays_in_memory(tmp_path: Path) -> None:
+    run = Run(None, MANIFEST)
+    run.append([{"n": 1}])
+    run.finish({"done": True})
+    assert run.records == [{"n": 1}] and not list(tmp_path.iterdir())
+
+
+@given(st.text())
+def test_any_text_is_written_as_valid_utf8_on_one_line(text: str) -> None:
+    line = dumps({"text": text + "\ud800"})
+    assert "\n" not in line
+    assert json.loads(line.encode("utf-8"))["text"] == text + "\ud800"
+
+
+def test_numbers_that_json_lacks_become_null() -> None:
+    assert dumps([float("nan"), float("inf"), 1.5]) == "[null, null, 1.5]"
+
+
+def test_seeds_differ_by_every_part_and_stay_the_same_for_ever() -> None:
+    assert seed_of(0, "plan") == 3897805607007773204
+    drawn = {seed_of(a, b, c) for a in range(5) for b in ("x", "y") for c in range(5)}
+    assert len(drawn) == 50 and all(0 <= seed < 2**63 for seed in drawn)

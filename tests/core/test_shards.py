@@ -1,0 +1,365 @@
+"""Units done elsewhere: shards of a job array and workers of a cluster, as if by one machine."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import Actor, suite
+from fake_ray import FakeRay
+from holdfast import compare, drift, effect
+from holdfast.cli import main
+from holdfast.core import ray_pool
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.errors import HoldfastError, ModelError, RunError
+from holdfast.core.ray_pool import Pool
+from holdfast.core.shards import Shard, ShardDone, Where
+from holdfast.models import load as models
+
+SMALL = suite()
+ROOT = Path(__file__).parents[2]
+
+
+def compared(out: Path, where: Where = None, seed: int = 0, actor: Any = None) -> Any:
+    given: dict[str, Any] = {"controls": ["none", "anchor"], "suite": SMALL, "questions": "none"}
+    given |= {"pairs": 7, "rounds": 2, "batch": 2, "seed": seed}
+    return compare(actor or Actor(), out=out, where=where, **given)
+
+
+def drifted(out: Path, where: Where = None, actor: Any = None) -> Any:
+    return drift(actor or Actor(), suite=SMALL, pairs=7, rounds=2, batch=2, out=out, where=where)
+
+
+def affected(out: Path, where: Where = None, two: Any = None) -> Any:
+    two = two or [Actor(name="one"), Actor(name="two")]
+    return effect(two, tasks="mini", personas="mini", n=2, samples=2, out=out, where=where)  # type: ignore[arg-type]
+
+
+def records(folder: Path) -> bytes:
+    return (folder / "records.jsonl").read_bytes()
+
+
+def sharded(measure: Any, out: Path, parts: list[int], of: int) -> None:
+    for i in parts:
+        with pytest.raises(ShardDone):
+            measure(out, Shard(i, of))
+
+
+@pytest.mark.parametrize("measure", [compared, drifted, affected])
+def test_shards_of_a_run_make_the_records_of_one_machine(measure: Any, tmp_path: Path) -> None:
+    whole = measure(tmp_path / "whole")
+    sharded(measure, tmp_path / "run", [3, 1, 2], 3)
+    assert not (tmp_path / "run" / "summary.json").exists()
+    merged = measure(tmp_path / "run")
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
+    timed = {"seconds", "report", "replies_per_second", "rows", "by_rounds"}
+    for name in whole.summary.keys() - timed:
+        assert merged.summary[name] == whole.summary[name], name
+
+
+def test_what_a_shard_did_not_do_is_done_by_the_command_that_merges(tmp_path: Path) -> None:
+    compared(tmp_path / "whole")
+    sharded(compared, tmp_path / "run", [2], 3)
+    # The third was cut off in the middle of a batch.
+    sharded(compared, tmp_path / "run", [3], 3)
+    part = tmp_path / "run" / "shard-3-of-3" / "records.jsonl"
+    part.write_bytes(part.read_bytes()[: len(part.read_bytes()) // 2])
+    compared(tmp_path / "run")
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
+
+
+def test_a_merged_run_takes_nothing_over_twice(tmp_path: Path) -> None:
+    sharded(compared, tmp_path / "run", [1, 2], 2)
+    compared(tmp_path / "run")
+    before, actor = records(tmp_path / "run"), Actor()
+    compared(tmp_path / "run", actor=actor)
+    assert records(tmp_path / "run") == before and not actor.calls
+
+
+def test_a_shard_is_resumed_in_its_own_folder(tmp_path: Path) -> None:
+    sharded(compared, tmp_path / "run", [1], 2)
+    actor = Actor()
+    with pytest.raises(ShardDone) as done:
+        compared(tmp_path / "run", Shard(1, 2), actor=actor)
+    assert not actor.calls
+    assert done.value.summary["units"] == 2 and done.value.summary["of"] == 4
+
+
+def test_a_shard_of_another_run_is_refused(tmp_path: Path) -> None:
+    sharded(compared, tmp_path / "run", [1], 2)
+    sharded(compared, tmp_path / "other", [2], 2)
+    with pytest.raises(ShardDone):
+        compared(tmp_path / "another", Shard(2, 2), seed=1)
+    shutil.copytree(tmp_path / "another" / "shard-2-of-2", tmp_path / "run" / "shard-2-of-2")
+    with pytest.raises(RunError, match="shard-2-of-2 holds another run"):
+        compared(tmp_path / "run")
+
+
+def test_records_come_out_in_the_order_of_the_units_whatever_order_they_came_in(
+    tmp_path: Path,
+) -> None:
+    compared(tmp_path / "whole")
+    lines = records(tmp_path / "whole").splitlines(keepends=True)
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    # The last of the four batches, one conversation under two controls, came first.
+    (tmp_path / "run" / "records.jsonl").write_bytes(b"".join(lines[-6:] + lines[:-6]))
+    compared(tmp_path / "run")
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
+
+
+@given(st.integers(1, 9), st.integers(0, 40))
+def test_every_unit_belongs_to_exactly_one_shard(of: int, unit: int) -> None:
+    assert [Shard(i, of).has(unit) for i in range(1, of + 1)].count(True) == 1
+
+
+@given(st.text(max_size=6))
+def test_a_shard_is_a_part_of_a_whole_or_refused(text: str) -> None:
+    try:
+        shard = Shard.parse(text)
+    except HoldfastError as error:
+        assert "i/n" in str(error)
+    else:
+        assert 1 <= shard.index <= shard.of
+
+
+def ran(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(args))
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(name=name))
+
+
+@pytest.mark.usefixtures("acted")
+def test_the_command_says_what_a_shard_did_and_then_sums_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "drift",
+        "--pairs",
+        "4",
+        "--rounds",
+        "1",
+        "--batch",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert ran(*args, "--shard", "1/2", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["shard"] == "1/2" and (said["units"], said["of"]) == (2, 4)
+    assert ran(*args, "--shard", "2/2") == 0
+    assert "the same command without --shard sums up" in capsys.readouterr().out
+    assert ran(*args, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["conversations"] == 4
+
+
+@pytest.mark.usefixtures("acted")
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--shard", "0/2"], "i/n with i from 1 to n"),
+        (["--shard", "3/2"], "i/n with i from 1 to n"),
+        (["--shard", "two"], "i/n with i from 1 to n"),
+        (["--shard", "1/2", "--ray", "auto"], "give one of them"),
+        (["--ray", "nowhere"], "auto or the head's HOST:PORT"),
+        (["--ray", "auto", "--device", "cuda:1"], "with --ray it is cuda or auto"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare", "drift", "effect"])
+def test_a_mistake_ends_in_one_sentence(
+    command: str,
+    wrong: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ran(command, "--out", str(tmp_path / "run"), *wrong) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and "\n" not in error
+
+
+def test_where_there_is_no_cluster_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert ran("drift", "--ray", f"127.0.0.1:{port}") == 2
+    assert f"no Ray cluster at 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_without_ray_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **options: Any) -> Any:
+        if name == "ray":
+            raise ModuleNotFoundError("No module named 'ray'", name="ray")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert ran("drift", "--ray", "auto") == 2
+    assert "pip install 'holdfast[ray]'" in capsys.readouterr().err
+
+
+def pooled(
+    monkeypatch: pytest.MonkeyPatch, dies: Any = lambda *_: False, cpus: int = 3, **openers: Any
+) -> tuple[Pool, FakeRay]:
+    ray = FakeRay(cpus, dies)
+    monkeypatch.setattr(ray_pool, "_connected", lambda address: ray)
+    return Pool("auto", [openers.get("opener", Actor)]), ray
+
+
+@pytest.mark.parametrize("measure", [compared, drifted])
+def test_a_pool_makes_the_records_of_one_machine_in_whatever_order_they_come(
+    measure: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measure(tmp_path / "one")
+    pool, ray = pooled(monkeypatch)
+    measure(tmp_path / "many", pool, actor=pool.models[0])
+    assert ray.started == 3
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+def test_a_pool_holds_several_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    affected(tmp_path / "one")
+    monkeypatch.setattr(ray_pool, "_connected", lambda address: FakeRay(2, lambda *_: False))
+    with Pool("auto", [partial(Actor, name=name) for name in ("one", "two")]) as pool:
+        affected(tmp_path / "many", pool, pool.models)
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+def test_the_batch_of_a_lost_worker_is_done_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared(tmp_path / "one")
+    pool, ray = pooled(monkeypatch, lambda worker, method, _: worker == 2 and method == "do")
+    compared(tmp_path / "many", pool, actor=pool.models[0])
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+    assert "is done again" in capsys.readouterr().err and ray.dead == {2}
+
+
+def test_a_batch_that_costs_three_workers_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def dies(worker: int, method: str, args: Any) -> bool:
+        return method == "do" and args[1][0].id == 0  # the first batch
+
+    pool, _ = pooled(monkeypatch, dies)
+    with pytest.raises(RunError, match="3 workers were lost on the same batch"):
+        compared(tmp_path / "many", pool, actor=pool.models[0])
+
+
+def test_an_interrupted_pool_goes_on_and_asks_only_for_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compared(tmp_path / "one")
+    sharded(compared, tmp_path / "run", [2], 2)
+    done: list[str] = []
+    pool, _ = pooled(monkeypatch, lambda worker, method, _: bool(done.append(method)))
+    compared(tmp_path / "run", pool, actor=pool.models[0])
+    assert done.count("do") == 2
+    assert records(tmp_path / "run") == records(tmp_path / "one")
+
+
+def test_nodes_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = iter(["same", "same", "another"])
+    pool, _ = pooled(monkeypatch, opener=lambda: Actor(name=next(names)))
+    with pytest.raises(RunError, match="nodes differ in name"):
+        compared(tmp_path / "many", pool, actor=pool.models[0])
+
+
+def test_what_a_model_refuses_on_a_worker_is_said_in_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> Actor:
+        raise ModelError("there is no model of that name.")
+
+    with pytest.raises(ModelError, match=r"^there is no model of that name\.$"):
+        pooled(monkeypatch, opener=refuse)
+
+
+def test_a_cluster_without_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RunError, match="has 1 CPU"):
+        pooled(monkeypatch, cpus=0)
+
+
+def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, _ = pooled(monkeypatch, lambda worker, method, _: worker == 1 and method == "call")
+    (model,) = pool.models
+    assert model.count("two words") == 2  # by the worker that took the first one's place
+    assert model.refusal("anchor") is None and model.describe() == {"name": "actor"}
+    assert model.reply([Ask(({"role": "user", "content": "Hi"},), 5)], Sampling())[0].text
+
+
+@pytest.fixture
+def nodes() -> Iterator[tuple[str, Any]]:
+    """The address of a cluster of two nodes, and what takes one of them away."""
+    pytest.importorskip("ray")
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0"}
+    env["RAY_worker_niceness"] = "0"
+    script = [sys.executable, str(ROOT / "tests" / "cluster_nodes.py")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(script, env=env, stderr=subprocess.DEVNULL, **pipes) as cluster:
+        assert cluster.stdin and cluster.stdout
+
+        def lose_one() -> None:
+            assert cluster.stdin
+            cluster.stdin.write("kill\n")
+            cluster.stdin.flush()
+
+        yield cluster.stdout.readline().strip(), lose_one
+        cluster.stdin.close()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_half_way_makes_the_records_of_one_machine(
+    nodes: tuple[str, Any], tmp_path: Path
+) -> None:
+    address, lose_one = nodes
+    pairs, rounds, out = 12, 4, tmp_path / "ray"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "holdfast", "compare", "--controls", "none,anchor"]
+    command += [
+        "--pairs",
+        str(pairs),
+        "--batch",
+        "1",
+        "--rounds",
+        str(rounds),
+        "--questions",
+        "none",
+    ]
+    shared = subprocess.Popen(
+        [*command, "--out", str(out), "--ray", address], env=env, stderr=subprocess.PIPE, text=True
+    )
+    half = pairs * (rounds + 1)  # of the records, under two controls
+    while shared.poll() is None:
+        if (out / "records.jsonl").exists() and len(records(out).splitlines()) >= half:
+            break
+        time.sleep(0.05)
+    lose_one()
+    said = shared.communicate(timeout=300)[1]
+    assert shared.returncode == 0, said
+    assert "a worker was lost" in said
+    subprocess.run([*command, "--out", str(tmp_path / "one")], env=env, check=True)
+    assert records(out) == records(tmp_path / "one")

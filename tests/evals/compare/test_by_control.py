@@ -1,0 +1,105 @@
+"""A run's records become arrays of one shape for every control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actors import suite
+from holdfast.evals.compare.by_control import lanes
+from holdfast.evals.conversation.plan import Conversation, number, plan, under
+from holdfast.evals.tasks.answers import Question
+
+SMALL = suite()
+BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=2, seed=1)
+CONTROLS = ("none", "anchor")
+SUM = Question("sum", "What is 1 + 1?", "2")
+FACT = Question("fact", "Where is Tarn?", "north")
+ASKED = {(c.id, 1): [SUM, FACT] for c in BASE}
+
+
+def reply(text: str = "yes", stop: str = "stop", tokens: tuple[int, int, int] = (9, 4, 3)) -> Any:
+    return {"text": text, "stop": stop, "tokens": list(tokens)}
+
+
+def record(control: int, conversation: int, r: int, **more: Any) -> dict[str, Any]:
+    turns = {"user": reply(), "agent": reply()} if r else {}
+    found = {"conversation": number(control, conversation, len(BASE)), "round": r, "answers": []}
+    return found | turns | more
+
+
+def talk(id_: int, *scores: float | None) -> dict[str, Any]:
+    def probes(score: float | None) -> list[dict[str, Any]]:
+        return [] if score is None else [{"arm": "own", "run": 0, "stop": "stop", "score": score}]
+
+    return {"id": id_, "rounds": [{"round": r, "probes": probes(s)} for r, s in enumerate(scores)]}
+
+
+TALKS = [talk(0, 1, 1), talk(1, 1, 0), talk(2, 1, 1), talk(3, 1, None)]
+
+
+def made(records: list[dict[str, Any]], times: list[dict[str, Any]] | None = None) -> Any:
+    return lanes(CONTROLS, BASE, TALKS, records, times or [], ASKED, 1)
+
+
+def test_a_conversation_is_held_under_each_control_with_the_same_seed_and_one_floor() -> None:
+    found = under(BASE[1], CONTROLS, len(BASE))
+    assert [(c.id, c.control, c.floor) for c in found] == [(1, "none", True), (3, "anchor", False)]
+    assert {(c.seed, c.starter, c.agent) for c in found} == {
+        (BASE[1].seed, BASE[1].starter, BASE[1].agent)
+    }
+    assert all(isinstance(c, Conversation) for c in found)
+
+
+def test_scores_are_by_conversation_and_round_and_missing_where_not_asked() -> None:
+    plain, anchor = made([])
+    np.testing.assert_array_equal(plain.own, [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(anchor.own, [[1, 1], [1, np.nan]])
+
+
+def test_questions_count_by_kind_and_one_that_did_not_fit_is_not_counted() -> None:
+    records = [
+        record(0, 0, 1, questions=[reply("It is 2."), reply("south")]),
+        record(0, 1, 1, questions=[reply("", "overflow"), reply("")]),
+    ]
+    right = made(records)[0].right
+    np.testing.assert_array_equal(right["sum"][:, 1], [1, np.nan])
+    np.testing.assert_array_equal(right["fact"][:, 1], [0, 0])
+    assert np.isnan(right["sum"][:, 0]).all() and np.isnan(made(records)[1].right["sum"]).all()
+
+
+def test_tokens_are_prompt_and_completion_of_the_agents_turns_that_were_answered() -> None:
+    records = [
+        record(0, 0, 1),
+        record(0, 1, 1, agent=reply("", "overflow", (900, 0, 0))),
+        record(1, 0, 1, agent=reply("no usage given", tokens=(0, 0, 0))),
+    ]
+    plain, anchor = made(records)
+    np.testing.assert_array_equal(plain.tokens, [[np.nan, 12], [np.nan, np.nan]])
+    assert np.isnan(anchor.tokens).all()
+
+
+def test_a_batch_that_was_run_again_has_its_last_times() -> None:
+    time = {"batch": 0, "round": 1, "control": "none", "seconds": 9.0, "tokens": 3}
+    times = [time, time | {"seconds": 2.0}, time | {"control": "anchor", "tokens": 0}]
+    plain, anchor = made([], times)
+    np.testing.assert_array_equal(plain.spent[0, 1], [2, 3])
+    assert plain.spent.shape == anchor.spent.shape and np.isnan(anchor.spent).all()
+
+
+def test_failures_are_counted_by_round_questions_included() -> None:
+    records = [record(0, 0, 1, questions=[reply(""), reply("", "error")]), record(0, 0, 0)]
+    failures = made(records)[0].failures
+    assert {name: n.tolist() for name, n in failures.items() if n.any()} == {
+        "empty": [0, 1],
+        "error": [0, 1],
+    }
+
+
+def test_a_part_has_some_conversations_and_all_the_time() -> None:
+    time = {"batch": 0, "round": 1, "control": "none", "seconds": 2.0, "tokens": 3}
+    plain = made([record(0, 0, 1), record(0, 1, 1)], [time])[0]
+    part = plain.part([1])
+    assert part.own.shape == part.tokens.shape == part.right["sum"].shape == (1, 2)
+    assert part.spent is plain.spent and part.control == "none"

@@ -1,0 +1,358 @@
+"""The comparison as a whole: what it finds on actors whose behaviour is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import Actor, obey, suite
+from holdfast import ApiBackend, compare, load
+from holdfast.control.text import DEFAULT, parse
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.errors import ControlError, HoldfastError, RunError
+from holdfast.evals.compare.compare import Comparison
+from holdfast.evals.tasks.answers import Question
+
+SMALL = suite()
+TIMED = {"seconds", "report"}
+SPEEDS = {"relative_ms_per_token", "relative_ms_interval"}
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Two kinds: one that everybody knows, one that needs what the user said before."""
+    rows = [
+        {"question": "What is 2 + 2?", "answer": "4", "kind": "sum"},
+        {"question": "My cat?", "answer": "Ilva", "plant": "My cat is Ilva.", "back": 1},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def slipping(ask: Ask) -> Reply:
+    """Forgets its word after two rounds unless anchored; recalls what it can see."""
+    seen = parse(ask.control).rewrite(ask.chat)
+    said = " ".join(m["content"] for m in seen)
+    asked = seen[-1]["content"]
+    text = obey(ask).text
+    if asked == "What is 2 + 2?":
+        text = "4"
+    elif asked == "My cat?":
+        text = "Ilva" if "My cat is Ilva." in said else "unknown"
+    elif len(seen) >= 7 and "anchor" not in ask.control:
+        text = "forgotten"
+    return Reply(text, prompt_tokens=len(said.split()), completion_tokens=len(text.split()))
+
+
+def compared(actor: Actor | None = None, **options: Any) -> Comparison:
+    settings: dict[str, Any] = {
+        "controls": ["none", "window:1", "anchor"],
+        "suite": SMALL,
+        "pairs": 4,
+        "rounds": 4,
+        "questions": "none",
+    }
+    return compare(actor or Actor(slipping), **settings | options)
+
+
+def row(found: Comparison, control: str) -> dict[str, Any]:
+    return next(row for row in found.rows if row["control"] == control)
+
+
+def test_each_control_is_measured_for_what_it_holds_and_loses(questions: Path) -> None:
+    found = compared(questions=questions, pairs=12)
+    assert [r["control"] for r in found.rows] == ["none", "window:1", "anchor"]
+    none, window, anchor = found.rows
+    assert none["curve"] == [1, 1, 1, 0, 0] and none["stability"] == 0.5
+    assert none["late_stability"] == 0 and anchor["late_stability"] == window["late_delta"] == 1
+    assert none["capability"] == anchor["capability"] == 1
+    assert window["capability_by_kind"] == {"sum": 1, "recall": 0}
+    assert window["capability_delta"] == -0.5 and window["capability_delta_interval"][1] < 0
+    assert [r["pareto"] for r in found.rows] == [False, False, True]
+    assert window["tokens_per_reply"] < none["tokens_per_reply"] <= anchor["tokens_per_reply"]
+    assert found.summary["recommended"] == "anchor"
+    assert found.recommendation.startswith("Use anchor: ")
+
+
+def test_every_control_meets_the_same_users_probes_and_questions_with_the_same_seeds(
+    questions: Path,
+) -> None:
+    actor = Actor(lambda ask: Reply("the same", completion_tokens=1))
+    compared(actor, questions=questions)
+    asked: dict[str, set[tuple[str, int]]] = {}
+    for call in actor.calls:
+        for ask in call:
+            system = ask.chat[0]["content"] if ask.chat[0]["role"] == "system" else ""
+            if system:  # the floor is asked once
+                asked.setdefault(ask.control, set()).add((str(ask.chat), ask.seed))
+    users = {(chat, seed) for chat, seed in asked["none"] if "'assistant'" in chat}
+    assert asked["window:1"] == asked["anchor"] and asked["anchor"] < asked["none"]
+    assert users
+
+
+def test_controls_take_turns_within_a_batch_and_none_is_always_first_by_turns() -> None:
+    actor = Actor(slipping)
+    compared(actor, batch=2, rounds=3)
+    agents = [call[0].control for call in actor.calls if all(a.keep for a in call)]
+    # two batches of three rounds, each of which another control opens
+    assert (
+        agents
+        == [
+            *("window:1", "anchor", "none"),
+            *("anchor", "none", "window:1"),
+            *("none", "window:1", "anchor"),
+        ]
+        * 2
+    )
+    assert {len(call) for call in actor.calls if all(a.keep for a in call)} == {2}
+    assert actor.forgotten == 2
+
+
+def test_only_own_probes_are_asked_and_the_floor_once() -> None:
+    found = compared(rounds=1)
+    arms = [(r["control"], r["round"], r["arm"]) for r in found.records]
+    assert set(arms) == {(c, r, "own") for c in ("none", "window:1", "anchor") for r in (0, 1)} | {
+        ("none", 0, "floor")
+    }
+    assert found.summary["floor"] == 0
+
+
+def test_questions_are_greedy_and_asked_where_they_were_wanted(questions: Path) -> None:
+    found = compared(questions=questions, rounds=(2, 4))
+    assert found.summary["capability_rounds"] == found.summary["lengths"] == [2, 4]
+    assert found.summary["questions"] == {"sum": 8, "recall": 8}
+    asked = found.conversations[0]["controls"]["window:1"]["questions"]
+    assert [(q["round"], q["kind"], q["right"]) for q in asked[::2]] == [
+        *((2, "sum", True), (2, "recall", False)),
+        *((4, "sum", True), (4, "recall", False)),
+    ]
+    assert asked[2]["plant"] == "My cat is Ilva." and asked[2]["answer"] == "unknown"
+    other = compared(questions=questions, rounds=(2, 4), question_rounds=[1, 3], each=1)
+    assert other.summary["capability_rounds"] == [1, 3]
+    assert other.summary["questions"] == {"sum": 8, "recall": 8}
+    assert other.summary["by_rounds"]["2"][0]["capability"] == 1
+
+
+def test_every_length_has_rows_from_the_first_rounds_of_one_run(questions: Path) -> None:
+    found = compared(questions=questions, rounds=[4, 2])
+    assert list(found.summary["by_rounds"]) == ["2", "4"] and found.summary["rounds"] == 4
+    assert found.summary["by_rounds"]["4"] == found.rows
+    short = found.summary["by_rounds"]["2"][0]
+    assert short["curve"] == [1, 1, 1] and short["late_stability"] == 1
+    assert short["tokens_per_reply"] < found.rows[0]["tokens_per_reply"]
+
+
+def test_none_is_run_though_it_was_not_named_and_controls_are_echoed_as_given() -> None:
+    found = compared(controls=["reminder:1.0", "window:01", "reminder:1.0"], rounds=1)
+    assert [r["control"] for r in found.rows] == ["none", "reminder:1.0", "window:01"]
+
+
+class Refusing(Actor):
+    """Cannot be steered, as an API cannot."""
+
+    def refusal(self, control: str) -> str | None:
+        return f"`{control}` needs the weights." if parse(control).needs_weights else None
+
+
+def test_what_a_model_refuses_is_left_out_of_the_default_set_with_its_sentence() -> None:
+    found = compared(Refusing(slipping), controls=None, rounds=1, pairs=2)
+    ran = [r["control"] for r in found.rows]
+    assert [c for c in DEFAULT if not parse(c).needs_weights] == ran
+    assert set(found.summary["refused"]) == set(DEFAULT) - set(ran)
+    assert found.summary["refused"]["anchor"] == "`anchor` needs the weights."
+
+
+def test_a_control_that_was_named_and_is_refused_is_an_error() -> None:
+    actor = Refusing(slipping)
+    with pytest.raises(ControlError, match="`anchor` needs the weights"):
+        compared(actor)
+    with pytest.raises(ControlError, match="there is no control"):
+        compared(actor, controls=["ancor"])
+    assert actor.calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rounds": ()}, "rounds must be at least 1"),
+        ({"rounds": (0, 4)}, "rounds must be at least 1, not 0"),
+        ({"question_rounds": [5]}, "from 1 to 4, not 5"),
+        ({"question_rounds": [0], "questions": "core"}, "from 1 to 4, not 0"),
+        ({"questions": "core", "each": 0}, "at least 1 question"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"pairs": 0}, "choose --pairs"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(
+    options: dict[str, Any], said: str
+) -> None:
+    actor = Actor(slipping)
+    with pytest.raises(HoldfastError, match=said):
+        compared(actor, **options)
+    assert actor.calls == []
+
+
+def test_failures_are_counted_for_the_control_they_happened_under(questions: Path) -> None:
+    def failing(ask: Ask) -> Reply:
+        broken = ask.control == "anchor" and ask.chat[-1]["content"] == "My cat?"
+        return Reply("", "error", error="gone") if broken else slipping(ask)
+
+    found = compared(Actor(failing), questions=questions)
+    assert [r["failures"]["error"] for r in found.rows] == [0, 0, 8]
+    assert row(found, "anchor")["capability_by_kind"]["recall"] == 0
+
+
+def test_conversations_that_overflow_under_one_control_stop_there_alone() -> None:
+    def narrow(ask: Ask) -> Reply:
+        seen = parse(ask.control).rewrite(ask.chat)
+        return Reply("", "overflow") if len(seen) > 6 else slipping(ask)
+
+    found = compared(Actor(narrow), user_model=Actor())
+    assert row(found, "none")["curve"][3:] == [None, None]
+    assert row(found, "window:1")["curve"][3:] == [1, 1]
+    assert row(found, "none")["late_stability"] is row(found, "window:1")["late_delta"] is None
+    assert row(found, "none")["failures"]["overflow"] > 0
+    assert found.recommendation.startswith("Nothing to recommend")
+
+
+def stripped(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what depends on the clock."""
+    plain = {k: v for k, v in summary.items() if k not in TIMED}
+    for rows in (plain["rows"], *plain["by_rounds"].values()):
+        for one in rows:
+            for name in SPEEDS:
+                one.pop(name, None)
+    plain["recommendation"] = plain["recommendation"].partition(" times the tokens")[0]
+    return plain
+
+
+def test_a_run_folder_holds_records_times_summary_and_page(tmp_path: Path, questions: Path) -> None:
+    found = compared(questions=questions, out=tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        *("manifest.json", "records.jsonl", "timing.jsonl", "summary.json", "report.html")
+    }
+    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == found.summary
+    assert "seconds" not in (tmp_path / "run" / "records.jsonl").read_text("utf-8")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "window:1" in page and "My cat is Ilva." in page
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_run_cut_anywhere_goes_on_to_the_same_bytes(
+    tmp_path: Path, questions: Path, local: bool
+) -> None:
+    def held(folder: str) -> Comparison:
+        actor = Actor(slipping, local=local)
+        return compared(actor, questions=questions, batch=2, out=tmp_path / folder)
+
+    whole = held("a")
+    written = (tmp_path / "a" / "records.jsonl").read_bytes()
+    for cut in (700, len(written) // 2, len(written) - 9):
+        held("b")
+        for name in ("records.jsonl", "timing.jsonl"):
+            path = tmp_path / "b" / name
+            path.write_bytes(path.read_bytes()[: cut if name == "records.jsonl" else cut // 9])
+        again = held("b")
+        assert (tmp_path / "b" / "records.jsonl").read_bytes() == written
+        assert stripped(again.summary) == stripped(whole.summary)
+
+
+def test_a_finished_run_is_read_again_without_asking_anything(tmp_path: Path) -> None:
+    first = compared(out=tmp_path)
+    actor = Actor(slipping)
+    again = compared(actor, out=tmp_path)
+    assert actor.calls == []
+    assert again.rows == first.rows and again.conversations == first.conversations
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda q: {"controls": ["none", "anchor"]},
+        lambda q: {"questions": q},
+        lambda q: {"batch": 1},
+        lambda q: {"rounds": 3},
+    ],
+)
+def test_another_comparison_in_the_same_folder_is_refused(
+    tmp_path: Path, questions: Path, change: Callable[[Path], dict[str, Any]]
+) -> None:
+    compared(out=tmp_path / "run")
+    with pytest.raises(RunError, match="holds another run"):
+        compared(out=tmp_path / "run", **change(questions))
+
+
+def test_another_model_can_play_the_user_and_is_not_timed(tmp_path: Path) -> None:
+    user = Actor(name="other")
+    found = compared(user_model=user, out=tmp_path)
+    assert found.summary["user_model"] == "other" and {
+        ask.control for call in user.calls for ask in call
+    } == {"none"}
+    times = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]
+    assert len(times) == 3 * 4 and {t["control"] for t in times} == {"none", "window:1", "anchor"}
+
+
+def test_records_are_flat_and_questions_are_an_arm_of_them(questions: Path) -> None:
+    found = compared(questions=questions, rounds=1)
+    asked = [r for r in found.records if r["arm"] == "question"]
+    assert len(asked) == 3 * 4 * 4 and {r["kind"] for r in asked} == {"sum", "recall"}
+    assert {r["score"] for r in asked if r["control"] == "window:1"} == {0.0, 1.0}
+    assert not any(isinstance(value, dict | list) for r in found.records for value in r.values())
+
+
+def test_choices_are_shown_with_their_letters(tmp_path: Path) -> None:
+    shown = Question("choice", "Which?", "B", ("red", "blue")).asked
+    path = tmp_path / "choices.jsonl"
+    line = {"question": "Which?", "answer": "blue", "choices": ["red", "blue"]}
+    path.write_text(json.dumps(line) + "\n")
+    found = compared(Actor(lambda ask: Reply("B.")), questions=path, rounds=1, each=1)
+    held = found.conversations[0]["controls"]["anchor"]["questions"][0]
+    assert held["question"] == shown and held["right"] is True
+
+
+class Letters(Actor):
+    """Says C, and finds the first letter likeliest."""
+
+    def likelihoods(self, asks: Sequence[Ask], options: Sequence[str]) -> list[list[float]]:
+        return [[-float(i) for i in range(len(each))] for each in options]
+
+
+def test_choices_can_be_scored_by_likelihood_where_the_model_says_it(tmp_path: Path) -> None:
+    path = tmp_path / "choices.jsonl"
+    lines = [
+        {"question": "Which?", "answer": "red", "choices": ["red", "blue"]},
+        {"question": "How many?", "answer": 3, "kind": "sum"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options: dict[str, Any] = {"questions": path, "rounds": 1, "out": tmp_path / "run"}
+    found = compared(Letters(lambda ask: Reply("3")), scoring="likelihood", **options)
+    assert found.rows[0]["capability_by_kind"] == {"choice": 1, "sum": 1}
+    with pytest.raises(RunError, match="scoring was"):
+        compared(Letters(lambda ask: Reply("3")), **options)
+    api = ApiBackend("some", base_url="http://localhost:1", api_key="none")
+    with pytest.raises(HoldfastError, match="score by generation"):
+        compared(api, controls=["none"], scoring="likelihood", pairs=1)
+    with pytest.raises(HoldfastError, match="generation or likelihood, not 'guess'"):
+        compared(scoring="guess")
+
+
+def test_mini_is_compared_end_to_end(tmp_path: Path) -> None:
+    controls = ["none", "window:1", "guidance:1.5", "anchor"]
+    settings: dict[str, Any] = {"runs": 1, "each": 1, "sampling": Sampling(max_new_tokens=20)}
+    found = compare(load("mini"), controls=controls, pairs=4, rounds=2, out=tmp_path, **settings)
+    assert [r["control"] for r in found.rows] == controls
+    for one in found.rows:
+        assert one["n"] == 4 and 0 <= one["stability"] <= 1 and 0 < one["capability"] <= 1
+        assert one["relative_ms_per_token"] > 0 and one["tokens_per_reply"] > 10
+        assert one["failures"]["error"] == one["failures"]["overflow"] == 0
+    plain = row(found, "none")["tokens_per_reply"]
+    assert row(found, "window:1")["tokens_per_reply"] < plain
+    assert row(found, "guidance:1.5")["tokens_per_reply"] > 1.2 * plain
+    assert set(found.summary["questions"]) == set(found.rows[0]["capability_by_kind"])
+    assert Path(found.summary["report"]).stat().st_size > 10_000

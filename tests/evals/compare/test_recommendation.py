@@ -1,0 +1,133 @@
+"""What is recommended on lanes whose numbers are known, and what the sentence admits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from actors import suite
+from holdfast.evals.compare.by_control import Lane
+from holdfast.evals.compare.recommendation import FEWEST, Advice, advise
+from holdfast.evals.conversation.plan import plan
+
+SMALL = suite()
+ROUNDS = 4
+
+
+def lane(
+    control: str,
+    held: float,
+    capability: float | None = 0.9,
+    *,
+    pairs: int = 24,
+    tokens: float = 100.0,
+    seconds: float = 1.0,
+    spread: float = 0.02,
+) -> Lane:
+    """Scores about `held`, alike for every control but for a little noise."""
+    noise = np.random.default_rng(len(control)).uniform(-spread, spread, (pairs, ROUNDS + 1))
+    own = np.clip(held + noise, 0, 1)
+    right = {} if capability is None else {"sum": np.full(own.shape, capability)}
+    spent = np.stack([np.full((1, ROUNDS + 1), seconds), np.full((1, ROUNDS + 1), 5.0)], axis=-1)
+    return Lane(control, own, right, np.full(own.shape, tokens), spent, {})
+
+
+def advice(*lanes: Lane) -> Advice:
+    pairs = len(lanes[0].own)
+    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=0)
+    return advise(lanes, planned, ROUNDS)
+
+
+def test_the_control_that_holds_best_is_chosen_on_one_half_and_reported_on_the_other() -> None:
+    found = advice(lane("none", 0.5), lane("anchor", 0.9), lane("boost:2", 0.6))
+    assert found.control == "anchor"
+    assert sorted(found.chosen_on + found.reported_on) == list(range(24))
+    assert len(found.chosen_on) == len(found.reported_on) == 12
+    assert found.sentence.startswith(
+        "Use anchor: chosen on 12 conversations and measured on 12 others, it has a late "
+        "stability of 0.9"
+    )
+    assert "for none (+0." in found.sentence and "capability changes by +0.00" in found.sentence
+
+
+def test_the_figures_are_those_of_the_half_it_was_not_chosen_on() -> None:
+    none, anchor = lane("none", 0.5, spread=0), lane("anchor", 0.9, spread=0)
+    first = advice(none, anchor)
+    anchor.own[first.reported_on] = 0.4
+    again = advice(none, anchor)
+    assert again.control == "anchor" and again.chosen_on == first.chosen_on
+    assert "0.40 against 0.50 for none (-0.10" in again.sentence
+    assert "which is not clearly better" in again.sentence
+
+
+def test_both_halves_have_every_category_even_where_their_number_is_even() -> None:
+    four = suite(8)
+    planned = plan(four.personas[:2], four.personas, four, pairs=8, seed=0)
+    assert len({c.agent.category for c in planned}) == 2
+    found = advise([lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], planned, ROUNDS)
+    for half in (found.chosen_on, found.reported_on):
+        assert len({planned[i].agent.category for i in half}) == 2
+
+
+def test_a_control_that_loses_capability_is_not_chosen() -> None:
+    found = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7), lane("anchor", 0.8, 0.89))
+    assert found.control == "anchor" and "capability changes by -0.01" in found.sentence
+
+
+def test_a_loss_that_only_shows_on_the_other_half_is_said() -> None:
+    none, anchor = lane("none", 0.5, 0.9), lane("anchor", 0.9, 0.9)
+    anchor.right["sum"][advice(none, anchor).reported_on] = 0.6
+    assert "-0.30 [-0.30, -0.30], a clear loss" in advice(none, anchor).sentence
+
+
+def test_of_those_that_hold_alike_the_cheaper_is_chosen() -> None:
+    none = lane("none", 0.5)
+    dear = lane("reminder:1", 0.901, tokens=160)
+    assert advice(none, dear, lane("anchor", 0.9)).control == "anchor"
+    slow = lane("guidance:2", 0.901, seconds=2.0)
+    assert advice(none, slow, lane("anchor", 0.9, seconds=1.04)).control == "anchor"
+
+
+def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
+    slower, faster = lane("boost:2", 0.90, seconds=1.06), lane("anchor", 0.89, seconds=1.0)
+    assert advice(lane("none", 0.5), slower, faster).control == "boost:2"
+    much = lane("boost:2", 0.90, seconds=1.2)
+    assert advice(lane("none", 0.5), much, faster).control == "anchor"
+
+
+@pytest.mark.parametrize("tokens", [50.0, 100.0])
+def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
+    found = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))
+    assert found.control == "none"
+    assert found.sentence.startswith("Use no control: ")
+    assert "window:7, has 0.9" in found.sentence and "more than its interval" in found.sentence
+
+
+def test_none_is_chosen_where_every_other_control_loses_capability() -> None:
+    found = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7))
+    assert found.control == "none"
+    assert "and every control clearly lost more than 0.02 of capability" in found.sentence
+
+
+def test_what_cost_nothing_to_measure_is_not_spoken_of() -> None:
+    none, other = lane("none", 0.4, None, tokens=np.nan), lane("window:1", 0.9, None, tokens=np.nan)
+    sentence = advice(none, other).sentence
+    assert "capability was not measured" in sentence and "tokens a reply" not in sentence
+
+
+def test_too_few_conversations_are_said_to_be_too_few() -> None:
+    few = FEWEST - 1
+    found = advice(lane("none", 0.4, pairs=few), lane("anchor", 0.9, pairs=few))
+    assert found.chosen_on == found.reported_on == list(range(few))
+    assert f"of {few} conversations, too few to choose on some" in found.sentence
+
+
+def test_none_alone_is_no_choice() -> None:
+    assert advice(lane("none", 0.4)).sentence.startswith("Nothing to choose between: only none")
+
+
+def test_conversations_that_end_early_recommend_nothing() -> None:
+    none, anchor = lane("none", 0.4), lane("anchor", 0.9)
+    none.own[:, ROUNDS:] = anchor.own[:, ROUNDS:] = np.nan
+    found = advice(none, anchor)
+    assert found.control == "none" and found.sentence.startswith("Nothing to recommend: ")

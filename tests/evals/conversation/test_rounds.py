@@ -1,0 +1,247 @@
+"""What is asked in each round, what is recorded, and that a run can be cut anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from actors import Actor, obey, suite
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.chat import agent_view, user_view
+from holdfast.core.errors import HoldfastError, ServiceError
+from holdfast.core.progress import Progress
+from holdfast.core.run import Record, Run
+from holdfast.evals.conversation.plan import Conversation, plan
+from holdfast.evals.conversation.rounds import Protocol, Stage, converse
+
+SMALL = suite()
+QUIET = Progress(enabled=False)
+
+
+def planned(pairs: int = 5) -> Sequence[Conversation]:
+    return plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=3)
+
+
+def held(actor: Actor, pairs: int = 5, folder: Path | None = None, **protocol: object) -> Run:
+    p = Protocol(**{"rounds": 3, "batch": 2, **protocol})  # type: ignore[arg-type]
+    run = Run(folder, {"protocol": str(p)})
+    converse(Stage(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET)
+    return run
+
+
+def by_arm(record: Record) -> dict[str, list[str]]:
+    arms: dict[str, list[str]] = {}
+    for answer in record["answers"]:
+        arms.setdefault(answer["arm"], []).append(answer["text"])
+    return arms
+
+
+def test_every_conversation_has_a_record_for_every_round_in_order() -> None:
+    run = held(Actor())
+    met = [(r["conversation"], r["round"]) for r in run.records]
+    batches = [(0, 1), (2, 3), (4,)]
+    assert met == [(c, r) for batch in batches for r in range(4) for c in batch]
+
+
+def test_round_zero_asks_the_probe_with_and_without_the_persona() -> None:
+    first = held(Actor()).records[0]
+    assert "user" not in first
+    assert {arm: len(texts) for arm, texts in by_arm(first).items()} == {
+        "own": 2,
+        "floor": 2,
+        "user": 1,
+        "user_floor": 1,
+    }
+    word = planned()[0].agent.prompt.split()[-1]
+    assert all(text.startswith(word) for text in by_arm(first)["own"])
+    assert all(text.startswith("nothing") for text in by_arm(first)["floor"])
+
+
+def test_later_rounds_probe_on_the_history_and_on_its_controls() -> None:
+    last = held(Actor()).records[6]
+    assert last["round"] == 3
+    arms = by_arm(last)
+    assert {arm: len(texts) for arm, texts in arms.items()} == {
+        "own": 2,
+        "user": 1,
+        "history_floor": 1,
+        "filler": 1,
+    }
+    # system prompt, six turns, the probe; without the system prompt one less
+    assert arms["own"][0].split()[1] == "8"
+    assert arms["history_floor"][0].split()[:2] == ["nothing", "7"]
+
+
+def test_probes_never_enter_the_conversation() -> None:
+    actor = Actor()
+    held(actor, pairs=1)
+    probes = {probe for persona in SMALL.personas for probe in persona.probes}
+    for call in actor.calls:
+        for ask in call:
+            assert not probes & {m["content"] for m in ask.chat[:-1]}
+
+
+def test_the_user_model_speaks_from_its_own_side_under_its_own_prompt() -> None:
+    actor = Actor()
+    run = held(actor, pairs=1)
+    conversation = planned(1)[0]
+    views = [a.chat for call in actor.calls for a in call]
+    asked = next(v for v in views if [m["role"] for m in v[:2]] == ["system", "assistant"])
+    assert asked[0]["content"] == conversation.user.prompt
+    assert asked[1]["content"] == conversation.starter
+    assert asked[2] == {"role": "user", "content": run.records[1]["agent"]["text"]}
+
+
+def test_templates_that_want_a_user_first_get_a_folded_opening() -> None:
+    actor = Actor(user_first=True)
+    held(actor, pairs=1)
+    conversation = planned(1)[0]
+    views = [a.chat for call in actor.calls for a in call]
+    opened = [v[1] for v in views if v[1:] and v[1]["content"].startswith("You opened by asking")]
+    assert opened and all(message["role"] == "user" for message in opened)
+    assert conversation.starter in opened[0]["content"]
+
+
+def test_the_twin_hears_neutral_messages_as_long_as_the_users() -> None:
+    for record in held(Actor()).records:
+        if "filled" in record:
+            said, neutral = record["filled"]["tokens"]
+            assert said == neutral
+            assert record["filled"]["user"] != record["user"]["text"]
+
+
+def test_probes_are_branches_that_need_not_be_kept() -> None:
+    actor = Actor()
+    held(actor, pairs=1, history_floor=False)
+    prompt = planned(1)[0].agent.prompt
+    probes = {probe for persona in SMALL.personas for probe in persona.probes}
+    for ask in (a for call in actor.calls for a in call):
+        starts_a_chain = len(ask.chat) == 2 and ask.chat[0]["content"] == prompt
+        assert ask.keep or (ask.chat[-1]["content"] in probes)
+        assert not ask.keep or starts_a_chain or ask.chat[-1]["content"] not in probes
+
+
+def test_no_two_asks_share_a_seed() -> None:
+    actor = Actor()
+    held(actor)
+    seeds = [(ask.seed, len(ask.chat)) for call in actor.calls for ask in call]
+    assert len(seeds) == len(set(seeds))
+
+
+def test_share_is_asked_for_on_the_first_run_of_the_own_probe_and_on_replies() -> None:
+    run = held(Actor(share=True), pairs=1)
+    for record in run.records:
+        with_share = [a for a in record["answers"] if "share" in a]
+        assert [(a["arm"], a["run"]) for a in with_share] == [("own", 0)]
+        if record["round"]:
+            assert set(record["agent"]["share"]) == {"tokens", "span", "length"}
+
+
+def test_what_is_left_out_is_not_asked() -> None:
+    run = held(Actor(), filler=False, history_floor=False, user_persona=False, runs=1)
+    assert {a["arm"] for r in run.records for a in r["answers"]} == {"own", "floor"}
+    assert not any("filled" in r for r in run.records)
+
+
+def test_the_reference_protocol_folds_newlines_before_feeding_them_back() -> None:
+    def answer(ask: Ask) -> Reply:
+        assert not any("\n" in m["content"] for m in ask.chat)
+        return Reply("two\nlines")
+
+    run = held(Actor(answer), reference=True)
+    assert {a["text"] for r in run.records for a in r["answers"]} == {"two lines"}
+
+
+def test_an_overflow_stops_its_conversation_and_no_other() -> None:
+    def answer(ask: Ask) -> Reply:
+        if ask.chat[0]["content"] == planned()[0].agent.prompt and len(ask.chat) == 4:
+            return Reply("", "overflow")
+        return obey(ask)
+
+    run = held(Actor(answer))
+    rounds = {c: [r["round"] for r in run.records if r["conversation"] == c] for c in range(5)}
+    assert rounds[0] == [0, 1, 2] and rounds[1] == [0, 1, 2, 3]
+    assert run.records[4]["stopped"] and run.records[4]["answers"] == []
+
+
+def test_an_empty_reply_is_recorded_and_the_conversation_goes_on() -> None:
+    run = held(Actor(lambda ask: Reply("")))
+    assert len(run.records) == 20
+    assert {a["text"] for r in run.records for a in r["answers"]} == {""}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_run_cut_at_any_byte_resumes_to_the_same_records(tmp_path: Path, seed: int) -> None:
+    whole = tmp_path / "whole"
+    held(Actor(), folder=whole)
+    full = (whole / "records.jsonl").read_bytes()
+    cut = tmp_path / "cut"
+    held(Actor(), folder=cut)
+    (cut / "records.jsonl").write_bytes(full[: random.Random(seed).randrange(len(full))])
+    held(Actor(), folder=cut)
+    assert (cut / "records.jsonl").read_bytes() == full
+
+
+def test_a_local_model_runs_an_unfinished_batch_again_whole(tmp_path: Path) -> None:
+    held(Actor(), folder=tmp_path)
+    lines = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "records.jsonl").write_bytes(b"".join(lines[:13]))  # four rounds, then two
+    actor = Actor()
+    held(actor, folder=tmp_path)
+    starts = [call for call in actor.calls if any(len(a.chat) == 1 for a in call)]
+    assert len(starts) == 2  # the second batch and the third, from their empty histories
+    assert actor.forgotten > 0
+
+
+def test_an_api_goes_on_after_the_last_complete_round(tmp_path: Path) -> None:
+    held(Actor(local=False), folder=tmp_path)
+    whole = (tmp_path / "records.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (tmp_path / "records.jsonl").write_bytes(b"".join(lines[:13]))
+    actor = Actor(local=False)
+    held(actor, folder=tmp_path)
+    assert (tmp_path / "records.jsonl").read_bytes() == whole
+    starts = [call for call in actor.calls if any(len(a.chat) == 1 for a in call)]
+    assert len(starts) == 1
+
+
+def test_a_finished_run_asks_nothing(tmp_path: Path) -> None:
+    held(Actor(), folder=tmp_path)
+    actor = Actor()
+    held(actor, folder=tmp_path)
+    assert actor.calls == []
+
+
+def test_a_server_that_goes_away_half_way_loses_no_finished_round(tmp_path: Path) -> None:
+    calls = 0
+
+    def answer(ask: Ask) -> Reply:
+        nonlocal calls
+        calls += 1
+        if calls > 60:
+            raise ServiceError("the server went away")
+        return obey(ask)
+
+    with pytest.raises(ServiceError):
+        held(Actor(answer, local=False), folder=tmp_path)
+    kept = (tmp_path / "records.jsonl").read_bytes()
+    assert kept
+    held(Actor(local=False), folder=tmp_path)
+    assert (tmp_path / "records.jsonl").read_bytes().startswith(kept)
+
+
+@pytest.mark.parametrize("setting", ["rounds", "runs", "batch"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_settings_below_one_are_refused(setting: str, value: int) -> None:
+    with pytest.raises(HoldfastError, match=setting):
+        Protocol(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_views_refuse_a_history_that_does_not_end_on_the_other_side() -> None:
+    with pytest.raises(ValueError, match="odd"):
+        agent_view(None, ["one", "two"])
+    with pytest.raises(ValueError, match="even"):
+        user_view(None, ["one"])

@@ -1,0 +1,126 @@
+"""The numbers of an explanation, from records whose share, dimension and score are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from actors import persona
+from holdfast.core.run import Record
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.scores import judged
+from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
+
+N, ROUNDS, COUNTS = 24, 2, {"few": 5, "many": 9}
+RNG = np.random.default_rng(0)
+SHARE = RNG.uniform(0.1, 0.5, size=(N, ROUNDS + 1))
+BASE = [
+    Conversation(i, persona(f"w{i}"), persona(f"u{i}"), "Hello.", i, control="none")
+    for i in range(N)
+]
+
+
+def records(k: int, scores: np.ndarray, raised: float) -> list[Record]:
+    """One control's: share `SHARE` before and `raised` more after, the score as given."""
+    made = []
+    for i in range(N):
+        for r in range(ROUNDS + 1):
+            before = float(SHARE[i, r])
+            share = {
+                "heads": [[before + raised]],
+                "heads_template": [[before + raised]],
+                "tokens": [before + raised],
+                "span": 10,
+                "length": 40 + 20 * r + i,
+                "heads_before": [[before]] if raised else None,
+            }
+            word = f"w{i}" if scores[i, r] else "lost"
+            own = {"arm": "own", "run": 0, "probe": "?", "text": word, "stop": "stop"}
+            record: Record = {"conversation": k * N + i, "round": r, "answers": [own]}
+            own_share = own | {"tokens": [0, 0, 0], "share": share}
+            made.append(record | {"answers": [own_share]})
+    return made
+
+
+def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
+    made = records(0, scores, 0.0) + records(1, better, 0.2)
+    planned = [
+        Conversation(k * N + c.id, c.agent, c.user, c.starter, c.seed)
+        for k in range(2)
+        for c in BASE
+    ]
+    return Lanes(BASE, ("none", "boost:2"), ROUNDS, made, judged(made, planned))
+
+
+def sets(grown: float) -> list[Record]:
+    """Every set's dimension: 4 at first, 1 more by round in plain and shuffled, `grown` in own."""
+    made = []
+    for name, step in (("none", grown), ("boost:2", grown), (PLAIN, 1.0), (SHUFFLED, 1.0)):
+        for i in range(N):
+            noise = 0.01 * i
+            counted = [
+                {c: [[4 + step * r + noise, 3.0]] for c in ("all", *COUNTS)}
+                for r in range(ROUNDS + 1)
+            ]
+            made.append({"set": name, "conversation": i, "tokens": [9, 20, 30], "rounds": counted})
+    return made
+
+
+ALWAYS = np.ones((N, ROUNDS + 1))
+FOLLOWING = (np.argsort(np.argsort(SHARE, 0), 0) >= N // 2).astype(float)
+
+
+def test_shares_before_and_after_are_told_apart_and_compared_with_none() -> None:
+    found = account(lanes(ALWAYS, ALWAYS), [], {})
+    none, boost = found["controls"]
+    assert none["prompt_share"] == none["before"]["prompt_share"]
+    assert boost["before"]["prompt_share"] == none["prompt_share"]
+    assert boost["share_delta"]["value"] == pytest.approx(0.2, abs=1e-4)
+    assert boost["share_delta"]["interval"] == pytest.approx([0.2, 0.2], abs=1e-4)
+    assert none["share_detail"]["dilution"] == sorted(none["share_detail"]["dilution"])[::-1]
+    assert found["dimension"] is None
+
+
+def test_a_score_that_follows_the_share_is_found_to_and_one_that_does_not_is_not() -> None:
+    drawn = np.random.default_rng(5).integers(0, 2, size=FOLLOWING.shape).astype(float)
+    rows = account(lanes(FOLLOWING, drawn), [], {})["association"]
+    following, other = (row for row in rows if row["measure"] == "share")
+    assert following["control"] == "none" and following["pooled"]["interval"][0] > 0.5
+    assert following["given_dilution"]["interval"][0] > 0.5
+    assert len(following["by_round"]) == ROUNDS and following["pooled"]["n"] == N
+    assert other["pooled"]["interval"][0] < 0 < other["pooled"]["interval"][1]
+
+
+def test_scores_that_are_all_alike_go_with_nothing() -> None:
+    for row in account(lanes(ALWAYS, ALWAYS), sets(1.0), COUNTS)["association"]:
+        assert row["pooled"]["rho"] is None and row["pooled"]["interval"] == [None, None]
+
+
+def test_stability_is_compared_with_nones_on_the_same_conversations() -> None:
+    worse = ALWAYS.copy()
+    worse[: N // 2, 1:] = 0
+    found = account(lanes(worse, ALWAYS), [], {})["controls"][1]
+    assert found["stability_delta"]["value"] == 0.5 and found["stability_delta"]["n"] == N
+    assert found["stability_delta"]["interval"][0] > 0.2
+
+
+@pytest.mark.parametrize(("grown", "sign"), [(1.0, 0), (3.0, 1), (0.0, -1)])
+def test_growth_is_set_beside_that_of_other_text(grown: float, sign: int) -> None:
+    found = account(lanes(ALWAYS, ALWAYS), sets(grown), COUNTS)["dimension"]
+    rows = [one for one in found["growth"] if one["measure"] == "participation"]
+    by = {(one["set"], one["count"]): one for one in rows}
+    assert by["none", "few"]["value"] == pytest.approx(2 * grown)
+    assert by["none", "many"]["value"] == pytest.approx(grown)
+    assert by[PLAIN, "few"]["beyond"] == {}
+    for other in (PLAIN, SHUFFLED):
+        beyond = by["none", "few"]["beyond"][other]
+        assert beyond["value"] == pytest.approx(2 * (grown - 1))
+        assert np.sign(beyond["interval"][0]) == np.sign(beyond["interval"][1]) == sign
+
+
+def test_before_the_round_that_has_so_many_vectors_there_is_no_number() -> None:
+    found = account(lanes(ALWAYS, ALWAYS), sets(1.0), COUNTS)["dimension"]
+    own = found["sets"][0]
+    assert own["participation"]["many"]["mean"][0] is None
+    assert own["participation"]["few"]["mean"][0] == pytest.approx(4.115)
+    assert own["tokens"] == [9, 20, 30] and found["vectors"] == COUNTS

@@ -1,0 +1,133 @@
+"""Value vectors are the model's own, and the sets of a round are what was in view then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from actors import persona
+from holdfast.core.backend import Sampling
+from holdfast.core.errors import ModelError
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.explain import value_vectors as vectors
+from holdfast.evals.explain.intrinsic_dimension import dimension
+from holdfast.models.engine.engine import Request
+from holdfast.models.local.model import LocalBackend
+from tiny_models import model, tokenizer
+
+PLAN = Conversation(0, persona("amber"), persona("birch"), "Hello.", 7)
+TURNS = ["Hello.", "amber, I say", "And you?", "amber once more"]
+COUNTS = {"few": 12, "many": 30}
+
+
+def backend(kind: str = "llama") -> LocalBackend:
+    return LocalBackend(model(kind), tokenizer(), kind)
+
+
+def projected(subject: LocalBackend, ids: tuple[int, ...]) -> list[torch.Tensor]:
+    """What the model's own value projections give, seen by hooks in one plain pass."""
+    found: list[torch.Tensor] = []
+
+    def note(_: Any, __: Any, out: torch.Tensor) -> None:
+        found.append(out[0].float())
+
+    inner = subject.engine.model
+    layers = [m for name, m in inner.named_modules() if name.endswith("v_proj")]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with torch.inference_mode():
+            inner(torch.tensor([ids]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma3", "gemma2"])
+def test_values_are_those_of_the_models_value_projections(kind: str) -> None:
+    subject = backend(kind)
+    asked = vectors.ask(PLAN, TURNS, 2, "none")
+    expected = projected(subject, subject.ids(asked))
+    for _ in range(2):  # computed, then read from what is kept
+        for given, own in zip(subject.values(asked), expected, strict=True):
+            assert given.shape == own.shape and torch.allclose(given, own, atol=1e-4)
+
+
+def test_values_under_a_control_are_what_it_left_of_them() -> None:
+    subject = backend()
+    plain = subject.values(vectors.ask(PLAN, TURNS, 2, "none"))
+    held = subject.values(vectors.ask(PLAN, TURNS, 2, "split-softmax:0.3"))
+    span = subject.template.render(vectors.ask(PLAN, TURNS, 2, "none").chat).content
+    assert span is not None
+    assert torch.allclose(held[0], plain[0], atol=1e-6)
+    assert torch.allclose(held[1][: span[1]], plain[1][: span[1]], atol=1e-6)
+    assert not torch.allclose(held[1], plain[1], atol=1e-3)
+
+
+def test_values_that_there_is_no_room_for_are_refused() -> None:
+    subject = LocalBackend(model("llama"), tokenizer(), "small", cache_bytes=100)
+    with pytest.raises(ModelError, match="value vectors of 9 tokens of small cannot be read"):
+        subject.engine.values(Request(tuple(range(20, 29)), 0))
+
+
+def test_what_is_in_view_ends_where_the_probe_begins() -> None:
+    subject = backend()
+    tokens = vectors.in_view(subject, PLAN, TURNS, "none")
+    ids = [subject.ids(vectors.ask(PLAN, TURNS, r, "none")) for r in range(3)]
+    texts = [subject.tokenizer.decode(i[:n]) for i, n in zip(ids, tokens, strict=True)]
+    assert texts[0].endswith("user\n") and PLAN.agent.prompt in texts[0]
+    assert texts[1].startswith(texts[0]) and "amber, I say" in texts[1]
+    assert texts[2].startswith(texts[1]) and texts[2].endswith("user\n")
+    near = vectors.in_view(subject, PLAN, TURNS, "window:1")
+    assert near == [tokens[0]] * 3
+
+
+def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vectors() -> None:
+    subject = backend()
+    record = vectors.own(subject, PLAN, TURNS, "none", COUNTS)
+    assert record["tokens"] == vectors.in_view(subject, PLAN, TURNS, "none")
+    values = subject.values(vectors.ask(PLAN, TURNS, 1, "none"))
+    first = dimension(values[0].numpy()[: record["tokens"][1]])
+    assert record["rounds"][1]["all"][0] == pytest.approx(first, abs=1e-3)
+    for r, n in enumerate(record["tokens"]):
+        for name, count in COUNTS.items():
+            for found, _ in record["rounds"][r][name]:
+                assert np.isnan(found) if n < count else 1 <= found <= count - 1
+    assert record == vectors.own(subject, PLAN, TURNS, "none", COUNTS)
+
+
+def test_shuffled_tokens_are_the_same_tokens_after_the_system_message() -> None:
+    subject = backend()
+    own = vectors.own(subject, PLAN, TURNS, "none", COUNTS)
+    mixed = vectors.shuffled(subject, PLAN, TURNS, own["tokens"], COUNTS)
+    assert mixed["tokens"] == own["tokens"]
+    # Values of the first layer know their token alone, so that all of them are the same set.
+    assert mixed["rounds"][2]["all"][0] == pytest.approx(own["rounds"][2]["all"][0], abs=1e-3)
+    assert mixed["rounds"][0] == own["rounds"][0]
+    assert mixed["rounds"][2]["all"][1] != own["rounds"][2]["all"][1]
+
+
+def test_a_conversation_that_is_shorter_gives_as_many_vectors_as_it_has() -> None:
+    subject = backend()
+    record = vectors.first_of(subject, PLAN, TURNS[:2], [5, 10_000], COUNTS)
+    whole = len(subject.ids(vectors.ask(PLAN, TURNS[:2], 1, "none")))
+    assert record["tokens"] == [5, whole]
+
+
+def test_counts_come_back_from_records_by_conversation_with_gaps_where_there_are_none() -> None:
+    rounds = [{"few": [[2.0, 1.0]], "all": [[3.0, 2.0]]}, {"few": [[None, None]], "all": [[4, 3]]}]
+    found = vectors.array([{"conversation": 9, "rounds": rounds}], [4, 9], "few", 2)
+    assert found.shape == (2, 3, 1, 2)
+    assert found[1, 0, 0].tolist() == [2.0, 1.0]
+    assert np.isnan(found[0]).all() and np.isnan(found[1, 1:]).all()
+
+
+def test_reading_values_asks_for_no_reply_that_is_kept() -> None:
+    subject = backend()
+    subject.values(vectors.ask(PLAN, TURNS, 1, "none"))
+    asked = vectors.ask(PLAN, TURNS, 1, "none")
+    fresh = backend().reply([asked], Sampling(max_new_tokens=5))
+    assert subject.reply([asked], Sampling(max_new_tokens=5))[0].text == fresh[0].text

@@ -1,0 +1,287 @@
+"""Fidelity by a suite's own judges and by PersonaGym's protocol, with models made of functions."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import Actor, obey
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError, RunError
+from holdfast.evals.fidelity import author, questionnaire
+from holdfast.evals.fidelity import personagym as gym
+from holdfast.evals.fidelity.fidelity import fidelity
+from holdfast.evals.fidelity.questionnaire import Questionnaire
+
+SUITE = """
+[[persona]]
+id = "amber"
+category = "memory"
+prompt = "The word is amber"
+probes = ["Which word?", "Which one?"]
+judge = { name = "contains", text = "amber" }
+
+[[persona]]
+id = "loud"
+category = "pattern"
+prompt = "Write in capitals"
+probes = ["Well?"]
+judge = { name = "regex", pattern = "[^a-z]*", mode = "full", case = true }
+"""
+GRADED = (
+    '[[persona]]\nid = "kind"\ncategory = "character"\nprompt = "You are kind"\nprobes = ["Hm?"]\n'
+)
+GRADED += 'judge = { name = "rubric", criteria = "The answer is kind." }\n'
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "suite.toml"
+    path.write_text(SUITE, encoding="utf-8")
+    return path
+
+
+# --- suites -------------------------------------------------------------------
+
+
+def test_a_suites_own_judges_score_its_probes_beside_a_floor(suite: Path) -> None:
+    s = fidelity(Actor(obey), suite=suite).summary
+    assert {"score", "by_task", "interval", "parse_failures"} <= s.keys()
+    assert (s["score"], s["by_task"]) == (0.5, {"memory": 1, "pattern": 0})
+    assert (s["floor"], s["parse_failures"], s["scale"]) == (0, 0, [0, 1])
+    assert (s["personas"], s["answers"]) == (2, 3)
+
+
+def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite: Path) -> None:
+    def gone(ask: Ask) -> Reply:
+        return Reply("", "error") if "Which one?" in str(ask.chat) else obey(ask)
+
+    s = fidelity(Actor(gone), suite=suite).summary
+    assert s["by_task"]["memory"] == 0.5
+    assert s["failed_replies"] == 2  # with the prompt and without
+
+
+def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(GRADED, encoding="utf-8")
+    with pytest.raises(HoldfastError, match="“kind” is judged by a model: name one"):
+        fidelity(Actor(obey), suite=path)
+    strict, mild, mute = (
+        Actor(lambda ask, said=said: Reply(said), name=name)  # type: ignore[misc]
+        for name, said in (("strict", '{"score": 1}'), ("mild", '{"score": 5}'), ("mute", "Hm."))
+    )
+    assert fidelity(Actor(obey), suite=path, judges=[strict, mild]).score == 0.5
+    s = fidelity(Actor(obey), suite=path, judges=[mild, mute]).summary
+    assert (s["score"], s["parse_failures"], s["judge_calls"]) == (0.5, 4, 8)
+    with pytest.raises(HoldfastError, match="cannot judge its own"):
+        fidelity(Actor(obey, name="mild"), suite=path, judges=[mild])
+    with pytest.raises(HoldfastError, match="each judge is named once"):
+        fidelity(Actor(obey), suite=path, judges=[mild, mild])
+
+
+def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    whole = fidelity(Actor(obey), suite=suite, samples=2, out=out)
+    records = out / "records.jsonl"
+    before = records.read_bytes()
+    records.write_bytes(b"".join(before.splitlines(keepends=True)[:5]))
+    model = Actor(obey)
+    again = fidelity(model, suite=suite, samples=2, out=out)
+    assert again.rows == whole.rows
+    assert records.read_bytes() == before
+    assert sum(map(len, model.calls)) == 12 - 5
+    assert "weakest answer" in (out / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(RunError):
+        fidelity(Actor(obey), suite=suite, samples=3, out=out)
+
+
+# --- questionnaires -----------------------------------------------------------
+
+ASKED = {task: (f"{task}: what now?", f"{task}: and then?") for task in questionnaire.tasks()}
+SHEETS = [Questionnaire(who, tuple(ASKED.items())) for who in ("A baker", "A sailor")]
+GRADES = dict(zip(ASKED, (5, 4, 3, 4, 5), strict=True))
+
+
+def player(ask: Ask) -> Reply:
+    return Reply(f"As {ask.chat[0]['content'].split('of ')[1].split('.')[0]} I would.")
+
+
+def grader(ask: Ask) -> Reply:
+    """Writes examples where it is asked for them, and grades a task as `GRADES` says."""
+    said = ask.chat[1]["content"]
+    if "one that earns each grade" in said:
+        return Reply(json.dumps({str(g): f"An answer worth {g}." for g in range(1, 6)}))
+    task = next(name for name, one in questionnaire.tasks().items() if one.criteria in said)
+    return Reply(f'{{"reason": "so", "score": {GRADES[task]}}}')
+
+
+def test_five_tasks_are_graded_and_averaged() -> None:
+    s = fidelity(Actor(player), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
+    assert s["by_task"] == GRADES
+    assert (s["score"], s["scale"], s["parse_failures"]) == (4.2, [1, 5], 0)
+    assert (s["personas"], s["answers"], s["judge_calls"]) == (2, 20, 40)
+    assert {"score", "by_task", "interval", "parse_failures"} <= s.keys()
+
+
+def test_a_call_has_one_answer_its_rubric_and_an_example_for_each_grade() -> None:
+    judge = Actor(grader, name="judge")
+    fidelity(Actor(player), questions=SHEETS[:1], judges=[judge], calls=1)
+    asks = [a.chat[1]["content"] for call in judge.calls for a in call if "Scale:" in str(a.chat)]
+    assert len(asks) == 10
+    for said in asks:
+        assert said.count("what now?") + said.count("and then?") == 1
+        assert sum(task.criteria in said for task in questionnaire.tasks().values()) == 1
+        examples = json.loads(re.findall(r"earn:\n(\[.*?\])\n", said)[0])
+        assert examples == [{"score": g, "answer": f"An answer worth {g}."} for g in range(1, 6)]
+
+
+def test_the_agent_is_asked_under_the_papers_prompt() -> None:
+    model = Actor(player)
+    fidelity(model, questions=SHEETS, judges=[Actor(grader, name="judge")])
+    (system, user) = model.calls[0][0].chat
+    assert system["content"] == gym.PROMPT.format(persona="A baker")
+    assert user["content"] == "Expected Action: what now?"
+
+
+def test_the_score_is_the_mean_of_all_judges_and_each_has_its_own() -> None:
+    harsh = Actor(lambda ask: Reply('{"score": 1}'), name="harsh")
+    mild = Actor(lambda ask: Reply('{"score": 5}'), name="mild")
+    s = fidelity(Actor(player), questions=SHEETS, judges=[harsh, mild], examples=False).summary
+    assert s["score"] == 3
+    assert {name: one["score"] for name, one in s["by_judge"].items()} == {"harsh": 1, "mild": 5}
+
+
+def test_calls_without_a_grade_are_counted_and_never_dropped() -> None:
+    def fickle(ask: Ask) -> Reply:
+        return Reply(
+            "Therefore, the final score is 5" if "baker" in str(ask.chat) else '{"score": 5}'
+        )
+
+    judge = Actor(fickle, name="fickle")
+    s = fidelity(Actor(player), questions=SHEETS, judges=[judge], examples=False).summary
+    assert (s["parse_failures"], s["judge_calls"]) == (20, 40)
+    assert (s["score"], s["score_parsed"], s["answers_parsed"]) == (3, 5, 10)
+
+
+def test_example_answers_that_cannot_be_had_are_counted_and_gone_without() -> None:
+    def silent(ask: Ask) -> Reply:
+        return Reply("No.") if "each grade" in str(ask.chat) else Reply('{"score": 4}')
+
+    s = fidelity(Actor(player), questions=SHEETS, judges=[Actor(silent, name="j")]).summary
+    assert (s["example_failures"], s["score"]) == (20, 4)
+
+
+def test_a_failed_reply_has_the_lowest_grade_and_no_judge_is_asked() -> None:
+    def gone(ask: Ask) -> Reply:
+        return Reply("", "error") if "sailor" in str(ask.chat) else player(ask)
+
+    s = fidelity(Actor(gone), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
+    assert (s["failed_replies"], s["judge_calls"]) == (10, 20)
+    assert {row["persona"]: row["score"] for row in s["rows"]} == {"A baker": 4.2, "A sailor": 1}
+
+
+def test_a_run_goes_on_where_it_stopped_at_every_step(tmp_path: Path) -> None:
+    def made(out: Path) -> tuple[dict[str, Any], int]:
+        model, judge = Actor(player), Actor(grader, name="judge")
+        found = fidelity(model, questions=SHEETS, judges=[judge], out=out)
+        asked = sum(map(len, [*model.calls, *judge.calls]))
+        return {k: v for k, v in found.summary.items() if k not in ("seconds", "report")}, asked
+
+    whole, asked = made(tmp_path / "whole")
+    assert asked == 20 + 20 + 40
+    out = tmp_path / "cut"
+    made(out)
+    for name, kept in (("verdicts.jsonl", 7), ("records.jsonl", 33), ("records.jsonl", 4)):
+        lines = (out / name).read_bytes().splitlines(keepends=True)
+        (out / name).write_bytes(b"".join(lines[:kept]))
+        again, rest = made(out)
+        assert again == whole
+        assert rest < asked
+
+
+def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text("A baker\nA sailor\n", encoding="utf-8")
+
+    def writer(ask: Ask) -> Reply:
+        said = ask.chat[1]["content"]
+        if "Of these settings" in said:
+            return Reply(json.dumps({"settings": [*questionnaire.settings()[3:5], "the moon"]}))
+        if "Toxicity Control" in said and "sailor" in said:
+            return Reply('{"questions": ["Only one?"]}')
+        assert "a wedding" not in said or "job" not in said
+        return Reply(json.dumps({"questions": [f"What now, {i}?" for i in range(3)]}))
+
+    out = tmp_path / "run"
+    found = fidelity(
+        Actor(player),
+        questions="generate",
+        personas=people,
+        author=Actor(writer, name="writer"),
+        judges=[Actor(grader, name="judge")],
+        examples=False,
+        n=3,
+        out=out,
+    ).summary
+    # One task of the sailor failed twice: it is counted, and the sailor has four tasks.
+    assert (found["question_failures"], found["answers"]) == (1, 27)
+    assert found["by_task_personas"]["Toxicity Control"] == 1
+    steps = [json.loads(x)["step"] for x in (out / "records.jsonl").read_text("utf-8").splitlines()]
+    assert [steps.count(s) for s in ("settings", "questions", "answer")] == [2, 10, 27]
+    model = Actor(player)
+    fidelity(
+        model,
+        questions="generate",
+        personas=people,
+        author=Actor(writer, name="writer"),
+        judges=[Actor(grader, name="judge")],
+        examples=False,
+        n=3,
+        out=out,
+    )
+    assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"judges": []}, "graded by a model: add --judge-model"),
+        ({"questions": "generate"}, "one description on each line with --personas"),
+        ({"questions": "nothing"}, "no questions in"),
+        ({"calls": 0}, "at least 1 call"),
+        ({"n": 0}, "at least 1 question"),
+        ({"samples": 0}, "at least 1 sample"),
+        ({"prompt": "Be kind."}, "no {persona}"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], said: str) -> None:
+    options = {"questions": SHEETS, "judges": [Actor(grader, name="judge")], **wrong}
+    with pytest.raises(HoldfastError, match=said):
+        fidelity(Actor(player), **options)
+
+
+def test_an_author_that_writes_nothing_usable_ends_the_run(tmp_path: Path) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text("A baker\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match="mute wrote no questions"):
+        fidelity(
+            Actor(player),
+            questions="generate",
+            personas=people,
+            judges=[Actor(lambda ask: Reply("Hm."), name="mute")],
+        )
+
+
+def test_a_request_is_made_once_more_and_then_has_failed() -> None:
+    said = iter(["Sure!", '{"questions": ["A?", "B?"]}', "Hm.", "Hm."])
+    model = Actor(lambda ask: Reply(next(said)))
+    task = questionnaire.tasks()["Expected Action"]
+    wanted = author.wanted_questions("A baker", task, ["a wedding"], 2)
+    found = author.written(model, [wanted], author.DRAWN, 0)
+    assert found == [("A?", "B?")]
+    assert len(model.calls[1][0].chat) == 4  # what it said, and that this was not it
+    assert author.written(model, [wanted], author.DRAWN, 0) == [None]

@@ -1,0 +1,81 @@
+"""PersonaScore: the published scores from the published task means, and intervals."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.evals.fidelity.questionnaire import tasks
+from holdfast.evals.fidelity.score import Graded, summed, table
+
+# PersonaGym v3 (arXiv:2407.18416), table 1: action justification, expected action, linguistic
+# habits, persona consistency, toxicity control, PersonaScore.
+PUBLISHED = {
+    "LLaMA-2-13b": (3.96, 3.87, 3.77, 4.12, 4.18, 3.98),
+    "GPT-3.5": (4.31, 4.28, 3.63, 4.70, 4.96, 4.38),
+    "LLaMA-2-70b": (4.44, 4.32, 3.85, 4.67, 4.68, 4.39),
+    "LLaMA-3-8b": (4.55, 4.43, 3.97, 4.77, 4.74, 4.49),
+    "Claude 3 Haiku": (2.47, 4.28, 3.04, 3.47, 4.94, 3.64),
+    "Claude 3.5 Sonnet": (4.52, 4.37, 3.98, 4.81, 4.88, 4.51),
+}
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_published_task_means_give_the_published_score(model: str) -> None:
+    """Two personas around each published mean; five tasks, ten questions, two judges' mean."""
+    *means, score = PUBLISHED[model]
+    graded = [
+        Graded(persona, task, mean + apart + (0.25 if question % 2 else -0.25))
+        for task, mean in zip(tasks(), means, strict=True)
+        for persona, apart in (("one", 0.05), ("other", -0.05))
+        for question in range(10)
+    ]
+    found = summed(graded)
+    assert found["score"] == pytest.approx(score, abs=0.00501)
+    assert list(found["by_task"].values()) == pytest.approx(means)
+    low, high = found["interval"]
+    assert low < found["score"] < high
+
+
+def test_a_task_with_more_questions_weighs_no_more() -> None:
+    graded = [Graded("p", "a", 5), *(Graded("p", "b", 1) for _ in range(9))]
+    assert summed(graded)["score"] == 3
+
+
+def test_a_persona_without_a_task_leaves_a_gap() -> None:
+    graded = [Graded("p", "a", 5), Graded("p", "b", 1), Graded("q", "a", 3)]
+    people, names, means = table(graded)
+    assert (people, names) == (["p", "q"], ["a", "b"])
+    assert means[1, 1] != means[1, 1]
+    found = summed(graded)
+    assert (found["score"], found["by_task"]) == (3, {"a": 4, "b": 1})
+    assert found["by_task_personas"] == {"a": 2, "b": 1}
+    assert found["rows"][1] == {"persona": "q", "score": 3, "by_task": {"a": 3}}
+
+
+def test_intervals_are_over_personas_and_zeros_and_ones_have_wilsons() -> None:
+    same = [Graded(f"p{i}", "a", 1) for i in range(10) for _ in range(50)]
+    low, high = summed(same)["interval"]
+    assert (low < 0.8, high) == (True, 1)  # ten personas, not five hundred answers
+    apart = [Graded(f"p{i}", "a", 1 + 4 * (i % 2)) for i in range(10)]
+    low, high = summed(apart)["interval"]
+    assert low < 3 < high
+    assert high - low > 1
+
+
+def test_one_persona_has_no_interval() -> None:
+    assert summed([Graded("p", "a", 5), Graded("p", "b", 1)])["interval"] == [None, None]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("ab"), st.floats(1, 5)), min_size=1)
+)
+def test_a_score_lies_between_the_lowest_and_the_highest_grade(
+    drawn: list[tuple[str, str, float]],
+) -> None:
+    found = summed([Graded(*one) for one in drawn])
+    grades = [grade for _, _, grade in drawn]
+    assert min(grades) - 1e-4 <= found["score"] <= max(grades) + 1e-4
+    assert found["answers"] == len(drawn)

@@ -1,0 +1,258 @@
+"""Accuracy under every persona, with models made of functions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import Actor
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError, RunError
+from holdfast.evals.robustness.persona_lottery import expected_best
+from holdfast.evals.robustness.robustness import Robustness, load, robustness
+from holdfast.persona.pool import Member
+
+PEOPLE = (
+    Member("counter", "helpful", "train", "You count."),
+    Member("baker", "irrelevant", "train", "You bake."),
+    Member("guesser", "harmful", "held-out", "You guess."),
+    Member("shouter", "harmful", "held-out", "You SHOUT."),
+)
+
+
+def answer(ask: Ask) -> Reply:
+    """Right under who counts, wrong under who guesses; who shouts is right in another form."""
+    text = " ".join(m["content"] for m in ask.chat)
+    number = int(ask.chat[-1]["content"].splitlines()[-1].split()[0])
+    if "guess" in text:
+        return Reply("It is 7.")
+    right = number % 2 == 0 or "count" in text
+    said = f"It is {number if right else 999}."
+    return Reply(said.upper() if "SHOUT" in text else said)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    rows = [
+        {"question": f"{i} and nothing?", "answer": i, "kind": "even" if i % 2 == 0 else "odd"}
+        for i in range(20, 40)
+    ]
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def row(found: Robustness, id_: str) -> dict[str, Any]:
+    (one,) = [r for r in found.rows if r["id"] == id_]
+    return one
+
+
+def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Path) -> None:
+    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    s = found.summary
+    assert (s["personas"], s["items"]) == (4, 20)
+    assert [row(found, p.id)["accuracy"] for p in PEOPLE] == [1, 0.5, 0, 0.5]
+    assert (s["mean"], s["worst"], s["best"], s["ratio"], s["pss"]) == (0.5, 0, 1, 0, 0)
+    assert s["all_correct"] == 0
+    assert s["std"] == pytest.approx(0.3536)
+    assert s["lottery"] == pytest.approx(expected_best([1, 0.5, 0, 0.5]), abs=1e-4)
+    assert (s["lottery"][0], s["lottery"][-1]) == (s["mean"], s["best"])
+    assert set(s["intervals"]) == {"mean", "worst", "best", "ratio", "std", "all_correct", "pss"}
+    assert all(low <= high for low, high in s["intervals"].values())
+    assert s["verifiers"] == {"numeric": 20}
+    assert set(s["permuted"]) == {"worst", "best", "ratio", "std"}
+    assert s["p_value"] < 0.01
+
+
+def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
+    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    loud = row(found, "shouter")
+    assert (loud["lenient"], loud["strict"], loud["strict_failures"]) == (0.5, 0, 1)
+    assert loud["lenient_failures"] == 0
+    assert found.summary["extraction_failures"] == {
+        "counter": 0,
+        "baker": 0,
+        "guesser": 0,
+        "shouter": 1,
+    }
+    strict = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, reading="strict")
+    assert row(strict, "shouter")["accuracy"] == 0
+    assert strict.summary["mean"] == found.summary["strict"]["mean"]
+
+
+def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> None:
+    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    assert found.summary["none"]["accuracy"] == 0.5
+    helps = row(found, "counter")
+    assert helps["delta"] == 0.5
+    assert helps["delta_interval"][0] > 0
+    assert helps["by_category"] == {"even": 1, "odd": 1}
+    kinds = {one["kind"]: one["mean"] for one in found.summary["kinds"]}
+    assert kinds == {"helpful": 1, "irrelevant": 0.5, "harmful": 0.25}
+
+
+def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: Path) -> None:
+    model = Actor(answer)
+    robustness(model, tasks=tasks, personas=PEOPLE, samples=2)
+    asks = [ask for call in model.calls for ask in call if "20 and" in str(ask.chat)]
+    assert len(asks) == 10
+    assert len({ask.seed for ask in asks}) == 2
+    assert {ask.chat[-1]["content"] for ask in asks} == {"20 and nothing?"}
+
+
+def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) -> None:
+    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary["lost"]
+    assert len(lost) == 6
+    first = lost[0]
+    assert (first["persona"], first["gold"], first["without"]) == (
+        "guesser",
+        ["20"],
+        ["It is 20."],
+    )
+    assert first["with"] == ["It is 7."]
+
+
+def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
+    s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary["search"]
+    assert (s["persona"], s["accuracy"], s["none"], s["gain"]) == ("counter", 1, 0.5, 0.5)
+    assert s["development_items"] + s["items"] == 20
+    assert s["asked"] == 4 * s["development_items"]
+    assert len(s["curve"]) == 4
+
+
+def test_an_item_that_one_persona_could_not_be_asked_is_left_out_for_all(tasks: Path) -> None:
+    def full(ask: Ask) -> Reply:
+        over = "count" in str(ask.chat) and "21 and" in str(ask.chat)
+        return Reply("", "overflow") if over else answer(ask)
+
+    s = robustness(Actor(full), tasks=tasks, personas=PEOPLE).summary
+    assert (s["items"], s["missing"]) == (19, ["line-2"])
+    with pytest.raises(HoldfastError, match="only 0 of 20 items were answered"):
+        robustness(Actor(lambda ask: Reply("", "error")), tasks=tasks, personas=PEOPLE)
+
+
+def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    whole = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, out=out)
+    records = out / "records.jsonl"
+    before = records.read_bytes()
+    lines = before.splitlines(keepends=True)
+    records.write_bytes(b"".join(lines[:5]) + lines[5][:20])
+    model = Actor(answer)
+    again = robustness(model, tasks=tasks, personas=PEOPLE, out=out)
+    assert again.rows == whole.rows
+    assert records.read_bytes() == before
+    # A batch that was cut off is asked again whole, as its arithmetic may depend on it.
+    assert sum(map(len, model.calls)) == 20 * 5
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "The persona lottery" in page
+    assert "not that paper’s number" in page
+    with pytest.raises(RunError):
+        robustness(Actor(answer), tasks=tasks, personas=PEOPLE, samples=2, out=out)
+
+
+def test_another_reading_or_search_needs_no_new_replies(tasks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    robustness(Actor(answer), tasks=tasks, personas=PEOPLE, out=out)
+    model = Actor(answer)
+    found = robustness(
+        model, tasks=tasks, personas=PEOPLE, reading="strict", pss="worst", search=True, out=out
+    )
+    assert model.calls == []
+    assert found.summary["pss"] == found.summary["worst"]
+
+
+def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
+    model = Actor(answer)
+    robustness(model, tasks=tasks, personas=PEOPLE, place="user")
+    roles = {message["role"] for call in model.calls for ask in call for message in ask.chat}
+    assert roles == {"user"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"samples": 0}, "at least 1 sample"),
+        ({"place": "sky"}, "no placement 'sky'"),
+        ({"reading": "kind"}, "no reading 'kind'"),
+        ({"pss": "paper"}, "no PSS 'paper'"),
+        ({"verify": "math2"}, "no verifier 'math2'"),
+        ({"personas": PEOPLE[:1]}, "at least 2 personas"),
+        ({"personas": "nothing.toml"}, "no personas in"),
+        ({"tasks": "nothing.jsonl"}, "no tasks in"),
+        ({"personas": "core", "split": "half"}, "no split 'half'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(HoldfastError, match=said):
+        robustness(Actor(answer), **{"tasks": tasks, "personas": PEOPLE, **wrong})
+
+
+def test_a_task_without_a_gold_answer_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"category": "a", "turns": ["?"], "rubric": "Nice?"}\n', encoding="utf-8")
+    model = Actor(answer)
+    with pytest.raises(HoldfastError, match="no gold answer and no judge"):
+        robustness(model, tasks=path, personas=PEOPLE)
+    assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "kind", "ends"),
+    [
+        (
+            "gsm8k",
+            [{"question": f"{i} + 1?", "answer": f"Well.\n#### {i + 1}"} for i in range(4)],
+            "numeric",
+            "and the number alone.",
+        ),
+        (
+            "math-500",
+            [
+                {
+                    "problem": f"{i} + 1?",
+                    "answer": str(i + 1),
+                    "subject": "Algebra",
+                    "solution": "-",
+                }
+                for i in range(4)
+            ],
+            "math",
+            "in \\boxed{}.",
+        ),
+    ],
+)
+def test_hub_tasks_say_where_the_answer_is_to_stand(
+    name: str, rows: list[dict[str, str]], kind: str, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
+    made = datasets.Dataset.from_list(rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
+    found = load(name, n=4)
+    assert len(found) == 4
+    assert all(task.turns[0].endswith(ends) for task in found)
+    assert load(name, n=4, form="")[0].turns[0].endswith("+ 1?")
+
+    def solve(ask: Ask) -> Reply:
+        number = int(ask.chat[-1]["content"].split()[0]) + 1
+        return Reply(f"Sure. \\boxed{{{number}}}" if kind == "math" else f"Sure.\n#### {number}")
+
+    s = robustness(Actor(solve), tasks=name, n=4, personas=PEOPLE).summary
+    assert (s["verifiers"], s["mean"], s["strict"]["mean"]) == ({kind: 4}, 1, 1)
+    assert s["none"]["by_category"] == {"math-500 algebra" if kind == "math" else name: 1}
+
+
+def test_minis_tasks_are_those_with_one_right_answer() -> None:
+    found = load("mini", n=2)
+    assert {task.category for task in found} == {"math", "recall", "extraction", "safety"}
+
+
+def test_a_page_shows_markup_in_a_persona_as_text(tasks: Path, tmp_path: Path) -> None:
+    people = (*PEOPLE, Member("evil", "harmful", "train", "<script>alert(1)</script>"))
+    robustness(Actor(answer), tasks=tasks, personas=people, search=True, out=tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page

@@ -1,0 +1,220 @@
+"""The measurement as a whole: what it finds on actors whose behaviour is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors import Actor, obey, persona, suite
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import ContextError, HoldfastError, RunError
+from holdfast.evals.drift import drift
+from holdfast.persona.suite import Persona, Suite, load_suite
+
+SMALL = suite()
+KIND = {"name": "rubric", "criteria": "kind"}
+GRADED = Suite("own", (Persona("graded", "character", "Be kind", ("How?",), KIND),))
+
+
+def slipping(ask: Ask) -> Reply:
+    """Keeps its word for two rounds and forgets it afterwards."""
+    reply = obey(ask)
+    return reply if len(ask.chat) < 7 else Reply("forgotten")
+
+
+def test_a_persona_that_is_always_obeyed_is_flat_at_one() -> None:
+    found = drift(Actor(), suite=SMALL, pairs=6, rounds=3).summary
+    assert found["stability"] == [1.0] * 4 and found["floor"] == 0.0
+    assert found["ceiling"] == 1.0 and found["normalised"] == [1.0] * 4
+    assert found["change"]["value"] == 0.0
+    assert all(low < 1.0 == high for low, high in found["interval"])
+
+
+def test_a_persona_that_slips_is_seen_to_slip_when_it_does() -> None:
+    found = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=4).summary
+    assert found["stability"] == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert found["change"]["interval"][1] < 0
+    assert found["by_category"]["memory"]["stability"][-1] == 0.0
+
+
+def test_every_list_has_a_number_for_each_round_from_zero() -> None:
+    found = drift(Actor(share=True), suite=SMALL, pairs=6, rounds=5).summary
+    for name in ("stability", "interval", "normalised", "user_persona", "prompt_share", "filler"):
+        assert len(found[name]) == 6
+    assert found["prompt_share"] == [0.3] * 6
+    assert found["share_detail"]["template"] == [0.4] * 6
+    assert found["share_detail"]["dilution"] == [0.25] * 6
+    assert len(found["share_detail"]["turns"]["within"]) == 5
+
+
+def test_without_weights_there_is_no_prompt_share() -> None:
+    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary
+    assert found["prompt_share"] is None and found["share_detail"] is None
+
+
+def test_the_users_persona_is_asked_of_the_agent_and_judged_by_its_own_judge() -> None:
+    def contagious(ask: Ask) -> Reply:
+        return Reply(ask.chat[-1]["content"] if len(ask.chat) > 3 else obey(ask).text)
+
+    word = persona("amber")
+    judge = {"name": "contains", "text": "pretty boy"}
+    parrot = Persona("parrot", "choice", "Be a parrot", ("Say pretty boy",), judge)
+    pair = Suite("pair", (word, parrot), ("Hello.",), ("It rains.",))
+    found = drift(
+        Actor(contagious), suite=pair, agents=[word.id], users=["parrot"], pairs=1, rounds=2
+    )
+    assert found.summary["user_persona"] == [0.0, 1.0, 1.0]
+    assert found.summary["user_persona_floor"] == 0.0
+
+
+def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
+    def failing(ask: Ask) -> Reply:
+        return Reply("", "error", error="no choices") if ask.seed % 2 else Reply("")
+
+    found = drift(Actor(failing), suite=SMALL, pairs=4, rounds=2)
+    assert found.summary["stability"] == [0.0] * 3 and found.summary["n"] == [4] * 3
+    failures = found.summary["failures"]
+    assert failures["error"] > 0 and failures["empty"] > 0
+    whys = {record["why"] for record in found.records}
+    assert "no choices" in whys
+
+
+def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> None:
+    def short(ask: Ask) -> Reply:
+        return obey(ask) if len(ask.chat) < 6 else Reply("", "overflow")
+
+    found = drift(Actor(short), suite=SMALL, pairs=4, rounds=4).summary
+    assert found["n"][0] == 4 and found["n"][-1] == 0
+    assert found["stability"][-1] is None
+    assert found["failures"]["overflow"] > 0
+
+
+def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> None:
+    probes = {probe for persona in SMALL.personas for probe in persona.probes}
+
+    def tight(ask: Ask) -> Reply:
+        late = len(ask.chat) > 5 and ask.chat[-1]["content"] in probes
+        return Reply("", "overflow") if late else obey(ask)
+
+    found = drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary
+    assert found["stability"][:3] == [1.0, 1.0, None] and found["n"] == [4, 4, 0, 0, 0]
+    assert found["failures"]["overflow"] > 0
+
+
+def test_records_are_flat_and_one_per_answer() -> None:
+    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1)
+    assert len(found.records) == 2 * (6 + 5)
+    assert {"conversation", "round", "agent", "category", "arm", "score", "why"} <= set(
+        found.records[0]
+    )
+
+
+def test_a_run_folder_holds_the_four_files_and_the_summary_that_was_returned(
+    tmp_path: Path,
+) -> None:
+    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=str(tmp_path / "run"))
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"manifest.json", "records.jsonl", "summary.json", "report.html"}
+    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == found.summary
+    assert found.summary["report"] == str(tmp_path / "run" / "report.html")
+
+
+def test_the_same_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
+    drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=tmp_path)
+    with pytest.raises(RunError, match=r"protocol.rounds was 1, is 2"):
+        drift(Actor(), suite=SMALL, pairs=2, rounds=2, out=tmp_path)
+
+
+def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=3, batch=2, out=tmp_path / "a")
+    drift(Actor(slipping), suite=SMALL, pairs=6, rounds=3, batch=2, out=tmp_path / "b")
+    records = tmp_path / "b" / "records.jsonl"
+    records.write_bytes(records.read_bytes()[:4000])
+    again = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=3, batch=2, out=tmp_path / "b")
+    timed = {"seconds", "replies_per_second", "report"}
+    assert {k: v for k, v in whole.summary.items() if k not in timed} == {
+        k: v for k, v in again.summary.items() if k not in timed
+    }
+
+
+def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None:
+    actor = Actor(context=60)
+    with pytest.raises(ContextError, match=r"sees 60 tokens, and 8 rounds .* need at least 1\d\d"):
+        drift(actor, suite=SMALL, pairs=2, rounds=8)
+    assert actor.calls == []
+
+
+def test_a_rubric_without_a_judge_model_is_refused_before_anything_runs() -> None:
+    actor = Actor()
+    with pytest.raises(HoldfastError, match="--judge-model"):
+        drift(actor, suite=SMALL, persona=GRADED, pairs=1, rounds=1)
+    assert actor.calls == []
+
+
+def test_a_judge_model_is_asked_once_for_each_answer(tmp_path: Path) -> None:
+
+    def grade(ask: Ask) -> Reply:
+        return Reply('{"reason": "kind enough", "score": 5}')
+
+    judge = Actor(grade, name="judge")
+    found = drift(
+        Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path
+    )
+    assert found.stability == [1.0, 1.0] and found.summary["verdicts"]["failures"] == 0
+    asked = len(judge.calls)
+    drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path)
+    assert len(judge.calls) == asked
+
+
+def test_a_judge_model_that_never_parses_is_counted_not_dropped() -> None:
+    judge = Actor(lambda ask: Reply("I would rather not say."), name="judge")
+    found = drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge)
+    assert found.stability == [0.0, 0.0]
+    assert found.summary["verdicts"]["failures"] > 0
+
+
+def test_one_persona_has_an_interval_over_its_conversations() -> None:
+    def coin(ask: Ask) -> Reply:
+        return obey(ask) if ask.seed % 2 else Reply("no")
+
+    own = Suite("own", (persona("zebra"),))
+    found = drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary
+    low, high = found["interval"][1]
+    assert high - low > 0.2
+
+
+def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
+    settings = {"suite": SMALL, "persona": GRADED, "pairs": 2, "rounds": 1, "out": tmp_path}
+
+    def five(ask: Ask) -> Reply:
+        return Reply('{"reason": "kind", "score": 5}')
+
+    drift(Actor(), judge_model=Actor(five, name="one"), **settings)
+    with pytest.raises(RunError, match="judge_model"):
+        drift(Actor(), judge_model=Actor(five, name="other"), **settings)
+
+
+def test_unknown_persona_ids_are_refused() -> None:
+    with pytest.raises(HoldfastError, match="memory-amber"):
+        drift(Actor(), suite=SMALL, agents=["memory-ambre"], pairs=1)
+
+
+def test_a_suite_of_personas_alone_talks_as_core_does() -> None:
+    actor = Actor()
+    drift(actor, suite=Suite("bare", SMALL.personas), pairs=1, rounds=1)
+    said = {m["content"] for call in actor.calls for a in call for m in a.chat}
+    assert said & set(load_suite("core").starters)
+
+
+def test_the_reference_option_reports_the_papers_turns() -> None:
+    found = drift(Actor(), suite=SMALL, pairs=2, rounds=3, reference=True).summary
+    assert found["reference"] == {"turns": [2, 4, 6], "stability": [1.0, 1.0, 1.0]}
+
+
+def test_another_model_can_play_the_user() -> None:
+    agent, user = Actor(), Actor(name="other")
+    found = drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary
+    assert found["user_model"] == "other"
+    assert {m["role"] for call in user.calls for a in call for m in a.chat[1:2]} == {"assistant"}

@@ -1,0 +1,53 @@
+"""A coroutine run from ordinary code."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import threading
+
+import pytest
+
+from holdfast.models.api import loop
+
+
+async def _double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def _fail() -> None:
+    raise ZeroDivisionError("as asked")
+
+
+def test_a_coroutine_gives_its_result() -> None:
+    assert loop.run(_double(4)) == 8
+
+
+def test_an_error_arrives_where_the_call_was() -> None:
+    with pytest.raises(ZeroDivisionError, match="as asked"):
+        loop.run(_fail())
+
+
+def test_it_works_inside_a_running_loop() -> None:
+    async def notebook_cell() -> int:
+        return loop.run(_double(5))
+
+    assert asyncio.run(notebook_cell()) == 10
+
+
+def test_an_interrupt_cancels_what_is_under_way_and_leaves_no_thread() -> None:
+    cancelled = threading.Event()
+
+    async def endless() -> None:
+        _thread.interrupt_main()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(endless())
+    assert cancelled.is_set()
+    assert threading.active_count() == before

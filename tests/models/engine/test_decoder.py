@@ -1,0 +1,176 @@
+"""The quick pass through a Llama-like model is the model's own, and runs only where it is."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from holdfast.control import steering
+from holdfast.control.steering import Held
+from holdfast.control.text import parse
+from holdfast.core.backend import Sampling
+from holdfast.models.engine import engine as engines
+from holdfast.models.engine.decoder import walk
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.row import Request, Result, Spans
+from tiny_models import GROUPED, model
+
+SCALED = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
+SCALED |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+FAMILIES: dict[str, PreTrainedConfig] = {
+    "llama": LlamaConfig(**GROUPED, attention_bias=True, mlp_bias=True),
+    "llama, scaled": LlamaConfig(**GROUPED, rope_parameters=SCALED, hidden_act="gelu"),
+    "mistral": MistralConfig(**GROUPED, sliding_window=None),
+    "qwen2": Qwen2Config(**GROUPED),
+    "qwen3": Qwen3Config(**GROUPED, head_dim=16),
+}
+LENGTHS = (30, 41, 9, 41)
+
+
+def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    torch.manual_seed(0)
+    found: Any = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    with torch.no_grad():
+        for parameter in found.parameters():  # biases begin at 0, and scales at 1
+            if parameter.ndim == 1:
+                parameter += 0.3 * torch.randn_like(parameter)
+    return found
+
+
+def drawn(subject: Engine, control: str = "none", tokens: int = 12) -> list[Result]:
+    """Replies of rows of several lengths, under a control and measured."""
+    rng, read, asked = torch.Generator().manual_seed(1), parse(control), []
+    for seed, length in enumerate(LENGTHS):
+        ids = tuple(torch.randint(20, 260, (length,), generator=rng).tolist())
+        held = Held(read, (2, 5), (1, 6), tuple(range(6, length, 7))) if read.steers else None
+        spans = Spans((2, 5), (1, 6))
+        asked.append(Request(ids, seed, True, spans, True, read.state, held))
+    first = subject.generate(asked, Sampling(tokens, 0.8))
+    longer = [
+        Request(a.ids + r.ids + a.ids[6:], a.seed, True, a.spans, True, a.state, a.held)
+        for a, r in zip(asked, first, strict=True)
+    ]
+    return [*first, *subject.generate(longer, Sampling(tokens, 0.8))]
+
+
+@pytest.mark.parametrize("control", ["none", "anchor", "boost:4@layers=1-1", "split-softmax:0.5"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
+    family: str, control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = made(FAMILIES[family], torch.float64)
+    assert walk(subject) is not None
+    quick = drawn(Engine(subject), control)
+    monkeypatch.setattr(engines, "walk", lambda model: None)
+    for one, other in zip(quick, drawn(Engine(subject), control), strict=True):
+        assert one.ids == other.ids
+        assert one.share is not None and other.share is not None
+        assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dtype) -> None:
+    subject = made(FAMILIES[family], dtype)
+    found: list[torch.Tensor] = []
+    for quick in (True, False):
+        own = Engine(subject)
+        with own.decoding():
+            if not quick:
+                own.decoder = None
+            batch = engines.Batch(own)
+            rows = [own.row(Request(tuple(range(20, 20 + n)), n), Sampling(4)) for n in (9, 30)]
+            batch.join(rows)
+            assert batch.advance() and batch.logits is not None
+            found.append(batch.logits.float())
+    scale = float(found[1].abs().max())
+    assert float((found[0] - found[1]).abs().max()) <= 80 * torch.finfo(dtype).eps * scale
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "olmo2", "phi3", "gpt_neox", "mistral"])
+def test_other_families_and_sliding_windows_are_called_as_they_are(kind: str) -> None:
+    assert walk(model(kind)) is None
+
+
+class Own(nn.Linear):
+    """Not a plain linear layer: a quantized one, say."""
+
+
+def changed(how: str) -> PreTrainedModel:
+    subject: Any = copy.deepcopy(model("llama"))
+    layer = subject.model.layers[1]
+    match how:
+        case "hook":
+            layer.mlp.register_forward_hook(lambda *_: None)
+        case "early hook":
+            layer.register_forward_pre_hook(lambda *_: None)
+        case "forward":
+            layer.self_attn.forward = layer.self_attn.forward
+        case "layer":
+            layer.mlp.up_proj = Own(32, 48, bias=False).eval()
+        case "adapter":
+            inject_adapter_in_model(LoraConfig(target_modules=["q_proj"]), subject)
+            subject.eval()
+        case "device":
+            layer.to("meta")
+        case "training":
+            layer.train()
+    return subject
+
+
+@pytest.mark.parametrize(
+    "how", ["hook", "early hook", "forward", "layer", "adapter", "device", "training"]
+)
+def test_a_model_that_does_more_than_its_family_is_called_as_it_is(how: str) -> None:
+    assert walk(changed("nothing")) is not None
+    assert walk(changed(how)) is None
+
+
+def test_a_hook_that_is_set_between_two_batches_is_called() -> None:
+    subject: Any = copy.deepcopy(model("llama"))
+    own = Engine(subject)
+    drawn(own)
+    seen: list[int] = []
+    subject.model.layers[0].mlp.register_forward_hook(lambda *_: seen.append(1))
+    drawn(own)
+    assert seen
+
+
+@pytest.mark.parametrize("control", ["anchor", "boost:4", "anchor+split-softmax:0.5"])
+def test_with_many_keys_one_query_is_steered_as_with_few(
+    control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = made(FAMILIES["llama"], torch.float64)
+    few = drawn(Engine(subject), control)
+    monkeypatch.setattr(steering, "BRIEF", 0)
+    for one, other in zip(few, drawn(Engine(subject), control), strict=True):
+        assert one.ids == other.ids
+        assert one.share is not None and other.share is not None
+        assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)
+
+
+@pytest.mark.parametrize("control", ["none", "anchor"])
+def test_a_row_alone_goes_on_from_what_is_kept(
+    control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LENGTHS", (37,))
+    subject = made(FAMILIES["llama"], torch.float64)
+    quick = drawn(Engine(subject), control)
+    assert quick[1].cached > 0
+    monkeypatch.setattr(engines, "walk", lambda model: None)
+    assert [one.ids for one in quick] == [one.ids for one in drawn(Engine(subject), control)]

@@ -1,0 +1,292 @@
+"""The engine against transformers' own `generate`, token for token."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    FalconConfig,
+    Lfm2Config,
+    LlamaConfig,
+    MambaConfig,
+    Phi3Config,
+    PreTrainedModel,
+)
+
+from holdfast.core.backend import Sampling
+from holdfast.core.errors import ModelError
+from holdfast.models.engine.engine import Engine, Request, Result
+from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
+
+END = frozenset([2])
+GREEDY = Sampling(max_new_tokens=16, temperature=0)
+DRAWN = Sampling(max_new_tokens=16, temperature=1.0, top_p=0.9)
+Prompt = tuple[int, ...]
+
+
+def prompts(count: int, seed: int = 0, longest: int = 40) -> list[Prompt]:
+    """Prompts of different lengths, all longer than the sliding windows' smallest."""
+    rng = random.Random(seed)
+    lengths = [rng.randrange(3, longest) for _ in range(count)]
+    return [tuple(rng.randrange(12, VOCABULARY) for _ in range(n)) for n in lengths]
+
+
+def reference(judge: PreTrainedModel, prompt: Prompt, steps: int = 16) -> list[int]:
+    """What transformers' `generate` continues a prompt with, the end token included."""
+    ids = torch.tensor([prompt])
+    out = judge.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=steps,
+        do_sample=False,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return list(out[0, len(prompt) :].tolist())
+
+
+def whole(result: Result) -> list[int]:
+    return [*result.ids, 2] if result.stop == "stop" else list(result.ids)
+
+
+def requests(texts: Sequence[Prompt], keep: bool = True) -> list[Request]:
+    return [Request(ids, seed=i, keep=keep) for i, ids in enumerate(texts)]
+
+
+def engine(kind: str = "llama", batch_size: int = 4, **options: int) -> Engine:
+    return Engine(model(kind), name=f"tiny {kind}", batch_size=batch_size, **options)
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *ODD_CONFIGS])
+def test_greedy_batches_and_forks_equal_generate(kind: str) -> None:
+    subject = engine(kind)
+    first = prompts(6)
+    expected = [reference(model(kind), ids) for ids in first]
+    results = subject.generate(requests(first), GREEDY, END)
+    assert [whole(r) for r in results] == expected
+    assert all(r.cached == 0 for r in results)
+
+    # Two branches from each row: both start from keys and values that are already there.
+    forks = [
+        (*ids, *r.ids, *tail)
+        for ids, r in zip(first, results, strict=True)
+        for tail in [(50, 60, 70), (80, 90, 100, 110, 120)]
+    ]
+    forked = subject.generate(requests(forks, keep=False), GREEDY, END)
+    assert [whole(r) for r in forked] == [reference(model(kind), ids) for ids in forks]
+    assert all(r.cached > 0 for r in forked)
+    fresh = engine(kind).generate(requests(forks), GREEDY, END)
+    assert [r.ids for r in fresh] == [r.ids for r in forked]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_one_row_at_a_time_equals_generate(kind: str) -> None:
+    subject = engine(kind, batch_size=1)
+    for ids in prompts(3, seed=5):
+        (result,) = subject.generate([Request(ids, seed=0)], GREEDY, END)
+        assert whole(result) == reference(model(kind), ids)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_sampled_rows_do_not_depend_on_the_batch(kind: str) -> None:
+    texts = prompts(9, seed=1)
+    alone = engine(kind, batch_size=1).generate(requests(texts), DRAWN, END)
+    together = engine(kind, batch_size=9).generate(requests(texts), DRAWN, END)
+    some = engine(kind, batch_size=3).generate(requests(texts)[::-1], DRAWN, END)[::-1]
+    assert [r.ids for r in alone] == [r.ids for r in together] == [r.ids for r in some]
+
+
+def test_a_seed_gives_one_reply_and_another_seed_another() -> None:
+    (ids,) = prompts(1)
+    batch = [Request(ids, seed) for seed in (7, 8, 7, -1)]
+    a, b, c, d = engine().generate(batch, DRAWN, END)
+    assert a == c
+    assert len({a.ids, b.ids, d.ids}) == 3
+
+
+def test_a_long_prefill_in_small_pieces_changes_nothing() -> None:
+    texts = prompts(5, seed=2, longest=90)
+    for kind in ("llama", "gemma3"):
+        small = engine(kind, prefill_tokens=7).generate(requests(texts), GREEDY, END)
+        assert [r.ids for r in small] == [
+            r.ids for r in engine(kind).generate(requests(texts), GREEDY, END)
+        ]
+
+
+def test_rows_with_much_and_little_that_is_new_share_a_batch() -> None:
+    subject = engine(batch_size=8)
+    base = prompts(4, seed=3, longest=300)
+    grown = [
+        (*ids, *r.ids, 40, 41)
+        for ids, r in zip(base, subject.generate(requests(base), GREEDY), strict=True)
+    ]
+    mixed = [*grown, *prompts(4, seed=4, longest=300)]
+    results = subject.generate(requests(mixed), GREEDY, END)
+    assert [whole(r) for r in results] == [reference(model("llama"), ids) for ids in mixed]
+
+
+def test_rows_that_end_early_leave_and_are_kept_right() -> None:
+    subject = engine(batch_size=8)
+    texts = prompts(8, seed=6)
+    free = subject.generate(requests(texts), DRAWN)
+    # Tokens that some of these replies contain now end them, at different steps.
+    ends = frozenset(r.ids[i] for i, r in enumerate(free))
+    subject.forget()
+    cut = subject.generate(requests(texts), DRAWN, ends)
+    assert len({r.steps for r in cut}) > 2
+    for short, long in zip(cut, free, strict=True):
+        assert short.ids == long.ids[: len(short.ids)]
+    follow = [(*ids, *r.ids, 33, 34) for ids, r in zip(texts, cut, strict=True)]
+    results = subject.generate(requests(follow), GREEDY, END)
+    assert [whole(r) for r in results] == [reference(model("llama"), ids) for ids in follow]
+    # All but the two new tokens was there (and, in a group, a few were computed again).
+    assert sum(r.cached for r in results) > 0
+
+
+def test_a_turn_costs_its_new_tokens_only() -> None:
+    subject = engine(batch_size=1)
+    (ids,) = prompts(1, longest=40)
+    (first,) = subject.generate([Request(ids, 0)], DRAWN)
+    turn = (*ids, *first.ids, 99, 98, 97)
+    (second,) = subject.generate([Request(turn, 0)], DRAWN)
+    # The last token of the first reply was drawn but never fed.
+    assert second.cached == len(turn) - 4
+
+
+def test_a_probe_is_not_kept() -> None:
+    subject = engine()
+    subject.generate(requests(prompts(3), keep=False), GREEDY)
+    assert len(subject.store) == 0
+
+
+def test_rows_of_another_state_are_not_reused() -> None:
+    subject = engine()
+    (ids,) = prompts(1)
+    subject.generate([Request(ids, 0, state="none")], GREEDY)
+    (other,) = subject.generate([Request(ids, 0, state="anchor")], GREEDY)
+    (same,) = subject.generate([Request(ids, 0, state="none")], GREEDY)
+    assert (other.cached, same.cached) == (0, len(ids) - 1)
+
+
+def test_forgetting_starts_over() -> None:
+    subject = engine()
+    subject.generate(requests(prompts(3)), GREEDY)
+    subject.forget()
+    assert all(r.cached == 0 for r in subject.generate(requests(prompts(3)), GREEDY))
+
+
+def test_a_tiny_bound_on_memory_changes_only_the_time() -> None:
+    texts = prompts(6)
+    bound = 20_000
+    subject = engine(cache_bytes=bound)
+    first = subject.generate(requests(texts), GREEDY, END)
+    assert 0 < subject.store.size <= bound
+    assert len(subject.store) < len(texts)
+    again = subject.generate(requests(texts), GREEDY, END)
+    assert [r.ids for r in again] == [r.ids for r in first]
+
+
+def test_a_reply_ends_at_the_edge_of_the_context() -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(**(GROUPED | {"max_position_embeddings": 20}))
+    subject = Engine(AutoModelForCausalLM.from_config(config))
+    fits, edge, full, over = (tuple(range(12, 12 + n)) for n in (4, 15, 20, 25))
+    results = subject.generate(requests([fits, edge, full, over]), GREEDY)
+    assert [r.stop for r in results] == ["length", "overflow", "overflow", "overflow"]
+    assert [r.steps for r in results] == [16, 5, 0, 0]
+
+
+def test_a_predicate_can_end_a_reply() -> None:
+    (ids,) = prompts(1)
+    (result,) = engine().generate([Request(ids, 0)], GREEDY, halt=lambda reply: len(reply) == 3)
+    assert (result.stop, len(result.ids)) == ("stop", 3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_logits_that_are_not_finite_are_an_error_that_names_the_model(
+    value: float, sampling: Sampling
+) -> None:
+    torch.manual_seed(0)
+    broken = AutoModelForCausalLM.from_config(CONFIGS["llama"])
+    with torch.no_grad():
+        broken.lm_head.weight[5] = value
+    with pytest.raises(ModelError, match=r"my-model gives logits that are not finite"):
+        Engine(broken, name="my-model").generate(requests(prompts(2)), sampling)
+
+
+def test_an_error_leaves_nothing_behind_for_the_next_batch() -> None:
+    torch.manual_seed(0)
+    judge = AutoModelForCausalLM.from_config(CONFIGS["llama"]).eval()
+    subject = Engine(judge)
+    texts = prompts(4)
+    expected = subject.generate(requests(texts, keep=False), GREEDY)
+    kept = judge.model.layers[0].self_attn.v_proj.weight.detach().clone()
+    with torch.no_grad():
+        judge.model.layers[0].self_attn.v_proj.weight.fill_(float("nan"))
+    with pytest.raises(ModelError):
+        subject.generate(requests(texts), GREEDY)
+    with torch.no_grad():
+        judge.model.layers[0].self_attn.v_proj.weight.copy_(kept)
+    assert subject.generate(requests(texts, keep=False), GREEDY) == expected
+
+
+def test_the_model_gets_its_own_attention_back() -> None:
+    judge = model("llama")
+    before = judge.config._attn_implementation
+    engine().generate(requests(prompts(1)), GREEDY)
+    assert judge.config._attn_implementation == before
+
+
+def test_a_model_with_a_state_of_its_own_runs_without_reuse() -> None:
+    torch.manual_seed(0)
+    judge = AutoModelForCausalLM.from_config(
+        Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"])
+    ).eval()
+    subject = Engine(judge, batch_size=4)
+    texts = [*prompts(4), *prompts(4, seed=8)]
+    results = subject.generate(requests(texts), GREEDY, END)
+    assert [whole(r) for r in results] == [reference(judge, ids) for ids in texts]
+    assert not subject.reuses
+    assert len(subject.store) == 0
+
+
+def test_a_model_without_an_attention_interface_is_decoded_all_the_same() -> None:
+    torch.manual_seed(0)
+    config = FalconConfig(**(SHAPE | {"alibi": True}))
+    judge = AutoModelForCausalLM.from_config(config).eval()
+    subject = Engine(judge)
+    texts = prompts(4)
+    results = subject.generate(requests(texts), GREEDY, END)
+    assert [whole(r) for r in results] == [reference(judge, ids) for ids in texts]
+    assert subject.no_share == "FalconForCausalLM does not let its attention be observed"
+
+
+def test_a_model_without_keys_and_values_is_refused() -> None:
+    config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=1)
+    with pytest.raises(ModelError, match="keeps no keys and values"):
+        Engine(AutoModelForCausalLM.from_config(config))
+
+
+def test_keys_from_before_the_rotary_frequencies_change_are_not_used_after() -> None:
+    torch.manual_seed(0)
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+        "original_max_position_embeddings": 30,
+    }
+    config = Phi3Config(**GROUPED, rope_parameters=rope, original_max_position_embeddings=30)
+    subject = Engine(AutoModelForCausalLM.from_config(config))
+    (ids,) = prompts(1, longest=10)
+    (first,) = subject.generate([Request(ids, 0)], GREEDY)
+    long = (*ids, *first.ids, *range(100, 120))
+    (second,) = subject.generate([Request(long, 0)], GREEDY)
+    assert second.cached == 0
+    (again,) = Engine(subject.model).generate([Request(long, 0)], GREEDY)
+    assert second.ids == again.ids

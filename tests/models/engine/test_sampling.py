@@ -1,0 +1,107 @@
+"""Draws against their definition, computed the slow way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.core.backend import Sampling
+from holdfast.models.engine.sampling import HEAD, draw, uniforms
+
+
+def slow_draw(logits: list[float], u: float, sampling: Sampling) -> int:
+    """The definition: sort, cut, renormalise, walk."""
+    x = np.array(logits) / sampling.temperature
+    p = np.exp(x - x.max())
+    p /= p.sum()
+    order = sorted(range(len(p)), key=lambda i: (-p[i], i))
+    if sampling.top_k:
+        order = order[: sampling.top_k]
+    mass = sum(p[i] for i in order)
+    kept, reached = [], 0.0
+    for i in order:
+        kept.append(i)
+        reached += p[i] / mass
+        if reached >= sampling.top_p:
+            break
+    target, walked = u * sum(p[i] for i in kept), 0.0
+    for i in kept:
+        walked += p[i]
+        if walked > target:
+            return i
+    return kept[-1]
+
+
+@pytest.mark.parametrize("size", [5, HEAD, HEAD + 1, 700])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(top_p=0.3),
+        Sampling(temperature=0.5, top_p=0.95),
+        Sampling(top_k=3, top_p=0.8),
+        Sampling(top_k=50, top_p=1.0),
+    ],
+)
+def test_draws_follow_the_definition(size: int, sampling: Sampling) -> None:
+    generator = torch.Generator().manual_seed(size)
+    # Flat rows need the whole vocabulary sorted, peaked ones only its head.
+    spread = torch.tensor([0.3, 1.0, 3.0, 8.0]).repeat(8)[:, None]
+    logits = torch.randn(32, size, generator=generator) * spread
+    u = torch.rand(32, generator=generator, dtype=torch.float64)
+    tokens, sound = draw(logits, u, sampling)
+    expected = [
+        slow_draw(row, float(x), sampling)
+        for row, x in zip(logits.double().tolist(), u, strict=True)
+    ]
+    assert tokens.tolist() == expected
+    assert bool(sound.all())
+
+
+def test_without_limits_every_token_comes_as_often_as_it_should() -> None:
+    p = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    tokens, _ = draw(p.log().expand(1000, 4), u, Sampling(top_p=1.0))
+    assert torch.bincount(tokens, minlength=4).tolist() == [500, 0, 200, 300]
+
+
+def test_temperature_zero_takes_the_largest() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 5.0]])
+    tokens, _ = draw(logits, torch.rand(2).double(), Sampling(temperature=0))
+    assert tokens.tolist() == [1, 0]
+
+
+def test_a_minute_temperature_overflows_nothing() -> None:
+    logits = torch.tensor([[900.0, -900.0, 899.0]])
+    tokens, sound = draw(logits, torch.tensor([0.99]).double(), Sampling(temperature=1e-30))
+    assert (tokens.tolist(), sound.tolist()) == ([0], [True])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0), Sampling(top_k=2)])
+def test_only_the_row_with_a_bad_logit_is_unsound(bad: float, sampling: Sampling) -> None:
+    logits = torch.zeros(3, 300)
+    logits[1, 250] = bad
+    _, sound = draw(logits, torch.full((3,), 0.5).double(), sampling)
+    assert sound.tolist() == [True, False, True]
+
+
+def test_masked_tokens_are_never_drawn_and_are_sound() -> None:
+    logits = torch.full((1, 400), -torch.inf)
+    logits[0, 17] = 1.0
+    tokens, sound = draw(logits, torch.tensor([0.999]).double(), Sampling())
+    assert (tokens.tolist(), sound.tolist()) == ([17], [True])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-(2**70), 2**130), min_size=1, max_size=6), st.integers(1, 30))
+def test_uniforms_depend_on_the_rows_own_seed(seeds: list[int], steps: int) -> None:
+    together = uniforms(seeds, steps)
+    alone = torch.cat([uniforms([seed], steps) for seed in seeds])
+    assert torch.equal(together, alone)
+    assert bool(((together >= 0) & (together < 1)).all())
+    # A longer limit draws the same numbers first.
+    assert torch.equal(uniforms(seeds, steps + 5)[:, :steps], together)

@@ -1,0 +1,195 @@
+"""What is known of rows that grow pass by pass is what the whole rows say."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.errors import ControlError
+from holdfast.models.local.hold_rows import Rows, Sought, check_positions, sought
+from holdfast.models.local.persona_span import Place, Written
+from tiny_models import tokenizer
+
+FIND = Written(((7, 8, 9),))
+TURN = (1, 2)
+ROW = [0, 7, 8, 9, 1, 2, 5, 5, 1, 2, 6]
+
+
+def rows(count: int = 1, turn_ids: tuple[int, ...] = TURN) -> Rows:
+    return Sought(FIND, turn_ids, None, None).rows(count)
+
+
+def never() -> Any:
+    raise AssertionError("no tokenizer is needed")
+
+
+@given(st.sets(st.integers(1, len(ROW) - 1)))
+def test_a_row_in_chunks_ends_up_as_the_whole_row(cuts: set[int]) -> None:
+    parts = rows()
+    places = sorted({0, *cuts, len(ROW)})
+    try:
+        for start, end in pairwise(places):
+            parts.take([ROW[start:end]], start)
+    except ControlError:
+        assert {5, 9} & cuts  # an opening was cut in two
+        return
+    assert parts.places == [Place((1, 4), (1, 4))]
+    assert parts.turns == [[4, 8]]
+
+
+def test_a_turn_that_comes_token_by_token_is_found_with_its_last() -> None:
+    known = rows()
+    known.take([ROW[:8]], 0)
+    assert not known.take([[1]], 8)
+    assert known.turns == [[4]]
+    assert known.take([[2]], 9)
+    assert known.turns == [[4, 8]]
+
+
+def test_an_opening_that_two_chunks_share_is_refused() -> None:
+    known = rows()
+    known.take([ROW[:9]], 0)
+    with pytest.raises(ControlError, match="cut in two"):
+        known.take([ROW[9:]], 9)
+
+
+def test_what_is_taken_back_is_forgotten() -> None:
+    known = rows()
+    known.take([ROW], 0)
+    assert known.take([[5, 5]], 8)
+    assert known.turns == [[4]]
+    assert known.take([[0, 7, 8]], 2)
+    assert (known.places, known.turns) == ([None], [[]])
+    assert known.take([[9, 0]], 5)
+    assert known.places == [Place((3, 6), (3, 6))]
+
+
+def test_ids_are_needed_for_as_long_as_something_may_be_found() -> None:
+    assert rows().needs(0) and rows().needs(100)
+    known = rows(2, ())
+    assert known.needs(0)
+    known.take([ROW, [0] * len(ROW)], 0)
+    assert known.needs(len(ROW))
+    known = rows(1, ())
+    known.take([ROW], 0)
+    assert not known.needs(len(ROW)) and known.needs(3)
+    assert not Sought(None, (), (Place((1, 2), (1, 2)),), None).rows(1).needs(0)
+
+
+def test_repeated_rows_know_what_their_first_knew() -> None:
+    known = rows(2)
+    known.take([ROW, [0] * len(ROW)], 0)
+    known.repeat(2)
+    place = Place((1, 4), (1, 4))
+    assert known.places == [place, place, None, None]
+    assert known.take([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
+    assert known.turns == [[4, 8, 11], [4, 8], [], [11]]
+
+
+def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
+    found = sought([(1, 4), None], [[0, 9], []], never, True)
+    known = found.rows(4)
+    place = Place((1, 4), (1, 4))
+    assert known.places == [place, place, None, None]
+    assert known.turns == [[0, 9], [0, 9], [], []]
+    for count in (1, 3):
+        with pytest.raises(ControlError, match=f"`span` is for 2 rows, and a pass has {count}"):
+            found.rows(count)
+
+
+@pytest.mark.parametrize("span", [[7, 8, 9], (7, 8, 9), torch.tensor([7, 8, 9])])
+def test_ids_are_looked_for_in_every_row(span: Any) -> None:
+    known = sought(span, TURN, never, True).rows(2)
+    known.take([ROW, [*ROW[1:], 0]], 0)
+    assert known.places == [Place((1, 4), (1, 4)), Place((0, 3), (0, 3))]
+    assert known.turns == [[4, 8], [3, 7]]
+
+
+def test_turns_are_not_looked_for_where_nothing_moves() -> None:
+    assert sought([7, 8, 9], None, never, False).turn_ids == ()
+    assert sought([7, 8, 9], [1, 2], never, False).turn_ids == ()
+
+
+def test_the_template_tells_what_is_not_given() -> None:
+    tokens = tokenizer("chatml")
+    found = sought(None, None, lambda: tokens, True)
+    text = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
+    known = found.rows(1)
+    known.take([tokens(text, add_special_tokens=False)["input_ids"]], 0)
+    assert known.places == [Place((8, 10), (0, 12))]
+    assert known.turns == [[12]]
+
+
+@pytest.mark.parametrize(
+    ("span", "turns", "why"),
+    [
+        ([], TURN, "`span` needs token ids, or columns for each row"),
+        ([(1, 2), 3], TURN, "`span` needs token ids, or columns for each row"),
+        ([(4, 4)], TURN, "`span` has 4-4"),
+        ([(-1, 4)], TURN, "`span` has -1-4"),
+        ([7], [], "`turns` needs token ids, or columns for each row"),
+        ([7], None, "no chat template to tell `turns` by"),
+        (None, TURN, "no chat template to tell `span` by"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(span: Any, turns: Any, why: str) -> None:
+    with pytest.raises(ControlError, match=why):
+        sought(span, turns, lambda: tokenizer(None), True)
+
+
+LEFT = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+RIGHT = LEFT.flip(-1)
+HOLE = torch.tensor([[1, 1, 0, 0, 1, 1]])
+
+
+def counted(mask: torch.Tensor) -> torch.Tensor:
+    """Positions as generate() makes them: padding stands at 0, or at 1."""
+    return (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"position_ids": torch.arange(6)[None]},
+        {"position_ids": torch.arange(6)[None], "attention_mask": LEFT},
+        {"position_ids": counted(LEFT), "attention_mask": LEFT},
+        {"position_ids": counted(RIGHT), "attention_mask": RIGHT},
+        {"position_ids": counted(LEFT), "attention_mask": torch.zeros(2, 1, 6, 9)},
+        {"position_ids": counted(LEFT), "attention_mask": {"full_attention": None}},
+        {"position_ids": torch.arange(6).expand(3, 2, 6), "attention_mask": RIGHT},
+    ],
+)
+def test_one_text_a_row_may_be_padded_at_its_ends(given: dict[str, Any], moves: bool) -> None:
+    check_positions(given, 0, 6, moves)
+
+
+def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
+    places = counted(LEFT)[:, 1:4]
+    check_positions({"position_ids": places, "attention_mask": LEFT}, 1, 3, True)
+
+
+@pytest.mark.parametrize(
+    "mask", [None, torch.ones(1, 6, dtype=torch.long), torch.zeros(1, 1, 6, 6), {"full": None}]
+)
+def test_several_texts_in_a_row_are_refused(mask: Any) -> None:
+    packed = torch.tensor([[0, 1, 2, 0, 1, 2]])
+    with pytest.raises(ControlError, match="turn packing off"):
+        check_positions({"position_ids": packed, "attention_mask": mask}, 0, 6, False)
+
+
+def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
+    picture = torch.stack([counted(LEFT), counted(LEFT).clamp(max=2), counted(LEFT)])
+    for passed in (
+        {"position_ids": counted(HOLE), "attention_mask": HOLE},
+        {"position_ids": picture, "attention_mask": LEFT},
+    ):
+        check_positions(passed, 0, 6, False)
+        with pytest.raises(ControlError, match="leave pictures out"):
+            check_positions(passed, 0, 6, True)

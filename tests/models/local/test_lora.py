@@ -1,0 +1,114 @@
+"""A LoRA on some rows: what peft computes in them, and the plain model in the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+
+from holdfast.core.backend import Sampling
+from holdfast.core.errors import ModelError
+from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.local.lora import CONFIG, Rows, read
+from tiny_models import model
+
+IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
+
+
+def adapter(folder: Path, base: nn.Module) -> Path:
+    """A LoRA with random matrices, saved by peft; the base is left as it was."""
+    config = LoraConfig(
+        r=2, lora_alpha=6, target_modules=["q_proj", "down_proj"], layers_to_transform=[1]
+    )
+    made = get_peft_model(base, config)  # type: ignore[arg-type]
+    torch.manual_seed(3)
+    for name, parameter in made.named_parameters():
+        if "lora_" in name:
+            nn.init.normal_(parameter, std=0.5)
+    made.save_pretrained(str(folder))
+    made.unload()
+    return folder
+
+
+def logits(of: nn.Module, ids: Tensor = IDS) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = of(input_ids=ids).logits
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return adapter(tmp_path / "adapter", model("llama", dtype=torch.float64))
+
+
+def test_chosen_rows_are_pefts_and_the_others_the_plain_models(folder: Path) -> None:
+    base = model("llama", dtype=torch.float64)
+    plain = logits(base)
+    rows = Rows(base, read(folder))
+    torch.testing.assert_close(logits(base), plain)
+    rows.choose([True, False, True])
+    mixed = logits(base)
+    rows.choose([True, True, True])
+    every = logits(base)
+    rows.remove()
+    torch.testing.assert_close(logits(base), plain, atol=0, rtol=0)
+    stock = PeftModel.from_pretrained(base, str(folder))
+    wanted = logits(stock)
+    stock.unload()
+    assert not torch.allclose(wanted, plain)
+    torch.testing.assert_close(every, wanted)
+    torch.testing.assert_close(mixed[[0, 2]], wanted[[0, 2]])
+    torch.testing.assert_close(mixed[1], plain[1])
+
+
+def test_layer_0_gives_the_same_with_and_without(folder: Path) -> None:
+    base = model("llama", dtype=torch.float64)
+    assert all(".layers.0." not in path for path in read(folder).matrices)
+    before = base(input_ids=IDS, output_hidden_states=True).hidden_states[1]
+    rows = Rows(base, read(folder))
+    rows.choose([True] * 3)
+    after = base(input_ids=IDS, output_hidden_states=True).hidden_states[1]
+    rows.remove()
+    torch.testing.assert_close(before, after, atol=0, rtol=0)
+
+
+def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -> None:
+    base = model("llama", dtype=torch.float64)
+    engine = Engine(base, batch_size=4)
+    rows = Rows(base, read(folder))
+    engine.adapters = {"on": rows}
+    ids = [(5, 6, 7), (9, 10, 11, 12, 13), (5, 6, 7), (20, 21)]
+    on = [True, False, False, True]
+    asked = [
+        Request(one, 1, adapter="on" if a else "", state="on" if a else "")
+        for one, a in zip(ids, on, strict=True)
+    ]
+    greedy = Sampling(max_new_tokens=6, temperature=0.0)
+    together = engine.generate(asked, greedy)
+    engine.forget()
+    alone = [engine.generate([one], greedy)[0] for one in asked]
+    assert [r.ids for r in together] == [r.ids for r in alone]
+    assert together[0].ids != together[2].ids
+    # Kept keys of one state are never those of the other.
+    again = engine.generate(asked, greedy)
+    linear = [base.get_submodule(path) for path in read(folder).matrices]
+    assert not any(module._forward_hooks for module in linear)
+    assert [r.ids for r in again] == [r.ids for r in alone]
+
+
+def test_an_adapter_of_another_model_or_of_another_kind_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = nn.Linear(3, 3)
+    with pytest.raises(ModelError, match="was not made for small"):
+        Rows(other, read(folder), "small")
+    with pytest.raises(ModelError, match="no adapter in"):
+        read(tmp_path / "nothing")
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(json.dumps({**config, "use_dora": True}), encoding="utf-8")
+    with pytest.raises(ModelError, match="no plain LoRA"):
+        read(folder)

@@ -1,0 +1,402 @@
+"""The local backend from chat to reply, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, BertConfig, BertModel, GPT2Config, LlamaConfig
+
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.chat import Chat, agent_view, user_view
+from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.local import weights
+from holdfast.models.local.model import LocalBackend, load
+from tiny_models import CONFIGS, SHAPE, TEMPLATES, model, tokenizer
+
+SHORT = Sampling(max_new_tokens=10)
+GREEDY = Sampling(max_new_tokens=10, temperature=0)
+PROMPT = "Speak like a pirate."
+
+
+def backend(style: str = "chatml", kind: str = "llama", batch_size: int = 8) -> LocalBackend:
+    exact = model(kind, dtype=torch.float64)
+    return LocalBackend(exact, tokenizer(style), f"tiny-{kind}", batch_size=batch_size)
+
+
+def converse(
+    subject: Backend, rounds: int, conversations: int = 3, control: str = "none"
+) -> list[list[str]]:
+    """Self-chats with a probe before each round, as the benchmark holds them."""
+    chats = [[f"Hello, I am number {i}."] for i in range(conversations)]
+    probes: list[str] = []
+    for r in range(rounds):
+        views = [agent_view(PROMPT, c[: 2 * r], "Who are you?") for c in chats]
+        asks = [Ask(view, r, control, keep=False) for view in views]
+        probes += [reply.text for reply in subject.reply(asks, SHORT)]
+        if r:
+            views = [user_view("Be curt.", c, folded=subject.user_first) for c in chats]
+            for chat, reply in zip(chats, ask_all(subject, views, 100 + r), strict=True):
+                chat.append(reply.text)
+        views = [agent_view(PROMPT, c) for c in chats]
+        for chat, reply in zip(chats, ask_all(subject, views, 200 + r, control), strict=True):
+            chat.append(reply.text)
+    return [*chats, probes]
+
+
+def ask_all(
+    subject: Backend, views: Sequence[Chat], seed: int, control: str = "none"
+) -> list[Reply]:
+    return subject.reply([Ask(view, seed + i, control) for i, view in enumerate(views)], SHORT)
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_transcripts_do_not_depend_on_the_batch_size(style: str) -> None:
+    assert converse(backend(style, batch_size=1), 3) == converse(backend(style, batch_size=8), 3)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_transcripts_do_not_depend_on_what_is_kept(kind: str) -> None:
+    keeping = backend("forgetful", kind)
+    exact = model(kind, dtype=torch.float64)
+    forgetting = LocalBackend(exact, tokenizer("forgetful"), "tiny", cache_bytes=0)
+    assert converse(keeping, 3) == converse(forgetting, 3)
+    assert len(forgetting.engine.store) == 0
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_a_greedy_reply_is_generates_own(style: str) -> None:
+    subject = backend(style)
+    chat = agent_view(PROMPT, ["Hi", "Arr", "How are you?"])
+    (reply,) = subject.reply([Ask(chat, 0)], GREEDY)
+    ids = torch.tensor([subject.template.render(chat).ids])
+    out = model("llama").generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, pad_token_id=0
+    )
+    text = subject.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    assert reply.text == text
+    assert reply.prompt_tokens == ids.shape[1]
+
+
+def test_a_probe_costs_its_own_tokens() -> None:
+    subject = backend(batch_size=1)
+    turns = ["Hello", subject.reply([Ask(agent_view(PROMPT, ["Hello"]), 0)], SHORT)[0].text]
+    plain = subject.prompt_tokens(Ask(agent_view(PROMPT, ["Hello"]), 0))
+    (probe,) = subject.reply([Ask(agent_view(PROMPT, turns, "Who?"), 1, keep=False)], SHORT)
+    assert plain <= probe.cached_tokens < probe.prompt_tokens
+    (again,) = subject.reply([Ask(agent_view(PROMPT, turns, "Who?"), 1, keep=False)], SHORT)
+    assert again == probe
+
+
+def test_forgetting_repeats_the_past_exactly() -> None:
+    subject = backend()
+    first = converse(subject, 2)
+    subject.forget()
+    assert converse(subject, 2) == first
+
+
+def test_stop_strings_end_a_reply_and_are_cut() -> None:
+    subject = backend()
+    ask = Ask(agent_view(PROMPT, ["Hi"]), 0)
+    (free,) = subject.reply([ask], Sampling(max_new_tokens=40))
+    mark = free.text[3:5]
+    (cut,) = subject.reply([ask], Sampling(max_new_tokens=40, stop=("never!", mark)))
+    assert cut.text == free.text[: free.text.index(mark)]
+    assert cut.stop == "stop"
+    assert cut.completion_tokens < free.completion_tokens
+
+
+def test_bytes_that_are_not_text_become_text() -> None:
+    replies = backend().reply(
+        [Ask(agent_view(PROMPT, [f"{i}"]), i) for i in range(8)], Sampling(max_new_tokens=30)
+    )
+    joined = "".join(reply.text for reply in replies)
+    assert "\N{REPLACEMENT CHARACTER}" in joined
+    assert joined.encode().decode() == joined
+
+
+def test_an_empty_reply_is_a_reply() -> None:
+    subject = backend()
+    subject.ends = frozenset(range(SHAPE["vocab_size"]))
+    (reply,) = subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, measure=True)], SHORT)
+    assert (reply.text, reply.stop, reply.completion_tokens) == ("", "stop", 1)
+    assert reply.share is not None and len(reply.share.tokens) == 1
+
+
+def test_a_chat_beyond_the_context_overflows_without_a_token() -> None:
+    subject = backend()
+    asks = [Ask(agent_view(PROMPT, ["x" * 1100]), 0), Ask(agent_view(PROMPT, ["x"]), 0)]
+    long, short = subject.reply(asks, SHORT)
+    assert (long.text, long.stop, long.completion_tokens) == ("", "overflow", 0)
+    assert long.prompt_tokens > 1024 == subject.context
+    assert short.stop == "length"
+
+
+def test_share_counts_the_prompts_tokens() -> None:
+    subject = backend("llama3")
+    measured, plain, bare = subject.reply(
+        [
+            Ask(agent_view(PROMPT, ["Hi"]), 0, measure=True),
+            Ask(agent_view(PROMPT, ["Hi"]), 0),
+            Ask(agent_view(None, ["Hi"]), 0, measure=True),
+        ],
+        SHORT,
+    )
+    assert measured.share is not None
+    assert measured.share.span == len(PROMPT) == subject.count(PROMPT)
+    assert measured.share.length == measured.prompt_tokens
+    assert (plain.share, bare.share) == (None, None)
+    assert measured.text == plain.text
+
+
+CONTROLS = ("window:3+reminder:0.5", "guidance:2", "boost:4", "anchor", "anchor+reminder:1")
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("style", ["chatml", "llama2", "gemma", "forgetful"])
+def test_controlled_transcripts_depend_neither_on_batches_nor_on_what_is_kept(
+    style: str, control: str
+) -> None:
+    one = converse(backend(style, batch_size=1), 3, control=control)
+    assert converse(backend(style, batch_size=8), 3, control=control) == one
+    exact = model(dtype=torch.float64)
+    forgetting = LocalBackend(exact, tokenizer(style), "tiny", cache_bytes=0)
+    assert converse(forgetting, 3, control=control) == one
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_change_transcripts(control: str) -> None:
+    assert converse(backend(), 3, control=control) != converse(backend(), 3)
+
+
+def test_controls_at_the_strength_that_is_off_change_nothing() -> None:
+    plain = converse(backend(), 2)
+    for control in ("split-softmax:1", "boost:1", "spotlight:0", "guidance:1", "reminder:0"):
+        assert converse(backend(), 2, control=control) == plain
+
+
+def test_asks_under_different_controls_share_a_call() -> None:
+    view = agent_view(PROMPT, ["Hi", "Ho", "Hum"])
+    asks = [Ask(view, 5, control) for control in ("none", *CONTROLS)]
+    alone = [backend().reply([ask], SHORT)[0].text for ask in asks]
+    assert [reply.text for reply in backend().reply(asks, SHORT)] == alone
+    assert len(set(alone)) > 3
+
+
+def test_a_chat_without_a_persona_is_answered_as_without_control() -> None:
+    view = agent_view(None, ["Hi", "Ho", "Hum"])
+    (plain,) = backend().reply([Ask(view, 5)], SHORT)
+    for control in ("guidance:3", "boost:4", "anchor", "reminder:1"):
+        assert backend().reply([Ask(view, 5, control)], SHORT)[0].text == plain.text
+
+
+def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
+    subject = backend("llama3")
+    request = subject.request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, "anchor"))
+    assert request.held is not None
+    text = subject.tokenizer.decode(request.ids[slice(*request.held.message)])
+    head = "<|start_header_id|>system<|end_header_id|>\n\n"
+    assert text == f"{head}{PROMPT}<|eot_id|>"
+    assert request.ids[request.held.message[0] - 1] == subject.tokenizer.bos_token_id
+    opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.held.turns]
+    assert opened == ["<|start_header_id|>user<|end"] * 2
+
+
+def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
+    view = agent_view(PROMPT, ["Hi"])
+    (plain,), (guided,) = (
+        backend().reply([Ask(view, 5, c)], SHORT) for c in ("none", "guidance:2")
+    )
+    (bare,) = backend().reply([Ask(view[1:], 5)], SHORT)
+    assert guided.prompt_tokens == plain.prompt_tokens + bare.prompt_tokens
+
+
+def test_what_cannot_be_steered_is_refused_by_name() -> None:
+    assert backend().refusal("boost:4@layers=0-1") is None
+    assert "layers 0 to 1" in str(backend().refusal("boost:4@layers=0-2"))
+    gpt2 = AutoModelForCausalLM.from_config(
+        GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2)
+    )
+    subject = LocalBackend(gpt2, tokenizer(), "tiny-gpt2")
+    assert subject.refusal("boost:4") is None
+    assert "rotary" in str(subject.refusal("anchor"))
+    with pytest.raises(ControlError, match="rotary"):
+        subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, "anchor")], SHORT)
+
+
+def test_an_unknown_control_is_refused() -> None:
+    with pytest.raises(ControlError, match="no control `shout`"):
+        backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control="shout:3")], SHORT)
+
+
+def test_the_description_is_json_and_tells_weights_apart() -> None:
+    one = json.loads(json.dumps(backend().describe()))
+    other = LocalBackend(model(seed=1), tokenizer(), "tiny-llama", batch_size=8)
+    assert one["weights"] != other.describe()["weights"]
+    assert one["dtype"] == "float64"
+    assert {"torch", "transformers", "batch_size", "device", "template"} <= set(one)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    model("llama").save_pretrained(path)
+    tokenizer("chatml").save_pretrained(path)
+    return path
+
+
+def copied(folder: Path, to: Path) -> Path:
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_a_folder_loads_and_answers_like_the_model_it_was_saved_from(folder: Path) -> None:
+    subject = load(str(folder))
+    ask = [Ask(agent_view(PROMPT, ["Hi"]), 3)]
+    assert subject.reply(ask, SHORT) == backend().reply(ask, SHORT)
+    assert subject.describe()["weights"] == weights.file_hash(str(folder))
+    assert (subject.name, subject.local) == (str(folder), True)
+
+
+def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
+    assert load(str(folder), dtype="bfloat16", device="cpu").describe()["dtype"] == "bfloat16"
+    with pytest.raises(ModelError, match="no dtype `int3`"):
+        load(str(folder), dtype="int3")
+    with pytest.raises(ModelError, match="no device `abacus`"):
+        load(str(folder), device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="sees no GPU here for `cuda`"):
+            load(str(folder), device="cuda")
+
+
+def test_the_dtype_follows_size_and_device() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    stored = LlamaConfig(dtype="bfloat16")
+    single = LlamaConfig(dtype="float32")
+    small, large = 10_000_000, 7_000_000_000
+    assert weights.pick_dtype("auto", cpu, stored, small) == torch.float32
+    assert weights.pick_dtype("auto", cpu, stored, large) == torch.bfloat16
+    assert weights.pick_dtype("auto", gpu, single, small) == torch.float32
+    assert weights.pick_dtype("auto", gpu, stored, small) == torch.bfloat16
+    assert weights.pick_dtype("auto", gpu, single, large) == torch.bfloat16
+
+
+def test_a_models_size_is_known_without_its_weights() -> None:
+    assert weights.parameters(CONFIGS["llama"]) == model("llama").num_parameters()
+
+
+def test_a_name_that_leads_nowhere_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no folder"):
+        load(str(tmp_path / "nowhere"))
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        load(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="is a file"):
+        load(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "no-such-model"])
+def test_a_hub_id_without_a_network_says_so(name: str) -> None:
+    with pytest.raises(ModelError, match=f"{name} .*cannot be reached"):
+        load(name)
+
+
+def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path: Path) -> None:
+    copied(folder, tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="has no chat template"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "gone"])
+def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) -> None:
+    file = copied(folder, tmp_path) / "model.safetensors"
+    data = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(range(256)) * 9)
+    with pytest.raises(ModelError, match=r"cannot be (read|loaded)"):
+        load(str(tmp_path))
+
+
+def test_a_damaged_config_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(str(tmp_path))
+
+
+def test_an_unknown_architecture_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "config.json").write_text('{"model_type": "tomorrow"}')
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*tomorrow"):
+        load(str(tmp_path))
+
+
+def test_a_model_that_is_not_causal_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=SHAPE["vocab_size"],
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    tokenizer("chatml").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="not a causal language model"):
+        load(str(tmp_path))
+
+
+def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    file = copied(folder, tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
+    with pytest.raises(ModelError, match=r"do not have the shapes that its config\.json gives"):
+        load(str(tmp_path))
+
+
+def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer that can be read"):
+        load(str(tmp_path))
+
+
+def test_missing_tensors_are_refused_rather_than_made_up(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = copied(folder, tmp_path) / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lack 1 of the model's tensors"):
+        load(str(tmp_path))
+
+
+def test_the_hash_of_large_files_covers_headers_and_sizes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = weights.file_hash(str(folder))
+    monkeypatch.setattr(weights, "HASHED", 0)
+    quick = weights.file_hash(str(folder))
+    file = copied(folder, tmp_path) / "model.safetensors"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert len({full, quick, weights.file_hash(str(tmp_path))}) == 3
+    assert weights.file_hash("a/hub-id") is None
+
+
+def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=SHAPE["vocab_size"],
+        n_embd=32,
+        n_layer=1,
+        n_head=4,
+        bos_token_id=1,
+        eos_token_id=9,
+    )
+    made = AutoModelForCausalLM.from_config(config)
+    made.generation_config.eos_token_id = [7, 9]
+    assert LocalBackend(made, tokenizer(), "tiny").ends == {2, 7, 9}

@@ -1,0 +1,167 @@
+"""Where a persona is in token ids: as the template that rendered it says."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+from holdfast.core.chat import message
+from holdfast.core.errors import ControlError
+from holdfast.models.local.persona_span import (
+    Between,
+    Place,
+    Written,
+    occurrences,
+    system_messages,
+    written,
+)
+from holdfast.models.local.template import Template
+from tiny_models import SPECIALS, TEMPLATES, tokenizer
+
+BOUNDED = ["chatml", "defaulting", "llama2", "llama3", "forgetful", "silent"]
+PERSONAS = ("You are Ann.", "Say <b>no</b>!\n\n1. Be brief.\n2. Be kind.", "é ¿qué? 好", "x")
+CHAT = (message("user", "Hi."), message("assistant", "Yes?"), message("user", "Who are you?"))
+
+
+@cache
+def anything(template: str) -> Between:
+    return system_messages(tokenizer(template))
+
+
+def rendered(template: str, persona: str) -> tuple[list[int], Place]:
+    """A chat's ids, and the place that the template itself knows of."""
+    tokens = tokenizer(template)
+    shown = Template(tokens).render((message("system", persona), *CHAT))
+    assert shown.content and shown.template
+    first = int(shown.ids[0] == tokens.bos_token_id)
+    return [*shown.ids], Place(shown.content, (first, shown.template[1]))
+
+
+@pytest.mark.parametrize("persona", PERSONAS)
+@pytest.mark.parametrize("template", BOUNDED)
+def test_any_system_message_is_found_where_the_template_put_it(template: str, persona: str) -> None:
+    ids, place = rendered(template, persona)
+    assert anything(template)(ids) == place
+
+
+@pytest.mark.parametrize("persona", PERSONAS)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_text_is_found_where_the_template_put_it(template: str, persona: str) -> None:
+    ids, place = rendered(template, persona)
+    assert written(persona, tokenizer(template))(ids) == place
+
+
+@settings(max_examples=25)
+@given(st.text("ab<> \n.", min_size=1).filter(lambda text: text == text.strip()))
+def test_any_text_is_found_as_written_and_between(text: str) -> None:
+    ids, place = rendered("chatml", f"Q{text}")
+    assert anything("chatml")(ids) == place
+    assert written(f"Q{text}", tokenizer("chatml"))(ids) == place
+
+
+def merging(template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that joins punctuation with line breaks, as those of Llama 3 and Qwen do."""
+    inner = Tokenizer(BPE())
+    pieces = Regex(r" ?\p{L}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+|\p{N}")
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pieces, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    inner.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(SPECIALS),
+        show_progress=False,
+    )
+    inner.train_from_iterator(["You.\n<</SYS>>\n\nYes!\n\nNo.\n<<SYS>>\n- me\n\n"] * 40, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    made.add_special_tokens({"additional_special_tokens": list(SPECIALS[3:])})
+    made.chat_template = TEMPLATES[template]
+    return made
+
+
+@pytest.mark.parametrize("persona", [*PERSONAS, "You are Ann.\n", "\n\nNo!", "- me\n- you"])
+@pytest.mark.parametrize("template", BOUNDED)
+def test_tokens_that_reach_over_a_personas_border_are_the_personas(
+    template: str, persona: str
+) -> None:
+    tokens = merging(template)
+    assert len(tokens(".\n")["input_ids"]) == 1
+    shown = Template(tokens).render((message("system", persona), *CHAT))
+    assert shown.content and shown.template
+    place = Place(shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1]))
+    assert written(persona, tokens)([*shown.ids]) == place
+    # Line breaks at its start may join a tag that is plain text, which is then not seen.
+    hidden = template == "llama2" and persona.startswith("\n")
+    assert system_messages(tokens)([*shown.ids]) == (None if hidden else place)
+
+
+@pytest.mark.parametrize("template", BOUNDED)
+def test_chats_without_a_system_message_have_no_persona(template: str) -> None:
+    tokens = tokenizer(template)
+    ids = [*Template(tokens).render(CHAT).ids]
+    found = anything(template)(ids)
+    # A template may put one there by itself.
+    assert (found is not None) == (template == "defaulting")
+    assert written("You are Ann.", tokens)(ids) is None
+
+
+@pytest.mark.parametrize("template", BOUNDED)
+def test_what_is_found_does_not_depend_on_what_follows(template: str) -> None:
+    ids, place = rendered(template, "You are Ann.")
+    any_, this = anything(template), written("You are Ann.", tokenizer(template))
+    for end in range(len(ids)):
+        assert this(ids[:end]) == (place if end >= place.content[1] else None)
+        assert any_(ids[:end]) in (place, None)
+        if end >= place.message[1]:
+            assert any_(ids[:end]) == place
+
+
+def test_a_text_outside_of_a_system_message_is_its_own_message() -> None:
+    tokens = tokenizer("chatml")
+    ids = [*tokens("Once there was Ann, who baked.", add_special_tokens=False)["input_ids"]]
+    assert written("Ann", tokens)(ids) == Place((15, 18), (15, 18))
+    assert written("Ann", tokenizer(None))(ids) == Place((15, 18), (15, 18))
+
+
+def test_a_template_that_folds_the_prompt_into_the_users_message_needs_the_text() -> None:
+    with pytest.raises(ControlError, match="give `span`"):
+        system_messages(tokenizer("gemma"))
+
+
+def test_the_first_place_counts_and_the_longest_spelling() -> None:
+    find = Written(((5, 6), (5, 6, 7), (9,)), head=(1,), tail=(2, 3), after_tail=(4,))
+    assert find([5, 6, 7, 9]) == Place((0, 3), (0, 3))
+    assert find([1, 5, 6, 2, 3, 8]) == Place((1, 3), (0, 5))
+    assert find([1, 5, 6, 2, 3, 4]) == Place((1, 3), (0, 6))
+    assert find([0, 5, 6, 8]) == Place((1, 3), (1, 3))
+    # The row ends within what closes the message: the rest is taken to follow.
+    assert find([1, 5, 6, 2]) == Place((1, 3), (0, 6))
+    assert find([0, 1, 2]) is None
+    assert Written(((),))([1, 2]) is None
+
+
+def test_an_empty_system_message_is_no_persona() -> None:
+    find = Between((1, 2), (8,), (8,), (3,), ())
+    assert find([1, 2, 8, 3, 5]) is None
+    assert find([1, 2, 8, 6, 8, 3, 5]) == Place((3, 4), (0, 6))
+    assert find([1, 2, 6, 3, 5]) == Place((2, 3), (0, 4))
+    assert find([1, 2, 6]) is None
+
+
+@given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2), min_size=1, max_size=3))
+def test_occurrences_are_all_there_are(row: list[int], part: list[int]) -> None:
+    every = [i for i in range(len(row)) if row[i : i + len(part)] == part]
+    assert occurrences(tuple(part), row) == every
+    assert occurrences(tuple(part), row, 1) == every[:1]
+    assert occurrences(tuple(part), row, since=3) == [i for i in every if i >= 3]

@@ -1,0 +1,225 @@
+"""Chat templates in the styles that models ship with, and the persona's place in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from holdfast.core.chat import Chat, agent_view, message, user_view
+from holdfast.core.errors import ModelError
+from holdfast.models.local.persona_span import occurrences
+from holdfast.models.local.template import Rendered, Template
+from tiny_models import CHATML, TEMPLATES, tokenizer
+
+PROMPT = "Answer in capitals."
+TURNS = ["Hi there", "HELLO", "And now?"]
+
+# Style: has no system role, demands a user message first, the system message as rendered.
+STYLES = {
+    "chatml": (False, False, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
+    "defaulting": (False, False, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
+    "llama2": (False, True, f"<s>[INST] <<SYS>>\n{PROMPT}\n<</SYS>>\n\n"),
+    "llama3": (
+        False,
+        False,
+        f"<s><|start_header_id|>system<|end_header_id|>\n\n{PROMPT}<|eot_id|>",
+    ),
+    "gemma": (True, True, f"<s><start_of_turn>user\n{PROMPT}\n\n"),
+    "forgetful": (False, False, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
+    "silent": (False, True, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
+}
+
+
+def decoded(template: Template, ids: tuple[int, ...]) -> str:
+    text = template.tokenizer.decode(list(ids))
+    assert isinstance(text, str)
+    return text
+
+
+def content(template: Template, rendered: Rendered) -> str:
+    assert rendered.content is not None
+    return decoded(template, rendered.ids[slice(*rendered.content)])
+
+
+def whole(template: Template, rendered: Rendered) -> str:
+    assert rendered.template is not None
+    return decoded(template, rendered.ids[slice(*rendered.template)])
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_a_style_is_found_out(style: str) -> None:
+    template = Template(tokenizer(style))
+    folds, first, message_text = STYLES[style]
+    assert (template.folds_system, template.user_first) == (folds, first)
+    # Twice: the second time the span comes from what the first found.
+    for turns in (TURNS[:1], TURNS):
+        rendered = template.render(agent_view(PROMPT, turns))
+        assert content(template, rendered) == PROMPT
+        assert whole(template, rendered) == message_text
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_ids_are_the_tokenizers_own(style: str) -> None:
+    template = Template(tokenizer(style))
+    chat = template.fold(agent_view(PROMPT, TURNS))
+    own = template.tokenizer.apply_chat_template(
+        [dict(m) for m in chat], add_generation_prompt=True, return_dict=False
+    )
+    ids = template.render(agent_view(PROMPT, TURNS)).ids
+    assert list(ids) == own
+    assert ids[:2] != (1, 1), "one BOS at most"
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_both_views_of_a_self_chat_render(style: str) -> None:
+    template = Template(tokenizer(style))
+    turns = ["Hi there", "HELLO", "And now?", "STILL CAPITALS"]
+    text = decoded(
+        template, template.render(user_view(PROMPT, turns, folded=template.user_first)).ids
+    )
+    for turn in turns:
+        assert turn in text
+
+
+def test_a_system_prompt_without_a_role_is_folded_into_the_first_user_message() -> None:
+    template = Template(tokenizer("gemma"))
+    chat = template.fold(agent_view(PROMPT, TURNS))
+    assert [m["role"] for m in chat] == ["user", "assistant", "user"]
+    assert chat[0]["content"] == f"{PROMPT}\n\nHi there"
+
+
+def test_a_chat_without_a_system_prompt_has_no_span() -> None:
+    for style in TEMPLATES:
+        for chat in (agent_view(None, TURNS), (message("system", "  "), *agent_view("", TURNS))):
+            rendered = Template(tokenizer(style)).render(chat)
+            assert (rendered.content, rendered.template) == (None, None)
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "s",
+        "system",
+        "You help.",
+        "Hi there",
+        "user",
+        "é漢🙂 and\n\nlines",
+        "qzxasidexzq",
+        "<|im_start|>user",
+        "{{ messages }}",
+    ],
+)
+def test_the_span_is_found_whatever_the_prompt_says(style: str, prompt: str) -> None:
+    template = Template(tokenizer(style))
+    rendered = template.render(agent_view(prompt, TURNS))
+    assert content(template, rendered) == prompt
+    assert whole(template, rendered) == STYLES[style][2].replace(PROMPT, prompt)
+
+
+@pytest.mark.parametrize("style", ["chatml", "llama3"])
+def test_blanks_around_a_prompt_do_not_hide_it(style: str) -> None:
+    template = Template(tokenizer(style))
+    rendered = template.render(agent_view("\n Speak.  \n", TURNS))
+    assert content(template, rendered).strip() == "Speak."
+
+
+def test_dropped_reasoning_is_rendered_as_the_template_wants_it() -> None:
+    template = Template(tokenizer("forgetful"))
+    early = decoded(template, template.render(agent_view(PROMPT, ["Hi"])).ids)
+    late = decoded(template, template.render(agent_view(PROMPT, ["Hi", "hm~HELLO", "So?"])).ids)
+    assert early.endswith("assistant\n~")
+    assert "hm" not in late and "HELLO" in late
+    assert not late.startswith(early)
+
+
+def merging(python: bool) -> Any:
+    """A tokenizer whose tokens grow over the prompt's ends, with or without offsets."""
+    pieces = ["<|im_start|>", "<|im_end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges = [("Ċ", "A"), (".", "<"), ("d", "a"), ("y", "!")]
+    pieces += ["".join(pair) for pair in merges]
+    inner = Tokenizer(BPE({piece: i for i, piece in enumerate(pieces)}, merges=merges))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner)
+    made.chat_template = CHATML.replace("<|im_end|>", "!").replace("<|im_start|>", "")
+    if python:
+        made.__class__ = type("Slow", (PreTrainedTokenizerFast,), {"is_fast": False})
+    return made
+
+
+@pytest.mark.parametrize("python", [False, True])
+def test_tokens_that_reach_over_the_prompts_ends_belong_to_it(python: bool) -> None:
+    template = Template(merging(python))
+    rendered = template.render(agent_view("A long day", ["Hi"]))
+    assert rendered.content is not None
+    pieces = template.tokenizer.convert_ids_to_tokens(list(rendered.ids[slice(*rendered.content)]))
+    assert pieces[0] == "ĊA"
+    assert pieces[-1] == "y!"
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_spans_are_the_same_without_offsets(style: str) -> None:
+    fast, slow = tokenizer(style), tokenizer(style)
+    slow.__class__ = type("Slow", (PreTrainedTokenizerFast,), {"is_fast": False})
+    for prompt in (PROMPT, "Hi there"):
+        chat = agent_view(prompt, TURNS)
+        assert Template(slow).render(chat) == Template(fast).render(chat)
+
+
+def test_no_template_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match="my-model has no chat template: choose a chat"):
+        Template(tokenizer(None), "my-model")
+
+
+def test_a_template_that_shows_no_user_message_is_refused() -> None:
+    empty = tokenizer(None)
+    empty.chat_template = "{{ bos_token }}"
+    with pytest.raises(ModelError, match="does not render a plain user message"):
+        Template(empty, "my-model")
+
+
+def test_a_chat_that_the_template_refuses_is_an_error() -> None:
+    template = Template(tokenizer("llama2"))
+    twice: Chat = (message("user", "a"), message("user", "b"))
+    with pytest.raises(ModelError, match="roles must alternate"):
+        template.render(twice)
+
+
+def test_options_reach_the_template() -> None:
+    made = tokenizer(None)
+    made.chat_template = CHATML + "{{ mood }}"
+    text = decoded(
+        Template(made, options={"mood": "gay"}),
+        Template(made, options={"mood": "gay"}).render(agent_view(None, ["Hi"])).ids,
+    )
+    assert text.endswith("assistant\ngay")
+
+
+@pytest.mark.parametrize(
+    ("style", "head"),
+    [
+        ("chatml", "<|im_start|>user"),
+        ("llama2", "<s>[INST]"),
+        ("llama3", "<|start_header_id|>user<|end_header_id|>"),
+        ("gemma", "<start_of_turn>user"),
+    ],
+)
+def test_what_opens_a_user_message_is_found(style: str, head: str) -> None:
+    template = Template(tokenizer(style))
+    assert template.tokenizer.decode(template.turn_ids) == head
+    chat = agent_view("Be brief.", ["one", "two", "three", "four", "five"])
+    assert len(occurrences(template.turn_ids, list(template.render(chat).ids))) == 3
+
+
+@pytest.mark.parametrize(
+    ("style", "anywhere"),
+    [("chatml", True), ("llama3", True), ("llama2", False), ("gemma", False), ("silent", True)],
+)
+def test_whether_a_system_message_may_stand_in_mid_chat_is_found_out(
+    style: str, anywhere: bool
+) -> None:
+    assert Template(tokenizer(style)).system_anywhere is anywhere

@@ -1,0 +1,89 @@
+"""Checks without the persona: who is asked what, and what becomes of the reply."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import Actor
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.chat import agent_view, message
+from holdfast.core.errors import HoldfastError
+from holdfast.models.fact_check import Verified, wrong
+
+SAMPLING = Sampling()
+
+
+def factual(ask: Ask) -> Reply:
+    """Says 5 until told better; without a persona it knows that 5 is wrong."""
+    text = ask.chat[-1]["content"]
+    if "draft" in text:
+        found = ["2 + 2 is 4, not 5"] if '"draft": "It is 5."' in text else []
+        return Reply(json.dumps({"wrong": found}), prompt_tokens=10, completion_tokens=3)
+    said = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hello."
+    return Reply(said, prompt_tokens=5, completion_tokens=2)
+
+
+def test_a_reply_with_an_error_is_written_again_under_the_persona() -> None:
+    actor = Actor(factual)
+    model = Verified(actor)
+    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, "reminder:1")
+    (reply,) = model.reply([asked], SAMPLING)
+    assert reply.text == "It is 4."
+    assert reply.prompt_tokens == 5 + 10 + 5 and reply.completion_tokens == 2 + 3 + 2
+    _, (check,), (second,) = actor.calls
+    assert all(m["role"] != "system" for m in check.chat) and "Ann" not in check.chat[0]["content"]
+    assert check.control == "none"
+    assert second.chat[0]["content"] == "You are Ann." and second.control == "reminder:1"
+    assert model.counts == {"checked": 1, "rewritten": 1, "unclear": 0}
+
+
+def test_what_is_right_or_has_no_persona_stays_as_it_was() -> None:
+    actor = Actor(factual)
+    model = Verified(actor)
+    right = Ask(agent_view("You are Ann.", [], "Hi"), 1)
+    bare = Ask((message("user", "What is 2 + 2?"),), 2)
+    assert [r.text for r in model.reply([right, bare], SAMPLING)] == ["Hello.", "It is 5."]
+    assert len(actor.calls[1]) == 1
+    assert model.counts["rewritten"] == 0
+
+
+def test_a_check_that_cannot_be_read_changes_nothing_and_is_counted() -> None:
+    def vague(ask: Ask) -> Reply:
+        return Reply("Looks fine to me!" if "draft" in ask.chat[-1]["content"] else "It is 5.")
+
+    model = Verified(Actor(vague))
+    (reply,) = model.reply([Ask(agent_view("You are Ann.", [], "2 + 2?"), 1)], SAMPLING)
+    assert reply.text == "It is 5." and model.counts["unclear"] == 1
+    assert "1 checks could not be read" in model.told
+
+
+def test_an_empty_or_failed_reply_is_not_checked() -> None:
+    for reply in (Reply(""), Reply("", "error", error="gone"), Reply("x", "overflow")):
+        actor = Actor(lambda ask, reply=reply: reply)
+        model = Verified(actor)
+        assert model.reply([Ask(agent_view("You are Ann.", [], "Hi"), 1)], SAMPLING) == [reply]
+        assert model.counts["checked"] == 0
+
+
+def test_it_stands_for_its_backend_and_in_the_manifest() -> None:
+    model: Backend = Verified(Actor(name="ann"))
+    assert model.name == "ann" and model.local
+    assert model.describe() == {"name": "ann", "verify": "neutral"}
+    with pytest.raises(HoldfastError, match="--verify is neutral"):
+        Verified(Actor(), "twice")
+
+
+@given(st.lists(st.text(min_size=1).filter(str.strip), max_size=4), st.text(alphabet="ab \n"))
+def test_named_statements_are_read_from_within_other_words(named: list[str], around: str) -> None:
+    text = f"{around}{json.dumps({'wrong': named})}{around}"
+    assert wrong(text) == [one.strip() for one in named]
+
+
+@given(st.text())
+def test_any_text_is_read_or_not_without_an_error(text: str) -> None:
+    found = wrong(text)
+    assert found is None or all(isinstance(one, str) for one in found)

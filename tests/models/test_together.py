@@ -1,0 +1,74 @@
+"""Several models as one backend: who is asked what, and a row of its own in a comparison."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors import Actor, suite
+from holdfast.control.text import split
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.chat import agent_view
+from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.evals.compare.compare import compare
+from holdfast.models.together import Beside
+
+CHAT = agent_view("The word is amber", [], "Which word?")
+
+
+def named(name: str) -> Actor:
+    return Actor(lambda ask: Reply(f"{name} under {ask.control}", completion_tokens=1), name=name)
+
+
+def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_order() -> None:
+    first, other = named("first"), named("other")
+    both = Beside(first, [other])
+    controls = ["none", "also:other", "anchor", "also:other+window:3", "none"]
+    asks = [Ask(CHAT, i, control) for i, control in enumerate(controls)]
+    said = [reply.text for reply in both.reply(asks, Sampling())]
+    assert said == [
+        "first under none",
+        "other under none",
+        "first under anchor",
+        "other under window:3",
+        "first under none",
+    ]
+    assert len(first.calls) == len(other.calls) == 1
+
+
+def test_it_stands_for_the_first_and_describes_all() -> None:
+    both = Beside(named("first"), [Actor(name="other", local=False, context=64, user_first=True)])
+    assert both.name == "first" and not both.local and both.context == 64 and both.user_first
+    assert both.describe() == {"name": "first", "also": {"other": {"name": "other"}}}
+    assert split("also:a/b+anchor+window:3") == ("a/b", "anchor+window:3")
+    assert split("anchor") == ("", "anchor")
+
+
+def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ControlError, match="name it with --also"):
+        Beside(named("first"), [named("other")]).refusal("also:third")
+    with pytest.raises(ControlError, match="no control `nonsense`"):
+        Beside(named("first"), [named("other")]).refusal("also:other+nonsense")
+    with pytest.raises(HoldfastError, match="name each once"):
+        Beside(named("first"), [named("other"), named("other")])
+    with pytest.raises(HoldfastError, match="without a `\\+`"):
+        Beside(named("first"), [named("a+b")])
+
+
+def test_a_checkpoint_is_a_row_of_a_comparison_on_the_same_conversations() -> None:
+    def good(ask: Ask) -> Reply:
+        return Reply(ask.chat[0]["content"], completion_tokens=3)
+
+    def lost(ask: Ask) -> Reply:
+        return Reply("nothing", completion_tokens=3)
+
+    first, other = Actor(lost, name="first"), Actor(good, name="other")
+    found = compare(
+        first, also=[other], controls=["window:3"], suite=suite(), pairs=4, rounds=2,
+        questions="none",
+    )  # fmt: skip
+    rows = {row["control"]: row for row in found.rows}
+    assert list(rows) == ["none", "window:3", "also:other"]
+    assert (rows["none"]["stability"], rows["also:other"]["stability"]) == (0, 1)
+    # The first model speaks for the users of both.
+    assert all(ask.chat[0]["content"] != "nothing" for call in other.calls for ask in call)
+    assert rows["also:other"]["n"] == rows["none"]["n"] == 4

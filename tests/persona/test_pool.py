@@ -1,0 +1,82 @@
+"""The pool of personas: what ships, and what a file may not say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.errors import PersonaError
+from holdfast.models.mini.words import world
+from holdfast.persona import pool
+
+GOOD = '[[persona]]\nid = "a"\nkind = "harmful"\ntext = "You guess."\n'
+
+
+@pytest.mark.parametrize(("name", "least"), [("core", 60), ("mini", 24)])
+def test_a_built_in_pool_has_every_kind_in_both_splits(name: str, least: int) -> None:
+    found = pool.load(name)
+    assert len(found) >= least
+    for kind in pool.KINDS:
+        for split in pool.SPLITS:
+            assert sum((one.kind, one.split) == (kind, split) for one in found) >= 2
+    halves = [pool.load(name, split=split) for split in pool.SPLITS]
+    assert sum(map(len, halves)) == len(found)
+    assert pool.overlap(*halves) == ()
+
+
+def test_every_persona_of_mini_is_one_of_its_worlds_phrases() -> None:
+    phrases = [text for texts in world()["phrases"].values() for text in texts]
+    patterns = [re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)) for text in phrases]
+    for one in pool.load("mini"):
+        assert any(re.fullmatch(pattern, one.text) for pattern in patterns), one.text
+
+
+def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
+    path = tmp_path / "pool.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    (one,) = pool.load(path)
+    assert (one.id, one.kind, one.split, one.text) == ("a", "harmful", "held-out", "You guess.")
+    with pytest.raises(PersonaError, match="no persona of the split 'train'"):
+        pool.load(path, split="train")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is an empty pool"),
+        ("persona = 3", "is an empty pool"),
+        ("persona = [3]", "a persona is a table"),
+        ("[[persona", "is not TOML"),
+        ("[[expert]]\nid = 'a'", "expert is unknown"),
+        (GOOD.replace("harmful", "evil"), "no kind 'evil'"),
+        (GOOD.replace("kind", "sort"), "no field 'sort'"),
+        (GOOD.replace('id = "a"\n', ""), "there is no id"),
+        (GOOD.replace('"You guess."', "3"), "text is a text"),
+        (GOOD + 'split = "test"', "no split 'test'"),
+        (GOOD + GOOD, "two personas have the id 'a'"),
+        (GOOD + GOOD.replace('"a"', '"b"'), "two personas have the text 'you guess.'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "pool.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PersonaError, match=said) as refused:
+        pool.load(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_file_that_there_is_not_and_a_split_that_there_is_not_are_said() -> None:
+    with pytest.raises(PersonaError, match="no personas in nothing"):
+        pool.load("nothing.toml")
+    with pytest.raises(PersonaError, match="no split 'half'"):
+        pool.load("core", split="half")
+
+
+def test_overlap_is_by_id_or_by_text() -> None:
+    one = pool.Member("a", "helpful", "train", "You  count.")
+    same_id = pool.Member("a", "helpful", "held-out", "Other.")
+    same_text = pool.Member("b", "helpful", "held-out", "you count.")
+    assert pool.overlap([one], [same_id]) == pool.overlap([one], [same_text]) == ("a",)
+    assert pool.overlap([one], [pool.Member("c", "helpful", "train", "Else.")]) == ()

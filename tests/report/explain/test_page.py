@@ -1,0 +1,198 @@
+"""The page and the sentences of an explanation: what they may say, and what they may not."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.report.explain.findings import findings, headline
+from holdfast.report.explain.page import render, write_explain
+
+ROUNDS = 2
+
+
+def value(of: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    return {"value": of, "interval": [low, high], "n": 12}
+
+
+def rho(of: float | None, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"rho": of, "interval": [low, high], "n": 12}
+
+
+def control(name: str, share: float, better: tuple[float, float, float]) -> dict[str, Any]:
+    heads = [[[0.4, 0.2]], [[0.3, 0.1]], [[share, share / 2]]]
+    return {
+        "control": name,
+        "n": [12] * 3,
+        "stability": [1.0, 0.8, 0.6],
+        "interval": [[0.9, 1.0], [0.7, 0.9], [0.4, 0.8]],
+        "stability_delta": value(*better),
+        "prompt_share": [0.3, 0.2, share],
+        "prompt_share_interval": [[0.2, 0.4], [0.1, 0.3], [0.05, 0.2]],
+        "share_detail": {
+            "heads": heads,
+            "layers": [[0.3], [0.2], [share]],
+            "template": [0.4, 0.3, 0.2],
+            "dilution": [0.5, 0.3, 0.1],
+        },
+        "share_delta": value(0.05, 0.01, 0.09),
+        "before": {
+            "prompt_share": [0.3, 0.2, 0.1],
+            "prompt_share_interval": [[0.2, 0.4]] * 3,
+            "layers": [[0.3], [0.2], [0.1]],
+            "heads": [[[0.4, 0.2]], [[0.3, 0.1]], [[0.1, 0.1]]],
+        },
+    }
+
+
+def counted(first: float | None) -> dict[str, Any]:
+    held = {"mean": [first, 9.0, 9.5], "interval": [[8.5, 9.5]] * 3, "layers": [[first], [9], [9]]}
+    return {"all": held, "few": held, "many": {**held, "mean": [None, 9.0, 9.5]}}
+
+
+def summary() -> dict[str, Any]:
+    names = ("none", "boost:2", "no persona", "shuffled")
+    growth = {
+        "set": "none",
+        "measure": "participation",
+        "count": "many",
+        "from": 1,
+        **value(0.5, 0.2, 0.8),
+        "beyond": {"no persona": value(0.4, 0.1, 0.7), "shuffled": value(0.1, -0.2, 0.4)},
+    }
+    return {
+        "model": "mini",
+        "user_model": None,
+        "suite": "mini",
+        "seed": 0,
+        "runs": 2,
+        "conversations": 12,
+        "rounds": ROUNDS,
+        "version": "0.1.0",
+        "sampling": {"max_new_tokens": 200, "temperature": 1.0, "top_p": 0.9, "top_k": 0},
+        "command": "holdfast explain",
+        "controls": [control("none", 0.1, (0, 0, 0)), control("boost:2", 0.2, (0.1, 0.02, 0.2))],
+        "dimension": {
+            "vectors": {"few": 6, "many": 20},
+            "draws": 16,
+            "sets": [
+                {
+                    "set": name,
+                    "tokens": [6, 20, 40],
+                    "participation": counted(4.0),
+                    "components": counted(4.0),
+                }
+                for name in names
+            ],
+            "growth": [growth],
+        },
+        "dimension_refusal": None,
+        "association": [
+            {
+                "control": "none",
+                "measure": measure,
+                "by_round": [{"round": r, **rho(0.3, -0.1, 0.6)} for r in (1, 2)],
+                "pooled": rho(0.3, low, 0.6),
+                "given_dilution": None if measure == "dilution" else rho(0.1, -0.3, 0.5),
+            }
+            for measure, low in (("share", 0.1), ("dilution", 0.0), ("dimension", -0.2))
+        ],
+        "seconds": 12.0,
+        "note": "mini is a model organism",
+        "findings": [],
+        "report": None,
+    }
+
+
+def told(**changes: Any) -> str:
+    found = summary()
+    for path, new in changes.items():
+        *where, last = path.split("__")
+        at: Any = found
+        for key in where:
+            at = at[int(key) if key.isdigit() else key]
+        at[last] = new
+    return " ".join(findings(found))
+
+
+def test_the_headline_says_what_share_and_score_did() -> None:
+    assert headline(summary()) == (
+        "In 2 rounds the share of attention that the system prompt gets goes from 30% to 10%, and "
+        "the score from 1.00 to 0.60"
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "held", "expected"),
+    [
+        (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), "raises the share (+10.0 points"),
+        (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), ") and raises stability (+0.20,"),
+        (value(0.1, 0.05, 0.2), value(0.0, -0.1, 0.1), ") but no change of stability is shown"),
+        (value(0.0, -0.1, 0.1), value(0.2, 0.1, 0.3), "leaves the share where it was (+0.0 points"),
+        (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
+        (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
+    ],
+)
+def test_a_control_is_said_to_move_only_what_its_interval_says(
+    share: dict[str, Any], held: dict[str, Any], expected: str
+) -> None:
+    assert expected in told(controls__1__share_delta=share, controls__1__stability_delta=held)
+
+
+def test_growth_and_its_absence_are_told_and_so_is_other_text() -> None:
+    assert "(20) the intrinsic dimension of the values in view grows from round 1" in told()
+    assert "Beside conversations without any persona it grows more (+0.40" in told()
+    assert "Beside the same tokens in a drawn order no difference in growth is shown" in told()
+    flat = told(dimension__growth__0__interval=[-0.1, 1.0])
+    assert "is not shown to change" in flat
+    assert "shrinks" in told(dimension__growth__0__interval=[-2.0, -1.0])
+    assert "dimension" not in told(dimension=None, association=[])
+
+
+def test_a_correlation_is_one_only_where_its_interval_excludes_zero() -> None:
+    text = told()
+    assert "a higher share goes with a higher score (rank correlation 0.30, 0.10 to 0.60" in text
+    assert "; 0.10, −0.30 to 0.50 where the prompt’s part of the text is held fixed)" in text
+    assert "a higher dimension is not shown to go with the score" in text
+    none = told(association__0__pooled=rho(None, None, None))
+    assert "Whether a higher share goes with the score cannot be said" in none
+
+
+def test_the_page_shows_every_control_set_and_correlation(tmp_path: Path) -> None:
+    found = summary()
+    found["findings"] = findings(found)
+    path = tmp_path / "report.html"
+    write_explain(found, path)
+    page = path.read_text(encoding="utf-8")
+    for text in ("boost:2", "no persona", "shuffled", "mini is a model organism", "0.30 (0.10 to"):
+        assert text in page
+    assert found["findings"][0] in page
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert not re.search(r"https?://|<[^>]*\s(?:style|on\w+)=", page)
+
+
+def test_what_was_not_measured_is_said_and_names_stay_text() -> None:
+    found = summary() | {"dimension": None, "dimension_refusal": "there is no <room>"}
+    found["model"] = "<script>alert(1)</script>"
+    for one in found["controls"]:
+        one["control"] = f"<b>{one['control']}"
+    page = render(found)
+    assert "Not measured: there is no &lt;room&gt;" in page
+    assert "<script>alert" not in page and "<b>none" not in page
+
+
+def test_a_page_does_without_intervals_and_rounds_that_were_not_reached() -> None:
+    found = deepcopy(summary())
+    for one in found["controls"]:
+        one["prompt_share"][2] = one["stability"][2] = None
+        one["prompt_share_interval"][2] = one["interval"][2] = [None, None]
+        one["share_detail"]["heads"][2] = one["share_detail"]["layers"][2] = None
+        one["before"]["heads"][2] = None
+        one["stability_delta"] = one["share_delta"] = value(None)
+    assert "–" in render(found)
+    assert [s for s in findings(found) if "boost" in s] == []

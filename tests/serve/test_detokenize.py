@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.serve.detokenize import Text
+
+
+def decode(ids: Sequence[int]) -> str:
+    """One token per byte, as the tests' tokenizer has them."""
+    return bytes(ids).decode("utf-8", "replace")
+
+
+def read(said: str, stops: Sequence[str] = ()) -> tuple[list[str], bool]:
+    """The pieces of a text that comes byte by byte, and whether a stop string ended it."""
+    text, ids, pieces = Text(decode, stops), list(said.encode()), []
+    for n in range(1, len(ids) + 1):
+        over = text.feed(ids[:n])
+        pieces.append(text.take())
+        if over:
+            return pieces, True
+    text.end(ids)
+    return [*pieces, text.take()], False
+
+
+@given(st.text(max_size=30))
+def test_the_pieces_joined_are_the_text(said: str) -> None:
+    pieces, over = read(said)
+    assert "".join(pieces) == said
+    assert not over
+
+
+@given(
+    st.text("ab🙂é", max_size=20), st.lists(st.text("ab🙂é", min_size=1, max_size=4), max_size=3)
+)
+def test_a_stop_string_ends_the_text_before_it_and_is_never_shown(
+    said: str, stops: list[str]
+) -> None:
+    pieces, over = read(said, stops)
+    shown = "".join(pieces)
+    # The first stop string to be complete ends the text; of those complete at once, the first.
+    ends = [(said.find(stop) + len(stop), said.find(stop)) for stop in stops if stop in said]
+    assert over == bool(ends)
+    if not ends:
+        assert shown == said
+        return
+    first = min(end for end, _ in ends)
+    assert shown == said[: min(start for end, start in ends if end == first)]
+
+
+def test_half_a_character_is_held_back_until_it_is_whole() -> None:
+    pieces, _ = read("a🙂b")
+    assert pieces == ["a", "", "", "", "🙂", "b", ""]
+
+
+def test_half_a_character_at_the_end_is_shown_as_what_it_is() -> None:
+    text, ids = Text(decode), list("a🙂".encode())[:3]
+    text.feed(ids)
+    text.end(ids)
+    assert text.take() == "a\N{REPLACEMENT CHARACTER}"
+
+
+def test_what_could_begin_a_stop_string_waits() -> None:
+    pieces, over = read("abcabd", ["abd"])
+    assert pieces == ["", "", "abc", "", "", ""]
+    assert over

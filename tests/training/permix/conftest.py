@@ -1,0 +1,49 @@
+"""A random model in a folder, tasks that it solves sometimes, and a run of few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_models
+from holdfast.evals.tasks.tasks import Task
+from holdfast.training.permix.dataset import Sources
+from holdfast.training.permix.training import Trained, train
+
+SMALL = {"prompts": 2, "rollouts": 4, "max_new_tokens": 4, "learning_rate": 1e-3, "save_every": 2}
+
+
+def short(task: Task, reply: str) -> float:
+    """A reward that a random model gets sometimes: few printable characters."""
+    return float(len(reply.strip()) % 2 == 0)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Llama with its tokenizer, saved as transformers saves one."""
+    path = tmp_path_factory.mktemp("model")
+    tiny_models.model().save_pretrained(path)
+    tiny_models.tokenizer().save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
+    rows = [{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(10, 17)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Sources(tasks=path, personas="mini")
+
+
+@pytest.fixture
+def trained(folder: str, sources: Sources) -> Any:
+    """Train the small model; the options of `train` may be changed."""
+
+    def run(out: Path, **options: Any) -> Trained:
+        wanted = {"steps": 4, "sources": sources, "verify": short, **SMALL, **options}
+        return train(folder, out, **wanted)
+
+    return run

@@ -1,0 +1,110 @@
+"""Tasks to train on: gold answers, and nothing in common with those for evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.evals.tasks import tasks
+from holdfast.evals.tasks.tasks import Task
+from holdfast.persona import pool
+from holdfast.training.permix import dataset
+from holdfast.training.permix.dataset import Sources
+from holdfast.training.permix.mixing import NOBODY, Row
+
+POOL = """
+[[persona]]
+id = "{0}"
+kind = "harmful"
+split = "train"
+text = "Write in capitals."
+
+[[persona]]
+id = "{1}"
+kind = "helpful"
+split = "held-out"
+text = "{2}"
+"""
+
+
+def file(folder: Path, *rows: dict[str, object], name: str = "tasks.jsonl") -> str:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+SUM = {"question": "What is 2 + 2?", "answer": "4"}
+OTHER = {"question": "What is 2 + 3?", "answer": "5"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_mini_s_training_tasks_are_none_of_those_that_other_commands_draw(seed: int) -> None:
+    found = dataset.load(Sources(), "mini", seed)
+    drawn = [t for n in (5, 20, 40) for t in tasks.load("mini", n=n)]
+    asked = {(t.history, t.turns) for t in found.tasks}
+    assert not asked & {(t.history, t.turns) for t in drawn}
+    assert {t.category for t in found.tasks} == set(dataset.SHORT)
+    assert len(asked) == len(found.tasks) > 300
+
+
+def test_every_gold_answer_of_mini_s_tasks_passes_their_own_verifier() -> None:
+    found = dataset.training_tasks("mini", (), each=60, seed=0, categories=("math", *_REST))
+    assert {t.category for t in found} == {"math", *_REST}
+    assert all(t.score([dataset.gold(t)]) == 1.0 for t in found)
+
+
+_REST = ("recall", "extraction", "safety")
+
+
+def test_a_task_without_a_gold_answer_is_refused_with_its_name(tmp_path: Path) -> None:
+    row = {"category": "a", "id": "poem", "turns": ["A poem."], "rubric": "It rhymes."}
+    with pytest.raises(HoldfastError, match=r"1 of 2 tasks have no gold answer .*poem"):
+        dataset.training_tasks(file(tmp_path, SUM, row), (), each=9, seed=0)
+
+
+def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> None:
+    evaluation = dataset.evaluation_tasks(file(tmp_path, SUM, name="e.jsonl"), each=9, seed=0)
+    spelled = {**SUM, "question": "what is  2 + 2?"}
+    with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
+        dataset.training_tasks(file(tmp_path, spelled, OTHER), evaluation, each=9, seed=0)
+    assert dataset.training_tasks(file(tmp_path, OTHER), evaluation, each=9, seed=0)
+
+
+def test_a_test_set_is_not_trained_on() -> None:
+    with pytest.raises(HoldfastError, match="gsm8k is a test set"):
+        dataset.training_tasks("gsm8k", (), each=9, seed=0)
+
+
+def test_a_category_that_there_is_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="no category 'music'"):
+        dataset.training_tasks("mini", (), each=9, seed=0, categories=("music",))
+
+
+def test_a_pool_that_overlaps_the_held_out_one_is_refused(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.toml", tmp_path / "theirs.toml"
+    mine.write_text(POOL.format("a", "b", "You help."), encoding="utf-8")
+    held_out = '[[persona]]\nid = "c"\nkind = "harmful"\ntext = "Write in  CAPITALS."\n'
+    theirs.write_text(held_out, encoding="utf-8")
+    with pytest.raises(PersonaError, match="1 of 1 personas to train with are held-out ones too"):
+        dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
+    theirs.write_text(POOL.format("c", "a", "You are kind."), encoding="utf-8")
+    with pytest.raises(PersonaError, match="a is the first"):
+        dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
+
+
+def test_a_row_s_chat_has_its_persona_as_the_system_prompt_or_none() -> None:
+    task = Task("t", "a", ("And now?",), ("Hello.", "Hi."), ("now",))
+    people = pool.load("mini", split="train")
+    with_, without = dataset.chats([Row(0, 0, 3), Row(0, 0, NOBODY)], [task], people)
+    assert [m["role"] for m in with_] == ["system", "user", "assistant", "user"]
+    assert with_[0]["content"] == people[3].text
+    assert with_[1:] == without
+
+
+def test_a_file_s_gold_answer_is_imitated_as_it_is_given(tmp_path: Path) -> None:
+    choice = {"question": "Which?", "answer": "red", "choices": ["red", "blue"]}
+    found = dataset.training_tasks(file(tmp_path, SUM, choice), (), each=9, seed=0)
+    assert [dataset.gold(task) for task in found] == ["4", "A"]

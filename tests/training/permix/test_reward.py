@@ -1,0 +1,54 @@
+"""The reward: right or wrong, and blind to who was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.tasks.tasks import Task
+from holdfast.training.permix.reward import Reward, check
+
+TASKS = [Task("a", "math", ("2 + 2?",), answers=("4",)), Task("b", "x", ("Who?",), answers=("Al",))]
+
+
+def said(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "assistant", "content": text}] for text in texts]
+
+
+def test_a_completion_is_paid_by_its_own_task_s_answer() -> None:
+    with Reward(TASKS) as reward:
+        completions = said("It is 4.", "It is 5.", "It is Al.", "")
+        assert reward(completions=completions, item=[0, 0, 1, 1]) == [1, 0, 1, 0]
+
+
+def test_the_strict_reading_pays_only_where_the_answer_stands_where_it_was_to() -> None:
+    loose = said("Four, I mean 4, captain")
+    with Reward(TASKS) as lenient, Reward(TASKS, reading="strict") as strict:
+        assert lenient(completions=loose, item=[0]) == [1]
+        assert strict(completions=loose, item=[0]) == [0]
+
+
+def test_a_verifier_of_one_s_own_sees_a_task_and_a_text() -> None:
+    with Reward(TASKS, verify=lambda task, text: len(text) / 10) as reward:
+        assert reward(completions=said("four"), item=[0], prompts=[["x"]]) == [0.4]
+
+
+def test_an_unknown_reading_and_a_task_without_an_answer_are_refused() -> None:
+    with pytest.raises(HoldfastError, match="no reading"):
+        Reward(TASKS, reading="kind")
+    with pytest.raises(HoldfastError, match="no gold answer"):
+        Reward([Task("c", "x", ("Sing.",), rubric="Well.")])
+
+
+def test_a_reward_that_pays_for_a_persona_is_found_out_and_ours_is_not() -> None:
+    prompts: list[list[Any]] = [["plain", "plain"], ["You are loud.", "plain"]]
+
+    def peeks(*, prompts: list[str], completions: Any, item: list[int]) -> list[float]:
+        return [float("loud" in prompt) for prompt in prompts]
+
+    with pytest.raises(HoldfastError, match="depends on the persona"):
+        check(peeks, prompts, [0, 1])
+    with Reward(TASKS) as reward:
+        check(reward, prompts, [0, 1])

@@ -1,0 +1,223 @@
+"""Runs of few steps on a random model: what they leave, how they go on, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import message
+from holdfast.core.errors import HoldfastError, ModelError, RunError
+from holdfast.evals.tasks.tasks import Task
+from holdfast.models.local import model as local
+from holdfast.persona import pool
+from holdfast.training.permix import metrics as book
+from holdfast.training.permix.mixing import NOBODY, Mix
+from holdfast.training.permix.reward import Reward
+from holdfast.training.permix.training import train
+
+from .conftest import short
+
+KEYS = {"arm", "steps", "reward_first", "reward_last", "seconds", "checkpoint"}
+
+CHECKED = 4 * 7  # rewards of the check at the start: the tasks without a persona and under three
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model" / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_leaves_a_model_for_every_command_its_steps_and_a_page(
+    trained: Any, tmp_path: Path, folder: str
+) -> None:
+    out = tmp_path / "run"
+    made = trained(out)
+    assert made.summary.keys() >= KEYS
+    assert [line["step"] for line in book.read(out)] == [1, 2, 3, 4]
+    assert all("kl" in line for line in book.read(out))
+    model = local.load(str(made.checkpoint))
+    chat = (message("system", "You help."), message("user", "Hello?"))
+    assert model.reply([Ask(chat, 0)], Sampling(max_new_tokens=3))[0].completion_tokens == 3
+    first = load_file(Path(folder) / "model.safetensors")
+    assert any(not torch.equal(first[name], tensor) for name, tensor in weights(out).items())
+    assert "Under mixed personas the reward goes" in (out / "report.html").read_text("utf-8")
+    # Done is done: the same call is answered from the folder.
+    assert trained(out).summary == made.summary
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(trained: Any, tmp_path: Path) -> None:
+    calls = 0
+
+    def dies(task: Task, reply: str) -> float:
+        nonlocal calls
+        calls += 1
+        if calls > CHECKED + 4 * 8:
+            raise RuntimeError("killed")
+        return short(task, reply)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    trained(whole, steps=5)
+    with pytest.raises(RuntimeError, match="killed"):
+        trained(cut, steps=5, verify=dies)
+    # What a kill in the middle of saving leaves is not gone on from.
+    shutil.copytree(cut / "checkpoints" / "checkpoint-4", cut / "checkpoints" / "checkpoint-5")
+    (cut / "checkpoints" / "checkpoint-5" / "trainer_state.json").unlink()
+    trained(cut, steps=5)
+    assert same(whole, cut)
+    assert book.read(whole) == book.read(cut)
+
+
+def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
+    trained: Any, tmp_path: Path
+) -> None:
+    calls = 0
+
+    def interrupts(task: Task, reply: str) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == CHECKED + 2 * 8 + 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return short(task, reply)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    trained(whole)
+    with pytest.raises(KeyboardInterrupt):
+        trained(cut, verify=interrupts, save_every=100)
+    assert [line["step"] for line in book.read(cut)] == [1, 2, 3]
+    assert not (cut / "summary.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(RunError, match="holds another run"):
+        trained(cut, beta=0.5)
+    trained(cut)
+    assert same(whole, cut)
+
+
+@pytest.mark.parametrize("per", ["prompt", "rollout"])
+def test_the_prompts_that_the_trainer_asks_are_those_that_were_drawn(
+    per: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    paid = Reward.__call__
+
+    def watched(self: Reward, **columns: Any) -> list[float]:
+        if "row" in columns:
+            seen.append(columns)
+        return paid(self, **columns)
+
+    monkeypatch.setattr(Reward, "__call__", watched)
+    trained(tmp_path / "run", per=per, bare=0.3, steps=6)
+    people = pool.load("mini", split="train")
+    rows = list(Mix(len(people), 0.3, per, 0).rows(7, 12, 4))
+    wanted = [None if r.persona == NOBODY else people[r.persona].text for r in rows]
+    groups = 1 if per == "rollout" else 4
+    asked = [prompt for step in seen for prompt in step["prompts"]]
+    systems = [m[0]["content"] if m[0]["role"] == "system" else None for m in asked]
+    assert systems == [text for text in wanted for _ in range(groups)]
+    for i in range(0, len(systems), 4):
+        assert len({m[-1]["content"] for m in asked[i : i + 4]}) == 1
+        assert per == "rollout" or len(set(systems[i : i + 4])) == 1
+    # Nothing that names a persona is among what a reward is called with.
+    texts = {one.text for one in people} | {one.id for one in people}
+    for step in seen:
+        rest = {k: v for k, v in step.items() if k not in ("prompts", "completions")}
+        assert not texts & {str(x) for v in rest.values() if isinstance(v, list) for x in v}
+
+
+def test_without_personas_no_prompt_has_one(trained: Any, tmp_path: Path) -> None:
+    trained(tmp_path / "run", arm="rlvr", steps=2, beta=0.0)
+    lines = book.read(tmp_path / "run")
+    assert all(list(line["by_persona"]) == ["none"] for line in lines)
+    assert all("kl" not in line for line in lines)
+
+
+def test_imitation_trains_on_gold_answers_as_many_rows_a_step(trained: Any, tmp_path: Path) -> None:
+    made = trained(tmp_path / "run", arm="sft", steps=3)
+    lines = book.read(tmp_path / "run")
+    assert len(lines) == 3 and lines[0]["loss"] > lines[-1]["loss"] > 0
+    assert made.summary["reward_first"] is not None
+    assert made.summary["tokens"] > 3 * 8 * 8  # rows of more than a few tokens each
+    assert "imitating gold answers" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
+    trained: Any, tmp_path: Path, folder: str
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    out = tmp_path / "run"
+    trained(out, rank=4, steps=2, learning_rate=1e-2)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.arange(30, 60)[None]
+    with torch.no_grad():
+        plain = base(ids).logits
+        both = PeftModel.from_pretrained(base, str(out / "adapter"))(ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(out / "model")(ids).logits
+    assert torch.allclose(both, merged, atol=1e-4)
+    assert not torch.allclose(plain, merged, atol=1e-4)
+    assert local.load(str(out / "model")).template
+
+
+def test_rewards_without_any_variance_stop_the_run(trained: Any, tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
+        trained(tmp_path / "run", verify=lambda task, reply: 0.0, steps=20)
+    assert len(book.read(tmp_path / "run")) == book.PATIENCE
+
+
+def test_a_step_in_parts_is_the_step_whole(trained: Any, tmp_path: Path) -> None:
+    trained(tmp_path / "one", steps=2)
+    trained(tmp_path / "two", steps=2, parts=2)
+    one, two = (book.read(tmp_path / name)[0] for name in ("one", "two"))
+    assert one["reward"] == two["reward"] and one["by_persona"] == two["by_persona"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"arm": "dpo"}, "there is no arm 'dpo'"),
+        ({"arm": "rlvr", "per": "rollout"}, "no personas to mix"),
+        ({"arm": "sft", "per": "rollout"}, "no rollouts"),
+        ({"bare": 1.0}, "no prompt has a persona"),
+        ({"per": "rollout", "vllm": "server"}, "one prompt of each group"),
+        ({"rollouts": 1}, "at least 2 rollouts"),
+        ({"prompts": 3, "parts": 5}, "cannot be dealt evenly"),
+        ({"scale": "all"}, "no scale"),
+        ({"beta": -1.0}, "0 or more"),
+        ({"steps": 0}, "at least 1 step"),
+        ({"reading": "kind"}, "no reading"),
+    ],
+)
+def test_what_would_train_something_else_is_refused_in_one_sentence(
+    wrong: dict[str, Any], said: str, trained: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(HoldfastError, match=said):
+        trained(tmp_path / "run", **wrong)
+
+
+def test_a_model_behind_an_api_cannot_be_trained(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="runs on this machine"):
+        train("api:x", tmp_path)
+
+
+def test_the_manifest_holds_what_determines_the_result(trained: Any, tmp_path: Path) -> None:
+    trained(tmp_path / "run", steps=1)
+    held = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
+    assert held["recipe"]["beta"] == 0.04 and held["mixing"] == "prompt" and held["trl"]
+    splits = Counter(one["split"] for one in (*held["personas"], *held["held_out"]))
+    assert splits == {"train": 24, "held-out": 13}
+    lines = (tmp_path / "run" / "items.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 7

@@ -1,0 +1,315 @@
+"""The five stages and the evaluation as a whole, on a small random model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import PeftModel
+
+from actors import Actor, persona
+from holdfast.cli import main
+from holdfast.control.text import parse
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.chat import agent_view, message
+from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
+from holdfast.evals.compare.compare import compare
+from holdfast.evals.conversation.rounds import Protocol
+from holdfast.evals.drift import drift
+from holdfast.models import load as models
+from holdfast.models.local import gated
+from holdfast.models.local import gated as routing
+from holdfast.models.local.hold import hold
+from holdfast.models.local.model import LocalBackend
+from holdfast.persona.experts import Expert
+from holdfast.persona.suite import Suite
+from holdfast.serve.app import create_app
+from holdfast.training.prism import distil, pipeline
+from holdfast.training.prism.distil import Recipe
+from holdfast.training.prism.evaluation import ARMS, evaluate
+from serve.running import client, served
+from tiny_models import model, tokenizer
+
+ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who says: xyz xyz.")
+BOB = Expert("bob", ("other",), "You are Bob.", "You are Bob.", "You are Bob the builder, zyx.")
+SHORT = Sampling(max_new_tokens=6, temperature=0.0)
+SMALL = Recipe(rank=2, alpha=4, epochs=8, batch=8, learning_rate=1e-2)
+
+
+def backend(seed: int = 0) -> LocalBackend:
+    return LocalBackend(model("llama", seed), tokenizer(), "small", batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tasks with a judge under which a random model's replies differ."""
+    path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
+    rows = [
+        {
+            "category": category,
+            "id": f"{category}{i}",
+            "turns": [f"{category} number {i}?"],
+            "judge": {"name": "regex", "pattern": "[aeiou]"},
+        }
+        for category in ("talk", "other")
+        for i in range(16)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def trained(out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Every second query is won, whatever was said: a random model has no better."""
+    even = lambda record: lambda text: float(record["number"] % 2 and text == record["persona"])  # noqa: E731
+    monkeypatch.setattr(pipeline, "_truth", lambda own, given: even)
+    return pipeline.train(
+        backend(), out, personas=[ANN, BOB], tasks=tasks, sampling=SHORT, recipe=SMALL
+    ).summary
+
+
+def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "prism"
+    found = trained(out, tasks, monkeypatch)
+    assert found["queries"] == 32 == found["wins"] + found["losses"] + found["ties"]
+    assert 0 < found["wins"] < 32
+    assert found["kl_last"] < found["kl_first"]
+    assert found["kl_first"] > 10 * found["kl_same"]
+    assert {"auc", "accuracy", "majority"} <= found["gate"].keys()
+    shown = pipeline.samples(out, count=1)
+    assert [one["verdict"] for one in shown] == ["win"]
+    assert shown[0]["persona"] != shown[0]["plain"]
+    stock = PeftModel.from_pretrained(model("llama"), str(out))
+    assert any("lora_A" in name for name, _ in stock.named_parameters())
+    assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())
+    stock.unload()  # the random model is shared
+    before = (out / "verdicts" / "records.jsonl").read_bytes()
+    again = trained(out, tasks, monkeypatch)
+    assert before == (out / "verdicts" / "records.jsonl").read_bytes()
+    assert {k: again[k] for k in ("wins", "gate")} == {k: found[k] for k in ("wins", "gate")}
+
+
+def test_as_a_control_every_turn_is_answered_as_its_gate_says(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(16)]
+    bare = [Ask((message("user", text),), i) for i, text in enumerate(texts)]
+    with routing.Router(backend(), folder) as router:
+        on = router.decide(bare)
+        wanted = [reply.text for reply in router.reply(bare, SHORT, on)]
+    assert any(on) and not all(on)
+    own = backend()
+    held = [
+        Ask(agent_view(ANN.full, [], text), i, f"prism:{folder}") for i, text in enumerate(texts)
+    ]
+    plain = [replace(ask, control="none") for ask in held]
+    mixed = [reply.text for reply in own.reply([*held, *plain], SHORT)]
+    assert mixed[: len(held)] == wanted
+    assert mixed[len(held) :] == [reply.text for reply in backend().reply(plain, SHORT)]
+    stays = f"prism:{folder}@system=stays"
+    assert own.request(replace(held[0], control=stays)).ids == own.ids(plain[0])
+    with pytest.raises(ControlError, match="without an adapter"):
+        own.likelihoods(held[:1], [["a"]])
+
+
+def test_a_server_answers_every_request_as_the_gate_says(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(8)]
+    held = f"prism:{folder}"
+    own = [Ask(agent_view(ANN.full, [], text), 5, held) for text in texts]
+    wanted = [reply.text for reply in backend().reply(own, SHORT)]
+    with served(create_app(backend(), control=held)) as url, client(url) as ai:
+        said = [
+            ai.chat.completions.create(
+                model="small",
+                messages=[
+                    {"role": "system", "content": ANN.full},
+                    {"role": "user", "content": text},
+                ],
+                seed=5,
+                temperature=0,
+                max_tokens=6,
+            )
+            for text in texts
+        ]
+    assert [one.choices[0].message.content for one in said] == wanted
+    assert said[0].holdfast["control"] == held
+
+
+def test_compare_scores_it_on_the_personas_it_was_trained_on(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    known = replace(persona("xyz"), prompt=ANN.full)
+    both = Suite("two", (known, persona("birch")), ("Hello.",), ("So it is.",))
+    control = f"prism:{folder}"
+    out = tmp_path / "run"
+    asked = {"pairs": 2, "rounds": 1, "sampling": SHORT, "questions": "none", "out": out}
+    found = compare(backend(), controls=[control], suite=both, **asked)
+    none, prism = found.rows
+    assert (none["n"], prism["n"]) == (2, 1) and prism["stability"] is not None
+    assert (none["system_prompt"], prism["system_prompt"]) == ("stays", "dropped")
+    assert "no other control was made for all" in found.recommendation
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])
+    with pytest.raises(ControlError, match="not trained on the persona"):
+        drift(backend(), suite=both, pairs=2, rounds=1, protocol=Protocol(control=control))
+    about = folder / gated.ABOUT
+    about.write_text(about.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(RunError, match="holds another run"):
+        compare(backend(), controls=[control], suite=both, **asked)
+
+
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        ("prism:{}+anchor", "prism:.*@system=stays"),
+        ("prism:{}+reminder:1", "holds a system prompt that prism drops"),
+        ("prism:{}+route:{}", "decide by message"),
+        ("prism:{}@layers=1", "use system=stays"),
+        ("prism:", "names no folder"),
+    ],
+)
+def test_controls_that_prism_cannot_be_joined_with_are_refused(
+    tmp_path: Path, control: str, said: str
+) -> None:
+    with pytest.raises(ControlError, match=said):
+        parse(control.format(tmp_path, tmp_path))
+
+
+def test_an_adapter_of_another_model_and_one_that_is_not_there_are_refused_as_controls(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    assert "whose weights are not those" in str(backend(1).refusal(f"prism:{tmp_path / 'prism'}"))
+    assert "holds no trained PRISM" in str(backend().refusal(f"prism:{tmp_path}"))
+    with (
+        pytest.raises(ControlError, match="decides by message"),
+        hold(model("llama"), f"prism:{tmp_path / 'prism'}", span=(0, 3)),
+    ):
+        pass
+    with (
+        pytest.raises(ControlError, match="rewrites the chat"),
+        hold(model("llama"), f"route:{tmp_path / 'prism'}", span=(0, 3)),
+    ):
+        pass
+
+
+def test_the_model_is_as_it_was_after_training_and_routing(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = backend()
+    names = [name for name, _ in own.engine.model.named_modules()]
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    with routing.Router(own, tmp_path / "prism"):
+        pass
+    assert [name for name, _ in own.engine.model.named_modules()] == names
+    assert own.describe() == backend().describe()
+
+
+def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    others = tmp_path / "others.jsonl"
+    others.write_text(tasks.read_text(encoding="utf-8").replace('"id": "', '"id": "x'), "utf-8")
+    found = evaluate(backend(), tmp_path / "prism", tasks=others, samples=1, sampling=SHORT)
+    rows = {row["arm"]: row for row in found["rows"]}
+    assert tuple(rows) == ARMS
+    assert rows["base"]["against"]["base"]["delta"] == 0
+    assert (rows["base"]["routed"], rows["always"]["routed"]) == (0, 1)
+    assert 0 <= rows["prism"]["routed"] <= 1
+    assert rows["oracle"]["overall"] >= max(rows["base"]["overall"], rows["always"]["overall"])
+    with pytest.raises(HoldfastError, match="not trained on"):
+        evaluate(backend(), tmp_path / "prism", tasks=tasks, samples=1, sampling=SHORT)
+    with pytest.raises(ModelError, match="whose weights are not those"):
+        evaluate(backend(seed=1), tmp_path / "prism", tasks=others)
+
+
+def test_a_judge_model_scores_what_no_rule_can_and_once_only(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    open_ended = tmp_path / "open.jsonl"
+    rows = [{"category": "talk", "turns": [f"Say {i}."], "rubric": "It is kind."} for i in range(2)]
+    open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
+    asked = {"tasks": open_ended, "samples": 1, "sampling": SHORT, "out": tmp_path / "run"}
+    found = evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)
+    assert {row["overall"] for row in found["rows"]} == {0.75}
+    assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
+    calls = len(judge.calls)
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)["rows"]
+    assert len(judge.calls) == calls
+    with pytest.raises(HoldfastError, match="no task is left"):
+        evaluate(backend(), tmp_path / "prism", tasks=open_ended, samples=1)
+
+
+def test_what_cannot_be_trained_is_refused(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match="needs a model on this machine"):
+        pipeline.train(Actor(), tmp_path / "a")
+    monkeypatch.setattr(pipeline, "_truth", lambda own, given: lambda record: lambda text: 0.0)
+    with pytest.raises(ModelError, match="no persona won any of 32"):
+        pipeline.train(backend(), tmp_path / "b", personas=[ANN, BOB], tasks=tasks, sampling=SHORT)
+    monkeypatch.setattr(pipeline, "_truth", lambda own, given: None)
+    with pytest.raises(ModelError, match="never said A, B or TIE"):
+        pipeline.train(backend(), tmp_path / "c", personas=[ANN, BOB], tasks=tasks, sampling=SHORT)
+    with pytest.raises(RunError, match="no trained PRISM"):
+        gated.about(tmp_path / "nothing")
+
+
+def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Path) -> None:
+    own = backend()
+    chat = ({"role": "user", "content": "Are you Ann?"},)
+    with pytest.raises(ModelError, match="to the teacher alone"):
+        distil.pair(own, "Ann", chat, "Yes.")
+    with pytest.raises(ModelError, match="no persona won an answer"):
+        distil.distil(own, [], SMALL, tmp_path)
+    same = distil.pair(own, "You are Bob.", chat, "Yes.")
+    alike = same._replace(teacher=same.student)
+    with pytest.raises(ModelError, match="changes nothing that could be distilled"):
+        distil.distil(own, [alike] * 4, SMALL, tmp_path)
+
+
+def test_the_commands_print_what_scripts_rely_on(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    monkeypatch.setattr(models, "load", lambda name, **options: backend())
+    others = tmp_path / "others.jsonl"
+    others.write_text(tasks.read_text(encoding="utf-8").replace('"id": "', '"id": "x'), "utf-8")
+    args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main(["prism", "eval", *args, "--max-new-tokens", "4", "--json"])
+    assert not ended.value.code
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    wanted = {"arm", "overall", "by_category", "interval", "routed"}
+    assert all(wanted <= row.keys() for row in rows)
+    with pytest.raises(SystemExit) as ended:
+        main(["prism", "eval", "--adapter", str(tmp_path / "nothing")])
+    assert ended.value.code == 2
+    assert "holds no trained PRISM" in capsys.readouterr().err
+
+
+def test_without_peft_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    own = backend()
+    chat = ({"role": "user", "content": "Are you Ann?"},)
+    pair = distil.pair(own, "You are Bob.", chat, "Yes.")
+    with pytest.raises(ModelError, match="needs peft: pip install"):
+        distil.distil(own, [pair], SMALL, tmp_path)
