@@ -66,7 +66,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
         "holdfast/models/mini/weights/config.json",
         "holdfast/models/mini/weights/model.safetensors",
         "holdfast/models/mini/weights/tokenizer.json",
-        "holdfast/report/drift.html.j2",
+        "holdfast/report/drift/page.html.j2",
     } <= carried
     assert any(name.startswith("holdfast/persona/data/suites/") for name in carried)
 

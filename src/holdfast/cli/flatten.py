@@ -26,7 +26,7 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """The command with every settings parameter replaced by the options that its fields make."""
     hints = get_type_hints(command, include_extras=True)
     hints.pop("return", None)
-    groups: dict[str, type[Any]] = {n: kind for n, kind in hints.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
 
     @wraps(command)
     def call(**given: Any) -> None:

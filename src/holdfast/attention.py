@@ -1,0 +1,13 @@
+"""Two-part attention and its share functions, for models of your own (`control.attention`)."""
+
+from __future__ import annotations
+
+from holdfast.control.attention import (
+    Boost,
+    SplitSoftmax,
+    Spotlight,
+    share_function,
+    two_part_attention,
+)
+
+__all__ = ["Boost", "SplitSoftmax", "Spotlight", "share_function", "two_part_attention"]
