@@ -48,7 +48,8 @@ def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the reco
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_python(dict(record))  # type: ignore[no-any-return]
+        checked: T = _adapter(kind).validate_python(dict(record))
+        return checked
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
