@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 from holdfast.core.errors import RunError
@@ -18,6 +17,7 @@ from holdfast.core.errors import RunError
 Record = dict[str, Any]
 """A JSON object."""
 T = TypeVar("T")
+_ADAPTERS: dict[type, Any] = {}  # built once for each kind: building takes a millisecond
 
 
 def omitted() -> Any:
@@ -45,19 +45,14 @@ def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the reco
 
     `where` names the object in errors. Raises `RunError` with the first field that does not fit.
     """
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter, ValidationError
 
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
     try:
-        checked: T = _adapter(kind).validate_python(dict(record))
+        checked: T = _ADAPTERS[kind].validate_python(dict(record))
         return checked
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
         raise RunError(f"{where} does not fit: {at}: {first['msg']}") from error
-
-
-@cache
-def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
