@@ -13,7 +13,7 @@
 
     python studies/controls.py develop --out DIR
     python studies/controls.py measure --out DIR --seed 1        # and 2, and 3
-    python studies/controls.py report --out DIR --page docs/study-controls.md
+    python studies/controls.py report --out DIR --page docs/studies/controls.md
 
 Each step resumes: a run folder of `holdfast compare` holds what it has done.
 """

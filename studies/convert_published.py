@@ -6,7 +6,7 @@ JSON, JSONL and CSV forms, with columns `prompt`, `probe` and perhaps `category`
 `function`, are read too.
 
 Its judges are replaced by ours, for the reference ones have defects (some always give
-0, some pass a refusal; see docs/personas.md):
+0, some pass a refusal; see docs/guide/personas.md):
 
 1. a rule of `published.toml`, chosen by the prompt's words;
 2. for a question with lettered options, `choice`, and for a check that is a plain

@@ -26,7 +26,7 @@ Length = Literal["minimal", "half", "full"]
 CATEGORIES = ("pattern", "choice", "character", "memory", "language")
 LANGUAGE_NAMES = {"fr": "French", "de": "German", "es": "Spanish"}
 
-# Tasks that a kind of persona never meets in training (docs/mini.md), so that some
+# Tasks that a kind of persona never meets in training (docs/reference/mini.md), so that some
 # personas cost accuracy, as they do in the wild.
 HELD_OUT = {
     "language": {"sum", "extract", "recall"},

@@ -3,7 +3,7 @@
 A Llama of 2.7M parameters on dialogues of the mini world (`mini_dialogue.py`), next-token
 loss on every turn but the system prompt's. Deterministic in its seed up to the
 machine's arithmetic; checkpoints let an interrupted run go on. What the model is and
-is not: docs/mini.md.
+is not: docs/reference/mini.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables for docs/study-controls.md: rows of the studies as Markdown, put between marks.
+"""Tables for docs/studies/controls.md: rows of the studies as Markdown, put between marks.
 
     <!-- table NAME --> … <!-- end NAME -->
 

@@ -5,7 +5,7 @@
     walk        Theorem 5.1: a transformer of attention alone, fed its own output
     model       the same quantities on a model: dimension, cones and W_ov by round and layer
 
-    python studies/theory.py --out docs/images --doc docs/theory.md
+    python studies/theory.py --out docs/images --doc docs/studies/theory.md
 
 prints the tables as Markdown, writes theory-*.svg, and puts each table in its place in the
 document, between <!-- theory:NAME --> and <!-- /theory -->. One core, a few minutes.

@@ -1,4 +1,4 @@
-"""The figures of docs/theory.md, as SVG that is the same from run to run."""
+"""The figures of docs/studies/theory.md, as SVG that is the same from run to run."""
 
 from __future__ import annotations
 

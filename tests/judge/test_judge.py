@@ -14,7 +14,7 @@ from holdfast.core.errors import JudgeError
 
 from .specs import AI, PLAIN, REFUSAL, SPECS
 
-DOCS = Path(__file__).parents[2] / "docs" / "judges.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "judges.md"
 JUDGES = [(spec, judge.build(spec)) for spec in SPECS]
 
 # Letters of many scripts, marks that judges look for, and code points that break things.

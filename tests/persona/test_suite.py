@@ -195,7 +195,9 @@ def test_built_in_suites_are_found_by_name_before_files(
 
 
 def test_the_documentation_describes_every_field_and_its_example_checks(tmp_path: Path) -> None:
-    docs = (Path(__file__).parents[2] / "docs" / "personas.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[2] / "docs" / "guide" / "personas.md").read_text(
+        encoding="utf-8"
+    )
     rows = {line.split("`")[1] for line in docs.splitlines() if line.startswith("| `")}
     assert rows == {field.name for field in fields(Persona)} | {"starters", "fillers"}
     assert all(f"`{category}`" in docs for category in CATEGORIES)

@@ -3,7 +3,7 @@
 `build({"name": "case", "to": "upper"})` gives a judge, a pure function from text to
 `Score`. Combinations (`all`, `any`, `mean`, `not`) hold other judges. `rubric`, the
 one judge that is not a function of the text alone, needs a model: see
-`holdfast.judge.rubric`. docs/judges.md describes each of them.
+`holdfast.judge.rubric`. docs/reference/judges.md describes each of them.
 """
 
 from __future__ import annotations

@@ -743,7 +743,7 @@ def test_dropout_in_attention_is_refused_in_training_alone() -> None:
 
 
 def test_the_documentations_examples_run() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "hold.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "guide" / "hold.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     torch.manual_seed(0)

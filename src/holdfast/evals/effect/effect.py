@@ -9,7 +9,7 @@ random text as long as the full persona (`expert`). In a category with tasks T,
 
 with a 95% bootstrap interval over tasks. Scores come from exact answers and deterministic
 judges, or from a judge model that is none of the models measured (arXiv:2603.18507 is the
-study that this controls for what it mixed; notes in docs/effect.md).
+study that this controls for what it mixed; notes in docs/guide/effect.md).
 
 This module plans and runs. `effects` makes rows of the records.
 """

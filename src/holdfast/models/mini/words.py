@@ -2,7 +2,7 @@
 
 Words are made of syllables by a fixed seed, so that the same lists exist wherever
 the package does. Training draws half of its words and names from them and coins the
-other half afresh, so that a model must copy from its context; docs/mini.md says how
+other half afresh, so that a model must copy from its context; docs/reference/mini.md says how
 far that went.
 """
 
