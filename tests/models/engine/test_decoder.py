@@ -24,7 +24,8 @@ from holdfast.control import steering
 from holdfast.control.steering import Held
 from holdfast.control.text import parse
 from holdfast.core.backend import Sampling
-from holdfast.models.engine import engine as engines
+from holdfast.models.engine import loaded
+from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.decoder import walk
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.row import Request, Result, Spans
@@ -76,7 +77,7 @@ def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
     subject = made(FAMILIES[family], torch.float64)
     assert walk(subject) is not None
     quick = drawn(Engine(subject), control)
-    monkeypatch.setattr(engines, "walk", lambda model: None)
+    monkeypatch.setattr(loaded, "walk", lambda model: None)
     for one, other in zip(quick, drawn(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
@@ -93,7 +94,7 @@ def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dt
         with own.decoding():
             if not quick:
                 own.decoder = None
-            batch = engines.Batch(own)
+            batch = Batch(own)
             rows = [own.row(Request(tuple(range(20, 20 + n)), n), Sampling(4)) for n in (9, 30)]
             batch.join(rows)
             assert batch.advance() and batch.logits is not None
@@ -172,5 +173,5 @@ def test_a_row_alone_goes_on_from_what_is_kept(
     subject = made(FAMILIES["llama"], torch.float64)
     quick = drawn(Engine(subject), control)
     assert quick[1].cached > 0
-    monkeypatch.setattr(engines, "walk", lambda model: None)
+    monkeypatch.setattr(loaded, "walk", lambda model: None)
     assert [one.ids for one in quick] == [one.ids for one in drawn(Engine(subject), control)]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,10 +36,8 @@ from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine import sampling as draws
 from holdfast.models.engine.cache import BatchCache
 from holdfast.models.engine.decoder import mask
+from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.row import Logprob, Row
-
-if TYPE_CHECKING:
-    from holdfast.models.engine.engine import Engine
 
 SLACK = 64  # columns that no row uses, from which on moving all rows is worth it
 
@@ -51,9 +49,9 @@ class Batch:
     cache can be padded may join others (`Row.reuses`).
     """
 
-    def __init__(self, engine: Engine, ends: frozenset[int] = frozenset()) -> None:
-        self.engine, self.ends = engine, ends
-        self.device = engine.device
+    def __init__(self, loaded: LoadedModel, ends: frozenset[int] = frozenset()) -> None:
+        self.loaded, self.ends = loaded, ends
+        self.device = loaded.device
         self.rows: list[Row] = []
         self.past: Any = None
         self.cache: BatchCache | None = None
@@ -74,7 +72,7 @@ class Batch:
         while self.advance():
             self.pick()
             if any(row.stop == "error" for row in self.rows):
-                raise unsound(self.engine.name)
+                raise unsound(self.loaded.name)
 
     # Who is there
 
@@ -102,11 +100,11 @@ class Batch:
 
     def _begin(self, rows: Sequence[Row]) -> None:
         self.width = max(len(row.ids) for row in rows)
-        if rows[0].reuses and self.engine._cache is not None:
-            self.past = self.cache = self.engine._cache
+        if rows[0].reuses and self.loaded.cache is not None:
+            self.past = self.cache = self.loaded.cache
             self.cache.begin(len(rows), self.width + _room(rows))
         else:
-            self.past, self.cache = DynamicCache(config=self.engine.model.config), None
+            self.past, self.cache = DynamicCache(config=self.loaded.model.config), None
 
     def _make_room(self, rows: Sequence[Row]) -> None:
         """Move the rows that are there to the right of where the longest new prompt begins."""
@@ -185,7 +183,7 @@ class Batch:
         if not any(held):
             return None
         anchored = any(one is not None and one.control.anchor for one in held)
-        rotary = self.engine.rotary if anchored else None
+        rotary = self.loaded.rotary if anchored else None
         if isinstance(rotary, str):
             raise ControlError(rotary)
         return Steering(held, rotary, self.device)
@@ -295,7 +293,7 @@ class Batch:
 
     def _chunks(self, ids: Tensor, top: int) -> None:
         """Prefill rows from `top` on, a bounded number of tokens at a time."""
-        budget, wide = self.engine.prefill_tokens, ids.shape[1]
+        budget, wide = self.loaded.prefill_tokens, ids.shape[1]
         height, until = max(1, budget // wide), self.width - 1
         for first in range(0, len(ids), height):
             some = ids[first : first + height]
@@ -314,26 +312,26 @@ class Batch:
         columns = torch.arange(end, device=self.device)
         pads = self.pads[top:bottom, None]
         positions = (columns[column:] - pads).clamp_(min=0)
-        if self.engine.context is not None:  # rows that have ended run on beside the others
-            positions.clamp_(max=self.engine.context - 1)
+        if self.loaded.context is not None:  # rows that have ended run on beside the others
+            positions.clamp_(max=self.loaded.context - 1)
         own = columns >= pads if any(row.pad for row in rows) else None
         recorder = self.recorder if end >= self.width else None
         if recorder is not None:
             recorder.spans = self._spans(columns, top, bottom)
         held = self.steering.at(column, end - column) if self.steering is not None else None
         chosen = False
-        for name, adapter in self.engine.adapters.items():
+        for name, adapter in self.loaded.adapters.items():
             on = [row.request.adapter == name for row in rows]
             chosen = chosen or any(on)
             adapter.choose(on)
         with recording(recorder):
-            decoder = None if chosen or self.cache is None else self.engine.decoder
+            decoder = None if chosen or self.cache is None else self.loaded.decoder
             if decoder is not None:
                 seen = mask(own, column, columns, decoder.dtype)
                 logits = decoder(ids, positions, self.cache, seen, held)
             else:
                 logits = self._called(ids, positions, own, held)
-        refuse_unreached(held, self.engine.name)
+        refuse_unreached(held, self.loaded.name)
         if self.cache is not None:
             self.cache.frame.column = end
         if recorder is not None:
@@ -348,12 +346,12 @@ class Batch:
     ) -> Tensor:
         """The logits of the model's own forward pass, given what it takes."""
         offered = {"position_ids": positions, "logits_to_keep": 1}
-        arguments: dict[str, Any] = {k: v for k, v in offered.items() if k in self.engine._takes}
+        arguments: dict[str, Any] = {k: v for k, v in offered.items() if k in self.loaded.takes}
         if own is not None:
             arguments["attention_mask"] = own
         if held is not None:
             arguments["holdfast"] = held
-        output = self.engine.model(
+        output = self.loaded.model(
             input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
         )
         logits: Tensor = output.logits[:, -1]
@@ -362,7 +360,7 @@ class Batch:
     def _mark(self) -> None:
         """Where the spans of the rows that are measured are; a recorder where there are any."""
         self.recorder = None
-        if self.engine.no_share is not None:
+        if self.loaded.no_share is not None:
             return
         marks = []  # by row: where each kind of span starts, and where it ends
         for row in self.rows:
@@ -392,11 +390,11 @@ class Batch:
             return
         fed = row.reply if row.stop == "stop" and row.steps > len(row.reply) else row.reply[:-1]
         ids = np.concatenate([row.ids, np.asarray(fed, dtype=np.int64)])
-        if self.engine.store.holds(row.request.state, ids):
+        if self.loaded.store.holds(row.request.state, ids):
             return
         index = self.rows.index(row)
         layers = self.cache.take(index, row.pad, len(ids))
-        self.engine.store.keep(row.request.state, ids, layers)
+        self.loaded.store.keep(row.request.state, ids, layers)
 
 
 def unsound(name: str) -> ModelError:

@@ -3,7 +3,7 @@
 Each request starts from the longest prefix of its ids that the prefix store
 holds, so a turn costs its new tokens and a probe on a branch its own. Requests
 are sorted by how many tokens are new and decoded `batch_size` at a time
-(`holdfast.batch`).
+(`batch`).
 
 A row depends on its own ids, seed and the sampling only: positions, masks and
 uniforms are its own, and what the store held changes only the time taken (and,
@@ -14,110 +14,23 @@ This module knows no text, no templates and no personas.
 
 from __future__ import annotations
 
-import inspect
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from holdfast.control.rotary import Rotary
-from holdfast.control.switch import FUSED, kind_for, observed
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
-from holdfast.models.engine.decoder import Decoder, walk
+from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.row import Guide, Halt, Request, Result, Row, Spans, result_of
 
 __all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
 
 
-class RowAdapter(Protocol):
-    """Changes the model in some rows of a batch (`prism.routing`)."""
-
-    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
-        """For which prompts, as token ids, its gate switches it on."""
-
-    def choose(self, rows: Sequence[bool]) -> None:
-        """Which rows of the next passes are changed; with none the model is as it was."""
-
-
-class Engine:
-    """Decodes with one model. `name` is used in errors; `cache_bytes` bounds the kept rows.
-
-    `context` is the number of tokens that the model can see (None: no bound known).
-    `no_share` says why prompt share cannot be measured on this model, or is None.
-    """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        name: str = "the model",
-        batch_size: int = 32,
-        cache_bytes: int = 2 << 30,
-        prefill_tokens: int = 8192,
-    ) -> None:
-        if batch_size < 1:
-            raise ValueError("batch_size must be at least 1")
-        model.train(False)
-        self.model = model
-        self.name = name
-        self.batch_size = batch_size
-        self.prefill_tokens = prefill_tokens
-        self.store = PrefixStore(cache_bytes)
-        parameters = inspect.signature(model.forward).parameters
-        if "past_key_values" not in parameters:
-            raise ModelError(
-                f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
-                " needs: serve it behind an API and use --model api:NAME."
-            )
-        self._takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
-        self.config = model.config.get_text_config(decoder=True)
-        self.context: int | None = getattr(self.config, "max_position_embeddings", None)
-        self._kinds = layer_kinds(model.config)
-        self.reuses = plain(self._kinds)
-        self._steady = _steady(self.config)
-        self._cache = self._fresh()
-        self._attention, self.no_share = kind_for(model)
-        self.adapters: dict[str, RowAdapter] = {}
-        self.decoder: Decoder | None = None  # while decoding, where the model allows it
-        self._lock = threading.RLock()
-
-    @cached_property
-    def rotary(self) -> Rotary | str:
-        """The model's rotary embedding, or why the persona cannot be moved by it."""
-        with self._lock:  # it looks at the model by a pass of its own
-            try:
-                return Rotary(self.model)
-            except ControlError as error:
-                return str(error)
-
-    @cached_property
-    def no_anchor(self) -> str | None:
-        """Why the persona cannot be moved before the turns, or None."""
-        rotary = self.rotary
-        return rotary if isinstance(rotary, str) else None
-
-    @property
-    def device(self) -> torch.device:
-        """Where ids go in."""
-        embedding = self.model.get_input_embeddings()
-        device: torch.device = next(embedding.parameters()).device
-        return device
-
-    def forget(self) -> None:
-        """Drop all kept rows and buffers, so that what follows is as in a process just started."""
-        with self._lock:
-            self.store.clear()
-            self._cache = self._fresh()
+class Engine(LoadedModel):
+    """A loaded model that continues requests, many at once."""
 
     def generate(
         self,
@@ -147,25 +60,12 @@ class Engine:
                     batch.run()
                 except BaseException:
                     # Nothing of a batch that was cut off, or of its NaN, may reach the next.
-                    self._cache = self._fresh()
+                    self.drop_buffers()
                     raise
                 for row in some:
                     if row.index >= 0:
                         results[row.index] = result_of(row)
         return [result for result in results if result is not None]
-
-    @contextmanager
-    def decoding(self) -> Iterator[None]:
-        """What a `Batch` runs under; one thread at a time is inside."""
-        with self._lock, torch.inference_mode(), observed(self.model, self._attention):
-            # Looked for each time: the model may have been adapted, or hooked, since.
-            self.decoder = walk(self.model) if self._attention == FUSED and self.reuses else None
-            try:
-                yield
-            finally:
-                self.decoder = None
-                for adapter in self.adapters.values():  # the model is as it was
-                    adapter.choose(())
 
     def row(
         self, request: Request, sampling: Sampling, halt: Halt | None = None, index: int = 0
@@ -191,7 +91,7 @@ class Engine:
         """
         asked = replace(request, keep=True, measure=False, guide=None)
         ids = np.asarray(request.ids, dtype=np.int64)
-        with self._lock:
+        with self.lock:
             self.generate([asked], Sampling(max_new_tokens=1))
             count, layers = self.store.find(request.state, ids)
         if layers is None or count < len(ids):
@@ -213,9 +113,6 @@ class Engine:
                 found[i] = found[i].switched(name if on else "")
         return found
 
-    def _fresh(self) -> BatchCache | None:
-        return BatchCache(self._kinds) if self.reuses else None
-
     def _row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
         if not request.ids:
             raise ValueError("a request needs at least one token")
@@ -223,8 +120,7 @@ class Engine:
         limit = sampling.max_new_tokens
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
-        steady = self._steady is None or len(ids) + limit <= self._steady
-        row = Row(index, request, sampling, ids, limit, self.reuses and steady, halt)
+        row = Row(index, request, sampling, ids, limit, self.pads(len(ids) + limit), halt)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
             row.cached, row.layers = self.store.find(request.state, ids[:-1])
@@ -262,17 +158,3 @@ class Engine:
 def _by_work(rows: list[Row]) -> list[Row]:
     """Rows in the order in which they are prefilled: fewest new tokens first."""
     return sorted(rows, key=lambda row: (row.new, len(row.ids), row.index))
-
-
-def _steady(config: Any) -> int | None:
-    """Tokens up to which the rotary frequencies stay what they are, or None where they do.
-
-    "longrope" changes them for all keys once a sequence is longer than the model was first
-    trained for, so keys from before cannot be used after. (So does "dynamic", but only beyond
-    `max_position_embeddings`, where no request gets.)
-    """
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") != "longrope":
-        return None
-    first = rope.get("original_max_position_embeddings")
-    return first or getattr(config, "original_max_position_embeddings", None)

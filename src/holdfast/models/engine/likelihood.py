@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from holdfast.control.steering import Steering, moved, refuse_unreached
-from holdfast.control.switch import observed
 from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.row import Request
-
-if TYPE_CHECKING:
-    from holdfast.models.engine.engine import Engine
 
 Ids = tuple[int, ...]
 
@@ -53,7 +50,7 @@ class Row(NamedTuple):
 
 
 def likelihoods(
-    engine: Engine, requests: Sequence[Request], options: Sequence[Sequence[Ids]]
+    loaded: LoadedModel, requests: Sequence[Request], options: Sequence[Sequence[Ids]]
 ) -> list[list[float]]:
     """The log-likelihood of each request's options, in order.
 
@@ -65,11 +62,11 @@ def likelihoods(
     rows = [
         row
         for i, (request, each) in enumerate(zip(requests, options, strict=True))
-        for row in _rows(i, request, each, engine.context)
+        for row in _rows(i, request, each, loaded.context)
     ]
-    with engine._lock, torch.inference_mode(), observed(engine.model, engine._attention):
-        for batch in _batches(engine, rows):
-            for row, logs in zip(batch, _guided(engine, batch), strict=True):
+    with loaded.watched():
+        for batch in _batches(loaded, rows):
+            for row, logs in zip(batch, _guided(loaded, batch), strict=True):
                 for k in row.options:
                     tail = torch.tensor(options[row.place][k], device=logs.device)
                     at = torch.arange(len(tail), device=logs.device)
@@ -93,14 +90,14 @@ def _rows(place: int, request: Request, options: Sequence[Ids], context: int | N
     return [Row(place, request, fed, tuple(held)) for fed, held in scored.items()]
 
 
-def _batches(engine: Engine, rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _batches(loaded: LoadedModel, rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows of about the same length; of the same where padding is not exact."""
-    padded = [row for row in rows if _pads(engine, row.length)]
-    exact = [row for row in rows if not _pads(engine, row.length)]
+    padded = [row for row in rows if loaded.pads(row.length)]
+    exact = [row for row in rows if not loaded.pads(row.length)]
     for alike in (padded, exact):
         batch: list[Row] = []
         for row in sorted(alike, key=lambda row: (row.length, row.place)):
-            most = min(engine.batch_size, max(1, engine.prefill_tokens // row.length))
+            most = min(loaded.batch_size, max(1, loaded.prefill_tokens // row.length))
             if batch and (len(batch) >= most or (alike is exact and batch[0].length < row.length)):
                 yield batch
                 batch = []
@@ -109,15 +106,11 @@ def _batches(engine: Engine, rows: Sequence[Row]) -> Iterator[list[Row]]:
             yield batch
 
 
-def _pads(engine: Engine, length: int) -> bool:
-    return engine.reuses and (engine._steady is None or length <= engine._steady)
-
-
-def _guided(engine: Engine, rows: Sequence[Row]) -> list[Tensor]:
+def _guided(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
     """Log-probabilities after each row's request and each token of `fed`: (tokens, vocabulary)."""
-    whole = _logs(engine, rows)
+    whole = _logs(loaded, rows)
     pairs = [(i, bare) for i, row in enumerate(rows) if (bare := row.bare)]
-    without = _logs(engine, [bare for _, bare in pairs]) if pairs else []
+    without = _logs(loaded, [bare for _, bare in pairs]) if pairs else []
     for (i, _), plain in zip(pairs, without, strict=True):
         guide = rows[i].request.guide
         assert guide is not None
@@ -127,46 +120,46 @@ def _guided(engine: Engine, rows: Sequence[Row]) -> list[Tensor]:
         whole[i] = joint.masked_fill(never, -math.inf).log_softmax(-1)
     if any(bool(logs.isnan().any()) for logs in whole):
         raise ModelError(
-            f"{engine.name} gives logits that are not finite (NaN or infinity): its weights are"
+            f"{loaded.name} gives logits that are not finite (NaN or infinity): its weights are"
             " damaged, or its dtype is too narrow (try --dtype float32)."
         )
     return whole
 
 
-def _logs(engine: Engine, rows: Sequence[Row]) -> list[Tensor]:
+def _logs(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
     """One forward pass over rows flush right."""
     width, kept = max(row.length for row in rows), 1 + max(len(row.fed) for row in rows)
     pads = [width - row.length for row in rows]
     lines = [[0] * pad + [*row.request.ids, *row.fed] for pad, row in zip(pads, rows, strict=True)]
-    ids = torch.tensor(lines, device=engine.device)
-    columns = torch.arange(width, device=engine.device)
-    starts = torch.tensor(pads, device=engine.device)[:, None]
+    ids = torch.tensor(lines, device=loaded.device)
+    columns = torch.arange(width, device=loaded.device)
+    starts = torch.tensor(pads, device=loaded.device)[:, None]
     arguments: dict[str, Any] = {}
     if any(pads):
         arguments["attention_mask"] = columns >= starts
-    if "position_ids" in engine._takes:
+    if "position_ids" in loaded.takes:
         arguments["position_ids"] = (columns - starts).clamp(min=0)
-    if "logits_to_keep" in engine._takes:
+    if "logits_to_keep" in loaded.takes:
         arguments["logits_to_keep"] = kept
-    steering = _steering(engine, rows, pads)
+    steering = _steering(loaded, rows, pads)
     passed = steering.at(0, width) if steering else None
     if passed is not None:
         arguments["holdfast"] = passed
-    logits = engine.model(input_ids=ids, use_cache=False, **arguments).logits
-    refuse_unreached(passed, engine.name)
+    logits = loaded.model(input_ids=ids, use_cache=False, **arguments).logits
+    refuse_unreached(passed, loaded.name)
     return [
         logits[i, logits.shape[1] - len(row.fed) - 1 :].float().log_softmax(-1)
         for i, row in enumerate(rows)
     ]
 
 
-def _steering(engine: Engine, rows: Sequence[Row], pads: Sequence[int]) -> Steering | None:
+def _steering(loaded: LoadedModel, rows: Sequence[Row], pads: Sequence[int]) -> Steering | None:
     held = [
         r.request.held and moved(r.request.held, pad) for r, pad in zip(rows, pads, strict=True)
     ]
     if not any(held):
         return None
-    rotary = engine.rotary if any(one and one.control.anchor for one in held) else None
+    rotary = loaded.rotary if any(one and one.control.anchor for one in held) else None
     if isinstance(rotary, str):
         raise ControlError(rotary)
-    return Steering(held, rotary, engine.device)
+    return Steering(held, rotary, loaded.device)

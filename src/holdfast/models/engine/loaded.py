@@ -1,0 +1,166 @@
+"""A model in memory, with all that decoding and scoring must know about it.
+
+Batches, likelihoods and the engine share one `LoadedModel`: the weights, how its cache and its
+attention work, the buffers of the batch under way, and the rows kept from earlier batches.
+
+This module knows one model. It knows no requests and no text.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from transformers import PreTrainedModel
+
+from holdfast.control.rotary import Rotary
+from holdfast.control.switch import FUSED, kind_for, observed
+from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
+from holdfast.models.engine.decoder import Decoder, walk
+
+
+class RowAdapter(Protocol):
+    """An adapter that can be on in some rows of a batch and off in others."""
+
+    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+        """For which prompts, as token ids, the adapter's gate switches it on."""
+
+    def choose(self, rows: Sequence[bool]) -> None:
+        """Switch the adapter on in these rows of the next passes; with none it is off."""
+
+
+class LoadedModel:
+    """A model that is ready to decode.
+
+    Args:
+        model: a causal language model of transformers; it is put in evaluation mode.
+        name: what errors call it.
+        batch_size: rows that are decoded at once.
+        cache_bytes: how many bytes of keys and values are kept between calls.
+        prefill_tokens: how many prompt tokens one forward pass encodes at most, which
+            bounds the memory of activations.
+
+    Raises:
+        ModelError: the model keeps no keys and values.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        name: str = "the model",
+        batch_size: int = 32,
+        cache_bytes: int = 2 << 30,
+        prefill_tokens: int = 8192,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        model.train(False)
+        self.model = model
+        self.name = name
+        self.batch_size = batch_size
+        self.prefill_tokens = prefill_tokens
+        parameters = inspect.signature(model.forward).parameters
+        if "past_key_values" not in parameters:
+            raise ModelError(
+                f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
+                " needs: serve it behind an API and use --model api:NAME."
+            )
+        self.takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
+        """Optional arguments that the model's forward pass has."""
+        self.config = model.config.get_text_config(decoder=True)
+        self.context: int | None = getattr(self.config, "max_position_embeddings", None)
+        """Tokens that the model can see; None where it states no bound."""
+        self.store = PrefixStore(cache_bytes)
+        """Keys and values of earlier rows."""
+        self._kinds = layer_kinds(model.config)
+        self.reuses = plain(self._kinds)
+        """Whether rows may be padded and their keys and values reused."""
+        self.steady = _steady(self.config)
+        """Tokens up to which rotary frequencies do not change; None where they never do."""
+        self.cache: BatchCache | None = self._new_cache()
+        """Buffers of the batch under way; None where `reuses` is False."""
+        self.attention, self.no_share = kind_for(model)
+        """The attention to run with, and why prompt share cannot be measured (or None)."""
+        self.adapters: dict[str, RowAdapter] = {}
+        self.decoder: Decoder | None = None
+        """The quick forward pass, inside `decoding` and where the model allows it."""
+        self.lock = threading.RLock()
+
+    @cached_property
+    def rotary(self) -> Rotary | str:
+        """The model's rotary embedding, or why the persona cannot be moved by it."""
+        with self.lock:  # it runs the model once
+            try:
+                return Rotary(self.model)
+            except ControlError as error:
+                return str(error)
+
+    @cached_property
+    def no_anchor(self) -> str | None:
+        """Why the persona cannot be moved before the turns, or None."""
+        rotary = self.rotary
+        return rotary if isinstance(rotary, str) else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        embedding = self.model.get_input_embeddings()
+        device: torch.device = next(embedding.parameters()).device
+        return device
+
+    def pads(self, tokens: int) -> bool:
+        """Whether a row of so many tokens may lie beside shorter ones, or be reused."""
+        return self.reuses and (self.steady is None or tokens <= self.steady)
+
+    def forget(self) -> None:
+        """Drop all kept rows and buffers, so that the next call is as in a new process."""
+        with self.lock:
+            self.store.clear()
+            self.drop_buffers()
+
+    def drop_buffers(self) -> None:
+        """Replace the buffers of the batch under way, which may hold anything after an error."""
+        self.cache = self._new_cache()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Run the model with attention that can be measured; one thread at a time is inside."""
+        with self.lock, torch.inference_mode(), observed(self.model, self.attention):
+            yield
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """The block that a `Batch` runs in; one thread at a time is inside."""
+        with self.watched():
+            # Looked for each time: the model may have been adapted, or hooked, since.
+            self.decoder = walk(self.model) if self.attention == FUSED and self.reuses else None
+            try:
+                yield
+            finally:
+                self.decoder = None
+                for adapter in self.adapters.values():
+                    adapter.choose(())
+
+    def _new_cache(self) -> BatchCache | None:
+        return BatchCache(self._kinds) if self.reuses else None
+
+
+def _steady(config: Any) -> int | None:
+    """Tokens up to which the rotary frequencies stay the same, or None where they always do.
+
+    "longrope" changes them for all keys once a sequence is longer than the model was first
+    trained for, so keys from before cannot be used after. (So does "dynamic", but only beyond
+    `max_position_embeddings`, and no request gets there.)
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    first = rope.get("original_max_position_embeddings")
+    return first or getattr(config, "original_max_position_embeddings", None)
