@@ -109,6 +109,71 @@ def test_check_of_a_broken_file_is_a_persona_error(mine: Path) -> None:
     assert isinstance(run("check", mine).exception, PersonaError)
 
 
+def test_check_prints_the_shares_of_wrong_scores_among_labelled_replies(
+    mine: Path, tmp_path: Path
+) -> None:
+    cases = tmp_path / "cases.jsonl"
+    replies = [
+        ("captain", "legitimate", "pass", "AYE AYE"),
+        ("captain", "legitimate", "pass", "aye"),
+        ("captain", "drifted", "fail", "aye"),
+        ("owl", "drifted", "fail", "moss is not my word"),
+        ("owl", "stuffed with keywords", "fail", "moss moss"),
+    ]
+    keys = ("persona", "kind", "expected", "text")
+    lines = [json.dumps(dict(zip(keys, reply, strict=True))) for reply in replies]
+    cases.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = run("check", mine, "--cases", cases, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "pattern": {"n": 3, "false_fail": 0.5, "false_pass": 0.0, "stuffed_pass": None},
+        "memory": {"n": 2, "false_fail": None, "false_pass": 1.0, "stuffed_pass": 1.0},
+    }
+    shown = run("check", mine, "--cases", cases).stdout
+    assert 'captain: scores 0.00 but should pass: "aye"' in shown
+    assert "stuffed pass" in shown and "50%" in shown
+
+
+def test_check_prints_json_for_the_suites_own_examples(mine: Path) -> None:
+    result = run("check", mine, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "pattern": {"n": 2, "false_fail": 0.0, "false_pass": 0.0, "stuffed_pass": None}
+    }
+    mine.write_text(GOOD.replace('passes = ["AYE!"]', 'passes = ["aye"]'))
+    wrong = run("check", mine, "--json")
+    assert wrong.exit_code == 2
+    assert json.loads(wrong.stdout)["pattern"]["false_fail"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[1]", "line 1: must be an object"),
+        ('{"persona": "owl", "expected": "pass"}', "line 1: “text” is missing"),
+        ('{"persona": "owl", "expected": "yes", "text": "a"}', "must be “pass” or “fail”"),
+        ('{"persona": "owl", "expected": "pass", "text": "a", "kind": 1}', "“kind” must be"),
+        ('{"persona": "olw", "expected": "pass", "text": "a"}', "did you mean owl?"),
+        ("\n\n", "holds no labelled reply"),
+    ],
+)
+def test_a_wrong_file_of_labelled_replies_is_one_sentence(
+    mine: Path, tmp_path: Path, line: str, says: str
+) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text(line, encoding="utf-8")
+    result = run("check", mine, "--cases", cases)
+    assert isinstance(result.exception, PersonaError)
+    assert says in str(result.exception) and "\n" not in str(result.exception)
+
+
+def test_a_file_of_labelled_replies_that_is_not_there_is_one_sentence(mine: Path) -> None:
+    result = run("check", mine, "--cases", mine.parent / "none.jsonl")
+    assert isinstance(result.exception, PersonaError)
+    assert "cannot be read" in str(result.exception)
+
+
 def test_the_built_in_suite_is_listed_without_options() -> None:
     result = run("list", "--json")
     assert result.exit_code == 0 and len(json.loads(result.stdout)) > 10

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +21,15 @@ from rich.text import Text
 
 from holdfast.cli.session import shortened
 from holdfast.core.errors import PersonaError
-from holdfast.persona.suite import Persona, Suite, check_suite, load_suite, select
+from holdfast.core.records import as_record
+from holdfast.persona.labelled import (
+    ScoredReply,
+    judge_errors,
+    own_examples,
+    read_labelled_replies,
+    score_replies,
+)
+from holdfast.persona.suite import Persona, Problem, Suite, check_suite, load_suite, select
 
 app = typer.Typer(
     name="personas",
@@ -53,8 +63,7 @@ def list_personas(
     for persona in personas:
         judge, prompt = str(persona.judge["name"]), shortened(persona.prompt, 90)
         table.add_row(persona.id, persona.category, judge, Text(prompt))
-    # Beyond a terminal (a pipe, a file) nobody folds lines, so leave them whole.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = _console()
     console.print(table)
     counts = Counter(persona.category for persona in personas)
     console.print(f"\n{len(personas)} personas: {', '.join(f'{c} {n}' for c, n in counts.items())}")
@@ -87,19 +96,39 @@ def check(
     suite: Annotated[
         str, typer.Argument(metavar="FILE_OR_SUITE", help="A TOML file, a folder, or a suite.")
     ],
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases",
+            help="Labelled replies to score in place of the suite's own examples: a JSONL file, "
+            "one object a line with persona, expected (pass or fail), text and perhaps kind.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each category's shares of wrong scores as JSON.")
+    ] = False,
 ) -> None:
-    """Run every judge on its persona's examples, and say what is wrong."""
-    found = load_suite(suite)
-    problems = check_suite(found)
+    """Run every judge on its persona's examples, or on labelled replies, and say what is wrong."""
+    personas = load_suite(suite)
+    if cases is None:
+        _check_examples(personas, as_json)
+    else:
+        _check_cases(score_replies(personas, read_labelled_replies(cases)), as_json)
+
+
+def _check_examples(suite: Suite, as_json: bool) -> None:
+    """The suite's own examples; exits with 2 where a judge gets one of them wrong."""
+    problems = check_suite(suite)
+    if as_json:
+        print(_errors_json(score_replies(suite, own_examples(suite))))
+        if problems:
+            raise typer.Exit(2)
+        return
     for problem in problems:
-        wanted = "should pass" if problem.expected == "pass" else "should fail"
-        print(
-            f"{problem.persona}: scores {problem.score:.2f} but {wanted}: "
-            f"{json.dumps(shortened(problem.example, 90), ensure_ascii=False)} ({problem.why})"
-        )
-    for note in _notes(found):
+        print(_wrong_score(problem))
+    for note in _notes(suite):
         print(note)
-    judged = [persona for persona in found.personas if not persona.needs_model]
+    judged = [persona for persona in suite.personas if not persona.needs_model]
     examples = sum(len(persona.passes) + len(persona.fails) for persona in judged)
     if problems:
         print(f"{len(problems)} of {examples} examples are not scored as they should be.")
@@ -109,6 +138,44 @@ def check(
         print(f"{examples} examples of {count} are scored as they should be.")
     else:
         print("The file is sound; there are no examples to score.")
+
+
+def _check_cases(scored: Sequence[ScoredReply], as_json: bool) -> None:
+    """Labelled replies: the wrong scores, then the shares by category."""
+    if as_json:
+        print(_errors_json(scored))
+        return
+    for one in scored:
+        if one.wrong:
+            reply = one.reply
+            print(
+                _wrong_score(Problem(reply.persona, reply.text, reply.expected, one.score, one.why))
+            )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("category", "n", "false fail", "false pass", "stuffed pass"):
+        table.add_column(heading, justify="left" if heading == "category" else "right")
+    for category, errors in judge_errors(scored).items():
+        shares = (errors.false_fail, errors.false_pass, errors.stuffed_pass)
+        cells = ("–" if share is None else f"{share:.0%}" for share in shares)
+        table.add_row(category, str(errors.n), *cells)
+    _console().print(table)
+
+
+def _wrong_score(problem: Problem) -> str:
+    expected = "should pass" if problem.expected == "pass" else "should fail"
+    example = json.dumps(shortened(problem.example, 90), ensure_ascii=False)
+    return (
+        f"{problem.persona}: scores {problem.score:.2f} but {expected}: {example} ({problem.why})"
+    )
+
+
+def _errors_json(scored: Sequence[ScoredReply]) -> str:
+    return json.dumps(as_record(judge_errors(scored)), ensure_ascii=False)
+
+
+def _console() -> Console:
+    """Full-width output; beyond a terminal (a pipe, a file) nobody folds lines."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def record(persona: Persona) -> dict[str, object]:

@@ -1,0 +1,176 @@
+"""How often judges are wrong about replies that people have labelled.
+
+A labelled reply names its persona, says whether the judge should pass it, and what kind of reply it
+is. For each category of personas:
+
+    false_fail    = replies labelled pass that score below 0.5 / replies labelled pass
+    false_pass    = replies labelled fail that score above 0.5 / replies labelled fail
+    stuffed_pass  = the same share among replies of the kind “stuffed with keywords”,
+                    which false_pass leaves out
+
+A score of exactly 0.5 is half credit and counts as wrong in neither direction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from holdfast import judge as judges
+from holdfast.core.errors import PersonaError
+from holdfast.persona.suite import PASS, Persona, Problem, Suite, select
+
+STUFFED = "stuffed with keywords"
+LABELS = ("pass", "fail")
+
+
+@dataclass(frozen=True)
+class LabelledReply:
+    """A reply and how its persona's judge should score it."""
+
+    persona: str
+    """Id of the persona in the suite."""
+    expected: str
+    """`pass` or `fail`."""
+    text: str
+    """The reply."""
+    kind: str = "unspecified"
+    """What sort of reply it is; `STUFFED` is counted apart."""
+
+
+@dataclass(frozen=True)
+class ScoredReply:
+    """A labelled reply with its judge's score."""
+
+    reply: LabelledReply
+    category: str
+    """The persona's category."""
+    score: float
+    """The judge's score in [0, 1]."""
+    why: str
+    """The judge's reason."""
+
+    @property
+    def wrong(self) -> bool:
+        """True where the score is on the other side of 0.5 than the label."""
+        return self.score < PASS if self.reply.expected == "pass" else self.score > PASS
+
+    @property
+    def problem(self) -> Problem:
+        """The score as `check_suite` reports a wrong one."""
+        return Problem(
+            self.reply.persona, self.reply.text, self.reply.expected, self.score, self.why
+        )
+
+
+@dataclass(frozen=True)
+class JudgeErrors:
+    """Shares of labelled replies that the judges of a category get wrong."""
+
+    n: int
+    """Labelled replies."""
+    false_fail: float | None
+    """Share of replies labelled pass that score below 0.5; None where there are none."""
+    false_pass: float | None
+    """Share of replies labelled fail, stuffed ones aside, that score above 0.5."""
+    stuffed_pass: float | None
+    """Share of stuffed replies labelled fail that score above 0.5."""
+
+
+def read_labelled_replies(path: Path) -> list[LabelledReply]:
+    """The labelled replies of a JSONL file: an object a line with persona, expected and text.
+
+    Raises `PersonaError`, naming file and line, for whatever is wrong.
+    """
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise PersonaError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise PersonaError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    lines = content.split("\n")
+    replies = [_labelled_reply(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    if not replies:
+        raise PersonaError(f"{path}: the file holds no labelled reply")
+    return replies
+
+
+def _labelled_reply(path: Path, number: int, line: str) -> LabelledReply:
+    def fail(problem: str) -> NoReturn:
+        raise PersonaError(f"{path}: line {number}: {problem}")
+
+    try:
+        entry: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        fail(f"not JSON: {error}")
+    if not isinstance(entry, dict):
+        fail("must be an object with “persona”, “expected” and “text”")
+    for key in ("persona", "expected", "text"):
+        if not isinstance(entry.get(key), str):
+            fail(f"“{key}” is missing or not a string")
+    if entry["expected"] not in LABELS:
+        fail(f"“expected” must be “pass” or “fail”, not {entry['expected']!r}")
+    kind = entry.get("kind", LabelledReply.kind)
+    if not isinstance(kind, str):
+        fail("“kind” must be a string")
+    return LabelledReply(entry["persona"], entry["expected"], entry["text"], kind)
+
+
+def own_examples(suite: Suite) -> list[LabelledReply]:
+    """The suite's own `passes` and `fails` as labelled replies."""
+    return [
+        LabelledReply(persona.id, expected, text, "example")
+        for persona in suite.personas
+        if not persona.needs_model
+        for expected, texts in (("pass", persona.passes), ("fail", persona.fails))
+        for text in texts
+    ]
+
+
+def score_replies(suite: Suite, replies: Sequence[LabelledReply]) -> list[ScoredReply]:
+    """Every reply scored by its persona's judge.
+
+    Raises `PersonaError` for a persona that the suite does not have or that a model must judge.
+    """
+    ids = tuple(dict.fromkeys(reply.persona for reply in replies))
+    personas = dict(zip(ids, select(suite, ids), strict=True))
+    scorers = {identity: _scorer(persona) for identity, persona in personas.items()}
+    return [
+        ScoredReply(reply, personas[reply.persona].category, *scorers[reply.persona](reply.text))
+        for reply in replies
+    ]
+
+
+def _scorer(persona: Persona) -> judges.Judge:
+    if persona.needs_model:
+        raise PersonaError(
+            f"persona “{persona.id}” is judged by a model: leave its replies out of the file"
+        )
+    return judges.build(persona.judge)
+
+
+def judge_errors(scored: Sequence[ScoredReply]) -> dict[str, JudgeErrors]:
+    """The shares of wrong scores by category, in the order in which categories occur."""
+    categories = dict.fromkeys(one.category for one in scored)
+    return {
+        category: _errors([one for one in scored if one.category == category])
+        for category in categories
+    }
+
+
+def _errors(scored: Sequence[ScoredReply]) -> JudgeErrors:
+    legitimate = [one for one in scored if one.reply.expected == "pass"]
+    failing = [one for one in scored if one.reply.expected == "fail"]
+    return JudgeErrors(
+        n=len(scored),
+        false_fail=_share_wrong(legitimate),
+        false_pass=_share_wrong([one for one in failing if one.reply.kind != STUFFED]),
+        stuffed_pass=_share_wrong([one for one in failing if one.reply.kind == STUFFED]),
+    )
+
+
+def _share_wrong(scored: Sequence[ScoredReply]) -> float | None:
+    return sum(one.wrong for one in scored) / len(scored) if scored else None
