@@ -4,10 +4,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format browser wheel clean
+.PHONY: help demo venv test lint docs format browser wheel clean
 
 BIN := .venv/bin
-SET_UP := .venv/.set-up
+# What says that an installation is done: the packages of the demo, and those of every extra.
+LOCAL := .venv/.local
+ALL := .venv/.all
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 # The first Python on the path that is new enough and can make a virtual environment.
@@ -24,39 +26,51 @@ help: ## List the targets
 # One control of each kind, at the setting that the study found for mini.
 CONTROLS := none,window:7,reminder:0.25,guidance:1.5,split-softmax:0.5,boost:4,anchor,anchor+split-softmax:0.7
 
-demo: $(SET_UP) ## Watch the embedded model lose its persona over eight rounds, and what holds it
+demo: $(LOCAL) ## Watch the embedded model lose its persona over eight rounds, and what holds it
 	$(BIN)/python -m holdfast compare --model mini --controls $(CONTROLS) \
 		--pairs 48 --rounds 8 --seed 0 --out demo
 	@echo "The page is $(CURDIR)/demo/report.html: open it in a browser."
+
+venv: $(ALL) ## Set up .venv with every extra and the tools of the tests
 
 # Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.
 test: lint browser ## Check style and types, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
-lint: $(SET_UP) ## Check style and types
+lint: $(ALL) ## Check style and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
 
-format: $(SET_UP) ## Put the code in the house style
+docs: $(ALL) ## Build the site of the documentation in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site is $(CURDIR)/site/index.html."
+
+format: $(ALL) ## Put the code in the house style
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
-wheel: $(SET_UP) ## Build dist/holdfast-*.whl
+wheel: $(ALL) ## Build dist/holdfast-*.whl
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## Remove what the other targets made, the .venv included
-	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # torch goes first and alone: the pin has no build tag, so that pip takes the CPU build where its
 # index or wheel folder offers one.
-$(SET_UP): pyproject.toml constraints.txt
+$(LOCAL): pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "Holdfast needs Python 3.11 or newer with its venv module:" \
 	"install it (Debian: apt-get install python3-venv) or name it, make PYTHON=/path/to/python." \
 	>&2; exit 1; }
 	[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	$(INSTALL) torch
+	$(INSTALL) -e ".[local]"
+	touch $@
+
+$(ALL): $(LOCAL)
+	$(INSTALL) -e ".[all,dev,docs]"
 	touch $@
 
 # The report's tests open it in a real browser. Without one they are skipped, and fail under CI.

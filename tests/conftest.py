@@ -1,9 +1,8 @@
-"""What every test runs under: one thread, no network, and a browser where one is wanted."""
+"""What every test runs under: one thread and no network."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -16,9 +15,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class NetworkUsed(Exception):
@@ -53,25 +49,3 @@ def no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", guard(socket.socket.connect))
         patch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex))
         yield
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium. Without one the test is skipped, and fails under CI."""
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
-    reason = f"there is no browser: install one of {', '.join(BROWSERS)}"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                 "--disable-component-update", "--no-first-run"]  # fmt: skip
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=arguments)
-        yield started
-        started.close()
