@@ -27,7 +27,7 @@ from holdfast.control.steering import Held
 from holdfast.control.text import parse
 from holdfast.core.backend import Sampling
 from holdfast.models.engine.engine import Engine, Guide, Request
-from holdfast.models.local.model import load
+from holdfast.models.local.load import load
 
 CONTROLS = "none,split-softmax:0.7,boost:4,spotlight:0.2,anchor,anchor+boost:4,guidance:1.5"
 TEMPLATE, PERSONA, TURN = 8, 256, 100  # tokens

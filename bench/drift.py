@@ -36,7 +36,8 @@ from holdfast.core.backend import Backend, Sampling
 from holdfast.core.run import Record, Run
 from holdfast.evals.conversation.plan import plan
 from holdfast.evals.conversation.rounds import Protocol, Stage, Talk, converse
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.persona.suite import load_suite
 
 Row = dict[str, Any]

@@ -33,7 +33,8 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import GRPOTrainer
 
 from holdfast.core.progress import Progress
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.training.permix import arms, dataset
 from holdfast.training.permix.dataset import Sources
 from holdfast.training.permix.metrics import Book

@@ -28,8 +28,8 @@ from tables import table
 from holdfast.core.backend import Sampling
 from holdfast.models.engine.engine import Engine, Request
 from holdfast.models.local import gate
+from holdfast.models.local.load import load
 from holdfast.models.local.lora import Lora, Rows
-from holdfast.models.local.model import load
 from holdfast.training.prism.distil import TARGETS
 
 

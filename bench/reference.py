@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from holdfast.core.backend import Ask, Reply, Sampling
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 
 
 class Stock:

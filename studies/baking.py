@@ -41,7 +41,8 @@ from transformers import PreTrainedModel
 
 from holdfast.core.run import dumps
 from holdfast.core.seeds import seed_of
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 
 Student = Literal["without", "both"]

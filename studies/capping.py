@@ -43,7 +43,8 @@ from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooke
 from torch import Tensor, nn
 
 from holdfast.core.run import dumps
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)

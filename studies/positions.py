@@ -53,7 +53,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.conversation.scores import labels
 from holdfast.models.local import weights
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import load_suite
 
 CONTROLS = ("none", "anchor", "reminder:1")

@@ -26,7 +26,7 @@ from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, message
 from holdfast.core.errors import ModelError
 from holdfast.core.seeds import seed_of
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.template import Template
 
 SAMPLING = Sampling()  # of the model's own replies

@@ -33,7 +33,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.setup import cast, default_suite
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.explain import explain
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 
 Made = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
 SOME = 24  # conversations whose cones are computed

@@ -31,8 +31,8 @@ from holdfast.persona.suite import Persona, Suite, load_suite
 
 if TYPE_CHECKING:
     from holdfast.models.api.client import ApiBackend
+    from holdfast.models.local.backend import LocalBackend
     from holdfast.models.local.hold import hold
-    from holdfast.models.local.model import LocalBackend
 
 __all__ = [
     "ApiBackend",
@@ -65,7 +65,7 @@ __all__ = [
 
 _LATER = {
     "ApiBackend": "holdfast.models.api.client",
-    "LocalBackend": "holdfast.models.local.model",
+    "LocalBackend": "holdfast.models.local.backend",
     "hold": "holdfast.models.local.hold",
 }
 

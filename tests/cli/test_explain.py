@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.cli import main
 from holdfast.models import load as models
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import holdfast
-import holdfast.models.local.model
+import holdfast.models.local.load
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import load
-from holdfast.models.local import model as local
+from holdfast.models.local import load as local
 
 
 def test_an_api_model_is_named_after_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,16 +53,18 @@ def test_a_model_without_a_name_is_refused(name: str) -> None:
 def test_a_local_model_without_its_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "holdfast.models.local.model")
-    monkeypatch.delattr(holdfast.models.local, "model")
+    for name in ("load", "backend"):
+        monkeypatch.delitem(sys.modules, f"holdfast.models.local.{name}")
+        monkeypatch.delattr(holdfast.models.local, name)
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails as if it were missing
     with pytest.raises(ModelError, match=r"needs torch: pip install 'holdfast\[local\]'"):
         load("mini")
 
 
 def test_a_bug_in_an_import_is_not_blamed_on_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "holdfast.models.local.model")
-    monkeypatch.delattr(holdfast.models.local, "model")
+    for name in ("load", "backend"):
+        monkeypatch.delitem(sys.modules, f"holdfast.models.local.{name}")
+        monkeypatch.delattr(holdfast.models.local, name)
     monkeypatch.setitem(sys.modules, "holdfast.models.engine.engine", None)
     with pytest.raises(ModuleNotFoundError, match=r"holdfast\.models\.engine\.engine"):
         load("mini")

@@ -14,7 +14,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
 
 DEADLINE = 60.0

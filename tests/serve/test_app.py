@@ -13,7 +13,8 @@ import pytest
 
 from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
 from serve.running import SHOUT, TEA, client, control, served

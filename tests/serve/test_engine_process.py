@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from holdfast.core.errors import ModelError
-from holdfast.models.local import model as local
+from holdfast.models.local import load as local
 from holdfast.serve.app import create_app
 from holdfast.serve.engine_process import Recipe, Remote
 from serve.running import SHOUT, TEA, client, control, served, until

@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.serve.app import create_app
 from holdfast.serve.limits import Keys, Limits
 from serve.running import SHOUT, TEA, client, control, served, small, until

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.models.local.model import load
+from holdfast.models.local.load import load
 from holdfast.serve.app import create_app
 from serve.running import SHOUT, TEA, served
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.backend import Ask
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.serve.app import create_app
 from serve.running import TEA, client, served, small
 

@@ -11,7 +11,7 @@ from baking import Recipe, bake, divergence, pairs, reply_logits, wearing
 
 import tiny_models
 from actors import persona
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 
 RECIPE = Recipe(rank=4, steps=8, batch=6, learning_rate=1e-2, rounds=1)
 OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow", "music", "a lamp")]

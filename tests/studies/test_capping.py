@@ -13,7 +13,7 @@ from routed import decoder_layers, told
 
 import tiny_models
 from actors import persona
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 
 OPENERS = [f"What is {word}?" for word in ("tea", "rain", "bread", "snow")]
 

@@ -14,7 +14,7 @@ import tiny_models
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view
 from holdfast.core.errors import ModelError
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 
 SHORT = Sampling(max_new_tokens=8, temperature=0.0)
 

@@ -120,11 +120,11 @@ def evaluation(
     """Put the gated adapter beside base, personas, and the adapter without its gate."""
     from holdfast.core.errors import ModelError
     from holdfast.core.progress import Progress
-    from holdfast.models.local import gated
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
+    from holdfast.models.local.gated_adapter import read_about
     from holdfast.training.prism.evaluation import evaluate
 
-    name = model or str(gated.about(adapter)["model"])
+    name = model or str(read_about(adapter)["model"])
     subject = opened(name, dtype=dtype, device=device)
     if not isinstance(subject, LocalBackend):
         raise ModelError(f"{name} does not run on this machine, where the adapter would be.")

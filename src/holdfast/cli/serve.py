@@ -118,7 +118,7 @@ def _local(
 
     if model.startswith(models.API):
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
-    outline = models.here(model).outline
+    outline = models.import_local(model).outline
     from holdfast.serve.app import create_app
     from holdfast.serve.engine_process import Recipe, Remote, loaded
 

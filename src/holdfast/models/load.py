@@ -5,11 +5,12 @@
     owner/name        a model of the Hugging Face hub
     api:NAME          a model that an OpenAI-compatible API serves as NAME
 
-This module knows names. What a backend needs is imported only when it is asked for.
+This module knows names. It imports what a backend needs only when that backend is loaded.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from holdfast.core.backend import Backend
@@ -29,12 +30,18 @@ def load(
     device: str = "auto",
     **options: Any,
 ) -> Backend:
-    """The backend of a model: `mini`, a folder, a hub id or `api:NAME`.
+    """Load a model by its name.
 
-    `base_url` and `api_key` are for APIs, by default those of the environment
-    (OPENAI_BASE_URL, OPENAI_API_KEY); `dtype` and `device` are for models on this
-    machine. `options` go to `holdfast.local.load` or to `holdfast.api.ApiBackend`.
-    Raises `ModelError` where there is no such model or the extra it needs is missing.
+    Args:
+        name: `mini`, a folder, a hub id or `api:NAME`.
+        base_url: the API's address; by default the environment's (OPENAI_BASE_URL).
+        api_key: the API's key; by default the environment's (OPENAI_API_KEY).
+        dtype: of a model on this machine: "float32", "bfloat16", "float16" or "auto".
+        device: of a model on this machine: "cpu", "cuda", "mps" or "auto".
+        **options: further arguments of `holdfast.models.local.load.load` or of `ApiBackend`.
+
+    Raises:
+        ModelError: there is no such model, or the extra that it needs is not installed.
     """
     if not name.removeprefix(API).strip():
         raise ModelError("a model needs a name: mini, a folder, a hub id or api:NAME.")
@@ -42,14 +49,17 @@ def load(
         from holdfast.models.api.client import ApiBackend
 
         return ApiBackend(name.removeprefix(API), base_url=base_url, api_key=api_key, **options)
-    made: Backend = here(name).load(name, dtype=dtype, device=device, **options)
-    return made
+    backend: Backend = import_local(name).load(name, dtype=dtype, device=device, **options)
+    return backend
 
 
-def here(name: str) -> Any:
-    """The module `holdfast.local`. Raises `ModelError` where what it needs is missing."""
+def import_local(name: str) -> ModuleType:
+    """Import `holdfast.models.local.load`, which loads the model `name`.
+
+    Raises `ModelError` where a package of the extra `local` is not installed.
+    """
     try:
-        from holdfast.models.local import model as local
+        from holdfast.models.local import load as local
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in _LOCAL:
             raise

@@ -56,7 +56,7 @@ def create_app(
     `backend` is the model's outline. Raises `ModelError` for a model behind an API and
     `ControlError` for a control that this model cannot be put under.
     """
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
 
     limits = limits or Limits()
     if not isinstance(backend, LocalBackend):

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.row import Request
-from holdfast.models.load import here
+from holdfast.models.load import import_local
 from holdfast.serve.detokenize import Text
 from holdfast.serve.engine_thread import Job, Piece, Pieces, Worker, post
 
 if TYPE_CHECKING:
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
 
 PATIENCE = 30.0  # seconds that the process may take to end before it is killed
 CPU_CACHE = 512 << 20  # bytes of keys and values kept between requests, on a CPU
@@ -203,7 +203,7 @@ class Remote:
 
 def loaded(recipe: Recipe) -> LocalBackend:
     """The model, weights and all. Raises `ModelError`."""
-    made: LocalBackend = here(recipe.name).load(
+    made: LocalBackend = import_local(recipe.name).load(
         recipe.name, dtype=recipe.dtype, device=recipe.device, cache_bytes=recipe.cache_bytes
     )
     store = made.engine.store

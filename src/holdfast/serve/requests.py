@@ -21,7 +21,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.row import Request
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona
 from holdfast.serve.engine_process import Remote
 from holdfast.serve.engine_thread import Worker

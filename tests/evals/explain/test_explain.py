@@ -13,7 +13,7 @@ from actors import Actor, suite
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError, RunError
 from holdfast.evals.explain.explain import Explanation, explain
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from tiny_models import SHAPE, model, tokenizer
 
 SMALL = suite()

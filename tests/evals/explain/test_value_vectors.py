@@ -15,7 +15,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.intrinsic_dimension import dimension
 from holdfast.models.engine.engine import Request
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
 
 PLAN = Conversation(0, persona("amber"), persona("birch"), "Hello.", 7)

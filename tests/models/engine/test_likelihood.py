@@ -14,8 +14,8 @@ from holdfast.core.chat import agent_view
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.models.engine.likelihood import likelihoods
+from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.hold import hold
-from holdfast.models.local.model import LocalBackend
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model, tokenizer
 
 OPTIONS = ["yes", "no", "yes, perhaps", "nowhere", "n"]

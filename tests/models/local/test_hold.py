@@ -39,8 +39,8 @@ from holdfast.control.switch import observed
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import ControlError
+from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.hold import hold
-from holdfast.models.local.model import LocalBackend
 from holdfast.models.local.weights import MINI
 from tiny_models import CONFIGS, GROUPED, SHAPE, model, tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import holdfast
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.models.mini.exam import accuracy, items
 
 WEIGHTS = Path(holdfast.__file__).parent / "models" / "mini" / "weights"

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from holdfast.core.chat import message
-from holdfast.models.local import model as local
+from holdfast.models.local import load as local
 from holdfast.training.permix.dataset import Sources
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.evals.tasks.tasks import Task
-from holdfast.models.local import model as local
+from holdfast.models.local import load as local
 from holdfast.persona import pool
 from holdfast.training.permix import metrics as book
 from holdfast.training.permix.mixing import NOBODY, Mix

@@ -21,16 +21,15 @@ from holdfast.evals.compare.compare import compare
 from holdfast.evals.conversation.rounds import Protocol
 from holdfast.evals.drift import drift
 from holdfast.models import load as models
-from holdfast.models.local import gated
-from holdfast.models.local import gated as routing
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
 from holdfast.models.local.hold import hold
-from holdfast.models.local.model import LocalBackend
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
 from holdfast.serve.app import create_app
 from holdfast.training.prism import distil, pipeline
 from holdfast.training.prism.distil import Recipe
-from holdfast.training.prism.evaluation import ARMS, evaluate
+from holdfast.training.prism.evaluation import ARMS, decide, evaluate
 from serve.running import client, served
 from tiny_models import model, tokenizer
 
@@ -42,6 +41,10 @@ SMALL = Recipe(rank=2, alpha=4, epochs=8, batch=8, learning_rate=1e-2)
 
 def backend(seed: int = 0) -> LocalBackend:
     return LocalBackend(model("llama", seed), tokenizer(), "small", batch_size=16)
+
+
+def adapted(subject: LocalBackend, folder: Path) -> GatedAdapter:
+    return GatedAdapter(subject.engine, subject.name, subject.digest, folder)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +104,11 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     trained(folder, tasks, monkeypatch)
     texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(16)]
     bare = [Ask((message("user", text),), i) for i, text in enumerate(texts)]
-    with routing.Router(backend(), folder) as router:
-        on = router.decide(bare)
-        wanted = [reply.text for reply in router.reply(bare, SHORT, on)]
+    subject = backend()
+    with adapted(subject, folder) as adapter:
+        on = decide(subject, adapter, bare)
+        names = [adapter.name if one else "" for one in on]
+        wanted = [reply.text for reply in subject.reply(bare, SHORT, names)]
     assert any(on) and not all(on)
     own = backend()
     held = [
@@ -165,7 +170,7 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])
     with pytest.raises(ControlError, match="not trained on the persona"):
         drift(backend(), suite=both, pairs=2, rounds=1, protocol=Protocol(control=control))
-    about = folder / gated.ABOUT
+    about = folder / ABOUT
     about.write_text(about.read_text(encoding="utf-8") + " ", encoding="utf-8")
     with pytest.raises(RunError, match="holds another run"):
         compare(backend(), controls=[control], suite=both, **asked)
@@ -212,7 +217,7 @@ def test_the_model_is_as_it_was_after_training_and_routing(
     own = backend()
     names = [name for name, _ in own.engine.model.named_modules()]
     trained(tmp_path / "prism", tasks, monkeypatch)
-    with routing.Router(own, tmp_path / "prism"):
+    with adapted(own, tmp_path / "prism"):
         pass
     assert [name for name, _ in own.engine.model.named_modules()] == names
     assert own.describe() == backend().describe()
@@ -268,7 +273,7 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(ModelError, match="never said A, B or TIE"):
         pipeline.train(backend(), tmp_path / "c", personas=[ANN, BOB], tasks=tasks, sampling=SHORT)
     with pytest.raises(RunError, match="no trained PRISM"):
-        gated.about(tmp_path / "nothing")
+        read_about(tmp_path / "nothing")
 
 
 def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Path) -> None:

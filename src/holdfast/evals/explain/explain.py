@@ -40,7 +40,7 @@ from holdfast.persona.suite import Suite
 from holdfast.report.explain.findings import findings
 
 if TYPE_CHECKING:
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
 
 CONTROLS = ("none", "split-softmax:0.7", "anchor")
 ROWS = 384  # conversations held side by side, counted under each control
@@ -140,7 +140,7 @@ def explain(
 def _local(model: Backend) -> LocalBackend:
     """The model, if it runs here and its attention can be seen."""
     if model.local:
-        from holdfast.models.local.model import LocalBackend
+        from holdfast.models.local.backend import LocalBackend
 
         if isinstance(model, LocalBackend):
             if model.share_refusal:

@@ -33,7 +33,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.explain.intrinsic_dimension import Dimension, dimension, equal
 
 if TYPE_CHECKING:
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
 
 COUNTS = ("all", "few", "many")
 DRAWS = 16  # sets of an equal number of vectors that a count is averaged over

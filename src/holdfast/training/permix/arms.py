@@ -20,7 +20,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.progress import Progress
 from holdfast.core.run import Record
 from holdfast.core.seeds import seed_of
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
 from holdfast.training.permix import dataset
 from holdfast.training.permix.metrics import Book
 from holdfast.training.permix.plan import ADAPTER, CHECKPOINTS, MODEL, Plan, main_process, processes

@@ -66,7 +66,7 @@ class Recipe:
 
 def recipe_for(parameters: int, arm: str, given: dict[str, object]) -> Recipe:
     """The defaults for a model of that many parameters and an arm, with what is `given`."""
-    from holdfast.models.local.model import SMALL
+    from holdfast.models.local.backend import SMALL
 
     made = Recipe()
     if given.get("rank"):

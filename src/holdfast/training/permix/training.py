@@ -38,7 +38,7 @@ from holdfast.training.permix.recipe import Recipe, recipe_for, refuse
 from holdfast.training.permix.reward import Reward, Verify, check
 
 if TYPE_CHECKING:
-    from holdfast.models.local.model import LocalBackend
+    from holdfast.models.local.backend import LocalBackend
 
 WINDOW = 10  # steps at either end of which a mean is told
 AHEAD = 64  # prompts on which the rewards of an arm without rollouts are measured
@@ -137,7 +137,7 @@ def _opened(model: str, adapter: bool, dtype: str, device: str) -> LocalBackend:
         import trl  # noqa: F401
     except ModuleNotFoundError as missing:
         raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
-    from holdfast.models.local import model as local
+    from holdfast.models.local import load as local
 
     kind = "float32" if dtype == "auto" and not adapter else dtype
     return local.load(model, dtype=kind, device="cpu" if processes() > 1 else device)
@@ -205,7 +205,7 @@ def _fitted(
     lines = arms.fit(backend, plan, reward, folder, progress)
     told = _told(lines)
     if bare_of_rollouts:
-        from holdfast.models.local import model as local
+        from holdfast.models.local import load as local
 
         trained = local.load(str(folder / MODEL), device=str(backend.engine.device))
         told |= {"reward_first": first, "reward_last": arms.rewards(trained, plan, reward)}

@@ -29,8 +29,8 @@ from holdfast.core.chat import Chat, message
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
+from holdfast.models.local.backend import SMALL, LocalBackend
 from holdfast.models.local.gate import padded
-from holdfast.models.local.model import SMALL, LocalBackend
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 APART = 10  # times that the first KL must be above the KL of a prompt with itself

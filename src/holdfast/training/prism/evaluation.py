@@ -35,14 +35,14 @@ from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.asking import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task
-from holdfast.models.local import gated
-from holdfast.models.local.gated import Router
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.persona import experts as experts_
 from holdfast.persona.experts import Expert
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
 ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
+MODES = ("gate", "always", "random", "never")
 ARMS = (*PROMPTED, *ADAPTED, "oracle")
 
 
@@ -68,7 +68,7 @@ def evaluate(
     """
     check_judge([model], judge_model)
     folder = Path(adapter)
-    made = gated.about(folder)
+    made = read_about(folder)
     people = tuple(_expert(one) for one in made["personas"])
     own = "mini" if model.name == "mini" else "core"
     # mini's tasks are drawn, and others than those that were trained on; a file's are left out.
@@ -97,12 +97,13 @@ def evaluate(
     shown = progress or Progress(enabled=False)
     # A router needs two queries of either kind to be trained on, which there may not have been.
     kinds = [a for a in (*PROMPTED, *ADAPTED) if a != "router" or made["router"] is not None]
-    with Router(model, folder) as router, shown.of(len(kinds)):
+    adapted = GatedAdapter(model.engine, model.name, model.digest, folder)
+    with adapted, shown.of(len(kinds)):
         for arm in kinds:
             if arm not in there:
                 model.forget()
                 rate = _rate(run.records)
-                run.append(_asked(router, units, arm, people, draw, seed, rate))
+                run.append(_asked(model, adapted, units, arm, people, draw, seed, rate))
             shown.advance(1, len(units))
     if judge_model is not None:
         replies = {_key(r): (r["task"], r["replies"]) for r in run.records}
@@ -137,7 +138,8 @@ def _rate(records: Sequence[Record]) -> float:
 
 
 def _asked(
-    router: Router,
+    model: LocalBackend,
+    adapter: GatedAdapter,
     units: Sequence[tuple[Task, int]],
     arm: str,
     people: Sequence[Expert],
@@ -149,7 +151,7 @@ def _asked(
     said: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
     systems = [_system(arm, task, people, seed) for task, _ in units]
-    control = f"route:{router.name}" if arm == "router" else "none"
+    control = f"route:{adapter.name}" if arm == "router" else "none"
     mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
@@ -161,16 +163,37 @@ def _asked(
             if systems[i] == "":
                 chat = ({"role": "system", "content": ""}, *chat)
             asks.append(Ask(chat, drawn, control, keep=False))
-        on = router.decide(asks, mode, rate)
-        for i, ask, adapted, reply in zip(
-            live, asks, on, router.reply(asks, sampling, on), strict=True
-        ):
+        on = decide(model, adapter, asks, mode, rate)
+        replies = model.reply(asks, sampling, [adapter.name if one else "" for one in on])
+        for i, ask, adapted, reply in zip(live, asks, on, replies, strict=True):
             said[i].append(reply.text)
             routed[i].append(adapted or (arm == "router" and _prompted(ask)))
     return [
         {"arm": arm, "task": task.id, "sample": sample, "replies": said[i], "routed": routed[i]}
         for i, (task, sample) in enumerate(units)
     ]
+
+
+def decide(
+    model: LocalBackend,
+    adapter: GatedAdapter,
+    asks: Sequence[Ask],
+    mode: str = "gate",
+    rate: float = 0.0,
+) -> list[bool]:
+    """Say which asks are answered with the adapter.
+
+    `mode` is "gate" (where the gate says so), "always", "never" (the base model) or "random"
+    (a share `rate` of the asks, by their seeds).
+    """
+    if mode not in MODES:
+        raise ValueError(f"there is no mode {mode!r}: {', '.join(MODES)}")
+    if mode in ("always", "never"):
+        return [mode == "always"] * len(asks)
+    if mode == "random":
+        draws = [np.random.default_rng(seed_of("random gate", ask.seed)).random() for ask in asks]
+        return [bool(draw < rate) for draw in draws]
+    return adapter.gated([model.ids(ask) for ask in asks])
 
 
 def _prompted(ask: Ask) -> bool:

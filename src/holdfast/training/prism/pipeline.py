@@ -34,8 +34,8 @@ from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import gate
-from holdfast.models.local.gated import ABOUT
-from holdfast.models.local.model import LocalBackend
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gated_adapter import ABOUT
 from holdfast.persona import experts as experts_
 from holdfast.persona.experts import Expert
 from holdfast.training.prism import comparisons as verdicts

@@ -14,7 +14,8 @@ from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local import weights
-from holdfast.models.local.model import LocalBackend, load
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from tiny_models import CONFIGS, SHAPE, TEMPLATES, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)

@@ -14,18 +14,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.steering import Held
 from holdfast.control.text import Control, parse
@@ -36,11 +30,9 @@ from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.row import Guide, Halt, Request, Result, Spans
 from holdfast.models.local import weights
+from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.persona_span import occurrences
 from holdfast.models.local.template import Rendered, Template
-
-if TYPE_CHECKING:
-    from holdfast.models.local.gated import Router
 
 TEMPLATES = 16  # sets of template options that are remembered
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
@@ -76,12 +68,19 @@ class LocalBackend:
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
         self._digest = digest
         self.ends = _ends(model, tokenizer)
-        self._routers: dict[str, Router] = {}
+        self._adapters: dict[str, GatedAdapter] = {}
 
     @property
     def small(self) -> bool:
         """Whether a decoding step costs its overhead, and not its rows."""
         return self.engine.model.num_parameters() < SMALL
+
+    @property
+    def digest(self) -> str:
+        """What tells the weights from others: the files' hash, or one over the parameters."""
+        if self._digest is None:
+            self._digest = weights.parameter_hash(self.engine.model)
+        return self._digest
 
     @property
     def context(self) -> int | None:
@@ -176,13 +175,11 @@ class LocalBackend:
     def describe(self) -> Mapping[str, object]:
         """What determines the replies, as JSON."""
         model = self.engine.model
-        if self._digest is None:
-            self._digest = weights.parameter_hash(model)
         return {
             "name": self.name,
             "backend": "local",
             "architecture": type(model).__name__,
-            "weights": self._digest,
+            "weights": self.digest,
             "template": hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest(),
             "template_options": self.template.options,
             "folds_system": self.folds_system,
@@ -199,12 +196,10 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
 
-    def _router(self, path: str) -> Router:
-        if path not in self._routers:
-            from holdfast.models.local.gated import Router
-
-            self._routers[path] = Router(self, Path(path))
-        return self._routers[path]
+    def _adapter(self, path: str) -> GatedAdapter:
+        if path not in self._adapters:
+            self._adapters[path] = GatedAdapter(self.engine, self.name, self.digest, Path(path))
+        return self._adapters[path]
 
     def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
         """An ask as the engine takes it. Raises `ControlError` and `ModelError` as `reply` does.
@@ -227,7 +222,7 @@ class LocalBackend:
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
         if control.prism is None:
             return request
-        return replace(request, adapter=self._router(control.prism).name, gated=True)
+        return replace(request, adapter=self._adapter(control.prism).name, gated=True)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """The chat template with more options; the last few are kept, each costs some renderings.
@@ -265,7 +260,7 @@ class LocalBackend:
         read = parse(control)
         if read.prism is not None:
             try:
-                self._router(read.prism)
+                self._adapter(read.prism)
             except HoldfastError as error:
                 return f"{self.name} cannot be put under `{control}`: {error}"
         if read.anchor and self.engine.no_anchor is not None:
@@ -335,51 +330,3 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
     if tokenizer.eos_token_id is not None:
         found.add(tokenizer.eos_token_id)
     return frozenset(found)
-
-
-def load(
-    name: str,
-    *,
-    dtype: str | torch.dtype = "auto",
-    device: str = "auto",
-    device_map: str | Mapping[str, Any] | None = None,
-    batch_size: int | None = None,
-    cache_bytes: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> LocalBackend:
-    """Load `mini`, a folder, or a hub id.
-
-    `dtype` "auto" is float32 on a CPU for models below a billion parameters and bfloat16 on
-    a GPU; `device` "auto" is the first of CUDA, MPS and the CPU that is there, over several
-    GPUs where one is too small. `batch_size` rows are decoded at once (256 for small models,
-    32 for others) and `cache_bytes` of keys and values kept (a quarter of the device's
-    memory). Raises `ModelError`, one sentence on what to do, for a name
-    that is not found, weights that cannot be read, or a model that is not a chat model.
-    """
-    path, config, tokenizer = _found(name)
-    Template(tokenizer, name, options)  # before the weights: what is missing is said sooner
-    return LocalBackend(
-        weights.model(name, path, config, dtype=dtype, device=device, device_map=device_map),
-        tokenizer,
-        name,
-        batch_size=batch_size,
-        cache_bytes=cache_bytes,
-        options=options,
-        digest=weights.file_hash(path) or getattr(config, "_commit_hash", None),
-    )
-
-
-def outline(name: str) -> LocalBackend:
-    """A model without its weights: it reads chats and says what it cannot do, and answers none.
-
-    Raises `ModelError` as `load` does.
-    """
-    _, config, tokenizer = _found(name)
-    return LocalBackend(weights.outline(config), tokenizer, name, cache_bytes=0)
-
-
-def _found(name: str) -> tuple[str, PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Where a model's files are, and the small ones."""
-    path = weights.source(name)
-    with weights.explained(name):
-        return path, AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)

@@ -1,0 +1,76 @@
+"""An adapter that a gate switches on or off for each prompt.
+
+The gate reads what leaves layer 0 at the prompt's end, through a view of the same weights.
+One batch then holds the rows with the adapter and those without it. No system prompt is
+needed: the persona is in the adapter.
+
+This module knows an engine and a folder that `holdfast prism train` wrote. It knows no chats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.core.errors import ModelError, RunError
+from holdfast.core.run import Record
+from holdfast.models.engine.engine import Engine
+from holdfast.models.local import gate, lora
+
+ABOUT = "prism.json"
+
+
+class GatedAdapter:
+    """A LoRA with its gate on an engine's model, under the folder's name in `engine.adapters`.
+
+    As a context manager it removes itself at the end, and the model is as it was.
+    """
+
+    def __init__(self, engine: Engine, model_name: str, digest: str, folder: Path) -> None:
+        """Read a trained folder and register it with the engine.
+
+        Args:
+            engine: the engine whose model is adapted.
+            model_name: the model's name, for errors.
+            digest: the digest of the model's weights (`LocalBackend.digest`).
+            folder: what `holdfast prism train` wrote.
+
+        Raises:
+            ModelError: the adapter was trained on other weights, or a file cannot be read.
+            RunError: the folder holds no trained adapter.
+        """
+        base = read_about(folder)["base"]
+        if base["weights"] != digest:
+            raise ModelError(
+                f"the adapter in {folder} was trained on {base['name']}, whose weights are "
+                f"not those of {model_name}."
+            )
+        self.name = str(folder)
+        self._engine, self._model_name = engine, model_name
+        self._gate = gate.read(folder)
+        self.choose = lora.Rows(engine.model, lora.read(folder), model_name).choose
+        engine.adapters[self.name] = self
+
+    def __enter__(self) -> GatedAdapter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del self._engine.adapters[self.name]
+        self._engine.forget()
+
+    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+        """Say for each prompt (token ids) whether the gate switches the adapter on."""
+        features = gate.features(self._engine.model, prompts, self._model_name)
+        return [bool(chance >= gate.THRESHOLD) for chance in self._gate.chances(features)]
+
+
+def read_about(folder: Path) -> Record:
+    """Read the folder's prism.json. Raises `RunError` where there is none."""
+    try:
+        record: Record = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder} holds no trained PRISM ({error}): holdfast prism train writes one."
+        ) from error
+    return record
