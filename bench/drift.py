@@ -33,7 +33,8 @@ from reference import Stock, random_llama
 from tables import table
 
 from holdfast.core.backend import Backend, Sampling
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.evals.conversation.plan import plan
 from holdfast.evals.conversation.rounds import Protocol, Stage, Talk, converse
 from holdfast.models.local.backend import LocalBackend

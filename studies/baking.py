@@ -39,7 +39,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from holdfast.core.run import dumps
+from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load

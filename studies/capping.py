@@ -42,7 +42,7 @@ from arms import (
 from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
 from torch import Tensor, nn
 
-from holdfast.core.run import dumps
+from holdfast.core.records import dumps
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona

@@ -35,7 +35,7 @@ from arms import DEVELOPMENT, Arm, choose, rows
 from holdfast.control.text import DEFAULT
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import dumps
+from holdfast.core.records import dumps
 from holdfast.evals.compare.compare import Comparison, compare
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.scores import scores

@@ -48,7 +48,7 @@ from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from holdfast.core.chat import Chat
 from holdfast.core.errors import RunError
-from holdfast.core.run import dumps
+from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.conversation.scores import labels

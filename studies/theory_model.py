@@ -27,7 +27,7 @@ from cones import Array
 
 from holdfast import Ask, load
 from holdfast.core.chat import agent_view
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Resampler, mean
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.setup import cast, default_suite

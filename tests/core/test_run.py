@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import RunError
-from holdfast.core.run import Run, dumps
+from holdfast.core.records import dumps
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 
 MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}

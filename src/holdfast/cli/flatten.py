@@ -3,73 +3,92 @@
 A command is a function of settings; the command line wants one parameter for each option:
 
     @flattened
-    def drift(model: ModelSettings, settings: DriftSettings) -> None: ...
+    def drift(settings: DriftSettings, models: ModelOptions, output: OutputOptions) -> None:
+        found = drift(models.open("mini"), settings, out=output.out)
 
-`flattened` shows typer the fields of both in place of the two parameters, and gives the function
-the two objects back. Parameters that are no settings stay what they are.
+To write one, declare each option of the command once, with `core.settings.option`, as a field of
+the command's settings (`evals.…`, where the library function takes them too), and annotate a
+parameter of the command with that dataclass. `flattened` shows typer the fields of every such
+parameter in its place, and gives the function the objects back. A field that is itself a settings
+dataclass (`sampling`) is flattened likewise, and one without help is no option. What several
+commands share and no library function takes, such as `--dtype` or `--json`, stands in
+`cli.options`: add those groups as parameters. Parameters that are no settings stay what they are.
+
+A subclass changes a default with `core.settings.with_default`, which keeps the option's help. The
+help shows options in the order of the parameters and of their fields.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from holdfast.core.settings import Option, options_of
+from holdfast.core.settings import Option
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """The command with every settings parameter replaced by the options that its fields make."""
     hints = get_type_hints(command, include_extras=True)
     hints.pop("return", None)
-    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
 
     @wraps(command)
-    def call(**given: Any) -> None:
-        made = {
-            name: kind(**{one.name: _value(one, given.pop(one.name)) for one in fields(kind)})
-            for name, kind in groups.items()
-        }
-        command(**made, **given)
+    def call(**values: Any) -> None:
+        settings = {name: _settings(kind, values) for name, kind in groups.items()}
+        others = {name: values[name] for name in hints if name not in groups}
+        command(**settings, **others)
 
     own = inspect.signature(command).parameters
-    parameters = [
-        parameter
-        for name in hints
-        for parameter in (
-            _parameters(groups[name])
-            if name in groups
-            else [own[name].replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)]
-        )
-    ]
+    parameters: list[inspect.Parameter] = []
+    for name, hint in hints.items():
+        if name in groups:
+            parameters += _parameters(groups[name])
+        else:
+            parameters.append(
+                own[name].replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)
+            )
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
     return call
 
 
-def _parameters(settings: type) -> list[inspect.Parameter]:
-    """A parameter for each field of a settings dataclass."""
-    hints, options = get_type_hints(settings), options_of(settings)
-    return [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if one.default == () else one.default,
-            annotation=_annotation(hints[one.name], options[one.name]),
-        )
-        for one in fields(settings)
-    ]
+def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
+    """A parameter for each option of a settings dataclass."""
+    hints = get_type_hints(settings)
+    for one in fields(settings):
+        if "option" in one.metadata:
+            yield inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None if one.default == () else one.default,
+                annotation=_annotation(hints[one.name], one.metadata["option"]),
+            )
+        elif is_dataclass(hints[one.name]):
+            yield from _parameters(hints[one.name])
 
 
-def _value(setting: Field[Any], given: Any) -> Any:
-    """A value as the settings have it: typer's lists are tuples there, and no list is ()."""
-    if given is None:
-        return setting.default
-    return tuple(given) if isinstance(given, list) else given
+def _settings(kind: Any, values: dict[str, Any]) -> Any:
+    """A settings dataclass from the options' values."""
+    hints = get_type_hints(kind)
+    chosen: dict[str, Any] = {}
+    for one in fields(kind):
+        if "option" in one.metadata:
+            chosen[one.name] = _value(one, values[one.name])
+        elif is_dataclass(hints[one.name]):
+            chosen[one.name] = _settings(hints[one.name], values)
+    return kind(**chosen)
+
+
+def _value(setting: Field[Any], value: Any) -> Any:
+    """A value as the settings have it: typer's lists become tuples, and no list becomes ()."""
+    if value is None:
+        return setting.default if setting.default is not MISSING else None
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _annotation(kind: Any, option: Option) -> Any:
@@ -78,7 +97,7 @@ def _annotation(kind: Any, option: Option) -> Any:
         kind = str
     elif get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         kind = list[get_args(kind)[0]] | None  # type: ignore[misc]
-    shown = typer.Option(
-        *option.flags, help=option.help, parser=option.parse, metavar=option.metavar
-    )
-    return Annotated[kind, shown]
+    return Annotated[
+        kind,
+        typer.Option(*option.flags, help=option.help, parser=option.parse, metavar=option.metavar),
+    ]

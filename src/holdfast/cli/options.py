@@ -1,15 +1,20 @@
-"""Options that several commands have, said once: a name, a type and a sentence of help.
+"""Options that several commands have and no library function takes, in groups (`cli.flatten`).
 
-A command takes its own default. Where a command means something else by an option
-it declares its own, beside its function.
+Where a command means something else by an option it declares its own, beside its function.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from holdfast.core.settings import option
+
+if TYPE_CHECKING:
+    from holdfast.core.backend import Backend
 
 # What answers.
 Model = Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.")]
@@ -72,3 +77,81 @@ Shard = Annotated[
     str | None,
     typer.Option(help="Do this part of the batches only: 2/8. Without it again, they are merged."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """How a model on this machine is loaded."""
+
+    dtype: str = option("auto", "auto, float32, bfloat16 or float16.")
+    """Number format of the weights."""
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps…")
+    """Where the model runs."""
+
+    def open(self, name: str) -> Backend:
+        """The model of that name."""
+        from holdfast.models.load import load
+
+        return load(name, dtype=self.dtype, device=self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(LocalOptions):
+    """How models on this machine and models behind an API are reached."""
+
+    base_url: str | None = option(None, "Where api: models are served (OpenAI's protocol).")
+    """Address of the API."""
+    api_key: str | None = option(
+        None, "Its key; better in OPENAI_API_KEY, which no process list shows."
+    )
+    """Key of the API."""
+    concurrency: int = option(8, "Requests to an API in flight.")
+    """Requests to an API in flight."""
+
+    def open(self, name: str, **limits: Any) -> Backend:
+        """The model of that name; `limits` are more arguments of an API's client."""
+        from holdfast.models.load import API, load
+
+        if name.startswith(API):
+            return load(
+                name,
+                base_url=self.base_url,
+                api_key=self.api_key,
+                concurrency=self.concurrency,
+                **limits,
+            )
+        return super().open(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherModels:
+    """The models beside the agent's in a conversation."""
+
+    user_model: str | None = option(None, "Another model for the user's side.")
+    """The model of the user's side; by default the agent's."""
+    judge_model: str | None = option(None, "A model for personas that a rubric judges.")
+    """The model that judges where a rubric does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharingOptions:
+    """Where the batches of a run are done."""
+
+    ray: str | None = option(
+        None, "Do the batches on a Ray cluster: auto, or its head's HOST:PORT."
+    )
+    """Address of a Ray cluster."""
+    shard: str | None = option(
+        None, "Do this part of the batches only: 2/8. Without it again, they are merged."
+    )
+    """The part of the batches that this process does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where results go."""
+
+    out: Path | None = option(None, "Folder of the run; the same command resumes it.")
+    """Folder of the run; without one nothing is written."""
+    as_json: bool = option(False, "Print the summary as JSON.", "--json")
+    """Print the summary as JSON."""

@@ -14,22 +14,25 @@ from typing import Literal, Protocol
 
 from holdfast.core.chat import Chat
 from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
 
 Stop = Literal["stop", "length", "overflow", "error"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. The defaults are the paper's (T = 1, nucleus .9) with top-k off.
+    """How tokens are drawn. The defaults are the paper's (T = 1, nucleus .9) with top-k off."""
 
-    `temperature` 0 is greedy. `stop` are strings that end a reply and are cut from it.
-    """
-
-    max_new_tokens: int = 200
-    temperature: float = 1.0
-    top_p: float = 0.9
-    top_k: int = 0
+    max_new_tokens: int = option(200, "Tokens of a reply at most.")
+    """Tokens of a reply at most."""
+    temperature: float = option(1.0, "0 is greedy.")
+    """0 is greedy."""
+    top_p: float = option(0.9, "Nucleus.")
+    """Tokens are drawn from the most probable ones that have this mass together."""
+    top_k: int = option(0, "0 is off.")
+    """Tokens are drawn from so many of the most probable ones; 0 is off."""
     stop: tuple[str, ...] = ()
+    """Strings that end a reply and are cut from it."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run, TurnTime
 
 U = TypeVar("U")
 
@@ -35,7 +36,7 @@ class Made:
     """What a worker made of a unit."""
 
     records: list[Record]
-    times: list[Record]
+    times: list[TurnTime]
     replies: int
 
 

@@ -1,16 +1,20 @@
 """Dataclasses to JSON objects and back: the one place where records are written and read.
 
-The keys of an object are the fields of its dataclass, in order. A field made by `omitted()` is
-left out while it is None, which is how a record says that something was not asked for.
+The keys of an object are the fields of its dataclass, in order. Two kinds of field differ:
+
+    omitted()   left out while it is None: a record says nothing of what was not asked for
+    inlined()   holds a dataclass whose keys stand in the object itself, so that a summary
+                can be made of parts and still be one flat object
 
 This module knows no command's records; those are in `results`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from holdfast.core.errors import RunError
 
@@ -25,34 +29,79 @@ def omitted() -> Any:
     return field(default=None, metadata={"omitted": True})
 
 
+def inlined() -> Any:
+    """A field whose dataclass is written as keys of the object that holds it."""
+    return field(metadata={"inlined": True})
+
+
 def as_record(value: Any) -> Any:
     """A dataclass as a JSON object, with what it holds; other JSON values as they are."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {
-            one.name: as_record(held)
-            for one in fields(value)
-            if (held := getattr(value, one.name)) is not None or not one.metadata.get("omitted")
-        }
+        record: Record = {}
+        for one in fields(value):
+            part = getattr(value, one.name)
+            if one.metadata.get("inlined"):
+                record |= as_record(part)
+            elif part is not None or not one.metadata.get("omitted"):
+                record[one.name] = as_record(part)
+        return record
     if isinstance(value, Mapping):
-        return {key: as_record(held) for key, held in value.items()}
+        return {str(key): as_record(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [as_record(held) for held in value]
+        return [as_record(part) for part in value]
+    return value
+
+
+def dumps(value: object, indent: int | None = None) -> str:
+    """JSON with keys in their order, on one line unless indented.
+
+    NaN and infinity, which JSON lacks, become null. Lone surrogates, which UTF-8 lacks, are
+    escaped.
+    """
+    text = json.dumps(_finite(as_record(value)), ensure_ascii=False, allow_nan=False, indent=indent)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
     return value
 
 
 def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the record") -> T:
     """A JSON object as the dataclass `kind`.
 
-    `where` names the object in errors. Raises `RunError` with the first field that does not fit.
+    Args:
+        kind: the dataclass, or `dict` for an object that no type describes.
+        record: the object, with the keys that `as_record` writes.
+        where: names the object in errors.
+
+    Raises:
+        RunError: names the first field that does not fit.
     """
     from pydantic import TypeAdapter, ValidationError
 
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     try:
-        checked: T = _ADAPTERS[kind].validate_python(dict(record))
+        checked: T = _ADAPTERS[kind].validate_python(_folded(kind, record))
         return checked
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
         raise RunError(f"{where} does not fit: {at}: {first['msg']}") from error
+
+
+def _folded(kind: Any, record: Mapping[str, Any]) -> Record:
+    """The object with the keys of inlined fields put into objects of their own again."""
+    folded = dict(record)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        for one in fields(kind):
+            if one.metadata.get("inlined"):
+                folded[one.name] = _folded(hints[one.name], record)
+    return folded

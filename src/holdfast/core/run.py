@@ -3,14 +3,16 @@
     manifest.json   everything that determines the result; written first
     records.jsonl   one line per finished unit, appended and flushed; no times in it
     verdicts.jsonl  what a judge model said of them, where one was asked
-    timing.jsonl    how long that took, where it was measured
+    timing.jsonl    how long replies took, where that was measured
     summary.json    the numbers, computed from the records
     report.html     the page
-    shard-1-of-8/   the part of it that one of several processes did (`cluster`)
+    shard-1-of-8/   the part of it that one of several processes did (`core.shards`)
 
-To resume is to open the folder again with the same manifest: a torn last line is
-dropped, a manifest that differs is refused with the difference. This module knows
-lines and files, not what they record.
+Records and verdicts are dataclasses of a command's own (`results`): a run is opened with their
+types and gives them back typed. To resume is to open the folder again with the same manifest: a
+torn last line is dropped, and a manifest that differs is refused with the difference.
+
+This module knows lines and files, not what they record.
 """
 
 from __future__ import annotations
@@ -19,37 +21,154 @@ import contextlib
 import errno
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
+from holdfast.core.records import Record, dumps, read_record
 
-Record = dict[str, Any]
-
-
-def dumps(value: object) -> str:
-    """JSON on one line, keys as given, no NaN (they become null), lone surrogates escaped."""
-    return (
-        json.dumps(_clean(value), ensure_ascii=False, allow_nan=False)
-        .encode("utf-8", "backslashreplace")
-        .decode()
-    )
+T = TypeVar("T")
+R = TypeVar("R", default=Record)
+"""Type of a run's records."""
+V = TypeVar("V", default=Record)
+"""Type of its judge model's verdicts."""
 
 
-def _clean(value: object) -> object:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, Mapping):
-        return {str(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
+@dataclass(frozen=True)
+class TurnTime:
+    """How long the agents of a batch took for their turns of one round."""
+
+    batch: int
+    """Position of the batch in the run."""
+    round: int
+    """The round, from 1."""
+    control: str | None
+    """The control that the agents were under."""
+    seconds: float
+    """Seconds of wall clock."""
+    tokens: int
+    """Completion tokens of the turns."""
+
+
+class Run(Generic[R, V]):
+    """An open run: its records of type R and verdicts of type V so far, and a place for more."""
+
+    def __init__(
+        self,
+        folder: Path | str | None,
+        manifest: object,
+        record_type: type[R] = dict,  # type: ignore[assignment]
+        verdict_type: type[V] = dict,  # type: ignore[assignment]
+    ) -> None:
+        """Open a run, or begin one.
+
+        Args:
+            folder: where its files are; None keeps everything in memory.
+            manifest: what determines the records, as a dataclass or a JSON object.
+            record_type: the dataclass of a record; JSON objects by default.
+            verdict_type: the dataclass of a judge model's verdict; JSON objects by default.
+
+        Raises:
+            RunError: the folder holds another run or other files, or cannot be written.
+        """
+        self.folder = Path(folder) if folder is not None else None
+        self.manifest: Record = json.loads(dumps(manifest))
+        self.record_type, self.verdict_type = record_type, verdict_type
+        self.records: list[R] = []
+        self.verdicts: list[V] = []
+        self.times: list[TurnTime] = []
+        if self.folder is not None:
+            self._open(self.folder)
+
+    def _open(self, folder: Path) -> None:
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "manifest.json"
+        if path.exists():
+            _refuse_another(_read_manifest(path), self.manifest, folder)
+            self.records = _read_lines(folder / "records.jsonl", self.record_type)
+            self.verdicts = _read_lines(folder / "verdicts.jsonl", self.verdict_type)
+            self.times = _read_lines(folder / "timing.jsonl", TurnTime)
+        elif any(not path.name.startswith("shard-") for path in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
+        else:
+            self._write("manifest.json", dumps(self.manifest, indent=1) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        if self.folder is None:
+            return
+        path = self.folder / name
+        with _writing(path):
+            unfinished = path.with_name(name + ".part")
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+
+    def append(self, records: Iterable[R]) -> None:
+        """Add finished units; they are in the file when this returns."""
+        self.records += self._append("records.jsonl", self.record_type, records)
+
+    def add_verdicts(self, verdicts: Iterable[V]) -> None:
+        """Add what a judge model said; it is in the file when this returns."""
+        self.verdicts += self._append("verdicts.jsonl", self.verdict_type, verdicts)
+
+    def add_times(self, times: Iterable[TurnTime]) -> None:
+        """Add how long turns took, which is no part of the records."""
+        self.times += self._append("timing.jsonl", TurnTime, times)
+
+    def _append(self, name: str, kind: type[T], rows: Iterable[T]) -> list[T]:
+        """Write rows at the end of a file, and return them as a later process would read them."""
+        lines = [dumps(row) for row in rows]
+        if self.folder is not None and lines:
+            path = self.folder / name
+            with _writing(path), path.open("ab") as file:
+                file.write("".join(line + "\n" for line in lines).encode())
+                file.flush()
+        return [read_record(kind, json.loads(line), f"a line of {name}") for line in lines]
+
+    def keep(self, records: Iterable[R]) -> None:
+        """Forget all other records: what an unfinished batch left behind."""
+        self.records = list(records)
+        self._write("records.jsonl", "".join(dumps(record) + "\n" for record in self.records))
+
+    def finish(self, summary: object) -> None:
+        """Write the summary."""
+        self._write("summary.json", dumps(summary, indent=1) + "\n")
+
+
+def _read_lines(path: Path, kind: type[T]) -> list[T]:
+    """The lines of a file; a last line without an end was torn off by a kill and is dropped."""
+    if not path.exists():
+        return []
+    whole, _, torn = path.read_bytes().rpartition(b"\n")
+    if torn:
+        print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
+        with _writing(path), path.open("r+b") as file:
+            file.truncate(len(whole) + 1 if whole else 0)
+    try:
+        rows = [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise RunError(
+            f"{path} holds a line that is not JSON ({error}); choose another --out"
+        ) from error
+    return [read_record(kind, row, f"{path}, line {n}") for n, row in enumerate(rows, 1)]
+
+
+def _read_manifest(path: Path) -> Record:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise RunError(
+            f"{path} is not a manifest of a run ({error}); choose another --out"
+        ) from error
 
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn the file system's refusals into one sentence."""
+    """Say in one sentence what the file system refuses."""
     try:
         yield
     except OSError as error:
@@ -63,111 +182,15 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-class Run:
-    """An open run: its records so far, and a place for more (in memory where `folder` is None)."""
-
-    def __init__(self, folder: Path | str | None, manifest: Mapping[str, Any]) -> None:
-        folder = Path(folder) if folder is not None else None
-        self.folder = folder
-        self.manifest: Record = json.loads(dumps(manifest))
-        self.records: list[Record] = []
-        self.verdicts: list[Record] = []
-        self.times: list[Record] = []
-        if folder is None:
-            return
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "manifest.json"
-        if path.exists():
-            _same(_read_manifest(path), self.manifest, folder)
-            self.records = self._read("records.jsonl")
-            self.verdicts = self._read("verdicts.jsonl")
-            self.times = self._read("timing.jsonl")
-        elif any(not path.name.startswith("shard-") for path in folder.iterdir()):
-            raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
-        else:
-            self._write(
-                "manifest.json", json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n"
-            )
-
-    def _write(self, name: str, text: str) -> Path:
-        assert self.folder is not None
-        path = self.folder / name
-        with _writing(path):
-            aside = path.with_name(name + ".part")
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
-        return path
-
-    def _read(self, name: str) -> list[Record]:
-        assert self.folder is not None
-        path = self.folder / name
-        if not path.exists():
-            return []
-        whole, _, torn = path.read_bytes().rpartition(b"\n")
-        if torn:
-            print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
-            with _writing(path), path.open("r+b") as file:
-                file.truncate(len(whole) + 1 if whole else 0)
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
-            raise RunError(
-                f"{path} holds a line that is not JSON ({error}); choose another --out"
-            ) from error
-
-    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Add finished units, flushed to the file before this returns."""
-        self.records += self._append("records.jsonl", records)
-
-    def add_verdicts(self, verdicts: Iterable[Mapping[str, Any]]) -> None:
-        """Add what a judge model said, flushed likewise."""
-        self.verdicts += self._append("verdicts.jsonl", verdicts)
-
-    def add_times(self, times: Iterable[Mapping[str, Any]]) -> None:
-        """Add how long something took, which is no part of the records."""
-        self.times += self._append("timing.jsonl", times)
-
-    def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> list[Record]:
-        lines = [dumps(record) for record in records]
-        if self.folder is not None and lines:
-            path = self.folder / name
-            with _writing(path), path.open("ab") as file:
-                file.write("".join(line + "\n" for line in lines).encode())
-                file.flush()
-        return [json.loads(line) for line in lines]
-
-    def keep(self, records: Sequence[Record]) -> None:
-        """Forget all but `records`: what an unfinished batch left behind."""
-        self.records = list(records)
-        if self.folder is not None:
-            self._write("records.jsonl", "".join(dumps(record) + "\n" for record in records))
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary."""
-        if self.folder is not None:
-            text = json.dumps(_clean(summary), indent=1, ensure_ascii=False) + "\n"
-            self._write("summary.json", text)
-
-
-def _read_manifest(path: Path) -> Record:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise RunError(
-            f"{path} is not a manifest of a run ({error}); choose another --out"
-        ) from error
-
-
-def _same(old: Record, new: Record, folder: Path) -> None:
-    """Refuse a folder of another run, naming what differs."""
+def _refuse_another(old: Record, new: Record, folder: Path) -> None:
+    """Refuse a folder of another run, and name what differs."""
     was, now = dict(_leaves(old)), dict(_leaves(new))
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
         first = differ[0]
-        shown = f"{first} was {_short(was.get(first))}, is {_short(now.get(first))}"
+        change = f"{first} was {_short(was.get(first))}, is {_short(now.get(first))}"
         others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
-        raise RunError(f"{folder} holds another run: {shown}{others}; choose another --out")
+        raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
 
 
 def _short(value: object) -> str:
@@ -175,9 +198,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else key)
+        for key, part in value.items():
+            yield from _leaves(part, f"{path}.{key}" if path else key)
     else:
         yield path, value

@@ -5,16 +5,18 @@ A command's settings are a frozen dataclass whose fields carry their sentence of
     @dataclass(frozen=True)
     class ProbeSettings:
         runs: int = option(2, "Probe answers drawn at each point.")
+        sampling: Sampling = field(default_factory=Sampling)
 
 The library takes the dataclass, or its fields as keyword arguments (`settle`); the command line
-makes an option of each field (`cli.options`); the manifest holds what was chosen (`asdict`).
+makes an option of each field that has help, also of those of a dataclass within (`cli.flatten`);
+the manifest holds the values. A field without help is for the library alone.
 
 This module knows no command and no command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -33,7 +35,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     """Reads the text of an option whose type the command line does not know."""
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """The word for the value in the help."""
 
 
 def option(
@@ -44,22 +46,25 @@ def option(
     metavar: str | None = None,
 ) -> T:
     """A field of a settings dataclass with its default and its help; see `Option`."""
-    about = Option(help, flags, parse, metavar)
-    made: Any = field(default=default, metadata={"option": about})
-    return made  # type: ignore[no-any-return]
+    setting: Any = field(default=default, metadata={"option": Option(help, flags, parse, metavar)})
+    return setting  # type: ignore[no-any-return]
 
 
-def options_of(settings: type) -> dict[str, Option]:
-    """The options of a settings dataclass by the names of their fields, in order."""
-    return {one.name: one.metadata["option"] for one in fields(settings)}
+def with_default(settings: type, name: str, default: T) -> T:
+    """A field of another settings dataclass with its help, and a default of its own."""
+    (original,) = (one for one in fields(settings) if one.name == name)
+    setting: Any = field(default=default, metadata=original.metadata)
+    return setting  # type: ignore[no-any-return]
 
 
-def settle(settings: S | None, kind: type[S], changes: dict[str, Any]) -> S:
+def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
     """The settings to use: those given, or the defaults of `kind`, with some fields changed.
 
-    Raises `TypeError` for a field that `kind` does not have, as a wrong keyword argument does.
+    Raises:
+        TypeError: a change names a field that `kind` does not have, as for a wrong keyword
+            argument.
     """
-    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(changes.keys() - known):
-        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(changes.keys() - set(names)):
+        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(names)}")
     return replace(settings or kind(), **changes)  # type: ignore[type-var]

@@ -26,7 +26,8 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
 from holdfast.core.ray_pool import Pool, U, Work
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from actors import suite
+from holdfast.core.run import TurnTime
 from holdfast.evals.compare.by_control import lanes
 from holdfast.evals.conversation.plan import Conversation, number, plan, under
 from holdfast.evals.tasks.answers import Question
@@ -39,7 +41,7 @@ def talk(id_: int, *scores: float | None) -> dict[str, Any]:
 TALKS = [talk(0, 1, 1), talk(1, 1, 0), talk(2, 1, 1), talk(3, 1, None)]
 
 
-def made(records: list[dict[str, Any]], times: list[dict[str, Any]] | None = None) -> Any:
+def made(records: list[dict[str, Any]], times: list[TurnTime] | None = None) -> Any:
     return lanes(CONTROLS, BASE, TALKS, records, times or [], ASKED, 1)
 
 
@@ -81,8 +83,8 @@ def test_tokens_are_prompt_and_completion_of_the_agents_turns_that_were_answered
 
 
 def test_a_batch_that_was_run_again_has_its_last_times() -> None:
-    time = {"batch": 0, "round": 1, "control": "none", "seconds": 9.0, "tokens": 3}
-    times = [time, time | {"seconds": 2.0}, time | {"control": "anchor", "tokens": 0}]
+    time = TurnTime(batch=0, round=1, control="none", seconds=9.0, tokens=3)
+    times = [time, replace(time, seconds=2.0), replace(time, control="anchor", tokens=0)]
     plain, anchor = made([], times)
     np.testing.assert_array_equal(plain.spent[0, 1], [2, 3])
     assert plain.spent.shape == anchor.spent.shape and np.isnan(anchor.spent).all()
@@ -98,7 +100,7 @@ def test_failures_are_counted_by_round_questions_included() -> None:
 
 
 def test_a_part_has_some_conversations_and_all_the_time() -> None:
-    time = {"batch": 0, "round": 1, "control": "none", "seconds": 2.0, "tokens": 3}
+    time = TurnTime(batch=0, round=1, control="none", seconds=2.0, tokens=3)
     plain = made([record(0, 0, 1), record(0, 1, 1)], [time])[0]
     part = plain.part([1])
     assert part.own.shape == part.tokens.shape == part.right["sum"].shape == (1, 2)

@@ -13,7 +13,8 @@ from holdfast.core.backend import Ask, Reply
 from holdfast.core.chat import agent_view, user_view
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import Protocol, Stage, converse
 

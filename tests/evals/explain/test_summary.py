@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors import persona
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.scores import judged
 from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account

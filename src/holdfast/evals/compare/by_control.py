@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from holdfast.core.run import Record
+from holdfast.core.records import Record
+from holdfast.core.run import TurnTime
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation, number
 from holdfast.evals.conversation.scores import costs, scores
@@ -61,7 +62,7 @@ def lanes(
     base: Sequence[Conversation],
     talks: Sequence[Record],
     records: Sequence[Record],
-    times: Sequence[Record],
+    times: Sequence[TurnTime],
     asked: Asked,
     rounds: int,
 ) -> list[Lane]:
@@ -70,14 +71,14 @@ def lanes(
     by_control: list[list[Record]] = [[] for _ in controls]
     for record in records:
         by_control[record["conversation"] // len(base)].append(record)
-    batches = 1 + max((time["batch"] for time in times), default=-1)
+    batches = 1 + max((time.batch for time in times), default=-1)
     return [
         Lane(
             control,
             scores([held[number(k, c.id, len(base))] for c in base], "own", rounds + 1),
             _right(by_control[k], base, asked, rounds),
             _tokens(by_control[k], base, rounds),
-            _spent([t for t in times if t["control"] == control], batches, rounds),
+            _spent([t for t in times if t.control == control], batches, rounds),
             _failures(by_control[k], rounds),
         )
         for k, control in enumerate(controls)
@@ -121,12 +122,12 @@ def _tokens(records: Sequence[Record], base: Sequence[Conversation], rounds: int
     return found
 
 
-def _spent(times: Sequence[Record], batches: int, rounds: int) -> Array:
+def _spent(times: Sequence[TurnTime], batches: int, rounds: int) -> Array:
     """Seconds and tokens by batch and round. A batch that was run again has its last times."""
     found = np.full((batches, rounds + 1, 2), np.nan)
     for time in times:
-        if time["tokens"]:
-            found[time["batch"], time["round"]] = time["seconds"], time["tokens"]
+        if time.tokens:
+            found[time.batch, time.round] = time.seconds, time.tokens
     return found
 
 

@@ -22,7 +22,8 @@ from holdfast.control.text import ALSO, DEFAULT, trained_on
 from holdfast.core.backend import Backend, Reply, Sampling
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record
+from holdfast.core.records import Record
+from holdfast.core.run import TurnTime
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Where, opened
 from holdfast.core.stats import mean, numbers
@@ -314,16 +315,16 @@ def _everywhere(asked: Asked, of: int, controls: int) -> dict[tuple[int, int], S
 
 def _timed(
     of: int, side_by_side: int, talks: Sequence[Talk], r: int, seconds: float, said: Sequence[Reply]
-) -> Record:
+) -> TurnTime:
     """How long the agents' turns of a batch took, under one control."""
     first = talks[0].plan
-    return {
-        "batch": first.id % of // side_by_side,
-        "round": r,
-        "control": first.control,
-        "seconds": round(seconds, 6),
-        "tokens": sum(reply.completion_tokens for reply in said),
-    }
+    return TurnTime(
+        batch=first.id % of // side_by_side,
+        round=r,
+        control=first.control,
+        seconds=round(seconds, 6),
+        tokens=sum(reply.completion_tokens for reply in said),
+    )
 
 
 def _merged(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Resampler
 from holdfast.evals.compare.by_control import Lane
 from holdfast.evals.compare.tradeoff import difference, late, over, rows

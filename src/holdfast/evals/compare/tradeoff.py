@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.control.text import parse, split
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.compare.by_control import Lane
 from holdfast.evals.conversation.plan import Conversation

@@ -21,7 +21,8 @@ from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run, TurnTime
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Where, spread
 from holdfast.evals.conversation.plan import Conversation, filler
@@ -72,7 +73,7 @@ class Talk:
 
 # Told of the agents' turns: the talks, the round, the seconds it took, and the replies.
 Watch = Callable[[Sequence[Talk], int, float, Sequence[Reply]], None]
-Timing = Callable[[Sequence[Talk], int, float, Sequence[Reply]], Record]
+Timing = Callable[[Sequence[Talk], int, float, Sequence[Reply]], TurnTime]
 
 
 @dataclass(frozen=True)

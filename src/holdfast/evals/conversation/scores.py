@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from holdfast import judge
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, normalised, numbers
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.judge import Judge, Score

@@ -10,7 +10,7 @@ from typing import Literal
 from holdfast.control.text import digests, trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import Protocol, Stage

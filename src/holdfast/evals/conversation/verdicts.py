@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.backend import Backend
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.scores import Key, answers
 from holdfast.evals.tasks.model_judge import judge_items

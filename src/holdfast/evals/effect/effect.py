@@ -25,7 +25,7 @@ from holdfast import report
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Where, opened
 from holdfast.core.version import __version__

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.tasks.tasks import Task
 

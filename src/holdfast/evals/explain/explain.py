@@ -26,7 +26,8 @@ from holdfast import report
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.evals.conversation.plan import Conversation, under
 from holdfast.evals.conversation.rounds import Protocol, Stage, batches, converse
 from holdfast.evals.conversation.scores import judged

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.conversation.plan import Conversation, number
 from holdfast.evals.conversation.scores import labels, prompt_share, scores

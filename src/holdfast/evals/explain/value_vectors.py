@@ -26,7 +26,7 @@ import numpy as np
 
 from holdfast.core.backend import Ask
 from holdfast.core.chat import agent_view
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation

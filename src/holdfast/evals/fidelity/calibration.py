@@ -29,7 +29,8 @@ import numpy as np
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.stats import Array, Resampler, numbers, percentiles
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity import author, questionnaire

@@ -27,7 +27,8 @@ from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity import personagym as gym

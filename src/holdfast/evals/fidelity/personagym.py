@@ -23,7 +23,8 @@ from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import author, questionnaire
 from holdfast.evals.fidelity import score as personascore

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, numbers
 
 

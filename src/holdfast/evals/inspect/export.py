@@ -42,7 +42,8 @@ from inspect_ai.model import (
 )
 
 from holdfast.core.errors import RunError
-from holdfast.core.run import Record, Run, dumps
+from holdfast.core.records import Record, dumps
+from holdfast.core.run import Run
 from holdfast.evals.conversation.plan import Conversation, under
 from holdfast.evals.conversation.scores import costs, judged
 from holdfast.evals.conversation.verdicts import verdicts

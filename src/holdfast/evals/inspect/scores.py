@@ -16,7 +16,7 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.scores import judged, labels, scores

@@ -36,7 +36,7 @@ from inspect_ai.util import collect
 from holdfast.core.backend import Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
 from holdfast.core.errors import HoldfastError
-from holdfast.core.run import Record, dumps
+from holdfast.core.records import Record, dumps
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import Protocol

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, numbers
 from holdfast.evals.robustness import persona_lottery as lottery

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Where, spread
 from holdfast.evals.tasks.tasks import Task

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.errors import ModelError, RunError
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.models.engine.engine import Engine
 from holdfast.models.local import gate, lora
 

@@ -18,7 +18,7 @@ from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.training.permix import dataset

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.evals.tasks.verifier import golds
 from holdfast.training.permix import dataset
 from holdfast.training.permix.dataset import Found

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.run import Record, dumps
+from holdfast.core.records import Record, dumps
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, Row
 

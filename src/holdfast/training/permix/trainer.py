@@ -26,7 +26,7 @@ from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.training.permix.metrics import Book
 from holdfast.training.permix.reward import text
 

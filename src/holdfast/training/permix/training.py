@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from holdfast import report
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run, dumps
+from holdfast.core.records import Record, dumps
+from holdfast.core.run import Run
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.load import API

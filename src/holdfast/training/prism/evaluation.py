@@ -27,7 +27,8 @@ from holdfast.control.text import parse
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.core.version import __version__

@@ -27,7 +27,8 @@ import numpy as np
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.run import Record, Run
+from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.stats import Array, auc
 from holdfast.core.version import __version__
 from holdfast.evals.tasks import tasks as tasks_

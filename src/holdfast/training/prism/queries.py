@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
-from holdfast.core.run import Record
+from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert, roles

@@ -1,0 +1,96 @@
+"""Settings of conversations: those that drift, compare and explain share, and the protocol.
+
+`ConversationSettings` says who talks to whom and how replies are sampled. Each command's own
+settings extend it, so that an option is declared once. A command turns its settings into a
+`ConversationProtocol`, which says what is asked in a round; the manifest holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from holdfast.core.backend import Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.persona.suite import Suite
+
+Pairs = int | Literal["all"]
+
+
+def read_pairs(text: str) -> Pairs:
+    """A number of pairs, or "all", from its text."""
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError:
+        raise HoldfastError(f"--pairs is a number or “all”, not {text!r}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationSettings:
+    """Who talks to whom, and how replies are sampled."""
+
+    pairs: Pairs = option(
+        24, "Pairs of personas to draw, or “all”.", parse=read_pairs, metavar="TEXT"
+    )
+    """How many pairs of agent and user persona are drawn."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    runs: int = option(2, "Probe answers drawn at each point.")
+    """Answers drawn to each probe."""
+    suite: Suite | str | Path | None = option(
+        None, "core, mini, a TOML file or a folder of them.", parse=str, metavar="TEXT"
+    )
+    """Where personas come from; by default `mini` for the embedded model, `core` for others."""
+    persona: Suite | str | Path | None = option(
+        None, "A TOML file with your own personas for the agent.", parse=Path, metavar="PATH"
+    )
+    """Personas of the agent in place of the suite's; users still come from the suite."""
+    agents: tuple[str, ...] = option(
+        (), "Only agents with this persona id (repeat).", "--agent", metavar="TEXT"
+    )
+    """Ids of the agents' personas; empty means all."""
+    users: tuple[str, ...] = option(
+        (), "Only users with this persona id (repeat).", "--user", metavar="TEXT"
+    )
+    """Ids of the users' personas; empty means all."""
+    topic: str | None = option(None, "Starter of every conversation.")
+    """First message of every conversation; by default each draws one of the suite's."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How replies are sampled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationProtocol:
+    """What is asked in the rounds of a conversation, apart from who takes part in it."""
+
+    rounds: int = 8
+    """Rounds of each conversation."""
+    seed: int = 0
+    """Decides everything that is drawn."""
+    runs: int = 2
+    """Answers drawn to each probe."""
+    control: str = "none"
+    """The agents' control, where a conversation has none of its own."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How replies are sampled."""
+    filler: bool = True
+    """Hold a twin of each conversation, whose user says neutral filler of equal length."""
+    history_floor: bool = True
+    """Ask the probe on the same history without a system prompt too."""
+    user_persona: bool = True
+    """Ask the agent the probe of the user's persona too."""
+    measure: bool = True
+    """Measure the prompt share (local models only)."""
+    reference: bool = False
+    """Fold the newlines of every reply into spaces, as the paper's code does."""
+    batch: int = 64
+    """Conversations held side by side."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "runs", "batch"):
+            if getattr(self, name) < 1:
+                raise HoldfastError(f"{name} must be at least 1, not {getattr(self, name)}")
