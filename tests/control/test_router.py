@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from holdfast.control import router
@@ -65,3 +66,13 @@ def test_no_router_and_too_few_of_a_kind_are_refused(tmp_path: Path) -> None:
         parse(f"route:{tmp_path}").rewrite(agent_view("You are Ann.", [], "Hi"))
     with pytest.raises(ModelError, match="two queries of each kind"):
         router_training.train(WON, [True] * 11 + [False])
+
+
+def test_copies_of_a_query_do_not_make_it_look_better_than_it_is() -> None:
+    """Labels are random, so no router can rank queries that it has not seen."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(list("abcdefghijklm"), 6)) for _ in range(40)]
+    labels = [bool(x) for x in rng.integers(0, 2, 40)]
+    once = router_training.train(texts, labels).auc
+    copied = router_training.train(texts * 4, labels * 4).auc
+    assert once < 0.7 and copied < 0.7

@@ -77,7 +77,8 @@ def train(
         print_json(made)
         return
     print(
-        f"{made['queries']} queries: {made['wins']} won, {made['losses']} lost, {made['ties']} tied"
+        f"{made['queries']} queries: {made['wins']} won, {made['losses']} lost, "
+        f"{made['ties']} tied; dropped {made['dropped']}, of which {made['repeated']} repeated"
     )
     gate = made["gate"]
     print(
@@ -122,7 +123,7 @@ def evaluation(
     from holdfast.core.progress import Progress
     from holdfast.models.local.backend import LocalBackend
     from holdfast.models.local.gated_adapter import read_about
-    from holdfast.training.prism.evaluation import evaluate
+    from holdfast.training.prism.evaluation import dropped_line, evaluate
 
     name = model or str(read_about(adapter)["model"])
     subject = opened(name, dtype=dtype, device=device)
@@ -148,6 +149,7 @@ def evaluation(
     if as_json:
         print_json(summary)
         return
+    print(f"{summary['tasks']} tasks; {dropped_line(summary['dropped'])}")
     print("arm         overall  against base             against matched           routed")
     for row in summary["rows"]:
         told = "  ".join(_told(row["against"][other]) for other in ("base", "matched"))

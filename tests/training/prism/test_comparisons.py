@@ -22,7 +22,8 @@ S = Sampling(max_new_tokens=20)
 def test_every_persona_is_asked_for_queries_and_repeats_are_dropped() -> None:
     model = Actor(lambda ask: Reply("What is 2 + 2?" if "You count." in str(ask.chat) else "Tea?!"))
     made = list(queries.written(model, [CLERK, POET], 3, 0, S))
-    assert [record["query"] for record in made] == ["What is 2 + 2?", "", "", "", "", ""]
+    assert [record["said"] for record in made] == ["What is 2 + 2?"] * 3 + ["Tea?!"] * 3
+    assert [record["query"] for record in queries.distinct(made)] == ["What is 2 + 2?"]
     asked = [ask.chat[-1]["content"] for call in model.calls for ask in call]
     assert asked[3:] == ["Ask me about tea."] * 3
 
@@ -32,6 +33,21 @@ def test_queries_from_tasks_have_the_matched_persona_and_what_came_before() -> N
     (only,) = queries.from_tasks(tasks, [CLERK, POET])
     assert (only["expert"], only["task"]) == ("clerk", "a")
     assert [m["content"] for m in queries.chat(only)] == ["Hi", "Hello", "2 + 2?"]
+
+
+def test_a_query_that_repeats_another_of_its_persona_is_dropped_before_it_is_answered() -> None:
+    asked = [
+        ("clerk", "What is your name?"),
+        ("clerk", "what is your  name"),
+        ("poet", "What is your name?"),
+        ("clerk", "What is 2 + 3?"),
+        ("clerk", "What is 2 + 4?"),
+    ]
+    made = [{"expert": who, "number": i, "query": text} for i, (who, text) in enumerate(asked)]
+    assert [one["number"] for one in queries.distinct(made)] == [0, 2, 3, 4]
+    # What was said before is part of the question.
+    told = [{**made[0], "history": [f"I am {name}.", "Hello."]} for name in ("Ann", "Bob")]
+    assert queries.distinct(told) == told
 
 
 def record(plain: str, persona: str, there: bool = True) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from peft import PeftModel
 
 from actors import Actor, persona
@@ -17,6 +18,7 @@ from holdfast.control.text import parse
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
+from holdfast.core.stats import auc
 from holdfast.evals.compare.compare import compare
 from holdfast.evals.conversation.rounds import Protocol
 from holdfast.evals.drift import drift
@@ -62,6 +64,14 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(16)
     ]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def other_tasks(tasks: Path, folder: Path) -> Path:
+    """The same categories and judges, and questions that training does not have."""
+    path = folder / "others.jsonl"
+    text = tasks.read_text(encoding="utf-8").replace(" number ", " letter ")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -227,8 +237,7 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(tmp_path / "prism", tasks, monkeypatch)
-    others = tmp_path / "others.jsonl"
-    others.write_text(tasks.read_text(encoding="utf-8").replace('"id": "', '"id": "x'), "utf-8")
+    others = other_tasks(tasks, tmp_path)
     found = evaluate(backend(), tmp_path / "prism", tasks=others, samples=1, sampling=SHORT)
     rows = {row["arm"]: row for row in found["rows"]}
     assert tuple(rows) == ARMS
@@ -236,10 +245,44 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
     assert (rows["base"]["routed"], rows["always"]["routed"]) == (0, 1)
     assert 0 <= rows["prism"]["routed"] <= 1
     assert rows["oracle"]["overall"] >= max(rows["base"]["overall"], rows["always"]["overall"])
-    with pytest.raises(HoldfastError, match="not trained on"):
+    with pytest.raises(HoldfastError, match=r"not trained on .*dropped 32 that were trained on"):
         evaluate(backend(), tmp_path / "prism", tasks=tasks, samples=1, sampling=SHORT)
     with pytest.raises(ModelError, match="whose weights are not those"):
         evaluate(backend(seed=1), tmp_path / "prism", tasks=others)
+
+
+def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions of a file are numbered by their lines, which say nothing of what they ask."""
+    train, new = tmp_path / "train.jsonl", tmp_path / "new.jsonl"
+    for path, word in ((train, "river"), (new, "bridge")):
+        rows = [{"kind": "talk", "question": f"{word} {i}?", "answer": "3"} for i in range(20)]
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    trained(tmp_path / "prism", train, monkeypatch)
+    asked = {"samples": 1, "sampling": SHORT}
+    found = evaluate(backend(), tmp_path / "prism", tasks=new, **asked)
+    assert found["tasks"] == 20 and found["left_out"] == []
+    assert found["dropped"] == {"needs_judge": 0, "trained_on": 0, "repeated": 0}
+    mixed = tmp_path / "mixed.jsonl"
+    lines = [*train.read_text("utf-8").split("\n")[:7], *new.read_text("utf-8").split("\n")]
+    mixed.write_text("\n".join([*lines, lines[-1].replace("bridge", "BRIDGE")]), encoding="utf-8")
+    found = evaluate(backend(), tmp_path / "prism", tasks=mixed, **asked)
+    assert found["tasks"] == 20
+    assert found["dropped"] == {"needs_judge": 0, "trained_on": 7, "repeated": 1}
+    assert found["left_out"] == [*(f"line-{i}" for i in range(1, 8)), "line-28"]
+
+
+def test_a_gate_is_measured_on_no_text_that_it_learned_from() -> None:
+    """States are random and labels too, and every query is there four times."""
+    torch.manual_seed(0)
+    h = torch.randn(30, 8).repeat(4, 1)
+    won = [bool(x) for x in torch.randint(0, 2, (30,))] * 4
+    texts = [*range(30)] * 4
+    by_text = pipeline._held_out(h, won, texts, texts, 0)
+    assert auc(by_text, won) < 0.7
+    personas = [str(i % 5) for i in range(120)]
+    assert auc(pipeline._held_out(h, won, personas, texts, 0), won) < 0.7
 
 
 def test_a_judge_model_scores_what_no_rule_can_and_once_only(
@@ -294,9 +337,13 @@ def test_the_commands_print_what_scripts_rely_on(
 ) -> None:
     trained(tmp_path / "prism", tasks, monkeypatch)
     monkeypatch.setattr(models, "load", lambda name, **options: backend())
-    others = tmp_path / "others.jsonl"
-    others.write_text(tasks.read_text(encoding="utf-8").replace('"id": "', '"id": "x'), "utf-8")
+    others = other_tasks(tasks, tmp_path)
     args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main(["prism", "eval", *args, "--max-new-tokens", "4"])
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert "32 tasks; dropped 0 that were trained on, 0 that repeat another" in said
     with pytest.raises(SystemExit) as ended:
         main(["prism", "eval", *args, "--max-new-tokens", "4", "--json"])
     assert not ended.value.code

@@ -18,6 +18,7 @@ from holdfast.core.chat import Chat
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks import tasks as tasks_
+from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
 from holdfast.evals.tasks.questions import REFUSAL
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.pool import Member, overlap
@@ -105,11 +106,13 @@ def training_tasks(
             f"{name}: {len(found) - len(kept)} of {len(found)} tasks have no gold answer or more "
             f"than one turn ({first} is the first): give each one question and its answer."
         )
-    seen = {_asked(task) for task in evaluation}
+    seen = overlapping([task_text(t) for t in kept], [task_text(t) for t in evaluation])
+    twice = [task for task, known in zip(kept, seen, strict=True) if known]
     if name == "mini":
         # Mini's world is small: what is drawn for evaluation is drawn around.
-        kept = list({_asked(task): task for task in kept if _asked(task) not in seen}.values())
-    twice = [task for task in kept if _asked(task) in seen]
+        rest = [task for task, known in zip(kept, seen, strict=True) if not known]
+        group = groups([task_text(task) for task in rest])
+        kept, twice = [task for i, task in enumerate(rest) if group[i] == i], []
     if twice:
         raise HoldfastError(
             f"{len(twice)} of {len(kept)} tasks to train on are in the evaluation set too "
@@ -146,11 +149,6 @@ def apart(training: Sequence[Member], held_out: Sequence[Member]) -> None:
 def _has_gold(task: Task) -> bool:
     exact = task.question is not None or (bool(task.answers) and all(task.answers))
     return exact and len(task.turns) == 1
-
-
-def _asked(task: Task) -> str:
-    """What is asked, in one spelling."""
-    return " ".join(" ".join([*task.history, *task.turns]).split()).casefold()
 
 
 def chat(task: Task, persona: Member | None) -> Chat:

@@ -35,6 +35,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.asking import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
+from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
@@ -72,14 +73,12 @@ def evaluate(
     made = read_about(folder)
     people = tuple(_expert(one) for one in made["personas"])
     own = "mini" if model.name == "mini" else "core"
-    # mini's tasks are drawn, and others than those that were trained on; a file's are left out.
     whole = tasks_.load(tasks or own, n=n, seed=seed_of("prism eval", seed))
-    seen = {*made["trained_on"]} if str(tasks or own) != "mini" else set()
-    able = [task for task in whole if judge_model is not None or not task.needs_model]
-    kept = [task for task in able if task.id not in seen]
+    kept, dropped = _usable(whole, made["trained_on"], judged=judge_model is not None)
     if not kept:
         raise HoldfastError(
-            "no task is left that has an exact answer or a judge and was not trained on."
+            "no task is left that has an exact answer or a judge and was not trained on "
+            f"({dropped_line(dropped)})."
         )
     draw, began = sampling or Sampling(max_new_tokens=512), time.monotonic()
     run = Run(out, {
@@ -118,6 +117,7 @@ def evaluate(
         "samples": samples,
         "seed": seed,
         "left_out": [task.id for task in whole if task not in kept],
+        "dropped": dropped,
         "rows": rows,
         "gate": made["gate"],
         "command": command,
@@ -125,6 +125,35 @@ def evaluate(
     }
     run.finish(summary)
     return summary
+
+
+def _usable(
+    tasks: Sequence[Task], trained_on: Sequence[str], *, judged: bool
+) -> tuple[list[Task], dict[str, int]]:
+    """The tasks to evaluate on, and how many were dropped for each reason.
+
+    A task is dropped if only a model can judge it and none does, if its text is a near-duplicate
+    of a training query, or if it repeats an earlier task, which would count one question twice.
+    """
+    able = [task for task in tasks if judged or not task.needs_model]
+    seen = overlapping([task_text(task) for task in able], trained_on)
+    new = [task for task, known in zip(able, seen, strict=True) if not known]
+    first = groups([task_text(task) for task in new])
+    kept = [task for i, task in enumerate(new) if first[i] == i]
+    dropped = {
+        "needs_judge": len(tasks) - len(able),
+        "trained_on": len(able) - len(new),
+        "repeated": len(new) - len(kept),
+    }
+    return kept, dropped
+
+
+def dropped_line(dropped: Mapping[str, int]) -> str:
+    """How many tasks were dropped, and why, as a sentence's end."""
+    return (
+        f"dropped {dropped['trained_on']} that were trained on, {dropped['repeated']} that repeat "
+        f"another, {dropped['needs_judge']} that need a judge model"
+    )
 
 
 def _expert(told: Mapping[str, Any]) -> Expert:

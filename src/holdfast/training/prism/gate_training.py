@@ -55,7 +55,7 @@ def train(
     return Gate(mean, spread, held)
 
 
-def folds(groups: Sequence[str], count: int, seed: int) -> list[np.ndarray[Any, Any]]:
+def folds(groups: Sequence[Any], count: int, seed: int) -> list[np.ndarray[Any, Any]]:
     """Which rows are held out in each fold; a group's are all in one."""
     names = np.random.default_rng(seed).permutation(sorted(set(groups)))
     parts = np.array_split(names, min(count, len(names)))

@@ -7,9 +7,10 @@
     route.json  the same decision from the text alone (`router`)
     prism.json  what they were made with, and how well the gate ranks personas it never saw
 
-The gate learns from all verdicts, the adapter from the answers that a persona won. What
-is said of the gate is measured on held-out personas, fold by fold, against always
-saying what is more frequent.
+The gate learns from all verdicts, the adapter from the answers that a persona won. Queries that
+repeat another of the same persona are dropped before they are answered. The gate is measured on
+personas and on queries that it did not learn from, fold by fold; near-duplicates are always in
+the same fold.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
-from holdfast.core.stats import Array, auc
+from holdfast.core.stats import Array, auc, mean
 from holdfast.core.version import __version__
 from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.answers import right
+from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
@@ -103,7 +105,7 @@ def train(
     asked = _stage(folder / "queries", described, given or people, shown, lambda some: (
         queries.from_tasks(some, people) if given
         else queries.written(local, some, each, seed, draw)))  # fmt: skip
-    kept = [query for query in asked if query["query"]]
+    kept = queries.distinct(asked)
     answers = _stage(folder / "answers", described, kept, shown, lambda some: (
         verdicts.answered(local, some, people, seed, draw)))  # fmt: skip
     truth = _truth(own, given)
@@ -120,6 +122,7 @@ def train(
         "model": local.name,
         "queries": len(kept),
         "dropped": len(asked) - len(kept),
+        "repeated": sum(bool(query["query"]) for query in asked) - len(kept),
         "wins": verdict[WIN],
         "losses": verdict[verdicts.LOSS],
         "ties": verdict[verdicts.TIE],
@@ -132,7 +135,7 @@ def train(
     }
     about = {**summary, "base": described["model"], "recipe": asdict(recipe), "seed": seed}
     about["personas"] = described["personas"]
-    about["trained_on"] = [query["task"] for query in kept if "task" in query]
+    about["trained_on"] = [queries.text(query) for query in kept]
     text = json.dumps(about, ensure_ascii=False, indent=1)
     (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
     return Trained(summary)
@@ -202,16 +205,17 @@ def _learn(
         )
     prompts = [model.template.render(queries.chat(query)).ids for query in asked]
     h = gate.features(model.engine.model, prompts, model.name)
-    chances = _held_out(h, won, [q["expert"] for q in asked], seed)
-    single = _held_out(h, won, [str(i) for i in range(len(won))], seed)
+    texts = groups([queries.text(query) for query in asked])
+    chances = _held_out(h, won, [q["expert"] for q in asked], texts, seed)
+    single = _held_out(h, won, texts, texts, seed)
     known = ~np.isnan(chances)
     labels = np.asarray(won)[known]
     share = float(labels.mean()) if known.any() else float("nan")
     made = gate_training.train(h, won, seed=seed)
     made.save(folder, model=model.name, seed=seed)
-    texts = [query["query"] for query in asked]
-    routed = min(sum(won), len(won) - sum(won)) >= 2
-    route = router_training.train(texts, won, seed=seed) if routed else None
+    routed = router_training.enough(won, texts)
+    said = [query["query"] for query in asked]
+    route = router_training.train(said, won, texts, seed=seed) if routed else None
     if route is not None:
         route.save(folder)
     by_id = {one.id: one for one in people}
@@ -224,7 +228,7 @@ def _learn(
     measured = {
         "auc": auc(chances[known], list(labels)),
         "auc_queries": auc(single[~np.isnan(single)], list(np.asarray(won)[~np.isnan(single)])),
-        "accuracy": float(((chances[known] >= gate.THRESHOLD) == labels).mean()),
+        "accuracy": float(mean(np.asarray((chances[known] >= gate.THRESHOLD) == labels, float))),
         "majority": max(share, 1 - share),
         "held_out": int(known.sum()),
     }
@@ -238,11 +242,21 @@ def _learn(
     }
 
 
-def _held_out(h: Any, won: Sequence[bool], groups: Sequence[str], seed: int) -> Array:
-    """Chances of every query by a gate that saw none of its group; NaN where none could be."""
+def _held_out(
+    h: Any,
+    won: Sequence[bool],
+    units: Sequence[Any],
+    texts: Sequence[int],
+    seed: int,
+) -> Array:
+    """Chances of every query by a gate that saw neither its unit nor its text.
+
+    NaN where such a gate would have only one kind of query to learn from.
+    """
     chances = np.full(len(won), np.nan)
-    for out in gate_training.folds(groups, FOLDS, seed):
-        rest = np.setdiff1d(np.arange(len(won)), out)
+    for out in gate_training.folds(units, FOLDS, seed):
+        seen = {texts[i] for i in out}
+        rest = [i for i in np.setdiff1d(np.arange(len(won)), out) if texts[i] not in seen]
         labels = [won[i] for i in rest]
         if any(labels) and not all(labels):
             chances[out] = gate_training.train(h[rest], labels, seed=seed).chances(h[out]).numpy()

@@ -2,7 +2,7 @@
 
 The model is asked for one question at a time that the persona would answer especially well;
 experts may bring requests of their own (`Expert.asks`), which stand in place of that. What
-repeats an earlier query, or is hardly a question, is dropped and counted.
+is hardly a question is dropped and counted, and so is what repeats an earlier query.
 
 Or the queries are the user's own tasks, each with the persona that is matched to its category.
 """
@@ -15,6 +15,7 @@ from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert, roles
 
@@ -45,12 +46,10 @@ def written(
             Ask(request(expert, i), seed_of("query", seed, expert.id, i), keep=False)
             for i in range(each)
         ]
-        seen: set[str] = set()
         for i, reply in enumerate(model.reply(asks, sampling)):
-            text = reply.text.strip().strip('"').strip()
-            kept = reply.stop == "stop" and len(text) >= LEAST and text not in seen
-            seen.add(text)
-            yield {"expert": expert.id, "number": i, "query": text if kept else "", "said": text}
+            query = reply.text.strip().strip('"').strip()
+            kept = reply.stop == "stop" and len(query) >= LEAST
+            yield {"expert": expert.id, "number": i, "query": query if kept else "", "said": query}
 
 
 def from_tasks(tasks: Sequence[Task], experts: Sequence[Expert]) -> Iterator[Record]:
@@ -68,7 +67,22 @@ def from_tasks(tasks: Sequence[Task], experts: Sequence[Expert]) -> Iterator[Rec
             }
 
 
+def text(record: Record) -> str:
+    """All that a query says to the model: the messages before it, and itself."""
+    return "\n".join([*record.get("history", ()), record["query"]])
+
+
+def distinct(records: Sequence[Record]) -> list[Record]:
+    """The queries that are there, without near-duplicates of an earlier one of the same persona."""
+    there = [record for record in records if record["query"]]
+    group = groups([text(record) for record in there])
+    first: dict[tuple[str, int], Record] = {}
+    for record, number in zip(there, group, strict=True):
+        first.setdefault((record["expert"], number), record)
+    return list(first.values())
+
+
 def chat(record: Record) -> Chat:
     """The chat of a query, without any persona."""
-    texts = (*record.get("history", ()), record["query"])
-    return tuple(message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
+    said = (*record.get("history", ()), record["query"])
+    return tuple(message("assistant" if i % 2 else "user", one) for i, one in enumerate(said))

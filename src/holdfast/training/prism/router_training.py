@@ -9,29 +9,61 @@ import numpy as np
 from holdfast.control.router import Router, hashed
 from holdfast.core.errors import ModelError
 from holdfast.core.stats import auc
+from holdfast.evals.tasks import near_duplicates
+
+FOLDS = 5
 
 
-def train(texts: Sequence[str], labels: Sequence[bool], *, seed: int = 0) -> Router:
-    """A router for queries and whether a persona won them.
+def enough(labels: Sequence[bool], groups: Sequence[int]) -> bool:
+    """Whether both kinds have two queries that differ, so that one can be held out."""
+    return _least(labels, groups) >= 2
 
-    Raises `ModelError` where fewer than two queries are of either kind.
+
+def train(
+    texts: Sequence[str],
+    labels: Sequence[bool],
+    groups: Sequence[int] | None = None,
+    *,
+    seed: int = 0,
+) -> Router:
+    """Train a router on queries.
+
+    Args:
+        texts: The queries.
+        labels: Whether the persona won each.
+        groups: Near-duplicates have one number; a group is held out whole. None takes them from
+            the texts.
+        seed: Decides the folds.
+
+    Raises:
+        ModelError: Fewer than two different queries are of either kind.
     """
+    if groups is None:
+        groups = near_duplicates.groups(texts)
     x, y = hashed(texts), np.asarray(labels, bool)
-    least = int(min(y.sum(), (~y).sum()))
-    if least < 2:
+    if not enough(labels, groups):
         raise ModelError(
             "a router needs at least two queries of each kind, and "
             f"{int(y.sum())} of {len(y)} were won."
         )
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     made = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000)
-    folds = StratifiedKFold(min(5, least), shuffle=True, random_state=seed)
-    held_out = cross_val_predict(made, x, y, cv=folds, method="decision_function")
+    folds = StratifiedGroupKFold(
+        min(FOLDS, _least(labels, groups)), shuffle=True, random_state=seed
+    )
+    held_out = cross_val_predict(made, x, y, groups=groups, cv=folds, method="decision_function")
     platt = LogisticRegression().fit(held_out[:, None], y)
     made.fit(x, y)
     weights = {int(i): float(made.coef_[0, i]) for i in np.flatnonzero(made.coef_[0])}
     slope, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     ranked = round(auc(held_out, [bool(won) for won in labels]), 4)
     return Router(weights, float(made.intercept_[0]), slope, shift, ranked)
+
+
+def _least(labels: Sequence[bool], groups: Sequence[int]) -> int:
+    """How many different queries the rarer kind has."""
+    pairs = set(zip(groups, labels, strict=True))
+    won = sum(on for _, on in pairs)
+    return min(won, len(pairs) - won)

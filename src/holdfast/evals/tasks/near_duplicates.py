@@ -1,0 +1,107 @@
+"""Texts that ask the same thing, so that nothing is tested on what it was trained on.
+
+Two texts are near-duplicates if they have the same numbers in the same order, and the sets A and
+B of their shingles (words, and pairs of neighbouring words) overlap enough:
+
+    |A ∩ B| / |A ∪ B| >= SIMILAR
+
+Case, spacing, punctuation and words without content ("please", "the") do not count. Numbers and
+the signs of arithmetic do: 2 + 3 is another question than 2 - 3 or 3 + 2. Words that more than
+half of the texts have are their template ("Reason step by step…") and do not count either.
+
+This module knows spelling, not meaning: it misses a paraphrase in other words, and takes two long
+texts for one that differ in a single word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from holdfast.evals.tasks.tasks import Task
+
+SIMILAR = 0.7
+"""The least overlap: one word is added to three, or swapped in nine."""
+MANY = 10  # texts from which on words that most of them have are a template
+_WORD = re.compile(
+    r"\d+(?:[.,:]\d+)*|[^\W\d]+|[+*/=<>^%×÷·√≤≥≠]|(?<![^\W\d])[-−](?=\s*[\w(])",
+)
+_EMPTY = frozenset(
+    {"a", "an", "the", "of", "to", "in", "on", "at", "for", "and", "or", "please"}
+    | {"s", "is", "are", "was", "were", "be", "do", "does", "did", "can", "could", "will", "would"}
+    | {"i", "me", "my", "you", "your", "it", "this", "that"}
+)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words, numbers and signs of a text in lower case, without punctuation."""
+    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def task_text(task: Task) -> str:
+    """All that a task says to the model: the messages before it, and its turns."""
+    return "\n".join([*task.history, *task.turns])
+
+
+def groups(texts: Sequence[str]) -> list[int]:
+    """For each text the index of the first text in its group of near-duplicates.
+
+    Groups are transitive: a text that is near two others joins them.
+    """
+    group = list(range(len(texts)))
+
+    def first(i: int) -> int:
+        while group[i] != i:
+            i = group[i]
+        return i
+
+    for one, other in _pairs([words(text) for text in texts]):
+        low, high = sorted((first(one), first(other)))
+        group[high] = low
+    return [first(i) for i in range(len(texts))]
+
+
+def overlapping(texts: Sequence[str], others: Sequence[str]) -> list[bool]:
+    """Which texts are near-duplicates of any of `others`."""
+    own, theirs = ([words(text) for text in some] for some in (texts, others))
+    spellings = list(dict.fromkeys([*theirs, *own]))
+    known, near = set(theirs), set(theirs)
+    for one, other in _pairs(spellings):
+        if spellings[one] in known or spellings[other] in known:
+            near |= {spellings[one], spellings[other]}
+    return [text in near for text in own]
+
+
+def _pairs(texts: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
+    """Near-duplicates i < j; of one spelling only its first text meets the other spellings."""
+    firsts: dict[tuple[str, ...], int] = {}
+    for j, text in enumerate(texts):
+        if firsts.setdefault(text, j) != j:
+            yield firsts[text], j
+    spellings = list(firsts)
+    content = _content(spellings)
+    numbers = [[word for word in text if word[0].isdigit()] for text in firsts]
+    texts_with = Counter(one for some in content for one in some)
+    earlier: dict[object, list[int]] = defaultdict(list)
+    for j, (some, place) in enumerate(zip(content, firsts.values(), strict=True)):
+        # Who overlaps that much shares one of the rarest shingles, so only those are looked up.
+        rarest = sorted(some, key=lambda one: texts_with[one])
+        rarest = rarest[: int((1 - SIMILAR) * len(some)) + 1]
+        for i in sorted({i for one in rarest for i in earlier[one]}):
+            shared = len(content[i] & some)
+            total = len(content[i]) + len(some) - shared
+            if shared >= SIMILAR * total and numbers[i] == numbers[j]:
+                yield firsts[spellings[i]], place
+        for one in some:
+            earlier[one].append(j)
+
+
+def _content(texts: Sequence[tuple[str, ...]]) -> list[frozenset[object]]:
+    """The shingles of each text, without words that say nothing."""
+    texts_with = Counter(word for text in texts for word in set(text))
+    most = len(texts) / 2 if len(texts) >= MANY else len(texts)
+    rests = [[w for w in text if w not in _EMPTY and texts_with[w] <= most] for text in texts]
+    return [frozenset([*rest, *pairwise(rest)]) for rest in rests]
