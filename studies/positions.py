@@ -52,7 +52,7 @@ from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.conversation.scores import labels
-from holdfast.models.local import weights
+from holdfast.models.local import files
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import load_suite
 
@@ -165,7 +165,7 @@ def folder(name: str, start: Path, steps: int, out: Path) -> Path:
         return start
     at, note = out / name, out / name / "variant.json"
     made = json.loads(dumps({"variant": asdict(variant), "recipe": asdict(recipe(steps))}))
-    made["start"] = weights.file_hash(str(start))
+    made["start"] = files.hash_files(str(start))
     if note.exists():
         if json.loads(note.read_text(encoding="utf-8")) != made:
             raise RunError(f"{at} holds weights of another start or recipe; choose another --out")
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    suite, start = load_suite("mini"), Path(weights.source(options.start))
+    suite, start = load_suite("mini"), Path(files.find_source(options.start))
     names = options.variants.split(",")
     case = Case.of(suite, suite.personas, options.pairs, options.rounds, options.seed)
     found: dict[str, list[Arm]] = {}

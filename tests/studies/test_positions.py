@@ -15,12 +15,12 @@ from positions import REACH, VARIANTS, Variant, folder, gapped, recipe
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from holdfast.core.errors import RunError
-from holdfast.models.local import weights
+from holdfast.models.local import files
 
 
 @pytest.fixture(scope="module")
 def step():  # type: ignore[no-untyped-def]
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(weights.source("mini"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(files.find_source("mini"))
     return next(train.batches(tokenizer, recipe(1)))
 
 
@@ -67,12 +67,12 @@ def test_weights_are_trained_once_and_another_recipes_are_refused(
     real = recipe
     small = {"tokens": 96, "parts": 1, "widths": (48,)}
     monkeypatch.setattr(positions, "recipe", lambda steps: replace(real(steps), **small))
-    start = Path(weights.source("mini"))
+    start = Path(files.find_source("mini"))
     assert folder("shipped", start, 1, tmp_path) == start
     at = folder("linear", start, 1, tmp_path)
     model = AutoModelForCausalLM.from_pretrained(at)
     assert model.config.rope_parameters["factor"] == 4
-    assert weights.file_hash(str(at)) != weights.file_hash(str(start))
+    assert files.hash_files(str(at)) != files.hash_files(str(start))
     made = (at / "model.safetensors").stat().st_mtime_ns
     assert folder("linear", start, 1, tmp_path) == at
     assert (at / "model.safetensors").stat().st_mtime_ns == made

@@ -29,10 +29,11 @@ from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.row import Guide, Halt, Request, Result, Spans
-from holdfast.models.local import weights
 from holdfast.models.local.gated_adapter import GatedAdapter
+from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import occurrences
 from holdfast.models.local.template import Rendered, Template
+from holdfast.models.local.weights import hash_parameters
 
 TEMPLATES = 16  # sets of template options that are remembered
 SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
@@ -64,8 +65,8 @@ class LocalBackend:
         self.template = Template(tokenizer, name, options)
         self._templates: dict[str, Template] = {}
         rows = batch_size or (256 if model.num_parameters() < SMALL else 32)
-        kept = weights.memory(model.device) // 4 if cache_bytes is None else cache_bytes
-        self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=kept)
+        limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
+        self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
         self.ends = _ends(model, tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
@@ -79,7 +80,7 @@ class LocalBackend:
     def digest(self) -> str:
         """What tells the weights from others: the files' hash, or one over the parameters."""
         if self._digest is None:
-            self._digest = weights.parameter_hash(self.engine.model)
+            self._digest = hash_parameters(self.engine.model)
         return self._digest
 
     @property

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
-from holdfast.models.local import weights
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.files import find_source, hash_files, model_errors
 from holdfast.models.local.template import Template
+from holdfast.models.local.weights import empty_model, load_weights
 
 
 def load(
@@ -26,39 +27,49 @@ def load(
     cache_bytes: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> LocalBackend:
-    """Load `mini`, a folder, or a hub id.
+    """Load a model for this machine.
 
-    `dtype` "auto" is float32 on a CPU for models below a billion parameters and bfloat16 on
-    a GPU; `device` "auto" is the first of CUDA, MPS and the CPU that is there, over several
-    GPUs where one is too small. `batch_size` rows are decoded at once (256 for small models,
-    32 for others) and `cache_bytes` of keys and values kept (a quarter of the device's
-    memory). Raises `ModelError`, one sentence on what to do, for a name
-    that is not found, weights that cannot be read, or a model that is not a chat model.
+    Args:
+        name: `mini`, a folder, or a hub id.
+        dtype: "float32", "bfloat16", "float16" or a torch dtype. "auto" is float32 on a CPU for
+            models below a billion parameters, and bfloat16 on a GPU.
+        device: "cpu", "cuda", "mps" or another of torch's. "auto" is the first of CUDA, MPS and
+            the CPU that exists, and several GPUs if one is too small.
+        device_map: a map of accelerate's, in place of `device`.
+        batch_size: rows decoded at once; by default 256 for small models and 32 for others.
+        cache_bytes: bytes of keys and values kept between calls; by default a quarter of the
+            device's memory.
+        options: options of the chat template (`enable_thinking`, for instance).
+
+    Raises:
+        ModelError: the name is not found, the files cannot be read, or the model is no chat model.
     """
     path, config, tokenizer = _read_small_files(name)
-    Template(tokenizer, name, options)  # before the weights: what is missing is said sooner
+    # The template is checked before the weights are read, so that its errors come sooner.
+    Template(tokenizer, name, options)
     return LocalBackend(
-        weights.model(name, path, config, dtype=dtype, device=device, device_map=device_map),
+        load_weights(name, path, config, dtype=dtype, device=device, device_map=device_map),
         tokenizer,
         name,
         batch_size=batch_size,
         cache_bytes=cache_bytes,
         options=options,
-        digest=weights.file_hash(path) or getattr(config, "_commit_hash", None),
+        digest=hash_files(path) or getattr(config, "_commit_hash", None),
     )
 
 
 def outline(name: str) -> LocalBackend:
-    """A model without its weights: it reads chats and says what it cannot do, and answers none.
+    """Load a model without its weights, to read chats and ask for refusals; it cannot answer.
 
     Raises `ModelError` as `load` does.
     """
     _, config, tokenizer = _read_small_files(name)
-    return LocalBackend(weights.outline(config), tokenizer, name, cache_bytes=0)
+    return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0)
 
 
 def _read_small_files(name: str) -> tuple[str, PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Where a model's files are, and the small ones."""
-    path = weights.source(name)
-    with weights.explained(name):
-        return path, AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    """Return a model's folder or hub id, its configuration and its tokenizer."""
+    path = find_source(name)
+    with model_errors(name):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        return path, config, AutoTokenizer.from_pretrained(path, trust_remote_code=False)

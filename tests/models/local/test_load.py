@@ -1,0 +1,219 @@
+"""Loading a model from its files, and what is said where they are not right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, LlamaConfig
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import agent_view
+from holdfast.core.errors import ModelError
+from holdfast.models.local import files, weights
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
+from tiny_models import CONFIGS, SHAPE, model, tokenizer
+
+SHORT = Sampling(max_new_tokens=10)
+PROMPT = "Speak like a pirate."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    model("llama").save_pretrained(path)
+    tokenizer("chatml").save_pretrained(path)
+    return path
+
+
+def copied(folder: Path, to: Path) -> Path:
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_a_folder_loads_and_answers_like_the_model_it_was_saved_from(folder: Path) -> None:
+    subject = load(str(folder))
+    ask = [Ask(agent_view(PROMPT, ["Hi"]), 3)]
+    assert subject.reply(ask, SHORT) == LocalBackend(model("llama"), tokenizer(), "tiny").reply(
+        ask, SHORT
+    )
+    assert subject.describe()["weights"] == files.hash_files(str(folder))
+    assert (subject.name, subject.local) == (str(folder), True)
+
+
+def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
+    assert load(str(folder), dtype="bfloat16", device="cpu").describe()["dtype"] == "bfloat16"
+    with pytest.raises(ModelError, match="no dtype `int3`"):
+        load(str(folder), dtype="int3")
+    with pytest.raises(ModelError, match="no device `abacus`"):
+        load(str(folder), device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="sees no GPU here for `cuda`"):
+            load(str(folder), device="cuda")
+
+
+def test_the_dtype_follows_size_and_device() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    stored = LlamaConfig(dtype="bfloat16")
+    single = LlamaConfig(dtype="float32")
+    small, large = 10_000_000, 7_000_000_000
+    assert weights.pick_dtype("auto", cpu, stored, small) == torch.float32
+    assert weights.pick_dtype("auto", cpu, stored, large) == torch.bfloat16
+    assert weights.pick_dtype("auto", gpu, single, small) == torch.float32
+    assert weights.pick_dtype("auto", gpu, stored, small) == torch.bfloat16
+    assert weights.pick_dtype("auto", gpu, single, large) == torch.bfloat16
+
+
+def test_a_models_size_is_known_without_its_weights() -> None:
+    assert weights.count_parameters(CONFIGS["llama"]) == model("llama").num_parameters()
+
+
+def test_a_name_that_leads_nowhere_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no folder"):
+        load(str(tmp_path / "nowhere"))
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        load(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="is a file"):
+        load(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "no-such-model"])
+def test_a_hub_id_without_a_network_says_so(name: str) -> None:
+    with pytest.raises(ModelError, match=f"{name} .*cannot be reached"):
+        load(name)
+
+
+def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path: Path) -> None:
+    copied(folder, tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="has no chat template"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "gone"])
+def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) -> None:
+    file = copied(folder, tmp_path) / "model.safetensors"
+    data = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(range(256)) * 9)
+    with pytest.raises(ModelError, match=r"cannot be (read|loaded)"):
+        load(str(tmp_path))
+
+
+def test_a_damaged_config_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(str(tmp_path))
+
+
+def test_an_unknown_architecture_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "config.json").write_text('{"model_type": "tomorrow"}')
+    with pytest.raises(ModelError, match=r"cannot be loaded: .*tomorrow"):
+        load(str(tmp_path))
+
+
+def test_a_model_that_is_not_causal_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=SHAPE["vocab_size"],
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=32,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    tokenizer("chatml").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="not a causal language model"):
+        load(str(tmp_path))
+
+
+def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    file = copied(folder, tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
+    with pytest.raises(ModelError, match=r"do not have the shapes that its config\.json gives"):
+        load(str(tmp_path))
+
+
+def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer that can be read"):
+        load(str(tmp_path))
+
+
+def test_missing_tensors_are_refused_rather_than_made_up(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = copied(folder, tmp_path) / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lack 1 of the model's tensors"):
+        load(str(tmp_path))
+
+
+def test_the_hash_of_large_files_covers_headers_and_sizes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = files.hash_files(str(folder))
+    monkeypatch.setattr(files, "HASHED", 0)
+    quick = files.hash_files(str(folder))
+    file = copied(folder, tmp_path) / "model.safetensors"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert len({full, quick, files.hash_files(str(tmp_path))}) == 3
+    assert files.hash_files("a/hub-id") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [
+        ("awq", "gptqmodel"),
+        ("gptq", "gptqmodel"),
+        ("hqq", "hqq"),
+        ("compressed-tensors", "compressed-tensors"),
+        ("bitsandbytes", "bitsandbytes"),
+        ("torchao", "torchao"),
+    ],
+)
+def test_a_quantised_folder_names_the_package_that_reads_it(
+    folder: Path, tmp_path: Path, method: str, package: str
+) -> None:
+    file = copied(folder, tmp_path) / "config.json"
+    settings: dict[str, object] = {"quant_method": method, "bits": 4, "group_size": 8}
+    if method == "bitsandbytes":
+        settings = {"quant_method": method, "load_in_4bit": True}
+    if method == "torchao":
+        settings = {"quant_method": method, "quant_type": "int8_weight_only"}
+    config = json.loads(file.read_text()) | {"quantization_config": settings}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match=f"quantised with {method}.*pip install {package}"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("asked", ["config", "tokenizer"])
+def test_a_folder_with_code_of_its_own_is_refused_without_a_question(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    name, classes = {
+        "config": ("config.json", {"AutoConfig": "own.OwnConfig"}),
+        "tokenizer": ("tokenizer_config.json", {"AutoTokenizer": ["own.OwnTokenizer", None]}),
+    }[asked]
+    file = copied(folder, tmp_path) / name
+    settings = json.loads(file.read_text()) | {"auto_map": classes}
+    if asked == "config":
+        settings["model_type"] = "own"
+    else:
+        settings["tokenizer_class"] = "OwnTokenizer"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    (tmp_path / "own.py").write_text("raise SystemExit\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", StringIO("y\n" * 5))
+    with pytest.raises(ModelError, match="code of its own, which Holdfast does not run"):
+        load(str(tmp_path))
