@@ -35,7 +35,7 @@ from arms import DEVELOPMENT, Arm, choose, rows
 from holdfast.control.text import DEFAULT
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps
+from holdfast.core.records import as_record, dumps
 from holdfast.evals.compare.compare import Comparison, compare
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.scores import scores
@@ -93,8 +93,8 @@ def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
         out=out / "development",
         progress=Progress(),
     )
-    chosen = chosen_of(found.summary["rows"])
-    made: Row = {"chosen": chosen, "rows": found.summary["rows"]}
+    chosen = chosen_of(as_record(found.rows))
+    made: Row = {"chosen": chosen, "rows": as_record(found.rows)}
     (out / "development.json").write_text(dumps(made) + "\n", encoding="utf-8")
     return chosen
 
@@ -150,7 +150,7 @@ def costed(found: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
     names = ("tokens_per_reply", "relative_ms_per_token")
     costed = []
     for row in of_all:
-        its_rows = [_row_of(c.summary["rows"], row["control"]) for c in found.values()]
+        its_rows = [_row_of(as_record(c.rows), row["control"]) for c in found.values()]
         costed.append(row | {name: _mean_of(its_rows, name) for name in names})
     return costed
 
@@ -213,10 +213,10 @@ def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Seq
         "by_rounds": {str(n): costed(found, rows(pooled(found, n), planned)) for n in lengths},
         "by_prompt": by_prompt(pooled(found, lengths[-1]), planned),
         "by_seed": {
-            str(seed): {r["control"]: {v: r[v] for v in values} for r in c.summary["rows"]}
+            str(seed): {r["control"]: {v: r[v] for v in values} for r in as_record(c.rows)}
             for seed, c in found.items()
         },
-        "recommendations": {str(s): c.summary["recommendation"] for s, c in found.items()},
+        "recommendations": {str(s): c.recommendation for s, c in found.items()},
     }
 
 

@@ -66,9 +66,9 @@ def test_a_checkpoint_is_a_row_of_a_comparison_on_the_same_conversations() -> No
         first, also=[other], controls=["window:3"], suite=suite(), pairs=4, rounds=2,
         questions="none",
     )  # fmt: skip
-    rows = {row["control"]: row for row in found.rows}
+    rows = {row.control: row for row in found.rows}
     assert list(rows) == ["none", "window:3", "also:other"]
-    assert (rows["none"]["stability"], rows["also:other"]["stability"]) == (0, 1)
+    assert (rows["none"].stability, rows["also:other"].stability) == (0, 1)
     # The first model speaks for the users of both.
     assert all(ask.chat[0]["content"] != "nothing" for call in other.calls for ask in call)
-    assert rows["also:other"]["n"] == rows["none"]["n"] == 4
+    assert rows["also:other"].n == rows["none"].n == 4

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from browsing import browser, chromium
+from holdfast.core.records import read_record
 from holdfast.report import write_compare, write_drift
+from holdfast.results.compare import CompareSummary
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,8 +50,10 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         if isinstance(made, str):
             path.write_text(made, encoding="utf-8")
         else:
-            write = write_compare if "rows" in made[0] else write_drift
-            write(*made, path)
+            if "rows" in made[0]:
+                write_compare(read_record(CompareSummary, made[0]), made[1], path)
+            else:
+                write_drift(*made, path)
         context = browser.new_context(viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
         one = Opened(context.new_page())

@@ -25,6 +25,7 @@ from actors import Actor
 from holdfast.control.text import DEFAULT, parse
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record
 from holdfast.core.seeds import seed_of
 from holdfast.persona.suite import load_suite
 
@@ -107,7 +108,7 @@ def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
     for arm in arms:
         assert arm.scores.shape == (len(planned), 3) and np.isfinite(arm.scores).all()
         for seed, part in zip(found, (arm.scores[:4], arm.scores[4:]), strict=True):
-            rows = found[seed].summary["rows"]
+            rows = as_record(found[seed].rows)
             (its,) = (row for row in rows if row["control"] == arm.name)
             assert part[:, 1:].mean() == pytest.approx(its["stability"], abs=1e-4)
         right = dict(zip(arm.kinds, arm.right.mean(0), strict=True))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +20,11 @@ from holdfast.cli.session import (
 )
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record
 
 if TYPE_CHECKING:
     from holdfast.evals.compare.compare import Comparison
+    from holdfast.results.compare import ControlRow
 
 
 def compare(
@@ -150,40 +151,42 @@ def _lengths(text: str) -> list[int]:
 def _show(result: Comparison, as_json: bool) -> None:
     s = result.summary
     if as_json:
-        print_json(s)
+        print_json(as_record(s))
         return
     print(result.recommendation)
-    width = max(len(row["control"]) for row in s["rows"])
+    width = max(len(row.control) for row in s.rows)
     print(f"  {'control':{width}}  stability  late  late vs none         capability  ms/token")
-    for row in s["rows"]:
+    for row in s.rows:
         cells = [
-            f"{row['control']:{width}}",
-            f"{_number(row['stability']):>9}",
-            f"{_number(row['late_stability']):>4}",
+            f"{row.control:{width}}",
+            f"{_number(row.stability):>9}",
+            f"{_number(row.late_stability):>4}",
             f"{_change(row):19}",
-            f"{_number(row['capability']):>10}",
-            f"{_number(row['relative_ms_per_token']):>8}",
+            f"{_number(row.capability):>10}",
+            f"{_number(row.relative_ms_per_token):>8}",
         ]
-        print("* " if row["pareto"] else "  ", "  ".join(cells), sep="")
-    for row in s["rows"]:
-        if row["n"] < s["conversations"]:
+        print("* " if row.pareto else "  ", "  ".join(cells), sep="")
+    for row in s.rows:
+        if row.n < s.conversations:
             print(
-                f"  {row['control']}: n/a but on the personas it was trained on, those of "
-                f"{row['n']} of {s['conversations']} conversations; the system prompt "
-                f"{'is dropped' if row['system_prompt'] == 'dropped' else 'stays'}"
+                f"  {row.control}: n/a but on the personas it was trained on, those of "
+                f"{row.n} of {s.conversations} conversations; the system prompt "
+                f"{'is dropped' if row.system_prompt == 'dropped' else 'stays'}"
             )
     print("  * on the front of stability and capability; late is the last quarter of the rounds")
-    for control, why in s["refused"].items():
+    for control, why in s.refused.items():
         print(f"  left out: {control} ({why})")
-    if s["note"]:
-        print(s["note"])
-    print(s["report"])
+    if s.note:
+        print(s.note)
+    print(s.report)
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    band = row["late_delta_interval"]
-    return "–" if band is None else f"{row['late_delta']:+.2f} [{band[0]:+.2f}, {band[1]:+.2f}]"
+def _change(row: ControlRow) -> str:
+    interval = row.late_delta_interval
+    if interval is None:
+        return "–"
+    return f"{row.late_delta:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"

@@ -9,13 +9,14 @@ import numpy as np
 
 from actors import suite
 from holdfast.core.run import TurnTime
-from holdfast.evals.compare.by_control import lanes
-from holdfast.evals.conversation.plan import Conversation, number, plan, under
+from holdfast.evals.compare.by_control import measurements
+from holdfast.evals.conversation.controlled import ControlledPlan
+from holdfast.evals.conversation.plan import plan
 from holdfast.evals.tasks.answers import Question
 
 SMALL = suite()
 BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=2, seed=1)
-CONTROLS = ("none", "anchor")
+PLAN = ControlledPlan(BASE, ("none", "anchor"))
 SUM = Question("sum", "What is 1 + 1?", "2")
 FACT = Question("fact", "Where is Tarn?", "north")
 ASKED = {(c.id, 1): [SUM, FACT] for c in BASE}
@@ -27,7 +28,7 @@ def reply(text: str = "yes", stop: str = "stop", tokens: tuple[int, int, int] = 
 
 def record(control: int, conversation: int, r: int, **more: Any) -> dict[str, Any]:
     turns = {"user": reply(), "agent": reply()} if r else {}
-    found = {"conversation": number(control, conversation, len(BASE)), "round": r, "answers": []}
+    found = {"conversation": PLAN.record_id(control, conversation), "round": r, "answers": []}
     return found | turns | more
 
 
@@ -42,22 +43,13 @@ TALKS = [talk(0, 1, 1), talk(1, 1, 0), talk(2, 1, 1), talk(3, 1, None)]
 
 
 def made(records: list[dict[str, Any]], times: list[TurnTime] | None = None) -> Any:
-    return lanes(CONTROLS, BASE, TALKS, records, times or [], ASKED, 1)
-
-
-def test_a_conversation_is_held_under_each_control_with_the_same_seed_and_one_floor() -> None:
-    found = under(BASE[1], CONTROLS, len(BASE))
-    assert [(c.id, c.control, c.floor) for c in found] == [(1, "none", True), (3, "anchor", False)]
-    assert {(c.seed, c.starter, c.agent) for c in found} == {
-        (BASE[1].seed, BASE[1].starter, BASE[1].agent)
-    }
-    assert all(isinstance(c, Conversation) for c in found)
+    return measurements(PLAN, 1, TALKS, records, times or [], ASKED)
 
 
 def test_scores_are_by_conversation_and_round_and_missing_where_not_asked() -> None:
     plain, anchor = made([])
-    np.testing.assert_array_equal(plain.own, [[1, 1], [1, 0]])
-    np.testing.assert_array_equal(anchor.own, [[1, 1], [1, np.nan]])
+    np.testing.assert_array_equal(plain.scores, [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(anchor.scores, [[1, 1], [1, np.nan]])
 
 
 def test_questions_count_by_kind_and_one_that_did_not_fit_is_not_counted() -> None:
@@ -65,10 +57,10 @@ def test_questions_count_by_kind_and_one_that_did_not_fit_is_not_counted() -> No
         record(0, 0, 1, questions=[reply("It is 2."), reply("south")]),
         record(0, 1, 1, questions=[reply("", "overflow"), reply("")]),
     ]
-    right = made(records)[0].right
+    right = made(records)[0].correct
     np.testing.assert_array_equal(right["sum"][:, 1], [1, np.nan])
     np.testing.assert_array_equal(right["fact"][:, 1], [0, 0])
-    assert np.isnan(right["sum"][:, 0]).all() and np.isnan(made(records)[1].right["sum"]).all()
+    assert np.isnan(right["sum"][:, 0]).all() and np.isnan(made(records)[1].correct["sum"]).all()
 
 
 def test_tokens_are_prompt_and_completion_of_the_agents_turns_that_were_answered() -> None:
@@ -86,8 +78,8 @@ def test_a_batch_that_was_run_again_has_its_last_times() -> None:
     time = TurnTime(batch=0, round=1, control="none", seconds=9.0, tokens=3)
     times = [time, replace(time, seconds=2.0), replace(time, control="anchor", tokens=0)]
     plain, anchor = made([], times)
-    np.testing.assert_array_equal(plain.spent[0, 1], [2, 3])
-    assert plain.spent.shape == anchor.spent.shape and np.isnan(anchor.spent).all()
+    np.testing.assert_array_equal(plain.timing[0, 1], [2, 3])
+    assert plain.timing.shape == anchor.timing.shape and np.isnan(anchor.timing).all()
 
 
 def test_failures_are_counted_by_round_questions_included() -> None:
@@ -102,6 +94,6 @@ def test_failures_are_counted_by_round_questions_included() -> None:
 def test_a_part_has_some_conversations_and_all_the_time() -> None:
     time = TurnTime(batch=0, round=1, control="none", seconds=2.0, tokens=3)
     plain = made([record(0, 0, 1), record(0, 1, 1)], [time])[0]
-    part = plain.part([1])
-    assert part.own.shape == part.tokens.shape == part.right["sum"].shape == (1, 2)
-    assert part.spent is plain.spent and part.control == "none"
+    part = plain.subset([1])
+    assert part.scores.shape == part.tokens.shape == part.correct["sum"].shape == (1, 2)
+    assert part.timing is plain.timing and part.control == "none"

@@ -14,8 +14,10 @@ from holdfast import ApiBackend, compare, load
 from holdfast.control.text import DEFAULT, parse
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.errors import ControlError, HoldfastError, RunError
+from holdfast.core.records import as_record
 from holdfast.evals.compare.compare import Comparison
 from holdfast.evals.tasks.answers import Question
+from holdfast.results.compare import ControlRow
 
 SMALL = suite()
 TIMED = {"seconds", "report"}
@@ -60,22 +62,22 @@ def compared(actor: Actor | None = None, **options: Any) -> Comparison:
     return compare(actor or Actor(slipping), **settings | options)
 
 
-def row(found: Comparison, control: str) -> dict[str, Any]:
-    return next(row for row in found.rows if row["control"] == control)
+def row(found: Comparison, control: str) -> ControlRow:
+    return next(row for row in found.rows if row.control == control)
 
 
 def test_each_control_is_measured_for_what_it_holds_and_loses(questions: Path) -> None:
     found = compared(questions=questions, pairs=12)
-    assert [r["control"] for r in found.rows] == ["none", "window:1", "anchor"]
+    assert [r.control for r in found.rows] == ["none", "window:1", "anchor"]
     none, window, anchor = found.rows
-    assert none["curve"] == [1, 1, 1, 0, 0] and none["stability"] == 0.5
-    assert none["late_stability"] == 0 and anchor["late_stability"] == window["late_delta"] == 1
-    assert none["capability"] == anchor["capability"] == 1
-    assert window["capability_by_kind"] == {"sum": 1, "recall": 0}
-    assert window["capability_delta"] == -0.5 and window["capability_delta_interval"][1] < 0
-    assert [r["pareto"] for r in found.rows] == [False, False, True]
-    assert window["tokens_per_reply"] < none["tokens_per_reply"] <= anchor["tokens_per_reply"]
-    assert found.summary["recommended"] == "anchor"
+    assert none.curve == [1, 1, 1, 0, 0] and none.stability == 0.5
+    assert none.late_stability == 0 and anchor.late_stability == window.late_delta == 1
+    assert none.capability == anchor.capability == 1
+    assert window.capability_by_kind == {"sum": 1, "recall": 0}
+    assert window.capability_delta == -0.5 and window.capability_delta_interval[1] < 0
+    assert [r.pareto for r in found.rows] == [False, False, True]
+    assert window.tokens_per_reply < none.tokens_per_reply <= anchor.tokens_per_reply
+    assert found.summary.recommended == "anchor"
     assert found.recommendation.startswith("Use anchor: ")
 
 
@@ -119,13 +121,13 @@ def test_only_own_probes_are_asked_and_the_floor_once() -> None:
     assert set(arms) == {(c, r, "own") for c in ("none", "window:1", "anchor") for r in (0, 1)} | {
         ("none", 0, "floor")
     }
-    assert found.summary["floor"] == 0
+    assert found.summary.floor == 0
 
 
 def test_questions_are_greedy_and_asked_where_they_were_wanted(questions: Path) -> None:
     found = compared(questions=questions, rounds=(2, 4))
-    assert found.summary["capability_rounds"] == found.summary["lengths"] == [2, 4]
-    assert found.summary["questions"] == {"sum": 8, "recall": 8}
+    assert found.summary.capability_rounds == found.summary.lengths == [2, 4]
+    assert found.summary.questions == {"sum": 8, "recall": 8}
     asked = found.conversations[0]["controls"]["window:1"]["questions"]
     assert [(q["round"], q["kind"], q["right"]) for q in asked[::2]] == [
         *((2, "sum", True), (2, "recall", False)),
@@ -133,23 +135,23 @@ def test_questions_are_greedy_and_asked_where_they_were_wanted(questions: Path) 
     ]
     assert asked[2]["plant"] == "My cat is Ilva." and asked[2]["answer"] == "unknown"
     other = compared(questions=questions, rounds=(2, 4), question_rounds=[1, 3], each=1)
-    assert other.summary["capability_rounds"] == [1, 3]
-    assert other.summary["questions"] == {"sum": 8, "recall": 8}
-    assert other.summary["by_rounds"]["2"][0]["capability"] == 1
+    assert other.summary.capability_rounds == [1, 3]
+    assert other.summary.questions == {"sum": 8, "recall": 8}
+    assert other.summary.by_rounds["2"][0].capability == 1
 
 
 def test_every_length_has_rows_from_the_first_rounds_of_one_run(questions: Path) -> None:
     found = compared(questions=questions, rounds=[4, 2])
-    assert list(found.summary["by_rounds"]) == ["2", "4"] and found.summary["rounds"] == 4
-    assert found.summary["by_rounds"]["4"] == found.rows
-    short = found.summary["by_rounds"]["2"][0]
-    assert short["curve"] == [1, 1, 1] and short["late_stability"] == 1
-    assert short["tokens_per_reply"] < found.rows[0]["tokens_per_reply"]
+    assert list(found.summary.by_rounds) == ["2", "4"] and found.summary.rounds == 4
+    assert found.summary.by_rounds["4"] == found.rows
+    short = found.summary.by_rounds["2"][0]
+    assert short.curve == [1, 1, 1] and short.late_stability == 1
+    assert short.tokens_per_reply < found.rows[0].tokens_per_reply
 
 
 def test_none_is_run_though_it_was_not_named_and_controls_are_echoed_as_given() -> None:
     found = compared(controls=["reminder:1.0", "window:01", "reminder:1.0"], rounds=1)
-    assert [r["control"] for r in found.rows] == ["none", "reminder:1.0", "window:01"]
+    assert [r.control for r in found.rows] == ["none", "reminder:1.0", "window:01"]
 
 
 class Refusing(Actor):
@@ -161,10 +163,10 @@ class Refusing(Actor):
 
 def test_what_a_model_refuses_is_left_out_of_the_default_set_with_its_sentence() -> None:
     found = compared(Refusing(slipping), controls=None, rounds=1, pairs=2)
-    ran = [r["control"] for r in found.rows]
+    ran = [r.control for r in found.rows]
     assert [c for c in DEFAULT if not parse(c).needs_weights] == ran
-    assert set(found.summary["refused"]) == set(DEFAULT) - set(ran)
-    assert found.summary["refused"]["anchor"] == "`anchor` needs the weights."
+    assert set(found.summary.refused) == set(DEFAULT) - set(ran)
+    assert found.summary.refused["anchor"] == "`anchor` needs the weights."
 
 
 def test_a_control_that_was_named_and_is_refused_is_an_error() -> None:
@@ -203,8 +205,8 @@ def test_failures_are_counted_for_the_control_they_happened_under(questions: Pat
         return Reply("", "error", error="gone") if broken else slipping(ask)
 
     found = compared(Actor(failing), questions=questions)
-    assert [r["failures"]["error"] for r in found.rows] == [0, 0, 8]
-    assert row(found, "anchor")["capability_by_kind"]["recall"] == 0
+    assert [r.failures["error"] for r in found.rows] == [0, 0, 8]
+    assert row(found, "anchor").capability_by_kind["recall"] == 0
 
 
 def test_conversations_that_overflow_under_one_control_stop_there_alone() -> None:
@@ -213,10 +215,10 @@ def test_conversations_that_overflow_under_one_control_stop_there_alone() -> Non
         return Reply("", "overflow") if len(seen) > 6 else slipping(ask)
 
     found = compared(Actor(narrow), user_model=Actor())
-    assert row(found, "none")["curve"][3:] == [None, None]
-    assert row(found, "window:1")["curve"][3:] == [1, 1]
-    assert row(found, "none")["late_stability"] is row(found, "window:1")["late_delta"] is None
-    assert row(found, "none")["failures"]["overflow"] > 0
+    assert row(found, "none").curve[3:] == [None, None]
+    assert row(found, "window:1").curve[3:] == [1, 1]
+    assert row(found, "none").late_stability is row(found, "window:1").late_delta is None
+    assert row(found, "none").failures["overflow"] > 0
     assert found.recommendation.startswith("Nothing to recommend")
 
 
@@ -237,7 +239,9 @@ def test_a_run_folder_holds_records_times_summary_and_page(tmp_path: Path, quest
     assert names == {
         *("manifest.json", "records.jsonl", "timing.jsonl", "summary.json", "report.html")
     }
-    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == found.summary
+    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == as_record(
+        found.summary
+    )
     assert "seconds" not in (tmp_path / "run" / "records.jsonl").read_text("utf-8")
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "window:1" in page and "My cat is Ilva." in page
@@ -260,7 +264,7 @@ def test_a_run_cut_anywhere_goes_on_to_the_same_bytes(
             path.write_bytes(path.read_bytes()[: cut if name == "records.jsonl" else cut // 9])
         again = held("b")
         assert (tmp_path / "b" / "records.jsonl").read_bytes() == written
-        assert stripped(again.summary) == stripped(whole.summary)
+        assert stripped(as_record(again.summary)) == stripped(as_record(whole.summary))
 
 
 def test_a_finished_run_is_read_again_without_asking_anything(tmp_path: Path) -> None:
@@ -291,7 +295,7 @@ def test_another_comparison_in_the_same_folder_is_refused(
 def test_another_model_can_play_the_user_and_is_not_timed(tmp_path: Path) -> None:
     user = Actor(name="other")
     found = compared(user_model=user, out=tmp_path)
-    assert found.summary["user_model"] == "other" and {
+    assert found.summary.user_model == "other" and {
         ask.control for call in user.calls for ask in call
     } == {"none"}
     times = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]
@@ -332,7 +336,7 @@ def test_choices_can_be_scored_by_likelihood_where_the_model_says_it(tmp_path: P
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     options: dict[str, Any] = {"questions": path, "rounds": 1, "out": tmp_path / "run"}
     found = compared(Letters(lambda ask: Reply("3")), scoring="likelihood", **options)
-    assert found.rows[0]["capability_by_kind"] == {"choice": 1, "sum": 1}
+    assert found.rows[0].capability_by_kind == {"choice": 1, "sum": 1}
     with pytest.raises(RunError, match="scoring was"):
         compared(Letters(lambda ask: Reply("3")), **options)
     api = ApiBackend("some", base_url="http://localhost:1", api_key="none")
@@ -346,13 +350,13 @@ def test_mini_is_compared_end_to_end(tmp_path: Path) -> None:
     controls = ["none", "window:1", "guidance:1.5", "anchor"]
     settings: dict[str, Any] = {"runs": 1, "each": 1, "sampling": Sampling(max_new_tokens=20)}
     found = compare(load("mini"), controls=controls, pairs=4, rounds=2, out=tmp_path, **settings)
-    assert [r["control"] for r in found.rows] == controls
+    assert [r.control for r in found.rows] == controls
     for one in found.rows:
-        assert one["n"] == 4 and 0 <= one["stability"] <= 1 and 0 < one["capability"] <= 1
-        assert one["relative_ms_per_token"] > 0 and one["tokens_per_reply"] > 10
-        assert one["failures"]["error"] == one["failures"]["overflow"] == 0
-    plain = row(found, "none")["tokens_per_reply"]
-    assert row(found, "window:1")["tokens_per_reply"] < plain
-    assert row(found, "guidance:1.5")["tokens_per_reply"] > 1.2 * plain
-    assert set(found.summary["questions"]) == set(found.rows[0]["capability_by_kind"])
-    assert Path(found.summary["report"]).stat().st_size > 10_000
+        assert one.n == 4 and 0 <= one.stability <= 1 and 0 < one.capability <= 1
+        assert one.relative_ms_per_token > 0 and one.tokens_per_reply > 10
+        assert one.failures["error"] == one.failures["overflow"] == 0
+    plain = row(found, "none").tokens_per_reply
+    assert row(found, "window:1").tokens_per_reply < plain
+    assert row(found, "guidance:1.5").tokens_per_reply > 1.2 * plain
+    assert set(found.summary.questions) == set(found.rows[0].capability_by_kind)
+    assert Path(found.summary.report).stat().st_size > 10_000

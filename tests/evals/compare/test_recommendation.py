@@ -1,4 +1,4 @@
-"""What is recommended on lanes whose numbers are known, and what the sentence admits."""
+"""What is recommended on measurements whose numbers are known, and what the sentence admits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from actors import suite
-from holdfast.evals.compare.by_control import Lane
-from holdfast.evals.compare.recommendation import FEWEST, Advice, advise
+from holdfast.evals.compare.by_control import Measurements
+from holdfast.evals.compare.recommendation import FEWEST, Recommendation, recommend
 from holdfast.evals.conversation.plan import plan
 
 SMALL = suite()
@@ -23,19 +23,19 @@ def lane(
     tokens: float = 100.0,
     seconds: float = 1.0,
     spread: float = 0.02,
-) -> Lane:
+) -> Measurements:
     """Scores about `held`, alike for every control but for a little noise."""
     noise = np.random.default_rng(len(control)).uniform(-spread, spread, (pairs, ROUNDS + 1))
     own = np.clip(held + noise, 0, 1)
     right = {} if capability is None else {"sum": np.full(own.shape, capability)}
     spent = np.stack([np.full((1, ROUNDS + 1), seconds), np.full((1, ROUNDS + 1), 5.0)], axis=-1)
-    return Lane(control, own, right, np.full(own.shape, tokens), spent, {})
+    return Measurements(control, own, right, np.full(own.shape, tokens), spent, {})
 
 
-def advice(*lanes: Lane) -> Advice:
-    pairs = len(lanes[0].own)
+def advice(*measured: Measurements) -> Recommendation:
+    pairs = len(measured[0].scores)
     planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=0)
-    return advise(lanes, planned, ROUNDS)
+    return recommend(measured, planned, ROUNDS)
 
 
 def test_the_control_that_holds_best_is_chosen_on_one_half_and_reported_on_the_other() -> None:
@@ -53,7 +53,7 @@ def test_the_control_that_holds_best_is_chosen_on_one_half_and_reported_on_the_o
 def test_the_figures_are_those_of_the_half_it_was_not_chosen_on() -> None:
     none, anchor = lane("none", 0.5, spread=0), lane("anchor", 0.9, spread=0)
     first = advice(none, anchor)
-    anchor.own[first.reported_on] = 0.4
+    anchor.scores[first.reported_on] = 0.4
     again = advice(none, anchor)
     assert again.control == "anchor" and again.chosen_on == first.chosen_on
     assert "0.40 against 0.50 for none (-0.10" in again.sentence
@@ -64,7 +64,7 @@ def test_both_halves_have_every_category_even_where_their_number_is_even() -> No
     four = suite(8)
     planned = plan(four.personas[:2], four.personas, four, pairs=8, seed=0)
     assert len({c.agent.category for c in planned}) == 2
-    found = advise([lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], planned, ROUNDS)
+    found = recommend([lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], planned, ROUNDS)
     for half in (found.chosen_on, found.reported_on):
         assert len({planned[i].agent.category for i in half}) == 2
 
@@ -76,7 +76,7 @@ def test_a_control_that_loses_capability_is_not_chosen() -> None:
 
 def test_a_loss_that_only_shows_on_the_other_half_is_said() -> None:
     none, anchor = lane("none", 0.5, 0.9), lane("anchor", 0.9, 0.9)
-    anchor.right["sum"][advice(none, anchor).reported_on] = 0.6
+    anchor.correct["sum"][advice(none, anchor).reported_on] = 0.6
     assert "-0.30 [-0.30, -0.30], a clear loss" in advice(none, anchor).sentence
 
 
@@ -128,6 +128,6 @@ def test_none_alone_is_no_choice() -> None:
 
 def test_conversations_that_end_early_recommend_nothing() -> None:
     none, anchor = lane("none", 0.4), lane("anchor", 0.9)
-    none.own[:, ROUNDS:] = anchor.own[:, ROUNDS:] = np.nan
+    none.scores[:, ROUNDS:] = anchor.scores[:, ROUNDS:] = np.nan
     found = advice(none, anchor)
     assert found.control == "none" and found.sentence.startswith("Nothing to recommend: ")

@@ -1,9 +1,8 @@
-"""Rows on lanes whose numbers are known."""
+"""Rows of measurements whose numbers are known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,11 @@ from hypothesis import strategies as st
 
 from actors import suite
 from holdfast.core.stats import Array
-from holdfast.evals.compare.by_control import Lane
-from holdfast.evals.compare.tradeoff import late, rows
+from holdfast.evals.compare.by_control import Measurements
+from holdfast.evals.compare.intervals import late_rounds
+from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.plan import plan
+from holdfast.results.compare import ControlRow
 
 SMALL = suite()
 BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=8, seed=2)
@@ -27,10 +28,10 @@ def lane(
     right: Mapping[str, float] | None = None,
     seconds: float = 1.0,
     tokens: float = 100.0,
-) -> Lane:
-    """A lane of 8 conversations, with one share of right answers for each kind."""
+) -> Measurements:
+    """Measurements of 8 conversations, with one share of right answers for each kind."""
     n, points = own.shape
-    return Lane(
+    return Measurements(
         control,
         own,
         {kind: np.full((n, points), share) for kind, share in (right or {}).items()},
@@ -44,48 +45,48 @@ def flat(value: float) -> Array:
     return np.full((len(BASE), ROUNDS + 1), value)
 
 
-def by_name(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {row["control"]: row for row in found}
+def by_name(found: list[ControlRow]) -> dict[str, ControlRow]:
+    return {row.control: row for row in found}
 
 
 @given(st.integers(1, 100))
 def test_late_is_the_last_quarter_rounded_up(length: int) -> None:
-    found = range(length + 1)[late(length)]
+    found = range(length + 1)[late_rounds(length)]
     assert found[-1] == length and found[0] >= 1 and len(found) == -(-length // 4)
 
 
 def test_stability_leaves_out_round_zero_and_late_takes_the_last_quarter() -> None:
     own = np.tile(np.array([0.0, *(1 - r / 8 for r in range(1, 9))]), (8, 1))
-    row = rows([lane("none", own)], BASE, ROUNDS)[0]
-    assert row["stability"] == pytest.approx(np.mean(own[0, 1:]), abs=1e-4)
-    assert row["late_stability"] == pytest.approx((0.125 + 0) / 2, abs=1e-4)
-    assert row["curve"] == own[0].round(4).tolist() and len(row["curve_interval"]) == 9
-    assert set(row["by_category"]) == {c.agent.category for c in BASE}
+    row = control_rows([lane("none", own)], BASE, ROUNDS)[0]
+    assert row.stability == pytest.approx(np.mean(own[0, 1:]), abs=1e-4)
+    assert row.late_stability == pytest.approx((0.125 + 0) / 2, abs=1e-4)
+    assert row.curve == own[0].round(4).tolist() and len(row.curve_interval) == 9
+    assert set(row.by_category) == {c.agent.category for c in BASE}
 
 
 def test_a_shorter_length_is_the_first_rounds_of_the_same_run() -> None:
     own = flat(1.0)
     own[:, 3:] = 0
-    row = rows([lane("none", own)], BASE, 2)[0]
-    assert row["stability"] == 1 and row["curve"] == [1, 1, 1]
-    assert row["failures"] == {"error": 0 + 1 + 2}
+    row = control_rows([lane("none", own)], BASE, 2)[0]
+    assert row.stability == 1 and row.curve == [1, 1, 1]
+    assert row.failures == {"error": 0 + 1 + 2}
 
 
 def test_none_differs_from_itself_by_exactly_nothing() -> None:
     own = np.random.default_rng(0).uniform(size=(8, ROUNDS + 1))
-    row = rows([lane("none", own, {"sum": 0.5})], BASE, ROUNDS)[0]
+    row = control_rows([lane("none", own, {"sum": 0.5})], BASE, ROUNDS)[0]
     for name in ("delta", "late_delta", "capability_delta"):
-        assert row[name] == 0 and row[f"{name}_interval"] == [0, 0]
-    assert row["relative_ms_per_token"] == 1 and row["relative_ms_interval"] == [1, 1]
+        assert getattr(row, name) == 0 and getattr(row, f"{name}_interval") == (0, 0)
+    assert row.relative_ms_per_token == 1 and row.relative_ms_interval == (1, 1)
 
 
 def test_a_difference_is_paired_conversation_by_conversation() -> None:
     own = np.random.default_rng(1).uniform(0, 0.8, size=(8, ROUNDS + 1))
-    found = by_name(rows([lane("none", own), lane("anchor", own + 0.2)], BASE, ROUNDS))
+    found = by_name(control_rows([lane("none", own), lane("anchor", own + 0.2)], BASE, ROUNDS))
     row = found["anchor"]
-    assert row["delta"] == pytest.approx(0.2, abs=1e-4)
-    assert row["delta_interval"] == pytest.approx([0.2, 0.2], abs=1e-4)
-    assert row["interval"][1] - row["interval"][0] > 0.01
+    assert row.delta == pytest.approx(0.2, abs=1e-4)
+    assert row.delta_interval == pytest.approx([0.2, 0.2], abs=1e-4)
+    assert row.interval[1] - row.interval[0] > 0.01
 
 
 def test_a_conversation_that_one_control_could_not_hold_is_left_out_of_the_difference() -> None:
@@ -93,49 +94,51 @@ def test_a_conversation_that_one_control_could_not_hold_is_left_out_of_the_diffe
     held[0, 1:] = 1.0
     plain[0, 5:] = np.nan  # overflowed without control only
     held[0, 1:5] = 0.5
-    row = by_name(rows([lane("none", plain), lane("window:1", held)], BASE, ROUNDS))["window:1"]
-    assert row["late_stability"] > 0.5 and row["late_delta"] == 0
+    row = by_name(control_rows([lane("none", plain), lane("window:1", held)], BASE, ROUNDS))[
+        "window:1"
+    ]
+    assert row.late_stability > 0.5 and row.late_delta == 0
 
 
 def test_a_control_that_always_holds_has_an_interval_with_width() -> None:
-    row = rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS)[0]
-    assert row["interval"][0] < 1 == row["interval"][1]
-    assert row["capability_interval"][0] < 1 == row["capability_interval"][1]
+    row = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS)[0]
+    assert row.interval[0] < 1 == row.interval[1]
+    assert row.capability_interval[0] < 1 == row.capability_interval[1]
 
 
 def test_capability_is_the_mean_over_kinds_after_the_rounds_asked() -> None:
     mine = lane("none", flat(1.0), {"sum": 1.0, "recall": 0.5})
-    mine.right["recall"][:, 4] = 0.0
-    assert rows([mine], BASE, ROUNDS)[0]["capability"] == 0.75
-    row = rows([mine], BASE, ROUNDS, (4, 8))[0]
-    assert row["capability_by_kind"] == {"sum": 1.0, "recall": 0.25}
-    assert row["capability"] == 0.625
+    mine.correct["recall"][:, 4] = 0.0
+    assert control_rows([mine], BASE, ROUNDS)[0].capability == 0.75
+    row = control_rows([mine], BASE, ROUNDS, (4, 8))[0]
+    assert row.capability_by_kind == {"sum": 1.0, "recall": 0.25}
+    assert row.capability == 0.625
 
 
 def test_without_questions_capability_is_null() -> None:
-    row = rows([lane("none", flat(1.0))], BASE, ROUNDS)[0]
-    assert row["capability"] is row["capability_delta_interval"] is None
-    assert row["capability_by_kind"] == {} and row["pareto"] is True
-    asked = rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
-    assert asked["capability"] is None
+    row = control_rows([lane("none", flat(1.0))], BASE, ROUNDS)[0]
+    assert row.capability is row.capability_delta_interval is None
+    assert row.capability_by_kind == {} and row.pareto is True
+    asked = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
+    assert asked.capability is None
 
 
 def test_time_is_relative_to_none_and_null_where_it_was_not_measured() -> None:
     slow = lane("guidance:2", flat(1.0), seconds=2.0)
-    slow.spent[:, :, 0] += np.random.default_rng(0).uniform(0, 0.5, size=(2, ROUNDS + 1))
-    found = rows([lane("none", flat(1.0)), slow], BASE, ROUNDS)
-    low, high = found[1]["relative_ms_interval"]
-    assert 2 < low < found[1]["relative_ms_per_token"] < high < 2.5
-    untimed = Lane("none", flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
-    assert rows([untimed], BASE, ROUNDS)[0]["relative_ms_per_token"] is None
+    slow.timing[:, :, 0] += np.random.default_rng(0).uniform(0, 0.5, size=(2, ROUNDS + 1))
+    found = control_rows([lane("none", flat(1.0)), slow], BASE, ROUNDS)
+    low, high = found[1].relative_ms_interval
+    assert 2 < low < found[1].relative_ms_per_token < high < 2.5
+    untimed = Measurements("none", flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
+    assert control_rows([untimed], BASE, ROUNDS)[0].relative_ms_per_token is None
 
 
 def test_the_front_holds_what_nothing_else_matches_in_both() -> None:
-    def of(control: str, stability: float, capability: float) -> Lane:
+    def of(control: str, stability: float, capability: float) -> Measurements:
         return lane(control, flat(stability), {"sum": capability})
 
     found = by_name(
-        rows(
+        control_rows(
             [
                 of("none", 0.5, 1.0),
                 of("anchor", 0.9, 1.0),
@@ -148,13 +151,13 @@ def test_the_front_holds_what_nothing_else_matches_in_both() -> None:
             ROUNDS,
         )
     )
-    front = {name for name, row in found.items() if row["pareto"]}
+    front = {name for name, row in found.items() if row.pareto}
     assert front == {"anchor", "boost:4", "window:1"}
 
 
 def test_nothing_reached_is_null_and_not_zero() -> None:
     own = flat(1.0)
     own[:, 6:] = np.nan
-    row = rows([lane("none", own)], BASE, ROUNDS)[0]
-    assert row["late_stability"] is row["late_interval"] is row["late_delta"] is None
-    assert row["stability"] == 1 and row["curve"][-1] is None
+    row = control_rows([lane("none", own)], BASE, ROUNDS)[0]
+    assert row.late_stability is row.late_interval is row.late_delta is None
+    assert row.stability == 1 and row.curve[-1] is None

@@ -7,6 +7,7 @@ import pytest
 
 from actors import persona
 from holdfast.core.records import Record
+from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.scores import judged
 from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
@@ -49,7 +50,7 @@ def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
         for k in range(2)
         for c in BASE
     ]
-    return Lanes(BASE, ("none", "boost:2"), ROUNDS, made, judged(made, planned))
+    return Lanes(ControlledPlan(BASE, ("none", "boost:2")), ROUNDS, made, judged(made, planned))
 
 
 def sets(grown: float) -> list[Record]:

@@ -130,7 +130,7 @@ def _row(control: str, talks: list[dict[str, Any]], length: int) -> dict[str, An
         groups.setdefault(one["agent"]["category"], []).append(one)
     _, _, tokens, time = HOLDING.get(control, (0.5, 0.05, 1.0, 1.0))
     return {
-        "control": control, "n": len(talks),
+        "control": control, "system_prompt": "stays", "n": len(talks),
         "stability": _mean(curve[1:]), "late_stability": _mean(curve[-late:]),
         "by_category": {name: _mean(curve_of(of)[1:]) for name, of in groups.items()},
         "capability": _mean(list(kinds.values())), "capability_by_kind": kinds,
@@ -199,6 +199,7 @@ def comparison(
         f"{','.join(map(str, lengths))} --seed 0 --out runs/compare",
         "rows": rows, "by_rounds": by_rounds, "capability_rounds": list(lengths),
         "questions": dict.fromkeys(KINDS, conversations), "question_source": "mini",
+        "scoring": "generation",
         "recommended": best, "recommendation": sentence, "chosen_on": ids[::2],
         "reported_on": ids[1::2], "floor": 0.03, "refused": {}, "verdicts": None,
         "failures": {"empty": 7, "length": 50, "overflow": 0, "error": 0},

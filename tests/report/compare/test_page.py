@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import RunError
+from holdfast.core.records import read_record
 from holdfast.report import write_compare
-from holdfast.report.compare import advice, contender
-from holdfast.report.compare import figures as choice
-from holdfast.report.compare import page as compare
-from holdfast.report.compare import side_by_side as sides
-from holdfast.report.compare import tables as scores
+from holdfast.report.compare import entries, figures, page, sentences, side_by_side, tables
+from holdfast.results.compare import CompareSummary
 
 from .compared import comparison
 
@@ -25,6 +23,14 @@ FEW = ("none", "window:1", "reminder:1", "split-softmax:0.7", "anchor", "anchor+
 def small(**more: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     summary, talks = comparison(FEW, 8, (4,))
     return summary | more, talks
+
+
+def typed(summary: dict[str, Any]) -> CompareSummary:
+    return read_record(CompareSummary, summary)
+
+
+def render(summary: dict[str, Any], talks: list[dict[str, Any]]) -> str:
+    return page.render(typed(summary), talks)
 
 
 def row(summary: dict[str, Any], control: str) -> dict[str, Any]:
@@ -46,30 +52,30 @@ def without_capability() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def test_the_headline_is_the_recommendation_in_two_sizes() -> None:
     summary, _ = small()
-    use, why = advice.headline(summary)
+    use, why = sentences.headline(summary["recommendation"])
     assert use == "Use anchor"
     assert f"{use}: {why}." == summary["recommendation"].replace(" -", " −").replace("[-", "[−")
 
 
 def test_a_recommendation_without_a_colon_is_one_piece() -> None:
-    assert advice.headline({"recommendation": "Use no control."}) == ("Use no control", "")
+    assert sentences.headline("Use no control.") == ("Use no control", "")
 
 
 def test_strengths_keep_their_hyphens_in_the_headline() -> None:
-    use, why = advice.headline({"recommendation": "Use split-softmax:0.7: it changes -0.02 [-1]."})
+    use, why = sentences.headline("Use split-softmax:0.7: it changes -0.02 [-1].")
     assert (use, why) == ("Use split-softmax:0.7", "it changes −0.02 [−1]")
 
 
 def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None:
     summary, _ = comparison()
-    loss, gain, cost, steadier = advice.standfirst(summary)
+    loss, gain, cost, steadier = sentences.lead_sentences(typed(summary))
     assert loss == (
         "Without control, over all 24 conversations, stability goes from 1.00 on the empty "
         "history to 0.38 in rounds 7 and 8."
     )
     assert gain == "anchor ends at 0.88 (+0.50, 95% interval +0.43 to +0.57)."
     assert cost == (
-        "It takes 1.00 times the tokens a reply and 1.04 times the time a token; "
+        "It takes 1.00 times the tokens a reply and 1.04 times the time a token (1.02 to 1.06); "
         "capability changes by 0.00 (−0.03 to +0.03)."
     )
     assert steadier == (
@@ -80,14 +86,16 @@ def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None
 
 def test_where_none_is_recommended_its_best_rival_is_shown() -> None:
     summary, _ = small(recommended="none", recommendation="Use no control: nothing holds better.")
-    assert advice.standfirst(summary)[1].startswith("The best of the others, window:1, ends at")
-    name, pairs = scores.ledger(summary)
+    assert sentences.lead_sentences(typed(summary))[1].startswith(
+        "The best of the others, window:1, ends at"
+    )
+    name, pairs = tables.beside_none(typed(summary))
     assert name == "window:1" and pairs[0].name == "late stability"
 
 
 def test_a_control_that_leads_is_not_told_twice() -> None:
     summary, _ = small(recommended="window:1")
-    assert not any("The highest is" in said for said in advice.standfirst(summary))
+    assert not any("The highest is" in said for said in sentences.lead_sentences(typed(summary)))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_a_control_that_leads_is_not_told_twice() -> None:
      ("<script>", "other")],
 )  # fmt: skip
 def test_a_familys_name_is_read_from_the_control(control: str, family: str) -> None:
-    assert contender.family(control) == family
+    assert entries.family(control) == family
 
 
 @pytest.mark.parametrize(
@@ -106,11 +114,11 @@ def test_a_familys_name_is_read_from_the_control(control: str, family: str) -> N
      (16, "rounds 13 to 16")],
 )  # fmt: skip
 def test_late_rounds_are_the_last_quarter_rounded_up(length: int, said: str) -> None:
-    assert contender.late_rounds(length) == said
+    assert entries.late_rounds(length) == said
 
 
 def test_each_family_has_one_leader_and_all_are_numbered_in_order() -> None:
-    found = contender.contenders(comparison()[0])
+    found = entries.control_entries(typed(comparison()[0]))
     assert [c.number for c in found] == list(range(1, 26))
     led = [c.family for c in found if c.leads]
     assert len(led) == len(set(led)) == 9
@@ -118,7 +126,7 @@ def test_each_family_has_one_leader_and_all_are_numbered_in_order() -> None:
 
 def test_both_views_draw_every_control_and_name_the_front() -> None:
     summary, _ = comparison()
-    for view in choice.tradeoff(summary):
+    for view in figures.tradeoff(typed(summary)):
         for drawing in (view.wide, view.narrow):
             assert drawing.count('class="mark ') == 25
             assert drawing.count('class="frontier"') == 1
@@ -129,8 +137,8 @@ def test_both_views_draw_every_control_and_name_the_front() -> None:
 
 def test_the_front_over_all_rounds_is_the_summarys() -> None:
     summary, _ = comparison()
-    whole = choice.tradeoff(summary)[0].wide
-    front = {c.number for c in contender.contenders(summary) if c.row["pareto"]}
+    whole = figures.tradeoff(typed(summary))[0].wide
+    front = {c.number for c in entries.control_entries(typed(summary)) if c.row.pareto}
     points = re.findall(r'<a href="#k(\d+)"', whole)
     filled = re.findall(r'<a href="#k(\d+)"(?:(?!</a>).)*class="mark [^"]* front"', whole, re.S)
     assert len(points) == 25 and {int(k) for k in filled} == front
@@ -138,14 +146,14 @@ def test_the_front_over_all_rounds_is_the_summarys() -> None:
 
 def test_without_capability_tokens_stand_for_the_cost() -> None:
     summary, talks = without_capability()
-    html = compare.render(summary, talks)
+    html = render(summary, talks)
     assert "tokens a reply (fewer to the left)" in html
     assert 'class="frontier"' not in html
     assert "capability by kind" not in html and "right</summary>" not in html
 
 
 def test_curves_draw_every_control_with_bands_for_two() -> None:
-    figure = choice.curves(comparison()[0])
+    figure = figures.curves(typed(comparison()[0]))
     for drawing in (figure.wide, figure.narrow):
         assert drawing.count('class="line ') == 25
         assert drawing.count('class="band ') == 2
@@ -154,8 +162,8 @@ def test_curves_draw_every_control_with_bands_for_two() -> None:
 
 
 def test_lengths_are_drawn_where_there_are_several() -> None:
-    assert choice.lengths(comparison(FEW, 4, (4,))[0]) == []
-    late, capable = choice.lengths(comparison(FEW, 4, (2, 4, 8, 16))[0])
+    assert figures.by_length(typed(comparison(FEW, 4, (4,))[0])) == []
+    late, capable = figures.by_length(typed(comparison(FEW, 4, (2, 4, 8, 16))[0]))
     assert late.title == "Late stability by length"
     assert capable.wide.count('class="line ') == 6
     assert re.findall(r'class="tick"[^>]*middle">(\d+)<', late.wide) == ["2", "4", "8", "16"]
@@ -163,7 +171,7 @@ def test_lengths_are_drawn_where_there_are_several() -> None:
 
 def test_the_table_holds_every_number_and_what_it_sorts_by() -> None:
     summary, _ = small()
-    board = scores.table(summary)
+    board = tables.controls_table(typed(summary))
     line = board.lines[1]
     given = row(summary, "window:1")
     assert [c.sort for c in line.cells] == [
@@ -171,7 +179,7 @@ def test_the_table_holds_every_number_and_what_it_sorts_by() -> None:
         given["capability_delta"], given["tokens_per_reply"], given["relative_ms_per_token"],
         float(given["pareto"]),
     ]  # fmt: skip
-    assert line.cells[2].kind == "better"
+    assert line.cells[2].css == "better"
     assert board.lines[0].cells[2].text == "–"
 
 
@@ -179,7 +187,9 @@ def test_a_difference_whose_interval_holds_zero_has_no_colour() -> None:
     summary, _ = small()
     row(summary, "anchor")["late_delta_interval"] = [-0.01, 0.2]
     row(summary, "reminder:1")["late_delta_interval"] = [-0.3, -0.1]
-    kinds = {line.contender.name: line.cells[2].kind for line in scores.table(summary).lines}
+    kinds = {
+        line.entry.name: line.cells[2].css for line in tables.controls_table(typed(summary)).lines
+    }
     assert (kinds["anchor"], kinds["reminder:1"]) == ("", "worse")
 
 
@@ -193,10 +203,15 @@ def test_parts_are_shaded_by_their_difference_from_none() -> None:
         ("reminder:1", 0.54),
     ):
         row(summary, control)["by_category"] = dict.fromkeys(parts, value)
-    kinds = {line.contender.name: line.cells[0].kind for line in scores.grid(summary).lines}
+    kinds = {
+        line.entry.name: line.cells[0].css for line in tables.parts_table(typed(summary)).lines
+    }
     assert kinds["anchor"] == "up-2" and kinds["window:1"] == "down-4"
     assert kinds["none"] == kinds["reminder:1"] == ""
-    assert scores.grid(summary).groups == [("stability by category", 8), ("capability by kind", 5)]
+    assert tables.parts_table(typed(summary)).groups == [
+        ("stability by category", 8),
+        ("capability by kind", 5),
+    ]
 
 
 def test_missing_numbers_are_dashes_and_break_nothing() -> None:
@@ -208,42 +223,45 @@ def test_missing_numbers_are_dashes_and_break_nothing() -> None:
         one["by_category"] = dict.fromkeys(one["by_category"])
         one["curve_interval"] = [[None, None]] * 5
         one["curve"] = [None] * 5
-    html = compare.render(summary, talks)
+    html = render(summary, talks)
     assert "None<" not in html and "nan" not in html
 
 
 def test_one_control_alone_makes_a_page() -> None:
     summary, talks = comparison(("none",), 2, (1,))
-    html = compare.render(summary, talks)
+    html = render(summary, talks)
     assert 'id="sides"' in html and "gains most" not in html
 
 
 def test_the_pair_shown_is_the_one_with_the_largest_gain() -> None:
     _, talks = small()
-    found = sides.library(talks, FEW, ("none", "anchor"), 4)
+    found = side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4)
     gains = [
         t.side("anchor").late - t.side("none").late  # type: ignore[union-attr, operator]
-        for t in found.talks
+        for t in found.conversations
     ]
-    assert found.shown is found.talks[gains.index(max(gains))]
+    assert found.shown is found.conversations[gains.index(max(gains))]
     assert (found.left, found.right) == (found.shown.side("none"), found.shown.side("anchor"))
 
 
 def test_conversations_past_the_budget_are_left_out_and_named() -> None:
     _, talks = small()
     talks[3]["controls"]["none"]["rounds"][1]["agent"] = "x" * 900_000
-    found = sides.library(talks, FEW, ("none", "anchor"), 4, budget=600_000)
-    assert [t.id for t in found.talks] == [0, 1, 2] and found.left_out == (3, 4, 5, 6, 7)
+    found = side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4, budget=600_000)
+    assert [t.id for t in found.conversations] == [0, 1, 2] and found.left_out == (3, 4, 5, 6, 7)
 
 
 def test_one_conversation_is_kept_whatever_its_size() -> None:
     _, talks = small()
-    assert len(sides.library(talks, FEW, ("none", "anchor"), 4, budget=1).talks) == 1
+    assert (
+        len(side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4, budget=1).conversations)
+        == 1
+    )
 
 
 def test_a_page_says_which_conversations_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sides.library, "__defaults__", (1,))
-    html = compare.render(*small())
+    monkeypatch.setattr(side_by_side.transcripts, "__defaults__", (1,))
+    html = render(*small())
     assert "The texts of 7 conversations would make too large a page" in html
     assert "1, 2, 3, 4, 5, 6, 7." in html
 
@@ -252,7 +270,7 @@ def test_the_data_hold_every_text_and_no_markup() -> None:
     _, talks = small()
     said = "</script><!-- <b> & \u2028 ]]>"
     talks[2]["controls"]["anchor"]["rounds"][1]["agent"] = said
-    data = sides.data(sides.library(talks, FEW, ("none", "anchor"), 4))
+    data = side_by_side.data(side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4))
     assert not set("<>&\u2028") & set(data)
     side = json.loads(data)["2"]["sides"]["4"]
     assert side["name"] == "anchor"
@@ -264,7 +282,7 @@ def test_the_data_hold_every_text_and_no_markup() -> None:
 
 def test_the_method_says_how_the_numbers_were_made() -> None:
     refused = {"anchor@span=content": "its rotary embedding is <dynamic>."}
-    html = compare.render(*small(refused=refused))
+    html = render(*small(refused=refused))
     for said in (
         "8 conversations of 4 rounds, 2 probe runs; seed 0",
         "8 arithmetic, 8 facts",
@@ -280,11 +298,11 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
 
 
 def test_the_same_comparison_gives_the_same_page() -> None:
-    assert compare.render(*small()) == compare.render(*small())
+    assert render(*small()) == render(*small())
 
 
 def test_the_page_names_no_address_and_has_no_inline_styles_or_handlers() -> None:
-    html = compare.render(*small())
+    html = render(*small())
     html = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.S)
     assert not re.search(r"https?://", html)
     assert not re.search(r"<[^>]*\s(?:style|on\w+)=", html)
@@ -293,22 +311,22 @@ def test_the_page_names_no_address_and_has_no_inline_styles_or_handlers() -> Non
 
 
 def test_every_link_leads_to_a_row_and_every_id_is_there_once() -> None:
-    html = compare.render(*comparison(FEW, 4, (2, 4)))
+    html = render(*comparison(FEW, 4, (2, 4)))
     ids = re.findall(r'\sid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
 
 
 def test_a_full_comparison_stays_below_five_megabytes() -> None:
-    assert len(compare.render(*comparison())) < 5e6
+    assert len(render(*comparison())) < 5e6
 
 
 def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"could not be written .*; the records are kept"):
-        write_compare(*small(), tmp_path / "file" / "report.html")
+        write_compare(typed(small()[0]), small()[1], tmp_path / "file" / "report.html")
 
 
 def test_a_comparison_without_conversations_is_its_figures_and_tables() -> None:
-    html = compare.render(small()[0], [])
+    html = render(small()[0], [])
     assert 'id="sides"' not in html and "Every control" in html

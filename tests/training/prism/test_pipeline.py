@@ -173,8 +173,8 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     asked = {"pairs": 2, "rounds": 1, "sampling": SHORT, "questions": "none", "out": out}
     found = compare(backend(), controls=[control], suite=both, **asked)
     none, prism = found.rows
-    assert (none["n"], prism["n"]) == (2, 1) and prism["stability"] is not None
-    assert (none["system_prompt"], prism["system_prompt"]) == ("stays", "dropped")
+    assert (none.n, prism.n) == (2, 1) and prism.stability is not None
+    assert (none.system_prompt, prism.system_prompt) == ("stays", "dropped")
     assert "no other control was made for all" in found.recommendation
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])

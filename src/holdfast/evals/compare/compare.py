@@ -1,21 +1,19 @@
 """Every control on the same conversations: what holds, what it costs, which one to use.
 
-The plan of a drift run is held once under each control, with the same personas,
-starters, probes and seeds, controls taking turns round by round so that a slow machine
-hits all alike. Capability questions are asked on branches after chosen rounds, under
-the control, the same of every control. `lane` cuts the records into arrays, `tradeoff`
-makes rows of them, and `recommendation` says which control to use.
+The plan of a drift run is held once under each control, with the same personas, starters,
+probes and seeds. Controls take turns round by round, so that a slow machine hits all alike.
+Capability questions are asked on branches after some rounds, under the control, the same
+under every control. `by_control` makes arrays of the records, `tradeoff` makes rows of the
+arrays, and `recommendation` says which control to use.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from holdfast import report
 from holdfast.control.text import ALSO, DEFAULT, trained_on
@@ -23,71 +21,82 @@ from holdfast.core.backend import Backend, Reply, Sampling
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
-from holdfast.core.run import TurnTime
-from holdfast.core.seeds import seed_of
+from holdfast.core.run import Run, TurnTime
 from holdfast.core.shards import Where, opened
 from holdfast.core.stats import mean, numbers
-from holdfast.evals.compare.by_control import Asked, Lane, answered, lanes
-from holdfast.evals.compare.recommendation import advise
-from holdfast.evals.compare.tradeoff import rows
-from holdfast.evals.conversation.plan import Conversation, number, under
-from holdfast.evals.conversation.rounds import Protocol, Stage, Talk, batches, converse
-from holdfast.evals.conversation.scores import costs, judged, scores
+from holdfast.evals.compare.by_control import Measurements, measurements
+from holdfast.evals.compare.questions import (
+    Questions,
+    count_by_kind,
+    described,
+    draw_questions,
+    question_answers,
+    rounds_with_questions,
+    under_every_control,
+)
+from holdfast.evals.compare.recommendation import recommend
+from holdfast.evals.compare.tradeoff import control_rows
+from holdfast.evals.conversation.controlled import (
+    ControlledPlan,
+    default_side_by_side,
+    hold_under_controls,
+)
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.rounds import Protocol, Stage, Talk
+from holdfast.evals.conversation.scores import costs, scores
 from holdfast.evals.conversation.setup import Pairs, cast, check, default_suite, manifest, setting
-from holdfast.evals.conversation.verdicts import counted, verdicts
+from holdfast.evals.conversation.verdicts import counted
 from holdfast.evals.tasks import answers as capability
-from holdfast.evals.tasks.answers import Question
 from holdfast.models.notes import NOTES
 from holdfast.models.together import Beside
 from holdfast.persona.suite import Suite
+from holdfast.results.compare import CompareSummary, ControlRow
 
-SCORING = ("generation", "likelihood")  # of multiple choice; everything else is generated
-ROWS = 384  # conversations held side by side, counted under each control
+SCORING = ("generation", "likelihood")
+"""How multiple choice is answered; everything else is generated."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """What a comparison found."""
 
-    `summary` is the object that `holdfast compare --json` prints; `conversations` holds
-    every message, judged answer and capability question under each control.
-    """
-
-    summary: Record
+    summary: CompareSummary
+    """The object that `holdfast compare --json` prints."""
     conversations: list[Record]
+    """Every message, judged answer and capability question under each control."""
 
     @property
     def recommendation(self) -> str:
         """Which control to use, in one sentence."""
-        return str(self.summary["recommendation"])
+        return self.summary.recommendation
 
     @property
-    def rows(self) -> list[Record]:
+    def rows(self) -> list[ControlRow]:
         """One row per control, over the longest conversations."""
-        return list(self.summary["rows"])
+        return self.summary.rows
 
     @property
     def records(self) -> list[Record]:
         """One flat record per probe answer and per question, ready for `pandas.DataFrame`."""
         return [
             {
-                "conversation": talk["id"],
+                "conversation": conversation["id"],
                 "control": control,
-                "agent": talk["agent"]["id"],
-                "category": talk["agent"]["category"],
-                "user": talk["user"]["id"],
+                "agent": conversation["agent"]["id"],
+                "category": conversation["agent"]["category"],
+                "user": conversation["user"]["id"],
                 **answer,
             }
-            for talk in self.conversations
-            for control, held in talk["controls"].items()
-            for answer in _flat(held)
+            for conversation in self.conversations
+            for control, under in conversation["controls"].items()
+            for answer in _flat(under)
         ]
 
 
-def _flat(held: Record) -> list[Record]:
+def _flat(under: Record) -> list[Record]:
     """Probe answers, then questions as the arm `question`, scored 1 or 0."""
-    probes = [{"round": at["round"], **a} for at in held["rounds"] for a in at["probes"]]
-    asked = [
+    probes = [{"round": at["round"], **a} for at in under["rounds"] for a in at["probes"]]
+    questions = [
         {
             "round": q["round"],
             "arm": "question",
@@ -97,9 +106,9 @@ def _flat(held: Record) -> list[Record]:
             "score": float(q["right"]),
             "stop": q["stop"],
         }
-        for q in held["questions"]
+        for q in under["questions"]
     ]
-    return probes + asked
+    return probes + questions
 
 
 def compare(
@@ -143,15 +152,13 @@ def compare(
     under every control. The rest is as in `drift`. Raises `ControlError` for a control
     that is named and cannot be had, and HoldfastError for what else the user can mend.
     """
-    lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
-    if not lengths or lengths[0] < 1:
-        raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
-    other = user_model or model
+    lengths = _lengths(rounds)
+    user = user_model or model
     if also:
         model = Beside(model, also)
-    wanted, refused = _wanted(model, controls, [f"{ALSO}{one.name}" for one in also])
-    side_by_side = max(1, ROWS // len(wanted)) if batch is None else batch
-    p = Protocol(
+    texts, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
+    side_by_side = default_side_by_side(len(texts)) if batch is None else batch
+    protocol = Protocol(
         rounds=lengths[-1],
         seed=seed,
         runs=runs,
@@ -160,82 +167,107 @@ def compare(
         history_floor=False,
         user_persona=False,
         measure=False,
-        batch=side_by_side * len(wanted),
+        batch=side_by_side * len(texts),
     )
-    base, own, _ = cast(
+    conversations, own, _ = cast(
         suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
     )
-    check(model, judge_model, base, p)
+    check(model, judge_model, conversations, protocol)
     _check_scoring(model, scoring)
-    after = _after(lengths, question_rounds)
+    counted_rounds = rounds_with_questions(lengths, question_rounds)
+    asked_rounds = sorted({r for of_length in counted_rounds.values() for r in of_length})
     source = str(questions or default_suite(model))
-    asked = {} if source == "none" else _dealt(source, base, after, each, seed)
-    planned = [
-        talk
-        for start in range(0, len(base), side_by_side)
-        for c in base[start : start + side_by_side]
-        for talk in under(c, wanted, len(base))
-    ]
-    stage = Stage(model, other, p)
-    described = manifest(stage, base, own.name, judge_model, wanted)
-    described |= {"command": "compare", "controls": wanted, "questions": _listed(asked)}
-    described["scoring"] = scoring if asked else None
-    run = opened(out, described, where)
-    stage = replace(
-        stage,
-        questions=_everywhere(asked, len(base), len(wanted)),
+    asked = draw_questions(source, conversations, asked_rounds, each, seed)
+    plan = ControlledPlan(conversations, texts)
+    stage = Stage(
+        model,
+        user,
+        protocol,
+        questions=under_every_control(asked, plan),
         likelihood=scoring == "likelihood",
     )
-    shown = progress or Progress(enabled=False)
+    described_run = manifest(stage, conversations, own.name, judge_model, texts)
+    described_run |= {"command": "compare", "controls": texts, "questions": described(asked)}
+    described_run["scoring"] = scoring if asked else None
+    run = opened(out, described_run, where)
     began = time.monotonic()
-    with shown.of(batches(planned, p) * (p.rounds + 1)):
-        timing = partial(_timed, len(base), side_by_side)
-        converse(stage, planned, run, shown, timing=timing, where=where)
-    talks = judged(run.records, planned, verdicts(run, planned, judge_model))
-    found = [
-        _scored(lane, base)
-        for lane in lanes(wanted, base, talks, run.records, run.times, asked, p.rounds)
-    ]
+    judged = hold_under_controls(
+        stage,
+        plan,
+        run,
+        progress or Progress(enabled=False),
+        judge_model,
+        timing=partial(_time_record, len(conversations), side_by_side),
+        where=where,
+    )
     page = run.folder / "report.html" if run.folder else None
-    summary: Record = {
-        **setting(stage, base, own.name),
-        "lengths": lengths,
-        "command": command,
-        **_rows(found, base, after),
-        "floor": numbers(mean(scores(talks[:: len(wanted)], "floor", 1)[:, 0])),
-        "question_source": source if asked else None,
-        "scoring": scoring if asked else None,
-        "capability_rounds": sorted({r for _, r in asked}),
-        "questions": dict(
-            Counter(q.kind for (_, r), held in asked.items() if r in after[p.rounds] for q in held)
-        ),
-        "refused": refused,
-        "failures": costs(run.records)["failures"],
-        "verdicts": counted(run) if run.verdicts else None,
-        "seconds": round(time.monotonic() - began, 1),
-        "note": NOTES.get(model.name),
-        "report": str(page) if page else None,
-    }
-    conversations = _merged(wanted, base, talks, run.records, asked)
+    summary = CompareSummary(
+        **setting(stage, conversations, own.name),
+        lengths=lengths,
+        command=command,
+        **_rows(plan, judged, run, asked, counted_rounds),
+        floor=numbers(mean(scores(judged[:: len(texts)], "floor", 1)[:, 0])),
+        question_source=source if asked else None,
+        scoring=scoring if asked else None,
+        capability_rounds=asked_rounds if asked else [],
+        questions=count_by_kind(asked, counted_rounds[lengths[-1]]),
+        refused=refused,
+        failures=costs(run.records)["failures"],
+        verdicts=counted(run) if run.verdicts else None,
+        seconds=round(time.monotonic() - began, 1),
+        note=NOTES.get(model.name),
+        report=str(page) if page else None,
+    )
+    comparison = Comparison(summary, _by_conversation(plan, judged, run.records, asked))
     run.finish(summary)
     if page:
-        report.write_compare(summary, conversations, page)
-    return Comparison(summary, conversations)
+        report.write_compare(summary, comparison.conversations, page)
+    return comparison
 
 
-def _scored(lane: Lane, base: Sequence[Conversation]) -> Lane:
-    """The lane, of the personas that its control was made for."""
-    personas = trained_on(lane.control)
-    return lane if personas is None else lane.only([c.agent.prompt in personas for c in base])
+def _lengths(rounds: int | Sequence[int]) -> list[int]:
+    lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
+    if not lengths or lengths[0] < 1:
+        raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
+    return lengths
+
+
+def _controls(
+    model: Backend, chosen: Sequence[str] | None, also: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """The controls to run, `none` first, and those of the default set that the model refuses."""
+    texts = ["none", *(DEFAULT if chosen is None else map(str.strip, chosen)), *also]
+    refused = {text: why for text in texts if (why := model.refusal(text))}
+    if refused and chosen is not None:
+        raise ControlError(next(iter(refused.values())))
+    return [text for text in dict.fromkeys(texts) if text not in refused], refused
+
+
+def _check_scoring(model: Backend, scoring: str) -> None:
+    if scoring not in SCORING:
+        raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {scoring!r}")
+    if scoring == "likelihood":
+        model.likelihoods((), ())  # refuses where only text comes back
 
 
 def _rows(
-    found: Sequence[Lane], base: Sequence[Conversation], after: Mapping[int, Sequence[int]]
+    plan: ControlledPlan,
+    judged: Sequence[Record],
+    run: Run,
+    questions: Questions,
+    counted_rounds: Mapping[int, Sequence[int]],
 ) -> Record:
     """The rows of every length, and what they recommend over the longest."""
-    longest = max(after)
-    by_rounds = {str(length): rows(found, base, length, at) for length, at in after.items()}
-    advice = advise(found, base, longest, after[longest])
+    longest = max(counted_rounds)
+    measured = [
+        _of_its_personas(one, plan.conversations)
+        for one in measurements(plan, longest, judged, run.records, run.times, questions)
+    ]
+    by_rounds = {
+        str(length): control_rows(measured, plan.conversations, length, rounds)
+        for length, rounds in counted_rounds.items()
+    }
+    advice = recommend(measured, plan.conversations, longest, counted_rounds[longest])
     return {
         "rows": by_rounds[str(longest)],
         "by_rounds": by_rounds,
@@ -246,99 +278,42 @@ def _rows(
     }
 
 
-def _wanted(
-    model: Backend, controls: Sequence[str] | None, also: Sequence[str] = ()
-) -> tuple[list[str], dict[str, str]]:
-    """The controls to run, `none` first, and those of the default set that the model refuses."""
-    given = DEFAULT if controls is None else [text.strip() for text in controls]
-    named = ["none", *given, *also]
-    refused = {text: why for text in named if (why := model.refusal(text))}
-    if refused and controls is not None:
-        raise ControlError(next(iter(refused.values())))
-    return [text for text in dict.fromkeys(named) if text not in refused], refused
+def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:
+    """The measurements on the personas that the control was trained on; all for most."""
+    personas = trained_on(one.control)
+    if personas is None:
+        return one
+    return one.masked([c.agent.prompt in personas for c in conversations])
 
 
-def _check_scoring(model: Backend, scoring: str) -> None:
-    if scoring not in SCORING:
-        raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {scoring!r}")
-    if scoring == "likelihood":
-        model.likelihoods((), ())  # refuses where only text comes back
-
-
-def _after(lengths: Sequence[int], chosen: Sequence[int]) -> dict[int, list[int]]:
-    """For every length, the rounds whose questions count: those chosen, else its last."""
-    for r in chosen:
-        if not 1 <= r <= lengths[-1]:
-            raise HoldfastError(
-                f"--question-round is a round from 1 to {lengths[-1]}, not {r}: choose another"
-            )
-    return {
-        length: sorted({r for r in chosen if r <= length}) if chosen else [length]
-        for length in lengths
-    }
-
-
-def _dealt(
-    source: str,
-    base: Sequence[Conversation],
-    after: Mapping[int, Sequence[int]],
-    each: int,
-    seed: int,
-) -> dict[tuple[int, int], list[Question]]:
-    """`each` questions of every kind to each conversation, by (conversation, round)."""
-    dealt: dict[tuple[int, int], list[Question]] = {}
-    for r in sorted({r for at in after.values() for r in at}):
-        drawn = seed_of(seed, "questions", r)
-        kinds: dict[str, list[Question]] = {}
-        for question in capability.load(source, n=each * len(base), seed=drawn, rounds=r):
-            kinds.setdefault(question.kind, []).append(question)
-        for i, c in enumerate(base):
-            hand = [q for held in kinds.values() for q in held[i * each : (i + 1) * each]]
-            dealt[c.id, r] = hand
-    return dealt
-
-
-def _listed(asked: Asked) -> list[Any]:
-    """What the questions put before the model, for the manifest."""
-    return [
-        [*key, [[q.kind, q.asked, q.plant, q.back, q.alone] for q in asked[key]]]
-        for key in sorted(asked)
-    ]
-
-
-def _everywhere(asked: Asked, of: int, controls: int) -> dict[tuple[int, int], Sequence[Question]]:
-    """The same questions under every control."""
-    return {
-        (number(k, id_, of), r): held for k in range(controls) for (id_, r), held in asked.items()
-    }
-
-
-def _timed(
-    of: int, side_by_side: int, talks: Sequence[Talk], r: int, seconds: float, said: Sequence[Reply]
+def _time_record(
+    conversations: int,
+    side_by_side: int,
+    talks: Sequence[Talk],
+    r: int,
+    seconds: float,
+    replies: Sequence[Reply],
 ) -> TurnTime:
     """How long the agents' turns of a batch took, under one control."""
     first = talks[0].plan
     return TurnTime(
-        batch=first.id % of // side_by_side,
+        batch=first.id % conversations // side_by_side,
         round=r,
         control=first.control,
         seconds=round(seconds, 6),
-        tokens=sum(reply.completion_tokens for reply in said),
+        tokens=sum(reply.completion_tokens for reply in replies),
     )
 
 
-def _merged(
-    controls: Sequence[str],
-    base: Sequence[Conversation],
-    talks: Sequence[Record],
-    records: Sequence[Record],
-    asked: Asked,
+def _by_conversation(
+    plan: ControlledPlan, judged: Sequence[Record], records: Sequence[Record], questions: Questions
 ) -> list[Record]:
     """The conversations, each under every control, as the page shows them."""
-    held: dict[int, Record] = {talk["id"]: talk for talk in talks}
-    examined: dict[int, list[Record]] = {}
+    by_id: dict[int, Record] = {one["id"]: one for one in judged}
+    answers: dict[int, list[Record]] = {}
     for record in records:
-        examined.setdefault(record["conversation"], []).extend(
+        _, conversation = plan.locate(record["conversation"])
+        answers.setdefault(record["conversation"], []).extend(
             {
                 "round": record["round"],
                 "kind": question.kind,
@@ -349,16 +324,16 @@ def _merged(
                 "right": capability.right(question, answer["text"]),
                 "stop": answer["stop"],
             }
-            for question, answer in answered(record, asked, len(base))
+            for question, answer in question_answers(record, conversation, questions)
         )
     return [
-        {name: held[c.id][name] for name in ("id", "agent", "user", "starter")}
+        {name: by_id[c.id][name] for name in ("id", "agent", "user", "starter")}
         | {
             "controls": {
-                control: {"rounds": held[id_]["rounds"], "questions": examined.get(id_, [])}
-                for k, control in enumerate(controls)
-                for id_ in (number(k, c.id, len(base)),)
+                control: {"rounds": by_id[id_]["rounds"], "questions": answers.get(id_, [])}
+                for k, control in enumerate(plan.controls)
+                for id_ in (plan.record_id(k, c.id),)
             }
         }
-        for c in base
+        for c in plan.conversations
     ]

@@ -12,7 +12,7 @@ import bisect
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.core.errors import HoldfastError
@@ -132,16 +132,3 @@ def _cut(text: str, message: str, tokens: int, count: Callable[[str], int]) -> s
     enough = bisect.bisect_left(range(len(words)), tokens, key=lambda n: count(first(n)))
     near = [first(n) for n in (enough - 1, enough, enough + 1) if 0 <= n <= len(words) and first(n)]
     return min(near, key=lambda option: abs(count(option) - tokens))
-
-
-def under(conversation: Conversation, controls: Sequence[str], of: int) -> list[Conversation]:
-    """One of `of` conversations under each control; the first alone asks for the floor."""
-    return [
-        replace(conversation, id=number(k, conversation.id, of), control=control, floor=k == 0)
-        for k, control in enumerate(controls)
-    ]
-
-
-def number(control: int, conversation: int, of: int) -> int:
-    """The id, in the records, of one of `of` conversations under the control at a position."""
-    return control * of + conversation

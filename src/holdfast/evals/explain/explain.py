@@ -28,11 +28,14 @@ from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
-from holdfast.evals.conversation.plan import Conversation, under
+from holdfast.evals.conversation.controlled import (
+    ControlledPlan,
+    default_side_by_side,
+    hold_under_controls,
+)
+from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import Protocol, Stage, batches, converse
-from holdfast.evals.conversation.scores import judged
 from holdfast.evals.conversation.setup import Pairs, cast, check, default_suite, manifest, setting
-from holdfast.evals.conversation.verdicts import verdicts
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
 from holdfast.evals.explain.value_vectors import DRAWS
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
 CONTROLS = ("none", "split-softmax:0.7", "anchor")
-ROWS = 384  # conversations held side by side, counted under each control
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def explain(
     wanted = tuple(dict.fromkeys(["none", *(text.strip() for text in controls)]))
     if why := next((why for text in wanted if (why := model.refusal(text))), None):
         raise ControlError(why)
-    side = max(1, ROWS // len(wanted))
+    side = default_side_by_side(len(wanted))
     p = Protocol(
         rounds=rounds,
         seed=seed,
@@ -108,17 +110,10 @@ def explain(
     described = manifest(stage, base, own.name, judge_model, wanted)
     described |= {"command": "explain", "controls": list(wanted), "draws": DRAWS}
     run = Run(out, described)
-    planned = [
-        one
-        for start in range(0, len(base), side)
-        for c in base[start : start + side]
-        for one in under(c, wanted, len(base))
-    ]
+    plan = ControlledPlan(base, wanted)
     shown, began = progress or Progress(enabled=False), time.monotonic()
-    with shown.of(batches(planned, p) * (p.rounds + 1)):
-        converse(stage, planned, run, shown)
-    talks = judged(run.records, planned, verdicts(run, planned, judge_model))
-    lanes = Lanes(base, wanted, p.rounds, run.records, talks)
+    talks = hold_under_controls(stage, plan, run, shown, judge_model)
+    lanes = Lanes(plan, p.rounds, run.records, talks)
     plain = _without_personas(stage, base, side, run, described, shown)
     sets, counts, refusal = _sets(local, lanes, plain, run, described, shown)
     page = run.folder / "report.html" if run.folder else None
@@ -192,15 +187,18 @@ def _sets(
     """
     try:
         model.forget()
-        tokens = {c.id: vectors.in_view(model, c, lanes.said(0, c.id), "none") for c in lanes.base}
+        tokens = {
+            c.id: vectors.in_view(model, c, lanes.said(0, c.id), "none")
+            for c in lanes.plan.conversations
+        }
         first, second = ([n[i] for n in tokens.values() if len(n) > i] for i in (0, 1))
         counts = {"few": int(min(first)), "many": int(min(second, default=0))}
         held = Run(run.folder / "vectors" if run.folder else None, {**described, "counts": counts})
         there = {(r["set"], r["conversation"]) for r in held.records}
-        names = [*lanes.controls, PLAIN, SHUFFLED]
-        with shown.of(len(names) * len(lanes.base)):
+        names = [*lanes.plan.controls, PLAIN, SHUFFLED]
+        with shown.of(len(names) * len(lanes.plan.conversations)):
             for k, name in enumerate(names):
-                for c in lanes.base:
+                for c in lanes.plan.conversations:
                     shown.advance(1, 0)
                     if (name, c.id) in there:
                         continue

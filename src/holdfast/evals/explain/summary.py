@@ -15,7 +15,7 @@ import numpy as np
 
 from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, numbers
-from holdfast.evals.conversation.plan import Conversation, number
+from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.scores import labels, prompt_share, scores
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.intrinsic_dimension import Dimension
@@ -29,15 +29,14 @@ _GROWTH = {"few": 0, "many": 1}  # an equal number of vectors, and the first rou
 class Lanes:
     """The same conversations under every control: their records, and them judged."""
 
-    base: Sequence[Conversation]
-    controls: Sequence[str]
+    plan: ControlledPlan
     rounds: int
     records: Sequence[Record]
     talks: Sequence[Record]
 
     def ids(self, k: int) -> list[int]:
         """The conversations' ids in the records, under one control."""
-        return [number(k, c.id, len(self.base)) for c in self.base]
+        return self.plan.record_ids(k)
 
     def of(self, k: int) -> list[Record]:
         """The records under one control."""
@@ -46,7 +45,7 @@ class Lanes:
 
     def said(self, k: int, conversation: int) -> list[str]:
         """The turns of a conversation under a control."""
-        return vectors.said(self.records, number(k, conversation, len(self.base)))
+        return vectors.said(self.records, self.plan.record_id(k, conversation))
 
     def scores(self, k: int) -> Array:
         """Judge scores under one control: (conversations, rounds + 1)."""
@@ -71,8 +70,8 @@ def account(lanes: Lanes, sets: Sequence[Record], counts: Mapping[str, int]) -> 
 
     `counts` are the equal numbers of vectors of the sets.
     """
-    sample = Resampler.of(*labels(lanes.base))
-    controls = range(len(lanes.controls))
+    sample = Resampler.of(*labels(lanes.plan.conversations))
+    controls = range(len(lanes.plan.controls))
     return {
         "controls": [_control(lanes, k, sample) for k in controls],
         "dimension": _dimension(lanes, sets, counts, sample) if sets else None,
@@ -82,13 +81,15 @@ def account(lanes: Lanes, sets: Sequence[Record], counts: Mapping[str, int]) -> 
 
 def _control(lanes: Lanes, k: int, sample: Resampler) -> Record:
     """Stability and share under one control, by round, layer and head, and against `none`."""
-    planned = [replace(c, id=id_) for c, id_ in zip(lanes.base, lanes.ids(k), strict=True)]
+    planned = [
+        replace(c, id=id_) for c, id_ in zip(lanes.plan.conversations, lanes.ids(k), strict=True)
+    ]
     own, plain = lanes.scores(k), lanes.scores(0)
     share, bare = lanes.shares(k)[0], lanes.shares(0)[0]
     before = prompt_share(_before(lanes.of(k)), planned, lanes.rounds)
     detail = before.pop("share_detail") or {}
     return {
-        "control": lanes.controls[k],
+        "control": lanes.plan.controls[k],
         "n": [int(v) for v in (~np.isnan(own)).sum(axis=0)],
         "stability": numbers(mean(own)),
         "interval": numbers(sample.interval(own)),
@@ -125,7 +126,10 @@ def _value(values: Array, sample: Resampler) -> Record:
 
 def _arrays(lanes: Lanes, sets: Sequence[Record], count: str) -> dict[str, Array]:
     """By set, (conversations, rounds + 1, layers, 2), from the first round that all reach."""
-    ids, names = [c.id for c in lanes.base], dict.fromkeys(record["set"] for record in sets)
+    ids, names = (
+        [c.id for c in lanes.plan.conversations],
+        dict.fromkeys(record["set"] for record in sets),
+    )
     found = {}
     for name in names:
         mine = [record for record in sets if record["set"] == name]
@@ -164,7 +168,7 @@ def _dimension(
 
 def _tokens(lanes: Lanes, sets: Sequence[Record], name: str) -> Any:
     """Mean number of vectors by round."""
-    found = np.full((len(lanes.base), lanes.rounds + 1), np.nan)
+    found = np.full((len(lanes.plan.conversations), lanes.rounds + 1), np.nan)
     for row, record in enumerate(r for r in sets if r["set"] == name):
         found[row, : len(record["tokens"])] = record["tokens"]
     return numbers(mean(found))
@@ -209,12 +213,12 @@ def _associations(
     share, dilution = (values[:, 1:] for values in lanes.shares(k))
     measured = {"share": share, "dilution": dilution}
     if sets:
-        many = _arrays(lanes, sets, "many")[lanes.controls[k]]
+        many = _arrays(lanes, sets, "many")[lanes.plan.controls[k]]
         measured["dimension"] = mean(many[:, 1:, :, 0], axis=2)
     for name, values in measured.items():
         fixed = None if name == "dilution" else _correlated(pooled(values, score, sample, dilution))
         yield {
-            "control": lanes.controls[k],
+            "control": lanes.plan.controls[k],
             "measure": name,
             "by_round": [
                 {"round": r + 1, **_correlated(correlation(values[:, r], score[:, r], sample))}

@@ -44,7 +44,8 @@ from inspect_ai.model import (
 from holdfast.core.errors import RunError
 from holdfast.core.records import Record, dumps
 from holdfast.core.run import Run
-from holdfast.evals.conversation.plan import Conversation, under
+from holdfast.evals.conversation.controlled import ControlledPlan
+from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.scores import costs, judged
 from holdfast.evals.conversation.verdicts import verdicts
 from holdfast.evals.inspect.scores import persona, sample_id, scored, summed
@@ -132,7 +133,7 @@ def _planned(manifest: Record) -> list[Conversation]:
         for id_, agent, user, starter, seed, script in manifest["conversations"]
     ]
     controls = manifest.get("controls", [manifest["protocol"]["control"]])
-    return [talk for c in base for talk in under(c, controls, len(base))]
+    return ControlledPlan(base, controls).variants_of_all()
 
 
 def _log(opened: Opened) -> EvalLog:

@@ -1,9 +1,9 @@
 """The figures of a comparison: what stability costs, its course, and its course over length.
 
-Every figure is drawn for a wide and for a narrow page, as in `figures`. A control has
-one number, one colour and one shape in all of them.
+Each figure is drawn once for a wide and once for a narrow page. A control has one number, one
+colour and one shape in all of them.
 
-This module knows the summary of a comparison. Tables are `scores`'s, words `advice`'s.
+This module knows the summary of a comparison. Tables are in `tables`, words in `sentences`.
 """
 
 from __future__ import annotations
@@ -11,114 +11,123 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from holdfast.report.charts import chart, scatter
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.compare.contender import FAMILIES, Contender, contenders, late_rounds, short
+from holdfast.report.compare.entries import (
+    CAPABILITY,
+    FAMILIES,
+    LATE,
+    STABILITY,
+    TOKENS,
+    ControlEntry,
+    Measure,
+    control_entries,
+    late_rounds,
+    short,
+)
 from holdfast.report.drift.figures import X_NAME, Figure, numbers
-from holdfast.report.words import ends, known, number
+from holdfast.report.words import ends, number
+from holdfast.results.compare import CompareSummary
 
 WIDE = Frame(740, 500, 42, 14, 34, 44)
-SCALES = ((0.9, 0.02), (0.8, 0.05), (0.75, 0.05), (0.5, 0.1), (0.25, 0.25), (0.0, 0.25))
 NARROW = Frame(360, 420, 34, 8, 32, 42)
+SCALES = ((0.9, 0.02), (0.8, 0.05), (0.75, 0.05), (0.5, 0.1), (0.25, 0.25), (0.0, 0.25))
+"""Lower ends of an axis to 1, the highest first, with the distance between ticks."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A family in the key: its shape and what it stands for."""
+class LegendItem:
+    """A family of controls in the legend."""
 
     family: str
-    said: str
+    meaning: str
     drawing: Markup
 
 
-def tradeoff(summary: Mapping[str, Any]) -> list[Figure]:
-    """Stability, then late stability, against capability (or tokens where none was asked)."""
-    found, length = contenders(summary), summary["rounds"]
-    asked = any(c.value("capability") is not None for c in found)
-    views = (
-        ("whole", "stability", "interval", f"stability, mean of rounds 1 to {length}"),
-        ("late", "late_stability", "late_interval", f"late stability, {late_rounds(length)}"),
-    )
+def tradeoff(summary: CompareSummary) -> list[Figure]:
+    """Stability, then late stability, against capability (tokens where nothing was asked)."""
+    entries, length = control_entries(summary), summary.rounds
+    asked = any(entry.row.capability is not None for entry in entries)
+    cost = CAPABILITY if asked else TOKENS
     return [
-        _view(found, key, field, band, name, length, asked=asked)
-        for key, field, band, name in views
+        _view(entries, key, measure, name, cost)
+        for key, measure, name in (
+            ("whole", STABILITY, f"stability, mean of rounds 1 to {length}"),
+            ("late", LATE, f"late stability, {late_rounds(length)}"),
+        )
     ]
 
 
 def _view(
-    found: Sequence[Contender],
-    key: str,
-    field: str,
-    band: str,
-    name: str,
-    length: int,
-    *,
-    asked: bool,
+    entries: Sequence[ControlEntry], key: str, measure: Measure, name: str, cost: Measure
 ) -> Figure:
-    across, across_band = ("capability", "capability_interval") if asked else _TOKENS
-    shown = [c for c in found if c.value(field) is not None and c.value(across) is not None]
-    sign = 1 if asked else -1
-    spots = {c.number: (sign * (c.value(across) or 0.0), c.value(field) or 0.0) for c in shown}
-    best = {c.number for c in shown if not any(_beats(o, spots[c.number]) for o in spots.values())}
+    values = ((entry.number, cost.value(entry.row), measure.value(entry.row)) for entry in entries)
+    points = {n: (a, b) for n, a, b in values if a is not None and b is not None}
+    shown = [entry for entry in entries if entry.number in points]
+    asked = cost is CAPABILITY
+    front = _front(points, 1 if asked else -1)
     if key == "whole" and asked:
-        best = {c.number for c in shown if c.row["pareto"]}
+        front = {entry.number for entry in shown if entry.row.pareto}
     x_name = "capability, share of answers right" if asked else "tokens a reply (fewer to the left)"
-    reach = _extent(shown, across, across_band)
     write, end = (_short, 1.0) if asked else (_whole, math.inf)
-    x = scatter.axis(reach, f"{x_name} →", write, end=end)
-    y = scatter.axis(_extent(shown, field, band), f"↑ {name}", _short, end=1.0)
-    front = [(c.value(across) or 0.0, c.value(field) or 0.0) for c in shown if c.number in best]
-    told = ", ".join(c.name for c in shown if c.number in best)
+    x = scatter.axis(_extent(shown, cost), f"{x_name} →", write, end=end)
+    y = scatter.axis(_extent(shown, measure), f"↑ {name}", _short, end=1.0)
+    frontier = [points[number] for number in points if number in front] if asked else []
+    names = ", ".join(entry.name for entry in shown if entry.number in front)
 
     def drawing(wide: bool) -> Markup:
-        return scatter.scatter(
-            [_point(c, across, across_band, field, band, c.number in best, wide) for c in shown],
-            WIDE if wide else NARROW,
-            Text(
-                f"tradeoff-{key}-{'wide' if wide else 'narrow'}",
-                f"{name} against {x_name}",
-                f"{len(shown)} controls with 95% intervals. On the front: {told}.",
-            ),
-            x,
-            y,
-            front if asked else (),
+        text = Text(
+            f"tradeoff-{key}-{'wide' if wide else 'narrow'}",
+            f"{name} against {x_name}",
+            f"{len(shown)} controls with 95% intervals. On the front: {names}.",
         )
+        marks = [
+            _point(entry, points[entry.number], cost, measure, entry.number in front, wide)
+            for entry in shown
+        ]
+        return scatter.scatter(marks, WIDE if wide else NARROW, text, x, y, frontier)
 
-    return Figure(key, name, told, drawing(True), drawing(False))
-
-
-_TOKENS = ("tokens_per_reply", "")
-
-
-def _beats(other: tuple[float, float], mine: tuple[float, float]) -> bool:
-    return other[0] >= mine[0] and other[1] >= mine[1] and other != mine
+    return Figure(key, name, names, drawing(True), drawing(False))
 
 
-def _extent(found: Iterable[Contender], field: str, band: str) -> list[float | None]:
-    return [v for c in found for v in (c.value(field), *(c.span(band) or ()))]
+def _front(points: Mapping[int, tuple[float, float]], sign: int) -> set[int]:
+    """The points that no other beats in both directions; x counts by its sign."""
+
+    def beats(other: tuple[float, float], own: tuple[float, float]) -> bool:
+        return sign * other[0] >= sign * own[0] and other[1] >= own[1] and other != own
+
+    return {n for n, own in points.items() if not any(beats(o, own) for o in points.values())}
+
+
+def _extent(entries: Iterable[ControlEntry], measure: Measure) -> list[float | None]:
+    """All values of a measure and the ends of its intervals."""
+    return [v for e in entries for v in (measure.value(e.row), *(measure.interval(e.row) or ()))]
 
 
 def _point(
-    one: Contender, across: str, across_band: str, field: str, band: str, front: bool, wide: bool
+    entry: ControlEntry,
+    at: tuple[float, float],
+    cost: Measure,
+    measure: Measure,
+    front: bool,
+    wide: bool,
 ) -> scatter.Point:
-    named = front or one.recommended or one.plain
-    rank = 0 if one.recommended else 1 if front else 2 if one.plain else 3
+    named = front or entry.recommended or entry.plain
+    rank = 0 if entry.recommended else 1 if front else 2 if entry.plain else 3
     return scatter.Point(
-        one.number,
-        one.value(across) or 0.0,
-        one.value(field) or 0.0,
-        one.family,
-        one.kind + (" front" if front else " behind"),
-        short(one.name, 30 if wide else 25) if named else str(one.number),
-        one.note(),
-        f"k{one.number}",
-        f"#k{one.number}",
-        one.span(across_band),
-        one.span(band),
+        entry.number,
+        *at,
+        entry.family,
+        entry.css + (" front" if front else " behind"),
+        short(entry.name, 30 if wide else 25) if named else str(entry.number),
+        entry.tooltip(),
+        f"k{entry.number}",
+        f"#k{entry.number}",
+        cost.interval(entry.row),
+        measure.interval(entry.row),
         rank,
     )
 
@@ -133,54 +142,51 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def key(summary: Mapping[str, Any]) -> list[Mark]:
+def legend(summary: CompareSummary) -> list[LegendItem]:
     """The families that occur, with their shapes."""
     frame = Frame(18, 18, 0, 0, 0, 0)
-    there = {c.family for c in contenders(summary)}
+    present = {entry.family for entry in control_entries(summary)}
     return [
-        Mark(
-            of,
-            said,
+        LegendItem(
+            family,
+            meaning,
             chart.svg(
                 frame,
-                Text(f"key-{of}", of, said),
-                [scatter.mark(of, 9, 9, f"mark f-{of} front")],
+                Text(f"key-{family}", family, meaning),
+                [scatter.mark(family, 9, 9, f"mark f-{family} front")],
                 "key",
             ),
         )
-        for of, said in FAMILIES.items()
-        if of in there
+        for family, meaning in FAMILIES.items()
+        if family in present
     ]
 
 
-def curves(summary: Mapping[str, Any]) -> Figure:
+def curves(summary: CompareSummary) -> Figure:
     """Every control's scores by round: the named in colour, the rest thin."""
-    found = _ordered(contenders(summary))
-    x = [str(r) for r in range(summary["rounds"] + 1)]
-    low, ticks = _scale(
-        [v for c in found for v in c.row["curve"]]
-        + [v for c in found if c.plain or c.recommended for v in _flat(c.row["curve_interval"])]
-    )
+    entries = _in_drawing_order(control_entries(summary))
+    rounds = [str(r) for r in range(summary.rounds + 1)]
+    low, ticks = _scale([v for e in entries for v in (*e.row.curve, *_band_ends(e))])
 
     def drawing(wide: bool) -> Markup:
         series = [
             Series(
-                c.kind,
-                numbers(c.row["curve"]),
-                [ends(b) for b in c.row["curve_interval"]] if c.plain or c.recommended else (),
-                _ending(c, c.row["curve"], wide) if c.named else "",
-                note=_course(c),
-                key=f"k{c.number}",
+                entry.css,
+                numbers(entry.row.curve),
+                _band(entry),
+                _label(entry, entry.row.curve, wide) if entry.named else "",
+                note=_course(entry),
+                key=f"k{entry.number}",
             )
-            for c in found
+            for entry in entries
         ]
         size = "wide" if wide else "narrow"
-        said = "; ".join(_course(c) for c in found if c.named)
+        courses = "; ".join(_course(entry) for entry in entries if entry.named)
         return chart.lines(
             series,
             _frame(series, 1100, 440) if wide else _frame(series, 360, 360),
-            Text(f"curves-{size}", "Stability by round under every control", said),
-            x=x,
+            Text(f"curves-{size}", "Stability by round under every control", courses),
+            x=rounds,
             ticks=ticks,
             low=low,
             x_name=X_NAME,
@@ -197,23 +203,30 @@ def curves(summary: Mapping[str, Any]) -> Figure:
     )
 
 
-def _ordered(found: Sequence[Contender]) -> list[Contender]:
-    """In drawing order, what matters last."""
-    return sorted(found, key=lambda c: (c.recommended, c.plain, c.leads))
+def _in_drawing_order(entries: Sequence[ControlEntry]) -> list[ControlEntry]:
+    """What matters is drawn last, on top."""
+    return sorted(entries, key=lambda entry: (entry.recommended, entry.plain, entry.leads))
 
 
-def _flat(bands: Sequence[Any]) -> list[float | None]:
-    return [v for band in bands for v in ends(band) or ()]
+def _band(entry: ControlEntry) -> Sequence[tuple[float, float] | None]:
+    """The intervals of a curve, where they are drawn."""
+    if not (entry.plain or entry.recommended):
+        return ()
+    return [ends(interval) for interval in entry.row.curve_interval]
 
 
-def _course(one: Contender) -> str:
-    return f"{one.number} {one.name}: {' '.join(number(v) for v in one.row['curve'])}"
+def _band_ends(entry: ControlEntry) -> list[float]:
+    return [v for interval in _band(entry) for v in interval or ()]
 
 
-def _ending(one: Contender, values: Sequence[Any], wide: bool) -> str:
+def _course(entry: ControlEntry) -> str:
+    return f"{entry.number} {entry.name}: {' '.join(number(v) for v in entry.row.curve)}"
+
+
+def _label(entry: ControlEntry, values: Sequence[float | None], wide: bool) -> str:
     if not wide:
-        return short(one.name, 20)
-    return f"{short(one.name, 28)} {number(values[-1])}"
+        return short(entry.name, 20)
+    return f"{short(entry.name, 28)} {number(values[-1])}"
 
 
 def _frame(series: Sequence[Series], width: float, height: float) -> Frame:
@@ -224,68 +237,67 @@ def _frame(series: Sequence[Series], width: float, height: float) -> Frame:
 
 def _scale(values: Sequence[float | None]) -> tuple[float, list[tuple[float, str]]]:
     """Where the axis starts, as high as the values allow, and its ticks."""
-    least = min((v for v in values if v is not None and not math.isnan(v)), default=0.0)
+    least = min((v for v in values if v is not None), default=0.0)
     low, step = next((low, step) for low, step in SCALES if low <= max(0.0, least - 0.005))
     ticks = [round(low + i * step, 2) for i in range(round((1 - low) / step) + 1)]
     return low, [(t, _short(t)) for t in ticks]
 
 
-def lengths(summary: Mapping[str, Any]) -> list[Figure]:
+def by_length(summary: CompareSummary) -> list[Figure]:
     """Late stability, and capability, by the conversation's length; empty for one length."""
-    by_rounds = summary.get("by_rounds") or {}
-    at = sorted(by_rounds, key=int)
-    if len(at) < 2:
+    lengths = sorted(summary.by_rounds, key=int)
+    if len(lengths) < 2:
         return []
-    found = _ordered(contenders(summary))
-    rows = {length: {row["control"]: row for row in by_rounds[length]} for length in at}
+    entries = _in_drawing_order(control_entries(summary))
+    rows = {length: {row.control: row for row in summary.by_rounds[length]} for length in lengths}
 
-    def values(one: Contender, field: str) -> list[float | None]:
-        return [known(rows[n].get(one.name, {}).get(field)) for n in at]
+    def values(entry: ControlEntry, measure: Measure) -> list[float | None]:
+        there = (rows[length].get(entry.name) for length in lengths)
+        return [None if row is None else measure.value(row) for row in there]
 
-    return [
-        _by_length(found, at, {c.number: values(c, field) for c in found}, field, title, caption)
-        for field, title, caption in (
-            ("late_stability", "Late stability by length",
-             "Mean score over the last quarter of the rounds, by how many rounds there were."),
-            ("capability", "Capability by length",
-             "Share of questions answered right, by how many rounds there were."),
-        )
-        if any(v is not None for c in found for v in values(c, field))
-    ]  # fmt: skip
+    figures = []
+    for measure, key, title, caption in (
+        (LATE, "late_stability", "Late stability by length",
+         "Mean score over the last quarter of the rounds, by how many rounds there were."),
+        (CAPABILITY, "capability", "Capability by length",
+         "Share of questions answered right, by how many rounds there were."),
+    ):  # fmt: skip
+        lines = [(entry, values(entry, measure)) for entry in entries]
+        if any(v is not None for _, line in lines for v in line):
+            figures.append(_by_length(lines, lengths, key, title, caption))
+    return figures
 
 
 def _by_length(
-    found: Sequence[Contender],
-    at: Sequence[str],
-    values: Mapping[int, list[float | None]],
-    field: str,
+    lines: Sequence[tuple[ControlEntry, list[float | None]]],
+    lengths: Sequence[str],
+    key: str,
     title: str,
     caption: str,
 ) -> Figure:
-    low, ticks = _scale([v for line in values.values() for v in line])
+    low, ticks = _scale([v for _, line in lines for v in line])
 
     def drawing(wide: bool) -> Markup:
         series = [
             Series(
-                c.kind,
-                values[c.number],
+                entry.css,
+                line,
                 (),
-                _ending(c, [values[c.number][-1]], wide) if c.named else "",
-                note=f"{c.number} {c.name}: {' '.join(number(v) for v in values[c.number])}",
-                key=f"k{c.number}",
-                dots=c.plain or c.recommended,
+                _label(entry, line, wide) if entry.named else "",
+                note=f"{entry.number} {entry.name}: {' '.join(map(number, line))}",
+                key=f"k{entry.number}",
+                dots=entry.plain or entry.recommended,
             )
-            for c in found
+            for entry, line in lines
         ]
-        size = "wide" if wide else "narrow"
         return chart.lines(
             series,
             _frame(series, 540, 400) if wide else _frame(series, 360, 340),
-            Text(f"{field}-length-{size}", title, caption),
-            x=at,
+            Text(f"{key}-length-{'wide' if wide else 'narrow'}", title, caption),
+            x=lengths,
             ticks=ticks,
             low=low,
             x_name="rounds",
         )
 
-    return Figure(f"{field}-length", title, caption, drawing(True), drawing(False))
+    return Figure(f"{key}-length", title, caption, drawing(True), drawing(False))

@@ -1,6 +1,6 @@
-"""The page of a comparison: which control to use, and everything that says so.
+"""The page of a comparison: which control to use, and the numbers behind it.
 
-This module picks what the page shows. How a page becomes a file is `shell`'s.
+This module chooses what the page shows. `report.html` makes a file of it.
 """
 
 from __future__ import annotations
@@ -9,55 +9,57 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.report import html as shell
-from holdfast.report.compare import advice
-from holdfast.report.compare import figures as choice
-from holdfast.report.compare import side_by_side as sides
-from holdfast.report.compare import tables as scores
-from holdfast.report.compare.contender import contenders, late_rounds, rival
+from holdfast.report import html
+from holdfast.report.compare import figures, sentences, side_by_side, tables
+from holdfast.report.compare.entries import control_entries, counterpart, late_rounds
+from holdfast.results.compare import CompareSummary
 
 
 def write_compare(
-    summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]], path: Path
+    summary: CompareSummary, conversations: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
-    """Write the report of a comparison.
+    """Write the page of a comparison.
 
-    `summary` is the object that `holdfast compare --json` prints; `conversations` hold
-    personas and starter, and under each control the rounds with their judged probe
-    answers and the capability questions. Raises `RunError` where the file cannot be
-    written.
+    Args:
+        summary: what the comparison found.
+        conversations: personas, starter, and under each control the rounds with their judged
+            probe answers and the capability questions.
+        path: the file.
+
+    Raises:
+        RunError: where the file cannot be written.
     """
-    shell.save(render(summary, conversations), path)
+    html.save(render(summary, conversations), path)
 
 
-def render(summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]]) -> str:
+def render(summary: CompareSummary, conversations: Sequence[Mapping[str, Any]]) -> str:
     """The page as text."""
-    found = contenders(summary)
-    names = [c.name for c in found]
-    other = rival(found)
+    entries = control_entries(summary)
+    names = [entry.name for entry in entries]
+    other = counterpart(entries)
     pair = (names[0], other.name if other else names[0])
-    use, why = advice.headline(summary)
-    library = sides.library(conversations, names, pair, summary["rounds"])
-    rival_name, ledger = scores.ledger(summary)
-    return shell.fill(
+    use, why = sentences.headline(summary.recommendation)
+    transcripts = side_by_side.transcripts(conversations, names, pair, summary.rounds)
+    other_name, measures = tables.beside_none(summary)
+    return html.fill(
         "compare/page.html.j2",
         s=summary,
         use=use,
         why=why,
-        standfirst=advice.standfirst(summary),
-        tradeoff=choice.tradeoff(summary),
-        key=choice.key(summary),
-        asked=any(c.value("capability") is not None for c in found),
-        rival=rival_name,
-        ledger=ledger,
-        curves=choice.curves(summary),
-        lengths=choice.lengths(summary),
-        board=scores.table(summary),
-        grid=scores.grid(summary),
-        failed=scores.failed(summary["rows"]),
-        library=library,
-        data=sides.data(library),
+        lead=sentences.lead_sentences(summary),
+        tradeoff=figures.tradeoff(summary),
+        legend=figures.legend(summary),
+        asked=any(entry.row.capability is not None for entry in entries),
+        other_name=other_name,
+        measures=measures,
+        curves=figures.curves(summary),
+        by_length=figures.by_length(summary),
+        controls=tables.controls_table(summary),
+        parts=tables.parts_table(summary),
+        failures=tables.failures(summary.rows),
+        transcripts=transcripts,
+        data=side_by_side.data(transcripts),
         names=names,
         pair=pair,
-        late=late_rounds(summary["rounds"]),
+        late=late_rounds(summary.rounds),
     )

@@ -1,13 +1,12 @@
-"""Conversations under several controls, made ready to be set side by side.
+"""Conversations under several controls, made ready for a page that sets two of them side by side.
 
-The page holds every conversation under every control, bounded by `BUDGET` characters:
-conversations past it, in the order of the run, are left out and named. One pair stands
-in the page as markup: none and the recommended control, in the conversation where the
-second gains most over the first, which is a rule that the page states. The others are
-data that the script makes elements of, text by text: as markup they would be a hundred
-thousand elements that nobody looks at.
+The page holds every conversation under every control, up to `BUDGET` characters: it leaves
+out conversations beyond that, in the order of the run, and names them. One pair is in the
+page as markup: none and the recommended control, in the conversation where the second gains
+most over the first, a rule that the page states. The others are data, of which the script
+makes elements when the reader asks: as markup they would be a hundred thousand elements.
 
-This module knows records. Texts are made safe and folded by `transcript`.
+This module knows records. `transcript` makes texts safe and folds them.
 """
 
 from __future__ import annotations
@@ -25,51 +24,60 @@ from holdfast.report.transcript import Exchange, Said, said, visible
 from holdfast.report.words import known, number
 
 BUDGET = 8_000_000
-CELL, HIGH = 9, 13  # pixels of a bar's place in the strip
-LOW = 0.5  # a score below is shown as failed, as in the drift page
-FRAME = 30  # characters about one text, roughly
+"""Characters of all texts."""
+BAR, HEIGHT = 9, 13
+"""Pixels of a bar's place in the strip of scores."""
+LOW = 0.5
+"""A lower score is shown as failed, as in the drift page."""
+FRAME = 30
+"""Characters of markup around one text, roughly."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One capability question with the answer expected and the one given."""
+class AskedQuestion:
+    """One capability question with the expected answer and the model's."""
 
     kind: str
     question: Said
     plant: str
+    """What the user said before, where the question is about that."""
     expected: str
     answer: Said
     right: bool
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One round of one side: the exchange, and the questions asked after it."""
+class Round:
+    """One round under one control: the exchange, and the questions asked after it."""
 
     exchange: Exchange
-    asked: tuple[Asked, ...]
+    questions: tuple[AskedQuestion, ...]
 
     @property
     def right(self) -> int:
         """How many of the questions were answered right."""
-        return sum(one.right for one in self.asked)
+        return sum(one.right for one in self.questions)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One conversation under one control; `late` is its mean score over the last rounds."""
+    """One conversation under one control."""
 
     key: int
+    """The control's position."""
     control: str
-    turns: tuple[Turn, ...]
+    rounds: tuple[Round, ...]
     first: float | None
+    """The first score there is."""
     late: float | None
+    """Mean score over the last quarter of the rounds."""
     bars: str
+    """Path data with a bar for every round."""
     strip: Markup
 
 
 @dataclass(frozen=True)
-class Talk:
+class ConversationSides:
     """One conversation under every control."""
 
     id: int
@@ -84,38 +92,47 @@ class Talk:
 
 
 @dataclass(frozen=True)
-class Library:
-    """The conversations kept whole, those left out, and the pair that stands open."""
+class Transcripts:
+    """The conversations in the page, and the pair that it opens with."""
 
-    talks: tuple[Talk, ...]
+    conversations: tuple[ConversationSides, ...]
     left_out: tuple[int, ...]
-    shown: Talk | None
+    """Ids of conversations beyond the budget."""
+    shown: ConversationSides | None
     left: Side | None
     right: Side | None
 
 
-def library(
+def transcripts(
     conversations: Iterable[Mapping[str, Any]],
     controls: Sequence[str],
     pair: tuple[str, str],
     rounds: int,
     budget: int = BUDGET,
-) -> Library:
-    """The conversations that the page holds, in the order given."""
-    kept, left_out = list[Talk](), list[int]()
+) -> Transcripts:
+    """The conversations that the page holds, in the order given.
+
+    Args:
+        conversations: those of `Comparison.conversations`.
+        controls: the controls in the order of the table.
+        pair: the controls that are shown first.
+        rounds: rounds of a conversation.
+        budget: characters of all texts; one conversation is kept whatever its size.
+    """
+    kept, left_out = list[ConversationSides](), list[int]()
     for record in conversations:
         budget -= _size(record)
         if budget >= 0 or not kept:
-            kept.append(_talk(record, controls, rounds))
+            kept.append(_conversation(record, controls, rounds))
         else:
             left_out.append(record["id"])
-    shown = max(kept, key=lambda talk: _gain(talk, pair), default=None)
+    shown = max(kept, key=lambda conversation: _gain(conversation, pair), default=None)
     left, right = (shown.side(name) if shown else None for name in pair)
-    return Library(tuple(kept), tuple(left_out), shown, left, right)
+    return Transcripts(tuple(kept), tuple(left_out), shown, left, right)
 
 
-def _gain(talk: Talk, pair: tuple[str, str]) -> float:
-    left, right = (talk.side(name) for name in pair)
+def _gain(conversation: ConversationSides, pair: tuple[str, str]) -> float:
+    left, right = (conversation.side(name) for name in pair)
     if left is None or right is None or left.late is None or right.late is None:
         return -2.0
     return right.late - left.late
@@ -134,8 +151,10 @@ def _size(record: Mapping[str, Any]) -> int:
     return total
 
 
-def _talk(record: Mapping[str, Any], controls: Sequence[str], rounds: int) -> Talk:
-    return Talk(
+def _conversation(
+    record: Mapping[str, Any], controls: Sequence[str], rounds: int
+) -> ConversationSides:
+    return ConversationSides(
         record["id"],
         transcript.person(record["agent"]),
         transcript.person(record["user"]),
@@ -149,27 +168,27 @@ def _talk(record: Mapping[str, Any], controls: Sequence[str], rounds: int) -> Ta
 
 
 def _side(key: int, control: str, record: Mapping[str, Any], rounds: int) -> Side:
-    asked: dict[int, list[Asked]] = {}
+    questions: dict[int, list[AskedQuestion]] = {}
     for question in record.get("questions") or ():
-        asked.setdefault(question["round"], []).append(_asked(question))
+        questions.setdefault(question["round"], []).append(_question(question))
     scores = [transcript.mean(one["probes"], "own") for one in record["rounds"]]
     bars, late = _bars(scores), scores[rounds - -(-rounds // 4) + 1 :]
     return Side(
         key,
         control,
         tuple(
-            Turn(transcript.exchange(one), tuple(asked.get(one["round"], ())))
+            Round(transcript.exchange(one), tuple(questions.get(one["round"], ())))
             for one in record["rounds"]
         ),
-        next((s for s in scores if s is not None), None),
+        next((score for score in scores if score is not None), None),
         transcript.average(late),
         bars,
         _strip(bars, len(scores)),
     )
 
 
-def _asked(record: Mapping[str, Any]) -> Asked:
-    return Asked(
+def _question(record: Mapping[str, Any]) -> AskedQuestion:
+    return AskedQuestion(
         visible(record["kind"]),
         said(record["question"]),
         visible(record.get("plant") or ""),
@@ -180,30 +199,31 @@ def _asked(record: Mapping[str, Any]) -> Asked:
 
 
 def _bars(scores: Sequence[float | None]) -> str:
-    """A side at a glance: path data with a bar for every round that has a score."""
-    tall = [(i, max(1.0, HIGH * s)) for i, s in enumerate(map(known, scores)) if s is not None]
-    return "".join(f"M{i * CELL} {HIGH}v-{t:.1f}h{CELL - 2}V{HIGH}z" for i, t in tall)
+    """Path data with a bar for every round that has a score."""
+    bars = [(i, max(1.0, HEIGHT * s)) for i, s in enumerate(map(known, scores)) if s is not None]
+    return "".join(f"M{i * BAR} {HEIGHT}v-{high:.1f}h{BAR - 2}V{HEIGHT}z" for i, high in bars)
 
 
 def _strip(bars: str, rounds: int) -> Markup:
-    wide = max(1, rounds) * CELL
-    drawn = tag("path", class_="bar", d=bars), tag("path", class_="ground", d=f"M0 {HIGH}h{wide}")
-    return tag("svg", *drawn, class_="strip", viewBox=f"0 0 {wide} {HIGH + 1}", width=wide,
-               height=HIGH + 1, aria_hidden="true")  # fmt: skip
+    width = max(1, rounds) * BAR
+    ground = tag("path", class_="ground", d=f"M0 {HEIGHT}h{width}")
+    return tag("svg", tag("path", class_="bar", d=bars), ground, class_="strip",
+               viewBox=f"0 0 {width} {HEIGHT + 1}", width=width, height=HEIGHT + 1,
+               aria_hidden="true")  # fmt: skip
 
 
-def data(found: Library) -> Markup:
-    """The conversations as JSON that may stand in a script element, whatever they hold."""
-    talks = {
-        str(talk.id): {
-            "agent": [talk.agent["id"], talk.agent["prompt"]],
-            "user": [talk.user["id"], talk.user["prompt"]],
-            "starter": talk.starter,
-            "sides": {str(side.key): _side_data(side) for side in talk.sides},
+def data(transcripts: Transcripts) -> Markup:
+    """The conversations as JSON that is safe in a script element, whatever they hold."""
+    conversations = {
+        str(one.id): {
+            "agent": [one.agent["id"], one.agent["prompt"]],
+            "user": [one.user["id"], one.user["prompt"]],
+            "starter": one.starter,
+            "sides": {str(side.key): _side_data(side) for side in one.sides},
         }
-        for talk in found.talks
+        for one in transcripts.conversations
     }
-    text = json.dumps(talks, separators=(",", ":"))
+    text = json.dumps(conversations, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
@@ -214,20 +234,21 @@ def _side_data(side: Side) -> dict[str, Any]:
         "name": visible(side.control),
         "course": f"{number(side.first)} → {number(side.late)}",
         "bars": side.bars,
-        "turns": [_turn_data(turn) for turn in side.turns],
+        "turns": [_round_data(one) for one in side.rounds],
     }
 
 
-def _turn_data(turn: Turn) -> dict[str, Any]:
-    x, asked = turn.exchange, ""
+def _round_data(one: Round) -> dict[str, Any]:
+    exchange, last_probe = one.exchange, ""
     answers = []
-    for a in x.own:
+    for a in exchange.own:
         probe = a.probe.head + a.probe.rest
         answers.append(
             [number(a.score), a.score is not None and a.score < LOW,
-             "" if probe == asked else probe, a.text, a.why, a.stop]
+             "" if probe == last_probe else probe, a.text, a.why, a.stop]
         )  # fmt: skip
-        asked = probe
+        last_probe = probe
     exam = [[q.right, q.kind, q.question.head + q.question.rest, q.plant, q.answer, q.expected]
-            for q in turn.asked]  # fmt: skip
-    return {"round": x.round, "user": x.user, "agent": x.agent, "answers": answers, "exam": exam}
+            for q in one.questions]  # fmt: skip
+    return {"round": exchange.round, "user": exchange.user, "agent": exchange.agent,
+            "answers": answers, "exam": exam}  # fmt: skip

@@ -3,24 +3,34 @@
 A cell carries the value it sorts by beside its text, so that the script can order rows
 without reading words. In the second table shades stand for the difference from `none`.
 
-This module knows rows and contenders. It draws no charts but the small interval in a row.
+This module knows rows and entries. It draws no charts but the small interval in a row.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from markupsafe import Markup
 
 from holdfast.report.charts.chart import path, tag
 from holdfast.report.charts.scatter import mark
-from holdfast.report.compare.contender import Contender, contenders, rival
+from holdfast.report.compare.entries import (
+    CAPABILITY,
+    LATE,
+    STABILITY,
+    ControlEntry,
+    Measure,
+    control_entries,
+    counterpart,
+)
 from holdfast.report.words import between, number, signed, signed_span
+from holdfast.results.compare import CompareSummary, ControlRow
 
-STEP = 0.1  # of difference from none, for one shade more
+STEP = 0.1
+"""Of difference from none, for one shade more."""
 SHADES = 4
 FAILURES = {
     "empty": "empty",
@@ -32,48 +42,54 @@ FAILURES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as text, its interval, what it sorts by, and a CSS class."""
+    """A number as text."""
 
     text: str
     small: str = ""
+    """Its interval."""
     sort: float | None = None
-    kind: str = ""
+    """The value that the table sorts by."""
+    css: str = ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading; `group` is said above it, `up` says that more is better."""
+    """A heading."""
 
     name: str
     group: str = ""
+    """A heading above several columns."""
     up: bool = True
+    """Whether more is better."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One control's cells, and its late stability as a small drawing."""
+    """One control's cells."""
 
-    contender: Contender
+    entry: ControlEntry
     cells: tuple[Cell, ...]
     drawing: Markup
+    """Its late stability as a small drawing."""
     shape: Markup
+    """Its family's shape."""
 
 
 @dataclass(frozen=True)
-class Board:
-    """A table that can be sorted."""
+class SortableTable:
+    """A table of controls that the reader can sort."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """What is said above the headings, and over how many of them."""
+        """The headings above the columns, and over how many of them each stands."""
         return [(name, len(list(run))) for name, run in groupby(c.group for c in self.columns)]
 
 
 @dataclass(frozen=True)
-class Pair:
+class MeasurePair:
     """One measure under none and under another control, and the difference."""
 
     name: str
@@ -82,153 +98,157 @@ class Pair:
     change: Cell
 
 
-def table(summary: Mapping[str, Any]) -> Board:
+def controls_table(summary: CompareSummary) -> SortableTable:
     """Every control with its measures and their paired differences from none."""
-    found = contenders(summary)
-    least = min((c.span("late_interval") or (1.0, 1.0))[0] for c in found) if found else 0.0
-    base = found[0].value("late_stability") if found else None
+    entries = control_entries(summary)
+    intervals = [entry.row.late_interval or (1.0, 1.0) for entry in entries]
+    least = min((low for low, _ in intervals), default=0.0)
+    base = entries[0].row.late_stability if entries else None
     columns = (
         Column("stability"), Column("late stability"), Column("late against none"),
         Column("capability"), Column("capability against none"),
         Column("tokens a reply", up=False), Column("time a token", up=False),
         Column("on the front"),
     )  # fmt: skip
-    return Board(
+    return SortableTable(
         columns,
-        tuple(Line(c, _measures(c), interval(c, least, base), shape(c)) for c in found),
+        tuple(Line(e, _measures(e), interval(e, least, base), shape(e)) for e in entries),
     )
 
 
-def _measures(one: Contender) -> tuple[Cell, ...]:
-    front = bool(one.row["pareto"])
+def _measures(entry: ControlEntry) -> tuple[Cell, ...]:
+    front = entry.row.pareto
     return (
-        _score(one, "stability", "interval"),
-        _score(one, "late_stability", "late_interval"),
-        _change(one, "late_delta", "late_delta_interval"),
-        _score(one, "capability", "capability_interval"),
-        _change(one, "capability_delta", "capability_delta_interval"),
-        _plain(one.value("tokens_per_reply"), "{:,.0f}"),
-        _time(one),
+        _value(entry.row, STABILITY),
+        _value(entry.row, LATE),
+        _change(entry, LATE),
+        _value(entry.row, CAPABILITY),
+        _change(entry, CAPABILITY),
+        _tokens(entry.row.tokens_per_reply),
+        _time(entry),
         Cell("yes" if front else "–", "", float(front)),
     )
 
 
-def _score(one: Contender, field: str, band: str) -> Cell:
-    span = between(one.row.get(band)) if one.span(band) else ""
-    return Cell(number(one.row.get(field)), span, one.value(field))
+def _value(row: ControlRow, measure: Measure) -> Cell:
+    value, span = measure.value(row), measure.interval(row)
+    return Cell(number(value), between(span) if span else "", value)
 
 
-def _change(one: Contender, field: str, band: str) -> Cell:
-    value, there = one.value(field), one.span(band)
-    if one.plain or value is None:
-        return Cell("–", "", 0.0 if one.plain and value is not None else None)
-    told = "" if there is None else "better" if there[0] > 0 else "worse" if there[1] < 0 else ""
-    return Cell(signed(value), signed_span(one.row.get(band)) if there else "", value, told)
+def _change(entry: ControlEntry, measure: Measure) -> Cell:
+    value, span = measure.delta(entry.row), measure.delta_interval(entry.row)
+    if entry.plain or value is None:
+        return Cell("–", "", 0.0 if entry.plain and value is not None else None)
+    css = "" if span is None else "better" if span[0] > 0 else "worse" if span[1] < 0 else ""
+    return Cell(signed(value), signed_span(span) if span else "", value, css)
 
 
-def _plain(value: float | None, form: str) -> Cell:
-    return Cell("–") if value is None else Cell(form.format(value), "", value)
+def _tokens(value: float | None) -> Cell:
+    return Cell("–") if value is None else Cell(f"{value:,.0f}", "", value)
 
 
-def _time(one: Contender) -> Cell:
-    value, there = one.value("relative_ms_per_token"), one.span("relative_ms_interval")
+def _time(entry: ControlEntry) -> Cell:
+    value, span = entry.row.relative_ms_per_token, entry.row.relative_ms_interval
     if value is None:
         return Cell("–")
-    return Cell(f"{value:.2f} ×", between(there) if there and not one.plain else "", value)
+    return Cell(f"{value:.2f} ×", between(span) if span and not entry.plain else "", value)
 
 
-def interval(one: Contender, least: float, base: float | None) -> Markup:
-    """Late stability with its interval on a scale from `least` to 1, none's as a rule."""
-    wide, high, low = 120.0, 22.0, max(0.0, least - 0.02)
+def interval(entry: ControlEntry, least: float, base: float | None) -> Markup:
+    """Late stability with its interval on a scale from `least` to 1, with none's as a rule."""
+    width, height, low = 120.0, 22.0, max(0.0, least - 0.02)
 
-    def at(value: float) -> float:
-        return 6 + (wide - 12) * (value - low) / ((1 - low) or 1.0)
+    def x(value: float) -> float:
+        return 6 + (width - 12) * (value - low) / ((1 - low) or 1.0)
 
-    value, there, drawn = one.value("late_stability"), one.span("late_interval"), list[Markup]()
+    value, span, parts = entry.row.late_stability, entry.row.late_interval, list[Markup]()
     if base is not None:
-        drawn.append(tag("path", class_="base", d=path([(at(base), 0), (at(base), high)])))
-    if there:
-        bar = [(at(there[0]), high / 2), (at(there[1]), high / 2)]
-        drawn.append(tag("path", class_=f"bar {one.kind}", d=path(bar)))
+        parts.append(tag("path", class_="base", d=path([(x(base), 0), (x(base), height)])))
+    if span:
+        bar = path([(x(span[0]), height / 2), (x(span[1]), height / 2)])
+        parts.append(tag("path", class_=f"bar {entry.css}", d=bar))
     if value is not None:
-        front = "front" if one.row["pareto"] else "behind"
-        drawn.append(mark(one.family, at(value), high / 2, f"mark {one.kind} {front}", 0.8))
-    return tag("svg", *drawn, class_="interval", viewBox=f"0 0 {wide:g} {high:g}",
-               width=f"{wide:g}", height=f"{high:g}", aria_hidden="true")  # fmt: skip
+        front = "front" if entry.row.pareto else "behind"
+        parts.append(mark(entry.family, x(value), height / 2, f"mark {entry.css} {front}", 0.8))
+    return tag("svg", *parts, class_="interval", viewBox=f"0 0 {width:g} {height:g}",
+               width=f"{width:g}", height=f"{height:g}", aria_hidden="true")  # fmt: skip
 
 
-def shape(one: Contender) -> Markup:
+def shape(entry: ControlEntry) -> Markup:
     """The family's shape beside a name."""
-    drawing = mark(one.family, 8, 8, f"mark f-{one.family} front", 0.8)
+    drawing = mark(entry.family, 8, 8, f"mark f-{entry.family} front", 0.8)
     return tag("svg", drawing, class_="shape", viewBox="0 0 16 16", width="16", height="16",
                aria_hidden="true")  # fmt: skip
 
 
-def grid(summary: Mapping[str, Any]) -> Board:
+def parts_table(summary: CompareSummary) -> SortableTable:
     """Stability by category and capability by kind, shaded by the difference from none."""
-    found = contenders(summary)
-    parts = [
-        (field, group, name)
-        for field, group in (
-            ("by_category", "stability by category"),
-            ("capability_by_kind", "capability by kind"),
-        )
-        for name in dict.fromkeys(name for c in found for name in c.row.get(field) or {})
-    ]
-    return Board(
-        tuple(Column(name, group) for _, group, name in parts),
+    entries = control_entries(summary)
+    none = entries[0].row if entries else None
+    columns, cells = list[Column](), list[list[Cell]]()
+    for group, parts in (
+        ("stability by category", [entry.row.by_category for entry in entries]),
+        ("capability by kind", [entry.row.capability_by_kind for entry in entries]),
+    ):
+        for name in dict.fromkeys(name for of_row in parts for name in of_row):
+            columns.append(Column(name, group))
+            base = parts[0].get(name)
+            values = [of_row.get(name) for of_row in parts]
+            cells.append([_shaded(v, None if e.row is none else base)
+                          for e, v in zip(entries, values, strict=True)])  # fmt: skip
+    return SortableTable(
+        tuple(columns),
         tuple(
-            Line(c, tuple(_part(c, found[0], field, name) for field, _, name in parts),
-                 Markup(""), shape(c))
-            for c in found
+            Line(entry, tuple(column[i] for column in cells), Markup(""), shape(entry))
+            for i, entry in enumerate(entries)
         ),
-    )  # fmt: skip
+    )
 
 
-def _part(one: Contender, none: Contender, field: str, name: str) -> Cell:
-    value, base = ((c.row.get(field) or {}).get(name) for c in (one, none))
+def _shaded(value: float | None, base: float | None) -> Cell:
     if value is None:
         return Cell("–")
-    step = 0 if base is None or one.plain else min(SHADES, int((abs(value - base) + 0.05) / STEP))
-    kind = f"{'up' if value > (base or 0.0) else 'down'}-{step}" if step else ""
-    return Cell(number(value), "", value, kind)
+    step = 0 if base is None else min(SHADES, int((abs(value - base) + 0.05) / STEP))
+    css = f"{'up' if value > (base or 0.0) else 'down'}-{step}" if step else ""
+    return Cell(number(value), "", value, css)
 
 
-def ledger(summary: Mapping[str, Any]) -> tuple[str, list[Pair]]:
-    """None beside the recommended control (or its best rival), measure by measure."""
-    found = contenders(summary)
-    other = rival(found)
+def beside_none(summary: CompareSummary) -> tuple[str, list[MeasurePair]]:
+    """The name of the recommended control (or the best other), and its measures beside none's."""
+    entries = control_entries(summary)
+    other = counterpart(entries)
     if other is None:
         return "", []
-    none, pairs = found[0], list[Pair]()
-    for name, field, band, delta in (
-        ("late stability", "late_stability", "late_interval", "late_delta"),
-        ("stability", "stability", "interval", "delta"),
-        ("capability", "capability", "capability_interval", "capability_delta"),
-    ):
-        if other.value(field) is not None:
-            left, right = (_score(c, field, band) for c in (none, other))
-            pairs.append(Pair(name, left, right, _change(other, delta, f"{delta}_interval")))
-    tokens = [c.value("tokens_per_reply") for c in (none, other)]
-    if tokens[0] and tokens[1] is not None:
-        left, right = (_plain(t, "{:,.0f}") for t in tokens)
-        times = Cell(f"{tokens[1] / tokens[0]:.2f} ×")
-        pairs.append(Pair("tokens a reply", left, right, times))
+    none = entries[0].row
+    pairs = [
+        MeasurePair(m.name, _value(none, m), _value(other.row, m), _change(other, m))
+        for m in (LATE, STABILITY, CAPABILITY)
+        if m.value(other.row) is not None
+    ]
+    plain, tokens = none.tokens_per_reply, other.row.tokens_per_reply
+    if plain and tokens is not None:
+        ratio = Cell(f"{tokens / plain:.2f} ×")
+        pairs.append(MeasurePair("tokens a reply", _tokens(plain), _tokens(tokens), ratio))
     time = _time(other)
     if time.sort is not None:
-        pairs.append(Pair("time a token", Cell("1 ×"), Cell(time.text), Cell(time.small or "–")))
+        span = Cell(time.small or "–")
+        pairs.append(MeasurePair("time a token", Cell("1 ×"), Cell(time.text), span))
     return other.name, pairs
 
 
-def failed(rows: Sequence[Mapping[str, Any]]) -> str:
+def failures(rows: Sequence[ControlRow]) -> str:
     """The replies that failed, in all and under the control with the most of them."""
-    counts = [(row.get("failures") or {}, str(row["control"])) for row in rows]
-    said = _counted({key: sum(of.get(key, 0) for of, _ in counts) for key in FAILURES})
-    if not said:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.failures)
+    text = _failures(total)
+    if not text:
         return "no reply was empty, cut, too long or lost"
-    most, name = max(counts, key=lambda one: sum(one[0].values()))
-    return f"{said}; the most under {name}: {_counted(most)}" if len(rows) > 1 else said
+    worst = max(rows, key=lambda row: sum(row.failures.values()))
+    if len(rows) == 1:
+        return text
+    return f"{text}; the most under {worst.control}: {_failures(worst.failures)}"
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[key]:,} {said}" for key, said in FAILURES.items() if counts.get(key))
+def _failures(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {what}" for kind, what in FAILURES.items() if (n := counts.get(kind)))

@@ -18,7 +18,7 @@ from holdfast.report import html as shell
 from holdfast.report.charts import chart
 from holdfast.report.charts import heatmap as tiles
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.compare.contender import family, short
+from holdfast.report.compare.entries import family, short
 from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, numbers
 from holdfast.report.explain.findings import headline
 from holdfast.report.words import (

@@ -1,0 +1,91 @@
+"""The same conversations once under each of several controls.
+
+Conversation c of n under the control at position k has the id k·n + c in the records. The
+variants of a conversation stand side by side, so that a batch holds its conversations under
+every control and the controls can take turns round by round (`rounds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from holdfast.core.backend import Backend
+from holdfast.core.progress import Progress
+from holdfast.core.records import Record
+from holdfast.core.run import Run
+from holdfast.core.shards import Where
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.rounds import Stage, Timing, batches, converse
+from holdfast.evals.conversation.scores import judged
+from holdfast.evals.conversation.verdicts import verdicts
+
+ROWS = 384
+"""Conversations of one batch, counted under each control."""
+
+
+@dataclass(frozen=True)
+class ControlledPlan:
+    """A plan's conversations, each to be held under every control."""
+
+    conversations: Sequence[Conversation]
+    """The plan: conversation i has the id i."""
+    controls: Sequence[str]
+
+    def record_id(self, control: int, conversation: int) -> int:
+        """The id in the records of a conversation under the control at a position."""
+        return control * len(self.conversations) + conversation
+
+    def record_ids(self, control: int) -> list[int]:
+        """The ids in the records of all conversations under the control at a position."""
+        return [self.record_id(control, c.id) for c in self.conversations]
+
+    def locate(self, record_id: int) -> tuple[int, int]:
+        """The control's position and the conversation of an id in the records."""
+        return divmod(record_id, len(self.conversations))
+
+    def variants(self, conversation: Conversation) -> list[Conversation]:
+        """One conversation under each control; only the first asks for the floor."""
+        return [
+            replace(conversation, id=self.record_id(k, conversation.id), control=c, floor=k == 0)
+            for k, c in enumerate(self.controls)
+        ]
+
+    def variants_of_all(self) -> list[Conversation]:
+        """All conversations under all controls, in the order in which they are held."""
+        return [variant for c in self.conversations for variant in self.variants(c)]
+
+
+def default_side_by_side(controls: int) -> int:
+    """How many conversations a batch holds, each under every one of so many controls."""
+    return max(1, ROWS // controls)
+
+
+def hold_under_controls(
+    stage: Stage,
+    plan: ControlledPlan,
+    run: Run,
+    progress: Progress,
+    judge_model: Backend | None,
+    *,
+    timing: Timing | None = None,
+    where: Where = None,
+) -> list[Record]:
+    """Hold every conversation under every control, and score the answers.
+
+    Args:
+        stage: the models and the protocol.
+        plan: the conversations and the controls.
+        run: takes the records; what it holds already is not done again.
+        progress: is told of every round.
+        judge_model: scores the answers of personas that a rubric judges.
+        timing: makes a record of how long the agents' turns took.
+        where: what part of the batches is done here.
+
+    Returns:
+        The judged conversations (`scores.judged`), by the plan's ids in the records.
+    """
+    variants, protocol = plan.variants_of_all(), stage.protocol
+    with progress.of(batches(variants, protocol) * (protocol.rounds + 1)):
+        converse(stage, variants, run, progress, timing=timing, where=where)
+    return judged(run.records, variants, verdicts(run, variants, judge_model))

@@ -1,0 +1,98 @@
+"""A comparison in words: what is lost without control, what holds it, and what that costs.
+
+The recommendation's own figures come from conversations on which it was not chosen; the
+sentences here are about all conversations, as the figures and tables are.
+
+This module knows a comparison's summary and English. It knows neither HTML nor charts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from holdfast.report.compare.entries import ControlEntry, control_entries, counterpart, late_rounds
+from holdfast.report.words import between, number, quantity, signed, signed_span
+from holdfast.results.compare import CompareSummary, ControlRow
+
+CLEAR = 0.005
+"""Of stability: a smaller difference is not called higher."""
+
+
+def headline(recommendation: str) -> tuple[str, str]:
+    """The recommendation in two parts: what to use, and why."""
+    sentence = re.sub(r"(?<![\w.])-(?=\d)", "−", recommendation).strip()
+    use, colon, why = sentence.partition(": ")
+    return (use, why.rstrip(".")) if colon else (sentence.rstrip("."), "")
+
+
+def lead_sentences(summary: CompareSummary) -> list[str]:
+    """What none loses, what the chosen control buys and costs, and what would hold better."""
+    entries = control_entries(summary)
+    if not entries:
+        return []
+    none, other = entries[0], counterpart(entries)
+    sentences = [_loss(none.row, summary.rounds)]
+    if other is not None:
+        sentences += [_gain(other), _cost(none.row, other.row), _steadier(other.row, entries)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _loss(none: ControlRow, length: int) -> str:
+    first, late = none.curve[0] if none.curve else None, none.late_stability
+    if late is None:
+        return ""
+    start = f"Without control, over all {quantity(none.n, 'conversation')}, stability"
+    rounds = late_rounds(length)
+    if first is None:
+        return f"{start} is {number(late)} in {rounds}."
+    if abs(first - late) <= CLEAR:
+        return f"{start} is {number(first)} on the empty history and {number(late)} in {rounds}."
+    return f"{start} goes from {number(first)} on the empty history to {number(late)} in {rounds}."
+
+
+def _gain(other: ControlEntry) -> str:
+    row = other.row
+    if row.late_stability is None or row.late_delta is None:
+        return ""
+    interval = signed_span(row.late_delta_interval)
+    name = other.name if other.recommended else f"The best of the others, {other.name},"
+    gain = f"{signed(row.late_delta)}, 95% interval {interval}"
+    return f"{name} ends at {number(row.late_stability)} ({gain})."
+
+
+def _cost(none: ControlRow, row: ControlRow) -> str:
+    tokens, time = row.tokens_per_reply, row.relative_ms_per_token
+    parts = []
+    if tokens is not None and none.tokens_per_reply:
+        parts.append(f"{tokens / none.tokens_per_reply:.2f} times the tokens a reply")
+    if time is not None:
+        interval = f" ({between(row.relative_ms_interval)})" if row.relative_ms_interval else ""
+        parts.append(f"{time:.2f} times the time a token{interval}")
+    costs = [f"it takes {' and '.join(parts)}"] if parts else []
+    if row.capability_delta is not None:
+        interval = signed_span(row.capability_delta_interval)
+        costs.append(f"capability changes by {signed(row.capability_delta)} ({interval})")
+    text = "; ".join(costs)
+    return f"{text[0].upper()}{text[1:]}." if costs else ""
+
+
+def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:
+    """The control with the highest late stability, where it is not the chosen one."""
+    top = max((entry.row for entry in entries), key=lambda r: r.late_stability or 0.0)
+    if (top.late_stability or 0.0) <= (row.late_stability or 0.0) + CLEAR:
+        return ""
+    text = f"The highest is {top.control} at {number(top.late_stability)}"
+    if top.capability_delta_interval is None or top.capability_delta_interval[1] >= 0:
+        return f"{text}."
+    text += f", which loses capability ({signed(top.capability_delta)})"
+    own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
+    falls = {
+        kind: before - after
+        for kind, after in own.items()
+        if after is not None and (before := plain.get(kind)) is not None
+    }
+    kind = max(falls, key=lambda one: falls[one], default=None)
+    if kind is None or falls[kind] <= 0:
+        return f"{text}."
+    return f"{text}, most of all {kind}: {number(plain[kind])} to {number(own[kind])}."

@@ -1,0 +1,110 @@
+"""What a comparison of controls finds: a row for each control, and the control to use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Interval = tuple[float, float]
+"""Lower and upper end of a 95% interval."""
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """What one control buys and costs over the first L rounds.
+
+    A difference (`delta`) is paired with `none` over what was measured under both. A number is
+    None where nothing was measured.
+    """
+
+    control: str
+    """The control as it was written."""
+    system_prompt: str
+    """Whether the prompt `stays`, is `routed` or is `dropped`."""
+    n: int
+    """Conversations scored."""
+    stability: float | None
+    """Mean judge score over rounds 1…L."""
+    interval: Interval | None
+    delta: float | None
+    delta_interval: Interval | None
+    late_stability: float | None
+    """The same over the last ⌈L/4⌉ rounds."""
+    late_interval: Interval | None
+    late_delta: float | None
+    late_delta_interval: Interval | None
+    by_category: Mapping[str, float | None]
+    """Stability by the agent's category."""
+    capability: float | None
+    """Mean over kinds of the share of questions answered right."""
+    capability_interval: Interval | None
+    capability_delta: float | None
+    capability_delta_interval: Interval | None
+    capability_by_kind: Mapping[str, float | None]
+    tokens_per_reply: float | None
+    """Prompt and generated tokens of an agent's turn."""
+    relative_ms_per_token: float | None
+    """Time per generated token of the agents' turns, relative to `none`'s."""
+    relative_ms_interval: Interval | None
+    curve: list[float | None]
+    """Mean score after each round, 0…L."""
+    curve_interval: list[tuple[float | None, float | None]]
+    failures: Mapping[str, int]
+    """Replies that were empty, cut, too long or failed."""
+    pareto: bool = False
+    """Whether no other control is as good in stability and capability, and better in one."""
+
+
+@dataclass(frozen=True)
+class CompareSummary:
+    """The object that `holdfast compare --json` prints."""
+
+    model: str
+    user_model: str | None
+    """The model of the user's side where it is another one."""
+    suite: str
+    seed: int
+    runs: int
+    """Probe answers drawn at each point."""
+    conversations: int
+    rounds: int
+    """Rounds of the longest length."""
+    version: str
+    sampling: Mapping[str, Any]
+    lengths: list[int]
+    """The lengths in rounds that have rows of their own."""
+    command: str | None
+    rows: list[ControlRow]
+    """A row for each control over the longest length, `none` first."""
+    by_rounds: Mapping[str, list[ControlRow]]
+    """The rows of every length."""
+    recommended: str
+    """The control to use."""
+    recommendation: str
+    """Which control to use and why, in one sentence."""
+    chosen_on: list[int]
+    """Conversations that the recommended control was chosen on."""
+    reported_on: list[int]
+    """Conversations that the recommendation's figures are from."""
+    floor: float | None
+    """Mean score without a system prompt on the empty history."""
+    question_source: str | None
+    """Where the capability questions come from; None without questions."""
+    scoring: str | None
+    """How multiple choice was answered: by generation or by likelihood."""
+    capability_rounds: list[int]
+    """Rounds that were followed by questions."""
+    questions: Mapping[str, int]
+    """Questions of each kind that count for the longest length, under one control."""
+    refused: Mapping[str, str]
+    """Controls that the model refused, with the reason."""
+    failures: Mapping[str, int]
+    """Failed replies of the whole run by kind."""
+    verdicts: Mapping[str, Any] | None
+    """How many verdicts a judge model gave; None without one."""
+    seconds: float
+    note: str | None
+    """What must be said of this model's numbers."""
+    report: str | None
+    """The page."""
