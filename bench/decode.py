@@ -24,8 +24,8 @@ from reference import random_llama
 from tables import table
 
 from holdfast.control.steering import Held
-from holdfast.control.text import parse
 from holdfast.core.backend import Sampling
+from holdfast.core.control import parse
 from holdfast.models.engine.engine import Engine, Guide, Request
 from holdfast.models.local.load import load
 

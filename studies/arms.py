@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
@@ -113,7 +114,7 @@ class Case:
                 question, seed = of[i % len(of)], seed_of(conversation.seed, "question", kind)
                 prompt, turns = conversation.agent.prompt, said[conversation.id]
                 chat = capability.chat(question, prompt, turns)
-                asks.append((question, Ask(chat, seed, control, keep=False)))
+                asks.append((question, Ask(chat, seed, parse(control), keep=False)))
         replies = agent.reply([ask for _, ask in asks], GREEDY)
         answers = [
             capability.right(question, reply.text)
@@ -243,7 +244,7 @@ def openers(suite: Suite, most: int = 128) -> tuple[str, ...]:
 
 def plain(backend: Backend) -> list[str]:
     """`none`, and `anchor` where the model can be put under it."""
-    why = backend.refusal("anchor")
+    why = backend.refusal(parse("anchor"))
     if why is not None:
         print(f"anchor is left out: {why}", file=sys.stderr)
     return ["none"] if why is not None else ["none", "anchor"]

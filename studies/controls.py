@@ -32,7 +32,7 @@ import numpy as np
 import pages
 from arms import DEVELOPMENT, Arm, choose, rows
 
-from holdfast.control.text import DEFAULT
+from holdfast.core.control import DEFAULT_CONTROLS
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
@@ -82,7 +82,7 @@ def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
     """Run the development stage and keep its choice beside it."""
     found = compare(
         models.load(model),
-        controls=DEFAULT,
+        controls=DEFAULT_CONTROLS,
         suite="mini",
         questions="mini",
         pairs=pairs,

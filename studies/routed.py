@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, message
+from holdfast.core.control import Control
 from holdfast.core.errors import ModelError
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -82,7 +83,7 @@ class Routed:
             return ask
         return Ask(ask.chat[1:], ask.seed, ask.control, ask.keep, ask.measure)
 
-    def refusal(self, control: str) -> str | None:
+    def refusal(self, control: Control) -> str | None:
         return self.plain.refusal(control)
 
     def count(self, text: str) -> int:

@@ -27,6 +27,7 @@ from cones import Array
 
 from holdfast import Ask, load
 from holdfast.core.chat import agent_view
+from holdfast.core.control import NONE
 from holdfast.core.records import Record
 from holdfast.core.stats import Resampler, mean
 from holdfast.evals.conversation.plan import Conversation
@@ -72,8 +73,8 @@ def _spans(model: LocalBackend, c: Conversation, turns: Sequence[str], rounds: i
     """Part of a layer's heads whose values in view span their space: (rounds + 1, layers)."""
     size = model.engine.config.head_dim
     found = []
-    for r, n in enumerate(vectors.in_view(model, c, turns, "none")):
-        layers = model.values(vectors.ask(c, turns, r, "none"))
+    for r, n in enumerate(vectors.in_view(model, c, turns, NONE)):
+        layers = model.values(vectors.ask(c, turns, r, NONE))
         heads = [v.numpy()[:n].astype(float).reshape(n, -1, size) for v in layers]
         found.append(
             [np.mean([cones.surrounds(h[:, i]) for i in range(h.shape[1])]) for h in heads]
@@ -89,7 +90,7 @@ def _apart(model: LocalBackend, c: Conversation, own: Sequence[str], bare: Seque
     W_ov of system tokens, random directions, the agent's tokens in the first and in the last
     round, and its tokens in the first round of the conversation without personas.
     """
-    asked = vectors.ask(c, own, len(own) // 2, "none")
+    asked = vectors.ask(c, own, len(own) // 2, NONE)
     rendered = model.template.render(asked.chat)
     assert rendered.template is not None
     end = rendered.template[1]

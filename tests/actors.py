@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from holdfast.control.text import parse
 from holdfast.core.backend import Ask, Reply, Sampling, Share
+from holdfast.core.control import Control
 from holdfast.persona.suite import Persona, Suite
 
 Answer = Callable[[Ask], Reply]
@@ -47,8 +47,7 @@ class Actor:
             for ask, r in zip(asks, replies, strict=True)
         ]
 
-    def refusal(self, control: str) -> str | None:
-        parse(control)
+    def refusal(self, control: Control) -> str | None:
         return None
 
     def count(self, text: str) -> int:

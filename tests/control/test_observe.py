@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTra
 from holdfast.control.attention import plain_weights
 from holdfast.control.steering import Held
 from holdfast.control.switch import FUSED, kind_for
-from holdfast.control.text import parse
 from holdfast.core.backend import Sampling, Share
+from holdfast.core.control import parse
 from holdfast.models.engine.engine import Engine, Request, Result, Spans
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 

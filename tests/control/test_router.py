@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from holdfast.control import router
-from holdfast.control.text import parse
+from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import agent_view
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.training.prism import router_training
 
@@ -38,18 +39,18 @@ def test_as_a_control_it_leaves_the_system_prompt_out_of_what_it_says_no_to(fold
     assert not control.needs_weights and not control.steers
     named = agent_view("You are Ann.", [], "What is your name?")
     summed = agent_view("You are Ann.", [], "What is 3 + 4?")
-    assert control.rewrite(named) == named
-    assert control.rewrite(summed) == summed[1:]
+    assert rewrite(named, control) == named
+    assert rewrite(summed, control) == summed[1:]
     bare = summed[1:]
-    assert control.rewrite(bare) == bare
+    assert rewrite(bare, control) == bare
 
 
 def test_it_joins_others_and_a_window_keeps_to_its_own_rule(folder: Path) -> None:
     control = parse(f"route:{folder}+window:1")
     chat = agent_view("You are Ann.", ["Hi", "Hello"], "What is your name?")
-    assert [m["role"] for m in control.rewrite(chat)] == ["system", "user"]
+    assert [m["role"] for m in rewrite(chat, control)] == ["system", "user"]
     asked = agent_view("You are Ann.", ["Hi", "Hello"], "What is 3 + 4?")
-    assert [m["content"] for m in control.rewrite(asked)] == ["What is 3 + 4?"]
+    assert [m["content"] for m in rewrite(asked, control)] == ["What is 3 + 4?"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_wrong_control_is_refused(text: str, said: str) -> None:
 
 def test_no_router_and_too_few_of_a_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="no router in"):
-        parse(f"route:{tmp_path}").rewrite(agent_view("You are Ann.", [], "Hi"))
+        rewrite(agent_view("You are Ann.", [], "Hi"), parse(f"route:{tmp_path}"))
     with pytest.raises(ModelError, match="two queries of each kind"):
         router_training.train(WON, [True] * 11 + [False])
 

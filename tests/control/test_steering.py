@@ -14,8 +14,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrained
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import Held, Steering
 from holdfast.control.switch import EAGER, FUSED, kind_for, observed
-from holdfast.control.text import Control, Part, parse
 from holdfast.core.backend import Sampling
+from holdfast.core.control import AttentionControl, Control, parse
 from holdfast.models.engine.engine import Engine, Guide, Request, Result, Spans
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
 
@@ -36,7 +36,7 @@ def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS
 
 def off() -> Held:
     """The two parts with the share as it is."""
-    return Held(Control("off", share=Part("boost", 1.0)), SPAN, SPAN, TURNS)
+    return Held(Control("off", share=AttentionControl("boost", 1.0)), SPAN, SPAN, TURNS)
 
 
 def logits(

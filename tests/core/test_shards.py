@@ -25,6 +25,7 @@ from holdfast import compare, drift, effect
 from holdfast.cli import main
 from holdfast.core import ray_pool
 from holdfast.core.backend import Ask, Sampling
+from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.ray_pool import Pool
 from holdfast.core.shards import Shard, ShardDone, Where
@@ -307,7 +308,7 @@ def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(
     pool, _ = pooled(monkeypatch, lambda worker, method, _: worker == 1 and method == "call")
     (model,) = pool.models
     assert model.count("two words") == 2  # by the worker that took the first one's place
-    assert model.refusal("anchor") is None and model.describe() == {"name": "actor"}
+    assert model.refusal(parse("anchor")) is None and model.describe() == {"name": "actor"}
     assert model.reply([Ask(({"role": "user", "content": "Hi"},), 5)], Sampling())[0].text
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.control import NONE
 from holdfast.core.errors import JudgeError
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item, Rubric, grade
@@ -88,7 +89,7 @@ def test_all_items_are_asked_in_one_batch_and_kept_apart() -> None:
     verdicts = Rubric(backend, "It agrees.").judge_all(items)
     assert [verdict.value for verdict in verdicts] == [1.0, 0.0, 1.0]
     assert [len(batch) for batch in backend.batches] == [6]
-    assert all(not ask.keep and ask.control == "none" for ask in backend.batches[0])
+    assert all(not ask.keep and ask.control == NONE for ask in backend.batches[0])
 
 
 def test_a_failed_parse_is_asked_again_once() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actors import Actor
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import agent_view, message
+from holdfast.core.control import NONE, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.models.fact_check import Verified, wrong
 
@@ -30,14 +31,14 @@ def factual(ask: Ask) -> Reply:
 def test_a_reply_with_an_error_is_written_again_under_the_persona() -> None:
     actor = Actor(factual)
     model = Verified(actor)
-    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, "reminder:1")
+    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, parse("reminder:1"))
     (reply,) = model.reply([asked], SAMPLING)
     assert reply.text == "It is 4."
     assert reply.prompt_tokens == 5 + 10 + 5 and reply.completion_tokens == 2 + 3 + 2
     _, (check,), (second,) = actor.calls
     assert all(m["role"] != "system" for m in check.chat) and "Ann" not in check.chat[0]["content"]
-    assert check.control == "none"
-    assert second.chat[0]["content"] == "You are Ann." and second.control == "reminder:1"
+    assert check.control == NONE
+    assert second.chat[0]["content"] == "You are Ann." and second.control.text == "reminder:1"
     assert model.counts == {"checked": 1, "rewritten": 1, "unclear": 0}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors import Actor, suite
-from holdfast.control.text import split
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.evals.compare.compare import compare
 from holdfast.models.together import Beside
@@ -23,7 +23,7 @@ def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_orde
     first, other = named("first"), named("other")
     both = Beside(first, [other])
     controls = ["none", "also:other", "anchor", "also:other+window:3", "none"]
-    asks = [Ask(CHAT, i, control) for i, control in enumerate(controls)]
+    asks = [Ask(CHAT, i, parse(control, models=True)) for i, control in enumerate(controls)]
     said = [reply.text for reply in both.reply(asks, Sampling())]
     assert said == [
         "first under none",
@@ -39,15 +39,16 @@ def test_it_stands_for_the_first_and_describes_all() -> None:
     both = Beside(named("first"), [Actor(name="other", local=False, context=64, user_first=True)])
     assert both.name == "first" and not both.local and both.context == 64 and both.user_first
     assert both.describe() == {"name": "first", "also": {"other": {"name": "other"}}}
-    assert split("also:a/b+anchor+window:3") == ("a/b", "anchor+window:3")
-    assert split("anchor") == ("", "anchor")
+    control = parse("also:a/b+anchor+window:3", models=True)
+    assert (control.model, control.own) == ("a/b", parse("anchor+window:3"))
+    assert parse("anchor").model == "" and parse("anchor").own == parse("anchor")
 
 
 def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> None:
     with pytest.raises(ControlError, match="name it with --also"):
-        Beside(named("first"), [named("other")]).refusal("also:third")
+        Beside(named("first"), [named("other")]).refusal(parse("also:third", models=True))
     with pytest.raises(ControlError, match="no control `nonsense`"):
-        Beside(named("first"), [named("other")]).refusal("also:other+nonsense")
+        Beside(named("first"), [named("other")]).refusal(parse("also:other+nonsense", models=True))
     with pytest.raises(HoldfastError, match="name each once"):
         Beside(named("first"), [named("other"), named("other")])
     with pytest.raises(HoldfastError, match="without a `\\+`"):

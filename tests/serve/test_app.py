@@ -13,6 +13,7 @@ import pytest
 
 from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
+from holdfast.core.control import parse
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona, load_suite, select
@@ -93,7 +94,7 @@ def test_a_request_chooses_its_control_and_is_told_the_prompt_share(ai: openai.O
 
 def test_the_prompt_share_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
     reply = ask(ai, temperature=0, extra_body=control("anchor"))
-    (own,) = mini.reply([Ask((SHOUT, TEA), 0, "anchor", measure=True)], GREEDY)
+    (own,) = mini.reply([Ask((SHOUT, TEA), 0, parse("anchor"), measure=True)], GREEDY)
     assert own.share is not None
     mean = sum(own.share.tokens) / len(own.share.tokens)
     assert reply.holdfast["prompt_share"] == pytest.approx(mean, abs=1e-4)
@@ -120,7 +121,7 @@ def test_controls_side_by_side_answer_as_each_alone(
     with ThreadPoolExecutor(len(names)) as pool:
         together = list(pool.map(one, range(len(names))))
     alone = [
-        mini.reply([Ask(tuple(history), i, name)], Sampling(40, 1.0, 1.0))[0].text
+        mini.reply([Ask(tuple(history), i, parse(name))], Sampling(40, 1.0, 1.0))[0].text
         for i, name in enumerate(names)
     ]
     assert together == alone
@@ -262,7 +263,7 @@ def test_a_pinned_persona_goes_before_every_chat_and_is_judged(mini: LocalBacken
         other = ask(ai, TEA, temperature=0, extra_body=control("none"))
         *_, last = ask(ai, TEA, temperature=0, stream=True)
     chat = ({"role": "system", "content": persona.prompt}, TEA)
-    (own,) = mini.reply([Ask(chat, 0, "anchor")], GREEDY)  # type: ignore[arg-type]
+    (own,) = mini.reply([Ask(chat, 0, parse("anchor"))], GREEDY)  # type: ignore[arg-type]
     assert reply.choices[0].message.content == own.text
     assert reply.holdfast["control"] == "anchor"
     assert other.holdfast["control"] == "none"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from holdfast.core.backend import Ask
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, HoldfastError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.persona.suite import load_suite, select
@@ -232,7 +233,7 @@ texts = st.text("ab 🙂", max_size=8)
 def test_a_rewritten_chat_is_the_api_backends(said: list[str], text: str) -> None:
     roles = ("user", "assistant")
     chat = [SHOUT, *({"role": roles[i % 2], "content": one} for i, one in enumerate(said))]
-    ask = Ask(tuple(chat), 0, text)  # type: ignore[arg-type]
+    ask = Ask(tuple(chat), 0, parse(text))  # type: ignore[arg-type]
     expected = ApiBackend("m", base_url="http://127.0.0.1:9/v1")._controlled(ask).chat
     assert messages_under(text, *chat) == list(expected)
 

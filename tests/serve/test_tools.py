@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.backend import Ask
+from holdfast.core.control import parse
 from holdfast.models.local.backend import LocalBackend
 from holdfast.serve.app import create_app
 from serve.running import TEA, client, served, small
@@ -71,7 +72,7 @@ def test_tools_and_calls_are_rendered_and_the_persona_is_still_found(backend: Lo
 
 
 def test_the_personas_tokens_are_its_own_with_tools_beside_them(backend: LocalBackend) -> None:
-    ask = Ask(tuple(TALK[:2]), 0, "boost:4")
+    ask = Ask(tuple(TALK[:2]), 0, parse("boost:4"))
     request = backend.request(ask, {"tools": [TOOL]})
     assert request.spans is not None
     start, end = request.spans.content

@@ -60,8 +60,8 @@ def test_a_held_persona_scores_1_and_each_question_is_asked_after_the_last_round
 def test_the_control_is_the_agents_and_never_the_users() -> None:
     agent, user = Actor(knows), Actor(knows)
     case().hold("anchor", agent, user, control="anchor")
-    assert {ask.control for call in agent.calls for ask in call} == {"anchor"}
-    assert {ask.control for call in user.calls for ask in call} == {"none"}
+    assert {ask.control.text for call in agent.calls for ask in call} == {"anchor"}
+    assert {ask.control.text for call in user.calls for ask in call} == {"none"}
 
 
 def test_a_row_compares_with_the_first_arm_conversation_by_conversation() -> None:
@@ -142,5 +142,5 @@ def test_openers_are_starters_and_probes_once_each() -> None:
 def test_anchor_is_left_out_where_the_model_refuses_it() -> None:
     model = Actor(knows)
     assert plain(model) == ["none", "anchor"]
-    model.refusal = lambda control: "no positions" if control == "anchor" else None  # type: ignore[method-assign]
+    model.refusal = lambda control: "no positions" if control.text == "anchor" else None  # type: ignore[method-assign]
     assert plain(model) == ["none"]

@@ -22,8 +22,8 @@ from controls import (
 )
 
 from actors import Actor
-from holdfast.control.text import DEFAULT, parse
 from holdfast.core.backend import Ask, Reply
+from holdfast.core.control import DEFAULT_CONTROLS, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
 from holdfast.core.seeds import seed_of
@@ -40,12 +40,12 @@ CHOSEN = {
 
 
 def test_every_family_is_in_the_default_set_and_joined_controls_are_in_none() -> None:
-    assert {family(control) for control in DEFAULT} - {None} == set(FAMILIES)
+    assert {family(control) for control in DEFAULT_CONTROLS} - {None} == set(FAMILIES)
     assert family("anchor+reminder:0.5") is family("reminder:1+window:3") is family("none") is None
 
 
 def test_each_family_gets_one_setting_by_the_rule() -> None:
-    rows = [{"control": c, "stability": 0.5, "capability": 0.9} for c in DEFAULT]
+    rows = [{"control": c, "stability": 0.5, "capability": 0.9} for c in DEFAULT_CONTROLS]
     steady = {"window:3", "reminder:0.5", "guidance:3", "boost:10", "spotlight:0.3"}
     for row in rows:
         if row["control"] in steady:
@@ -76,7 +76,7 @@ def test_mini_has_prompts_of_three_lengths() -> None:
 
 def forgetful(ask: Ask) -> Reply:
     """Holds better under anchor, and knows the sums only."""
-    bound = 0.9 if "anchor" in ask.control else 0.5
+    bound = 0.9 if "anchor" in ask.control.text else 0.5
     held = seed_of("held", ask.seed) / 2**63 < bound
     last = ask.chat[-1]["content"]
     system = ask.chat[0]["content"] if held and ask.chat[0]["role"] == "system" else "nothing"

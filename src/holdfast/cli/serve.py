@@ -113,7 +113,7 @@ def _gateway(url: str, key: str | None, common: Mapping[str, Any]) -> FastAPI:
 def _local(
     model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
-    from holdfast.control.text import parse
+    from holdfast.core.control import parse
     from holdfast.models import load as models
 
     if model.startswith(models.API):

@@ -121,7 +121,7 @@ def as_pairs(text: str) -> Pairs:
 
 def as_controls(text: str) -> list[str]:
     """--controls as a list: a comma before an option (`heads=0-3`) belongs to its control."""
-    return re.split(r",(?!\s*\w+=)", text)
+    return [one.strip() for one in re.split(r",(?!\s*\w+=)", text)]
 
 
 def as_names(text: str) -> list[str]:

@@ -37,6 +37,7 @@ from holdfast.control.kernels import (
     scores,
     wide,
 )
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 
 # π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
@@ -144,8 +145,6 @@ def two_part_attention(
 
 
 def _parsed(text: str) -> ShareFunction | None:
-    from holdfast.control.text import parse
-
     control = parse(text)
     part = control.share
     if control.anchor or control.window or control.reminder or control.guidance:

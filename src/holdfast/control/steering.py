@@ -43,7 +43,7 @@ from holdfast.control.attention import (
 )
 from holdfast.control.kernels import additive, applied, attend, differentiates, scores
 from holdfast.control.rotary import Rotary
-from holdfast.control.text import Control, Part
+from holdfast.core.control import AttentionControl, Control
 from holdfast.core.errors import ControlError
 
 Columns = tuple[int, int]
@@ -83,7 +83,7 @@ def moved(held: Held, by: int) -> Held:
 class _Group:
     """Rows under the same part but for its strength: (rows,) of booleans."""
 
-    part: Part
+    part: AttentionControl
     rows: Tensor
     share: ShareFunction | None
     whole: bool  # every row and head, so that nothing has to be masked
@@ -137,13 +137,15 @@ class Steering:
 
     def _groups(self, rows: Sequence[Held | None], slot: str) -> list[_Group]:
         found: dict[tuple[object, ...], list[int]] = {}
-        parts: list[Part | None] = [getattr(h.control, slot) if h else None for h in rows]
+        parts: list[AttentionControl | None] = [
+            getattr(h.control, slot) if h else None for h in rows
+        ]
         for i, part in enumerate(parts):
             if part is not None:
                 found.setdefault((part.kind, part.layers, part.heads), []).append(i)
         return [self._group(parts, members) for members in found.values()]
 
-    def _group(self, parts: Sequence[Part | None], members: list[int]) -> _Group:
+    def _group(self, parts: Sequence[AttentionControl | None], members: list[int]) -> _Group:
         chosen = torch.zeros(len(parts), dtype=torch.bool)
         chosen[members] = True
         one = parts[members[0]]

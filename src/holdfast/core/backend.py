@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from holdfast.core.chat import Chat
+from holdfast.core.control import NONE, Control
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
 
@@ -51,13 +52,12 @@ class Ask:
 
     `keep` is a hint: False says that nothing will follow this reply (a probe on a
     branch), so that its keys and values need not be kept. It never changes a reply.
-    `measure` asks a local model for the prompt share of the reply's tokens. `control`
-    is a control as text (`control.parse`).
+    `measure` asks a local model for the prompt share of the reply's tokens.
     """
 
     chat: Chat
     seed: int
-    control: str = "none"
+    control: Control = NONE
     keep: bool = True
     measure: bool = False
 
@@ -125,11 +125,8 @@ class Backend(Protocol):
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order."""
 
-    def refusal(self, control: str) -> str | None:
-        """Why this model cannot be put under a control, in one sentence, or None where it can.
-
-        Raises `ControlError` for a text that is no control.
-        """
+    def refusal(self, control: Control) -> str | None:
+        """Why this model cannot be put under a control, in one sentence, or None where it can."""
 
     def likelihoods(
         self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
@@ -92,7 +93,7 @@ class Remote:
         """As the backend on a worker replies."""
         return list(self._call("reply", asks, sampling))
 
-    def refusal(self, control: str) -> str | None:
+    def refusal(self, control: Control) -> str | None:
         """Why the workers' model cannot be put under a control."""
         why = self._call("refusal", control)
         return None if why is None else str(why)

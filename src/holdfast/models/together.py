@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from holdfast.control.text import split
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.control import Control
 from holdfast.core.errors import ControlError, HoldfastError
 
 T = TypeVar("T")
@@ -67,10 +67,9 @@ class Beside:
             ),
         )
 
-    def refusal(self, control: str) -> str | None:
+    def refusal(self, control: Control) -> str | None:
         """Why the model that a control asks for cannot be put under its own part, or None."""
-        name, own = split(control)
-        return self._model(name).refusal(own)
+        return self._model(control.model).refusal(control.own)
 
     def forget(self) -> None:
         """Drop what is kept between calls."""
@@ -91,10 +90,9 @@ class Beside:
         self, asks: Sequence[Ask], do: Callable[[Backend, list[int], list[Ask]], list[T]]
     ) -> list[T]:
         """What each model makes of its asks, in the order of all."""
-        parts = [split(ask.control) for ask in asks]
         found: dict[int, T] = {}
-        for name in dict.fromkeys(name for name, _ in parts):
-            at = [i for i, (one, _) in enumerate(parts) if one == name]
-            own = [replace(asks[i], control=parts[i][1]) for i in at]
+        for name in dict.fromkeys(ask.control.model for ask in asks):
+            at = [i for i, ask in enumerate(asks) if ask.control.model == name]
+            own = [replace(asks[i], control=asks[i].control.own) for i in at]
             found.update(zip(at, do(self._model(name), at, own), strict=True))
         return [found[i] for i in range(len(asks))]

@@ -17,8 +17,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from holdfast.control.text import parse
 from holdfast.core.backend import Backend
+from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Persona
@@ -42,7 +42,7 @@ def create_app(
     backend: Backend,
     *,
     persona: Persona | None = None,
-    control: str = "none",
+    control: str | Control = NONE,
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
@@ -63,10 +63,11 @@ def create_app(
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if remote is not None:
         backend.engine.no_anchor = remote.ready()
-    if parse(control).needs_weights and (why := backend.refusal(control)):
+    control = parse(control)
+    if control.needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
     # Known from now on: finding out takes a pass, which would have to wait for the worker's.
-    backend.refusal("anchor")
+    backend.refusal(parse("anchor"))
     worker = remote or Worker(backend.engine, backend.ends, limits.concurrency)
     metrics = Metrics()
     metrics.watch("holdfast_rows_running", "Replies under way", lambda: worker.running)
@@ -86,7 +87,7 @@ def create_app(
         model=backend.name,
         note=NOTES.get(backend.name, ""),
         persona=persona,
-        control=control,
+        control=control.text,
         locked=bool(keys),
     )
 
@@ -97,7 +98,7 @@ def create_app(
         return JSONResponse({"status": "ok", "model": backend.name})
 
     def card() -> dict[str, Any]:
-        about = {"control": control, "persona": persona.id if persona else None}
+        about = {"control": control.text, "persona": persona.id if persona else None}
         return {
             "id": backend.name, "object": "model", "created": started, "owned_by": "holdfast",
             "max_model_len": backend.context, "holdfast": about,

@@ -27,8 +27,9 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from holdfast.control.text import Control, parse
+from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message
+from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.api.client import public
 from holdfast.models.fact_check import WAYS
@@ -86,7 +87,7 @@ def create_gateway(
     upstream: Upstream,
     *,
     persona: Persona | None = None,
-    control: str = "none",
+    control: str | Control = NONE,
     verify: str | None = None,
     keys: Sequence[str] = (),
     limits: Limits | None = None,
@@ -101,7 +102,8 @@ def create_gateway(
     that needs the weights.
     """
     limits = limits or Limits()
-    if why := _weights(parse(control)):
+    control = parse(control)
+    if why := _weights(control):
         raise ControlError(why)
     if verify not in (None, *WAYS):
         raise HoldfastError(f"--verify is {' or '.join(WAYS)}, not {verify!r}")
@@ -255,7 +257,7 @@ async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
 # Rewriting
 
 
-def rewritten(body: bytes, persona: Persona | None, default: str) -> tuple[bytes, str]:
+def rewritten(body: bytes, persona: Persona | None, default: Control) -> tuple[bytes, str]:
     """A request's body under its control, and that control as text.
 
     Raises `Refusal` for a control that cannot be, and for a body that is no JSON object.
@@ -313,7 +315,7 @@ def _under(control: Control, messages: Sequence[dict[str, Any]]) -> list[dict[st
     own = {id(shadow): one for shadow, one in zip(shadows, messages, strict=True)}
     kept: list[dict[str, Any]] = []
     reminder: str | None = None
-    for shadow in control.rewrite(shadows, system_anywhere=True, user_first=True):
+    for shadow in rewrite(shadows, control, system_anywhere=True, user_first=True):
         if id(shadow) not in own:
             reminder = shadow["content"]
             continue

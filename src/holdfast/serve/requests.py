@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from holdfast import judge
-from holdfast.control.text import Control, parse
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
+from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.row import Request
 from holdfast.models.local.backend import LocalBackend
@@ -53,7 +53,7 @@ class Completions:
     metrics: Metrics
     limits: Limits
     persona: Persona | None = None
-    control: str = "none"
+    control: Control = NONE
     judge: judge.Judge | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class Completions:
             options["tools"] = body.tools
         seed = secrets.randbits(62) if body.seed is None else body.seed
         measure = body.holdfast is None or body.holdfast.measure
-        ask = Ask(chat_of(body.messages, self.persona), seed, control.text, measure=measure)
+        ask = Ask(chat_of(body.messages, self.persona), seed, control, measure=measure)
         try:
             request = self.backend.request(ask, options)
             if options and not self._shows(options):
@@ -142,16 +142,15 @@ class Completions:
         )
 
 
-def chosen(asked: str | None, default: str) -> Control:
+def chosen(asked: str | None, default: Control) -> Control:
     """The control of a request. Files of the server's (route, prism) no client may name."""
     try:
         control = parse(asked or default)
     except ControlError as error:
         raise Refusal(400, str(error), code="invalid_value", param="holdfast.control") from error
-    own = parse(default)
     if (control.route, control.prism) != (None, None) and (control.route, control.prism) != (
-        own.route,
-        own.prism,
+        default.route,
+        default.prism,
     ):
         raise Refusal(
             400,

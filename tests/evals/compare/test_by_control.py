@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from actors import suite
+from holdfast.core.control import NONE, parse
 from holdfast.core.run import TurnTime
 from holdfast.evals.compare.by_control import measurements
 from holdfast.evals.conversation.controlled import ControlledPlan
@@ -16,7 +17,7 @@ from holdfast.evals.tasks.answers import Question
 
 SMALL = suite()
 BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=2, seed=1)
-PLAN = ControlledPlan(BASE, ("none", "anchor"))
+PLAN = ControlledPlan(BASE, (NONE, parse("anchor")))
 SUM = Question("sum", "What is 1 + 1?", "2")
 FACT = Question("fact", "Where is Tarn?", "north")
 ASKED = {(c.id, 1): [SUM, FACT] for c in BASE}
@@ -96,4 +97,4 @@ def test_a_part_has_some_conversations_and_all_the_time() -> None:
     plain = made([record(0, 0, 1), record(0, 1, 1)], [time])[0]
     part = plain.subset([1])
     assert part.scores.shape == part.tokens.shape == part.correct["sum"].shape == (1, 2)
-    assert part.timing is plain.timing and part.control == "none"
+    assert part.timing is plain.timing and part.control == NONE

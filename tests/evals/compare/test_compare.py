@@ -11,8 +11,9 @@ import pytest
 
 from actors import Actor, obey, suite
 from holdfast import ApiBackend, compare, load
-from holdfast.control.text import DEFAULT, parse
+from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.control import DEFAULT_CONTROLS, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.compare.compare import Comparison
@@ -38,7 +39,7 @@ def questions(tmp_path: Path) -> Path:
 
 def slipping(ask: Ask) -> Reply:
     """Forgets its word after two rounds unless anchored; recalls what it can see."""
-    seen = parse(ask.control).rewrite(ask.chat)
+    seen = rewrite(ask.chat, ask.control)
     said = " ".join(m["content"] for m in seen)
     asked = seen[-1]["content"]
     text = obey(ask).text
@@ -46,7 +47,7 @@ def slipping(ask: Ask) -> Reply:
         text = "4"
     elif asked == "My cat?":
         text = "Ilva" if "My cat is Ilva." in said else "unknown"
-    elif len(seen) >= 7 and "anchor" not in ask.control:
+    elif len(seen) >= 7 and "anchor" not in ask.control.text:
         text = "forgotten"
     return Reply(text, prompt_tokens=len(said.split()), completion_tokens=len(text.split()))
 
@@ -91,7 +92,7 @@ def test_every_control_meets_the_same_users_probes_and_questions_with_the_same_s
         for ask in call:
             system = ask.chat[0]["content"] if ask.chat[0]["role"] == "system" else ""
             if system:  # the floor is asked once
-                asked.setdefault(ask.control, set()).add((str(ask.chat), ask.seed))
+                asked.setdefault(ask.control.text, set()).add((str(ask.chat), ask.seed))
     users = {(chat, seed) for chat, seed in asked["none"] if "'assistant'" in chat}
     assert asked["window:1"] == asked["anchor"] and asked["anchor"] < asked["none"]
     assert users
@@ -100,7 +101,7 @@ def test_every_control_meets_the_same_users_probes_and_questions_with_the_same_s
 def test_controls_take_turns_within_a_batch_and_none_is_always_first_by_turns() -> None:
     actor = Actor(slipping)
     compared(actor, batch=2, rounds=3)
-    agents = [call[0].control for call in actor.calls if all(a.keep for a in call)]
+    agents = [call[0].control.text for call in actor.calls if all(a.keep for a in call)]
     # two batches of three rounds, each of which another control opens
     assert (
         agents
@@ -157,15 +158,15 @@ def test_none_is_run_though_it_was_not_named_and_controls_are_echoed_as_given() 
 class Refusing(Actor):
     """Cannot be steered, as an API cannot."""
 
-    def refusal(self, control: str) -> str | None:
-        return f"`{control}` needs the weights." if parse(control).needs_weights else None
+    def refusal(self, control: Control) -> str | None:
+        return f"`{control}` needs the weights." if control.needs_weights else None
 
 
 def test_what_a_model_refuses_is_left_out_of_the_default_set_with_its_sentence() -> None:
     found = compared(Refusing(slipping), controls=None, rounds=1, pairs=2)
     ran = [r.control for r in found.rows]
-    assert [c for c in DEFAULT if not parse(c).needs_weights] == ran
-    assert set(found.summary.refused) == set(DEFAULT) - set(ran)
+    assert [c for c in DEFAULT_CONTROLS if not parse(c).needs_weights] == ran
+    assert set(found.summary.refused) == set(DEFAULT_CONTROLS) - set(ran)
     assert found.summary.refused["anchor"] == "`anchor` needs the weights."
 
 
@@ -201,7 +202,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is(
 
 def test_failures_are_counted_for_the_control_they_happened_under(questions: Path) -> None:
     def failing(ask: Ask) -> Reply:
-        broken = ask.control == "anchor" and ask.chat[-1]["content"] == "My cat?"
+        broken = ask.control.text == "anchor" and ask.chat[-1]["content"] == "My cat?"
         return Reply("", "error", error="gone") if broken else slipping(ask)
 
     found = compared(Actor(failing), questions=questions)
@@ -211,7 +212,7 @@ def test_failures_are_counted_for_the_control_they_happened_under(questions: Pat
 
 def test_conversations_that_overflow_under_one_control_stop_there_alone() -> None:
     def narrow(ask: Ask) -> Reply:
-        seen = parse(ask.control).rewrite(ask.chat)
+        seen = rewrite(ask.chat, ask.control)
         return Reply("", "overflow") if len(seen) > 6 else slipping(ask)
 
     found = compared(Actor(narrow), user_model=Actor())
@@ -296,7 +297,7 @@ def test_another_model_can_play_the_user_and_is_not_timed(tmp_path: Path) -> Non
     user = Actor(name="other")
     found = compared(user_model=user, out=tmp_path)
     assert found.summary.user_model == "other" and {
-        ask.control for call in user.calls for ask in call
+        ask.control.text for call in user.calls for ask in call
     } == {"none"}
     times = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]
     assert len(times) == 3 * 4 and {t["control"] for t in times} == {"none", "window:1", "anchor"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from actors import suite
+from holdfast.core.control import parse
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.recommendation import FEWEST, Recommendation, recommend
 from holdfast.evals.conversation.plan import plan
@@ -29,7 +30,7 @@ def lane(
     own = np.clip(held + noise, 0, 1)
     right = {} if capability is None else {"sum": np.full(own.shape, capability)}
     spent = np.stack([np.full((1, ROUNDS + 1), seconds), np.full((1, ROUNDS + 1), 5.0)], axis=-1)
-    return Measurements(control, own, right, np.full(own.shape, tokens), spent, {})
+    return Measurements(parse(control), own, right, np.full(own.shape, tokens), spent, {})
 
 
 def advice(*measured: Measurements) -> Recommendation:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import suite
+from holdfast.core.control import NONE, parse
 from holdfast.core.stats import Array
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.intervals import late_rounds
@@ -32,7 +33,7 @@ def lane(
     """Measurements of 8 conversations, with one share of right answers for each kind."""
     n, points = own.shape
     return Measurements(
-        control,
+        parse(control),
         own,
         {kind: np.full((n, points), share) for kind, share in (right or {}).items()},
         np.full((n, points), tokens),
@@ -129,7 +130,7 @@ def test_time_is_relative_to_none_and_null_where_it_was_not_measured() -> None:
     found = control_rows([lane("none", flat(1.0)), slow], BASE, ROUNDS)
     low, high = found[1].relative_ms_interval
     assert 2 < low < found[1].relative_ms_per_token < high < 2.5
-    untimed = Measurements("none", flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
+    untimed = Measurements(NONE, flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
     assert control_rows([untimed], BASE, ROUNDS)[0].relative_ms_per_token is None
 
 

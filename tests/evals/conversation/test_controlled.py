@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from actors import suite
+from holdfast.core.control import NONE, parse
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import Conversation, plan
 
 SMALL = suite()
 BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=2, seed=1)
-PLAN = ControlledPlan(BASE, ("none", "anchor"))
+PLAN = ControlledPlan(BASE, (NONE, parse("anchor")))
 
 
 def test_a_conversation_is_held_under_each_control_with_the_same_seed_and_one_floor() -> None:
     found = PLAN.variants(BASE[1])
-    assert [(c.id, c.control, c.floor) for c in found] == [(1, "none", True), (3, "anchor", False)]
+    assert [(c.id, c.control, c.floor) for c in found] == [
+        (1, NONE, True),
+        (3, parse("anchor"), False),
+    ]
     assert {(c.seed, c.starter, c.agent) for c in found} == {
         (BASE[1].seed, BASE[1].starter, BASE[1].agent)
     }

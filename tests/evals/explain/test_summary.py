@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from actors import persona
+from holdfast.core.control import NONE, parse
 from holdfast.core.records import Record
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import Conversation
@@ -16,8 +17,7 @@ N, ROUNDS, COUNTS = 24, 2, {"few": 5, "many": 9}
 RNG = np.random.default_rng(0)
 SHARE = RNG.uniform(0.1, 0.5, size=(N, ROUNDS + 1))
 BASE = [
-    Conversation(i, persona(f"w{i}"), persona(f"u{i}"), "Hello.", i, control="none")
-    for i in range(N)
+    Conversation(i, persona(f"w{i}"), persona(f"u{i}"), "Hello.", i, control=NONE) for i in range(N)
 ]
 
 
@@ -50,7 +50,9 @@ def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
         for k in range(2)
         for c in BASE
     ]
-    return Lanes(ControlledPlan(BASE, ("none", "boost:2")), ROUNDS, made, judged(made, planned))
+    return Lanes(
+        ControlledPlan(BASE, (NONE, parse("boost:2"))), ROUNDS, made, judged(made, planned)
+    )
 
 
 def sets(grown: float) -> list[Record]:

@@ -88,7 +88,7 @@ def test_calls_with_other_sampling_or_another_control_keep_them(
         Sampling(7, 0.0, 0.9, 3, (".",)),
         Sampling(MAX_TOKENS, 1.0, 0.5),
     ]
-    assert [[ask.control for ask in call] for call in actor.calls] == [
+    assert [[ask.control.text for ask in call] for call in actor.calls] == [
         ["anchor"],
         ["anchor", "window:1"],
     ]

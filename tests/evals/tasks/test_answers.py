@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors import Actor, persona
 from holdfast.core.backend import Ask, Reply
+from holdfast.core.control import parse
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import Protocol, Stage, Talk
 from holdfast.evals.tasks.answers import Question, chat, right
@@ -229,7 +230,9 @@ def test_what_minis_exam_calls_right_is_right(kind: str, hard: bool) -> None:
 
 
 def examined(stage: Stage) -> list[Any]:
-    planned = Conversation(0, persona("amber"), persona("birch"), "Hello.", 5, control="window:3")
+    planned = Conversation(
+        0, persona("amber"), persona("birch"), "Hello.", 5, control=parse("window:3")
+    )
     (record,) = stage.round([Talk(planned)], 1)
     return list(record["questions"])
 
@@ -241,7 +244,7 @@ def test_questions_are_asked_after_their_round_under_the_control_and_not_kept() 
     assert len(examined(stage)) == 2
     last = actor.calls[-1]
     assert [ask.chat[-1]["content"] for ask in last] == [q.asked for q in asked]
-    assert {(ask.control, ask.keep) for ask in last} == {("window:3", False)}
+    assert {(ask.control.text, ask.keep) for ask in last} == {("window:3", False)}
 
 
 def test_by_likelihood_the_likeliest_letter_answers() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import agent_view, message
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, ServiceError
 from holdfast.evals.drift import drift
 from holdfast.models.api.client import OPENAI, ApiBackend
@@ -619,7 +620,7 @@ def test_what_the_user_put_into_extra_body_is_never_dropped(server: Server) -> N
 
 
 def test_a_control_is_refused_before_anything_is_sent(server: Server, backend: ApiBackend) -> None:
-    asks = [ask(), Ask(ask().chat, 1, control="split-softmax:0.7")]
+    asks = [ask(), Ask(ask().chat, 1, control=parse("split-softmax:0.7"))]
     with pytest.raises(ControlError, match=r"`split-softmax:0\.7` .* local"):
         backend.reply(asks, Sampling())
     assert server.requests == []
@@ -627,7 +628,7 @@ def test_a_control_is_refused_before_anything_is_sent(server: Server, backend: A
 
 def test_window_and_reminder_rewrite_what_is_sent(server: Server, backend: ApiBackend) -> None:
     chat = agent_view("You are a lighthouse.", ["one", "two", "three", "four", "five"])
-    backend.reply([Ask(chat, 1, control="window:3+reminder:1")], Sampling())
+    backend.reply([Ask(chat, 1, control=parse("window:3+reminder:1"))], Sampling())
     sent = server.requests[0]["messages"]
     assert [m["role"] for m in sent] == ["system", "user", "assistant", "user"]
     assert sent[1]["content"] == "three"
@@ -639,14 +640,14 @@ def test_a_server_known_to_take_system_messages_anywhere_gets_reminders_as_such(
 ) -> None:
     backend = ApiBackend("m", base_url=server.url, system_anywhere=True)
     chat = agent_view("You are a lighthouse.", ["one", "two", "three"])
-    backend.reply([Ask(chat, 1, control="reminder:1")], Sampling())
+    backend.reply([Ask(chat, 1, control=parse("reminder:1"))], Sampling())
     roles = [m["role"] for m in server.requests[0]["messages"]]
     assert roles == ["system", "user", "assistant", "system", "user"]
 
 
 def test_a_text_that_is_no_control_is_refused_by_name(backend: ApiBackend) -> None:
     with pytest.raises(ControlError, match="no control `ancor`"):
-        backend.refusal("ancor")
+        backend.refusal(parse("ancor"))
 
 
 def test_hints_for_local_models_change_nothing(server: Server, backend: ApiBackend) -> None:

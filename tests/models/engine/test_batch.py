@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.control.steering import Held
-from holdfast.control.text import parse
 from holdfast.core.backend import Sampling
+from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine, Guide, Request, Spans

@@ -22,8 +22,8 @@ from transformers import (
 
 from holdfast.control import steering
 from holdfast.control.steering import Held
-from holdfast.control.text import parse
 from holdfast.core.backend import Sampling
+from holdfast.core.control import parse
 from holdfast.models.engine import loaded
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.decoder import walk

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, Lfm2Config, PreTrainedModel
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view
+from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.models.engine.likelihood import likelihoods
@@ -37,7 +38,7 @@ def backend(
 
 
 def asks(control: str = "none") -> list[Ask]:
-    return [Ask(view, 0, control) for view in VIEWS]
+    return [Ask(view, 0, parse(control)) for view in VIEWS]
 
 
 def plain(subject: LocalBackend, ask: Ask, option: str) -> float:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
 from tiny_models import CONFIGS, SHAPE, TEMPLATES, model, tokenizer
@@ -33,7 +34,7 @@ def converse(
     probes: list[str] = []
     for r in range(rounds):
         views = [agent_view(PROMPT, c[: 2 * r], "Who are you?") for c in chats]
-        asks = [Ask(view, r, control, keep=False) for view in views]
+        asks = [Ask(view, r, parse(control), keep=False) for view in views]
         probes += [reply.text for reply in subject.reply(asks, SHORT)]
         if r:
             views = [user_view("Be curt.", c, folded=subject.user_first) for c in chats]
@@ -48,7 +49,9 @@ def converse(
 def ask_all(
     subject: Backend, views: Sequence[Chat], seed: int, control: str = "none"
 ) -> list[Reply]:
-    return subject.reply([Ask(view, seed + i, control) for i, view in enumerate(views)], SHORT)
+    return subject.reply(
+        [Ask(view, seed + i, parse(control)) for i, view in enumerate(views)], SHORT
+    )
 
 
 @pytest.mark.parametrize("style", TEMPLATES)
@@ -178,7 +181,7 @@ def test_controls_at_the_strength_that_is_off_change_nothing() -> None:
 
 def test_asks_under_different_controls_share_a_call() -> None:
     view = agent_view(PROMPT, ["Hi", "Ho", "Hum"])
-    asks = [Ask(view, 5, control) for control in ("none", *CONTROLS)]
+    asks = [Ask(view, 5, parse(control)) for control in ("none", *CONTROLS)]
     alone = [backend().reply([ask], SHORT)[0].text for ask in asks]
     assert [reply.text for reply in backend().reply(asks, SHORT)] == alone
     assert len(set(alone)) > 3
@@ -188,12 +191,12 @@ def test_a_chat_without_a_persona_is_answered_as_without_control() -> None:
     view = agent_view(None, ["Hi", "Ho", "Hum"])
     (plain,) = backend().reply([Ask(view, 5)], SHORT)
     for control in ("guidance:3", "boost:4", "anchor", "reminder:1"):
-        assert backend().reply([Ask(view, 5, control)], SHORT)[0].text == plain.text
+        assert backend().reply([Ask(view, 5, parse(control))], SHORT)[0].text == plain.text
 
 
 def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     subject = backend("llama3")
-    request = subject.request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, "anchor"))
+    request = subject.request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, parse("anchor")))
     assert request.held is not None
     text = subject.tokenizer.decode(request.ids[slice(*request.held.message)])
     head = "<|start_header_id|>system<|end_header_id|>\n\n"
@@ -206,28 +209,28 @@ def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
 def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
     view = agent_view(PROMPT, ["Hi"])
     (plain,), (guided,) = (
-        backend().reply([Ask(view, 5, c)], SHORT) for c in ("none", "guidance:2")
+        backend().reply([Ask(view, 5, parse(c))], SHORT) for c in ("none", "guidance:2")
     )
     (bare,) = backend().reply([Ask(view[1:], 5)], SHORT)
     assert guided.prompt_tokens == plain.prompt_tokens + bare.prompt_tokens
 
 
 def test_what_cannot_be_steered_is_refused_by_name() -> None:
-    assert backend().refusal("boost:4@layers=0-1") is None
-    assert "layers 0 to 1" in str(backend().refusal("boost:4@layers=0-2"))
+    assert backend().refusal(parse("boost:4@layers=0-1")) is None
+    assert "layers 0 to 1" in str(backend().refusal(parse("boost:4@layers=0-2")))
     gpt2 = AutoModelForCausalLM.from_config(
         GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2)
     )
     subject = LocalBackend(gpt2, tokenizer(), "tiny-gpt2")
-    assert subject.refusal("boost:4") is None
-    assert "rotary" in str(subject.refusal("anchor"))
+    assert subject.refusal(parse("boost:4")) is None
+    assert "rotary" in str(subject.refusal(parse("anchor")))
     with pytest.raises(ControlError, match="rotary"):
-        subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, "anchor")], SHORT)
+        subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, parse("anchor"))], SHORT)
 
 
 def test_an_unknown_control_is_refused() -> None:
     with pytest.raises(ControlError, match="no control `shout`"):
-        backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control="shout:3")], SHORT)
+        backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control=parse("shout:3"))], SHORT)
 
 
 def test_the_description_is_json_and_tells_weights_apart() -> None:

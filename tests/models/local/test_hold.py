@@ -38,6 +38,7 @@ import holdfast
 from holdfast.control.switch import observed
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.hold import hold
@@ -191,7 +192,7 @@ def test_mini_says_what_the_library_makes_it_say(control: str) -> None:
     with hold(mini, control):
         out = mini.generate(**given, max_new_tokens=24, do_sample=False)
     library = LocalBackend(mini, theirs, "mini")
-    ask = Ask(tuple(message(m["role"], m["content"]) for m in chat), seed=0, control=control)
+    ask = Ask(tuple(message(m["role"], m["content"]) for m in chat), seed=0, control=parse(control))
     (reply,) = library.reply([ask], Sampling(max_new_tokens=24, temperature=0))
     said = theirs.decode(out[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
     assert said.strip() == reply.text
@@ -718,7 +719,9 @@ def test_columns_for_other_rows_than_there_are_are_refused() -> None:
 
 def test_two_controls_on_one_pass_are_refused() -> None:
     library = LocalBackend(model(), TOKENS, "llama")
-    ask = Ask(tuple(message(m["role"], m["content"]) for m in LONG), seed=0, control="boost:2")
+    ask = Ask(
+        tuple(message(m["role"], m["content"]) for m in LONG), seed=0, control=parse("boost:2")
+    )
     with (
         hold(model(), "boost:6", tokenizer=TOKENS),
         pytest.raises(ControlError, match="under control already"),

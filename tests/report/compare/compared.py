@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from holdfast.control.text import DEFAULT
+from holdfast.core.control import DEFAULT_CONTROLS
 
 from ..drift.sample import ANSWERS, CATEGORIES, TOPICS
 
@@ -170,7 +170,7 @@ def rows_of(
 
 
 def comparison(
-    controls: tuple[str, ...] = DEFAULT,
+    controls: tuple[str, ...] = DEFAULT_CONTROLS,
     conversations: int = 24,
     lengths: tuple[int, ...] = (8,),
     runs: int = 2,

@@ -14,9 +14,9 @@ from peft import PeftModel
 
 from actors import Actor, persona
 from holdfast.cli import main
-from holdfast.control.text import parse
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
+from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
 from holdfast.core.stats import auc
 from holdfast.evals.compare.compare import compare
@@ -122,14 +122,15 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     assert any(on) and not all(on)
     own = backend()
     held = [
-        Ask(agent_view(ANN.full, [], text), i, f"prism:{folder}") for i, text in enumerate(texts)
+        Ask(agent_view(ANN.full, [], text), i, parse(f"prism:{folder}"))
+        for i, text in enumerate(texts)
     ]
-    plain = [replace(ask, control="none") for ask in held]
+    plain = [replace(ask, control=NONE) for ask in held]
     mixed = [reply.text for reply in own.reply([*held, *plain], SHORT)]
     assert mixed[: len(held)] == wanted
     assert mixed[len(held) :] == [reply.text for reply in backend().reply(plain, SHORT)]
     stays = f"prism:{folder}@system=stays"
-    assert own.request(replace(held[0], control=stays)).ids == own.ids(plain[0])
+    assert own.request(replace(held[0], control=parse(stays))).ids == own.ids(plain[0])
     with pytest.raises(ControlError, match="without an adapter"):
         own.likelihoods(held[:1], [["a"]])
 
@@ -141,7 +142,7 @@ def test_a_server_answers_every_request_as_the_gate_says(
     trained(folder, tasks, monkeypatch)
     texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(8)]
     held = f"prism:{folder}"
-    own = [Ask(agent_view(ANN.full, [], text), 5, held) for text in texts]
+    own = [Ask(agent_view(ANN.full, [], text), 5, parse(held)) for text in texts]
     wanted = [reply.text for reply in backend().reply(own, SHORT)]
     with served(create_app(backend(), control=held)) as url, client(url) as ai:
         said = [
@@ -207,8 +208,10 @@ def test_an_adapter_of_another_model_and_one_that_is_not_there_are_refused_as_co
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(tmp_path / "prism", tasks, monkeypatch)
-    assert "whose weights are not those" in str(backend(1).refusal(f"prism:{tmp_path / 'prism'}"))
-    assert "holds no trained PRISM" in str(backend().refusal(f"prism:{tmp_path}"))
+    assert "whose weights are not those" in str(
+        backend(1).refusal(parse(f"prism:{tmp_path / 'prism'}"))
+    )
+    assert "holds no trained PRISM" in str(backend().refusal(parse(f"prism:{tmp_path}")))
     with (
         pytest.raises(ControlError, match="decides by message"),
         hold(model("llama"), f"prism:{tmp_path / 'prism'}", span=(0, 3)),

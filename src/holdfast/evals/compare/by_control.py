@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from holdfast.core.control import Control
 from holdfast.core.records import Record
 from holdfast.core.run import TurnTime
 from holdfast.core.stats import Array
@@ -28,7 +29,7 @@ from holdfast.evals.tasks import answers as capability
 class Measurements:
     """What was measured under one control, over C conversations and rounds 0…R."""
 
-    control: str
+    control: Control
     scores: Array
     """Judge scores of the agents' own probes, (C, R + 1)."""
     correct: Mapping[str, Array]
@@ -90,7 +91,7 @@ def measurements(
             scores([judged[id_] for id_ in plan.record_ids(k)], "own", rounds + 1),
             _correct(plan, rounds, by_control[k], questions),
             _tokens(plan, rounds, by_control[k]),
-            _timing([time for time in times if time.control == control], batches, rounds),
+            _timing([time for time in times if time.control == control.text], batches, rounds),
             _failures(by_control[k], rounds),
         )
         for k, control in enumerate(plan.controls)

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from holdfast import report
-from holdfast.control.text import ALSO, DEFAULT, trained_on
+from holdfast.control.trained_files import trained_on
 from holdfast.core.backend import Backend, Reply, Sampling
+from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
@@ -114,7 +115,7 @@ def _flat(under: Record) -> list[Record]:
 def compare(
     model: Backend,
     *,
-    controls: Sequence[str] | None = None,
+    controls: Sequence[str | Control] | None = None,
     suite: Suite | str | Path | None = None,
     persona: Suite | str | Path | None = None,
     agents: Sequence[str] = (),
@@ -140,7 +141,7 @@ def compare(
 ) -> Comparison:
     """Compare controls; what the command `holdfast compare` does.
 
-    `controls` are texts (`control.parse`), by default `control.DEFAULT` but for those that
+    `controls` are texts (`core.control`), by default `DEFAULT_CONTROLS` but for those that
     the model refuses; `none` is always the first. `rounds` may be several lengths: one run
     to the longest serves all. `questions` is a source of `capability.load` ("none" asks
     nothing; by default `mini` for the embedded model and `core` for others), `each` how
@@ -156,8 +157,8 @@ def compare(
     user = user_model or model
     if also:
         model = Beside(model, also)
-    texts, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
-    side_by_side = default_side_by_side(len(texts)) if batch is None else batch
+    chosen, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
+    side_by_side = default_side_by_side(len(chosen)) if batch is None else batch
     protocol = Protocol(
         rounds=lengths[-1],
         seed=seed,
@@ -167,7 +168,7 @@ def compare(
         history_floor=False,
         user_persona=False,
         measure=False,
-        batch=side_by_side * len(texts),
+        batch=side_by_side * len(chosen),
     )
     conversations, own, _ = cast(
         suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
@@ -178,7 +179,7 @@ def compare(
     asked_rounds = sorted({r for of_length in counted_rounds.values() for r in of_length})
     source = str(questions or default_suite(model))
     asked = draw_questions(source, conversations, asked_rounds, each, seed)
-    plan = ControlledPlan(conversations, texts)
+    plan = ControlledPlan(conversations, chosen)
     stage = Stage(
         model,
         user,
@@ -186,8 +187,9 @@ def compare(
         questions=under_every_control(asked, plan),
         likelihood=scoring == "likelihood",
     )
-    described_run = manifest(stage, conversations, own.name, judge_model, texts)
-    described_run |= {"command": "compare", "controls": texts, "questions": described(asked)}
+    described_run = manifest(stage, conversations, own.name, judge_model, chosen)
+    described_run |= {"command": "compare", "controls": [control.text for control in chosen]}
+    described_run["questions"] = described(asked)
     described_run["scoring"] = scoring if asked else None
     run = opened(out, described_run, where)
     began = time.monotonic()
@@ -206,7 +208,7 @@ def compare(
         lengths=lengths,
         command=command,
         **_rows(plan, judged, run, asked, counted_rounds),
-        floor=numbers(mean(scores(judged[:: len(texts)], "floor", 1)[:, 0])),
+        floor=numbers(mean(scores(judged[:: len(chosen)], "floor", 1)[:, 0])),
         question_source=source if asked else None,
         scoring=scoring if asked else None,
         capability_rounds=asked_rounds if asked else [],
@@ -233,14 +235,15 @@ def _lengths(rounds: int | Sequence[int]) -> list[int]:
 
 
 def _controls(
-    model: Backend, chosen: Sequence[str] | None, also: Sequence[str] = ()
-) -> tuple[list[str], dict[str, str]]:
+    model: Backend, chosen: Sequence[str | Control] | None, also: Sequence[str] = ()
+) -> tuple[list[Control], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    texts = ["none", *(DEFAULT if chosen is None else map(str.strip, chosen)), *also]
-    refused = {text: why for text in texts if (why := model.refusal(text))}
+    named = [*(DEFAULT_CONTROLS if chosen is None else chosen), *also]
+    controls = [NONE, *(parse(one, models=bool(also)) for one in named)]
+    refused = {control.text: why for control in controls if (why := model.refusal(control))}
     if refused and chosen is not None:
         raise ControlError(next(iter(refused.values())))
-    return [text for text in dict.fromkeys(texts) if text not in refused], refused
+    return [one for one in dict.fromkeys(controls) if one.text not in refused], refused
 
 
 def _check_scoring(model: Backend, scoring: str) -> None:
@@ -299,7 +302,7 @@ def _time_record(
     return TurnTime(
         batch=first.id % conversations // side_by_side,
         round=r,
-        control=first.control,
+        control=str(first.control),
         seconds=round(seconds, 6),
         tokens=sum(reply.completion_tokens for reply in replies),
     )
@@ -330,7 +333,7 @@ def _by_conversation(
         {name: by_id[c.id][name] for name in ("id", "agent", "user", "starter")}
         | {
             "controls": {
-                control: {"rounds": by_id[id_]["rounds"], "questions": answers.get(id_, [])}
+                control.text: {"rounds": by_id[id_]["rounds"], "questions": answers.get(id_, [])}
                 for k, control in enumerate(plan.controls)
                 for id_ in (plan.record_id(k, c.id),)
             }

@@ -93,7 +93,7 @@ def _choose(
 ) -> tuple[str, str | None]:
     """The control to use, and the best of the able controls other than `none`."""
     rows = control_rows(measurements, conversations, length, question_rounds)
-    none, scores = rows[0], {one.control: one.scores for one in measurements}
+    none, scores = rows[0], {one.control.text: one.scores for one in measurements}
     able = [row for row in rows if _able(row, none)]
     if not able:
         return none.control, None

@@ -17,7 +17,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from holdfast.control.text import parse, split
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.intervals import estimate, late_rounds, mean_over, relative_time
@@ -71,8 +70,8 @@ def _row(
     )
     time, time_interval = relative_time(own.timing[:, rounds], none.timing[:, rounds], units)
     return ControlRow(
-        control=own.control,
-        system_prompt=parse(split(own.control)[1]).system,
+        control=own.control.text,
+        system_prompt=own.control.system,
         n=int((~np.isnan(scores)).any(axis=1).sum()),
         stability=stability.value,
         interval=stability.interval,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.core.backend import Backend
+from holdfast.core.control import Control
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
@@ -30,7 +31,7 @@ class ControlledPlan:
 
     conversations: Sequence[Conversation]
     """The plan: conversation i has the id i."""
-    controls: Sequence[str]
+    controls: Sequence[Control]
 
     def record_id(self, control: int, conversation: int) -> int:
         """The id in the records of a conversation under the control at a position."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.persona.suite import Persona, Suite
@@ -35,7 +36,7 @@ class Conversation:
     starter: str
     seed: int
     script: tuple[str, ...] | None = None
-    control: str | None = None
+    control: Control | None = None
     floor: bool = True
 
     def probe(self, run: int) -> str:

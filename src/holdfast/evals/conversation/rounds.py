@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import Any
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
@@ -133,8 +134,13 @@ class Stage:
             for talk, user, agent, twin in zip(talks, users, agents, twins, strict=True)
         ]
 
-    def _control(self, talk: Talk) -> str:
-        return talk.plan.control or self.protocol.control
+    @cached_property
+    def control(self) -> Control:
+        """The agent's control, where a conversation has none of its own."""
+        return parse(self.protocol.control)
+
+    def _control(self, talk: Talk) -> Control:
+        return talk.plan.control or self.control
 
     def _examine(self, talks: Sequence[Talk], number: int) -> dict[int, list[Record]]:
         """The answers to the questions after a round, greedy, by conversation."""
@@ -421,7 +427,7 @@ def _hold(
 
 def _lanes(talks: Sequence[Talk], number: int) -> list[list[Talk]]:
     """Talks by their control; each round another control goes first, so that none is favoured."""
-    lanes: dict[str | None, list[Talk]] = {}
+    lanes: dict[Control | None, list[Talk]] = {}
     for talk in talks:
         lanes.setdefault(talk.plan.control, []).append(talk)
     order = list(lanes.values())

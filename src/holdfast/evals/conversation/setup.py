@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-from holdfast.control.text import digests, trained_on
+from holdfast.control.trained_files import digests, trained_on
 from holdfast.core.backend import Backend
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.core.records import Record
 from holdfast.core.version import __version__
@@ -78,13 +79,14 @@ def check(
     protocol: Protocol,
 ) -> None:
     """Refuse what would fail half way."""
-    if model is not None and (why := model.refusal(protocol.control)):
+    control = parse(protocol.control)
+    if model is not None and (why := model.refusal(control)):
         raise ControlError(why)
-    known = trained_on(protocol.control)
+    known = trained_on(control)
     for c in planned:
         if known is not None and c.agent.prompt not in known:
             raise ControlError(
-                f"`{protocol.control}` was not trained on the persona {c.agent.id}: choose among "
+                f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."
             )
     for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
@@ -121,10 +123,10 @@ def manifest(
     planned: Sequence[Conversation],
     suite: str,
     judge: Backend | None,
-    controls: Sequence[str] = (),
+    controls: Sequence[Control] = (),
 ) -> Record:
     """Everything that determines the records, as JSON; `controls` beside the protocol's."""
-    files = digests([stage.protocol.control, *controls])
+    files = digests([stage.control, *controls])
     personas = {p.id: asdict(p) for c in planned for p in (c.agent, c.user)}
     talks = [
         [c.id, c.agent.id, c.user.id, c.starter, c.seed, list(c.script or ())] for c in planned

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import report
 from holdfast.core.backend import Backend, Sampling
+from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
@@ -64,7 +65,7 @@ class Explanation:
 def explain(
     model: Backend,
     *,
-    controls: Sequence[str] = CONTROLS,
+    controls: Sequence[str | Control] = CONTROLS,
     suite: Suite | str | Path | None = None,
     persona: Suite | str | Path | None = None,
     agents: Sequence[str] = (),
@@ -88,8 +89,8 @@ def explain(
     model whose attention cannot be seen, and HoldfastError for what else the user can mend.
     """
     local = _local(model)
-    wanted = tuple(dict.fromkeys(["none", *(text.strip() for text in controls)]))
-    if why := next((why for text in wanted if (why := model.refusal(text))), None):
+    wanted = tuple(dict.fromkeys([NONE, *map(parse, controls)]))
+    if why := next((why for control in wanted if (why := model.refusal(control))), None):
         raise ControlError(why)
     side = default_side_by_side(len(wanted))
     p = Protocol(
@@ -108,7 +109,8 @@ def explain(
     check(model, judge_model, base, p)
     stage = Stage(model, user_model or model, p)
     described = manifest(stage, base, own.name, judge_model, wanted)
-    described |= {"command": "explain", "controls": list(wanted), "draws": DRAWS}
+    described |= {"command": "explain", "controls": [control.text for control in wanted]}
+    described["draws"] = DRAWS
     run = Run(out, described)
     plan = ControlledPlan(base, wanted)
     shown, began = progress or Progress(enabled=False), time.monotonic()
@@ -188,14 +190,14 @@ def _sets(
     try:
         model.forget()
         tokens = {
-            c.id: vectors.in_view(model, c, lanes.said(0, c.id), "none")
+            c.id: vectors.in_view(model, c, lanes.said(0, c.id), NONE)
             for c in lanes.plan.conversations
         }
         first, second = ([n[i] for n in tokens.values() if len(n) > i] for i in (0, 1))
         counts = {"few": int(min(first)), "many": int(min(second, default=0))}
         held = Run(run.folder / "vectors" if run.folder else None, {**described, "counts": counts})
         there = {(r["set"], r["conversation"]) for r in held.records}
-        names = [*lanes.plan.controls, PLAIN, SHUFFLED]
+        names = [*map(str, lanes.plan.controls), PLAIN, SHUFFLED]
         with shown.of(len(names) * len(lanes.plan.conversations)):
             for k, name in enumerate(names):
                 for c in lanes.plan.conversations:
@@ -210,7 +212,9 @@ def _sets(
                         turns = lanes.said(0, c.id)
                         made = vectors.shuffled(model, c, turns, tokens[c.id], counts)
                     else:
-                        made = vectors.own(model, c, lanes.said(k, c.id), name, counts)
+                        made = vectors.own(
+                            model, c, lanes.said(k, c.id), lanes.plan.controls[k], counts
+                        )
                     held.append([{"set": name, "conversation": c.id, **made}])
     except ModelError as error:
         return [], {}, str(error)

@@ -89,7 +89,7 @@ def _control(lanes: Lanes, k: int, sample: Resampler) -> Record:
     before = prompt_share(_before(lanes.of(k)), planned, lanes.rounds)
     detail = before.pop("share_detail") or {}
     return {
-        "control": lanes.plan.controls[k],
+        "control": lanes.plan.controls[k].text,
         "n": [int(v) for v in (~np.isnan(own)).sum(axis=0)],
         "stability": numbers(mean(own)),
         "interval": numbers(sample.interval(own)),
@@ -213,12 +213,12 @@ def _associations(
     share, dilution = (values[:, 1:] for values in lanes.shares(k))
     measured = {"share": share, "dilution": dilution}
     if sets:
-        many = _arrays(lanes, sets, "many")[lanes.plan.controls[k]]
+        many = _arrays(lanes, sets, "many")[lanes.plan.controls[k].text]
         measured["dimension"] = mean(many[:, 1:, :, 0], axis=2)
     for name, values in measured.items():
         fixed = None if name == "dilution" else _correlated(pooled(values, score, sample, dilution))
         yield {
-            "control": lanes.plan.controls[k],
+            "control": lanes.plan.controls[k].text,
             "measure": name,
             "by_round": [
                 {"round": r + 1, **_correlated(correlation(values[:, r], score[:, r], sample))}

@@ -26,6 +26,7 @@ import numpy as np
 
 from holdfast.core.backend import Ask
 from holdfast.core.chat import agent_view
+from holdfast.core.control import NONE, Control
 from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array
@@ -50,14 +51,14 @@ def _round(record: Record) -> int:
     return int(record["round"])
 
 
-def ask(plan: Conversation, turns: Sequence[str], r: int, control: str) -> Ask:
+def ask(plan: Conversation, turns: Sequence[str], r: int, control: Control) -> Ask:
     """The chat that asks the agent's own probe after r rounds."""
     view = agent_view(plan.agent.prompt, turns[: 2 * r], plan.probe(0))
     return Ask(view, 0, control)
 
 
 def in_view(
-    model: LocalBackend, plan: Conversation, turns: Sequence[str], control: str
+    model: LocalBackend, plan: Conversation, turns: Sequence[str], control: Control
 ) -> list[int]:
     """Tokens before the text of the probe, after each round: rounds + 1 of them."""
     found = []
@@ -77,7 +78,7 @@ def own(
     model: LocalBackend,
     plan: Conversation,
     turns: Sequence[str],
-    control: str,
+    control: Control,
     counts: Mapping[str, int],
 ) -> Record:
     """The dimensions of a conversation's sets, by round and layer."""
@@ -97,7 +98,7 @@ def first_of(
     counts: Mapping[str, int],
 ) -> Record:
     """The dimensions of the first `tokens` tokens of a conversation, for each number of them."""
-    asked = ask(plan, turns, len(turns) // 2, "none")
+    asked = ask(plan, turns, len(turns) // 2, NONE)
     layers = [v.numpy() for v in model.values(asked)]
     return _prefixes(layers, tokens, counts, plan.seed)
 
@@ -110,7 +111,7 @@ def shuffled(
     counts: Mapping[str, int],
 ) -> Record:
     """The same of the conversation's own tokens, those after the first set in a drawn order."""
-    asked = ask(plan, turns, len(turns) // 2, "none")
+    asked = ask(plan, turns, len(turns) // 2, NONE)
     ids = list(model.ids(asked)[: tokens[-1]])
     rng = np.random.default_rng(seed_of(plan.seed, "shuffled"))
     order = [*range(tokens[0]), *(tokens[0] + rng.permutation(tokens[-1] - tokens[0]))]

@@ -41,6 +41,7 @@ from inspect_ai.model import (
     ModelUsage,
 )
 
+from holdfast.core.control import parse
 from holdfast.core.errors import RunError
 from holdfast.core.records import Record, dumps
 from holdfast.core.run import Run
@@ -132,7 +133,8 @@ def _planned(manifest: Record) -> list[Conversation]:
         Conversation(id_, people[agent], people[user], starter, seed, tuple(script) or None)
         for id_, agent, user, starter, seed, script in manifest["conversations"]
     ]
-    controls = manifest.get("controls", [manifest["protocol"]["control"]])
+    texts = manifest.get("controls", [manifest["protocol"]["control"]])
+    controls = [parse(text, models=True) for text in texts]
     return ControlledPlan(base, controls).variants_of_all()
 
 

@@ -34,6 +34,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling, Stop
 from holdfast.core.chat import Chat, message
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.models.load import load
 
@@ -74,9 +75,9 @@ class _Call:
 class HoldfastAPI(ModelAPI):
     """Any model that `holdfast.load` finds, under a control.
 
-    `-M` takes `control` (`control.parse`), `measure` (the prompt share of each reply, in its
-    metadata; local models) and every argument of `holdfast.load`: dtype, device, concurrency
-    and so on. `extra_body={"holdfast": {"control": …}}` sets the control of one call.
+    `-M` takes `control` (its text, see `core.control`), `measure` (the prompt share of each
+    reply, in its metadata; local models) and every argument of `holdfast.load`: dtype, device,
+    concurrency and so on. `extra_body={"holdfast": {"control": …}}` sets the control of one call.
     """
 
     def __init__(
@@ -90,8 +91,9 @@ class HoldfastAPI(ModelAPI):
         **options: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-        self.control, self.measure = str(control), measure
+        self.measure = measure
         try:
+            self.control = parse(str(control))
             self.backend: Backend = load(model_name, base_url=base_url, api_key=api_key, **options)
             if why := self.backend.refusal(self.control):
                 raise HoldfastError(why)
@@ -171,11 +173,11 @@ class HoldfastAPI(ModelAPI):
             Sampling(), **{name: value for name, value in given.items() if value is not None}
         )
 
-    def _control(self, config: GenerateConfig) -> str:
+    def _control(self, config: GenerateConfig) -> Control:
         wanted = (config.extra_body or {}).get("holdfast", {})
-        return str(wanted.get("control", self.control))
+        return parse(str(wanted.get("control", self.control)))
 
-    def _output(self, replies: Sequence[Reply], control: str, seconds: float) -> ModelOutput:
+    def _output(self, replies: Sequence[Reply], control: Control, seconds: float) -> ModelOutput:
         shares = [reply.share.tokens for reply in replies if reply.share]
         share = [round(sum(tokens) / len(tokens), 4) for tokens in shares if tokens]
         return ModelOutput(
@@ -191,7 +193,7 @@ class HoldfastAPI(ModelAPI):
             ],
             usage=_usage(replies),
             time=seconds,
-            metadata={"control": control} | ({"prompt_share": share} if share else {}),
+            metadata={"control": control.text} | ({"prompt_share": share} if share else {}),
         )
 
     async def count_text_tokens(self, text: str) -> int:

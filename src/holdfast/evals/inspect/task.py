@@ -213,7 +213,7 @@ class Talk:
             return False
         scopes = {"sample": sample_id(self.plan), "call": dumps(path)}
         if isinstance(model.api, HoldfastAPI):
-            described = {**model.api.backend.describe(), "control": model.api.control}
+            described = {**model.api.backend.describe(), "control": model.api.control.text}
             scopes["model"] = dumps(described)
         return CachePolicy(expiry=None, scopes=scopes)
 

@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 
 import openai
 
-from holdfast.control.text import parse
+from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError
 from holdfast.models.api import loop
 from holdfast.models.api import responses as service
@@ -137,16 +138,13 @@ class ApiBackend:
         asks = [self._controlled(ask) for ask in asks]
         return loop.run(self._replies(asks, sampling)) if asks else []
 
-    def refusal(self, control: str) -> str | None:
-        """Why this model cannot be put under a control, or None.
-
-        Raises `ControlError` for a text that is no control.
-        """
-        if not parse(control).needs_weights:
+    def refusal(self, control: Control) -> str | None:
+        """Why this model cannot be put under a control, or None."""
+        if not control.needs_weights:
             return None
         return (
-            f"{self.name} is behind an API, and `{control}` needs the model's weights: use window "
-            "or reminder, or name a local model."
+            f"{self.name} is behind an API, and `{control.text}` needs the model's weights: use "
+            "window or reminder, or name a local model."
         )
 
     def likelihoods(
@@ -162,10 +160,13 @@ class ApiBackend:
         """The ask with its chat as the control rewrites it."""
         if why := self.refusal(ask.control):
             raise ControlError(why)
-        chat = parse(ask.control).rewrite(
-            ask.chat, system_anywhere=self.system_anywhere, user_first=self.user_first
+        chat = rewrite(
+            ask.chat,
+            ask.control,
+            system_anywhere=self.system_anywhere,
+            user_first=self.user_first,
         )
-        return replace(ask, chat=chat, control="none")
+        return replace(ask, chat=chat, control=NONE)
 
     def count(self, text: str) -> int:
         """Tokens in a text, estimated at four bytes of UTF-8 each.

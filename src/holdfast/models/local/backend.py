@@ -21,10 +21,11 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import Held
-from holdfast.control.text import Control, parse
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import Chat
+from holdfast.core.control import Control
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
@@ -133,7 +134,7 @@ class LocalBackend:
         options where they do not fit the context. Options are taken as they are, without the
         token that would end the reply.
         """
-        if any(parse(ask.control).prism for ask in asks):
+        if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
         requests = [self.request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
@@ -195,7 +196,7 @@ class LocalBackend:
     def rewritten(self, chat: Chat, control: Control) -> Chat:
         """The chat as the control's window and reminders leave it for this model's template."""
         anywhere, first = self.template.system_anywhere, self.template.user_first
-        return control.rewrite(chat, system_anywhere=anywhere, user_first=first)
+        return rewrite(chat, control, system_anywhere=anywhere, user_first=first)
 
     def _adapter(self, path: str) -> GatedAdapter:
         if path not in self._adapters:
@@ -207,8 +208,8 @@ class LocalBackend:
 
         `options` go to the chat template beside the backend's own (`tools`, for instance).
         """
-        control = parse(ask.control)
-        if control.needs_weights and (why := self.refusal(ask.control)):
+        control = ask.control
+        if control.needs_weights and (why := self.refusal(control)):
             raise ControlError(why)
         template = self.template_with(options)
         chat = template.render(self.rewritten(ask.chat, control))
@@ -253,24 +254,22 @@ class LocalBackend:
         first = int(chat.ids[0] == self.tokenizer.bos_token_id)
         return Held(control, chat.content, (first, chat.template[1]), turns)
 
-    def refusal(self, control: str) -> str | None:
-        """Why this model cannot be put under a control, or None.
-
-        Raises `ControlError` for a text that is no control.
-        """
-        read = parse(control)
-        if read.prism is not None:
+    def refusal(self, control: Control) -> str | None:
+        """Why this model cannot be put under a control, or None."""
+        if control.prism is not None:
             try:
-                self._adapter(read.prism)
+                self._adapter(control.prism)
             except HoldfastError as error:
-                return f"{self.name} cannot be put under `{control}`: {error}"
-        if read.anchor and self.engine.no_anchor is not None:
+                return f"{self.name} cannot be put under `{control.text}`: {error}"
+        if control.anchor and self.engine.no_anchor is not None:
             return self.engine.no_anchor
-        why = self._why_not(read)
+        why = self._why_not(control)
         return (
             None
             if why is None
-            else (f"{self.name} cannot be put under `{control}`: {why}. Use window or reminder.")
+            else (
+                f"{self.name} cannot be put under `{control.text}`: {why}. Use window or reminder."
+            )
         )
 
     def _why_not(self, control: Control) -> str | None:
@@ -281,7 +280,7 @@ class LocalBackend:
         if self.engine.no_share is not None:
             return self.engine.no_share
         layers = self.engine.config.num_hidden_layers
-        for part in filter(None, (control.share, control.anchor)):
+        for part in control.attention:
             if part.layers is not None and part.layers[1] >= layers:
                 return f"it has the layers 0 to {layers - 1}"
         if control.anchor and not self.template.turn_ids:

@@ -30,7 +30,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import Columns, Held, Pass, Steering, refuse_unreached, unreached
 from holdfast.control.switch import kind_for, observed
-from holdfast.control.text import Control, parse
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.hold_rows import Rows, Sought, check_positions, sought
 
@@ -42,7 +42,7 @@ _lock = threading.Lock()
 @contextmanager
 def hold(
     model: Any,
-    control: str,
+    control: str | Control,
     span: str | Sequence[int] | Sequence[Columns | None] | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -308,7 +308,7 @@ def _steering_only(control: Control) -> Control:
     if any(one is not None for one in (control.window, control.reminder, control.route)):
         raise ControlError(
             f"`{control.text}` rewrites the chat, which generate() does not see: rewrite it with"
-            " holdfast.control.parse(...).rewrite(chat) before the chat template."
+            " holdfast.control.rewrite before the chat template."
         )
     if control.guidance is not None:
         raise ControlError(
@@ -320,7 +320,7 @@ def _steering_only(control: Control) -> Control:
 
 def _check_ranges(control: Control, config: Any) -> None:
     limits = {"layers": config.num_hidden_layers, "heads": config.num_attention_heads}
-    for part in filter(None, (control.share, control.anchor)):
+    for part in control.attention:
         for name, count in limits.items():
             chosen: Columns | None = getattr(part, name)
             if chosen is not None and chosen[1] >= count:

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.control.text import parse
+from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
@@ -181,7 +182,7 @@ def _asked(
     said: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
     systems = [_system(arm, task, people, seed) for task, _ in units]
-    control = f"route:{adapter.name}" if arm == "router" else "none"
+    control = parse(f"route:{adapter.name}" if arm == "router" else "none")
     mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
@@ -228,7 +229,7 @@ def decide(
 
 def _prompted(ask: Ask) -> bool:
     """Whether the ask's router lets its system prompt through."""
-    return any(m["role"] == "system" for m in parse(ask.control).rewrite(ask.chat))
+    return any(m["role"] == "system" for m in rewrite(ask.chat, ask.control))
 
 
 def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | None:

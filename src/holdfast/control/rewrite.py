@@ -1,0 +1,85 @@
+"""Rewriting a chat as window, reminder, route and prism ask for: any model can run under those.
+
+This module knows chats. Which texts name these controls is `core.control`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.control import router
+from holdfast.core.chat import Chat, Message, message
+from holdfast.core.control import Control
+from holdfast.core.seeds import seed_of
+
+
+def rewrite(
+    chat: Chat, control: Control, *, system_anywhere: bool = False, user_first: bool = False
+) -> Chat:
+    """The chat as the model sees it under a control.
+
+    Whether a message gets a reminder is drawn from the texts before it, so that it is the
+    same in later turns and on branches. A window never begins with a tool's answer, but with
+    the call before it.
+
+    Args:
+        chat: the messages, a system prompt first where there is one.
+        control: its window, reminder, route and prism act here; the rest is left alone.
+        system_anywhere: the model takes system messages in mid-chat, so a reminder is one.
+            Otherwise the prompt and a blank line are put before the user's message.
+        user_first: the model wants a user message first, so a window that would begin with a
+            reply leaves it out.
+    """
+    if control.system == "dropped" or not _persona_is_on(control, chat):
+        chat = _without_system(chat)
+    if control.window is None and control.reminder is None:
+        return chat
+    head = chat[:1] if chat and chat[0]["role"] == "system" else ()
+    body = chat[len(head) :]
+    first = max(0, len(body) - control.window) if control.window is not None else 0
+    first = _window_start(body, first, user_first)
+    rewritten: list[Message] = [*head]
+    for i in range(first, len(body)):
+        # The first message follows the prompt itself and needs no reminder.
+        if head and i > first and _reminds(control, head[0], body[: i + 1]):
+            rewritten += _with_reminder(head[0]["content"], body[i], system_anywhere)
+        else:
+            rewritten.append(body[i])
+    return tuple(rewritten)
+
+
+def _persona_is_on(control: Control, chat: Chat) -> bool:
+    """False where the control's router wants the last message answered without the persona."""
+    if control.route is None or not chat or chat[0]["role"] != "system":
+        return True
+    return router.read(control.route).on(chat[-1]["content"])
+
+
+def _without_system(chat: Chat) -> Chat:
+    return chat[1:] if chat and chat[0]["role"] == "system" else chat
+
+
+def _window_start(body: Chat, first: int, user_first: bool) -> int:
+    """Where a window from `first` on begins: a tool's answer needs the call before it."""
+    while first and body[first]["role"] == "tool":
+        first -= 1
+    if not user_first or first >= len(body) - 1 or body[first]["role"] != "assistant":
+        return first
+    if body[first + 1]["role"] != "tool":
+        return first + 1
+    while first and body[first]["role"] != "user":
+        first -= 1
+    return first
+
+
+def _reminds(control: Control, prompt: Message, messages: Sequence[Message]) -> bool:
+    if control.reminder is None or messages[-1]["role"] != "user":
+        return False
+    texts = (m["content"] for m in messages[:-1])
+    return seed_of("reminder", prompt["content"], *texts) < control.reminder * 2**63
+
+
+def _with_reminder(prompt: str, user: Message, system_anywhere: bool) -> list[Message]:
+    if system_anywhere:
+        return [message("system", prompt), user]
+    return [message("user", f"{prompt}\n\n{user['content']}")]

@@ -1,0 +1,79 @@
+"""What window and reminder make of a chat."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.control.rewrite import rewrite
+from holdfast.core.chat import Chat, agent_view
+from holdfast.core.control import parse
+
+PROMPT = "You are a lighthouse."
+
+
+def chat(turns: int, prompt: str | None = PROMPT) -> Chat:
+    return agent_view(prompt, [f"turn {i}" for i in range(turns)])
+
+
+def texts(chat: Chat) -> list[str]:
+    return [m["content"] for m in chat]
+
+
+def test_none_and_attention_controls_leave_the_chat_alone() -> None:
+    assert rewrite(chat(5), parse("none")) == chat(5)
+    assert rewrite(chat(5), parse("anchor+boost:2")) == chat(5)
+
+
+def test_a_window_keeps_the_prompt_and_the_last_messages() -> None:
+    assert texts(rewrite(chat(7), parse("window:3"))) == [PROMPT, "turn 4", "turn 5", "turn 6"]
+    assert rewrite(chat(7), parse("window:9")) == chat(7)
+    assert texts(rewrite(chat(7, None), parse("window:1"))) == ["turn 6"]
+
+
+def test_an_even_window_opens_with_a_user_where_the_model_wants_one() -> None:
+    assert texts(rewrite(chat(5), parse("window:2"))) == [PROMPT, "turn 3", "turn 4"]
+    assert texts(rewrite(chat(5), parse("window:2"), user_first=True)) == [PROMPT, "turn 4"]
+
+
+def test_a_sure_reminder_comes_before_every_user_turn_but_the_first() -> None:
+    said = rewrite(chat(5), parse("reminder:1"), system_anywhere=True)
+    roles = [m["role"] for m in said]
+    assert roles == ["system", "user", "assistant", "system", "user", "assistant", "system", "user"]
+    assert texts(said)[3] == PROMPT
+
+
+def test_a_reminder_joins_the_user_turn_where_no_system_message_may_stand() -> None:
+    said = rewrite(chat(3), parse("reminder:1"))
+    assert texts(said) == [PROMPT, "turn 0", "turn 1", f"{PROMPT}\n\nturn 2"]
+
+
+def test_without_a_prompt_there_is_nothing_to_be_reminded_of() -> None:
+    assert rewrite(chat(5, None), parse("reminder:1")) == chat(5, None)
+
+
+@given(st.floats(0.05, 0.95), st.integers(1, 12))
+def test_a_reminder_stays_where_it_was_drawn(p: float, rounds: int) -> None:
+    control = parse(f"reminder:{p:.2f}")
+    shorter = rewrite(chat(2 * rounds - 1), control, system_anywhere=True)
+    longer = rewrite(chat(2 * rounds + 1), control, system_anywhere=True)
+    assert longer[: len(shorter)] == shorter
+
+
+def test_a_branch_inherits_the_reminders_of_its_history_and_the_draw_for_its_turn() -> None:
+    control = parse("reminder:0.5")
+    turns = [f"turn {i}" for i in range(12)]
+    told = rewrite(agent_view(PROMPT, [*turns, "on we go"]), control, system_anywhere=True)
+    asked = rewrite(agent_view(PROMPT, turns, "probe?"), control, system_anywhere=True)
+    assert told[:-1] == asked[:-1]
+
+
+def test_reminders_come_about_as_often_as_asked() -> None:
+    control = parse("reminder:0.25")
+    said = rewrite(chat(2001), control, system_anywhere=True)
+    assert 200 < sum(m["role"] == "system" for m in said) < 300
+
+
+def test_a_window_holds_the_reminders_of_the_messages_it_keeps() -> None:
+    said = rewrite(chat(9), parse("window:5+reminder:1"), system_anywhere=True)
+    assert texts(said) == [PROMPT, "turn 4", "turn 5", PROMPT, "turn 6", "turn 7", PROMPT, "turn 8"]
