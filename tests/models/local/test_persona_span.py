@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerFast
 from holdfast.core.chat import message
 from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
-    Between,
+    AnySystemMessage,
+    ExactPersona,
     Place,
-    Written,
+    any_system_message,
+    exact_persona,
     occurrences,
-    system_messages,
-    written,
 )
 from holdfast.models.local.template import Template
 from tiny_models import SPECIALS, TEMPLATES, tokenizer
@@ -31,8 +31,8 @@ CHAT = (message("user", "Hi."), message("assistant", "Yes?"), message("user", "W
 
 
 @cache
-def anything(template: str) -> Between:
-    return system_messages(tokenizer(template))
+def anything(template: str) -> AnySystemMessage:
+    return any_system_message(tokenizer(template))
 
 
 def rendered(template: str, persona: str) -> tuple[list[int], Place]:
@@ -55,7 +55,7 @@ def test_any_system_message_is_found_where_the_template_put_it(template: str, pe
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_text_is_found_where_the_template_put_it(template: str, persona: str) -> None:
     ids, place = rendered(template, persona)
-    assert written(persona, tokenizer(template))(ids) == place
+    assert exact_persona(persona, tokenizer(template))(ids) == place
 
 
 @settings(max_examples=25)
@@ -63,7 +63,7 @@ def test_a_text_is_found_where_the_template_put_it(template: str, persona: str) 
 def test_any_text_is_found_as_written_and_between(text: str) -> None:
     ids, place = rendered("chatml", f"Q{text}")
     assert anything("chatml")(ids) == place
-    assert written(f"Q{text}", tokenizer("chatml"))(ids) == place
+    assert exact_persona(f"Q{text}", tokenizer("chatml"))(ids) == place
 
 
 def merging(template: str) -> PreTrainedTokenizerFast:
@@ -100,26 +100,27 @@ def test_tokens_that_reach_over_a_personas_border_are_the_personas(
     shown = Template(tokens).render((message("system", persona), *CHAT))
     assert shown.content and shown.template
     place = Place(shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1]))
-    assert written(persona, tokens)([*shown.ids]) == place
+    assert exact_persona(persona, tokens)([*shown.ids]) == place
     # Line breaks at its start may join a tag that is plain text, which is then not seen.
     hidden = template == "llama2" and persona.startswith("\n")
-    assert system_messages(tokens)([*shown.ids]) == (None if hidden else place)
+    assert any_system_message(tokens)([*shown.ids]) == (None if hidden else place)
 
 
 @pytest.mark.parametrize("template", BOUNDED)
 def test_chats_without_a_system_message_have_no_persona(template: str) -> None:
     tokens = tokenizer(template)
-    ids = [*Template(tokens).render(CHAT).ids]
+    text = tokens.apply_chat_template([dict(m) for m in CHAT], tokenize=False)
+    ids = [*tokens(text, add_special_tokens=False)["input_ids"]]
     found = anything(template)(ids)
     # A template may put one there by itself.
     assert (found is not None) == (template == "defaulting")
-    assert written("You are Ann.", tokens)(ids) is None
+    assert exact_persona("You are Ann.", tokens)(ids) is None
 
 
 @pytest.mark.parametrize("template", BOUNDED)
 def test_what_is_found_does_not_depend_on_what_follows(template: str) -> None:
     ids, place = rendered(template, "You are Ann.")
-    any_, this = anything(template), written("You are Ann.", tokenizer(template))
+    any_, this = anything(template), exact_persona("You are Ann.", tokenizer(template))
     for end in range(len(ids)):
         assert this(ids[:end]) == (place if end >= place.content[1] else None)
         assert any_(ids[:end]) in (place, None)
@@ -130,17 +131,17 @@ def test_what_is_found_does_not_depend_on_what_follows(template: str) -> None:
 def test_a_text_outside_of_a_system_message_is_its_own_message() -> None:
     tokens = tokenizer("chatml")
     ids = [*tokens("Once there was Ann, who baked.", add_special_tokens=False)["input_ids"]]
-    assert written("Ann", tokens)(ids) == Place((15, 18), (15, 18))
-    assert written("Ann", tokenizer(None))(ids) == Place((15, 18), (15, 18))
+    assert exact_persona("Ann", tokens)(ids) == Place((15, 18), (15, 18))
+    assert exact_persona("Ann", tokenizer(None))(ids) == Place((15, 18), (15, 18))
 
 
 def test_a_template_that_folds_the_prompt_into_the_users_message_needs_the_text() -> None:
     with pytest.raises(ControlError, match="give `span`"):
-        system_messages(tokenizer("gemma"))
+        any_system_message(tokenizer("gemma"))
 
 
 def test_the_first_place_counts_and_the_longest_spelling() -> None:
-    find = Written(((5, 6), (5, 6, 7), (9,)), head=(1,), tail=(2, 3), after_tail=(4,))
+    find = ExactPersona(((5, 6), (5, 6, 7), (9,)), head=(1,), tail=(2, 3), after_tail=(4,))
     assert find([5, 6, 7, 9]) == Place((0, 3), (0, 3))
     assert find([1, 5, 6, 2, 3, 8]) == Place((1, 3), (0, 5))
     assert find([1, 5, 6, 2, 3, 4]) == Place((1, 3), (0, 6))
@@ -148,11 +149,11 @@ def test_the_first_place_counts_and_the_longest_spelling() -> None:
     # The row ends within what closes the message: the rest is taken to follow.
     assert find([1, 5, 6, 2]) == Place((1, 3), (0, 6))
     assert find([0, 1, 2]) is None
-    assert Written(((),))([1, 2]) is None
+    assert ExactPersona(((),))([1, 2]) is None
 
 
 def test_an_empty_system_message_is_no_persona() -> None:
-    find = Between((1, 2), (8,), (8,), (3,), ())
+    find = AnySystemMessage((1, 2), (8,), (8,), (3,), ())
     assert find([1, 2, 8, 3, 5]) is None
     assert find([1, 2, 8, 6, 8, 3, 5]) == Place((3, 4), (0, 6))
     assert find([1, 2, 6, 3, 5]) == Place((2, 3), (0, 4))
@@ -165,3 +166,14 @@ def test_occurrences_are_all_there_are(row: list[int], part: list[int]) -> None:
     assert occurrences(tuple(part), row) == every
     assert occurrences(tuple(part), row, 1) == every[:1]
     assert occurrences(tuple(part), row, since=3) == [i for i in every if i >= 3]
+
+
+def test_a_bos_that_opens_every_message_belongs_to_the_message() -> None:
+    tokens = tokenizer("chatml")
+    tokens.bos_token = "<|im_start|>"
+    ids = [*Template(tokens).render((message("system", "You are Ann."), *CHAT)).ids]
+    place = any_system_message(tokens)(ids)
+    assert place == exact_persona("You are Ann.", tokens)(ids)
+    assert place is not None and place.message[0] == 0
+    typed = [*Template(tokens).render((message("user", "system\nYou are Ann."),)).ids]
+    assert any_system_message(tokens)(typed) is None

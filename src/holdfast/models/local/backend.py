@@ -185,6 +185,7 @@ class LocalBackend:
             "template": hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest(),
             "template_options": self.template.options,
             "folds_system": self.folds_system,
+            **self.template.describe(),
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": self.engine.device.type,
             "batch_size": self.engine.batch_size,
@@ -251,7 +252,7 @@ class LocalBackend:
             )
         turn = self.template.turn_ids if control.anchor else ()
         turns = tuple(occurrences(turn, list(chat.ids)))
-        first = int(chat.ids[0] == self.tokenizer.bos_token_id)
+        first = self.template.leading_bos(chat.ids)
         return Held(control, chat.content, (first, chat.template[1]), turns)
 
     def refusal(self, control: Control) -> str | None:

@@ -19,13 +19,13 @@ from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
+    ExactPersona,
     Find,
     Ids,
     Place,
-    Written,
+    any_system_message,
+    exact_persona,
     occurrences,
-    system_messages,
-    written,
 )
 from holdfast.models.local.template import Span, Template
 
@@ -113,11 +113,11 @@ def sought(
     find: Find | None = None
     places: tuple[Place | None, ...] | None = None
     if span is None:
-        find = system_messages(_with_template(tokenizer, "span"))
+        find = any_system_message(_with_template(tokenizer, "span"))
     elif isinstance(span, str):
-        find = written(span, tokenizer())
+        find = exact_persona(span, tokenizer())
     elif (ids := _ids(span)) is not None:
-        find = Written((ids,))
+        find = ExactPersona((ids,))
     else:
         places = tuple(None if row is None else _place(row) for row in _rows("span", span))
     turn_ids: Ids = ()

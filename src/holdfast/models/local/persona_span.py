@@ -1,12 +1,12 @@
 """Where a persona is in a row of token ids.
 
-It is looked for as it was written (its ids, or those that a chat template makes
-of its text), or as whatever stands between the ids that open a system message and those
-that close it. The first one in a row counts. Rows grow pass by pass, and a prompt that
-comes in chunks has its persona where the whole has it.
+There are two ways to find it: by its own ids (given, or made from its text by the chat
+template), or as whatever lies between the ids that open a system message and the ids that close
+it. The first match in a row counts. Rows grow pass by pass, and a prompt that comes in chunks
+has its persona at the same columns as the whole.
 
-A tokenizer may join blanks at the borders of a persona to it; where it does not, they are
-left out. This module knows token ids and templates. It knows no models.
+A tokenizer may join blanks around a persona to its tokens; other blanks are not part of it.
+This module knows token ids and templates. It knows no models.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from holdfast.models.local.template import Span, Template
 Ids = tuple[int, ...]
 
 # Letters only, so that no tokenizer joins the template's blanks to them.
-_MARK, _ASKED = "qzxmarkerxzq", "qzxaskedxzq"
-_TRIED = ("You are Ann, a baker from Rome.", "Answer in French.\nNever say no!", "Say (a) or (b)")
+_MARK, _QUESTION = "qzxmarkerxzq", "qzxaskedxzq"
+_SAMPLES = ("You are Ann, a baker from Rome.", "Answer in French.\nNever say no!", "Say (a) or (b)")
 
 
 class Place(NamedTuple):
@@ -39,142 +39,155 @@ Find = Callable[[list[int]], Place | None]
 
 
 @dataclass(frozen=True)
-class Written:
-    """A persona by its ids, in one of several spellings, and what its message has around it."""
+class ExactPersona:
+    """Finds a persona by its ids, in one of several spellings."""
 
     contents: tuple[Ids, ...]
+    """The spellings."""
     head: Ids = ()
+    """What the persona's message has before it."""
     tail: Ids = ()
+    """What closes the message."""
     after_tail: Ids = ()
+    """Blanks after the message that belong to it."""
 
     def __call__(self, row: list[int]) -> Place | None:
-        """The persona's first place in a row."""
+        """Return the persona's first place in a row."""
         places = [
             (start, start + len(ids)) for ids in self.contents for start in occurrences(ids, row, 1)
         ]
         if not places:
             return None
-        # Of spellings that begin in the same column the longest is meant.
+        # If several spellings begin in the first column, the longest is the persona.
         a, b = min(places, key=lambda place: (place[0], -place[1]))
         first = a - len(self.head)
-        if first < 0 or not _stands(self.head, row, first):
+        if first < 0 or not _is_at(self.head, row, first):
             first = a
-        end = _over(self.tail, row, b)
+        end = _skip(self.tail, row, b)
         if end > b or not self.tail:
-            end = _over(self.after_tail, row, end)
+            end = _skip(self.after_tail, row, end)
         return Place((a, b), (first, end))
 
 
 @dataclass(frozen=True)
-class Between:
-    """A persona by what opens and closes its message, with the blanks that may stand between."""
+class AnySystemMessage:
+    """Finds whatever a system message contains, by the ids that open and close the message."""
 
     head: Ids
+    """What opens the message."""
     after_head: Ids
+    """Blanks after `head`, which some personas join to their own tokens."""
     before_tail: Ids
+    """Blanks before `tail`, likewise."""
     tail: Ids
+    """What closes the message."""
     after_tail: Ids
+    """Blanks after the message that belong to it."""
 
     def __call__(self, row: list[int]) -> Place | None:
-        """The first system message in a row (None where there is nothing in it)."""
+        """Return the first system message in a row (None if it is empty or not there)."""
         start = next(iter(occurrences(self.head, row, 1)), None)
         if start is None:
             return None
-        a = _over(self.after_head, row, start + len(self.head))
+        a = _skip(self.after_head, row, start + len(self.head))
         close = next(iter(occurrences(self.tail, row, 1, a)), None)
         if close is None:
             return None
         b = close - len(self.before_tail)
-        if b < a or not _stands(self.before_tail, row, b):
+        if b < a or not _is_at(self.before_tail, row, b):
             b = close
-        end = _over(self.after_tail, row, close + len(self.tail))
+        end = _skip(self.after_tail, row, close + len(self.tail))
         return Place((a, b), (start, end)) if a < b else None
 
 
-def written(text: str, tokenizer: PreTrainedTokenizerBase) -> Written:
-    """A persona by its text: as a template renders it, or as plain text."""
+def exact_persona(text: str, tokenizer: PreTrainedTokenizerBase) -> ExactPersona:
+    """Find a persona by its text: as the template renders it, or as plain text."""
     plain: Ids = tuple(tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
-    shown = _shown(text, tokenizer) if tokenizer.chat_template else None
-    if shown is None:
-        return Written((plain,))
-    (a, b), ids = shown.content, shown.ids
-    last = max(b, len(ids) - _blanks(ids[::-1], tokenizer))
-    return Written((ids[a:b], plain), ids[:a], ids[b:last], ids[last:])
+    rendered = _render(text, Template(tokenizer)) if tokenizer.chat_template else None
+    if rendered is None:
+        return ExactPersona((plain,))
+    (a, b), ids = rendered.content, rendered.ids
+    last = max(b, len(ids) - _count_blanks(ids[::-1], tokenizer))
+    return ExactPersona((ids[a:b], plain), ids[:a], ids[b:last], ids[last:])
 
 
-def system_messages(tokenizer: PreTrainedTokenizerBase) -> Between:
-    """Any system message of a template. Raises `ControlError` where its ids do not bound one."""
-    found = _between(tokenizer)
-    if found is not None:
-        for text in _TRIED:
-            shown = _shown(text, tokenizer)
-            if shown is None or found([*shown.ids]) != (shown.content, (0, len(shown.ids))):
-                break
-        else:
-            return found
+def any_system_message(tokenizer: PreTrainedTokenizerBase) -> AnySystemMessage:
+    """Find any system message of a tokenizer's chat template.
+
+    Raises `ControlError` where the message's borders cannot be told by ids.
+    """
+    template = Template(tokenizer)
+    finder = _find_borders(template)
+    samples = [_render(text, template) for text in _SAMPLES]
+    if finder is not None and all(
+        sample is not None and finder([*sample.ids]) == (sample.content, (0, len(sample.ids)))
+        for sample in samples
+    ):
+        return finder
     raise ControlError(
         "the chat template does not bound a system message by tokens of its own: give `span`,"
         " the persona's text or its token ids."
     )
 
 
-def _between(tokenizer: PreTrainedTokenizerBase) -> Between | None:
-    shown = _shown(_MARK, tokenizer)
-    if shown is None:
+def _find_borders(template: Template) -> AnySystemMessage | None:
+    rendered, tokenizer = _render(_MARK, template), template.tokenizer
+    if rendered is None:
         return None
-    head, tail = shown.ids[: shown.content[0]], shown.ids[shown.content[1] :]
-    inner = len(head) - _blanks(head[::-1], tokenizer)
-    first = _blanks(tail, tokenizer)
-    last = max(first, len(tail) - _blanks(tail[::-1], tokenizer))
+    (a, b), ids = rendered.content, rendered.ids
+    head, tail = ids[:a], ids[b:]
+    inner = len(head) - _count_blanks(head[::-1], tokenizer)
+    first = _count_blanks(tail, tokenizer)
+    last = max(first, len(tail) - _count_blanks(tail[::-1], tokenizer))
     if not inner or first == last:
         return None
-    return Between(head[:inner], head[inner:], tail[:first], tail[first:last], tail[last:])
+    return AnySystemMessage(head[:inner], head[inner:], tail[:first], tail[first:last], tail[last:])
 
 
-class _Shown(NamedTuple):
-    """A system message as rendered before a user's, without BOS, and its content in it."""
+class _SystemMessage(NamedTuple):
+    """A system message as rendered before a user's, without a chat's BOS, and its content."""
 
     ids: Ids
     content: Span
 
 
-def _shown(text: str, tokenizer: PreTrainedTokenizerBase) -> _Shown | None:
-    rendered = Template(tokenizer).render((message("system", text), message("user", _ASKED)))
+def _render(text: str, template: Template) -> _SystemMessage | None:
+    rendered = template.render((message("system", text), message("user", _QUESTION)))
     if not rendered.content or not rendered.template:
         return None
-    first = int(rendered.ids[0] == tokenizer.bos_token_id)
+    first = template.leading_bos(rendered.ids)
     a, b = rendered.content
-    return _Shown(rendered.ids[first : rendered.template[1]], (a - first, b - first))
+    return _SystemMessage(rendered.ids[first : rendered.template[1]], (a - first, b - first))
 
 
-def _blanks(ids: Ids, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many of the first ids are nothing but blanks."""
+def _count_blanks(ids: Ids, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Count the ids at the start that are nothing but blanks."""
     solid = (i for i, token in enumerate(ids) if str(tokenizer.decode([token])).strip())
     return next(solid, len(ids))
 
 
 def occurrences(part: Ids, row: list[int], most: int | None = None, since: int = 0) -> list[int]:
-    """Where `part` begins in a row, from `since` on; `most` so many times."""
-    found: list[int] = []
+    """Return the columns from `since` on where `part` begins in a row, at most `most` of them."""
+    columns: list[int] = []
     last = len(row) - len(part) + 1
-    while part and since < last and (most is None or len(found) < most):
+    while part and since < last and (most is None or len(columns) < most):
         try:
             since = row.index(part[0], since, last)
         except ValueError:
             break
-        if _stands(part, row, since):
-            found.append(since)
+        if _is_at(part, row, since):
+            columns.append(since)
         since += 1
-    return found
+    return columns
 
 
-def _stands(part: Ids, row: list[int], at: int) -> bool:
+def _is_at(part: Ids, row: list[int], at: int) -> bool:
     return tuple(row[at : at + len(part)]) == part
 
 
-def _over(part: Ids, row: list[int], at: int) -> int:
-    """The column after `part` where it stands at `at`, else `at`.
+def _skip(part: Ids, row: list[int], at: int) -> int:
+    """Return the column after `part` if it is at `at`, else `at`.
 
-    A row that ends within it is taken to go on with it: more comes with the next chunk.
+    If the row ends inside `part`, assume that the next chunk completes it.
     """
-    return at + len(part) if _stands(part[: max(0, len(row) - at)], row, at) else at
+    return at + len(part) if _is_at(part[: max(0, len(row) - at)], row, at) else at

@@ -1,21 +1,24 @@
 """Chats to token ids through a tokenizer's own chat template, and where the persona is in them.
 
-What a template allows is found out by rendering small chats with it: whether it
-has a system role, and whether a chat must open with a user message (Llama 2 and
-Gemma insist). Where there is no system role the prompt is folded into the first
-user message, prompt, blank line, message, as those models' own users do.
+Small chats are rendered to find out what a template allows: whether it has a system role, and
+whether a chat must open with a user message (Llama 2 and Gemma insist). If it has no system
+role, the prompt is folded into the first user message (prompt, blank line, message), as those
+models' own users do. If it writes a system message of its own into a chat without one, an empty
+one replaces it, where the template takes that.
 
-The persona's span comes from rendering too. The prompt is swapped for a marker:
-what stands before the marker and after it bounds the content. The system
-message as a whole ends where a rendering of it alone ends, or else where
-renderings with and without it begin to agree.
+The persona's span comes from rendering too. The prompt is replaced by a marker, and the text
+before and after the marker bounds the prompt. The system message as a whole ends where a
+rendering of it alone ends, or else where renderings with and without it begin to agree.
 
 This module knows text and token ids. It knows no models.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,18 +27,26 @@ from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import ModelError
+from holdfast.models.local.special_tokens import SpecialTokens
 
 Span = tuple[int, int]
 
 # Text that no template and no user writes; letters only, so that no template trims or splits it.
 MARK, ASIDE, REPLY = "qzxmarkerxzq", "qzxasidexzq", "qzxreplyxzq"
 AGAIN, TOLD = "qzxagainxzq", "qzxtoldxzq"
+_USER, _ASSISTANT = message("user", ASIDE), message("assistant", REPLY)
+_SYSTEM, _LATER = message("system", MARK), message("user", TOLD)
 
-KNOWN = 4096  # prompts whose places are remembered
+KNOWN = 4096  # prompts whose spans are remembered
+_CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+TODAY = "HOLDFAST_TODAY"  # the environment's date for templates that write one
 
 
 class Rendered(NamedTuple):
-    """A chat as token ids, with the token ranges of the system prompt (None without one)."""
+    """A chat as token ids, with the token ranges of the system prompt (None without one).
+
+    `content` is the prompt's own tokens, `template` the whole message with its header and BOS.
+    """
 
     ids: tuple[int, ...]
     content: Span | None = None
@@ -43,9 +54,17 @@ class Rendered(NamedTuple):
 
 
 class Template:
-    """A tokenizer's chat template. `options` are passed to it (`enable_thinking`, for instance).
+    """A tokenizer's chat template, and what it allows.
 
-    Raises `ModelError` where the tokenizer has none, or where it renders no plain chat.
+    Attributes:
+        folds_system: the template has no system role, so the prompt joins the first user message.
+        user_first: a chat must open with a user message, after the system prompt.
+        system_anywhere: a system message may come in mid-chat, before a user message.
+        default_system: the system prompt that the template itself writes into a chat without
+            one and that an empty system message does not switch off; None for most.
+        turn_ids: the token ids that open a user message (none if the template shows no such).
+        today: the date, "2026-11-28", for a template that writes one; None for others. It stays
+            what it was when the template was made: the environment's HOLDFAST_TODAY, or today.
     """
 
     def __init__(
@@ -54,6 +73,16 @@ class Template:
         name: str = "the model",
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        """Find out what a tokenizer's template allows.
+
+        Args:
+            tokenizer: the tokenizer, with a chat template.
+            name: the model's name, for errors.
+            options: what the template is given besides the chat (`enable_thinking`, for instance).
+
+        Raises:
+            ModelError: the tokenizer has no template, or its template renders no plain chat.
+        """
         self.tokenizer = tokenizer
         self.options = dict(options or {})
         if not tokenizer.chat_template:
@@ -61,35 +90,30 @@ class Template:
                 f"{name} has no chat template: choose a chat (instruct) model, or put a"
                 " chat_template.jinja into its folder."
             )
-        if not self._shows(message("user", ASIDE)):
+        self._source, self.today = _with_date(tokenizer.chat_template)
+        self._special = SpecialTokens(tokenizer)
+        if not self._shows(_USER):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
-        asked = message("user", ASIDE)
-        answered = message("assistant", REPLY)
-        #: The template has no system role: the prompt goes into the first user message.
-        self.folds_system = not self._shows(message("system", MARK), asked)
-        #: A chat must open with a user message, after the system prompt.
+        self.folds_system = not self._shows(_SYSTEM, _USER)
         self.user_first = self.folds_system or not (
-            self._shows(answered, asked) and self._shows(message("system", MARK), answered, asked)
+            self._shows(_ASSISTANT, _USER) and self._shows(_SYSTEM, _ASSISTANT, _USER)
         )
-        #: A system message may stand in mid-chat, before a user message.
         self.system_anywhere = not self.folds_system and self._shows(
-            message("system", MARK),
-            asked,
-            answered,
-            message("system", AGAIN),
-            message("user", TOLD),
+            _SYSTEM, _USER, _ASSISTANT, message("system", AGAIN), _LATER
         )
-        #: Token ids that open a user message (none where the template shows no such head).
-        self.turn_ids = self._turn_ids()
-        self._bounds = lru_cache(maxsize=4096)(self._find_bounds)
+        self.default_system, self._empty_system = self._find_default()
+        self.turn_ids = self._find_turn_ids()
+        self._bos_opens_messages = self._find_bos_role()
+        self._bounds = lru_cache(maxsize=KNOWN)(self._find_bounds)
         self._heads: dict[str, tuple[tuple[int, ...], Span, Span]] = {}
 
     def text(self, chat: Sequence[Message], *, prompt: bool = True) -> str:
-        """The chat as text, with the header of the next reply unless `prompt` is False."""
+        """Render a chat as text, with the header of the next reply unless `prompt` is False."""
         messages: list[Any] = [dict(m) for m in chat]
         try:
             text = self.tokenizer.apply_chat_template(
                 messages,
+                chat_template=self._source,
                 tokenize=False,
                 add_generation_prompt=prompt,
                 **self.options,
@@ -100,18 +124,23 @@ class Template:
         return text
 
     def render(self, chat: Chat) -> Rendered:
-        """Token ids of a chat and of its system prompt, the next reply's header included."""
+        """Render a chat as token ids, the next reply's header included, and find its prompt.
+
+        Special tokens that a message mentions are encoded as plain text.
+        """
         system = chat[0]["content"] if chat and chat[0]["role"] == "system" else ""
-        text = self.text(self.fold(chat))
+        messages = self.fold(chat)
+        text = self.text(messages)
+        literal = self._special.encode(messages, text, self.text)
         if not system.strip():
-            return Rendered(self._encode(text)[0])
+            return Rendered(self._encode(text)[0] if literal is None else literal[0])
         known = self._heads.get(system)
         if known is not None:
-            # The same prompt is rendered in every round: where its tokens were, they still are.
-            ids = self._encode(text)[0]
+            # The same prompt is rendered in every round: its tokens are where they were.
+            ids = self._encode(text)[0] if literal is None else literal[0]
             if ids[: len(known[0])] == known[0]:
                 return Rendered(ids, known[1], known[2])
-        ids, offsets = self._encode(text, places=True)
+        ids, offsets = self._encode(text, offsets=True) if literal is None else literal
         bounds = self._bounds(system)
         if bounds is None or not text.startswith(bounds.head):
             return Rendered(ids)
@@ -124,11 +153,10 @@ class Template:
         return Rendered(ids, content, whole)
 
     def fold(self, chat: Chat) -> Chat:
-        """The chat as this template takes it: the system prompt folded where it must be."""
-        if not chat or chat[0]["role"] != "system":
-            return chat
-        if not chat[0]["content"].strip():
-            return chat[1:]
+        """Return the chat as this template takes it: the system prompt folded where it must be."""
+        has_system = bool(chat) and chat[0]["role"] == "system"
+        if not has_system or not chat[0]["content"].strip():
+            return (*self._empty_system, *chat[has_system:])
         if not self.folds_system:
             return chat
         rest = list(chat[1:])
@@ -138,21 +166,59 @@ class Template:
                 return tuple(rest)
         return (message("user", chat[0]["content"]), *rest)
 
-    def _turn_ids(self) -> tuple[int, ...]:
-        """What stands before the first user message and before a later one alike.
+    def leading_bos(self, ids: Sequence[int]) -> int:
+        """Count the tokens (0 or 1) before the first message: a BOS that opens no message.
 
-        Blanks at its end are left out: a tokenizer may join them to the message.
+        ChatML models may have `<|im_start|>` for BOS. It opens every message and belongs to it.
         """
-        chat = (message("user", ASIDE), message("assistant", REPLY), message("user", TOLD))
+        starts = bool(ids) and ids[0] == self.tokenizer.bos_token_id
+        return int(starts and not self._bos_opens_messages)
+
+    def describe(self) -> dict[str, str]:
+        """Name what the template adds to chats by itself, for the manifest."""
+        own = {"default_system": self.default_system, "today": self.today}
+        return {name: text for name, text in own.items() if text is not None}
+
+    def _find_bos_role(self) -> bool:
+        """True if BOS opens every message. (Llama 2 has it before users' messages only.)"""
+        ids = self._encode(self.text((_USER, _ASSISTANT, _LATER), prompt=False))[0]
+        return ids.count(self.tokenizer.bos_token_id) > 2
+
+    def _find_default(self) -> tuple[str | None, Chat]:
+        """Find the template's own system prompt, and the empty message that switches it off."""
+        if self.folds_system:
+            return None, ()
+        head, tail = self.text((_SYSTEM, _USER)).split(MARK, 1)
+        own = _between(head, self.text((_USER,)), tail)
+        if not own:
+            return None, ()
+        empty = message("system", "")
+        try:
+            replaced = _between(head, self.text((empty, _USER)), tail)
+        except ModelError:
+            return own, ()
+        return (None, (empty,)) if replaced == "" else (own, ())
+
+    def _find_turn_ids(self) -> tuple[int, ...]:
+        """Find the ids that precede the first user message and a later one alike.
+
+        The later one's begin where the reply before it is closed. Blanks at the end are left
+        out, since a tokenizer may join them to the message.
+        """
+        chat = (_USER, _ASSISTANT, _LATER)
         text = self.text(chat, prompt=False)
-        first, second = (
-            self._encode(text[: text.index(said)].rstrip())[0] for said in (ASIDE, TOLD)
-        )
+        closing = self.text(chat[:2], prompt=False).rpartition(REPLY)[2]
+        reply = text.index(REPLY) + len(REPLY)
+        start = reply + len(closing) if text.startswith(closing, reply) else 0
+        end = len(text[: text.index(TOLD)].rstrip())
+        ids, offsets = self._encode(text, offsets=True)
+        first = self._encode(text[: text.index(ASIDE)].rstrip())[0]
+        second = ids[slice(*self._tokens(text, ids, offsets, start, end))]
         common = _common(first[::-1], second[::-1])
         return first[len(first) - common :]
 
     def _shows(self, *chat: Message) -> bool:
-        """True where the template takes the chat and leaves none of it out, in order."""
+        """True if the template takes the chat and leaves none of it out, in order."""
         try:
             text = self.text(chat)
         except ModelError:
@@ -161,10 +227,10 @@ class Template:
         return min(places) >= 0 and places == sorted(places)
 
     def _find_bounds(self, system: str) -> _Bounds | None:
-        """Character range of the prompt, and all text to the system message's end."""
-        prompt, asked = message("system", system), message("user", ASIDE)
-        marked = self.text(self.fold((message("system", MARK), asked)))
-        text = self.text(self.fold((prompt, asked)))
+        """Find the prompt's characters, and all text up to the system message's end."""
+        prompt = message("system", system)
+        marked = self.text(self.fold((_SYSTEM, _USER)))
+        text = self.text(self.fold((prompt, _USER)))
         start = marked.find(MARK)
         tail = marked[start + len(MARK) :]
         end = len(text) - len(tail)
@@ -176,8 +242,7 @@ class Template:
         return _Bounds(start, end, text[: self._message_end(prompt, text, end)])
 
     def _message_end(self, prompt: Message, text: str, end: int) -> int:
-        """Where the rendered system message ends in `text`; `end` is where its content does."""
-        asked = message("user", ASIDE)
+        """Find where the rendered system message ends in `text`; its content ends at `end`."""
         if self.folds_system:
             return text.index(ASIDE, end)
         try:
@@ -187,13 +252,15 @@ class Template:
             alone = ""
         if text.startswith(alone) and len(alone) >= end:
             return len(alone)
-        return len(text) - _common(text[end:][::-1], self.text((asked,))[::-1])
+        return len(text) - _common(text[end:][::-1], self.text((_USER,))[::-1])
 
-    def _encode(self, text: str, places: bool = False) -> tuple[tuple[int, ...], list[Span] | None]:
-        """Token ids, and their character ranges where asked for and known."""
-        places = places and self.tokenizer.is_fast
-        out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=places)
-        return tuple(out["input_ids"]), out["offset_mapping"] if places else None
+    def _encode(
+        self, text: str, *, offsets: bool = False
+    ) -> tuple[tuple[int, ...], list[Span] | None]:
+        """Encode text, on request with each token's characters (None if the tokenizer is slow)."""
+        offsets = offsets and self.tokenizer.is_fast
+        out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=offsets)
+        return tuple(out["input_ids"]), out["offset_mapping"] if offsets else None
 
     def _tokens(
         self, text: str, ids: tuple[int, ...], offsets: list[Span] | None, start: int, end: int
@@ -206,10 +273,32 @@ class Template:
         return self._boundary(text[:start], ids, False), self._boundary(text[:end], ids, True)
 
     def _boundary(self, head: str, ids: tuple[int, ...], over: bool) -> int:
-        """Tokens of `ids` that encode `head` (`over`: counting one that reaches beyond it)."""
+        """Count the tokens of `ids` that encode `head`; `over` counts one that crosses its end."""
         alone = self._encode(head)[0]
         n = _common(alone, ids)
         return n + 1 if over and n < len(alone) else n
+
+
+def _with_date(source: Any) -> tuple[str | None, str | None]:
+    """Write the date into a template that asks for it, so that midnight changes no rendering.
+
+    Returns the new template and the date, or None and None for a template without one.
+    """
+    if not isinstance(source, str) or not _CLOCK.search(source):
+        return None, None
+    named = os.environ.get(TODAY)
+    try:
+        today = datetime.fromisoformat(named) if named else datetime.now()
+    except ValueError as error:
+        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {named!r}.") from error
+    dated = _CLOCK.sub(lambda call: repr(today.strftime(call[2])), source)
+    return dated, today.date().isoformat()
+
+
+def _between(head: str, text: str, tail: str) -> str | None:
+    """What a text has between a head and a tail, without blanks; None if it has not both."""
+    whole = len(text) >= len(head) + len(tail) and text.startswith(head) and text.endswith(tail)
+    return text[len(head) : len(text) - len(tail)].strip() if whole else None
 
 
 def _common(a: Sequence[object], b: Sequence[object]) -> int:
