@@ -42,7 +42,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.hold import hold
-from holdfast.models.local.weights import MINI
+from holdfast.models.local.files import MINI
 from tiny_models import CONFIGS, GROUPED, SHAPE, model, tokenizer
 
 TOKENS = tokenizer("chatml")
