@@ -49,7 +49,7 @@ class TurnTime:
     control: str | None
     """The control that the agents were under."""
     seconds: float
-    """Seconds of wall clock."""
+    """Seconds of processor time or of wall clock (`core.clock`)."""
     tokens: int
     """Completion tokens of the turns."""
 

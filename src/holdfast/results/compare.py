@@ -45,7 +45,7 @@ class ControlRow:
     tokens_per_reply: float | None
     """Prompt and generated tokens of an agent's turn."""
     relative_ms_per_token: float | None
-    """Time per generated token of the agents' turns, relative to `none`'s."""
+    """Time per generated token of the agents' turns, relative to `none`'s (see `clock`)."""
     relative_ms_interval: Interval | None
     curve: list[float | None]
     """Mean score after each round, 0…L."""
@@ -101,6 +101,8 @@ class CompareSummary:
     """Controls that the model refused, with the reason."""
     failures: Mapping[str, int]
     """Failed replies of the whole run by kind."""
+    clock: str
+    """What timed the agents' turns: `processor time` or `wall clock`."""
     verdicts: Mapping[str, Any] | None
     """How many verdicts a judge model gave; None without one."""
     seconds: float

@@ -202,6 +202,7 @@ def comparison(
         "scoring": "generation",
         "recommended": best, "recommendation": sentence, "chosen_on": ids[::2],
         "reported_on": ids[1::2], "floor": 0.03, "refused": {}, "verdicts": None,
+        "clock": "processor time",
         "failures": {"empty": 7, "length": 50, "overflow": 0, "error": 0},
         "seconds": 281.3, "note": NOTE, "report": "runs/compare/report.html",
     }  # fmt: skip

@@ -108,7 +108,7 @@ def test_no_label_covers_another_or_leaves_its_drawing(opened: Open, width: int)
 def test_every_colour_of_text_stands_out_in_light_and_dark(opened: Open, scheme: str) -> None:
     one = opened(comparison(), color_scheme=scheme)
     for selector in (
-        "h1", "h1 span", ".note", ".scatter .label", ".lines .label", ".tick", ".board td",
+        "h1", ".basis", ".note", ".scatter .label", ".lines .label", ".tick", ".board td",
         ".board th", ".board small", ".ledger small", ".families li", ".verdict", ".exam .why b",
         ".better", ".worse",
     ):  # fmt: skip

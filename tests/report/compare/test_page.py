@@ -54,7 +54,10 @@ def test_the_headline_is_the_recommendation_in_two_sizes() -> None:
     summary, _ = small()
     use, why = sentences.headline(summary["recommendation"])
     assert use == "Use anchor"
-    assert f"{use}: {why}." == summary["recommendation"].replace(" -", " −").replace("[-", "[−")
+    joined = f"{use}: {why[0].lower()}{why[1:]}"
+    assert joined == summary["recommendation"].replace(" -", " −").replace("[-", "[−")
+    html = render(*small())
+    assert "<h1>Use anchor</h1>" in html and f'<p class="basis">{why}</p>' in html
 
 
 def test_a_recommendation_without_a_colon_is_one_piece() -> None:
@@ -63,7 +66,7 @@ def test_a_recommendation_without_a_colon_is_one_piece() -> None:
 
 def test_strengths_keep_their_hyphens_in_the_headline() -> None:
     use, why = sentences.headline("Use split-softmax:0.7: it changes -0.02 [-1].")
-    assert (use, why) == ("Use split-softmax:0.7", "it changes −0.02 [−1]")
+    assert (use, why) == ("Use split-softmax:0.7", "It changes −0.02 [−1].")
 
 
 def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from holdfast import report
 from holdfast.control.trained_files import trained_on
 from holdfast.core.backend import Backend, Reply, Sampling
+from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
@@ -215,6 +216,7 @@ def compare(
         questions=count_by_kind(asked, counted_rounds[lengths[-1]]),
         refused=refused,
         failures=costs(run.records)["failures"],
+        clock=clock_of(model),
         verdicts=counted(run) if run.verdicts else None,
         seconds=round(time.monotonic() - began, 1),
         note=NOTES.get(model.name),

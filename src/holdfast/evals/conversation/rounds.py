@@ -19,6 +19,7 @@ from typing import Any
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
+from holdfast.core.clock import seconds_of
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
@@ -247,10 +248,11 @@ class Stage:
             if p.filler:
                 view = agent_view(prompt, talk.filled)
                 twins.append(Ask(view, seed_of(seed, "filled", number), control))
-        began = time.perf_counter()
+        seconds = seconds_of(self.agent) if self.agent else time.perf_counter
+        began = seconds()
         replies = self._answered(self.agent, [*said, *twins])
         if self.watch is not None:
-            self.watch(talks, number, time.perf_counter() - began, replies)
+            self.watch(talks, number, seconds() - began, replies)
         rest = iter(replies[len(said) :])
         return replies[: len(said)], [next(rest) if self._fills(t) else None for t in talks]
 

@@ -230,9 +230,9 @@ def _label(entry: ControlEntry, values: Sequence[float | None], wide: bool) -> s
 
 
 def _frame(series: Sequence[Series], width: float, height: float) -> Frame:
-    """Room on the right for the longest name."""
+    """Room on the right for the longest name, in a wide font and bold."""
     longest = max((len(one.label) for one in series), default=0)
-    return Frame(width, height, 32, 22 + 6.7 * longest, 14, 40)
+    return Frame(width, height, 32, 22 + 7.4 * longest, 14, 40)
 
 
 def _scale(values: Sequence[float | None]) -> tuple[float, list[tuple[float, str]]]:

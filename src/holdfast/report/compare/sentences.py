@@ -20,10 +20,10 @@ CLEAR = 0.005
 
 
 def headline(recommendation: str) -> tuple[str, str]:
-    """The recommendation in two parts: what to use, and why."""
+    """The recommendation as a headline, what to use, and as a sentence, why."""
     sentence = re.sub(r"(?<![\w.])-(?=\d)", "−", recommendation).strip()
-    use, colon, why = sentence.partition(": ")
-    return (use, why.rstrip(".")) if colon else (sentence.rstrip("."), "")
+    use, _, why = sentence.partition(": ")
+    return use.rstrip("."), f"{why[:1].upper()}{why[1:]}"
 
 
 def lead_sentences(summary: CompareSummary) -> list[str]:
