@@ -30,7 +30,7 @@ from holdfast.models.engine.engine import Engine, Request
 from holdfast.models.local import gate
 from holdfast.models.local.load import load
 from holdfast.models.local.lora import Lora, Rows
-from holdfast.training.prism.distil import TARGETS
+from holdfast.training.prism.distillation import TARGETS
 
 
 def lora(model: torch.nn.Module, rank: int = 16) -> Lora:

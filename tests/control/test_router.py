@@ -13,7 +13,7 @@ from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import agent_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
-from holdfast.training.prism import router_training
+from holdfast.training.prism.router_training import train_router
 
 WON = [f"What is your name, number {i}?" for i in range(12)]
 LOST = [f"What is {i} + {i}?" for i in range(12)]
@@ -21,7 +21,7 @@ LOST = [f"What is {i} + {i}?" for i in range(12)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = router_training.train([*WON, *LOST], [True] * 12 + [False] * 12)
+    made = train_router([*WON, *LOST], [True] * 12 + [False] * 12)
     return made.save(tmp_path_factory.mktemp("router")).parent
 
 
@@ -66,7 +66,7 @@ def test_no_router_and_too_few_of_a_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="no router in"):
         rewrite(agent_view("You are Ann.", [], "Hi"), parse(f"route:{tmp_path}"))
     with pytest.raises(ModelError, match="two queries of each kind"):
-        router_training.train(WON, [True] * 11 + [False])
+        train_router(WON, [True] * 11 + [False])
 
 
 def test_copies_of_a_query_do_not_make_it_look_better_than_it_is() -> None:
@@ -74,6 +74,6 @@ def test_copies_of_a_query_do_not_make_it_look_better_than_it_is() -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(list("abcdefghijklm"), 6)) for _ in range(40)]
     labels = [bool(x) for x in rng.integers(0, 2, 40)]
-    once = router_training.train(texts, labels).auc
-    copied = router_training.train(texts * 4, labels * 4).auc
+    once = train_router(texts, labels).auc
+    copied = train_router(texts * 4, labels * 4).auc
     assert once < 0.7 and copied < 0.7

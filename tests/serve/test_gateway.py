@@ -22,7 +22,7 @@ from holdfast.models.api.client import ApiBackend
 from holdfast.persona.suite import load_suite, select
 from holdfast.serve.gateway import Upstream, create_gateway, rewritten
 from holdfast.serve.limits import Limits
-from holdfast.training.prism import router_training
+from holdfast.training.prism.router_training import train_router
 from serve.running import SHOUT, TEA, client, control, served
 
 KEY = "sk-upstream-secret"
@@ -259,7 +259,7 @@ def test_a_window_never_parts_a_tools_answer_from_its_call() -> None:
 
 def test_a_route_leaves_the_persona_out_where_it_says_no(tmp_path: Path) -> None:
     queries = ["What is 3 + 4?", "What is 5 + 9?", "Sing of tea", "Sing of rain"] * 4
-    router_training.train(queries, [query.startswith("Sing") for query in queries]).save(tmp_path)
+    train_router(queries, [query.startswith("Sing") for query in queries]).save(tmp_path)
     text = f"route:{tmp_path}"
     sums, song = ({"role": "user", "content": q} for q in ("What is 8 + 2?", "Sing of snow"))
     assert messages_under(text, SHOUT, sums) == [sums]

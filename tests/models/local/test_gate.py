@@ -11,7 +11,7 @@ import torch
 from holdfast.core.errors import ModelError
 from holdfast.core.stats import auc
 from holdfast.models.local import gate
-from holdfast.training.prism import gate_training
+from holdfast.training.prism.gate_training import folds, train_gate
 from tiny_models import model
 
 
@@ -37,7 +37,7 @@ def test_features_of_a_model_built_otherwise_are_refused() -> None:
 
 def test_what_can_be_told_apart_is_learned_and_saved(tmp_path: Path) -> None:
     h, labels = separable()
-    made = gate_training.train(h, labels)
+    made = train_gate(h, labels)
     assert auc(made.chances(h).numpy(), labels) > 0.95
     made.save(tmp_path, model="small")
     torch.testing.assert_close(gate.read(tmp_path).chances(h), made.chances(h))
@@ -46,13 +46,13 @@ def test_what_can_be_told_apart_is_learned_and_saved(tmp_path: Path) -> None:
 def test_one_kind_of_query_another_width_and_no_file_are_refused(tmp_path: Path) -> None:
     h, labels = separable()
     with pytest.raises(ModelError, match="none of them were won"):
-        gate_training.train(h, [False] * len(labels))
+        train_gate(h, [False] * len(labels))
     with pytest.raises(ModelError, match="12 numbers and the model has 5"):
-        gate_training.train(h, labels).chances(torch.zeros(2, 5))
+        train_gate(h, labels).chances(torch.zeros(2, 5))
     with pytest.raises(ModelError, match="no gate in"):
         gate.read(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
-        gate_training.train(torch.full_like(h, torch.nan), labels)
+        train_gate(torch.full_like(h, torch.nan), labels)
 
 
 def test_auc_is_a_half_for_ties_and_counts_pairs() -> None:
@@ -64,7 +64,7 @@ def test_auc_is_a_half_for_ties_and_counts_pairs() -> None:
 
 def test_a_group_is_held_out_as_a_whole_and_every_one_once() -> None:
     groups = ["a", "b", "a", "c", "b", "d"]
-    parts = gate_training.folds(groups, 3, seed=1)
+    parts = folds(groups, 3, seed=1)
     assert sorted(int(i) for part in parts for i in part) == list(range(6))
     for part in parts:
         inside = {groups[i] for i in part}

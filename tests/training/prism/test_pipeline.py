@@ -18,6 +18,7 @@ from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
+from holdfast.core.records import as_record
 from holdfast.core.stats import auc
 from holdfast.evals.compare.compare import compare
 from holdfast.evals.conversation.rounds import Protocol
@@ -28,9 +29,10 @@ from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
 from holdfast.models.local.hold import hold
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
+from holdfast.results.prism import DroppedTasks
 from holdfast.serve.app import create_app
-from holdfast.training.prism import distil, pipeline
-from holdfast.training.prism.distil import Recipe
+from holdfast.training.prism import pipeline
+from holdfast.training.prism.distillation import Distillation, distil, two_views
 from holdfast.training.prism.evaluation import ARMS, decide, evaluate
 from serve.running import client, served
 from tiny_models import model, tokenizer
@@ -38,7 +40,9 @@ from tiny_models import model, tokenizer
 ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who says: xyz xyz.")
 BOB = Expert("bob", ("other",), "You are Bob.", "You are Bob.", "You are Bob the builder, zyx.")
 SHORT = Sampling(max_new_tokens=6, temperature=0.0)
-SMALL = Recipe(rank=2, alpha=4, epochs=8, batch=8, learning_rate=1e-2)
+BRIEF: dict[str, Any] = {"max_new_tokens": 6, "temperature": 0.0}
+FEW: dict[str, Any] = {"rank": 2, "epochs": 8, "batch": 8, "learning_rate": 1e-2}
+SMALL = Distillation(rank=2, alpha=4, epochs=8, batch=8, learning_rate=1e-2)
 
 
 def backend(seed: int = 0) -> LocalBackend:
@@ -75,36 +79,35 @@ def other_tasks(tasks: Path, folder: Path) -> Path:
     return path
 
 
-def trained(out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def trained(out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> pipeline.PrismResult:
     """Every second query is won, whatever was said: a random model has no better."""
-    even = lambda record: lambda text: float(record["number"] % 2 and text == record["persona"])  # noqa: E731
-    monkeypatch.setattr(pipeline, "_truth", lambda own, given: even)
-    return pipeline.train(
-        backend(), out, personas=[ANN, BOB], tasks=tasks, sampling=SHORT, recipe=SMALL
-    ).summary
+    even = lambda pair: lambda text: float(pair.query.number % 2 and text == pair.persona)  # noqa: E731
+    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: even)
+    return pipeline.train(backend(), out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF, **FEW)
 
 
 def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "prism"
-    found = trained(out, tasks, monkeypatch)
-    assert found["queries"] == 32 == found["wins"] + found["losses"] + found["ties"]
-    assert 0 < found["wins"] < 32
-    assert found["kl_last"] < found["kl_first"]
-    assert found["kl_first"] > 10 * found["kl_same"]
-    assert {"auc", "accuracy", "majority"} <= found["gate"].keys()
-    shown = pipeline.samples(out, count=1)
-    assert [one["verdict"] for one in shown] == ["win"]
-    assert shown[0]["persona"] != shown[0]["plain"]
+    result = trained(out, tasks, monkeypatch)
+    found = result.summary
+    assert found.queries == 32 == found.wins + found.losses + found.ties
+    assert 0 < found.wins < 32
+    assert found.kl_last < found.kl_first
+    assert found.kl_first > 10 * found.kl_same
+    assert {"auc", "accuracy", "majority"} <= as_record(found)["gate"].keys()
+    ((pair, comparison),) = result.examples(count=1)
+    assert comparison.verdict == "win"
+    assert pair.persona != pair.plain
     stock = PeftModel.from_pretrained(model("llama"), str(out))
     assert any("lora_A" in name for name, _ in stock.named_parameters())
     assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())
     stock.unload()  # the random model is shared
     before = (out / "verdicts" / "records.jsonl").read_bytes()
-    again = trained(out, tasks, monkeypatch)
+    again = trained(out, tasks, monkeypatch).summary
     assert before == (out / "verdicts" / "records.jsonl").read_bytes()
-    assert {k: again[k] for k in ("wins", "gate")} == {k: found[k] for k in ("wins", "gate")}
+    assert (again.wins, again.gate) == (found.wins, found.gate)
 
 
 def test_as_a_control_every_turn_is_answered_as_its_gate_says(
@@ -241,17 +244,18 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
 ) -> None:
     trained(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
-    found = evaluate(backend(), tmp_path / "prism", tasks=others, samples=1, sampling=SHORT)
-    rows = {row["arm"]: row for row in found["rows"]}
+    found = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF)
+    rows = {row.arm: row for row in found.rows}
     assert tuple(rows) == ARMS
-    assert rows["base"]["against"]["base"]["delta"] == 0
-    assert (rows["base"]["routed"], rows["always"]["routed"]) == (0, 1)
-    assert 0 <= rows["prism"]["routed"] <= 1
-    assert rows["oracle"]["overall"] >= max(rows["base"]["overall"], rows["always"]["overall"])
+    assert rows["base"].against["base"].delta == 0
+    assert (rows["base"].routed, rows["always"].routed) == (0, 1)
+    assert 0 <= (rows["prism"].routed or 0) <= 1
+    scores = {arm: row.overall or 0 for arm, row in rows.items()}
+    assert scores["oracle"] >= max(scores["base"], scores["always"])
     with pytest.raises(HoldfastError, match=r"not trained on .*dropped 32 that were trained on"):
-        evaluate(backend(), tmp_path / "prism", tasks=tasks, samples=1, sampling=SHORT)
+        evaluate(backend(), tmp_path / "prism", tasks=str(tasks), samples=1, **BRIEF)
     with pytest.raises(ModelError, match="whose weights are not those"):
-        evaluate(backend(seed=1), tmp_path / "prism", tasks=others)
+        evaluate(backend(seed=1), tmp_path / "prism", tasks=str(others))
 
 
 def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
@@ -263,17 +267,17 @@ def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
         rows = [{"kind": "talk", "question": f"{word} {i}?", "answer": "3"} for i in range(20)]
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     trained(tmp_path / "prism", train, monkeypatch)
-    asked = {"samples": 1, "sampling": SHORT}
-    found = evaluate(backend(), tmp_path / "prism", tasks=new, **asked)
-    assert found["tasks"] == 20 and found["left_out"] == []
-    assert found["dropped"] == {"needs_judge": 0, "trained_on": 0, "repeated": 0}
+    asked = {"samples": 1, **BRIEF}
+    found = evaluate(backend(), tmp_path / "prism", tasks=str(new), **asked)
+    assert found.tasks == 20 and found.left_out == ()
+    assert found.dropped == DroppedTasks(needs_judge=0, trained_on=0, repeated=0)
     mixed = tmp_path / "mixed.jsonl"
     lines = [*train.read_text("utf-8").split("\n")[:7], *new.read_text("utf-8").split("\n")]
     mixed.write_text("\n".join([*lines, lines[-1].replace("bridge", "BRIDGE")]), encoding="utf-8")
-    found = evaluate(backend(), tmp_path / "prism", tasks=mixed, **asked)
-    assert found["tasks"] == 20
-    assert found["dropped"] == {"needs_judge": 0, "trained_on": 7, "repeated": 1}
-    assert found["left_out"] == [*(f"line-{i}" for i in range(1, 8)), "line-28"]
+    found = evaluate(backend(), tmp_path / "prism", tasks=str(mixed), **asked)
+    assert found.tasks == 20
+    assert found.dropped == DroppedTasks(needs_judge=0, trained_on=7, repeated=1)
+    assert found.left_out == (*(f"line-{i}" for i in range(1, 8)), "line-28")
 
 
 def test_a_gate_is_measured_on_no_text_that_it_learned_from() -> None:
@@ -296,28 +300,29 @@ def test_a_judge_model_scores_what_no_rule_can_and_once_only(
     rows = [{"category": "talk", "turns": [f"Say {i}."], "rubric": "It is kind."} for i in range(2)]
     open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
-    asked = {"tasks": open_ended, "samples": 1, "sampling": SHORT, "out": tmp_path / "run"}
+    asked = {"tasks": str(open_ended), "samples": 1, **BRIEF, "out": tmp_path / "run"}
     found = evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)
-    assert {row["overall"] for row in found["rows"]} == {0.75}
+    assert {row.overall for row in found.rows} == {0.75}
     assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
     calls = len(judge.calls)
-    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)["rows"]
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked).rows
     assert len(judge.calls) == calls
     with pytest.raises(HoldfastError, match="no task is left"):
-        evaluate(backend(), tmp_path / "prism", tasks=open_ended, samples=1)
+        evaluate(backend(), tmp_path / "prism", tasks=str(open_ended), samples=1)
 
 
 def test_what_cannot_be_trained_is_refused(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ModelError, match="needs a model on this machine"):
-        pipeline.train(Actor(), tmp_path / "a")
-    monkeypatch.setattr(pipeline, "_truth", lambda own, given: lambda record: lambda text: 0.0)
+        pipeline.train(Actor(), out=tmp_path / "a")
+    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
+    options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), **BRIEF}
     with pytest.raises(ModelError, match="no persona won any of 32"):
-        pipeline.train(backend(), tmp_path / "b", personas=[ANN, BOB], tasks=tasks, sampling=SHORT)
-    monkeypatch.setattr(pipeline, "_truth", lambda own, given: None)
+        pipeline.train(backend(), out=tmp_path / "b", **options)
+    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: None)
     with pytest.raises(ModelError, match="never said A, B or TIE"):
-        pipeline.train(backend(), tmp_path / "c", personas=[ANN, BOB], tasks=tasks, sampling=SHORT)
+        pipeline.train(backend(), out=tmp_path / "c", **options)
     with pytest.raises(RunError, match="no trained PRISM"):
         read_about(tmp_path / "nothing")
 
@@ -326,13 +331,13 @@ def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Pa
     own = backend()
     chat = ({"role": "user", "content": "Are you Ann?"},)
     with pytest.raises(ModelError, match="to the teacher alone"):
-        distil.pair(own, "Ann", chat, "Yes.")
+        two_views(own, "Ann", chat, "Yes.")
     with pytest.raises(ModelError, match="no persona won an answer"):
-        distil.distil(own, [], SMALL, tmp_path)
-    same = distil.pair(own, "You are Bob.", chat, "Yes.")
+        distil(own, [], SMALL, tmp_path)
+    same = two_views(own, "You are Bob.", chat, "Yes.")
     alike = same._replace(teacher=same.student)
     with pytest.raises(ModelError, match="changes nothing that could be distilled"):
-        distil.distil(own, [alike] * 4, SMALL, tmp_path)
+        distil(own, [alike] * 4, SMALL, tmp_path)
 
 
 def test_the_commands_print_what_scripts_rely_on(
@@ -365,6 +370,6 @@ def test_without_peft_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "peft", None)
     own = backend()
     chat = ({"role": "user", "content": "Are you Ann?"},)
-    pair = distil.pair(own, "You are Bob.", chat, "Yes.")
+    pair = two_views(own, "You are Bob.", chat, "Yes.")
     with pytest.raises(ModelError, match="needs peft: pip install"):
-        distil.distil(own, [pair], SMALL, tmp_path)
+        distil(own, [pair], SMALL, tmp_path)

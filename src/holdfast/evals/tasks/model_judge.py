@@ -13,7 +13,10 @@ from holdfast.judge.rubric import Item
 
 
 def judge_items(
-    run: Run, spec: Mapping[str, object], items: Mapping[tuple[Any, ...], Item], judge: Backend
+    run: Run[Any, Any],
+    spec: Mapping[str, object],
+    items: Mapping[tuple[Any, ...], Item],
+    judge: Backend,
 ) -> None:
     """Have the judge model score items by a rubric, and record its verdicts by their keys."""
     given = judge_answers(spec, list(items.values()), judge)
@@ -30,7 +33,7 @@ def judge_items(
 
 
 def judge_tasks(
-    run: Run,
+    run: Run[Any, Any],
     tasks: Sequence[Task],
     replies: Mapping[tuple[Any, ...], tuple[str, Sequence[str]]],
     judge: Backend,

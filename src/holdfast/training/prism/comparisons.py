@@ -1,9 +1,9 @@
 """Stages 2 and 3: answers with and without the persona, and which of the two is better.
 
-Where truth is known a verifier decides: the persona wins where its answer scores higher than
-the plain one, loses the other way round, and ties elsewhere. Elsewhere the model
-compares the two itself, in both orders, and the persona wins only if it wins both times;
-replies that say neither A, B nor TIE are counted as unparsed, and as ties.
+Where the truth is known a verifier decides: the persona wins if its answer scores higher than
+the plain one, loses if it scores lower, and ties otherwise. Elsewhere the model compares the two
+itself, in both orders, and the persona wins only if it wins both times. Replies that name
+neither A, B nor TIE are counted as unparsed, and as ties.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
-from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.persona.experts import Expert
-from holdfast.training.prism.queries import chat
+from holdfast.results.prism import AnswerComparison, AnswerPair, DecidedBy, Outcome, Query
+from holdfast.training.prism.queries import query_chat
 
-Score = Callable[[str], float | None]
-Truth = Callable[[Record], Score | None]  # the verifier of a query, where there is one
-WIN, LOSS, TIE = "win", "loss", "tie"
+Scorer = Callable[[str], float | None]
+"""Scores an answer from 0 to 1."""
+ScorerOf = Callable[[AnswerPair], Scorer | None]
+"""The scorer of two answers; None where the truth of their query is not known."""
 GREEDY = Sampling(max_new_tokens=8, temperature=0.0)
 _SYSTEM = (
     "You compare two answers to one question. Correctness counts most, then whether the question "
@@ -29,67 +30,96 @@ _SYSTEM = (
 _CHOICE = re.compile(r"\W*(A|B|TIE)\b", re.IGNORECASE)
 
 
-def answered(
-    model: Backend, queries: Sequence[Record], experts: Sequence[Expert], seed: int, s: Sampling
-) -> Iterator[Record]:
-    """A record per query, with both answers; both draw from the same seed."""
-    people = {one.id: one for one in experts}
+def answer_queries(
+    model: Backend,
+    queries: Sequence[Query],
+    experts: Sequence[Expert],
+    seed: int,
+    sampling: Sampling,
+) -> Iterator[AnswerPair]:
+    """Answer each query with its persona and without; both answers draw from the same seed."""
+    prompts = {expert.id: message("system", expert.full) for expert in experts}
     model.forget()
     asks = []
     for query in queries:
-        drawn = seed_of("answer", seed, query["expert"], query["number"])
-        bare = chat(query)
-        system = message("system", people[query["expert"]].full)
-        asks += [Ask(bare, drawn, keep=False), Ask((system, *bare), drawn, keep=False)]
-    replies = model.reply(asks, s)
-    for i, query in enumerate(queries):
-        plain, with_ = replies[2 * i], replies[2 * i + 1]
-        there = not {"overflow", "error"} & {plain.stop, with_.stop}
-        said = {"plain": plain.text, "persona": with_.text, "ended": with_.stop == "stop"}
-        yield {**query, **said, "there": there}
+        own = seed_of("answer", seed, query.expert, query.number)
+        chat = query_chat(query)
+        asks += [Ask(chat, own, keep=False)]
+        asks += [Ask((prompts[query.expert], *chat), own, keep=False)]
+    replies = model.reply(asks, sampling)
+    for query, plain, persona in zip(queries, replies[::2], replies[1::2], strict=True):
+        there = not {"overflow", "error"} & {plain.stop, persona.stop}
+        yield AnswerPair(
+            query=query,
+            plain=plain.text,
+            persona=persona.text,
+            ended=persona.stop == "stop",
+            there=there,
+        )
 
 
-def compared(question: str, first: str, second: str) -> Chat:
-    """The chat that asks which of two answers is better."""
-    asked = f"Question:\n{question}\n\nAnswer A:\n{first}\n\nAnswer B:\n{second}"
-    return (message("system", _SYSTEM), message("user", asked))
+def compare_answers(
+    model: Backend, answers: Sequence[AnswerPair], scorer_of: ScorerOf | None, seed: int
+) -> Iterator[AnswerComparison]:
+    """Decide for each query whether the persona's answer is better.
 
-
-def parsed(text: str) -> str | None:
-    """A, B or TIE, or None where a reply says something else."""
-    found = _CHOICE.match(text)
-    return found[1].upper() if found else None
-
-
-def judged(
-    model: Backend, records: Sequence[Record], truth: Truth | None, seed: int
-) -> Iterator[Record]:
-    """A record per answered query: the verdict, and how it came about."""
-    open_: list[Record] = []
-    for record in records:
-        score = truth(record) if truth else None
-        if not record["there"]:
-            yield {**_named(record), "verdict": TIE, "by": "missing"}
+    Args:
+        model: Compares its own answers where nothing else decides.
+        answers: The answers.
+        scorer_of: Says how good an answer to a query is; None has the model compare all answers.
+        seed: Decides what is drawn.
+    """
+    to_compare: list[AnswerPair] = []
+    for pair in answers:
+        score = scorer_of(pair) if scorer_of else None
+        if not pair.there:
+            yield _comparison(pair, "tie", "missing")
         elif score is not None:
-            with_, plain = score(record["persona"]) or 0.0, score(record["plain"]) or 0.0
-            verdict = WIN if with_ > plain else LOSS if with_ < plain else TIE
-            yield {**_named(record), "verdict": verdict, "by": "verifier"}
-        elif truth is None:
-            open_.append(record)
+            persona, plain = score(pair.persona) or 0.0, score(pair.plain) or 0.0
+            outcome: Outcome = "win" if persona > plain else "loss" if persona < plain else "tie"
+            yield _comparison(pair, outcome, "verifier")
+        elif scorer_of is not None:
+            yield _comparison(pair, "tie", "unknown")
         else:
-            yield {**_named(record), "verdict": TIE, "by": "unknown"}
+            to_compare.append(pair)
+    yield from _compare_by_model(model, to_compare, seed)
+
+
+def _compare_by_model(
+    model: Backend, answers: Sequence[AnswerPair], seed: int
+) -> Iterator[AnswerComparison]:
     asks = []
-    for record in open_:
-        drawn = seed_of("verdict", seed, record["expert"], record["number"])
-        pair = record["plain"], record["persona"]
-        asks += [Ask(compared(record["query"], *p), drawn, keep=False) for p in (pair, pair[::-1])]
+    for pair in answers:
+        own = seed_of("verdict", seed, pair.query.expert, pair.query.number)
+        for first, second in ((pair.plain, pair.persona), (pair.persona, pair.plain)):
+            asks.append(Ask(_comparing_chat(pair.query.query, first, second), own, keep=False))
     replies = model.reply(asks, GREEDY) if asks else []
-    for i, record in enumerate(open_):
-        said = [parsed(reply.text) for reply in replies[2 * i : 2 * i + 2]]
-        verdict = {("B", "A"): WIN, ("A", "B"): LOSS}.get((said[0] or "", said[1] or ""), TIE)
-        by = "unparsed" if None in said else "model"
-        yield {**_named(record), "verdict": verdict, "by": by, "said": said}
+    choices = [parse_choice(reply.text) for reply in replies]
+    outcomes: dict[tuple[str | None, str | None], Outcome] = {
+        ("B", "A"): "win",
+        ("A", "B"): "loss",
+    }
+    for pair, both in zip(answers, zip(choices[::2], choices[1::2], strict=True), strict=True):
+        by: DecidedBy = "unparsed" if None in both else "model"
+        yield _comparison(pair, outcomes.get(both, "tie"), by, both)
 
 
-def _named(record: Record) -> Record:
-    return {"expert": record["expert"], "number": record["number"]}
+def _comparing_chat(question: str, first: str, second: str) -> Chat:
+    """The chat that asks which of two answers is better."""
+    request = f"Question:\n{question}\n\nAnswer A:\n{first}\n\nAnswer B:\n{second}"
+    return (message("system", _SYSTEM), message("user", request))
+
+
+def parse_choice(text: str) -> str | None:
+    """A, B or TIE, or None where a reply says something else."""
+    match = _CHOICE.match(text)
+    return match[1].upper() if match else None
+
+
+def _comparison(
+    pair: AnswerPair,
+    outcome: Outcome,
+    by: DecidedBy,
+    choices: tuple[str | None, str | None] | None = None,
+) -> AnswerComparison:
+    return AnswerComparison(pair.query.expert, pair.query.number, outcome, by, choices)

@@ -16,32 +16,42 @@ by task with base.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from holdfast.control.rewrite import rewrite
-from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.backend import Ask, Backend
+from holdfast.core.chat import message
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
+from holdfast.core.records import read_record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import settle
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.core.version import __version__
-from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.asking import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import Task, load
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
-from holdfast.persona import experts as experts_
-from holdfast.persona.experts import Expert
+from holdfast.persona.experts import LENGTHS, Expert, roles
+from holdfast.results.prism import (
+    ArmAnswer,
+    ArmScores,
+    DroppedTasks,
+    PairedDifference,
+    PrismAbout,
+    PrismEvalManifest,
+    PrismEvalSummary,
+)
+from holdfast.training.prism.settings import PrismEvalSettings
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
 ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
@@ -49,160 +59,205 @@ MODES = ("gate", "always", "random", "never")
 ARMS = (*PROMPTED, *ADAPTED, "oracle")
 
 
+@dataclass(frozen=True)
+class _Evaluation:
+    """What all arms need."""
+
+    model: LocalBackend
+    adapter: GatedAdapter
+    settings: PrismEvalSettings
+    experts: Sequence[Expert]
+    tasks: Sequence[Task]
+
+    @property
+    def units(self) -> list[tuple[Task, int]]:
+        """Every task with the number of each of its samples."""
+        return [(task, sample) for task in self.tasks for sample in range(self.settings.samples)]
+
+
 def evaluate(
     model: LocalBackend,
     adapter: Path | str,
+    settings: PrismEvalSettings | None = None,
     *,
-    tasks: str | Path | None = None,
-    n: int | None = None,
-    samples: int = 3,
-    seed: int = 0,
-    sampling: Sampling | None = None,
     judge_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
-) -> Record:
-    """Score every arm on the tasks; what `holdfast prism eval --json` prints.
+    **changes: Any,
+) -> PrismEvalSummary:
+    """Score every arm on tasks that were not trained on; what `holdfast prism eval` does.
 
-    `tasks` is a source of `tasks.load`; those that only a model can judge need `judge_model`,
-    another than the model, and are left out, and named, without it. Raises `ModelError` for an
-    adapter of another model.
+    Args:
+        model: The model that the adapter was trained on.
+        adapter: A folder of `holdfast prism train`.
+        settings: What is asked, and how replies are drawn.
+        judge_model: Another model, for tasks that only a model can judge; without one they are
+            left out.
+        out: The folder of the run; the same call goes on there.
+        command: The command that was given, for the summary.
+        progress: Shows the arms.
+        changes: Fields of the settings that differ from them.
+
+    Raises:
+        ModelError: The adapter is another model's.
+        HoldfastError: No task is left.
     """
+    began = time.monotonic()
+    settings = settle(settings, PrismEvalSettings, changes)
     check_judge([model], judge_model)
     folder = Path(adapter)
-    made = read_about(folder)
-    people = tuple(_expert(one) for one in made["personas"])
-    own = "mini" if model.name == "mini" else "core"
-    whole = tasks_.load(tasks or own, n=n, seed=seed_of("prism eval", seed))
-    kept, dropped = _usable(whole, made["trained_on"], judged=judge_model is not None)
-    if not kept:
+    about = read_record(PrismAbout, read_about(folder), str(folder / "prism.json"))
+    source = settings.tasks or ("mini" if model.name == "mini" else "core")
+    drawn_by = seed_of("prism eval", settings.seed)
+    tasks = load(source, n=settings.tasks_per_category, seed=drawn_by)
+    usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    if not usable:
         raise HoldfastError(
             "no task is left that has an exact answer or a judge and was not trained on "
             f"({dropped_line(dropped)})."
         )
-    draw, began = sampling or Sampling(max_new_tokens=512), time.monotonic()
-    run = Run(out, {
-        "command": "prism eval",
-        "version": __version__,
-        "model": model.describe(),
-        "judge_model": judge_model.describe() if judge_model else None,
-        "adapter": {name: made[name] for name in ("base", "seed", "wins", "kl_last")},
-        "tasks": [asdict(task) for task in kept],
-        "samples": samples,
-        "seed": seed,
-        "sampling": asdict(draw),
-    })  # fmt: skip
-    units = [(task, sample) for task in kept for sample in range(samples)]
-    there = {record["arm"] for record in run.records}
-    shown = progress or Progress(enabled=False)
+    manifest = _manifest(model, judge_model, about, usable, settings)
+    run = Run(out, manifest, ArmAnswer)
     # A router needs two queries of either kind to be trained on, which there may not have been.
-    kinds = [a for a in (*PROMPTED, *ADAPTED) if a != "router" or made["router"] is not None]
-    adapted = GatedAdapter(model.engine, model.name, model.digest, folder)
-    with adapted, shown.of(len(kinds)):
-        for arm in kinds:
-            if arm not in there:
-                model.forget()
-                rate = _rate(run.records)
-                run.append(_asked(model, adapted, units, arm, people, draw, seed, rate))
-            shown.advance(1, len(units))
+    arms = [arm for arm in (*PROMPTED, *ADAPTED) if arm != "router" or about.summary.router]
+    with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
+        experts = tuple(_expert(one) for one in about.personas)
+        evaluation = _Evaluation(model, gated, settings, experts, usable)
+        _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
     if judge_model is not None:
-        replies = {_key(r): (r["task"], r["replies"]) for r in run.records}
-        judge_tasks(run, kept, replies, judge_model)
-    rows = _rows(run, kept, samples, (*kinds, "oracle"))
-    summary: Record = {
-        "model": model.name,
-        "judge_model": judge_model.name if judge_model else None,
-        "adapter": str(folder),
-        "tasks": len(kept),
-        "samples": samples,
-        "seed": seed,
-        "left_out": [task.id for task in whole if task not in kept],
-        "dropped": dropped,
-        "rows": rows,
-        "gate": made["gate"],
-        "command": command,
-        "seconds": round(time.monotonic() - began, 1),
-    }
+        replies = {_key(record): (record.task, record.replies) for record in run.records}
+        judge_tasks(run, usable, replies, judge_model)
+    summary = PrismEvalSummary(
+        model=model.name,
+        judge_model=judge_model.name if judge_model else None,
+        adapter=str(folder),
+        tasks=len(usable),
+        samples=settings.samples,
+        seed=settings.seed,
+        left_out=tuple(task.id for task in tasks if task not in usable),
+        dropped=dropped,
+        rows=_Scores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
+        gate=about.summary.gate,
+        command=command,
+        seconds=round(time.monotonic() - began, 1),
+    )
     run.finish(summary)
     return summary
 
 
 def _usable(
     tasks: Sequence[Task], trained_on: Sequence[str], *, judged: bool
-) -> tuple[list[Task], dict[str, int]]:
+) -> tuple[list[Task], DroppedTasks]:
     """The tasks to evaluate on, and how many were dropped for each reason.
 
     A task is dropped if only a model can judge it and none does, if its text is a near-duplicate
     of a training query, or if it repeats an earlier task, which would count one question twice.
     """
-    able = [task for task in tasks if judged or not task.needs_model]
-    seen = overlapping([task_text(task) for task in able], trained_on)
-    new = [task for task, known in zip(able, seen, strict=True) if not known]
-    first = groups([task_text(task) for task in new])
-    kept = [task for i, task in enumerate(new) if first[i] == i]
-    dropped = {
-        "needs_judge": len(tasks) - len(able),
-        "trained_on": len(able) - len(new),
-        "repeated": len(new) - len(kept),
-    }
-    return kept, dropped
+    scored = [task for task in tasks if judged or not task.needs_model]
+    trained = overlapping([task_text(task) for task in scored], trained_on)
+    new = [task for task, known in zip(scored, trained, strict=True) if not known]
+    group = groups([task_text(task) for task in new])
+    usable = [task for i, task in enumerate(new) if group[i] == i]
+    dropped = DroppedTasks(
+        needs_judge=len(tasks) - len(scored),
+        trained_on=len(scored) - len(new),
+        repeated=len(new) - len(usable),
+    )
+    return usable, dropped
 
 
-def dropped_line(dropped: Mapping[str, int]) -> str:
+def dropped_line(dropped: DroppedTasks) -> str:
     """How many tasks were dropped, and why, as a sentence's end."""
     return (
-        f"dropped {dropped['trained_on']} that were trained on, {dropped['repeated']} that repeat "
-        f"another, {dropped['needs_judge']} that need a judge model"
+        f"dropped {dropped.trained_on} that were trained on, {dropped.repeated} that repeat "
+        f"another, {dropped.needs_judge} that need a judge model"
     )
 
 
-def _expert(told: Mapping[str, Any]) -> Expert:
-    texts = (str(told[length]) for length in experts_.LENGTHS)
-    minimal, half, full = texts
-    return Expert(told["id"], tuple(told["for"]), minimal, half, full, tuple(told["ask"]))
+def _manifest(
+    model: LocalBackend,
+    judge_model: Backend | None,
+    about: PrismAbout,
+    tasks: Sequence[Task],
+    settings: PrismEvalSettings,
+) -> PrismEvalManifest:
+    return PrismEvalManifest(
+        command="prism eval",
+        version=__version__,
+        model=model.describe(),
+        judge_model=judge_model.describe() if judge_model else None,
+        adapter={
+            "base": about.base,
+            "seed": about.seed,
+            "wins": about.summary.wins,
+            "kl_last": about.summary.kl_last,
+        },
+        tasks=tuple(asdict(task) for task in tasks),
+        samples=settings.samples,
+        seed=settings.seed,
+        sampling=settings.sampling,
+    )
 
 
-def _rate(records: Sequence[Record]) -> float:
-    routed = [on for r in records if r["arm"] == "prism" for on in r["routed"]]
+def _expert(described: Mapping[str, Any]) -> Expert:
+    minimal, half, full = (str(described[length]) for length in LENGTHS)
+    matches, requests = tuple(described["for"]), tuple(described["ask"])
+    return Expert(described["id"], matches, minimal, half, full, requests)
+
+
+# --- asking -------------------------------------------------------------------
+
+
+def _ask_arms(
+    evaluation: _Evaluation, run: Run[ArmAnswer, Any], arms: Sequence[str], progress: Progress
+) -> None:
+    """Ask in every arm that the run has no records of yet."""
+    there = {record.arm for record in run.records}
+    with progress.of(len(arms)):
+        for arm in arms:
+            if arm not in there:
+                evaluation.model.forget()
+                run.append(_ask_arm(evaluation, arm, _rate(run.records)))
+            progress.advance(1, len(evaluation.units))
+
+
+def _rate(records: Sequence[ArmAnswer]) -> float:
+    """How often the gate had the adapter on."""
+    routed = [on for record in records if record.arm == "prism" for on in record.routed]
     return float(np.mean(routed)) if routed else 0.0
 
 
-def _asked(
-    model: LocalBackend,
-    adapter: GatedAdapter,
-    units: Sequence[tuple[Task, int]],
-    arm: str,
-    people: Sequence[Expert],
-    sampling: Sampling,
-    seed: int,
-    rate: float,
-) -> list[Record]:
-    """A record per task and sample under an arm: replies, and which were routed."""
-    said: list[list[str]] = [[] for _ in units]
+def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnswer]:
+    """Ask every task and sample in an arm, turn by turn."""
+    units = evaluation.units
+    replies: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
-    systems = [_system(arm, task, people, seed) for task, _ in units]
-    control = parse(f"route:{adapter.name}" if arm == "router" else "none")
     mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
-        asks = []
-        for i in live:
-            task, sample = units[i]
-            drawn = seed_of("prism eval", seed, task.id, sample, turn)
-            chat = task.chat(said[i], systems[i] or "")
-            if systems[i] == "":
-                chat = ({"role": "system", "content": ""}, *chat)
-            asks.append(Ask(chat, drawn, control, keep=False))
-        on = decide(model, adapter, asks, mode, rate)
-        replies = model.reply(asks, sampling, [adapter.name if one else "" for one in on])
-        for i, ask, adapted, reply in zip(live, asks, on, replies, strict=True):
-            said[i].append(reply.text)
-            routed[i].append(adapted or (arm == "router" and _prompted(ask)))
-    return [
-        {"arm": arm, "task": task.id, "sample": sample, "replies": said[i], "routed": routed[i]}
-        for i, (task, sample) in enumerate(units)
-    ]
+        asks = [_ask(evaluation, arm, *units[i], replies[i]) for i in live]
+        on = decide(evaluation.model, evaluation.adapter, asks, mode, rate)
+        adapters = [evaluation.adapter.name if one else "" for one in on]
+        answers = evaluation.model.reply(asks, evaluation.settings.sampling, adapters)
+        for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
+            replies[i].append(answer.text)
+            routed[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
+    for i, (task, sample) in enumerate(units):
+        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routed[i]))
+
+
+def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: list[str]) -> Ask:
+    """The ask of a task's next turn, after the replies so far."""
+    seed = evaluation.settings.seed
+    own = seed_of("prism eval", seed, task.id, sample, len(replies))
+    control = parse(f"route:{evaluation.adapter.name}" if arm == "router" else "none")
+    if arm == "no system":
+        return Ask((message("system", ""), *task.chat(replies)), own, control, keep=False)
+    cast = roles(evaluation.experts, task.category, seed_of("other persona", seed, task.id))
+    persona = "matched" if arm == "router" else arm
+    system = cast[persona].full if persona in cast else ""
+    return Ask(task.chat(replies, system), own, control, keep=False)
 
 
 def decide(
@@ -227,59 +282,72 @@ def decide(
     return adapter.gated([model.ids(ask) for ask in asks])
 
 
-def _prompted(ask: Ask) -> bool:
+def _has_system_prompt(ask: Ask) -> bool:
     """Whether the ask's router lets its system prompt through."""
     return any(m["role"] == "system" for m in rewrite(ask.chat, ask.control))
 
 
-def _system(arm: str, task: Task, people: Sequence[Expert], seed: int) -> str | None:
-    """The system prompt of an arm; None for no system message."""
-    if arm == "no system":
-        return ""
-    cast = experts_.roles(people, task.category, seed_of("other persona", seed, task.id))
-    who = "matched" if arm == "router" else arm
-    return cast[who].full if who in cast else None
+def _key(record: ArmAnswer) -> tuple[str, str, int]:
+    return record.arm, record.task, record.sample
 
 
-def _key(record: Record) -> tuple[str, str, int]:
-    return record["arm"], record["task"], record["sample"]
+# --- scoring ------------------------------------------------------------------
 
 
-def _rows(run: Run, tasks: Sequence[Task], samples: int, arms: Sequence[str]) -> list[Record]:
-    """A row per arm: overall, by category, its difference from base, and how much was routed."""
-    at = {task.id: i for i, task in enumerate(tasks)}
-    shape = (len(tasks), samples)
-    scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
-    routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
-    judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
-    for record in run.records:
-        place = at[record["task"]], record["sample"]
-        score = judged.get(_key(record), tasks[place[0]].score(record["replies"]))
-        scores[record["arm"]][place] = np.nan if score is None else score
-        routed[record["arm"]][place] = float(np.mean(record["routed"]))
-    means = {arm: mean(scores[arm], axis=1) for arm in arms}
-    means["oracle"] = np.fmax(means["base"], means["always"])
-    routed["oracle"] = np.repeat((means["always"] > means["base"])[:, None], samples, 1).astype(
-        float
-    )
-    sample = Resampler.of(range(len(tasks)))
+@dataclass(frozen=True)
+class _Scores:
+    """Scores and routing of all arms, and the draws that all their intervals share."""
 
-    def apart(arm: str, other: str) -> Record:
-        delta = means[arm] - means[other]
-        interval = numbers(sample.statistic(lambda v: v, delta))
-        return {"delta": numbers(mean(delta)), "interval": interval}
+    means: Mapping[str, Array]
+    """Mean score over samples, (tasks,) for each arm."""
+    routed: Mapping[str, Array]
+    """Share of turns that were routed, (tasks, samples) for each arm."""
+    categories: Mapping[str, Array]
+    """Which tasks are of a category, (tasks,) for each."""
+    resampler: Resampler
 
-    categories = list(dict.fromkeys(task.category for task in tasks))
-    where = {c: np.array([task.category == c for task in tasks]) for c in categories}
-    return [
-        {
-            "arm": arm,
-            "overall": numbers(mean(means[arm])),
-            "interval": numbers(sample.interval(means[arm])),
-            "against": {other: apart(arm, other) for other in ("base", "matched")},
-            "by_category": {c: numbers(mean(means[arm][where[c]])) for c in categories},
-            "routed": numbers(routed[arm].mean()),
-            "routed_by_category": {c: numbers(routed[arm][where[c]].mean()) for c in categories},
-        }
-        for arm in arms
-    ]
+    @classmethod
+    def of(
+        cls, run: Run[ArmAnswer, Any], tasks: Sequence[Task], samples: int, arms: Sequence[str]
+    ) -> _Scores:
+        """Score a run's answers; the oracle takes the better of base and always."""
+        at = {task.id: i for i, task in enumerate(tasks)}
+        shape = (len(tasks), samples)
+        scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
+        routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
+        judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+        for record in run.records:
+            place = at[record.task], record.sample
+            score = judged.get(_key(record), tasks[place[0]].score(record.replies))
+            scores[record.arm][place] = np.nan if score is None else score
+            routed[record.arm][place] = float(np.mean(record.routed))
+        means = {arm: mean(scores[arm], axis=1) for arm in arms}
+        means["oracle"] = np.fmax(means["base"], means["always"])
+        better = np.asarray(means["always"] > means["base"], float)
+        routed["oracle"] = np.repeat(better[:, None], samples, 1)
+        names = dict.fromkeys(task.category for task in tasks)
+        categories = {c: np.array([task.category == c for task in tasks]) for c in names}
+        return cls(means, routed, categories, Resampler.of(range(len(tasks))))
+
+    def rows(self) -> tuple[ArmScores, ...]:
+        """The scores of every arm."""
+        return tuple(
+            ArmScores(
+                arm=arm,
+                overall=numbers(mean(means)),
+                interval=numbers(self.resampler.interval(means)),
+                against={other: self._difference(arm, other) for other in ("base", "matched")},
+                by_category=self._by_category(means),
+                routed=numbers(self.routed[arm].mean()),
+                routed_by_category=self._by_category(self.routed[arm].mean(axis=1)),
+            )
+            for arm, means in self.means.items()
+        )
+
+    def _difference(self, arm: str, other: str) -> PairedDifference:
+        delta = self.means[arm] - self.means[other]
+        interval = numbers(self.resampler.statistic(lambda v: v, delta))
+        return PairedDifference(delta=numbers(mean(delta)), interval=interval)
+
+    def _by_category(self, values: Array) -> dict[str, float | None]:
+        return {name: numbers(mean(values[where])) for name, where in self.categories.items()}

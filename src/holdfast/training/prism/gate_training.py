@@ -16,15 +16,23 @@ from holdfast.models.local.gate import Gate
 WIDTHS = (128, 64)
 
 
-def train(
+def train_gate(
     h: Tensor, labels: Sequence[bool], *, seed: int = 0, epochs: int = 60, rate: float = 1e-3
 ) -> Gate:
-    """A gate for features (rows, width) and labels, classes weighted to count alike.
+    """Train a gate, with weights for the two classes that make them count alike.
 
-    Raises `ModelError` where there is one class only, or where the loss is not finite.
+    Args:
+        h: The features (rows, width).
+        labels: Whether the persona won each row.
+        seed: Decides the first weights, the dropout and the order of rows.
+        epochs: Times that every row is seen.
+        rate: Learning rate.
+
+    Raises:
+        ModelError: There is one class only, or the loss is not finite.
     """
-    wanted = torch.tensor(labels, dtype=torch.float32)
-    on = int(wanted.sum())
+    targets = torch.tensor(labels, dtype=torch.float32)
+    on = int(targets.sum())
     if on in (0, len(labels)):
         which = "none" if on == 0 else "all"
         raise ModelError(f"a gate needs queries of both kinds, and {which} of them were won.")
@@ -44,19 +52,19 @@ def train(
         for some in np.array_split(rng.permutation(len(labels)), max(1, len(labels) // 32)):
             at = torch.from_numpy(some)
             loss = nn.functional.binary_cross_entropy_with_logits(
-                network(x[at])[:, 0], wanted[at], pos_weight=weight
+                network(x[at])[:, 0], targets[at], pos_weight=weight
             )
             if not bool(loss.isfinite()):
                 raise ModelError("the gate's loss is not finite: look at the model's states.")
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    held = tuple((one.weight.detach().clone(), one.bias.detach().clone()) for one in linear)
-    return Gate(mean, spread, held)
+    layers = tuple((one.weight.detach().clone(), one.bias.detach().clone()) for one in linear)
+    return Gate(mean, spread, layers)
 
 
 def folds(groups: Sequence[Any], count: int, seed: int) -> list[np.ndarray[Any, Any]]:
-    """Which rows are held out in each fold; a group's are all in one."""
+    """The rows that each fold holds out; all rows of a group are in the same fold."""
     names = np.random.default_rng(seed).permutation(sorted(set(groups)))
     parts = np.array_split(names, min(count, len(names)))
     return [np.flatnonzero(np.isin(np.asarray(groups), part)) for part in parts]

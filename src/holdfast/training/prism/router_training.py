@@ -14,12 +14,12 @@ from holdfast.evals.tasks import near_duplicates
 FOLDS = 5
 
 
-def enough(labels: Sequence[bool], groups: Sequence[int]) -> bool:
+def enough_queries(labels: Sequence[bool], groups: Sequence[int]) -> bool:
     """Whether both kinds have two queries that differ, so that one can be held out."""
     return _least(labels, groups) >= 2
 
 
-def train(
+def train_router(
     texts: Sequence[str],
     labels: Sequence[bool],
     groups: Sequence[int] | None = None,
@@ -41,7 +41,7 @@ def train(
     if groups is None:
         groups = near_duplicates.groups(texts)
     x, y = hashed(texts), np.asarray(labels, bool)
-    if not enough(labels, groups):
+    if not enough_queries(labels, groups):
         raise ModelError(
             "a router needs at least two queries of each kind, and "
             f"{int(y.sum())} of {len(y)} were won."
@@ -49,17 +49,17 @@ def train(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-    made = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000)
+    model = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000)
     folds = StratifiedGroupKFold(
         min(FOLDS, _least(labels, groups)), shuffle=True, random_state=seed
     )
-    held_out = cross_val_predict(made, x, y, groups=groups, cv=folds, method="decision_function")
+    held_out = cross_val_predict(model, x, y, groups=groups, cv=folds, method="decision_function")
     platt = LogisticRegression().fit(held_out[:, None], y)
-    made.fit(x, y)
-    weights = {int(i): float(made.coef_[0, i]) for i in np.flatnonzero(made.coef_[0])}
+    model.fit(x, y)
+    weights = {int(i): float(model.coef_[0, i]) for i in np.flatnonzero(model.coef_[0])}
     slope, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     ranked = round(auc(held_out, [bool(won) for won in labels]), 4)
-    return Router(weights, float(made.intercept_[0]), slope, shift, ranked)
+    return Router(weights, float(model.intercept_[0]), slope, shift, ranked)
 
 
 def _least(labels: Sequence[bool], groups: Sequence[int]) -> int:

@@ -1,0 +1,289 @@
+"""Stage 5: the persona distilled into an adapter, on the answers that it won.
+
+The teacher is the model with the persona as its system prompt. The student is the same model
+with the adapter and without the prompt. Both read the same answer tokens y:
+
+    loss = T² · mean over the tokens of y of KL( p_T(· | persona, x, y<t) ‖ p_T(· | x, y<t) )
+
+p_T is the softmax at temperature T, over the whole vocabulary or over the teacher's `top`
+tokens. The run asserts what makes this a distillation at all: the teacher reads the persona,
+the student does not, and their KL before the first step is far above what two encodings of one
+prompt differ by.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from holdfast.core.chat import Chat, message
+from holdfast.core.errors import ModelError
+from holdfast.core.progress import Progress
+from holdfast.core.seeds import seed_of
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gate import padded
+from holdfast.training.prism.settings import PrismSettings
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+APART = 10  # times that the first KL must be above the KL of a prompt with itself
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How an adapter is trained; the defaults are the paper's where it gives them."""
+
+    rank: int = 16
+    """Rank of the adapter."""
+    alpha: int = 32
+    """Its scale is alpha / rank."""
+    epochs: int = 10
+    """Times that every win is seen."""
+    batch: int = 16
+    """Wins in a step."""
+    learning_rate: float = 2e-4
+    """Peak learning rate."""
+    temperature: float = 2.0
+    """T of the softmax."""
+    top: int = 0
+    """Tokens of the teacher that the KL is taken over; 0 is the whole vocabulary."""
+    max_length: int = 1024
+    """Tokens of prompt and answer at most; longer wins are left out."""
+
+    @classmethod
+    def of(cls, settings: PrismSettings, model: LocalBackend) -> Distillation:
+        """The settings for a model: a small one gets more epochs at a higher rate by default."""
+        return cls(
+            rank=settings.rank,
+            alpha=2 * settings.rank,
+            epochs=settings.epochs or (20 if model.small else cls.epochs),
+            batch=settings.batch,
+            learning_rate=settings.learning_rate or (2e-3 if model.small else cls.learning_rate),
+            top=settings.top,
+        )
+
+
+class TwoViews(NamedTuple):
+    """An answer as teacher and student read it."""
+
+    teacher: tuple[int, ...]
+    """Token ids of persona, query and answer."""
+    student: tuple[int, ...]
+    """Token ids of query and answer."""
+    answer: int
+    """Tokens of the answer, which both end in."""
+
+
+class Divergences(NamedTuple):
+    """Mean KL a token over all answers."""
+
+    first: float
+    """Before training."""
+    last: float
+    """After training."""
+    same: float
+    """Of the student's prompts with themselves, in a batch and one by one."""
+
+
+def two_views(
+    backend: LocalBackend, persona: str, chat: Chat, answer: str, *, ended: bool = True
+) -> TwoViews:
+    """Encode one answer as teacher and student read it.
+
+    Args:
+        backend: The model, for its template and tokenizer.
+        persona: The teacher's system prompt.
+        chat: The query.
+        answer: The answer to it.
+        ended: Whether the answer ended by itself; the token that ends a turn is then part of it.
+
+    Raises:
+        ModelError: The chat template does not show the persona to the teacher alone.
+    """
+    teacher = backend.template.render((message("system", persona), *chat)).ids
+    student = backend.template.render(chat).ids
+    texts = backend.tokenizer.decode(list(teacher)), backend.tokenizer.decode(list(student))
+    if persona not in texts[0] or persona in texts[1]:
+        raise ModelError(
+            f"{backend.name}'s chat template does not show the persona to the teacher alone, so "
+            "that there is nothing to distil."
+        )
+    tokens = tuple(backend.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    if ended and backend.ends:
+        own = backend.tokenizer.eos_token_id
+        tokens += (own if own in backend.ends else min(backend.ends),)
+    return TwoViews((*teacher, *tokens), (*student, *tokens), len(tokens))
+
+
+def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) -> Tensor:
+    """Logits that predict the last n tokens of each row (ids, n), row after row: (tokens, V)."""
+    device = next(model.parameters()).device
+    ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
+    out = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    parts = [out[i, len(row) - n - 1 : len(row) - 1] for i, (row, n) in enumerate(rows)]
+    return torch.cat(parts).float()
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float, top: int = 0) -> Tensor:
+    """T² times the mean over tokens of KL(teacher ‖ student), from logits (tokens, V)."""
+    if top:
+        best = teacher.topk(min(top, teacher.shape[-1]), dim=-1).indices
+        teacher, student = teacher.gather(-1, best), student.gather(-1, best)
+    p, q = ((x / temperature).log_softmax(-1) for x in (teacher, student))
+    return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)
+
+
+def distil(
+    backend: LocalBackend,
+    answers: Sequence[TwoViews],
+    settings: Distillation,
+    folder: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Divergences:
+    """Train the adapter and save it as PEFT does; the model is as it was afterwards.
+
+    Args:
+        backend: The model.
+        answers: The answers that the persona won.
+        settings: How the adapter is trained.
+        folder: Where the adapter is saved.
+        seed: Decides the adapter's first weights and the order of the answers.
+        progress: Shows the steps.
+
+    Raises:
+        ModelError: No answer fits, the KL shows that nothing is distilled, or it is not finite.
+    """
+    require_peft()
+    usable = [one for one in answers if one.answer and len(one.teacher) <= settings.max_length]
+    if not usable:
+        raise ModelError(
+            "no persona won an answer that fits, so there is nothing to distil: write more "
+            "queries, or choose personas that help (holdfast effect)."
+        )
+    base: Any = backend.engine.model
+    same = _divergence_from_itself(base, usable[: settings.batch], settings)
+    first = _mean_divergence(base, usable, settings)
+    if not first > APART * max(same, 1e-9):
+        raise ModelError(
+            f"teacher and student differ by a KL of {first:.2g}, and one prompt with itself by "
+            f"{same:.2g}: the persona changes nothing that could be distilled."
+        )
+    with _adapted(base, settings, seed) as model:
+        _train(model, usable, settings, seed, progress or Progress(enabled=False))
+        last = _mean_divergence(model, usable, settings)
+        model.save_pretrained(str(folder))
+    return Divergences(first, last, same)
+
+
+def require_peft() -> None:
+    """Raise `ModelError` where peft is not installed."""
+    try:
+        import peft  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise ModelError("an adapter needs peft: pip install 'holdfast[prism]'.") from missing
+
+
+@contextmanager
+def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
+    """The model with a new LoRA on layers 1 to L - 1, removed at the end."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=list(TARGETS),
+        layers_to_transform=list(range(1, int(base.config.num_hidden_layers))),
+        task_type="CAUSAL_LM",
+    )
+    learning = {name: p.requires_grad for name, p in base.named_parameters()}
+    torch.manual_seed(seed_of("distil", seed) % 2**63)
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that is deprecated there: nothing a user can change.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        model = get_peft_model(base, config)
+    try:
+        yield model
+    finally:
+        model.unload()
+        for name, parameter in base.named_parameters():
+            parameter.requires_grad_(learning[name])
+        base.train(False)
+
+
+def _teacher_logits(model: Any, answers: Sequence[TwoViews]) -> Tensor:
+    """The logits of the model under the persona, without any adapter."""
+    plain = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+    with torch.no_grad(), plain:
+        return logits(model, [(one.teacher, one.answer) for one in answers])
+
+
+def _student_logits(model: Any, answers: Sequence[TwoViews]) -> Tensor:
+    return logits(model, [(one.student, one.answer) for one in answers])
+
+
+def _mean_divergence(model: Any, answers: Sequence[TwoViews], settings: Distillation) -> float:
+    """KL a token over all answers, with the adapter if the model has one."""
+    total = tokens = 0.0
+    model.train(False)
+    for start in range(0, len(answers), settings.batch):
+        batch = answers[start : start + settings.batch]
+        with torch.no_grad():
+            student = _student_logits(model, batch)
+        kl = divergence(_teacher_logits(model, batch), student, settings.temperature, settings.top)
+        total, tokens = total + float(kl) * len(student), tokens + len(student)
+    return total / tokens
+
+
+def _divergence_from_itself(
+    model: torch.nn.Module, answers: Sequence[TwoViews], settings: Distillation
+) -> float:
+    """KL of the student's prompts in one batch with the same prompts one by one."""
+    with torch.no_grad():
+        together = _student_logits(model, answers)
+        alone = torch.cat([_student_logits(model, [one]) for one in answers])
+        return max(0.0, float(divergence(together, alone, settings.temperature, settings.top)))
+
+
+def _train(
+    model: Any,
+    answers: Sequence[TwoViews],
+    settings: Distillation,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train the adapter in place: AdamW, one cycle of the learning rate, gradients clipped at 1."""
+    model.train(True)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=0.01)
+    rng = random.Random(seed_of("order", seed))
+    steps = -(-len(answers) // settings.batch) * settings.epochs
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=steps + 1, pct_start=0.1
+    )
+    with progress.of(steps):
+        for _ in range(settings.epochs):
+            order = rng.sample(list(answers), len(answers))
+            for start in range(0, len(order), settings.batch):
+                batch = order[start : start + settings.batch]
+                teacher, student = _teacher_logits(model, batch), _student_logits(model, batch)
+                loss = divergence(teacher, student, settings.temperature, settings.top)
+                if not bool(loss.isfinite()):
+                    raise ModelError(
+                        f"the KL is not finite at step {schedule.last_epoch + 1}: lower the "
+                        "learning rate."
+                    )
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                schedule.step()
+                progress.advance(1, 0)

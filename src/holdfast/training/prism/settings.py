@@ -1,0 +1,71 @@
+"""The settings of `holdfast prism train` and `holdfast prism eval`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.backend import Sampling
+from holdfast.core.settings import option, with_default
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrismSettings:
+    """What queries are asked and how the adapter is trained."""
+
+    personas: str | None = option(None, "core, mini, or a TOML file of [[expert]] tables.")
+    """Source of the personas (`experts.load`); by default mini's own for mini, else core."""
+    queries: int = option(50, "Queries written for each persona.")
+    """Queries written for each persona, or tasks of each category at most."""
+    tasks: str | None = option(
+        None,
+        "Take the queries from here instead: core, mini (its default), a JSONL file; none.",
+    )
+    """Source of the queries (`tasks.load`); "none" has the model write them."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    temperature: float = option(0.7, "Of queries and answers.")
+    """Temperature of queries and answers."""
+    max_new_tokens: int = option(512, "Tokens of an answer at most.")
+    """Tokens of a query or an answer at most."""
+    epochs: int | None = option(None, "Times that the adapter sees every win: 10, or 20 if small.")
+    """Times that the adapter sees every win; by default by the model's size."""
+    rank: int = option(16, "Of the adapter.")
+    """Rank of the adapter, whose α is twice that."""
+    learning_rate: float | None = option(
+        None, "Of the adapter: 2e-4, or 2e-3 if the model is small."
+    )
+    """Peak learning rate of the adapter; by default by the model's size."""
+    top: int = option(0, "Teacher's tokens in the KL; 0 is all.")
+    """Tokens of the teacher that the KL is taken over, the most probable ones; 0 is all."""
+    batch: int = 16
+    """Wins in a step of the distillation."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How queries and answers are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, top_p=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrismEvalSettings:
+    """What the arms are asked, and how they answer."""
+
+    tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
+    """Source of the tasks (`tasks.load`); by default mini's own for mini, else core."""
+    tasks_per_category: int | None = option(None, "At most so many of each.")
+    """Tasks of each category at most."""
+    samples: int = option(3, "Times that each task is asked.")
+    """Times that each task is asked."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
+    """Tokens of a reply at most."""
+    temperature: float = with_default(Sampling, "temperature", 1.0)
+    """0 is greedy."""
+    top_p: float = with_default(Sampling, "top_p", 0.9)
+    """Tokens are drawn from the most probable ones that have this mass together."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How replies are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, self.top_p)
