@@ -41,8 +41,8 @@ from holdfast.core.chat import message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.hold import hold
 from holdfast.models.local.files import MINI
+from holdfast.models.local.hold import hold
 from tiny_models import CONFIGS, GROUPED, SHAPE, model, tokenizer
 
 TOKENS = tokenizer("chatml")
