@@ -436,7 +436,7 @@ def test_a_backward_pass_that_would_compute_attention_without_the_control_is_ref
     given = batch(ids_of(LONG))
     with hold(made, "boost:6", tokenizer=TOKENS):
         loss = loss_of(made, given)
-    with pytest.raises(ControlError, match=r"call backward\(\) inside of the block"):
+    with pytest.raises(ControlError, match=r"call backward\(\) inside the block"):
         loss.backward()
     made.gradient_checkpointing_disable()
     with hold(made, "boost:6", tokenizer=TOKENS):
@@ -626,7 +626,7 @@ def test_a_cache_that_was_filled_outside_of_the_block_is_refused_unless_columns_
         cache = subject(torch.tensor([ids[:-1]])).past_key_values
     with (
         hold(subject, "boost:6", tokenizer=TOKENS),
-        pytest.raises(ControlError, match="filled outside of the block"),
+        pytest.raises(ControlError, match="filled outside the block"),
     ):
         subject(torch.tensor([ids[-1:]]), past_key_values=cache)
     with hold(subject, "boost:6", [(start, start + len(PERSONA))]), torch.no_grad():
@@ -757,3 +757,20 @@ def test_the_documentations_examples_run() -> None:
     assert "lopur" in said.lower()
     assert names["replies"].shape[0] == 4
     assert len(names["chat"]) == 6
+
+
+def test_the_documentations_batch_is_padded_on_the_left_where_the_tokenizer_pads_right(
+    tmp_path: Path,
+) -> None:
+    for file in MINI.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(settings.read_text("utf-8").replace('"left"', '"right"'), "utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "guide" / "hold.md").read_text("utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
+    names: dict[str, Any] = {}
+    exec(first.replace("Qwen/Qwen3-0.6B", str(tmp_path)), names)
+    assert names["tokenizer"].padding_side == "right"
+    exec(second, names)
+    seen = names["inputs"]["attention_mask"]
+    assert seen[:, -1].all() and not seen.all()

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import ControlError
-from holdfast.models.local.hold_rows import Rows, Sought, check_positions, sought
-from holdfast.models.local.persona_span import Place, Written
+from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
+from holdfast.models.local.persona_span import ExactPersona, Place
 from tiny_models import tokenizer
 
-FIND = Written(((7, 8, 9),))
+FIND = ExactPersona(((7, 8, 9),))
 TURN = (1, 2)
 ROW = [0, 7, 8, 9, 1, 2, 5, 5, 1, 2, 6]
 
 
-def rows(count: int = 1, turn_ids: tuple[int, ...] = TURN) -> Rows:
-    return Sought(FIND, turn_ids, None, None).rows(count)
+def rows(count: int = 1, turn_ids: tuple[int, ...] = TURN) -> BatchRows:
+    return Targets(FIND, turn_ids, None, None).rows(count)
 
 
 def never() -> Any:
@@ -34,7 +34,7 @@ def test_a_row_in_chunks_ends_up_as_the_whole_row(cuts: set[int]) -> None:
     places = sorted({0, *cuts, len(ROW)})
     try:
         for start, end in pairwise(places):
-            parts.take([ROW[start:end]], start)
+            parts.read([ROW[start:end]], start)
     except ControlError:
         assert {5, 9} & cuts  # an opening was cut in two
         return
@@ -44,28 +44,28 @@ def test_a_row_in_chunks_ends_up_as_the_whole_row(cuts: set[int]) -> None:
 
 def test_a_turn_that_comes_token_by_token_is_found_with_its_last() -> None:
     known = rows()
-    known.take([ROW[:8]], 0)
-    assert not known.take([[1]], 8)
+    known.read([ROW[:8]], 0)
+    assert not known.read([[1]], 8)
     assert known.turns == [[4]]
-    assert known.take([[2]], 9)
+    assert known.read([[2]], 9)
     assert known.turns == [[4, 8]]
 
 
 def test_an_opening_that_two_chunks_share_is_refused() -> None:
     known = rows()
-    known.take([ROW[:9]], 0)
+    known.read([ROW[:9]], 0)
     with pytest.raises(ControlError, match="cut in two"):
-        known.take([ROW[9:]], 9)
+        known.read([ROW[9:]], 9)
 
 
 def test_what_is_taken_back_is_forgotten() -> None:
     known = rows()
-    known.take([ROW], 0)
-    assert known.take([[5, 5]], 8)
+    known.read([ROW], 0)
+    assert known.read([[5, 5]], 8)
     assert known.turns == [[4]]
-    assert known.take([[0, 7, 8]], 2)
+    assert known.read([[0, 7, 8]], 2)
     assert (known.places, known.turns) == ([None], [[]])
-    assert known.take([[9, 0]], 5)
+    assert known.read([[9, 0]], 5)
     assert known.places == [Place((3, 6), (3, 6))]
 
 
@@ -73,26 +73,26 @@ def test_ids_are_needed_for_as_long_as_something_may_be_found() -> None:
     assert rows().needs(0) and rows().needs(100)
     known = rows(2, ())
     assert known.needs(0)
-    known.take([ROW, [0] * len(ROW)], 0)
+    known.read([ROW, [0] * len(ROW)], 0)
     assert known.needs(len(ROW))
     known = rows(1, ())
-    known.take([ROW], 0)
+    known.read([ROW], 0)
     assert not known.needs(len(ROW)) and known.needs(3)
-    assert not Sought(None, (), (Place((1, 2), (1, 2)),), None).rows(1).needs(0)
+    assert not Targets(None, (), (Place((1, 2), (1, 2)),), None).rows(1).needs(0)
 
 
 def test_repeated_rows_know_what_their_first_knew() -> None:
     known = rows(2)
-    known.take([ROW, [0] * len(ROW)], 0)
+    known.read([ROW, [0] * len(ROW)], 0)
     known.repeat(2)
     place = Place((1, 4), (1, 4))
     assert known.places == [place, place, None, None]
-    assert known.take([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
+    assert known.read([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
     assert known.turns == [[4, 8, 11], [4, 8], [], [11]]
 
 
 def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
-    found = sought([(1, 4), None], [[0, 9], []], never, True)
+    found = find_targets([(1, 4), None], [[0, 9], []], never, anchored=True)
     known = found.rows(4)
     place = Place((1, 4), (1, 4))
     assert known.places == [place, place, None, None]
@@ -104,23 +104,23 @@ def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
 
 @pytest.mark.parametrize("span", [[7, 8, 9], (7, 8, 9), torch.tensor([7, 8, 9])])
 def test_ids_are_looked_for_in_every_row(span: Any) -> None:
-    known = sought(span, TURN, never, True).rows(2)
-    known.take([ROW, [*ROW[1:], 0]], 0)
+    known = find_targets(span, TURN, never, anchored=True).rows(2)
+    known.read([ROW, [*ROW[1:], 0]], 0)
     assert known.places == [Place((1, 4), (1, 4)), Place((0, 3), (0, 3))]
     assert known.turns == [[4, 8], [3, 7]]
 
 
 def test_turns_are_not_looked_for_where_nothing_moves() -> None:
-    assert sought([7, 8, 9], None, never, False).turn_ids == ()
-    assert sought([7, 8, 9], [1, 2], never, False).turn_ids == ()
+    assert find_targets([7, 8, 9], None, never, anchored=False).turn_ids == ()
+    assert find_targets([7, 8, 9], [1, 2], never, anchored=False).turn_ids == ()
 
 
 def test_the_template_tells_what_is_not_given() -> None:
     tokens = tokenizer("chatml")
-    found = sought(None, None, lambda: tokens, True)
+    found = find_targets(None, None, lambda: tokens, anchored=True)
     text = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
     known = found.rows(1)
-    known.take([tokens(text, add_special_tokens=False)["input_ids"]], 0)
+    known.read([tokens(text, add_special_tokens=False)["input_ids"]], 0)
     assert known.places == [Place((8, 10), (0, 12))]
     assert known.turns == [[12]]
 
@@ -139,7 +139,7 @@ def test_the_template_tells_what_is_not_given() -> None:
 )
 def test_what_cannot_be_looked_for_is_refused(span: Any, turns: Any, why: str) -> None:
     with pytest.raises(ControlError, match=why):
-        sought(span, turns, lambda: tokenizer(None), True)
+        find_targets(span, turns, lambda: tokenizer(None), anchored=True)
 
 
 LEFT = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
@@ -167,12 +167,12 @@ def counted(mask: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_one_text_a_row_may_be_padded_at_its_ends(given: dict[str, Any], moves: bool) -> None:
-    check_positions(given, 0, 6, moves)
+    check_positions(given, 0, 6, anchored=moves)
 
 
 def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
     places = counted(LEFT)[:, 1:4]
-    check_positions({"position_ids": places, "attention_mask": LEFT}, 1, 3, True)
+    check_positions({"position_ids": places, "attention_mask": LEFT}, 1, 3, anchored=True)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
 def test_several_texts_in_a_row_are_refused(mask: Any) -> None:
     packed = torch.tensor([[0, 1, 2, 0, 1, 2]])
     with pytest.raises(ControlError, match="turn packing off"):
-        check_positions({"position_ids": packed, "attention_mask": mask}, 0, 6, False)
+        check_positions({"position_ids": packed, "attention_mask": mask}, 0, 6, anchored=False)
 
 
 def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
@@ -190,6 +190,6 @@ def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
         {"position_ids": counted(HOLE), "attention_mask": HOLE},
         {"position_ids": picture, "attention_mask": LEFT},
     ):
-        check_positions(passed, 0, 6, False)
+        check_positions(passed, 0, 6, anchored=False)
         with pytest.raises(ControlError, match="leave pictures out"):
-            check_positions(passed, 0, 6, True)
+            check_positions(passed, 0, 6, anchored=True)

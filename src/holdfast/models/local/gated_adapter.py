@@ -15,7 +15,7 @@ from pathlib import Path
 
 from holdfast.core.errors import ModelError, RunError
 from holdfast.core.records import Record
-from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.local import gate, lora
 
 ABOUT = "prism.json"
@@ -27,11 +27,11 @@ class GatedAdapter:
     As a context manager it removes itself at the end, and the model is as it was.
     """
 
-    def __init__(self, engine: Engine, model_name: str, digest: str, folder: Path) -> None:
+    def __init__(self, engine: LoadedModel, model_name: str, digest: str, folder: Path) -> None:
         """Read a trained folder and register it with the engine.
 
         Args:
-            engine: the engine whose model is adapted.
+            engine: the loaded model that is adapted.
             model_name: the model's name, for errors.
             digest: the digest of the model's weights (`LocalBackend.digest`).
             folder: what `holdfast prism train` wrote.

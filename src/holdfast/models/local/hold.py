@@ -3,13 +3,13 @@
     with holdfast.hold(model, "split-softmax:0.7"):
         model.generate(...)
 
-Inside of the block the model runs with Holdfast's attention, and a hook on its decoder
-hands every forward pass what that attention needs to know: where each row has its
-persona and its turns. Both are read from the ids that go through, and remembered for the
-cache that they go into. On exit the model is as it was.
+Inside the block the model runs with Holdfast's attention. A hook on its decoder tells every
+forward pass where each row has its persona and its turns. The hook reads both from the token ids
+that go through, and remembers them for the cache that the ids go into. On exit the model is as
+it was.
 
-What it cannot know: ids that went into a cache outside of the block, and the order of
-rows that a cache changes by itself (beams of one prompt share what matters: the prompt).
+What it cannot know: ids that went into a cache outside the block, and how a cache reorders its
+own rows (beams of one prompt share what matters here, the prompt).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import Columns, Held, Pass, Steering, refuse_unreached, unreached
 from holdfast.control.switch import kind_for, observed
-from holdfast.core.control import Control, parse
+from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
-from holdfast.models.local.hold_rows import Rows, Sought, check_positions, sought
+from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
 
-# Configurations of the models that are held: that is where their attention is chosen.
-_taken: set[int] = set()
+# Configurations of models inside a block, by id: a configuration chooses the attention.
+_active: set[int] = set()
 _lock = threading.Lock()
 
 
@@ -50,20 +50,25 @@ def hold(
 ) -> Iterator[None]:
     """Put a transformers model under a control while the block runs.
 
-    **The model is changed in place**, and given back exactly as it was, also after an
-    exception. It may be wrapped: a pipeline, a trainer, a PEFT model, DDP. Rows without the
-    persona are left alone.
+    **The model is changed in place**, and is exactly as before after the block, also after an
+    exception. Rows without the persona are left alone.
 
-    `span` is the persona: its text, its token ids, or columns [start, end) row by row (None
-    for a row without); by default any system message is. `turns` are where user turns begin,
-    which anchor needs: the ids that open one, or columns row by row; by default the chat
-    template tells. `tokenizer` is the pipeline's, or by default the one of the model's name.
+    Args:
+        model: a transformers model, or one in a pipeline, a trainer, a PEFT model or DDP.
+        control: an attention control as text, as in "split-softmax:0.7" or "anchor+boost:2".
+        span: the persona: its text, its token ids, or columns [start, end) row by row (None for
+            a row without). By default any system message is the persona.
+        tokenizer: the model's tokenizer; by default the pipeline's or trainer's, else the one
+            under the model's name.
+        turns: where user turns begin, which anchor needs: the ids that open one, or columns row
+            by row. By default the chat template says it.
 
-    Raises `ControlError` for what cannot be done exactly: on entry, or in a forward pass.
+    Raises:
+        ControlError: the control cannot be applied exactly; on entry or in a forward pass.
     """
-    inner, own = _unwrapped(model)
-    read = _steering_only(parse(control))
-    if not read.steers:
+    inner, inner_tokenizer = _unwrap(model)
+    parsed = _attention_only(parse(control))
+    if not parsed.steers:
         yield
         return
     if inner.config.is_encoder_decoder:
@@ -75,38 +80,42 @@ def hold(
     kind, why = kind_for(decoder)
     if kind is None:
         raise ControlError(f"`{control}` cannot be put on this model: {why}.")
-    _check_ranges(read, decoder.config)
-    places = sought(span, turns, _Lazy(inner, tokenizer or own), bool(read.anchor))
+    _check_ranges(parsed, decoder.config)
+    lazy_tokenizer = _LazyTokenizer(inner, tokenizer or inner_tokenizer)
+    targets = find_targets(span, turns, lazy_tokenizer, anchored=bool(parsed.anchor))
     with ExitStack() as stack:
-        stack.enter_context(_alone(decoder))
-        rotary = Rotary(inner) if read.anchor else None
+        stack.enter_context(_exclusive(decoder))
+        rotary = Rotary(inner) if parsed.anchor else None
         stack.enter_context(observed(decoder, kind))
-        block = _Block(inner, read, places, rotary)
+        block = _Block(inner, parsed, targets, rotary)
         stack.callback(block.close)
         yield
-        block.report()
+        block.warn_if_unused()
 
 
 @dataclass
-class _Known:
-    """One batch: what is known of its rows, and the column after its last pass."""
+class _BatchState:
+    """What is known of one batch between its passes."""
 
-    rows: Rows
+    rows: BatchRows
+    """Ids, personas and turns."""
     steering: Steering | None = None
+    """What the attention takes; None after a change of the rows."""
     end: int = 0
+    """The column after the last pass."""
 
 
 class _Block:
-    """One model under control: the hooks on its body, and what they know of every cache."""
+    """One model inside a block: the hooks on its body, and the state of every cache."""
 
     def __init__(
-        self, model: PreTrainedModel, control: Control, places: Sought, rotary: Rotary | None
+        self, model: PreTrainedModel, control: Control, targets: Targets, rotary: Rotary | None
     ) -> None:
         self.name = type(model).__name__
-        self.control, self.places, self.rotary = control, places, rotary
-        self._open, self._ran, self._found = True, False, False
-        self._caches: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
-        self._now = threading.local()
+        self.control, self.targets, self.rotary = control, targets, rotary
+        self._open, self._ran, self._matched = True, False, False
+        self._caches: WeakKeyDictionary[Any, _BatchState] = WeakKeyDictionary()
+        self._pass = threading.local()  # the forward pass under way in this thread
         # Ids enter the body; some models call the decoder in it past the body.
         bodies: dict[int, Any] = {
             id(body): body for body in (model.base_model, model.get_decoder())
@@ -120,21 +129,21 @@ class _Block:
             ]
 
     def _parameters(self, body: nn.Module) -> list[str]:
-        """What a body's forward pass takes by place; more has to be welcome by name."""
+        """Names of a body's positional parameters; it must also accept further keywords."""
         parameters = inspect.signature(body.forward).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             raise unreached(self.name)
         return list(parameters)
 
     def close(self) -> None:
-        """Leave the model."""
+        """Take the hooks off."""
         self._open = False
         for hook in self._hooks:
             hook.remove()
 
-    def report(self) -> None:
-        """Warn where nothing was held."""
-        if self._ran and not self._found:
+    def warn_if_unused(self) -> None:
+        """Warn if no row of any pass had the persona."""
+        if self._ran and not self._matched:
             warnings.warn(
                 f"`{self.control.text}` did nothing: no row had the persona's tokens. Give `span`"
                 " as the persona's text, its token ids, or columns.",
@@ -144,125 +153,126 @@ class _Block:
     def _before(
         self, body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Hand a pass what its attention needs to know."""
-        if getattr(self._now, "body", None) is not None:
+        """Give a pass its steering."""
+        if getattr(self._pass, "body", None) is not None:
             return None
-        self._now.body, self._now.passed = body, None
-        given = dict(zip(self._names[id(body)], args, strict=False)) | kwargs
-        if given.get("holdfast") is not None:
+        self._pass.body, self._pass.steering = body, None
+        arguments = dict(zip(self._names[id(body)], args, strict=False)) | kwargs
+        if arguments.get("holdfast") is not None:
             raise ControlError("this pass is under control already: leave one of the two out.")
-        ids, cache = given.get("input_ids"), given.get("past_key_values")
-        shown: Tensor = given["inputs_embeds"] if ids is None else ids
-        count, queries = shown.shape[:2]
+        ids, cache = arguments.get("input_ids"), arguments.get("past_key_values")
+        inputs: Tensor = arguments["inputs_embeds"] if ids is None else ids
+        count, queries = inputs.shape[:2]
         column = 0 if cache is None else int(cache.get_seq_length())
-        known = self._known(cache, column, count)
-        if known.rows.needs(column):
+        state = self._state(cache, column, count)
+        if state.rows.needs(column):
             if ids is None:
                 raise ControlError(
                     "the persona is found by token ids, and this pass has embeddings only: give"
                     " `span` (and for anchor `turns`) as columns."
                 )
-            if known.rows.take(ids.tolist(), column):
-                known.steering = None
+            if state.rows.read(ids.tolist(), column):
+                state.steering = None
         if queries > 1:
-            check_positions(given, column, queries, bool(self.control.anchor))
-        if known.steering is None:
-            known.steering = self._steering(known.rows, shown.device)
-        known.end = column + queries
-        passed = known.steering.at(column, queries)
-        self._now.known, self._now.passed = known, passed
+            check_positions(arguments, column, queries, anchored=bool(self.control.anchor))
+        if state.steering is None:
+            state.steering = self._steering(state.rows, inputs.device)
+        state.end = column + queries
+        passed = state.steering.at(column, queries)
+        self._pass.state, self._pass.steering = state, passed
         return (args, kwargs) if passed is None else (args, {**kwargs, "holdfast": passed})
 
-    def _known(self, cache: Any, column: int, count: int) -> _Known:
-        known = None if cache is None or not column else self._caches.get(cache)
-        if known is None:
-            known = _Known(self.places.rows(count))
-            if column and known.rows.needs(column):
+    def _state(self, cache: Any, column: int, count: int) -> _BatchState:
+        """Return the batch's state, new for a new cache; follow a cache whose rows changed."""
+        state = None if cache is None or not column else self._caches.get(cache)
+        if state is None:
+            state = _BatchState(self.targets.rows(count))
+            if column and state.rows.needs(column):
                 raise ControlError(
-                    "this cache was filled outside of the block: fill it inside, or give `span`"
+                    "this cache was filled outside the block: fill it inside, or give `span`"
                     " (and for anchor `turns`) as columns."
                 )
             if cache is not None:
-                self._caches[cache] = known
-        elif len(known.rows.places) != count:
-            times, rest = divmod(count, len(known.rows.places))
+                self._caches[cache] = state
+        elif len(state.rows.places) != count:
+            times, rest = divmod(count, len(state.rows.places))
             if rest or not times:
                 raise ControlError(
-                    "rows of a cache were taken out inside of the block, and which ones cannot be"
+                    "rows of a cache were taken out inside the block, and which ones cannot be"
                     " known: give `span` (and for anchor `turns`) as columns, and a new block."
                 )
-            known.rows.repeat(times)
-            known.steering = None
-        if column != known.end:
-            # Cropped, as assisted decoding does: what was gathered from it may be gone.
-            known.steering = None
-        return known
+            state.rows.repeat(times)
+            state.steering = None
+        if column != state.end:
+            # The cache was cropped, as by assisted decoding: its columns have to be read again.
+            state.steering = None
+        return state
 
-    def _steering(self, rows: Rows, device: torch.device) -> Steering:
-        held = [
+    def _steering(self, rows: BatchRows, device: torch.device) -> Steering:
+        controls = [
             None if place is None else Held(self.control, *place, tuple(turns))
             for place, turns in zip(rows.places, rows.turns, strict=True)
         ]
-        self._ran, self._found = True, self._found or any(held)
-        return Steering(held, self.rotary, device)
+        self._ran, self._matched = True, self._matched or any(controls)
+        return Steering(controls, self.rotary, device)
 
     def _after(self, body: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Remember the cache that a pass made, and see that the pass was under control."""
-        if getattr(self._now, "body", None) is not body:
+        """Remember the pass's cache, and refuse a pass whose attention was not reached."""
+        if getattr(self._pass, "body", None) is not body:
             return
-        self._now.body, self._now.ran = None, True
+        self._pass.body, self._pass.ran = None, True
         if output is None:  # an exception is under way
             return
-        known: _Known = self._now.known
-        passed: Pass | None = self._now.passed
+        state: _BatchState = self._pass.state
+        passed: Pass | None = self._pass.steering
         cache = getattr(output, "past_key_values", None)
         if cache is not None:
-            self._caches[cache] = known
+            self._caches[cache] = state
         refuse_unreached(passed, self.name)
         hidden: Tensor = output[0]
-        if passed is not None and hidden.requires_grad and _computes_again(body):
-            hidden.register_hook(self._inside)
+        if passed is not None and hidden.requires_grad and _recomputes(body):
+            hidden.register_hook(self._require_open)
 
     def _check(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """See that a pass of the whole model came through its body."""
-        if not getattr(self._now, "ran", False):
+        """Refuse a pass of the whole model that did not go through its body."""
+        if not getattr(self._pass, "ran", False):
             raise unreached(self.name)
-        self._now.ran = False
+        self._pass.ran = False
 
-    def _inside(self, gradient: Tensor) -> None:
+    def _require_open(self, gradient: Tensor) -> None:
         if not self._open:
             raise ControlError(
                 "gradient checkpointing computes attention again in the backward pass, which has"
-                " to be under control as well: call backward() inside of the block."
+                " to be under control as well: call backward() inside the block."
             )
 
 
-def _computes_again(body: nn.Module) -> bool:
-    """Whether gradient checkpointing is on anywhere."""
+def _recomputes(body: nn.Module) -> bool:
+    """Whether gradient checkpointing is on in any part."""
     return any(getattr(part, "gradient_checkpointing", False) for part in body.modules())
 
 
 @contextmanager
-def _alone(decoder: PreTrainedModel) -> Iterator[None]:
-    """One block at a time for a model, or for models that share a configuration."""
-    mine = id(decoder.config)
+def _exclusive(decoder: PreTrainedModel) -> Iterator[None]:
+    """Allow one block at a time for a model, or for models that share a configuration."""
+    key = id(decoder.config)
     with _lock:
-        if mine in _taken:
+        if key in _active:
             raise ControlError(
                 f"{type(decoder).__name__} is held already (or shares its configuration with a"
                 " model that is): leave that block first, or join controls with `+`."
             )
-        _taken.add(mine)
+        _active.add(key)
     try:
         yield
     finally:
         with _lock:
-            _taken.remove(mine)
+            _active.remove(key)
 
 
-def _unwrapped(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
-    """The transformers model in a pipeline, a trainer, a PEFT model or DDP; its tokenizer."""
-    given, tokenizer = model, None
+def _unwrap(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
+    """Return the transformers model in a pipeline, trainer, PEFT model or DDP; its tokenizer."""
+    outer, tokenizer = model, None
     while not isinstance(model, PreTrainedModel):
         for name in ("tokenizer", "processing_class"):
             tokenizer = tokenizer or getattr(model, name, None)
@@ -273,20 +283,20 @@ def _unwrapped(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | N
         model = next((part for part in inside if isinstance(part, nn.Module)), None)
         if model is None:
             raise ControlError(
-                f"{type(given).__name__} has no transformers model that could be held: give a"
+                f"{type(outer).__name__} has no transformers model inside: give a"
                 " PreTrainedModel, a pipeline, a trainer, or a PEFT model."
             )
     return model, tokenizer
 
 
-class _Lazy:
-    """The tokenizer, loaded by the model's name where none is given and one is needed."""
+class _LazyTokenizer:
+    """Returns the tokenizer; loads it by the model's name at the first call, if there is none."""
 
-    def __init__(self, model: PreTrainedModel, given: PreTrainedTokenizerBase | None) -> None:
-        self.model, self.given = model, given
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        self.model, self.tokenizer = model, tokenizer
 
     def __call__(self) -> PreTrainedTokenizerBase:
-        if self.given is None:
+        if self.tokenizer is None:
             name = self.model.config._name_or_path
             try:
                 loaded: Any = AutoTokenizer.from_pretrained(name)
@@ -294,12 +304,12 @@ class _Lazy:
                 raise ControlError(
                     f"there is no tokenizer under the model's name (`{name}`): give `tokenizer`."
                 ) from error
-            self.given = loaded
-        return self.given
+            self.tokenizer = loaded
+        return self.tokenizer
 
 
-def _steering_only(control: Control) -> Control:
-    """The control, refused where it is more than attention."""
+def _attention_only(control: Control) -> Control:
+    """Return the control; refuse one that changes more than the attention."""
     if control.prism is not None:
         raise ControlError(
             f"`{control.text}` decides by message, which generate() does not see: load the adapter"
@@ -319,11 +329,11 @@ def _steering_only(control: Control) -> Control:
 
 
 def _check_ranges(control: Control, config: Any) -> None:
-    limits = {"layers": config.num_hidden_layers, "heads": config.num_attention_heads}
+    counts = {"layers": config.num_hidden_layers, "heads": config.num_attention_heads}
     for part in control.attention:
-        for name, count in limits.items():
-            chosen: Columns | None = getattr(part, name)
-            if chosen is not None and chosen[1] >= count:
+        for name, count in counts.items():
+            limits: Range | None = getattr(part, name)
+            if limits is not None and limits[1] >= count:
                 raise ControlError(
                     f"`{control.text}` names {name} that this model does not have: they are"
                     f" 0-{count - 1}."

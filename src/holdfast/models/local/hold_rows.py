@@ -1,10 +1,10 @@
-"""What `hold` looks for in a batch, and what it knows of the batch so far.
+"""Where `hold`'s personas and turns are in a batch whose rows grow pass by pass.
 
-Rows of token ids grow pass by pass. What is found in them depends on their ids alone, so
-a prompt that comes in chunks has its persona and turns where the whole has them. A turn
-whose opening comes token by token, as a model writes, begins to count with its last one.
+What is found in a row depends on its ids alone. So a prompt that comes in chunks has its persona
+and its turns at the same columns as the whole. If the opening of a turn comes token by token, as
+a model writes it, the turn counts from the opening's last token on.
 
-This module knows token ids. How a persona is recognised is `places`' matter.
+This module knows token ids. `persona_span` knows how a persona is recognised.
 """
 
 from __future__ import annotations
@@ -33,52 +33,54 @@ T = TypeVar("T")
 
 
 @dataclass
-class Rows:
-    """What is known of one batch, column by column: ids, personas and turns.
-
-    `find` and `turn_ids` look for what is not given in columns (`places`, `turns`).
-    """
+class BatchRows:
+    """The rows of one batch as far as they have been read."""
 
     places: list[Place | None]
+    """Each row's persona; None for a row without."""
     turns: list[list[int]]
+    """Columns where each row's user turns begin."""
     find: Find | None = None
+    """Finds a persona in a row; None where the caller named columns."""
     turn_ids: Ids = ()
+    """The ids that open a user turn; none where the caller named columns."""
     ids: list[list[int]] = field(init=False)
+    """Each row's token ids."""
 
     def __post_init__(self) -> None:
         self.ids = [[] for _ in self.places]
 
     def needs(self, column: int) -> bool:
-        """Whether anything may be found in ids from a column on."""
-        open_ = (place is None or place.message[1] > column for place in self.places)
-        return bool(self.turn_ids) or (self.find is not None and any(open_))
+        """Say whether ids from a column on can still change personas or turns."""
+        unfinished = (place is None or place.message[1] > column for place in self.places)
+        return bool(self.turn_ids) or (self.find is not None and any(unfinished))
 
-    def take(self, ids: Sequence[Sequence[int]], column: int) -> bool:
-        """Read the ids of a pass that begins in `column`; True where what is known changed.
+    def read(self, ids: Sequence[Sequence[int]], column: int) -> bool:
+        """Read the ids of a pass that begins in `column`; True if a persona or a turn changed.
 
-        Columns from there on are read anew: a cache may have been cropped.
+        Columns from there on are replaced, since a cache may have been cropped.
         """
         before = (self.places.copy(), self.turns.copy())
         for i, (row, new) in enumerate(zip(self.ids, ids, strict=True)):
-            known = min(len(row), column)
+            old = min(len(row), column)
             row[column:] = new
             place = self.places[i]
-            if self.find is not None and (place is None or place.message[1] > known):
+            if self.find is not None and (place is None or place.message[1] > old):
                 self.places[i] = self.find(row)
             if self.turn_ids:
-                self.turns[i] = self._turns(i, known, column if len(new) > 1 else 0)
+                self.turns[i] = self._find_turns(i, old, column if len(new) > 1 else 0)
         return before != (self.places, self.turns)
 
-    def _turns(self, i: int, known: int, column: int) -> list[int]:
-        """Turns of row i, of which `known` columns were read before; new ones from `column` on."""
-        since = max(0, known - len(self.turn_ids) + 1)
-        found = occurrences(self.turn_ids, self.ids[i], since=since)
-        if any(turn < column and turn not in self.turns[i] for turn in found):
+    def _find_turns(self, i: int, old: int, column: int) -> list[int]:
+        """Find the turns of row i; `old` columns were read before, new turns begin at `column`."""
+        since = max(0, old - len(self.turn_ids) + 1)
+        latest = occurrences(self.turn_ids, self.ids[i], since=since)
+        if any(turn < column and turn not in self.turns[i] for turn in latest):
             raise ControlError(
                 "the opening of a user turn is cut in two by the border of a chunk: leave"
                 " prefill_chunk_size out, or give `turns` as columns."
             )
-        return [turn for turn in self.turns[i] if turn < since] + found
+        return [turn for turn in self.turns[i] if turn < since] + latest
 
     def repeat(self, times: int) -> None:
         """Follow a cache whose rows were repeated, each `times` in a row."""
@@ -88,28 +90,36 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Sought:
-    """What to look for in batches, or where it is: per row, in columns."""
+class Targets:
+    """How to find personas and turns in batches, or the columns that the caller named."""
 
     find: Find | None
+    """Finds a persona; None with `places`."""
     turn_ids: Ids
+    """The ids that open a user turn; none with `turns`."""
     places: tuple[Place | None, ...] | None
+    """Personas as the caller named them, row by row."""
     turns: tuple[tuple[int, ...], ...] | None
+    """Turns as the caller named them, row by row."""
 
-    def rows(self, count: int) -> Rows:
-        """A batch of so many rows of which nothing is read yet."""
-        places = _repeated("span", self.places or (None,), count)
-        turns = [[*row] for row in _repeated("turns", self.turns or ((),), count)]
-        return Rows(places, turns, self.find, self.turn_ids)
+    def rows(self, count: int) -> BatchRows:
+        """Begin a batch of `count` rows."""
+        places = _repeat("span", self.places or (None,), count)
+        turns = [[*row] for row in _repeat("turns", self.turns or ((),), count)]
+        return BatchRows(places, turns, self.find, self.turn_ids)
 
 
-def sought(
+def find_targets(
     span: str | Sequence[int] | Sequence[Span | None] | None,
     turns: Sequence[int] | Sequence[Sequence[int]] | None,
     tokenizer: Callable[[], PreTrainedTokenizerBase],
-    moves: bool,
-) -> Sought:
-    """What `hold` is asked to look for; turns only where a control moves the persona by them."""
+    *,
+    anchored: bool,
+) -> Targets:
+    """Read `hold`'s arguments `span` and `turns`; turns are needed by anchor alone.
+
+    `tokenizer` is called only if there is something that the arguments do not say.
+    """
     find: Find | None = None
     places: tuple[Place | None, ...] | None = None
     if span is None:
@@ -122,26 +132,26 @@ def sought(
         places = tuple(None if row is None else _place(row) for row in _rows("span", span))
     turn_ids: Ids = ()
     columns: tuple[tuple[int, ...], ...] | None = None
-    if moves and turns is None:
+    if anchored and turns is None:
         turn_ids = Template(_with_template(tokenizer, "turns")).turn_ids
         if not turn_ids:
             raise ControlError(
                 "the chat template does not show where a user turn begins: give `turns`."
             )
-    elif moves and turns is not None:
+    elif anchored and turns is not None:
         turn_ids = _ids(turns) or ()
         columns = None if turn_ids else tuple(tuple(row) for row in _rows("turns", turns))
-    return Sought(find, turn_ids, places, columns)
+    return Targets(find, turn_ids, places, columns)
 
 
-def _ids(given: Any) -> Ids | None:
-    """What is given, where it is token ids: whole numbers and not columns of rows."""
-    numbers = [*(given.tolist() if isinstance(given, Tensor) else given)]
+def _ids(argument: Any) -> Ids | None:
+    """Return the argument as token ids; None if it is columns of rows."""
+    numbers = [*(argument.tolist() if isinstance(argument, Tensor) else argument)]
     return tuple(numbers) if numbers and all(isinstance(n, int) for n in numbers) else None
 
 
-def _rows(name: str, given: Sequence[Any]) -> list[Any]:
-    rows = [*given]
+def _rows(name: str, argument: Sequence[Any]) -> list[Any]:
+    rows = [*argument]
     if not rows or any(isinstance(row, int | str) for row in rows):
         raise ControlError(f"`{name}` needs token ids, or columns for each row.")
     return rows
@@ -156,26 +166,35 @@ def _place(columns: Sequence[int]) -> Place:
     return Place((first, end), (first, end))
 
 
-def _repeated(name: str, given: tuple[T, ...], count: int) -> list[T]:
-    """One for each row: several sequences of one prompt stand next to each other."""
-    times, rest = divmod(count, len(given))
+def _repeat(name: str, values: tuple[T, ...], count: int) -> list[T]:
+    """Return one value for each row; several sequences of one prompt are next to each other."""
+    times, rest = divmod(count, len(values))
     if rest or not times:
-        raise ControlError(f"`{name}` is for {len(given)} rows, and a pass has {count}.")
-    return [one for one in given for _ in range(times)]
+        raise ControlError(f"`{name}` is for {len(values)} rows, and a pass has {count}.")
+    return [one for one in values for _ in range(times)]
 
 
 def _with_template(
     tokenizer: Callable[[], PreTrainedTokenizerBase], missing: str
 ) -> PreTrainedTokenizerBase:
-    found = tokenizer()
-    if not found.chat_template:
+    loaded = tokenizer()
+    if not loaded.chat_template:
         raise ControlError(f"the tokenizer has no chat template to tell `{missing}` by: give it.")
-    return found
+    return loaded
 
 
-def check_positions(given: dict[str, Any], column: int, queries: int, moves: bool) -> None:
-    """Refuse rows of several texts, and for anchor gaps between columns that positions skip."""
-    positions, mask = given.get("position_ids"), given.get("attention_mask")
+def check_positions(
+    arguments: dict[str, Any], column: int, queries: int, *, anchored: bool
+) -> None:
+    """Refuse rows with several texts, and under anchor rows with gaps.
+
+    Args:
+        arguments: the forward pass's arguments by name.
+        column: the pass's first column.
+        queries: how many columns it has.
+        anchored: whether the control is anchor.
+    """
+    positions, mask = arguments.get("position_ids"), arguments.get("attention_mask")
     if positions is None:
         return
     real = torch.ones_like(positions, dtype=torch.bool)
@@ -183,20 +202,20 @@ def check_positions(given: dict[str, Any], column: int, queries: int, moves: boo
         seen = mask[:, column : column + queries].bool()
         positions, real = torch.broadcast_tensors(positions, seen)
     elif mask is not None:
-        # A mask made for the kernel already: what stands still at a row's start is padding.
+        # The mask is the kernel's already: positions that repeat at a row's start are padding.
         steps = positions.diff(dim=-1) == 1
         ones = torch.ones_like(steps[..., :1])
         real = torch.cat((steps, ones), -1).flip(-1).cumprod(-1).flip(-1).bool()
         real |= positions != positions[..., :1]
     rank = real.cumsum(-1)
     uneven = _varies(positions - rank, real)
-    if uneven and positions.dim() < 3:  # with a third dimension pictures have positions too
+    if uneven and positions.dim() < 3:  # a third dimension holds positions of pictures
         raise ControlError(
             "rows hold several texts (their positions start anew): turn packing off, one text a"
             " row."
         )
     columns = torch.arange(queries, device=rank.device)
-    if moves and (uneven or _varies(columns - rank, real)):
+    if anchored and (uneven or _varies(columns - rank, real)):
         raise ControlError(
             "anchor needs rows of text without gaps: pad on the left or on the right only, and"
             " leave pictures out."
@@ -204,7 +223,7 @@ def check_positions(given: dict[str, Any], column: int, queries: int, moves: boo
 
 
 def _varies(values: Tensor, real: Tensor) -> bool:
-    """Whether values differ within a row, where they are real."""
+    """Whether the real values of some row differ."""
     big = torch.iinfo(values.dtype).max
     low = values.masked_fill(~real, big).amin(-1)
     high = values.masked_fill(~real, -big).amax(-1)
