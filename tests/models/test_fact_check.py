@@ -13,7 +13,7 @@ from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import HoldfastError
-from holdfast.models.fact_check import Verified, wrong
+from holdfast.models.fact_check import FactCheckedBackend, read_check
 
 SAMPLING = Sampling()
 
@@ -30,7 +30,7 @@ def factual(ask: Ask) -> Reply:
 
 def test_a_reply_with_an_error_is_written_again_under_the_persona() -> None:
     actor = Actor(factual)
-    model = Verified(actor)
+    model = FactCheckedBackend(actor)
     asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, parse("reminder:1"))
     (reply,) = model.reply([asked], SAMPLING)
     assert reply.text == "It is 4."
@@ -44,7 +44,7 @@ def test_a_reply_with_an_error_is_written_again_under_the_persona() -> None:
 
 def test_what_is_right_or_has_no_persona_stays_as_it_was() -> None:
     actor = Actor(factual)
-    model = Verified(actor)
+    model = FactCheckedBackend(actor)
     right = Ask(agent_view("You are Ann.", [], "Hi"), 1)
     bare = Ask((message("user", "What is 2 + 2?"),), 2)
     assert [r.text for r in model.reply([right, bare], SAMPLING)] == ["Hello.", "It is 5."]
@@ -56,35 +56,35 @@ def test_a_check_that_cannot_be_read_changes_nothing_and_is_counted() -> None:
     def vague(ask: Ask) -> Reply:
         return Reply("Looks fine to me!" if "draft" in ask.chat[-1]["content"] else "It is 5.")
 
-    model = Verified(Actor(vague))
+    model = FactCheckedBackend(Actor(vague))
     (reply,) = model.reply([Ask(agent_view("You are Ann.", [], "2 + 2?"), 1)], SAMPLING)
     assert reply.text == "It is 5." and model.counts["unclear"] == 1
-    assert "1 checks could not be read" in model.told
+    assert "1 checks could not be read" in model.summary
 
 
 def test_an_empty_or_failed_reply_is_not_checked() -> None:
     for reply in (Reply(""), Reply("", "error", error="gone"), Reply("x", "overflow")):
         actor = Actor(lambda ask, reply=reply: reply)
-        model = Verified(actor)
+        model = FactCheckedBackend(actor)
         assert model.reply([Ask(agent_view("You are Ann.", [], "Hi"), 1)], SAMPLING) == [reply]
         assert model.counts["checked"] == 0
 
 
 def test_it_stands_for_its_backend_and_in_the_manifest() -> None:
-    model: Backend = Verified(Actor(name="ann"))
+    model: Backend = FactCheckedBackend(Actor(name="ann"))
     assert model.name == "ann" and model.local
     assert model.describe() == {"name": "ann", "verify": "neutral"}
     with pytest.raises(HoldfastError, match="--verify is neutral"):
-        Verified(Actor(), "twice")
+        FactCheckedBackend(Actor(), "twice")
 
 
 @given(st.lists(st.text(min_size=1).filter(str.strip), max_size=4), st.text(alphabet="ab \n"))
 def test_named_statements_are_read_from_within_other_words(named: list[str], around: str) -> None:
     text = f"{around}{json.dumps({'wrong': named})}{around}"
-    assert wrong(text) == [one.strip() for one in named]
+    assert read_check(text) == [one.strip() for one in named]
 
 
 @given(st.text())
 def test_any_text_is_read_or_not_without_an_error(text: str) -> None:
-    found = wrong(text)
+    found = read_check(text)
     assert found is None or all(isinstance(one, str) for one in found)

@@ -43,11 +43,11 @@ def verified(model: Backend, way: str | None) -> Iterator[Backend]:
     if way is None:
         yield model
         return
-    from holdfast.models.fact_check import Verified
+    from holdfast.models.fact_check import FactCheckedBackend
 
-    checked = Verified(model, way)
+    checked = FactCheckedBackend(model, way)
     yield checked
-    print(checked.told, file=sys.stderr)
+    print(checked.summary, file=sys.stderr)
 
 
 @contextlib.contextmanager

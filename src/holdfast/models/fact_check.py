@@ -1,13 +1,13 @@
-"""Write with the persona, check the facts without it: the workflow of `--verify neutral`.
+"""Write with the persona, check the facts without it: the method of `--verify neutral`.
 
-A persona may help how a reply is written and hurt what it says (`effect`). So a reply that was
-written under a system prompt is shown to the same model without one, which names statements
-that are wrong; where it names any, the reply is written again under the persona with those
-named. That is one call more for every reply, and two where something is wrong.
+A persona may improve how a reply is written and spoil what it says (`holdfast effect` measures
+both). So the model writes a reply under its system prompt, and then checks that reply without
+one. If the check names wrong statements, the model writes the reply again under the persona,
+with those statements named. This costs one call more per reply, and two where something is wrong.
 
-The check answers with one JSON object, {"wrong": [...]}. One that does not is counted as
-`unclear` and the reply stays as it was: nothing is rewritten for a check that nobody can read.
-A check is only as good as what the model knows without a persona.
+The check answers with one JSON object, {"wrong": [...]}. An answer that cannot be read counts as
+`unclear`, and the reply stays as it was. A check knows only what the model knows without a
+persona.
 
 This module knows chats and a backend. It knows no facts.
 """
@@ -26,98 +26,113 @@ from holdfast.core.chat import Chat, message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 
-WAYS = ("neutral",)
+METHODS = ("neutral",)
 CHECK = Sampling(max_new_tokens=300, temperature=0.0, top_p=1.0)
-_ASKED = (
-    "Here is a conversation and a draft of the reply to its last message, as JSON:\n\n{held}\n\n"
+_CHECK_PROMPT = (
+    "Here is a conversation and a draft of the reply to its last message, as JSON:\n\n"
+    "{conversation}\n\n"
     "Check the draft for errors of fact, arithmetic and logic only, whatever its tone and style. "
     'Reply with one JSON object and nothing else: {{"wrong": []}} if all of it is right, or '
     '{{"wrong": ["what is wrong, and what is right instead", ...]}}.'
 )
-_AGAIN = (
+_REWRITE_PROMPT = (
     "These statements of your reply are wrong:\n{wrong}\nWrite the same reply again with them put "
     "right, in the same voice, without mentioning the correction."
 )
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
-def question(chat: Chat, draft: str) -> Chat:
-    """The chat that asks what is wrong in a draft; it holds no system prompt."""
-    said = [f"{m['role']}: {m['content']}" for m in chat if m["role"] != "system"]
-    held = json.dumps({"conversation": said, "draft": draft}, ensure_ascii=False)
-    return (message("user", _ASKED.format(held=held)),)
+def check_chat(chat: Chat, draft: str) -> Chat:
+    """Return the chat that asks what is wrong in a draft; it has no system prompt."""
+    lines = [f"{m['role']}: {m['content']}" for m in chat if m["role"] != "system"]
+    conversation = json.dumps({"conversation": lines, "draft": draft}, ensure_ascii=False)
+    return (message("user", _CHECK_PROMPT.format(conversation=conversation)),)
 
 
-def wrong(text: str) -> list[str] | None:
-    """The statements that a check calls wrong; None where it cannot be read."""
-    found = _OBJECT.search(text)
+def read_check(text: str) -> list[str] | None:
+    """Return the statements that a check calls wrong; None if the check cannot be read."""
+    match = _OBJECT.search(text)
     try:
-        named = json.loads(found[0])["wrong"] if found else None
+        statements = json.loads(match[0])["wrong"] if match else None
     except (ValueError, KeyError, TypeError):
         return None
-    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+    if not isinstance(statements, list) or not all(isinstance(one, str) for one in statements):
         return None
-    return [one.strip() for one in named if one.strip()]
+    return [one.strip() for one in statements if one.strip()]
 
 
-def again(chat: Chat, draft: str, named: Sequence[str]) -> Chat:
-    """The chat that asks for a draft once more, with what was wrong in it."""
-    listed = "\n".join(f"- {one}" for one in named)
-    asked = message("user", _AGAIN.format(wrong=listed))
-    return (*chat, message("assistant", draft), asked)
+def rewrite_chat(chat: Chat, draft: str, wrong: Sequence[str]) -> Chat:
+    """Return the chat that asks for a draft once more and names its wrong statements."""
+    lines = "\n".join(f"- {statement}" for statement in wrong)
+    request = message("user", _REWRITE_PROMPT.format(wrong=lines))
+    return (*chat, message("assistant", draft), request)
 
 
-class Verified:
+class FactCheckedBackend:
     """A backend whose replies under a system prompt are checked without it.
 
-    Replies to chats without one are the backend's own. `counts` holds how many were checked,
-    rewritten and unclear. Everything else is the backend's.
+    Replies to chats without a system prompt are the backend's own, and so is everything else.
+
+    Attributes:
+        counts: how many replies were `checked` and `rewritten`, and how many checks `unclear`.
     """
 
-    def __init__(self, backend: Backend, way: str = WAYS[0]) -> None:
-        if way not in WAYS:
-            raise HoldfastError(f"--verify is {' or '.join(WAYS)}, not {way!r}")
-        self._backend, self._way = backend, way
+    def __init__(self, backend: Backend, method: str = METHODS[0]) -> None:
+        if method not in METHODS:
+            raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {method!r}")
+        self._backend, self._method = backend, method
         self.counts: Counter[str] = Counter(checked=0, rewritten=0, unclear=0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
-        """One reply per ask, in order; tokens are those of all its calls."""
+        """Return one reply per ask, in order, with the tokens of all its calls."""
         replies = self._backend.reply(asks, sampling)
-        at = [i for i, (ask, reply) in enumerate(zip(asks, replies, strict=True))
-              if _checked(ask, reply)]  # fmt: skip
-        checks = self._backend.reply(
-            [_branch(asks[i], question(asks[i].chat, replies[i].text), "check") for i in at], CHECK
-        )
-        found = [wrong(check.text) for check in checks]
-        self.counts.update(checked=len(at), unclear=sum(named is None for named in found))
-        for i, check in zip(at, checks, strict=True):
-            replies[i] = _with_cost(replies[i], check)
-        late = [(i, named) for i, named in zip(at, found, strict=True) if named]
-        rewritten = self._backend.reply(
+        checkable = [
+            i for i, (ask, reply) in enumerate(zip(asks, replies, strict=True))
+            if _is_checkable(ask, reply)
+        ]  # fmt: skip
+        wrong = self._check(asks, replies, checkable)
+        drafts = {i: replies[i] for i in wrong}
+        chats = [rewrite_chat(asks[i].chat, drafts[i].text, wrong[i]) for i in wrong]
+        rewrites = self._backend.reply(
             [
-                replace(
-                    _branch(asks[i], again(asks[i].chat, replies[i].text, named), "again"),
-                    control=asks[i].control,
-                )
-                for i, named in late
+                replace(_branch(asks[i], chat, "again"), control=asks[i].control)
+                for i, chat in zip(wrong, chats, strict=True)
             ],
             sampling,
         )
-        self.counts.update(rewritten=len(late))
-        for (i, _), new in zip(late, rewritten, strict=True):
-            replies[i] = _with_cost(new, replies[i])
+        self.counts.update(rewritten=len(wrong))
+        for i, rewrite in zip(wrong, rewrites, strict=True):
+            replies[i] = _add_cost(rewrite, drafts[i])
         return replies
 
+    def _check(
+        self, asks: Sequence[Ask], replies: list[Reply], checkable: Sequence[int]
+    ) -> dict[int, list[str]]:
+        """Check replies, add the checks' cost to them, and return wrong statements by index."""
+        checks = self._backend.reply(
+            [
+                _branch(asks[i], check_chat(asks[i].chat, replies[i].text), "check")
+                for i in checkable
+            ],
+            CHECK,
+        )
+        wrong = [read_check(check.text) for check in checks]
+        unclear = sum(statements is None for statements in wrong)
+        self.counts.update(checked=len(checkable), unclear=unclear)
+        for i, check in zip(checkable, checks, strict=True):
+            replies[i] = _add_cost(replies[i], check)
+        return {i: named for i, named in zip(checkable, wrong, strict=True) if named}
+
     def describe(self) -> Mapping[str, object]:
-        """What determines the replies, as JSON."""
-        return {**self._backend.describe(), "verify": self._way}
+        """Return what determines the replies, as JSON."""
+        return {**self._backend.describe(), "verify": self._method}
 
     @property
-    def told(self) -> str:
-        """What the checks came to, in one sentence."""
+    def summary(self) -> str:
+        """The counts in one sentence."""
         n = self.counts
         return (
             f"{n['checked']} replies were checked without the persona: {n['rewritten']} rewritten, "
@@ -125,20 +140,20 @@ class Verified:
         )
 
 
-def _checked(ask: Ask, reply: Reply) -> bool:
+def _is_checkable(ask: Ask, reply: Reply) -> bool:
     whole = reply.stop in ("stop", "length") and bool(reply.text.strip())
     return whole and bool(ask.chat) and ask.chat[0]["role"] == "system"
 
 
-def _branch(ask: Ask, chat: Chat, what: str) -> Ask:
-    return Ask(chat, seed_of("verify", what, ask.seed), keep=False)
+def _branch(ask: Ask, chat: Chat, call: str) -> Ask:
+    return Ask(chat, seed_of("verify", call, ask.seed), keep=False)
 
 
-def _with_cost(reply: Reply, before: Reply) -> Reply:
-    """The reply with the tokens of the call before it as well."""
+def _add_cost(reply: Reply, earlier: Reply) -> Reply:
+    """Return the reply with an earlier call's tokens added to its own."""
     return replace(
         reply,
-        prompt_tokens=reply.prompt_tokens + before.prompt_tokens,
-        cached_tokens=reply.cached_tokens + before.cached_tokens,
-        completion_tokens=reply.completion_tokens + before.completion_tokens,
+        prompt_tokens=reply.prompt_tokens + earlier.prompt_tokens,
+        cached_tokens=reply.cached_tokens + earlier.cached_tokens,
+        completion_tokens=reply.completion_tokens + earlier.completion_tokens,
     )

@@ -14,7 +14,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
-from holdfast.models.fact_check import CHECK, again, question, wrong
+from holdfast.models.fact_check import CHECK, check_chat, read_check, rewrite_chat
 
 HEADER = "x-holdfast-verify"
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
@@ -54,17 +54,17 @@ async def checked(
     check = await post(
         {
             "model": asked.get("model"),
-            "messages": list(question(chat, text)),
+            "messages": list(check_chat(chat, text)),
             "temperature": CHECK.temperature,
             "max_tokens": CHECK.max_new_tokens,
         }
     )
-    named = wrong(_text(check) or "") if check else None
+    named = read_check(_text(check) or "") if check else None
     if named is None:
         return _with_usage(draft, check), "unclear"
     if not named:
         return _with_usage(draft, check), "right"
-    new = await post({**whole(asked), "messages": list(again(chat, text, named))})
+    new = await post({**whole(asked), "messages": list(rewrite_chat(chat, text, named))})
     if not new or not _text(new):
         return _with_usage(draft, check), "unclear"
     return _with_usage(new, draft, check), "rewritten"

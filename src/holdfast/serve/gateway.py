@@ -32,7 +32,7 @@ from holdfast.core.chat import Chat, Message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.api.client import public
-from holdfast.models.fact_check import WAYS
+from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.fact_check import HEADER, checkable, checked, streamed, whole
 from holdfast.serve.http import REFUSALS, bare
@@ -105,8 +105,8 @@ def create_gateway(
     control = parse(control)
     if why := _weights(control):
         raise ControlError(why)
-    if verify not in (None, *WAYS):
-        raise HoldfastError(f"--verify is {' or '.join(WAYS)}, not {verify!r}")
+    if verify not in (None, *METHODS):
+        raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
     bound = httpx.Limits(max_connections=limits.concurrency + limits.queue)
     timeout = httpx.Timeout(upstream.timeout, connect=15.0)
     client = httpx.AsyncClient(

@@ -49,8 +49,8 @@ from holdfast.evals.conversation.scores import costs, scores
 from holdfast.evals.conversation.setup import Pairs, cast, check, default_suite, manifest, setting
 from holdfast.evals.conversation.verdicts import counted
 from holdfast.evals.tasks import answers as capability
+from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.models.together import Beside
 from holdfast.persona.suite import Suite
 from holdfast.results.compare import CompareSummary, ControlRow
 
@@ -157,7 +157,7 @@ def compare(
     lengths = _lengths(rounds)
     user = user_model or model
     if also:
-        model = Beside(model, also)
+        model = ModelGroup(model, also)
     chosen, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
     side_by_side = default_side_by_side(len(chosen)) if batch is None else batch
     protocol = Protocol(

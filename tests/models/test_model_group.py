@@ -10,7 +10,7 @@ from holdfast.core.chat import agent_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.evals.compare.compare import compare
-from holdfast.models.together import Beside
+from holdfast.models.model_group import ModelGroup
 
 CHAT = agent_view("The word is amber", [], "Which word?")
 
@@ -21,7 +21,7 @@ def named(name: str) -> Actor:
 
 def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_order() -> None:
     first, other = named("first"), named("other")
-    both = Beside(first, [other])
+    both = ModelGroup(first, [other])
     controls = ["none", "also:other", "anchor", "also:other+window:3", "none"]
     asks = [Ask(CHAT, i, parse(control, models=True)) for i, control in enumerate(controls)]
     said = [reply.text for reply in both.reply(asks, Sampling())]
@@ -36,7 +36,9 @@ def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_orde
 
 
 def test_it_stands_for_the_first_and_describes_all() -> None:
-    both = Beside(named("first"), [Actor(name="other", local=False, context=64, user_first=True)])
+    both = ModelGroup(
+        named("first"), [Actor(name="other", local=False, context=64, user_first=True)]
+    )
     assert both.name == "first" and not both.local and both.context == 64 and both.user_first
     assert both.describe() == {"name": "first", "also": {"other": {"name": "other"}}}
     control = parse("also:a/b+anchor+window:3", models=True)
@@ -46,13 +48,15 @@ def test_it_stands_for_the_first_and_describes_all() -> None:
 
 def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> None:
     with pytest.raises(ControlError, match="name it with --also"):
-        Beside(named("first"), [named("other")]).refusal(parse("also:third", models=True))
+        ModelGroup(named("first"), [named("other")]).refusal(parse("also:third", models=True))
     with pytest.raises(ControlError, match="no control `nonsense`"):
-        Beside(named("first"), [named("other")]).refusal(parse("also:other+nonsense", models=True))
+        ModelGroup(named("first"), [named("other")]).refusal(
+            parse("also:other+nonsense", models=True)
+        )
     with pytest.raises(HoldfastError, match="name each once"):
-        Beside(named("first"), [named("other"), named("other")])
+        ModelGroup(named("first"), [named("other"), named("other")])
     with pytest.raises(HoldfastError, match="without a `\\+`"):
-        Beside(named("first"), [named("a+b")])
+        ModelGroup(named("first"), [named("a+b")])
 
 
 def test_a_checkpoint_is_a_row_of_a_comparison_on_the_same_conversations() -> None:

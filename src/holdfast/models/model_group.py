@@ -1,11 +1,11 @@
-"""Several models answering as one, so that a trained checkpoint is a row beside the controls.
+"""Several models that answer as one, so that a trained checkpoint is a row among the controls.
 
-    also:NAME             what NAME answers to the same chat
-    also:NAME+anchor      the same under a control of its own
+    also:NAME             the reply of the model NAME to the same chat
+    also:NAME+anchor      its reply under a control of its own
 
-An ask whose control begins with `also:` goes to the model of that name, every other one to the
-first. The conversations are the same: the user's side is spoken by the first model throughout,
-and chats are handed over as text, so that templates and tokenizers may differ.
+An ask whose control names a model goes to that model, every other ask to the first. All models
+answer the same conversations: the first model speaks the user's side throughout. Chats are passed
+on as text, so templates and tokenizers may differ.
 
 This module knows backends and names. It loads nothing.
 """
@@ -23,11 +23,16 @@ from holdfast.core.errors import ControlError, HoldfastError
 T = TypeVar("T")
 
 
-class Beside:
-    """A backend of a first model and others by name."""
+class ModelGroup:
+    """A backend of a first model and others that controls name; all else is the first's."""
 
     def __init__(self, first: Backend, others: Sequence[Backend]) -> None:
-        self._models = {"": first, **{one.name: one for one in others}}
+        """Join models.
+
+        Raises `HoldfastError` where two have one name, or where a name has a `+`, which joins
+        controls.
+        """
+        self._models = {"": first, **{other.name: other for other in others}}
         if len(self._models) <= len(others):
             raise HoldfastError("two models beside the first have one name: name each once.")
         if bad := next((name for name in self._models if "+" in name), None):
@@ -39,45 +44,45 @@ class Beside:
 
     @property
     def local(self) -> bool:
-        """True where all are."""
+        """True if all models are."""
         return all(model.local for model in self._models.values())
 
     @property
     def context(self) -> int | None:
-        """The shortest of all."""
+        """The shortest context of all models."""
         return min((m.context for m in self._models.values() if m.context), default=None)
 
     @property
     def user_first(self) -> bool:
-        """True where any wants a user first."""
+        """True if any model wants a user message first."""
         return any(model.user_first for model in self._models.values())
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
-        """One reply per ask, in order, each model's together."""
-        return self._each(asks, lambda model, at, own: model.reply(own, sampling))
+        """Return one reply per ask, in order; each model gets its asks in one call."""
+        return self._by_model(asks, lambda model, indices, own: model.reply(own, sampling))
 
     def likelihoods(
         self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
-        """Log-likelihoods of each ask's options, each model's together."""
-        return self._each(
+        """Return log-likelihoods of each ask's options; each model gets its asks in one call."""
+        return self._by_model(
             asks,
-            lambda model, at, own: model.likelihoods(
-                own, [options[i] for i in at], per_token=per_token
+            lambda model, indices, own: model.likelihoods(
+                own, [options[i] for i in indices], per_token=per_token
             ),
         )
 
     def refusal(self, control: Control) -> str | None:
-        """Why the model that a control asks for cannot be put under its own part, or None."""
+        """Say why the control's model cannot be put under the rest of the control, or None."""
         return self._model(control.model).refusal(control.own)
 
     def forget(self) -> None:
-        """Drop what is kept between calls."""
+        """Drop what all models keep between calls."""
         for model in self._models.values():
             model.forget()
 
     def describe(self) -> Mapping[str, object]:
-        """What determines the replies, as JSON: the first's, and the others' by name."""
+        """Return what determines the replies, as JSON: the first's, and the others' by name."""
         others = {name: dict(m.describe()) for name, m in self._models.items() if name}
         return {**self._first.describe(), "also": others}
 
@@ -86,13 +91,13 @@ class Beside:
             raise ControlError(f"no model {name!r} stands beside: name it with --also.")
         return self._models[name]
 
-    def _each(
-        self, asks: Sequence[Ask], do: Callable[[Backend, list[int], list[Ask]], list[T]]
+    def _by_model(
+        self, asks: Sequence[Ask], call: Callable[[Backend, list[int], list[Ask]], list[T]]
     ) -> list[T]:
-        """What each model makes of its asks, in the order of all."""
-        found: dict[int, T] = {}
+        """Call each model with its asks and their indices; return all results in order."""
+        results: dict[int, T] = {}
         for name in dict.fromkeys(ask.control.model for ask in asks):
-            at = [i for i, ask in enumerate(asks) if ask.control.model == name]
-            own = [replace(asks[i], control=asks[i].control.own) for i in at]
-            found.update(zip(at, do(self._model(name), at, own), strict=True))
-        return [found[i] for i in range(len(asks))]
+            indices = [i for i, ask in enumerate(asks) if ask.control.model == name]
+            own = [replace(asks[i], control=asks[i].control.own) for i in indices]
+            results.update(zip(indices, call(self._model(name), indices, own), strict=True))
+        return [results[i] for i in range(len(asks))]
