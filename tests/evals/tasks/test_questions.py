@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.answers import right
-from holdfast.evals.tasks.questions import COLUMNS, LETTERS, Question, from_row, load, parsed
+from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.questions import COLUMNS, Question, from_row, load, parsed
 from holdfast.models.mini import exam
 
 

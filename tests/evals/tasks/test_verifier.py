@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.questions import Question
+from holdfast.evals.tasks.reader import Reading
+from holdfast.evals.tasks.statements import boxed, placed
 from holdfast.evals.tasks.tasks import Task
-from holdfast.evals.tasks.verifier import Verdict, boxed, stated, verifier, verify
+from holdfast.evals.tasks.verifier import verifier, verify
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,9 @@ def test_refusals_and_judges_read_the_whole_reply(math: MathCheck) -> None:
 def test_all_turns_must_be_right(math: MathCheck) -> None:
     task = Task("two", "math", ("1 + 1?", "And 1 more?"), answers=("2", "3"))
     kind = verifier(task)
-    assert verify(task, kind, ["It is 2.", "It is 3."], math) == Verdict(True, True, True, True)
+    assert verify(task, kind, ["It is 2.", "It is 3."], math) == Reading(
+        True, True, True, True, True
+    )
     assert not verify(task, kind, ["It is 2.", "It is 4."], math).lenient
 
 
@@ -146,7 +150,7 @@ def test_what_cannot_be_verified_is_refused(task: Task, wanted: str, said: str) 
 
 @given(st.text())
 def test_any_reply_can_be_read(reply: str) -> None:
-    found = stated(reply)
+    found = placed(reply)
     assert found is None or found.strip()
 
 
@@ -154,7 +158,7 @@ def test_any_reply_can_be_read(reply: str) -> None:
     st.integers(-(10**9), 10**9), st.sampled_from(["It is {}.", "#### {}", "\\boxed{{{}}}", "{}"])
 )
 def test_a_form_that_is_kept_gives_back_what_was_put_into_it(number: int, form: str) -> None:
-    assert stated(form.format(number)) == str(number)
+    assert placed(form.format(number)) == str(number)
 
 
 def test_the_last_box_is_read_with_its_braces() -> None:

@@ -126,6 +126,11 @@ def _pump(worker: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
 
 
 _PLAIN: dict[str, Any] = {"parsing_timeout": None, "raise_on_error": True}
+_COMPARE: dict[str, Any] = {
+    "timeout_seconds": None,
+    "raise_on_error": True,
+    "allow_set_relation_comp": True,  # 2 < x < 5 is (2, 5)
+}
 
 
 def _serve() -> None:
@@ -141,12 +146,13 @@ def _serve() -> None:
     for line in sys.stdin:
         gold, reply = json.loads(line)
         try:
+            gold = gold.replace("\\$", "")  # money: its sign would end the formula
             wanted = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)
             said = parse(reply, **_PLAIN)
             if not wanted:
                 answer: dict[str, object] = {"error": "the gold answer is no mathematics"}
             else:
-                right = verify(wanted, said, timeout_seconds=None, raise_on_error=True)
+                right = verify(wanted, said, **_COMPARE)
                 answer = {"right": bool(right), "found": bool(said)}
         except Exception as error:  # whatever sympy makes of a reply is an error to count
             answer = {"error": f"{type(error).__name__}: {error}"}

@@ -23,8 +23,8 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks.letters import LETTERS
 
-LETTERS = "ABCDEFGHIJ"
 REFUSAL = ("refuse", "comply")  # the answers of a question of the kind "refusal"
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
 _HUB = {

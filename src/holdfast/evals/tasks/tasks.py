@@ -16,7 +16,6 @@ This module knows text and files. It knows no models and no personas.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,10 @@ from holdfast.core.chat import Chat, message
 from holdfast.core.errors import HoldfastError, JudgeError, PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks import questions
-from holdfast.evals.tasks.answers import number, right, words
+from holdfast.evals.tasks.answers import gold, right
 from holdfast.evals.tasks.questions import Question
+from holdfast.evals.tasks.reader import Gold
+from holdfast.evals.tasks.reader import right as is_right
 from holdfast.persona.suite import Suite, load_suite
 
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
@@ -71,28 +72,26 @@ class Task:
         rest = (message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
         return (*first, *rest)
 
+    def golds(self) -> tuple[Gold, ...]:
+        """The right answer of each turn that has one, as the reader takes it."""
+        if self.question:
+            return (gold(self.question),)
+        return tuple(
+            Gold(answer, question="\n".join((*self.history, *self.turns[:i])), at_the_end=True)
+            for i, answer in enumerate(self.answers, 1)
+        )
+
     def score(self, replies: Sequence[str]) -> float | None:
         """How good the replies are, in [0, 1]; None where a model must judge."""
         if self.question:
             return float(right(self.question, replies[-1]))
         if self.answers and all(self.answers):
-            asked = zip(self.answers, replies, strict=True)
-            hits = [right(Question("exact", "-", a), _ending(a, reply)) for a, reply in asked]
+            turns = zip(self.golds(), replies, strict=True)
+            hits = [is_right(gold, reply) for gold, reply in turns]
             return sum(hits) / len(hits)
         if self.judge is not None:
             return judges.build(self.judge)(replies[-1]).value
         return None
-
-
-def _ending(answer: str, reply: str) -> str:
-    """Where an answer in words has to stand: the last sentence, since reasoning says no and yes.
-
-    Of a number the last in the whole reply counts.
-    """
-    if number(answer) is not None:
-        return reply
-    line = next((one for one in reversed(reply.splitlines()) if words(one)), "")
-    return re.split(r"(?<=[.!?:])\s+(?=\S)", line.strip())[-1]
 
 
 def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Task, ...]:

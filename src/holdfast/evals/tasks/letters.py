@@ -1,0 +1,83 @@
+"""The letter that a reply to a multiple-choice question chooses.
+
+This module knows texts and choices. It knows no right answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from holdfast.evals.tasks.phrases import words
+
+LETTERS = "ABCDEFGHIJ"
+
+# "a", "e" and "i" are words, and so are "A" and "I": they count where they are marked. A capital
+# letter counts after a cue, and where all is in capitals it is read as a small one.
+_AFTER = "(?=\\s*(?:[)\\].:,;!?>\"'”’»]|$))"
+_LETTER = rf"[A-Jb-df-hj](?![\w'’])|[aei]{_AFTER}"
+_CUED = re.compile(
+    r"\b(?i:answer|option|choice|choose|pick|select|réponse|antwort|respuesta|risposta|resposta)\b"
+    r"(?i:\s+(?:is|would be|est|ist|es|è|é)\b)?\s*[:=]?\s*(?i:(?:option|choice|letter)\s+)?"
+    rf"[(\[<\"'“‘«]*({_LETTER})"
+)
+_LINE = re.compile(r"(?im)^[^\w\n]*([a-j])[^\w\n]*$")
+_OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
+_SINGLE = re.compile(r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)))")
+_MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
+_LISTED = re.compile(
+    rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:or\s+|and\s+)?[(\[]*(?:{_LETTER})"
+)
+# "not A", "B is wrong": letters that a reply rules out.
+_RULED_OUT = re.compile(
+    r"(?i:\b(?:not|never|neither|nor|rule out|rules out|eliminate|exclude)|n['’]t(?: be)?)\s+"
+    rf"(?i:(?:option|choice|answer|letter)\s+)?[(\[\"'“]*(?:{_LETTER})[)\]\"'”]*"
+    r"|(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\[]?[A-J][)\]]?\s+(?:is|are|would be|was)"
+    r"(?:n['’]t|\s+(?:not|wrong|incorrect|false|out))\b"
+)
+
+
+def committed_letters(choices: Sequence[str], text: str) -> set[str]:
+    """Every letter after a cue or on a line by itself; without any, the one that is chosen."""
+    bare, letters = _plain(text), LETTERS[: len(choices)]
+    cued = {letter.upper() for letter in (*_CUED.findall(bare), *_LINE.findall(bare))}
+    if cued := cued & set(letters):
+        return cued
+    letter = chosen_letter(choices, text)
+    return {letter} if letter else set()
+
+
+def chosen_letter(choices: Sequence[str], text: str) -> str | None:
+    """The letter that a reply chooses, or None.
+
+    It is the last one after a cue ("The answer is B"); else a line by itself; else what the
+    reply opens with ("B. an oak"); else that of the choice whose words the reply is; else
+    the only letter that stands alone in it. A letter that is ruled out is not read, and a list
+    of letters chooses none.
+    """
+    bare, letters = _plain(text), LETTERS[: len(choices)]
+    cued = [m for m in _CUED.finditer(bare) if m[1].upper() in letters]
+    if cued:
+        return None if _LISTED.match(bare[cued[-1].end(1) :][:40]) else cued[-1][1].upper()
+    lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
+    if lines:
+        return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
+    opening = _OPENING.match(bare)
+    if opening and opening[1].upper() in letters:
+        return opening[1].upper()
+    if named := _named(choices, text):
+        return named
+    single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
+    return min(single) if len(single) == 1 else None
+
+
+def _plain(text: str) -> str:
+    bare = _MARKUP.sub(" ", text)
+    if not re.search("[a-z]", bare):
+        bare = bare.lower()
+    return _RULED_OUT.sub(" ", bare)
+
+
+def _named(choices: Sequence[str], text: str) -> str | None:
+    same = [i for i, choice in enumerate(choices) if words(choice) == words(text) != ""]
+    return LETTERS[same[0]] if len(same) == 1 else None

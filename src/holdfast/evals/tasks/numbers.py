@@ -1,0 +1,344 @@
+"""Numbers in a reply: written in digits or in English words, and which of them are only labels.
+
+A label names something and measures nothing: a telephone number, the 7 of "RB-7", the 4 of
+"Hall 4", a time, the steps that a calculation took. A persona's signature is full of them, so the
+last number of a reply is looked for outside them.
+
+This module knows texts. It knows no gold answer; of the question it takes the words alone.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from holdfast.judge.number import numbers as judged_numbers
+
+_MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
+_NUMBER = re.compile(
+    rf"(?:(?<![\w)\]}}])(?P<sign>[-−])[$€£]?|[$€£](?P<inner>[-−]))?"
+    rf"(?P<digits>(?:(?<![\w.])\.)?\d+(?:[.{_MARKS}]\d+)*)"
+    r"(?:/(?P<under>[1-9]\d*)(?!\d|/|\.\d))?"
+)
+_ENGLISH = re.compile(rf"\d{{1,3}}(?:[{_MARKS}]\d{{3}})+(?:\.\d+)?|\d*\.?\d+")
+_CONTINENTAL = re.compile(rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|\d+,\d+")
+
+_MONTHS = (
+    "january february march april may june july august september october november december "
+    "jan feb mar apr - jun jul aug sep oct nov dec"
+)
+MONTHS = {name: i % 12 + 1 for i, name in enumerate(_MONTHS.split()) if name != "-"} | {"sept": 9}
+_MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")\b\.?"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?:,?\s+(?P<year>\d{4}))?\b"
+_DATES = [
+    re.compile(rf"(?i)\b{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR}"),
+    re.compile(rf"(?i)\b{_MONTH}\s+(?:the\s+)?{_DAY}\b{_YEAR}"),
+    re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})\b"),
+]
+Values = frozenset[Decimal]
+Date = tuple[int, int, int | None]  # day, month, year
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a text."""
+
+    values: frozenset[Decimal]
+    """Every way to read it: "1.234" may be 1234, and "8 April 2025" is the 8th or 2025."""
+    start: int
+    """Where it begins in the text."""
+    end: int
+    """Where it ends."""
+    label: bool = False
+    """Whether it names something (a telephone number, a room) and measures nothing."""
+
+
+def number(answer: str) -> Decimal | None:
+    """The number that an answer is ("1,234", "$40", "-3", "12.50", "30%"), or None."""
+    bare = answer.strip().removesuffix("%").strip().lstrip("$€£")
+    match = _NUMBER.fullmatch(bare)
+    if match is None or match["under"] or not _ENGLISH.fullmatch(match["digits"]):
+        return None
+    return _signed(match, re.sub(rf"[{_MARKS}]", "", match["digits"]))
+
+
+def plain(text: str) -> str:
+    """A text without what LaTeX puts into numbers and around units."""
+    if "\\" not in text and "{,}" not in text:
+        return text
+    text = re.sub(r",?\\!\s*(?=\d)|\{,\}", ",", text).replace("\\$", "$").replace("\\%", "%")
+    text = re.sub(r"(?<=\d)\\[,;: ](?=\d)", "", text)
+    text = re.sub(r"\\[dt]?frac\s*\{?(\d+)\}?\s*\{?(\d+)\}?", r"\1/\2", text)
+    text = re.sub(r"\\(?:times|cdot)\b", "×", text)
+    return re.sub(r"\\[,;:! ]|\\(?:left|right)\b", " ", text)
+
+
+def dates(text: str) -> list[tuple[Date, re.Match[str]]]:
+    """The dates in a text, each with its place: "20 June", "June 20th, 2025", "2025-06-20"."""
+    matches = [match for pattern in _DATES for match in pattern.finditer(text)]
+    return [(_date(match), match) for match in sorted(matches, key=lambda m: m.start())]
+
+
+def _date(match: re.Match[str]) -> Date:
+    month = match["month"].lower()
+    year = int(match["year"]) if match["year"] else None
+    return int(match["day"]), int(month) if month.isdigit() else MONTHS[month], year
+
+
+def same_date(one: Date, other: Date) -> bool:
+    """Whether two dates agree; a missing year agrees with every year."""
+    return one[:2] == other[:2] and (one[2] == other[2] or None in (one[2], other[2]))
+
+
+def digits(text: str) -> list[Number]:
+    """The numbers that are written in digits, in order; a date is one number."""
+    spans = [
+        Number(frozenset(Decimal(x) for x in (date[0], date[2]) if x is not None), *match.span())
+        for date, match in dates(text)
+    ]
+    telephones = [Number(frozenset(), *match.span()) for match in _TELEPHONE.finditer(text)]
+    found: list[Number] = []
+    for match in _NUMBER.finditer(text):
+        date = _around(spans, match.start())
+        if date:
+            if not found or found[-1].start != date.start:
+                found.append(date)
+        elif power := _EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
+            if found and found[-1].end == match.start() - len(power[0]):
+                found[-1] = _power(found[-1], match)
+        else:
+            before = text[max(0, match.start() - 12) : match.start()]
+            label = _around(telephones, match.start("digits")) or _CODE.search(before)
+            number = Number(_values(match), *match.span(), bool(label))
+            if match["under"] and found and _MIXED.fullmatch(text[found[-1].start : match.start()]):
+                whole = found.pop()  # "3 1/2"
+                values = frozenset(a + b for a in whole.values for b in number.values)
+                number = Number(values, whole.start, number.end)
+            found.append(number)
+    return found
+
+
+_MIXED = re.compile(r"\d+ ")
+
+
+def _around(spans: list[Number], at: int) -> Number | None:
+    """The span that holds a place, of spans in order."""
+    i = bisect_right(spans, at, key=lambda span: span.start)
+    return spans[i - 1] if i and at < spans[i - 1].end else None
+
+
+_EXPONENT = re.compile(r"(?:\^|\*\*)\{?[-−]?$|(?<=\w)_\{?$")  # or a base, as in 52_8
+
+
+def _power(base: Number, match: re.Match[str]) -> Number:
+    exponent = match["digits"]
+    large = any(abs(value) > 10**6 for value in base.values)
+    if large or not exponent.isdigit() or len(exponent) > 2 or match["sign"]:
+        return replace(base, end=match.end())
+    values = frozenset(value ** int(exponent) for value in base.values)
+    return Number(values, base.start, match.end(), base.label)
+
+
+def _values(match: re.Match[str]) -> Values:
+    values = {_signed(match, text) for text in _readings(match["digits"])}
+    if match["under"]:
+        return frozenset(value / Decimal(match["under"]) for value in values)
+    return frozenset(values)
+
+
+def _readings(written: str) -> set[str]:
+    read = set()
+    if _CONTINENTAL.fullmatch(written):
+        read.add(re.sub(rf"[.{_MARKS[1:]}]", "", written).replace(",", "."))
+    if _ENGLISH.fullmatch(written):
+        read.add(re.sub(rf"[{_MARKS}]", "", written))
+    else:
+        # Numbers side by side ("1,2,3"): the last.
+        last = re.split(rf"[{_MARKS}]", written)[-1]
+        read.add(last if _ENGLISH.fullmatch(last) else last.rpartition(".")[2])
+    return read
+
+
+def _signed(match: re.Match[str], written: str) -> Decimal:
+    value = Decimal(written)
+    return value.copy_negate() if match["sign"] or match["inner"] else value
+
+
+# --- number words -------------------------------------------------------------
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+).replace(" ", "|")
+_RUN = re.compile(
+    rf"(?i)\b(?:(?P<sign>minus|negative)\s+)?(?P<whole>(?:a\s+(?=hundred|thousand|million))?"
+    rf"(?:{_UNITS}|(?<=a )(?:hundred|thousand|million))"
+    rf"(?:(?:[\s‑-]+|,\s+|\s+and\s+)(?:(?<=hundred and )|(?<=thousand and )|(?<!and )(?<!, ))"
+    rf"(?:{_UNITS}|hundred|thousand|million))*)\b"
+    rf"(?:\s+point\s+(?P<part>(?:{_UNITS})(?:[\s-]+(?:{_UNITS}))*))?\b"
+)
+_LONE = re.compile(r"(?i)(?:^|[:=]|\b(?:is|exactly|only|just|answer|equals|makes|makes it))\W*$")
+
+
+def spelled(text: str) -> list[Number]:
+    """The numbers that are written in English words, in order.
+
+    A lone "one" is mostly a pronoun: it counts in a text of at most eight words, and after "is".
+    """
+    short = len(text.split()) <= 8
+    found: list[Number] = []
+    for match in _RUN.finditer(text):
+        if match["whole"].lower() == "one" and not (
+            short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
+        ):
+            continue
+        found += _spelled(match)
+    return found
+
+
+def _spelled(match: re.Match[str]) -> Iterator[Number]:
+    """Number words in a row: "two hundred and five" is one, "two three" are two (or 23)."""
+    whole = re.sub(r"(?i)^a\s+", "one ", match["whole"])
+    values = [Decimal(int(value)) for value in judged_numbers(whole)]
+    if match["part"]:
+        part = "".join(str(int(value)) for value in judged_numbers(match["part"]))
+        values[-1] += Decimal(f"0.{part}")
+    if match["sign"]:
+        values[0] = -values[0]
+    read = {values[-1]} if values else set()
+    if len(values) > 1 and all(0 <= value <= 9 and value == int(value) for value in values):
+        read.add(Decimal("".join(map(str, map(int, values)))))  # digit by digit
+    yield Number(frozenset(read), *match.span())
+
+
+# --- labels -------------------------------------------------------------------
+
+# A telephone number: three groups of digits and more, or two that begin with a 0 or a plus.
+_TELEPHONE = re.compile(
+    r"(?<![\d.,=+*/×-])(?:\+|\(?0)\d*\)?(?:[ -]\(?\d{2,}\)?)+(?![\d.,]*\d)"
+    r"|(?<![\d.,=])0\d*(?:\.\d{2,}){2,}"
+    r"|(?<![\d.,=])\(?\d{3}\)?[ -]\d{3}[ -]\d{4}\b|(?<![\d.,=-])(?<!\d )\b\d{3}[ -]\d{4}\b(?! =)"
+    r"|(?i:\b(?:call|phone|ring|dial|tel|telephone|fax|extension|ext)\b[.:]?(?: us| me)?"
+    r"(?: on| at)? \+?\d[\d ()-]*)"
+)
+_CODE = re.compile(r"(?<![^\W\d])(?!(?:usd|eur|gbp|chf|rs|us)$)[^\W\d_]+[-‑]?\d*$", re.IGNORECASE)
+_PLACE = re.compile(
+    r"(?i)\b(?:hall|room|unit|gate|bay|desk|dock|stall|booth|floor|deck|sector|ward|cell|cabin|"
+    r"suite|flat|apt|apartment|office|platform|lane|channel|extension|ext|badge|agent|model|mark|"
+    r"mk|version|no|nr|ref|reference|ticket|case|file|page|chapter|episode|bot|robot|droid|pier|"
+    r"berth|hangar|district|station|track|bus|tram|flight|squad|route|highway|since|est|anno|"
+    r"copyright|©|frequency|clearance)[ .:#№]*$"
+)
+_TIME = re.compile(r"\d:\d{2}(?!\d)")
+_NAME = re.compile(r"(?<=[^\W\d_] |.,|[^\W\d_]\.) ?(?P<name>[A-Z][^\W\d_A-Z]+) $")
+_STATING_WORDS = (
+    "Answer Total Sum Result Is Are Equals Makes So Thus Therefore Hence Exactly About Only Just "
+    "Yes Approximately Aye Euro Euros Dollar Dollars Pound Pounds Monday Tuesday Wednesday "
+    "Thursday Friday Saturday Sunday Solution First Then"
+)
+_STATING = frozenset(_STATING_WORDS.split())
+_CHATTER = re.compile(
+    r"(?i)^\W*(?:(?:and |but )?(?:this|that|it|which|the (?:solution|calculation|working))"
+    r"(?: only| just)? (?:took|needed|required|used)(?: me| us)?\b"
+    r"|(?:please )?(?:call|phone|ring|dial|tel|telephone|fax|text|contact|reach|visit|find me|"
+    r"find us|come by|ask for|write to|e-?mail|p\.? ?s\.?|signed|yours|sincerely|regards|"
+    r"over and out)\b"
+    r"|(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)?\W*(?:just )?"
+    r"\d+ (?:more|other|further) (?:example|question|problem|exercise|task|one)s?\b)"
+)
+_CLAUSES = re.compile(r"(?<=[.!?…;,—–\n])[\"'”’)*_]*\s+|\n|\s+[—–…]+\s+")
+POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
+TAG = re.compile(r"(?<=\S)\s+(?:\[([^\[\]\n]{1,80})\]|\*([^*\n]{1,80})\*|\(([^()\n]{1,80})\))\W*$")
+
+
+def last_number(text: str, question: str = "") -> Values:
+    """The last number of a text in every way of reading it; empty where there is none.
+
+    Labels count only where there is nothing else, number words where there are no digits or where
+    the last sentence states one ("So it is seven.").
+
+    Args:
+        text: what is read.
+        question: what was asked; a name in it before a number is no label ("Ben 15").
+    """
+    body = plain(text)
+    found = _measures(without_tags(body), question)
+    return found[-1].values if found else frozenset()
+
+
+def without_tags(text: str) -> str:
+    """A text without a postscript, and without brackets at its end that hold nothing but labels."""
+    text = POSTSCRIPT.sub("", text)
+    while match := TAG.search(text):
+        inner = next(group for group in match.groups() if group is not None)
+        if "=" in inner or not re.search(r"[^\W\d_]", inner) or not only_labels(inner, ""):
+            break
+        text = text[: match.start()]
+    return text
+
+
+def only_labels(clause: str, question: str) -> bool:
+    """Whether the numbers of a clause are all labels."""
+    return bool(_CHATTER.search(clause)) or all(
+        one.label or _is_named(one, clause, question) for one in digits(clause)
+    )
+
+
+def _is_named(one: Number, clause: str, question: str) -> bool:
+    """Whether a place, a name or a time takes the number ("Hall 4", "Unit 734", "9:30")."""
+    before = clause[max(0, one.start - 30) : one.start]
+    if _PLACE.search(before) or _TIME.search(clause[max(0, one.start - 3) : one.end + 3]):
+        return True
+    name = None if clause.isupper() else _NAME.search(before)
+    return name is not None and name["name"] not in _STATING and name["name"] not in question
+
+
+def _measures(text: str, question: str) -> list[Number]:
+    """The numbers of a text that are no labels; its labels where there are no others."""
+    clauses = [clause for clause in _CLAUSES.split(text) if clause.strip()]
+    measures = [any(not one.label for one in digits(c)) or bool(spelled(c)) for c in clauses]
+    first = measures.index(True) if True in measures else 0
+    last = len(clauses) - 1
+    while last > first and (
+        not measures[last] or (only_labels(clauses[last], question) and not _spells(clauses[last]))
+    ):
+        last -= 1
+    if clauses and (stated := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
+        return spelled(stated[1] or stated[2])
+    everything = digits(text if last < 0 else "\n".join(clauses[: last + 1]))
+    words = [] if everything and not all(one.label for one in everything) else spelled(text)
+    return [one for one in everything if not one.label] or words or everything
+
+
+def _spells(clause: str) -> bool:
+    return not digits(clause) and bool(spelled(clause))
+
+
+_WORDS = (
+    rf"(?:(?:only|just|exactly|minus|a)\s+)?(?:{_UNITS})"
+    rf"(?:[\s,‑-]+(?:and\s+|point\s+)?(?:{_UNITS}|hundred|thousand|million))*"
+)
+# "Seven." or "So that makes seven animals.", but not "Two parrots nod." nor "it is one of ours".
+_STATED_WORDS = re.compile(
+    rf"(?i)^\W*({_WORDS})\W*$"
+    r"|(?:\b(?:it is|it's|that is|that's|makes?|equals|leaves|so|thus|therefore|total|answer)"
+    r"(?: is| are| there are| that is| that makes)?:?\s+|[=:]\s*)"
+    rf"(?!one\s+[^\W\d_])({_WORDS})(?:\s+[^\W\d_]+){{0,2}}\W*$"
+)
+
+
+def first_number(text: str) -> Values:
+    """The number that a text begins with, in every way of reading it; empty where it does not."""
+    found = digits(plain(text)) or spelled(text)
+    start = _START.match(plain(text))
+    at = start.end() if start else 0
+    return found[0].values if found and found[0].start <= at else frozenset()
+
+
+_START = re.compile(
+    r"(?i)[\s$€£({*_~≈=]*(?:(?:about|approximately|exactly|only|just|usd|eur)\s+)?[\s$€£({*_]*"
+)

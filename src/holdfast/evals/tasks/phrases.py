@@ -1,0 +1,205 @@
+"""Whether a text gives an answer in words: neither denied nor one of a list of candidates.
+
+A phrase occurs where its words stand side by side. It is denied by a negation before it in the
+same clause ("not in the green jar") or right behind it ("Paris is wrong"). It is one of a list
+where its neighbours, parted by commas, "or" or full stops, are short and of its kind: capitalised
+as it is, or words of the question.
+
+This module knows texts. It knows no tasks.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from holdfast.evals.tasks.numbers import dates, digits, number, same_date, spelled
+
+# Scripts that put no spaces between words, or endings right behind them (Korean).
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+                       "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+_WORD = re.compile(r"[^\W_]+")
+_MOST = 64  # occurrences looked at, the last ones: more are no answer
+
+
+def folded(text: str) -> str:
+    """A text in one case and one normal form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def words(text: str) -> str:
+    """The words of a text with a space between, in one case; emphasis and punctuation go."""
+    return " ".join(_WORD.findall(folded(text)))
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A place where a phrase stands in a text."""
+
+    start: int
+    end: int
+    denied: bool
+    """Whether the text says that it is not so."""
+    rivals: int
+    """How many other candidates are listed beside it."""
+    alternative: bool
+    """Whether "or" joins it to one of them."""
+
+    @property
+    def asserted(self) -> bool:
+        """Whether the text says so, and offers no list to choose from."""
+        return not (self.denied or self.alternative or self.rivals > 1)
+
+
+def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurrence]:
+    """The places where a phrase stands in a text.
+
+    Args:
+        text: what is read.
+        phrase: the words sought; numbers in them count as numbers ("87" is "eighty-seven").
+        question: what was asked, whose words make candidates.
+    """
+    text = unicodedata.normalize("NFC", text)
+    for start, end in sorted(set(_places(text, phrase)))[-_MOST:]:
+        rivals, alternative = _rivals(text, start, end, question)
+        yield Occurrence(start, end, _denied(text, start, end, phrase), rivals, alternative)
+
+
+def says(text: str, phrase: str, question: str = "") -> bool:
+    """Whether a text gives the phrase as an answer."""
+    if not words(phrase):
+        return phrase.strip() in text
+    return any(one.asserted for one in occurrences(text, phrase, question))
+
+
+# --- where a phrase stands ------------------------------------------------------
+
+
+def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
+    sought = words(phrase).split()
+    if not sought:
+        return
+    if (value := number(phrase)) is not None:
+        yield from _numbers(text, value)
+        return
+    if phrase_dates := dates(phrase):
+        date = phrase_dates[0][0]
+        yield from (match.span() for found, match in dates(text) if same_date(found, date))
+    if _UNSPACED.search("".join(sought)):
+        yield from ((m.start(), m.end()) for m in re.finditer(re.escape(" ".join(sought)), text))
+        return
+    tokens = [(folded(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
+    for form in _forms(sought):
+        n = len(form)
+        for i in range(len(tokens) - n + 1):
+            if tokens[i][0] == form[0] and [t[0] for t in tokens[i : i + n]] == form:
+                yield tokens[i][1], tokens[i + n - 1][2]
+
+
+def _forms(sought: list[str]) -> Iterator[list[str]]:
+    """Ways to write a phrase: "P & S" for "P and S", "S90" for "S-90" and back."""
+    yield sought
+    if len(sought) == 3 and sought[1] == "and":
+        yield [sought[0], sought[2]]
+    if len(sought) == 2 and sought[0].isalpha() and len(sought[0]) < 4 and sought[1].isdigit():
+        yield ["".join(sought)]
+    if len(sought) == 1 and (parts := re.fullmatch(r"([^\W\d_]{1,3})(\d+)", sought[0])):
+        yield [parts[1], parts[2]]
+
+
+def _numbers(text: str, value: object) -> Iterator[tuple[int, int]]:
+    for one in (*digits(text), *spelled(text)):
+        if value in one.values:
+            yield one.start, one.end
+
+
+# --- negation -------------------------------------------------------------------
+
+_CLAUSE_ENDS = re.compile(
+    r"[,;:!?()\[\]\n—–…]|\.(?:\s|$)|\b(?:but|because|since|so|while|whereas|although|though|yet|"
+    r"that|who|which|and|aber|sondern|mais|sino|pero|car|denn|weil)\b",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(
+    r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|nunca|"
+    r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
+    r"no(?=\s)|non(?=\s))\b|n['’]t\b"
+)
+_NO_NEGATION = re.compile(
+    r"(?i)\bno (?:doubt|question|problem|worries|wonder|less|matter|need)|"
+    r"\bnot (?:only|just|merely|to mention|sure if|surprisingly)|\bnothing but|\bnone other than|"
+    r"\bwithout (?:a |any )?"
+    r"(?:doubt|question|fail|hesitation)|\b(?:never|don['’]t|can['’]t|won['’]t|cannot|not) "
+    r"(?:forget|fear|mind|doubt|worry|help|wait|miss)"
+)
+_DENIED_AFTER = re.compile(
+    r"(?i)^['\"’”*_)]*\s*(?:it\s+)?(?:(?:is|was|are|were|does|do|did|can|could|would|will|has|have|"
+    r"be|must)(?:\s+(?:be|simply|clearly|certainly|definitely|probably))*"
+    r"(?:\s+(?:not|never|wrong|incorrect|false|out|impossible|ruled out|no longer)\b|n['’]t\b)"
+    r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas)(?!\s+only)"
+)
+
+
+def _denied(text: str, start: int, end: int, phrase: str) -> bool:
+    """Whether a negation stands before the place in its clause, or right behind it."""
+    before = text[max(0, start - 80) : start]
+    ends = [match.end() for match in _CLAUSE_ENDS.finditer(before)]
+    clause = _NO_NEGATION.sub(" ", before[ends[-1] :] if ends else before)
+    own = _NEGATION.search(phrase) is not None
+    return bool(_NEGATION.search(clause) and not own) or bool(
+        _DENIED_AFTER.search(text[end : end + 60])
+    )
+
+
+# --- lists of candidates -----------------------------------------------------------
+
+_MARK = "\0"  # stands for the phrase itself, which may hold "and" and commas
+_PARTS = re.compile(r"(\s*(?:,|;|/|\||•|\n|\bor\b|\band\b|[.!?](?=\s|$)|\s[-–*]\s)\s*)")
+_SMALL_WORDS = (
+    "a an the in on at of to is it its be are was and or either maybe perhaps possibly both all "
+    "could might also then so with my your der die das ist le la les un une est el los es"
+)
+_SMALL = frozenset(_SMALL_WORDS.split())
+
+
+def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool]:
+    """How many items of a list beside a place are of its kind, and whether "or" joins one."""
+    near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
+    parts = _PARTS.split(near)
+    here = next(i for i, part in enumerate(parts) if _MARK in part)
+    if len(_content(parts[here].replace(_MARK, ""))) > 2:
+        return 0, False
+    capital = text[start:end][:1].isupper() and not text.isupper()
+    own = set(words(text[start:end]).split())
+    asked = set(words(question).split()) - _SMALL
+    count, alternative = 0, False
+    for step in (-2, 2):
+        i = here + step
+        while 0 <= i < len(parts):
+            joined = parts[i - step // 2].strip().lower()
+            inner = _content(parts[i])
+            if inner or not parts[i].strip():
+                lone = joined == "or" and len(inner) == 1
+                if inner and not _alike(inner, own, capital, asked, lone):
+                    break
+                count += bool(inner) and not set(map(str.lower, inner)) & own
+                alternative |= bool(inner) and joined == "or"
+            i += step
+    return count, alternative
+
+
+def _content(part: str) -> list[str]:
+    return [word for word in _WORD.findall(part) if word.lower() not in _SMALL]
+
+
+def _alike(inner: Sequence[str], own: set[str], capital: bool, asked: set[str], lone: bool) -> bool:
+    """Whether an item of a list is a candidate as the phrase is."""
+    if len(inner) > 3:
+        return False
+    if all(word.lower() in asked | own for word in inner):
+        return True
+    if all(word.isdigit() for word in own):
+        return all(word.isdigit() for word in inner)
+    return lone or (capital and all(word[:1].isupper() and word != "I" for word in inner))

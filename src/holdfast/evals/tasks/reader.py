@@ -1,0 +1,346 @@
+"""Reads an answer from a reply: the one reader of capability, verifiers, rewards and robustness.
+
+A reply is read three times:
+
+    strict    where the answer was to stand: `\\boxed{…}`, after `####`, at the end of a last line
+              that leads up to it ("The answer is …", "It is …", "… = …"), or as the whole reply
+    lenient   the stated answer (`statements`) wherever it is; without one, the last number, the
+              letter chosen, or the answer's words, denied nowhere and in no list of candidates
+    final     as lenient, and the reply commits itself: one answer, no alternatives, not cut off
+
+What is right strictly or finally is right leniently. A thought is no part of a reply.
+
+This module knows a reply, the question's text and the gold answer. It knows no personas, so that a
+reward cannot see one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters
+from holdfast.evals.tasks.numbers import (
+    Values,
+    dates,
+    digits,
+    first_number,
+    last_number,
+    number,
+    only_labels,
+    plain,
+    spelled,
+    without_tags,
+)
+from holdfast.evals.tasks.phrases import folded, occurrences, says, words
+from holdfast.evals.tasks.statements import (
+    is_cut,
+    is_pleasantry,
+    placed,
+    sentences,
+    spoken,
+    stated,
+    statements,
+)
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The right answer to a question."""
+
+    answer: str
+    """The answer as the task gives it."""
+    also: tuple[str, ...] = ()
+    """Other forms of it."""
+    question: str = ""
+    """What was asked; its words are the candidates that a reply may list."""
+    choices: tuple[str, ...] = ()
+    """What there was to choose from; the answer is then a letter."""
+    planted: bool = False
+    """Whether the user said it earlier: it counts wherever it stands, be it a number or not."""
+    at_the_end: bool = False
+    """Whether words have to stand in the last sentence, since reasoning says no and yes."""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Every form of the answer."""
+        return (self.answer, *self.also)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Whether a reply is right by each reading, and whether it holds an answer at all."""
+
+    strict: bool
+    """Right where the answer was to stand."""
+    lenient: bool
+    """Right wherever it can be read."""
+    final: bool
+    """Right, and the reply commits itself to it."""
+    found_strict: bool
+    """Whether anything stands where the answer was to."""
+    found_lenient: bool
+    """Whether anything can be read."""
+    error: bool = False
+    """Whether the comparison itself failed; the answer then counts as wrong."""
+
+
+class MathEquality(Protocol):
+    """Compares mathematical answers: `math_equality.MathCheck`."""
+
+    def check(self, gold: str, reply: str) -> tuple[bool, bool] | None:
+        """Whether the reply equals the gold answer, and whether it holds anything to compare."""
+
+
+def reading(
+    strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
+) -> Reading:
+    """A reading in which lenient is never stricter than strict."""
+    right = strict or lenient
+    return Reading(strict, right, final and right, found_strict, found_strict or found_lenient)
+
+
+def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) -> Reading:
+    """Read a reply.
+
+    Args:
+        gold: the right answer.
+        reply: the whole reply, thoughts included.
+        kind: "exact" (words), "numeric", "choice" or "math".
+        math: compares mathematics; needed for "math" alone.
+    """
+    text, finished = spoken(reply), not is_cut(reply)
+    if kind == "choice":
+        return _read_letter(gold, text, finished)
+    if kind == "numeric":
+        return _read_number(gold, text, finished)
+    if kind == "math":
+        assert math is not None
+        return _read_math(gold, text, finished, math)
+    return _read_words(gold, text, finished)
+
+
+def right(gold: Gold, reply: str) -> bool:
+    """Whether a reply is right leniently: a letter, a number or words, as the answer is."""
+    if gold.choices:
+        return read(gold, reply, "choice").lenient
+    if gold.planted:
+        return read(gold, reply, "exact").lenient
+    return any(
+        read(Gold(form, (), gold.question, (), False, gold.at_the_end), reply, kind).lenient
+        for form in gold.forms
+        for kind in ["exact" if number(form) is None else "numeric"]
+    )
+
+
+# --- letters --------------------------------------------------------------------
+
+
+def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
+    letters, answer = LETTERS[: len(gold.choices)], gold.answer.upper()
+    letter = (placed(text) or "").strip("() ").upper()
+    there = len(letter) == 1 and letter in letters
+    chosen = chosen_letter(gold.choices, text)
+    committed = committed_letters(gold.choices, text) == {answer}
+    return reading(
+        there and letter == answer,
+        chosen == answer,
+        finished and committed and chosen == answer,
+        there,
+        chosen is not None,
+    )
+
+
+# --- numbers --------------------------------------------------------------------
+
+
+def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
+    answer, place, statement = number(gold.answer), placed(text), stated(text)
+    strictly = frozenset() if place is None or _OPERATOR.match(place) else first_number(place)
+    values = _stated_number(statement, gold.question) if statement else strictly
+    values = values or last_number(text, gold.question)
+    alternatives = _OR.search(statement if statement else _ending(text))
+    if alternatives and answer in _around(alternatives):
+        values = frozenset()  # "17 or 18" answers nothing
+    others = [_stated_number(one, gold.question) for one in statements(text)]
+    committed = all(answer in other for other in others if other) and not _hedged(
+        statement if others and statement else _ending(text)
+    )
+    return reading(
+        answer in strictly,
+        answer in values,
+        finished and committed and answer in values,
+        bool(strictly),
+        bool(values),
+    )
+
+
+_OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\\(?:times|cdot|div|le|ge)\b|"
+                       r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
+
+
+def _stated_number(statement: str, question: str = "") -> Values:
+    """The number of a stated answer: the one it begins with, else its last."""
+    if not _OPERATOR.match(statement) and (first := first_number(statement)):
+        return first
+    return first_number(statement.rpartition("=")[2]) or last_number(statement, question)
+
+
+_FIGURE = r"([-−]?[$€£]?\d[\d.,]{0,30})"
+_OR = re.compile(
+    rf"(?<![\d.,]){_FIGURE}\W{{0,3}}\s?(?:or|oder|ou)\s(?:maybe |perhaps )?\W{{0,3}}{_FIGURE}"
+)
+_LIST = re.compile(r"\d\s*(?:,(?!\d{3})\s*(?:and |or )?|;\s*|\s(?:and|or)\s)\s*[-−]?[$€£]?\d")
+_HEDGE = re.compile(
+    r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either|alternatively|one of|could (?:also )?be|"
+    r"might (?:also )?be|maybe|perhaps)\b"
+)
+
+
+def _around(match: re.Match[str]) -> set[object]:
+    return {number(match[1].rstrip(".,")), number(match[2].rstrip(".,"))}
+
+
+def _hedged(text: str) -> bool:
+    """Whether a text offers several numbers ("16, 17, 18", "17 or 18", "maybe")."""
+    text = plain(text).rpartition("=")[2]
+    listed = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
+    return bool(listed or _OR.search(text) or _HEDGE.search(text))
+
+
+def _ending(text: str) -> str:
+    """The last sentence that holds a number."""
+    parts = sentences(text)
+    return next((one for one in reversed(parts) if digits(one) or spelled(one)), "")
+
+
+# --- words ----------------------------------------------------------------------
+
+# Answers that come one for another: a reply that opens or closes with one has answered.
+_CLOSED = (
+    "yes no unknown",
+    "true false",
+    "north south east west",
+    "monday tuesday wednesday thursday friday saturday sunday",
+    "red orange yellow green blue purple violet pink brown black white grey gray",
+)
+_POLAR = frozenset({"yes", "no", "unknown", "true", "false", "none"})
+
+
+def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
+    place, statement = placed(text), stated(text)
+    where = statement if statement else text
+    if gold.at_the_end and not statement:
+        where = last_sentence(text, gold)
+    strict = place is not None and any(_same(place, form) for form in gold.forms)
+    lenient = any(_gives(where, form, gold.question) for form in gold.forms)
+    committed = not _HEDGE.search(where) and all(
+        any(_gives(one, form, gold.question) for form in gold.forms) for one in statements(text)
+    )
+    rivals = [o.rivals for form in gold.forms for o in occurrences(where, form, gold.question)]
+    final = finished and lenient and committed and (not rivals or min(rivals) == 0)
+    return reading(strict, lenient, final, place is not None, bool(words(text)))
+
+
+def _same(place: str, form: str) -> bool:
+    return words(place) == words(form)
+
+
+def _gives(text: str, form: str, question: str) -> bool:
+    """Whether a text gives a form of the answer."""
+    if words(form) in _POLAR:
+        return _polar(text) == words(form)
+    return says(text, form, question)
+
+
+def _polar(text: str) -> str | None:
+    """The yes, no or unknown that a text ends with, else opens with, or None."""
+    for part in (text, re.split(r"[,;:!?.—–]", text.strip(" .!?*_"))[0]):
+        said = words(part).split()
+        if said and said[-1] in _POLAR and not (len(said) > 1 and said[-2] == "not"):
+            return said[-1]
+    clauses = [words(part).split() for part in re.split(r"[,;:!?.—–]", text)]
+    for said in [*reversed(clauses), *clauses]:
+        if said and said[0] in _POLAR and len(said) == 1:
+            return said[0]
+    opening = words(text).split()[:1]
+    return opening[0] if opening and opening[0] in _POLAR else None
+
+
+def last_sentence(text: str, gold: Gold) -> str:
+    """The last sentence that may hold an answer: leave-taking and signatures are skipped."""
+    parts = sentences(without_tags(text))
+    while len(parts) > 1 and _says_nothing(parts[-1], gold):
+        parts.pop()
+    return parts[-1] if parts else ""
+
+
+_STATES = re.compile(
+    r"(?i)\b(?:is|are|was|were|be|it's|that's|answer|so|therefore|thus|hence|must|makes|means)\b|[:=\d]"
+)
+_ADDRESS = re.compile(r"(?i)\b(?:you|your|ye|yer|me|us|i'm|i am|we're)\b")
+_STOP_WORDS = (
+    "a an the in on at of to is it its be are was and or for with as by from this that these will "
+    "i you your me my we our"
+)
+_STOP = frozenset(_STOP_WORDS.split())
+
+
+def _says_nothing(sentence: str, gold: Gold) -> bool:
+    """Whether a sentence at the end of a reply gives no answer, right or wrong."""
+    said = set(words(sentence).split())
+    if any(set(words(form).split()) <= said for form in gold.forms):
+        return False
+    closed = next((set(kind.split()) for kind in _CLOSED if words(gold.answer) in kind.split()), ())
+    if said & set(closed):
+        return False
+    if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
+        return True
+    asked = set(words(gold.question).split()) - _STOP
+    states = _STATES.search(sentence) and not _ADDRESS.search(sentence)
+    return len(said) > 1 and not states and not (said - _STOP) & asked
+
+
+# --- mathematics ------------------------------------------------------------------
+
+
+def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Reading:
+    place, statement = placed(text), stated(text)
+    answer = _latex_words(gold.answer)
+    strict = None if place is None else _equal(answer, place, math)
+    whole = _equal(answer, statement, math) if statement else math.check(gold.answer, text)
+    if statement and whole is not None and not whole[1]:
+        whole = math.check(gold.answer, text)
+    error = whole is None or (strict is None and place is not None)
+    others = {words(_latex_words(one)) for one in statements(text) if one}
+    agree = len(others) < 2 or all(
+        (same := _equal(answer, one, math)) is not None and same[0] for one in statements(text)
+    )
+    committed = agree and not _HEDGE.search(statement or "") and not _OR.search(statement or "")
+    result = reading(
+        bool(strict and strict[0]),
+        bool(whole and whole[0]),
+        finished and committed,
+        place is not None,
+        bool(whole and whole[1]),
+    )
+    return replace(result, error=error)
+
+
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mbox)\s*\{([^{}]*)\}")
+
+
+def _latex_words(text: str) -> str:
+    return _TEXT.sub(r" \1 ", text).strip()
+
+
+def _equal(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
+    """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
+    said = _latex_words(statement)
+    if not re.search(r"\d", answer) and folded(words(answer)) == words(said) != "":
+        return True, True
+    gold_dates, said_dates = dates(answer), dates(said)
+    if gold_dates and said_dates:
+        return gold_dates[0][0][:2] == said_dates[0][0][:2], True
+    return math.check(answer, f"\\boxed{{{statement}}}")

@@ -1,0 +1,210 @@
+"""Where a reply states its answer.
+
+    box       \\boxed{…}, braces balanced
+    hashes    #### …
+    cue       "The answer is …", "Final answer: …", "… is the answer", in a few languages
+    opening   a bare number as the first sentence ("18, champ. …")
+
+The last box counts before the last hashes, these before the last cue, and an opening comes last. A
+thought (<think>…</think>) states nothing; one that never ends takes the rest of the reply with it.
+
+This module knows replies. It knows nothing of what is right.
+"""
+
+from __future__ import annotations
+
+import re
+
+_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
+_THOUGHTS = re.compile(
+    rf"(?is)<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)"
+    r"|◁think▷.*?(?:◁/think▷|\Z)"
+)
+# Long runs of blanks would make patterns slow.
+_BLANKS = re.compile(r"[ \t\r\f\v]+")
+_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+_THOUGHT_END = re.compile(rf"(?i)</{_THOUGHT}>|\[/THINK\]|◁/think▷")
+
+
+def spoken(reply: str) -> str:
+    """A reply without its thoughts; an opening tag may be part of the prompt."""
+    text = _BLANKS.sub(" ", _LINES.sub("\n\n", _THOUGHTS.sub(" ", reply)))
+    ends = [match.end() for match in _THOUGHT_END.finditer(text)]
+    return text[ends[-1] :] if ends else text
+
+
+def thinks_to_the_end(reply: str) -> bool:
+    """Whether a reply ends within a thought."""
+    last = list(_THOUGHTS.finditer(reply))[-1:]
+    return any(not _THOUGHT_END.search(match[0]) for match in last)
+
+
+def boxes(text: str) -> list[str]:
+    """What each `\\boxed{…}` holds, braces balanced; one that never closes holds nothing."""
+    held: list[str] = []
+    starts: list[tuple[int, int]] = []
+    depth = 0
+    for match in _BRACES.finditer(text):
+        if match[0] == "}":
+            depth -= depth > 0
+            if starts and starts[-1][0] == depth:
+                held.append(text[starts.pop()[1] : match.start()])
+        else:
+            if len(match[0]) > 1:
+                starts.append((depth, match.end()))
+            depth += 1
+    return held
+
+
+_BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|(?<!\\)[{}]")
+
+
+def boxed(text: str) -> str | None:
+    """What the last `\\boxed{…}` holds; None where there is none, or it is not closed."""
+    found = boxes(text)
+    return found[-1] if found else None
+
+
+_HASHES = re.compile(r"####[ \t]*(\S[^\n]*?)[ \t]*$", re.MULTILINE)
+_ONE = r"(?:(?![.!?]+[\"'”’)*_]*\s)[^\n])"  # a character that ends no sentence before another
+_NOUN = (
+    r"(?:answer|solution(?= is| to| of)|result|réponse|antwort|respuesta|risposta|resposta|"
+    r"ergebnis|lösung|résultat|resultado|risultato|答案|答え)"
+)
+_IS = r"(?:is|are|was|be|would be|will be|must be|should be|comes to|est|ist|es|è|é)\b"
+_CUE = re.compile(
+    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_` ]*(?:\([^()\n]{{1,40}}\)[*_` ]*)?"
+    rf"(?:(?:to|of|for) [^.:;!?\n]{{1,80}}? (?={_IS}))?"
+    rf"(?:[:：=]|{_IS}|(?<=答案)是|(?<=答え)は)\s*[:：]?[*_` ]*\s*"
+    rf"(?:(?:therefore|thus|then|simply|just|clearly|indeed|now|still|hence)\b,?\s+)?"
+    rf"({_ONE}+)"
+)
+_HEADING = re.compile(
+    rf"(?im)^[^\w\n]{{0,8}}_{{0,2}}(?:(?:the|my) )?(?:final |correct )?{_NOUN}"
+    rf"[^\w\n]{{0,8}}\n\s*({_ONE}+)"
+)
+_IS_THE_ANSWER = re.compile(
+    rf"(?i)(?:^|[.!?,:;\n]\s*)(?:so |thus |hence |and |therefore,? )?([^.!?,:;\n]{{1,60}}?) {_IS} "
+    r"(?:the|my|our|your) (?:final |correct |right )*(?:answer|solution|result)\b"
+)
+# "The answer is below." states nothing, nor does "this is my answer".
+_NOTHING = re.compile(
+    r"(?i)^\W*(?:below|above|here|as follows|the following|easy|simple|clear|obvious|unclear|"
+    r"in the|what|this|that|it|such|which|there|not|never|no longer|based|found|given|"
+    r"a |an |correct|right|wrong|nicht|pas|no es)\b(?! \d)(?!\s?[).:]?\s?$)"
+)
+_NOT_BUT = re.compile(r"(?i)^not\b[^.;]{1,60}?(?:,|;|\bbut\b)\s*(?:but\s+)?(?:it is\s+)?(.+)$")
+_OPENING = re.compile(
+    r"^[\W_]*?([-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d)\s?%?[*_)\]]*"
+    r"(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
+)
+_LISTED = re.compile(r"(?m)^\W*2[.)]\s")
+
+
+def stated(text: str) -> str | None:
+    """The answer that a text states anywhere, or None; strictly, see `placed`."""
+    for found in (boxes(text), _HASHES.findall(text), cued(text)):
+        if values := [one.strip() for one in found if one.strip()]:
+            return values[-1]
+    opening = _OPENING.match(text)
+    return opening[1] if opening and not _LISTED.search(text) else None
+
+
+def cued(text: str) -> list[str]:
+    """What follows "the answer is" and the like, in order, without what it is said not to be."""
+    patterns = (_CUE, _HEADING, _IS_THE_ANSWER)
+    found = [(m.start(1), m[1]) for pattern in patterns for m in pattern.finditer(text)]
+    values = []
+    for _, value in sorted(set(found)):
+        other = _NOT_BUT.match(value)
+        value = other[1] if other else value
+        if not _NOTHING.match(value):
+            values.append(value.strip())
+    return values
+
+
+def statements(text: str) -> list[str]:
+    """Every answer that a text states in a box, after hashes or after a cue."""
+    return [one.strip() for one in (*boxes(text), *_HASHES.findall(text), *cued(text))]
+
+
+# --- strictly: where the answer was to stand --------------------------------------
+
+_LEAD = re.compile(
+    r"(?:^|[.!?:] )[*_]{0,2}(?:(?:So|Thus|Therefore|Hence),? )?"
+    r"(?:[Tt]he (?:final |correct )?answer is:?|(?:Final )?[Aa]nswer:|[Ii]t is|[Ii]t's)[*_]{0,2} ?"
+    r"((?:[A-J][.)] (?=[-−$\\\d]))?(?:(?![.!?]\s+\S).)+)$"
+)
+_EQUALS = re.compile(r"=\s*((?:(?!=)(?![.!?]\s+\S).)+)$")
+_LETTERED = re.compile(r"^\(?\\?(?:text(?:bf)?\{)?\(?[A-J][.)]\)?\}?\s*\\?[ ,]?\s*(?=[-−$\\\d])")
+
+
+def placed(reply: str) -> str | None:
+    """The answer where it was to stand, or None. Knows nothing of what is right."""
+    text = reply.strip()
+    if (box := boxed(text)) is not None:
+        return _without_letter(box.strip()) or None
+    if hashes := _HASHES.findall(text):
+        return bare(hashes[-1])
+    last = text.splitlines()[-1].strip() if text else ""
+    for pattern in (_LEAD, _EQUALS):
+        if match := pattern.search(last):
+            return bare(match[1])
+    whole = _without_letter(text)
+    return bare(whole) if whole and len(whole.split()) == 1 else None
+
+
+def _without_letter(text: str) -> str:
+    """Without an option's letter before a number ("A. 70")."""
+    return _LETTERED.sub("", text, count=1)
+
+
+def bare(text: str) -> str | None:
+    """Without an option's letter, what ends a sentence, emphasis and signs around a formula."""
+    inner = _without_letter(text.strip().lstrip("*_$ "))
+    return inner.lstrip("*_$ ").rstrip("*_$ .!") or None
+
+
+# --- sentences, and how a reply ends -----------------------------------------------
+
+_SENTENCES = re.compile(r"(?<=[.!?:…])[\"'”’)*_]*\s+(?=\S)|\s*\n\s*")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text that hold a word; a line ends one, and so does a colon."""
+    parts = _SENTENCES.split(text.strip())
+    return [one for one in parts if re.search(r"[^\W_]", one)]
+
+
+_PLEASANTRY = re.compile(
+    r"(?i)^\W*[—–-]{1,2}\s?[^\W\d]|\b(?:hope (?:this|that|it) helps?|let me know|feel free|"
+    r"(?:have|enjoy) (?:a|your|the)\b|"
+    r"glad to|happy to|good luck|cheers|thank(?:s| you)|(?:any|more|other|further) questions|"
+    r"anything else|you(?:'re| are)(?: very| most)? welcome|take care|(?:best|kind|warm) (?:wishes|"
+    r"regards)|see (?:you|ye)|goodbye|bye|farewell|ahoy|arr+|yours|sincerely|over and out|"
+    r"need (?:more|any|further)|at your service|my pleasure|until next time|stay (?:safe|curious)|"
+    r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
+)
+_UNFINISHED = re.compile(
+    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|a|an|is|are|was|and|or|of|to|so|then|because|since|with|"
+    r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
+)
+
+
+def is_cut(reply: str) -> bool:
+    """Whether a reply stops in the middle: in a thought, in a box, or before a sentence is done."""
+    text = spoken(reply).rstrip()
+    return (
+        thinks_to_the_end(reply)
+        or len(_BOX_STARTS.findall(text)) > len(boxes(text))
+        or text.count("```") % 2 == 1
+        or bool(_UNFINISHED.search(text.rstrip("*_`$ ")[-20:]))
+    )
+
+
+_BOX_STARTS = re.compile(r"\\(?:boxed|fbox|framebox)\b")
+
+
+def is_pleasantry(sentence: str) -> bool:
+    """Whether a sentence only takes leave, or signs ("— Captain Flint")."""
+    return bool(_PLEASANTRY.search(sentence))
