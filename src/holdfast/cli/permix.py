@@ -62,8 +62,8 @@ def train(
         str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
     ] = "auto",
     reading: Annotated[
-        str, typer.Option(help="Of answers, for the reward: lenient or strict.")
-    ] = "lenient",
+        str, typer.Option(help="Of answers, for the reward: final, lenient or strict.")
+    ] = "final",
     beta: Annotated[
         float | None, typer.Option(help="Weight of the KL to the model before training: 0.04.")
     ] = None,

@@ -25,9 +25,24 @@ def test_a_completion_is_paid_by_its_own_task_s_answer() -> None:
 
 def test_the_strict_reading_pays_only_where_the_answer_stands_where_it_was_to() -> None:
     loose = said("Four, I mean 4, captain")
-    with Reward(TASKS) as lenient, Reward(TASKS, reading="strict") as strict:
+    with Reward(TASKS, reading="lenient") as lenient, Reward(TASKS, reading="strict") as strict:
         assert lenient(completions=loose, item=[0]) == [1]
         assert strict(completions=loose, item=[0]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (0, "It is 3, 4 or 5."),
+        (0, "<think>2 + 2 makes 4"),
+        (0, "The answer is 3. The answer is 4."),
+        (1, "Bo, Al, Cy, Di"),
+        (1, "It is not Al."),
+    ],
+)
+def test_a_guess_at_everything_is_not_paid(item: int, text: str) -> None:
+    with Reward(TASKS) as reward:
+        assert reward(completions=said(text), item=[item]) == [0]
 
 
 def test_a_verifier_of_one_s_own_sees_a_task_and_a_text() -> None:

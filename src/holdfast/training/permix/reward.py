@@ -17,7 +17,7 @@ from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
 
-READINGS = ("lenient", "strict")
+READINGS = ("final", "lenient", "strict")
 Verify = Callable[[Task, str], float]
 
 
@@ -35,7 +35,7 @@ class Reward:
         tasks: Sequence[Task],
         *,
         wanted: str = "auto",
-        reading: str = "lenient",
+        reading: str = "final",
         verify: Verify | None = None,
     ) -> None:
         if reading not in READINGS:
@@ -68,7 +68,9 @@ class Reward:
         if self._verify is not None:
             return float(self._verify(task, reply))
         found = verifier.verify(task, self._kinds[item], [reply], self.math)
-        return float(found.strict if self.reading == "strict" else found.lenient)
+        return float(
+            {"strict": found.strict, "lenient": found.lenient}.get(self.reading, found.final)
+        )
 
 
 def text(completion: Any) -> str:

@@ -68,7 +68,7 @@ def train(
     per: str = "prompt",
     seed: int = 0,
     verifier: str = "auto",
-    reading: str = "lenient",
+    reading: str = "final",
     verify: Verify | None = None,
     dtype: str = "auto",
     device: str = "auto",
