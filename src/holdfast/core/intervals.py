@@ -5,8 +5,8 @@ equal numbers. Score i of agent a(i), user u(i) and category c(i) is modelled as
 
     y_i = μ_c(i) + α_a(i) + β_u(i) + ε_i        α, β, ε independent, variances σ²_α, σ²_β, σ²_ε
 
-The categories are fixed; personas, users and conversations are drawn anew in another study,
-from personas like these. The variance of the mean is then
+The categories are fixed and their means taken out; personas, users and conversations are drawn
+anew in another study, from personas like these. The variance of the mean is then
 
     V = Σ_B σ²_B Σ_g n_Bg² / n²                 B: agents, users, conversations (n_Bg = 1)
 
@@ -22,7 +22,9 @@ Student's t in place of the normal quantile (Korn & Graubard 1998; Franco et al.
 
     n_eff = n / deff        deff = (nV + κ/n) / (m(1 - m) + κ/n)
 
-where κ draws the design effect towards 1, so that scores which are all alike have a width.
+where κ draws the design effect towards 1, so that scores which are all alike have a width. It
+grows with the share of scores that are exactly 0 or 1: where most are, a failure not yet seen
+is a whole one.
 
 Difference of two means, paired: MOVER (Zou & Donner 2008; Newcombe 1998, method 10), which
 joins the two means' limits by their correlation. Ratio: the same for N - θD, solved for θ
@@ -39,12 +41,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from holdfast.core.stats import Array, mean
 
-FEWEST = 5  # observations; below them no interval covers what it says
+FEWEST = 5
+"""Observations, and groups that recur: from fewer no interval covers what it says."""
 PRIOR, LEAST = 0.5, 0.03
+"""κ = LEAST + PRIOR × the share of scores that are exactly 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,7 @@ class _Model:
         centred = [centre @ part for part in parts]
         trace = np.array([[((a.T @ c) ** 2).sum() for a in parts] for c in centred])
         self.solve = np.linalg.pinv(trace)
-        form = sum(
-            k * (c @ c.T) for k, c in zip(self.weights @ self.solve, centred, strict=True)
-        )
+        form = sum(k * (c @ c.T) for k, c in zip(self.weights @ self.solve, centred, strict=True))
         sides = [part.T @ form for part in parts]
         self.spread = np.array([[((s @ part) ** 2).sum() for part in parts] for s in sides])
 
@@ -87,17 +89,26 @@ class _Model:
 
 
 class Design:
-    """The rows of a sample that were observed together: categories, agents and users."""
+    """The rows of a sample that were observed together, and how they share groups.
 
-    def __init__(self, recurring: Sequence[NDArray[np.int_]], strata: NDArray[np.int_]) -> None:
-        self.n = len(strata)
-        member = np.eye(strata.max() + 1)[strata]
-        member = member[:, member.any(axis=0)]
-        if not all(_stratified(member, g) for g in (np.arange(self.n), *recurring)):
-            member = np.ones((self.n, 1))
-        self.strata = member
-        self.centre = np.eye(self.n) - (member / member.sum(axis=0)) @ member.T
-        self.parts = [part for g in recurring if (part := _incidence(g)).shape[1] < self.n]
+    Args:
+        random: For each kind of group drawn anew in another study, the group of each row.
+        fixed: The same for groups that are taken as given, whose means are taken out.
+    """
+
+    def __init__(
+        self, random: Sequence[NDArray[np.int_]], fixed: Sequence[NDArray[np.int_]], n: int
+    ) -> None:
+        self.n = n
+        strata = np.zeros(n, int)
+        for labels in fixed:
+            joint = strata * (labels.max() + 1) + labels
+            if all(_fits(joint, groups) for groups in (np.arange(n), *random)):
+                strata = joint
+        member = _incidence(strata)
+        self.strata = member.shape[1]
+        self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
+        self.parts = [part for g in random if (part := _incidence(g)).shape[1] < n]
 
     @cached_property
     def _models(self) -> dict[tuple[int, ...], _Model]:
@@ -112,7 +123,7 @@ class Design:
     def moments(self, values: Array) -> tuple[Array, Array]:
         """V of the mean of (n, columns), and its degrees of freedom."""
         residuals = self.centre @ values
-        free = self.n - self.strata.shape[1]
+        free = self.n - self.strata
         within = (residuals**2).sum(axis=0)
         if not self.parts:
             return within / (self.n * free), np.full(within.shape, float(free))
@@ -135,20 +146,14 @@ def _incidence(groups: NDArray[np.int_]) -> Array:
     return np.asarray(member[:, member.any(axis=0)])
 
 
-def _stratified(member: Array, groups: NDArray[np.int_]) -> bool:
-    """Whether every category has two groups at least, so that it can be centred."""
-    return bool(((_incidence(groups).T @ member) > 0).sum(axis=0).min() >= 2)
+def _fits(strata: NDArray[np.int_], groups: NDArray[np.int_]) -> bool:
+    """Whether every stratum has two groups at least, so that its mean can be taken out."""
+    pairs = np.unique(np.stack([strata, groups]), axis=1)[0]
+    return bool(np.unique(pairs, return_counts=True)[1].min() >= 2)
 
 
 class Sample:
-    """What was sampled: observations, the groups that recur in them, and their categories.
-
-    Args:
-        n: Observations.
-        recurring: For each kind of group (agents' personas, users' personas) the group of
-            each observation. A kind with fewer than five groups is taken as fixed.
-        strata: The category of each observation, whose number was fixed by the plan.
-    """
+    """What was sampled: observations, the groups that recur in them, and their categories."""
 
     def __init__(
         self,
@@ -156,19 +161,27 @@ class Sample:
         recurring: Sequence[Sequence[Hashable]] = (),
         strata: Sequence[Hashable] | None = None,
     ) -> None:
+        """Describe `n` observations.
+
+        Args:
+            n: Observations.
+            recurring: For each kind of group (agents' personas, users' personas) the group of
+                each observation. A kind with fewer than five groups that recur is taken as
+                given: the interval is then about these alone.
+            strata: The category of each observation, whose number was fixed by the plan.
+        """
         if n < 1:
             raise ValueError("a sample needs at least one observation")
         self.n = n
-        groups = [_codes(labels) for labels in recurring]
-        self.recurring = [g for g in groups if 5 <= g.max() + 1 < n]
-        self.strata = np.zeros(n, int) if strata is None else _codes(strata)
+        self.recurring = [_codes(labels) for labels in recurring]
+        self.strata = None if strata is None else _codes(strata)
         self._designs: dict[bytes, Design] = {}
 
     def part(self, rows: NDArray[np.bool_]) -> Sample:
         """The same of some observations only."""
-        return Sample(
-            int(rows.sum()), [g[rows].tolist() for g in self.recurring], self.strata[rows].tolist()
-        )
+        groups = [g[rows].tolist() for g in self.recurring]
+        strata = None if self.strata is None else self.strata[rows].tolist()
+        return Sample(int(rows.sum()), groups, strata)
 
     def moments(self, values: Array) -> Moments:
         """Means over the first axis of (observations, ...) and what their intervals need."""
@@ -190,7 +203,12 @@ class Sample:
     def _design(self, rows: NDArray[np.bool_]) -> Design:
         key = rows.tobytes()
         if key not in self._designs:
-            self._designs[key] = Design([g[rows] for g in self.recurring], self.strata[rows])
+            groups = [_codes(g[rows].tolist()) for g in self.recurring]
+            several = [g for g in groups if g.max() + 1 < len(g)]
+            given = [g for g in several if g.max() + 1 < FEWEST]
+            given += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
+            random = [g for g in several if g.max() + 1 >= FEWEST]
+            self._designs[key] = Design(random, given, int(rows.sum()))
         return self._designs[key]
 
     def score_interval(self, values: Array, level: float = 0.95) -> Array:
@@ -240,7 +258,7 @@ def _quotient(
     ends = []
     for side, sign in ((n - top_limits[..., 0], -1), (top_limits[..., 1] - n, 1)):
         # θ above 0 subtracts D: the lower limit of N - θD takes D's upper side.
-        roots = [_root(n, d, side, other, rho, sign) for other in ((up, down)[:: -sign])]
+        roots = [_root(n, d, side, other, rho, sign) for other in ((up, down)[::-sign])]
         ends.append(np.where(roots[0] >= 0, roots[0], roots[1]))
     limits = np.stack(ends, axis=-1)
     return np.where((bottom_limits[..., 0] > 0)[..., None], limits, np.nan)
@@ -251,9 +269,8 @@ def _root(n: Array, d: Array, a: Array, b: Array, rho: Array, sign: int) -> Arra
     square = d**2 - b**2
     middle = n * d - rho * a * b
     room = (middle**2 - square * (n**2 - a**2)).clip(min=0)
-    return np.divide(
-        middle + sign * np.sqrt(room), square, out=np.full(np.shape(n), np.nan), where=square > 0
-    )
+    none = np.full(np.shape(n), np.nan)
+    return np.asarray(np.divide(middle + sign * np.sqrt(room), square, out=none, where=square > 0))
 
 
 def _difference(one: Moments, other: Moments, apart: Moments, t: Array) -> Array:
@@ -267,7 +284,7 @@ def _difference(one: Moments, other: Moments, apart: Moments, t: Array) -> Array
 
 
 def _joined(x: Array, y: Array, rho: Array) -> Array:
-    return np.sqrt((x**2 - 2 * rho * x * y + y**2).clip(min=0))
+    return np.asarray(np.sqrt((x**2 - 2 * rho * x * y + y**2).clip(min=0)))
 
 
 def _correlation(one: Moments, other: Moments, apart: Moments) -> Array:
@@ -303,7 +320,7 @@ def quantile(df: Array, level: float) -> Array:
 
 
 def _enough(limits: Array, n: Array) -> Array:
-    return np.where((n >= FEWEST)[..., None], limits, np.nan)
+    return np.asarray(np.where((n >= FEWEST)[..., None], limits, np.nan))
 
 
 def _codes(labels: Sequence[Hashable]) -> NDArray[np.int_]:

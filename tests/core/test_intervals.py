@@ -1,0 +1,141 @@
+"""Intervals cover known means, narrow as observations grow, and never pretend to know more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.stats import Array, wilson
+
+DRAWS = 1000
+
+
+def covered(limits: Array, truth: float) -> float:
+    return float(((limits[..., 0] <= truth) & (truth <= limits[..., 1])).mean())
+
+
+def crossed(n: int, each: int) -> tuple[list[int], list[int]]:
+    """Agents and users of n conversations, each persona in `each` of them on either side."""
+    groups = n // each
+    agents = [i % groups for i in range(n)]
+    return agents, [(a + i // groups) % groups for i, a in enumerate(agents)]
+
+
+def test_zeros_and_ones_of_one_each_have_nearly_wilsons_interval() -> None:
+    values = np.array([1.0] * 300 + [0.0] * 100)
+    assert Sample(400).score_interval(values) == pytest.approx(wilson(0.75, 400), abs=2e-3)
+
+
+def test_scores_that_are_all_alike_have_a_width() -> None:
+    low, high = Sample(24).score_interval(np.ones(24))
+    assert high == 1.0 and 0.8 < low < 0.9
+
+
+def test_one_score_near_the_end_hardly_changes_the_interval() -> None:
+    values = np.ones(12)
+    whole = Sample(12).score_interval(values)
+    values[0] = 0.999
+    assert Sample(12).score_interval(values) == pytest.approx(whole, abs=0.02)
+
+
+def test_scores_that_repeat_within_personas_get_a_wider_interval() -> None:
+    values = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0], 5)
+    alone = np.ptp(Sample(50).score_interval(values))
+    grouped = np.ptp(Sample(50, [np.repeat(range(10), 5).tolist()]).score_interval(values))
+    assert grouped > 1.5 * alone
+
+
+@pytest.mark.parametrize("each", [1, 2, 5])
+@pytest.mark.parametrize("persona", [0.0, 0.1])
+def test_a_mean_is_covered_whether_or_not_personas_recur(each: int, persona: float) -> None:
+    rng, n = np.random.default_rng(each), 60
+    agents, users = crossed(n, each)
+    effect = rng.normal(0, persona, (n, DRAWS))[agents] + rng.normal(0, 0.05, (n, DRAWS))[users]
+    values = (0.5 + effect + rng.normal(0, 0.1, (n, DRAWS))).clip(0, 1)
+    share = covered(Sample(n, [agents, users]).score_interval(values), 0.5)
+    assert 0.93 <= share <= 0.98
+
+
+def test_the_width_falls_with_the_conversations_where_a_persona_begins_to_recur() -> None:
+    rng, widths = np.random.default_rng(0), []
+    for n, personas in ((24, 24), (48, 47), (96, 68), (200, 73)):
+        agents, users = [i % personas for i in range(n)], [(7 * i) % personas for i in range(n)]
+        values = (rng.random((n, 200)) < 0.7).astype(float)
+        limits = Sample(n, [agents, users]).score_interval(values)
+        widths.append(float((limits[:, 1] - limits[:, 0]).mean()))
+    assert widths == sorted(widths, reverse=True) and widths[-1] < 0.45 * widths[0]
+
+
+def test_differences_between_categories_do_not_widen_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    category = np.arange(40) % 2
+    values = 0.2 + 0.6 * category + rng.normal(0, 0.05, 40)
+    plain = np.ptp(Sample(40).score_interval(values))
+    assert np.ptp(Sample(40, strata=category.tolist()).score_interval(values)) < 0.3 * plain
+
+
+@pytest.mark.parametrize(("gain", "n"), [(0.0, 24), (0.05, 20), (-0.2, 12), (-0.2, 64)])
+def test_a_paired_difference_near_the_ceiling_is_covered(gain: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    easy = rng.beta(18, 2, (n, DRAWS))
+    before = (rng.random((n, DRAWS)) < easy).astype(float)
+    after = (rng.random((n, DRAWS)) < easy + gain * (1 - easy if gain > 0 else easy)).astype(float)
+    truth = gain * (0.1 if gain > 0 else 0.9)
+    assert covered(Sample(n).difference_interval(after, before), truth) >= 0.93
+
+
+def test_scores_that_hardly_differ_have_a_narrower_difference_than_scores_apart() -> None:
+    rng = np.random.default_rng(2)
+    before = rng.random(50)
+    near = Sample(50).difference_interval(before - 0.1, before)
+    apart = Sample(50).difference_interval(rng.permutation(before) - 0.1, before)
+    assert np.ptp(near) < 0.5 * np.ptp(apart) and near[0] < -0.1 < near[1]
+
+
+def test_a_normalised_score_is_covered_and_absent_without_room() -> None:
+    rng, n = np.random.default_rng(3), 24
+    persona = rng.normal(0, 0.05, (n, DRAWS))
+    floor, score, ceiling = (
+        (m + persona + rng.normal(0, 0.1, (n, DRAWS))).clip(0, 1) for m in (0.3, 0.5, 0.7)
+    )
+    sample = Sample(n)
+    assert 0.93 <= covered(sample.ratio_interval(score, floor, ceiling), 0.5) <= 0.98
+    assert np.isnan(sample.ratio_interval(score, floor, floor)).mean() > 0.9
+
+
+def test_too_few_observations_have_no_interval() -> None:
+    n = FEWEST - 1
+    sample, values = Sample(n), np.full((n, 2), 0.5)
+    assert np.isnan(sample.score_interval(values)).all()
+    assert np.isnan(sample.difference_interval(values, values)).all()
+
+
+def test_missing_observations_are_left_out() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.random((20, 3))
+    values[15:, 1] = np.nan
+    limits = Sample(20).score_interval(values)
+    assert limits[1] == pytest.approx(Sample(15).score_interval(values[:15, 1]))
+    assert np.isnan(Sample(20).score_interval(np.full(20, np.nan))).all()
+
+
+def test_few_personas_that_recur_are_taken_as_given() -> None:
+    persona = np.repeat(range(3), 10)
+    values = np.array([0.1, 0.5, 0.9])[persona] + np.tile([-0.05, 0.05], 15)
+    given_ = np.ptp(Sample(30, [persona.tolist()]).score_interval(values))
+    assert given_ < 0.3 * np.ptp(Sample(30).score_interval(values))
+
+
+@given(st.lists(st.floats(0, 1), min_size=FEWEST, max_size=40))
+def test_an_interval_stays_on_the_scale_and_holds_the_mean(scores: list[float]) -> None:
+    low, high = Sample(len(scores)).score_interval(np.array(scores))
+    middle = float(np.mean(scores))
+    assert 0 <= low <= middle + 1e-9 and middle - 1e-9 <= high <= 1
+
+
+def test_no_observations_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Sample(0)
