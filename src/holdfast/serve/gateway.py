@@ -31,7 +31,7 @@ from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
-from holdfast.models.api.client import public
+from holdfast.models.api.endpoint import public_url
 from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.fact_check import HEADER, checkable, checked, streamed, whole
@@ -66,12 +66,12 @@ class Upstream:
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
-        public(self.url)
+        public_url(self.url)
 
     @property
     def shown(self) -> str:
         """The URL without what may be secret in it."""
-        return public(self.url)
+        return public_url(self.url)
 
     def place(self, path: str, query: str) -> str:
         """The URL of a path below the base."""

@@ -9,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import ModelError, ServiceError
-from holdfast.models.api import responses as service
-from holdfast.models.api.responses import Answer, Complaint, Place, Tokens, answer, complaint, kind
+from holdfast.models.api import responses
+from holdfast.models.api.responses import (
+    Completion,
+    Endpoint,
+    ServerError,
+    Tokens,
+    classify,
+    read_completion,
+    read_error,
+)
 
-PLACE = Place("m", "http://host/v1")
+PLACE = Endpoint("m", "http://host/v1")
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -27,15 +35,15 @@ def completion(content: object = "Hello.", finish: object = "stop", **more: obje
     return json.dumps({"choices": [choice], "usage": usage}).encode()
 
 
-def error(status: int, message: object = "", **fields: object) -> Complaint:
-    return complaint(status, json.dumps({"error": {"message": message, **fields}}).encode())
+def error(status: int, message: object = "", **fields: object) -> ServerError:
+    return read_error(status, json.dumps({"error": {"message": message, **fields}}).encode())
 
 
 # Answers
 
 
 def test_a_completion_gives_its_text_and_the_servers_counts() -> None:
-    assert answer(completion()) == Answer("Hello.", "stop", None, Tokens(11, 0, 3))
+    assert read_completion(completion()) == Completion("Hello.", "stop", None, Tokens(11, 0, 3))
 
 
 @pytest.mark.parametrize(
@@ -52,36 +60,36 @@ def test_a_completion_gives_its_text_and_the_servers_counts() -> None:
     ],
 )
 def test_a_finish_reason_becomes_one_of_our_four_stops(finish: object, stop: str) -> None:
-    found = answer(completion(finish=finish))
+    found = read_completion(completion(finish=finish))
     assert found.stop == stop
     assert found.text == "Hello."
     assert (found.error is not None) == (stop == "error")
 
 
 def test_an_empty_text_is_a_reply_and_no_text_is_an_error() -> None:
-    assert answer(completion("")) == Answer("", "stop", None, Tokens(11, 0, 3))
-    found = answer(completion(None))
+    assert read_completion(completion("")) == Completion("", "stop", None, Tokens(11, 0, 3))
+    found = read_completion(completion(None))
     assert (found.text, found.stop) == ("", "error")
     assert "no text" in (found.error or "")
 
 
 def test_a_reply_that_ran_out_of_tokens_while_thinking_is_empty_at_the_limit() -> None:
-    found = answer(completion(None, "length", reasoning_content="Let me think"))
+    found = read_completion(completion(None, "length", reasoning_content="Let me think"))
     assert (found.text, found.stop, found.error) == ("", "length", None)
 
 
 def test_thoughts_are_no_part_of_the_text() -> None:
-    assert answer(completion("Yes.", reasoning_content="Hm, no.")).text == "Yes."
+    assert read_completion(completion("Yes.", reasoning_content="Hm, no.")).text == "Yes."
     parts = [
         {"type": "thinking", "thinking": "Hm", "text": "Hm"},
         {"type": "text", "text": "Ye"},
         {"type": "text", "text": "s."},
     ]
-    assert answer(completion(parts)).text == "Yes."
+    assert read_completion(completion(parts)).text == "Yes."
 
 
 def test_a_refusal_field_is_what_the_model_said() -> None:
-    assert answer(completion(None, refusal="I cannot.")).text == "I cannot."
+    assert read_completion(completion(None, refusal="I cannot.")).text == "I cannot."
 
 
 @pytest.mark.parametrize(
@@ -90,23 +98,25 @@ def test_a_refusal_field_is_what_the_model_said() -> None:
      b'{"choices": [null]}', b'{"choices": [{"message": "text"}]}', b"\xff\xfe"],
 )  # fmt: skip
 def test_a_malformed_body_is_an_error_with_a_reason(content: bytes) -> None:
-    found = answer(content)
+    found = read_completion(content)
     assert (found.text, found.stop) == ("", "error")
     assert found.error
 
 
 def test_text_that_is_not_utf8_keeps_what_can_be_read() -> None:
     body = completion("caf_").replace(b"caf_", b"caf\xe9")
-    assert answer(body).text == "caf\ufffd"
-    assert answer(completion("a\ud800b")).text == "a\ufffdb"
-    assert answer(completion("🌊")).text == "🌊"
+    assert read_completion(body).text == "caf\ufffd"
+    assert read_completion(completion("a\ud800b")).text == "a\ufffdb"
+    assert read_completion(completion("🌊")).text == "🌊"
 
 
 def test_an_error_in_a_successful_response_is_the_reason() -> None:
-    found = answer(json.dumps({"error": {"code": 502, "message": "Provider is down"}}).encode())
+    found = read_completion(
+        json.dumps({"error": {"code": 502, "message": "Provider is down"}}).encode()
+    )
     assert (found.stop, found.error) == ("error", "Provider is down")
     body = {"error": {"code": "context_length_exceeded", "message": "Too long"}}
-    assert answer(json.dumps(body).encode()).stop == "overflow"
+    assert read_completion(json.dumps(body).encode()).stop == "overflow"
 
 
 UNBELIEVABLE: list[object] = [
@@ -125,7 +135,7 @@ UNBELIEVABLE: list[object] = [
 @pytest.mark.parametrize("usage", UNBELIEVABLE)
 def test_counts_that_cannot_be_believed_are_none(usage: object) -> None:
     body = {"choices": [{"message": {"content": "x"}}], "usage": usage}
-    assert answer(json.dumps(body).encode()).tokens is None
+    assert read_completion(json.dumps(body).encode()).tokens is None
 
 
 def test_cached_tokens_are_counted_within_the_prompts() -> None:
@@ -133,28 +143,28 @@ def test_cached_tokens_are_counted_within_the_prompts() -> None:
     for cached, counted in ((4, 4), (40, 10), (None, 0)):
         details = {"prompt_tokens_details": {"cached_tokens": cached}}
         body = {"choices": [{"message": {"content": "x"}}], "usage": usage | details}
-        assert answer(json.dumps(body).encode()).tokens == Tokens(10, counted, 2)
+        assert read_completion(json.dumps(body).encode()).tokens == Tokens(10, counted, 2)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(content: bytes) -> None:
-    assert answer(content).stop in ("stop", "length", "overflow", "error")
-    assert service.sentence(complaint(500, content), PLACE)
+    assert read_completion(content).stop in ("stop", "length", "overflow", "error")
+    assert responses.exception_for(read_error(500, content), PLACE)
 
 
 @given(json_values, json_values, json_values, st.integers(400, 599))
 def test_no_json_makes_it_raise(one: object, two: object, three: object, status: int) -> None:
     choice = {"message": {"content": one}, "finish_reason": two, "error": three}
     for body in (one, {"choices": one, "error": two}, {"choices": [choice], "usage": three}):
-        found = answer(json.dumps(body).encode())
+        found = read_completion(json.dumps(body).encode())
         found.text.encode()
         assert found.error is not None or found.stop != "error"
     for wrong in (one, {"error": one}, {"error": {"message": one, "code": two, "param": three}},
                   {"detail": one}, [one]):  # fmt: skip
-        said = complaint(status, json.dumps(wrong).encode())
-        assert len(said.message) <= 2 * service.SHOWN + 1
+        said = read_error(status, json.dumps(wrong).encode())
+        assert len(said.message) <= 2 * responses.SHOWN + 1
         said.message.encode()
-        str(service.sentence(said, PLACE)).encode()
+        str(responses.exception_for(said, PLACE)).encode()
 
 
 # Complaints
@@ -170,15 +180,15 @@ OVERFLOWS = [
     error(400, "The input token count (40000) exceeds the maximum number of tokens allowed"),
     error(422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."),
     error(413, "Payload too large"),
-    complaint(400, b'{"object": "error", "message": "maximum context length is 8", "code": 400}'),
+    read_error(400, b'{"object": "error", "message": "maximum context length is 8", "code": 400}'),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("said", OVERFLOWS, ids=lambda said: said.message[:30])
-def test_a_chat_that_does_not_fit_is_known_by_code_or_words(said: Complaint) -> None:
-    assert kind(said) == "overflow"
-    assert service.hopeless(said)
-    assert service.refused_parameter(said, ["max_tokens", "seed"]) is None
+def test_a_chat_that_does_not_fit_is_known_by_code_or_words(said: ServerError) -> None:
+    assert classify(said) == "overflow"
+    assert responses.is_final(said)
+    assert responses.refused_parameter(said, ["max_tokens", "seed"]) is None
 
 
 @pytest.mark.parametrize(
@@ -195,30 +205,30 @@ def test_a_chat_that_does_not_fit_is_known_by_code_or_words(said: Complaint) -> 
         (error(404, 'model "m" not found, try pulling it first'), "model"),
         (error(400, "m is not a valid model ID"), "model"),
         (error(404, "Nothing", code="model_not_found"), "model"),
-        (complaint(400, b"{\"detail\": \"Server is pinned to 'a'; requested 'b'.\"}"), "model"),
-        (complaint(404, b'{"detail": "Not Found"}'), "path"),
-        (complaint(404, b"<html>Not here: model not found</html>"), "path"),
+        (read_error(400, b"{\"detail\": \"Server is pinned to 'a'; requested 'b'.\"}"), "model"),
+        (read_error(404, b'{"detail": "Not Found"}'), "path"),
+        (read_error(404, b"<html>Not here: model not found</html>"), "path"),
         (error(400, "System role not supported"), "system"),
         (error(400, "Developer instruction is not enabled for models/gemma-3-27b-it"), "system"),
         (error(400, "Conversation roles must alternate user/assistant/user"), "order"),
-        (complaint(400, b'{"error": "bad thing"}'), "request"),
-        (complaint(500, b"Internal Server Error"), "server"),
-        (complaint(503, b""), "server"),
+        (read_error(400, b'{"error": "bad thing"}'), "request"),
+        (read_error(500, b"Internal Server Error"), "server"),
+        (read_error(503, b""), "server"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.message[:30],
 )
-def test_a_complaint_is_known_for_what_it_is_about(said: Complaint, about: str) -> None:
-    assert kind(said) == about
+def test_a_complaint_is_known_for_what_it_is_about(said: ServerError, about: str) -> None:
+    assert classify(said) == about
 
 
 def test_a_complaint_reads_every_shape_of_error() -> None:
-    assert complaint(400, b'{"error": "flat"}').message == "flat"
-    assert complaint(400, b'{"message": "bare", "code": 7}').codes == {"7"}
-    assert complaint(400, b'[{"error": {"message": "listed"}}]').message == "listed"
-    assert complaint(400, b"plain\n words").message == "plain words"
-    assert complaint(400, b"<html>page</html>").message == ""
+    assert read_error(400, b'{"error": "flat"}').message == "flat"
+    assert read_error(400, b'{"message": "bare", "code": 7}').codes == {"7"}
+    assert read_error(400, b'[{"error": {"message": "listed"}}]').message == "listed"
+    assert read_error(400, b"plain\n words").message == "plain words"
+    assert read_error(400, b"<html>page</html>").message == ""
     raw = {"message": "Provider returned error", "metadata": {"raw": "upstream said no"}}
-    said = complaint(400, json.dumps({"error": raw}).encode())
+    said = read_error(400, json.dumps({"error": raw}).encode())
     assert said.message == "Provider returned error upstream said no"
 
 
@@ -229,8 +239,8 @@ def test_a_complaint_reads_every_shape_of_error() -> None:
                "'max_completion_tokens' instead.", param="max_tokens"), "max_tokens"),
         (error(400, "Unsupported value", param="temperature"), "temperature"),
         (error(400, "`temperature` and `top_p` cannot both be specified"), "top_p"),
-        (complaint(422, b'{"detail": "Unexpected fields in the request: {\'top_k\'}"}'), "top_k"),
-        (complaint(422, b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"]}]}'),
+        (read_error(422, b'{"detail": "Unexpected fields in the request: {\'top_k\'}"}'), "top_k"),
+        (read_error(422, b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"]}]}'),
          "seed"),
         (error(400, "Argument not supported on this model: stop"), "stop"),
         (error(400, "Please stop sending me such requests"), None),
@@ -240,16 +250,16 @@ def test_a_complaint_reads_every_shape_of_error() -> None:
     ],
 )  # fmt: skip
 def test_only_a_parameter_that_was_sent_and_is_refused_is_given_up(
-    said: Complaint, name: str | None
+    said: ServerError, name: str | None
 ) -> None:
     sent = ["max_tokens", "temperature", "top_p", "top_k", "seed", "stop"]
-    assert service.refused_parameter(said, sent) == name
-    assert service.refused_parameter(said, []) is None
+    assert responses.refused_parameter(said, sent) == name
+    assert responses.refused_parameter(said, []) is None
 
 
 def test_every_sentence_names_the_place_and_repeats_what_the_server_said() -> None:
     models = {"system", "order", "model"}
-    for about in service._SENTENCES:
+    for about in responses._SENTENCES:
         said = {
             "key": error(401, "No {braces}."),
             "permission": error(403, "No {braces}."),
@@ -262,8 +272,8 @@ def test_every_sentence_names_the_place_and_repeats_what_the_server_said() -> No
             "request": error(400, "No {braces}."),
             "server": error(500, "No {braces}."),
         }[about]
-        assert kind(said) == about
-        raised = service.sentence(said, PLACE)
+        assert classify(said) == about
+        raised = responses.exception_for(said, PLACE)
         assert isinstance(raised, ModelError if about in models else ServiceError)
         assert "http://host/v1" in str(raised)
         assert "{braces})" in str(raised)

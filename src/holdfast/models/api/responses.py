@@ -1,10 +1,9 @@
-"""What an OpenAI-compatible service says, read without trust: completions and complaints.
+"""Responses of an OpenAI-compatible server, read without trust: completions and errors.
 
-Servers agree on the shape of a good answer and on little else. A completion may lack its
-usage, its text or its choices; an error may be OpenAI's object, FastAPI's `detail`, a bare
-string or a page of HTML, and the same mishap has another status and wording on each
-server. Here bytes become an `Answer` or a `Complaint`, and a complaint becomes one
-sentence.
+Servers agree on the shape of a good completion and on little else. A completion may lack its
+usage, its text or its choices. An error may be OpenAI's object, FastAPI's `detail`, a bare string
+or a page of HTML, and each server has its own status and words for the same error. Here bytes
+become a `Completion` or a `ServerError`, and a server error becomes an exception of one sentence.
 
 This module is pure: it opens no connection and knows no asks, only bytes and statuses.
 """
@@ -24,7 +23,7 @@ Kind = Literal[
     "path", "request", "server",
 ]  # fmt: skip
 
-SHOWN = 300  # characters of a server's own words that are repeated
+SHOWN = 300  # characters of a server's own words that an error repeats
 
 
 class Tokens(NamedTuple):
@@ -35,8 +34,8 @@ class Tokens(NamedTuple):
     completion: int
 
 
-class Answer(NamedTuple):
-    """A completion: its text, why it ended, the reason where that is an error, its tokens."""
+class Completion(NamedTuple):
+    """A completion: text, why it ended, the reason if that was an error, and tokens."""
 
     text: str
     stop: Stop = "stop"
@@ -44,8 +43,8 @@ class Answer(NamedTuple):
     tokens: Tokens | None = None
 
 
-class Complaint(NamedTuple):
-    """An error as the server worded it; `codes` holds its code and its type."""
+class ServerError(NamedTuple):
+    """An error as the server worded it; `codes` are its code and its type."""
 
     status: int
     message: str
@@ -53,20 +52,20 @@ class Complaint(NamedTuple):
     param: str = ""
 
 
-class Place(NamedTuple):
-    """Who was asked and where, for sentences: a model's name and a URL without secrets."""
+class Endpoint(NamedTuple):
+    """A model's name and its server's URL without secrets, for sentences."""
 
     model: str
     url: str
 
 
-def whole_text(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot carry, replaced by U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def is_page(content: bytes) -> bool:
-    """True for a page of HTML or XML: whatever answered is no model server."""
+    """Say whether this is HTML or XML, which no model server sends."""
     return content.lstrip()[:1] == b"<"
 
 
@@ -81,107 +80,104 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def answer(content: bytes) -> Answer:
-    """The answer in the body of a successful response; whatever is wrong is its error.
+def read_completion(content: bytes) -> Completion:
+    """Read the body of a successful response; whatever is wrong with it becomes `error`.
 
-    Text that the model thought (`reasoning_content`) is no part of its reply. A refusal in
-    OpenAI's `refusal` field is one.
+    Reasoning (`reasoning_content`) is not part of the reply. Text in OpenAI's `refusal` field is.
     """
     try:
         body = _mapping(_loads(content))
     except (ValueError, RecursionError):
-        return Answer("", "error", "the server's answer is not JSON")
+        return Completion("", "error", "the server's answer is not JSON")
     tokens = _tokens(body.get("usage"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
-        said = complaint(200, content) if body.get("error") else Complaint(200, "")
-        stop: Stop = "overflow" if kind(said) == "overflow" else "error"
-        return Answer("", stop, said.message or "the server's answer has no choices", tokens)
+        error = read_error(200, content) if body.get("error") else ServerError(200, "")
+        stop: Stop = "overflow" if classify(error) == "overflow" else "error"
+        return Completion("", stop, error.message or "the server's answer has no choices", tokens)
     choice = _mapping(choices[0])
     message = _mapping(choice.get("message"))
     text = _text(message.get("content"))
     if text is None:
         text = _text(message.get("refusal"))
-    stop, error = _ended(choice)
+    stop, reason = _stop(choice)
     if text is None and stop == "stop":
-        stop, error = "error", "the server's answer has no text"
-    return Answer(text or "", stop, error, tokens)
+        stop, reason = "error", "the server's answer has no text"
+    return Completion(text or "", stop, reason, tokens)
 
 
 def _text(content: object) -> str | None:
-    """The text of a message's content: a string, or a list of parts of which some are text."""
+    """Return the text of a message's content, which is a string or a list of parts."""
     if isinstance(content, str):
-        return whole_text(content)
+        return replace_surrogates(content)
     if not isinstance(content, list):
         return None
     parts = [_mapping(part) for part in content]
     texts = [
         part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")
     ]
-    return whole_text("".join(text for text in texts if isinstance(text, str)))
+    return replace_surrogates("".join(text for text in texts if isinstance(text, str)))
 
 
-def _ended(choice: Mapping[str, Any]) -> tuple[Stop, str | None]:
+def _stop(choice: Mapping[str, Any]) -> tuple[Stop, str | None]:
     reason = choice.get("finish_reason")
     if reason in ("length", "max_tokens"):
         return "length", None
     if reason == "content_filter":
         return "error", "the server's content filter stopped the reply"
     if reason == "error" or choice.get("error"):
-        said = _mapping(choice.get("error")).get("message")
-        return "error", _line(said) or "the server stopped the reply with an error"
+        words = _mapping(choice.get("error")).get("message")
+        return "error", _line(words) or "the server stopped the reply with an error"
     return "stop", None
 
 
 def _tokens(usage: object) -> Tokens | None:
-    """The server's counts, or None where it sent none that can be believed."""
+    """Return the server's token counts; None if they are missing or impossible."""
     counts = _mapping(usage)
-    prompt, completion = (
-        _whole(counts.get("prompt_tokens")),
-        _whole(counts.get("completion_tokens")),
-    )
+    prompt = _count(counts.get("prompt_tokens"))
+    completion = _count(counts.get("completion_tokens"))
     if prompt is None or completion is None:
         return None
-    cached = _whole(_mapping(counts.get("prompt_tokens_details")).get("cached_tokens"))
+    cached = _count(_mapping(counts.get("prompt_tokens_details")).get("cached_tokens"))
     return Tokens(prompt, min(cached or 0, prompt), completion)
 
 
-def _whole(value: object) -> int | None:
+def _count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value >= 0 and value == value // 1 else None
 
 
-# Complaints
+# Errors
 
 
-def complaint(status: int, content: bytes) -> Complaint:
-    """What an error response says, whatever its shape."""
+def read_error(status: int, content: bytes) -> ServerError:
+    """Read an error response of any shape."""
     try:
         body = _loads(content)
     except (ValueError, RecursionError):
         text = "" if is_page(content) else content.decode("utf-8", "replace")
-        return Complaint(status, _line(text))
+        return ServerError(status, _line(text))
     if isinstance(body, list) and body:  # Gemini's endpoint wraps its object in a list
         body = body[0]
     error = _mapping(body).get("error") or body
     fields = _mapping(error)
     if not fields:
-        return Complaint(status, _line(error if isinstance(error, str) else json.dumps(error)))
-    said = fields.get("message") or fields.get("detail") or dict(fields)
-    # OpenRouter passes on what the provider behind it said.
+        return ServerError(status, _line(error if isinstance(error, str) else json.dumps(error)))
+    words = fields.get("message") or fields.get("detail") or dict(fields)
+    # OpenRouter passes on the words of the provider behind it.
     raw = _mapping(fields.get("metadata")).get("raw")
-    message = " ".join(_line(part) for part in (said, raw) if part)
+    message = " ".join(_line(part) for part in (words, raw) if part)
     codes = {str(fields[key]) for key in ("code", "type") if fields.get(key) is not None}
-    return Complaint(status, _line(message), frozenset(codes), str(fields.get("param") or ""))
+    return ServerError(status, _line(message), frozenset(codes), str(fields.get("param") or ""))
 
 
 def _line(value: object) -> str:
-    """Anything a server said, as one short line."""
+    """Return anything a server sent as one short line."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    line = whole_text(" ".join(text.split()))
+    line = replace_surrogates(" ".join(text.split()))
     return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
 
 
@@ -223,9 +219,9 @@ _BY_STATUS: dict[int, Kind] = {
 }  # fmt: skip
 
 
-def kind(said: Complaint) -> Kind:
-    """What an error is about, by its code, then its words, then its status."""
-    status, message, codes, _ = said
+def classify(error: ServerError) -> Kind:
+    """Find what an error is about, by its code, then its words, then its status."""
+    status, message, codes, _ = error
     about_limits = status not in (401, 402, 403, 404, 429)
     if codes & _OVERFLOW_CODES or (about_limits and _OVERFLOW.search(message)):
         return "overflow"
@@ -236,18 +232,18 @@ def kind(said: Complaint) -> Kind:
     if "model_not_found" in codes:
         return "model"
     if status in (400, 404, 422, 500):
-        for found, pattern in _BY_WORDS:
+        for kind, pattern in _BY_WORDS:
             if pattern.search(message):
-                return found
+                return kind
     return _BY_STATUS.get(status, "server" if status >= 500 else "request")
 
 
-def hopeless(said: Complaint) -> bool:
-    """True where asking again is no use, though the status alone would say otherwise."""
-    return kind(said) in ("quota", "overflow", "filter", "system", "order", "model")
+def is_final(error: ServerError) -> bool:
+    """Say whether a retry is no use, even if the status alone allows one."""
+    return classify(error) in ("quota", "overflow", "filter", "system", "order", "model")
 
 
-# In the order in which a server that cannot have two of them is given up one.
+# If a server refuses a combination, we stop sending the one that comes first here.
 _OPTIONAL = (
     "top_k", "seed", "top_p", "stop", "max_tokens", "max_completion_tokens", "temperature",
 )  # fmt: skip
@@ -257,17 +253,17 @@ _VALUE = re.compile(
 )
 
 
-def refused_parameter(said: Complaint, sent: Collection[str]) -> str | None:
-    """The sampling parameter that a server does not take, of those sent; None for other errors.
+def refused_parameter(error: ServerError, sent: Collection[str]) -> str | None:
+    """Find which of the sent sampling parameters a server does not take; None for other errors.
 
-    A parameter that is taken but has a wrong value is the user's to mend, not ours to drop.
+    A parameter that the server takes but whose value is wrong is for the user to change.
     """
-    if said.status not in (400, 422) or _VALUE.search(said.message):
+    if error.status not in (400, 422) or _VALUE.search(error.message):
         return None
-    if said.param in _OPTIONAL and said.param in sent:
-        return said.param
+    if error.param in _OPTIONAL and error.param in sent:
+        return error.param
     for name in _OPTIONAL:
-        named = re.search(rf"['\"`‘“]{name}['\"`’”]|: {name}\b", said.message)
+        named = re.search(rf"['\"`‘“]{name}['\"`’”]|: {name}\b", error.message)
         if name in sent and named:
             return name
     return None
@@ -276,58 +272,56 @@ def refused_parameter(said: Complaint, sent: Collection[str]) -> str | None:
 _SENTENCES: dict[Kind, tuple[type[HoldfastError], str]] = {
     "key": (
         ServiceError,
-        "{url} refused the API key{said}; set HOLDFAST_API_KEY or OPENAI_API_KEY to a key of "
+        "{url} refused the API key{words}; set HOLDFAST_API_KEY or OPENAI_API_KEY to a key of "
         "that service",
     ),
     "permission": (
         ServiceError,
-        "{url} does not let this API key use {model}{said}; ask for access or choose another model",
+        "{url} does not let this API key use {model}{words}; ask for access or "
+        "choose another model",
     ),
     "quota": (
         ServiceError,
-        "the account at {url} has no quota or credit left{said}; top it up and run the same "
+        "the account at {url} has no quota or credit left{words}; top it up and run the same "
         "command again",
     ),
     "rate": (
         ServiceError,
-        "{url} still limited the rate after the last retry{said}; wait, or lower the concurrency",
+        "{url} still limited the rate after the last retry{words}; wait, or lower the concurrency",
     ),
     "system": (
         ModelError,
-        "{model} at {url} takes no system prompt{said}; serve it with a chat template that has a "
+        "{model} at {url} takes no system prompt{words}; serve it with a chat template that has a "
         "system role, or run it on this machine, where the prompt is folded into the first message",
     ),
     "order": (
         ModelError,
-        "{model} at {url} wants user and assistant to alternate, the user first{said}; leave "
+        "{model} at {url} wants user and assistant to alternate, the user first{words}; leave "
         "user_first at True and check the chat's order",
     ),
     "model": (
         ModelError,
-        "{url} has no model {model}{said}; name one that its /models lists",
+        "{url} has no model {model}{words}; name one that its /models lists",
     ),
     "path": (
         ServiceError,
-        "{url} has no /chat/completions{said}; a base URL usually ends in /v1",
+        "{url} has no /chat/completions{words}; a base URL usually ends in /v1",
     ),
     "request": (
         ServiceError,
-        "{url} refused the request for {model}{said}; change what it names, or check the server",
+        "{url} refused the request for {model}{words}; change what it names, or check the server",
     ),
     "server": (
         ServiceError,
-        "{url} failed on the request for {model} and on its retries{said}; see the server's log, "
+        "{url} failed on the request for {model} and on its retries{words}; see the server's log, "
         "then run the same command again",
     ),
 }
 
 
-def sentence(said: Complaint, place: Place) -> HoldfastError:
-    """The error to raise for a complaint that ends the run."""
-    about, form = _SENTENCES[_fatal(kind(said))]
-    words = f"HTTP {said.status}" + (f": {said.message.rstrip('.')}" if said.message else "")
-    return about(form.format(url=place.url, model=place.model, said=f" ({words})"))
-
-
-def _fatal(found: Kind) -> Kind:
-    return found if found in _SENTENCES else "request"
+def exception_for(error: ServerError, endpoint: Endpoint) -> HoldfastError:
+    """Return the exception to raise for an error that ends the run."""
+    kind = classify(error)
+    exception, form = _SENTENCES.get(kind, _SENTENCES["request"])
+    words = f"HTTP {error.status}" + (f": {error.message.rstrip('.')}" if error.message else "")
+    return exception(form.format(url=endpoint.url, model=endpoint.model, words=f" ({words})"))

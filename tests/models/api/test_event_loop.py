@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from holdfast.models.api import loop
+from holdfast.models.api.event_loop import run_coroutine
 
 
 async def _double(number: int) -> int:
@@ -21,17 +21,17 @@ async def _fail() -> None:
 
 
 def test_a_coroutine_gives_its_result() -> None:
-    assert loop.run(_double(4)) == 8
+    assert run_coroutine(_double(4)) == 8
 
 
 def test_an_error_arrives_where_the_call_was() -> None:
     with pytest.raises(ZeroDivisionError, match="as asked"):
-        loop.run(_fail())
+        run_coroutine(_fail())
 
 
 def test_it_works_inside_a_running_loop() -> None:
     async def notebook_cell() -> int:
-        return loop.run(_double(5))
+        return run_coroutine(_double(5))
 
     assert asyncio.run(notebook_cell()) == 10
 
@@ -48,6 +48,6 @@ def test_an_interrupt_cancels_what_is_under_way_and_leaves_no_thread() -> None:
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        loop.run(endless())
+        run_coroutine(endless())
     assert cancelled.is_set()
     assert threading.active_count() == before

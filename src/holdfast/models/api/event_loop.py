@@ -1,8 +1,8 @@
-"""A coroutine run to its end from ordinary code, whatever the caller's thread is doing.
+"""Run a coroutine from ordinary code, also where an event loop is running already.
 
-Every call has an event loop on a thread of its own. So it works where a loop is running
-already (a notebook), and an interrupt reaches the caller, who then cancels what is
-under way and waits for that. This module knows nothing of what it runs.
+Every call has an event loop on a thread of its own. So it works in a notebook, and an interrupt
+reaches the caller, which then cancels the coroutine's tasks and waits for them. This module knows
+nothing of what it runs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result; whatever it raises is raised here."""
+def run_coroutine(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Return the coroutine's result, or raise what it raises."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="holdfast-loop", daemon=True)
     thread.start()
     try:
-        ended = asyncio.run_coroutine_threadsafe(work, loop)
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         # In slices: an endless wait cannot be interrupted on Windows.
-        while not wait([ended], timeout=0.5).done:
+        while not wait([future], timeout=0.5).done:
             pass
-        return ended.result()
+        return future.result()
     finally:
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
@@ -35,7 +35,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def _cancel_all() -> None:
-    """Cancel whatever is left (nothing, unless the caller was interrupted)."""
+    """Cancel the tasks that are left; there are none unless the caller was interrupted."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
