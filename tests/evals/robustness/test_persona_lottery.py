@@ -154,3 +154,14 @@ def test_one_persona_or_one_item_is_no_lottery(shape: tuple[int, int]) -> None:
 def test_a_matrix_with_gaps_is_refused() -> None:
     with pytest.raises(ValueError, match="no gaps"):
         Lottery(np.array([[1, np.nan], [0, 1]]))
+
+
+def test_the_curve_of_many_personas_takes_a_moment_and_is_exact() -> None:
+    accuracies = np.random.default_rng(3).random(2000)
+    curve = expected_best(accuracies)
+    assert curve[0] == pytest.approx(accuracies.mean(), abs=1e-12)
+    assert curve[-1] == pytest.approx(accuracies.max(), abs=1e-12)
+    ranked = np.sort(accuracies)
+    best_of_two = (ranked * np.arange(2000)).sum() / (2000 * 1999 / 2)
+    assert curve[1] == pytest.approx(best_of_two, abs=1e-12)
+    assert (np.diff(curve) >= -1e-12).all()

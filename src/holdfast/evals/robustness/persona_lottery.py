@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +56,15 @@ def expected_pick(
     Ties are broken in the order given. With one figure for both it is `expected_best`.
     """
     n = len(scored)
-    order = np.argsort(np.asarray(chosen_by, float), kind="stable")
-    ranked = [float(scored[i]) for i in order]
-    return [
-        sum(a * (comb(i, k - 1) / comb(n, k)) for i, a in enumerate(ranked))
-        for k in range(1, n + 1)
-    ]
+    ranked = np.asarray(scored, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
+    ranks, weights = np.arange(n), np.full(n, 1 / n)
+    expected = []
+    for k in range(1, n + 1):
+        expected.append(float(ranked @ weights))
+        # C(i, k) is C(i, k - 1) (i - k + 1) / k; what all ranks share goes with the sum, which is 1.
+        weights = weights * np.maximum(ranks - k + 1, 0)
+        weights /= weights.sum() or 1
+    return expected
 
 
 def statistics(accuracy: Array, all_correct: Array) -> dict[str, Array]:
