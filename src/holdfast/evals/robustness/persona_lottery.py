@@ -61,7 +61,7 @@ def expected_pick(
     expected = []
     for k in range(1, n + 1):
         expected.append(float(ranked @ weights))
-        # C(i, k) is C(i, k - 1) (i - k + 1) / k; what all ranks share goes with the sum, which is 1.
+        # C(i, k) is C(i, k - 1) (i - k + 1) / k; the weights of all ranks add up to 1.
         weights = weights * np.maximum(ranks - k + 1, 0)
         weights /= weights.sum() or 1
     return expected
