@@ -29,7 +29,7 @@ from holdfast.core.backend import Sampling
 from holdfast.models.engine.engine import Engine, Request
 from holdfast.models.local import gate
 from holdfast.models.local.load import load
-from holdfast.models.local.lora import Lora, Rows
+from holdfast.models.local.lora import Lora, RowLora
 from holdfast.training.prism.distillation import TARGETS
 
 
@@ -43,7 +43,9 @@ def lora(model: torch.nn.Module, rank: int = 16) -> Lora:
     return Lora(found, 2.0)
 
 
-def routed(engine: Engine, rows: Rows, asked: list[Request], sampling: Sampling, on: str) -> None:
+def routed(
+    engine: Engine, rows: RowLora, asked: list[Request], sampling: Sampling, on: str
+) -> None:
     """One call with the gate's look at layer 0, which `on` then overrules."""
     gate.features(engine.model, [request.ids for request in asked])
     chosen = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(asked))]
@@ -71,7 +73,7 @@ def main() -> None:
     name = args.model
     backend = random_llama(load("mini")) if name == "random-100M" else load(name)
     engine = Engine(backend.engine.model, batch_size=args.rows)
-    rows = Rows(engine.model, lora(engine.model))
+    rows = RowLora(engine.model, lora(engine.model))
     rng = random.Random(0)
     asked = [
         Request(tuple(rng.randrange(300, 1500) for _ in range(args.prompt)), i, keep=False)

@@ -228,6 +228,12 @@ def test_what_cannot_be_steered_is_refused_by_name() -> None:
         subject.reply([Ask(agent_view(PROMPT, ["Hi"]), 0, parse("anchor"))], SHORT)
 
 
+def test_heads_and_layers_that_a_model_does_not_have_are_refused() -> None:
+    assert "the heads 0 to 3" in str(backend().refusal(parse("boost:4@heads=50-60")))
+    assert "the layers 0 to 1" in str(backend().refusal(parse("boost:4@layers=1-2")))
+    assert backend().refusal(parse("boost:4@heads=0-3,layers=0-1")) is None
+
+
 def test_an_unknown_control_is_refused() -> None:
     with pytest.raises(ControlError, match="no control `shout`"):
         backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control=parse("shout:3"))], SHORT)

@@ -38,9 +38,9 @@ def test_features_of_a_model_built_otherwise_are_refused() -> None:
 def test_what_can_be_told_apart_is_learned_and_saved(tmp_path: Path) -> None:
     h, labels = separable()
     made = train_gate(h, labels)
-    assert auc(made.chances(h).numpy(), labels) > 0.95
+    assert auc(made.probabilities(h).numpy(), labels) > 0.95
     made.save(tmp_path, model="small")
-    torch.testing.assert_close(gate.read(tmp_path).chances(h), made.chances(h))
+    torch.testing.assert_close(gate.read_gate(tmp_path).probabilities(h), made.probabilities(h))
 
 
 def test_one_kind_of_query_another_width_and_no_file_are_refused(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_one_kind_of_query_another_width_and_no_file_are_refused(tmp_path: Path)
     with pytest.raises(ModelError, match="none of them were won"):
         train_gate(h, [False] * len(labels))
     with pytest.raises(ModelError, match="12 numbers and the model has 5"):
-        train_gate(h, labels).chances(torch.zeros(2, 5))
+        train_gate(h, labels).probabilities(torch.zeros(2, 5))
     with pytest.raises(ModelError, match="no gate in"):
-        gate.read(tmp_path)
+        gate.read_gate(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
         train_gate(torch.full_like(h, torch.nan), labels)
 

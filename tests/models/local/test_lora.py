@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.engine import Engine, Request
-from holdfast.models.local.lora import CONFIG, Rows, read
+from holdfast.models.local.lora import CONFIG, RowLora, read_lora
 from tiny_models import model
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def test_chosen_rows_are_pefts_and_the_others_the_plain_models(folder: Path) -> None:
     base = model("llama", dtype=torch.float64)
     plain = logits(base)
-    rows = Rows(base, read(folder))
+    rows = RowLora(base, read_lora(folder))
     torch.testing.assert_close(logits(base), plain)
     rows.choose([True, False, True])
     mixed = logits(base)
@@ -67,9 +67,9 @@ def test_chosen_rows_are_pefts_and_the_others_the_plain_models(folder: Path) -> 
 
 def test_layer_0_gives_the_same_with_and_without(folder: Path) -> None:
     base = model("llama", dtype=torch.float64)
-    assert all(".layers.0." not in path for path in read(folder).matrices)
+    assert all(".layers.0." not in path for path in read_lora(folder).matrices)
     before = base(input_ids=IDS, output_hidden_states=True).hidden_states[1]
-    rows = Rows(base, read(folder))
+    rows = RowLora(base, read_lora(folder))
     rows.choose([True] * 3)
     after = base(input_ids=IDS, output_hidden_states=True).hidden_states[1]
     rows.remove()
@@ -79,7 +79,7 @@ def test_layer_0_gives_the_same_with_and_without(folder: Path) -> None:
 def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -> None:
     base = model("llama", dtype=torch.float64)
     engine = Engine(base, batch_size=4)
-    rows = Rows(base, read(folder))
+    rows = RowLora(base, read_lora(folder))
     engine.adapters = {"on": rows}
     ids = [(5, 6, 7), (9, 10, 11, 12, 13), (5, 6, 7), (20, 21)]
     on = [True, False, False, True]
@@ -95,7 +95,7 @@ def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -
     assert together[0].ids != together[2].ids
     # Kept keys of one state are never those of the other.
     again = engine.generate(asked, greedy)
-    linear = [base.get_submodule(path) for path in read(folder).matrices]
+    linear = [base.get_submodule(path) for path in read_lora(folder).matrices]
     assert not any(module._forward_hooks for module in linear)
     assert [r.ids for r in again] == [r.ids for r in alone]
 
@@ -105,10 +105,10 @@ def test_an_adapter_of_another_model_or_of_another_kind_is_refused(
 ) -> None:
     other = nn.Linear(3, 3)
     with pytest.raises(ModelError, match="was not made for small"):
-        Rows(other, read(folder), "small")
+        RowLora(other, read_lora(folder), "small")
     with pytest.raises(ModelError, match="no adapter in"):
-        read(tmp_path / "nothing")
+        read_lora(tmp_path / "nothing")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     (folder / CONFIG).write_text(json.dumps({**config, "use_dora": True}), encoding="utf-8")
     with pytest.raises(ModelError, match="no plain LoRA"):
-        read(folder)
+        read_lora(folder)

@@ -36,16 +36,19 @@ from holdfast.models.local.persona_span import occurrences
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import hash_parameters
 
-TEMPLATES = 16  # sets of template options that are remembered
-SMALL = 50_000_000  # parameters below which a step costs its overhead, not its rows
+TEMPLATES = 16  # templates with further options that are kept
+SMALL = 50_000_000  # below this many parameters a step costs the same for any number of rows
 
 
 class LocalBackend:
     """A `Backend` over a transformers model and its tokenizer.
 
-    `options` go to the chat template (`enable_thinking`, for instance). `share_refusal`
-    says why prompt share cannot be measured on this model, or is None; asks to measure
-    then get replies without a share.
+    Attributes:
+        name: the model as the user named it.
+        tokenizer: its tokenizer.
+        template: its chat template.
+        engine: continues token ids.
+        ends: token ids that end a reply.
     """
 
     local = True
@@ -61,6 +64,21 @@ class LocalBackend:
         options: Mapping[str, Any] | None = None,
         digest: str | None = None,
     ) -> None:
+        """Join a model and its tokenizer.
+
+        Args:
+            model: a causal language model.
+            tokenizer: its tokenizer, with a chat template.
+            name: the model's name, for errors and manifests.
+            batch_size: rows decoded at once; by default 256 for small models and 32 for others.
+            cache_bytes: bytes of keys and values kept between calls; by default a quarter of
+                the device's memory.
+            options: options of the chat template (`enable_thinking`, for instance).
+            digest: what identifies the weights; by default a hash over the parameters.
+
+        Raises:
+            ModelError: the model has no chat template, or keeps no keys and values.
+        """
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
@@ -74,12 +92,12 @@ class LocalBackend:
 
     @property
     def small(self) -> bool:
-        """Whether a decoding step costs its overhead, and not its rows."""
+        """Whether the cost of a decoding step is its overhead, whatever the number of rows."""
         return self.engine.model.num_parameters() < SMALL
 
     @property
     def digest(self) -> str:
-        """What tells the weights from others: the files' hash, or one over the parameters."""
+        """What identifies the weights: a hash over their files, or over the parameters."""
         if self._digest is None:
             self._digest = hash_parameters(self.engine.model)
         return self._digest
@@ -91,12 +109,12 @@ class LocalBackend:
 
     @property
     def user_first(self) -> bool:
-        """True where the template wants a chat to open with a user message."""
+        """Whether a chat must open with a user message."""
         return self.template.user_first
 
     @property
     def folds_system(self) -> bool:
-        """True where the template has no system role and the prompt joins the first message."""
+        """Whether the template has no system role, so that the prompt joins the first message."""
         return self.template.folds_system
 
     @property
@@ -107,13 +125,17 @@ class LocalBackend:
     def reply(
         self, asks: Sequence[Ask], sampling: Sampling, adapters: Sequence[str] | None = None
     ) -> list[Reply]:
-        """One reply per ask, in order; `adapters` are names of the engine's, "" for none.
+        """Return one reply per ask, in order.
 
-        Without them an adapter is on where an ask's control has one and its gate says so.
+        Args:
+            asks: the chats to answer.
+            sampling: how tokens are drawn.
+            adapters: for each ask the name of an adapter of the engine, or "" for none. By
+                default an adapter is on where an ask's control has one and its gate says so.
 
-        Raises `ControlError` for a control that there is not or that this model cannot be put
-        under, and `ModelError` for a chat that the template refuses or logits that are not
-        finite.
+        Raises:
+            ControlError: this model cannot be put under an ask's control.
+            ModelError: the template refuses a chat, or logits are not finite.
         """
         requests = [self.request(ask) for ask in asks]
         if adapters is not None:
@@ -128,54 +150,50 @@ class LocalBackend:
     def likelihoods(
         self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
-        """Log-likelihood of each ask's options as its reply, under the ask's control.
+        """Return the log-likelihood of each ask's options as its reply, under the ask's control.
 
-        The sum over an option's tokens, or `per_token` their mean; -inf for all of an ask's
-        options where they do not fit the context. Options are taken as they are, without the
-        token that would end the reply.
+        It is the sum over an option's tokens, or their mean with `per_token`; the token that
+        would end the reply does not count. If one option does not fit the context, all options
+        of that ask get -inf.
         """
         if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
         requests = [self.request(ask) for ask in asks]
         tails = [[self._encode(option) for option in each] for each in options]
-        found = likelihoods(self.engine, requests, tails)
+        sums = likelihoods(self.engine, requests, tails)
         if not per_token:
-            return found
+            return sums
         return [
             [score / len(tail) for score, tail in zip(scores, each, strict=True)]
-            for scores, each in zip(found, tails, strict=True)
+            for scores, each in zip(sums, tails, strict=True)
         ]
 
     def count(self, text: str) -> int:
-        """Tokens in a text, without any that a template would add."""
+        """Count the tokens in a text, without a template's."""
         return len(self._encode(text))
 
     def prompt_tokens(self, ask: Ask) -> int:
-        """Tokens of an ask's chat as the model would see it, template included."""
+        """Count the tokens of an ask's chat as the model sees it, template included."""
         return len(self.request(ask).ids)
 
     def ids(self, ask: Ask) -> tuple[int, ...]:
-        """Token ids of an ask's chat as the model would see it."""
+        """Return the token ids of an ask's chat as the model sees it."""
         return self.request(ask).ids
 
     def values(self, ask: Ask, ids: Sequence[int] | None = None) -> list[Tensor]:
-        """Each layer's value vectors of the tokens of an ask's chat, (tokens, heads · size).
+        """Return each layer's value vectors of an ask's chat, (tokens, heads · size).
 
-        `ids` are other tokens in their place. Raises `ModelError` where they cannot be read.
+        `ids` replace the chat's tokens. Raises `ModelError` where the vectors cannot be read.
         """
         request = self.request(ask)
         return self.engine.values(request if ids is None else Request(tuple(ids), ask.seed))
 
     def forget(self) -> None:
-        """Drop all kept keys and values.
-
-        Called at the start of a unit of work, it makes that unit's replies the same, byte
-        for byte, whatever was asked before it.
-        """
+        """Drop all kept keys and values: the next replies do not depend on earlier asks."""
         self.engine.forget()
 
     def describe(self) -> Mapping[str, object]:
-        """What determines the replies, as JSON."""
+        """Return what determines the replies, as JSON."""
         model = self.engine.model
         return {
             "name": self.name,
@@ -195,7 +213,7 @@ class LocalBackend:
         }
 
     def rewritten(self, chat: Chat, control: Control) -> Chat:
-        """The chat as the control's window and reminders leave it for this model's template."""
+        """Return the chat after the control's window, reminders and route."""
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return rewrite(chat, control, system_anywhere=anywhere, user_first=first)
 
@@ -205,9 +223,10 @@ class LocalBackend:
         return self._adapters[path]
 
     def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
-        """An ask as the engine takes it. Raises `ControlError` and `ModelError` as `reply` does.
+        """Return an ask as the engine takes it.
 
-        `options` go to the chat template beside the backend's own (`tools`, for instance).
+        `options` go to the chat template with the backend's own (`tools`, for instance). Raises
+        `ControlError` and `ModelError` as `reply` does.
         """
         control = ask.control
         if control.needs_weights and (why := self.refusal(control)):
@@ -228,23 +247,21 @@ class LocalBackend:
         return replace(request, adapter=self._adapter(control.prism).name, gated=True)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
-        """The chat template with more options; the last few are kept, each costs some renderings.
+        """Return the chat template with more options. The last `TEMPLATES` are kept.
 
         Raises `ModelError` where it renders no chat with them.
         """
         if not options:
             return self.template
         key = json.dumps(options, sort_keys=True)
-        found = self._templates.pop(key, None) or Template(
-            self.tokenizer, self.name, {**self.template.options, **options}
-        )
-        self._templates[key] = found
+        template = self._templates.pop(key, None) or self.template.with_options(options)
+        self._templates[key] = template
         if len(self._templates) > TEMPLATES:
             del self._templates[next(iter(self._templates))]
-        return found
+        return template
 
     def _held(self, control: Control, chat: Rendered) -> Held:
-        """Where the persona and the turns are, as places in the chat's token ids."""
+        """Locate the persona and the turns in the chat's token ids."""
         if chat.content is None or chat.template is None:
             raise ControlError(
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
@@ -256,7 +273,7 @@ class LocalBackend:
         return Held(control, chat.content, (first, chat.template[1]), turns)
 
     def refusal(self, control: Control) -> str | None:
-        """Why this model cannot be put under a control, or None."""
+        """Say why this model cannot be put under a control, or None."""
         if control.prism is not None:
             try:
                 self._adapter(control.prism)
@@ -265,13 +282,9 @@ class LocalBackend:
         if control.anchor and self.engine.no_anchor is not None:
             return self.engine.no_anchor
         why = self._why_not(control)
-        return (
-            None
-            if why is None
-            else (
-                f"{self.name} cannot be put under `{control.text}`: {why}. Use window or reminder."
-            )
-        )
+        if why is None:
+            return None
+        return f"{self.name} cannot be put under `{control.text}`: {why}. Use window or reminder."
 
     def _why_not(self, control: Control) -> str | None:
         if control.guidance is not None and not self.engine.reuses:
@@ -280,10 +293,12 @@ class LocalBackend:
             return None
         if self.engine.no_share is not None:
             return self.engine.no_share
-        layers = self.engine.config.num_hidden_layers
+        config = self.engine.config
         for part in control.attention:
-            if part.layers is not None and part.layers[1] >= layers:
-                return f"it has the layers 0 to {layers - 1}"
+            if part.layers is not None and part.layers[1] >= config.num_hidden_layers:
+                return f"it has the layers 0 to {config.num_hidden_layers - 1}"
+            if part.heads is not None and part.heads[1] >= config.num_attention_heads:
+                return f"it has the heads 0 to {config.num_attention_heads - 1}"
         if control.anchor and not self.template.turn_ids:
             return "its chat template does not show where turns begin"
         return None
@@ -292,7 +307,7 @@ class LocalBackend:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Token ids as text, without special tokens."""
+        """Return token ids as text, without special tokens."""
         text = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -316,18 +331,18 @@ class LocalBackend:
 
 
 def _cut(text: str, stops: Iterable[str]) -> int | None:
-    """Where the first of the stop strings begins, or None."""
+    """Return where the first stop string begins, or None."""
     places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
     return min(places, default=None)
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end a reply: those of the generation config, and the tokenizer's."""
+    """Return the tokens that end a reply: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)
     if ends is None:
         ends = model.config.get_text_config(decoder=True).eos_token_id
-    found = set() if ends is None else {ends} if isinstance(ends, int) else set(ends)
+    ids = set() if ends is None else {ends} if isinstance(ends, int) else set(ends)
     if tokenizer.eos_token_id is not None:
-        found.add(tokenizer.eos_token_id)
-    return frozenset(found)
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)

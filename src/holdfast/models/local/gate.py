@@ -2,11 +2,10 @@
 
     p(on | x) = σ(MLP((h(x) - mean) / spread))        h(x): the last prompt token after layer 0
 
-The features see the prompt alone, never an answer, and are the same with and without an
-adapter that begins at layer 1. Classes are weighted, since wins are rare; what is held out is
-held out by persona, so that what is measured is queries of a persona never seen.
+The features depend on the prompt alone, never on an answer, and an adapter that begins at layer 1
+does not change them.
 
-This module knows vectors and labels, and one layer of a Llama-like model.
+This module knows vectors, and one layer of a Llama-like model. `gate_training` trains gates.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ THRESHOLD = 0.5
 
 
 def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
-    """The model's decoder cut after layer 0, the same weights and no norm behind it.
+    """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
     Raises `ModelError` for a model that is not built like a Llama.
     """
@@ -48,7 +47,7 @@ def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Rows of token ids, filled up on the right, and which of them are there: (rows, longest)."""
+    """Pad rows of token ids on the right; return ids and mask, both (rows, longest)."""
     ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
     return ids, mask
@@ -57,29 +56,42 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 def features(
     model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
 ) -> Tensor:
-    """h(x) of every prompt, (prompts, width) in float32; one layer's work."""
+    """Run layer 0 and return h(x) of every prompt, (prompts, width), in float32 on the CPU.
+
+    Args:
+        model: a model built like a Llama.
+        prompts: token ids.
+        name: the model's name, for errors.
+        rows: prompts in one pass.
+    """
     view = first_layer(model, name)
     device = next(model.parameters()).device
-    found = []
+    states = []
     with torch.inference_mode():
         for start in range(0, len(prompts), rows):
             some = prompts[start : start + rows]
             ids, mask = (one.to(device) for one in padded(some))
             out = view(input_ids=ids, attention_mask=mask, use_cache=False)
-            found.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())
-    return torch.cat(found).cpu()
+            states.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())
+    return torch.cat(states).cpu()
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The trained network: `layers` are weights and biases, first to last."""
+    """The trained network."""
 
     mean: Tensor
+    """Mean of the training features, (width,)."""
     spread: Tensor
+    """Their standard deviation, (width,)."""
     layers: tuple[tuple[Tensor, Tensor], ...]
+    """Weight and bias of each layer, the first layer first."""
 
-    def chances(self, h: Tensor) -> Tensor:
-        """p(on) of every row of features, (rows,). Raises `ModelError` for another width."""
+    def probabilities(self, h: Tensor) -> Tensor:
+        """Return p(on) for features (rows, width), as (rows,).
+
+        Raises `ModelError` where the width is another model's.
+        """
         if h.shape[-1] != len(self.mean):
             raise ModelError(
                 f"the gate reads {len(self.mean)} numbers and the model has {h.shape[-1]}: it was "
@@ -91,23 +103,23 @@ class Gate:
         return x[..., 0].sigmoid()
 
     def save(self, folder: Path, **about: object) -> Path:
-        """Write gate.safetensors, with what is said of it as metadata."""
+        """Write gate.safetensors with `about` as its metadata; return its path."""
         tensors = {"mean": self.mean, "spread": self.spread}
         for i, (weight, bias) in enumerate(self.layers):
             tensors |= {f"{i}.weight": weight, f"{i}.bias": bias}
         path = folder / NAME
-        held = {name: one.contiguous() for name, one in tensors.items()}
-        save_file(held, path, {"holdfast": json.dumps(about)})
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, path, {"holdfast": json.dumps(about)})
         return path
 
 
-def read(folder: Path) -> Gate:
-    """The gate in a folder. Raises `ModelError` where there is none."""
+def read_gate(folder: Path) -> Gate:
+    """Read the gate in a folder. Raises `ModelError` where there is none."""
     try:
-        with safe_open(folder / NAME, "pt") as held:
-            tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+        with safe_open(folder / NAME, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
-        # safetensors has an exception of its own for a file that is none.
+        # safetensors has an exception of its own for other files.
         raise ModelError(f"there is no gate in {folder} ({error}).") from error
     count = sum(name.endswith(".weight") for name in tensors)
     layers = tuple((tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(count))

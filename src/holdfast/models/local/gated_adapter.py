@@ -4,7 +4,7 @@ The gate reads what leaves layer 0 at the prompt's end, through a view of the sa
 One batch then holds the rows with the adapter and those without it. No system prompt is
 needed: the persona is in the adapter.
 
-This module knows an engine and a folder that `holdfast prism train` wrote. It knows no chats.
+This module knows a loaded model and a folder that `holdfast prism train` wrote. It knows no chats.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from pathlib import Path
 from holdfast.core.errors import ModelError, RunError
 from holdfast.core.records import Record
 from holdfast.models.engine.loaded import LoadedModel
-from holdfast.models.local import gate, lora
+from holdfast.models.local.gate import THRESHOLD, features, read_gate
+from holdfast.models.local.lora import RowLora, read_lora
 
 ABOUT = "prism.json"
 
 
 class GatedAdapter:
-    """A LoRA with its gate on an engine's model, under the folder's name in `engine.adapters`.
+    """A LoRA with its gate on a loaded model, under the folder's name in `loaded.adapters`.
 
     As a context manager it removes itself at the end, and the model is as it was.
     """
 
-    def __init__(self, engine: LoadedModel, model_name: str, digest: str, folder: Path) -> None:
-        """Read a trained folder and register it with the engine.
+    def __init__(self, loaded: LoadedModel, model_name: str, digest: str, folder: Path) -> None:
+        """Read a trained folder and register it with the model.
 
         Args:
-            engine: the loaded model that is adapted.
+            loaded: the model that is adapted.
             model_name: the model's name, for errors.
             digest: the digest of the model's weights (`LocalBackend.digest`).
             folder: what `holdfast prism train` wrote.
@@ -47,22 +48,22 @@ class GatedAdapter:
                 f"not those of {model_name}."
             )
         self.name = str(folder)
-        self._engine, self._model_name = engine, model_name
-        self._gate = gate.read(folder)
-        self.choose = lora.Rows(engine.model, lora.read(folder), model_name).choose
-        engine.adapters[self.name] = self
+        self._loaded, self._model_name = loaded, model_name
+        self._gate = read_gate(folder)
+        self.choose = RowLora(loaded.model, read_lora(folder), model_name).choose
+        loaded.adapters[self.name] = self
 
     def __enter__(self) -> GatedAdapter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        del self._engine.adapters[self.name]
-        self._engine.forget()
+        del self._loaded.adapters[self.name]
+        self._loaded.forget()
 
     def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
         """Say for each prompt (token ids) whether the gate switches the adapter on."""
-        features = gate.features(self._engine.model, prompts, self._model_name)
-        return [bool(chance >= gate.THRESHOLD) for chance in self._gate.chances(features)]
+        h = features(self._loaded.model, prompts, self._model_name)
+        return [bool(p >= THRESHOLD) for p in self._gate.probabilities(h)]
 
 
 def read_about(folder: Path) -> Record:

@@ -2,10 +2,10 @@
 
     y = W x + s B (A x)        in the rows that are chosen, y = W x in the others
 
-with s = α / r. The files are PEFT's (`adapter_config.json`, `adapter_model.safetensors`), so that
-peft alone, and servers that take LoRA, read them too; here its matrices hang on the modules
-as forward hooks, but only while some row is chosen. Layer 0 is never touched: what
-leaves it is the same either way, which is what the gate looks at.
+with s = α / r. The files are PEFT's (`adapter_config.json`, `adapter_model.safetensors`), so peft
+and servers that take LoRA read them too. Here forward hooks add the matrices, and only while some
+row is chosen. The adapters that we train leave layer 0 alone, so the gate, which reads what layer
+0 returns, sees the same with and without them.
 
 This module knows one adapter and modules. It does not know who chooses the rows.
 """
@@ -28,42 +28,47 @@ from holdfast.core.errors import ModelError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-_PLAIN = ("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication")
+_VARIANTS = ("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication")
 
 
 @dataclass(frozen=True)
 class Lora:
-    """An adapter's matrices by module: A (r, inputs), B (outputs, r), and the scale s."""
+    """An adapter's matrices and scale."""
 
     matrices: Mapping[str, tuple[Tensor, Tensor]]
+    """A (r, inputs) and B (outputs, r) of each module, by the module's name."""
     scale: float
+    """s = α / r."""
 
 
-def read(folder: Path) -> Lora:
-    """A LoRA as PEFT saves it. Raises `ModelError` for what is missing, or no plain LoRA."""
+def read_lora(folder: Path) -> Lora:
+    """Read a LoRA that PEFT saved.
+
+    Raises `ModelError` where a file is missing, or the adapter is no plain LoRA.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError) as error:
         raise ModelError(f"there is no adapter in {folder} ({error}).") from error
-    odd = [name for name in _PLAIN if config.get(name)]
-    if config.get("peft_type") != "LORA" or odd or config.get("rank_pattern"):
+    variants = [name for name in _VARIANTS if config.get(name)]
+    if config.get("peft_type") != "LORA" or variants or config.get("rank_pattern"):
         raise ModelError(
             f"the adapter in {folder} is no plain LoRA "
-            f"({', '.join(odd) or config.get('peft_type')}): merge it into the model."
+            f"({', '.join(variants) or config.get('peft_type')}): merge it into the model."
         )
     rank = int(config["r"])
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
-    found = {}
+    matrices = {}
     for name, a in tensors.items():
         if name.endswith(".lora_A.weight"):
             module = name.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
-            found[module] = (a, tensors[name.replace("lora_A", "lora_B")])
-    return Lora(found, scale)
+            matrices[module] = (a, tensors[name.replace("lora_A", "lora_B")])
+    return Lora(matrices, scale)
 
 
-class Rows:
-    """A LoRA on a model's modules, on the rows that `choose` names; none at first."""
+class RowLora:
+    """A LoRA on a model's modules that acts on chosen rows; on none at first."""
 
     def __init__(self, model: nn.Module, lora: Lora, name: str = "the model") -> None:
         self._chosen, self._whole = torch.zeros(0, dtype=torch.long), False
@@ -84,7 +89,7 @@ class Rows:
             self._matrices.append((modules[path], down, up))
 
     def choose(self, rows: Sequence[bool]) -> None:
-        """Which rows of the next passes are adapted; with none the model is as it was."""
+        """Choose the rows of the next passes that are adapted; with none the model is as it was."""
         at = [i for i, on in enumerate(rows) if on]
         if not at:
             self.remove()
@@ -97,7 +102,7 @@ class Rows:
             ]
 
     def remove(self) -> None:
-        """Take the hooks off; the model is as it was."""
+        """Remove the hooks; the model is as it was."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

@@ -64,7 +64,7 @@ class Template:
             one and that an empty system message does not switch off; None for most.
         turn_ids: the token ids that open a user message (none if the template shows no such).
         today: the date, "2026-11-28", for a template that writes one; None for others. It stays
-            what it was when the template was made: the environment's HOLDFAST_TODAY, or today.
+            what it was when the template was made.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Template:
         tokenizer: PreTrainedTokenizerBase,
         name: str = "the model",
         options: Mapping[str, Any] | None = None,
+        *,
+        today: str | None = None,
     ) -> None:
         """Find out what a tokenizer's template allows.
 
@@ -79,18 +81,20 @@ class Template:
             tokenizer: the tokenizer, with a chat template.
             name: the model's name, for errors.
             options: what the template is given besides the chat (`enable_thinking`, for instance).
+            today: the date, "2026-11-28", for a template that writes one; by default the
+                environment's HOLDFAST_TODAY, or today.
 
         Raises:
             ModelError: the tokenizer has no template, or its template renders no plain chat.
         """
-        self.tokenizer = tokenizer
+        self.tokenizer, self._name = tokenizer, name
         self.options = dict(options or {})
         if not tokenizer.chat_template:
             raise ModelError(
                 f"{name} has no chat template: choose a chat (instruct) model, or put a"
                 " chat_template.jinja into its folder."
             )
-        self._source, self.today = _with_date(tokenizer.chat_template)
+        self._source, self.today = _with_date(tokenizer.chat_template, today)
         self._special = SpecialTokens(tokenizer)
         if not self._shows(_USER):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
@@ -106,6 +110,10 @@ class Template:
         self._bos_opens_messages = self._find_bos_role()
         self._bounds = lru_cache(maxsize=KNOWN)(self._find_bounds)
         self._heads: dict[str, tuple[tuple[int, ...], Span, Span]] = {}
+
+    def with_options(self, options: Mapping[str, Any]) -> Template:
+        """Return this template with further options and the same date."""
+        return Template(self.tokenizer, self._name, {**self.options, **options}, today=self.today)
 
     def text(self, chat: Sequence[Message], *, prompt: bool = True) -> str:
         """Render a chat as text, with the header of the next reply unless `prompt` is False."""
@@ -279,20 +287,20 @@ class Template:
         return n + 1 if over and n < len(alone) else n
 
 
-def _with_date(source: Any) -> tuple[str | None, str | None]:
+def _with_date(source: Any, today: str | None) -> tuple[str | None, str | None]:
     """Write the date into a template that asks for it, so that midnight changes no rendering.
 
     Returns the new template and the date, or None and None for a template without one.
     """
     if not isinstance(source, str) or not _CLOCK.search(source):
         return None, None
-    named = os.environ.get(TODAY)
+    named = today or os.environ.get(TODAY)
     try:
-        today = datetime.fromisoformat(named) if named else datetime.now()
+        date = datetime.fromisoformat(named) if named else datetime.now()
     except ValueError as error:
         raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {named!r}.") from error
-    dated = _CLOCK.sub(lambda call: repr(today.strftime(call[2])), source)
-    return dated, today.date().isoformat()
+    dated = _CLOCK.sub(lambda call: repr(date.strftime(call[2])), source)
+    return dated, date.date().isoformat()
 
 
 def _between(head: str, text: str, tail: str) -> str | None:

@@ -383,7 +383,7 @@ def _held_out(
         rest = [i for i in np.setdiff1d(np.arange(len(won)), out) if texts[i] not in seen]
         labels = [won[i] for i in rest]
         if any(labels) and not all(labels):
-            chances[out] = train_gate(h[rest], labels, seed=seed).chances(h[out]).numpy()
+            chances[out] = train_gate(h[rest], labels, seed=seed).probabilities(h[out]).numpy()
     return chances
 
 
