@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.report.effect import render, write_effect
+from holdfast.results.effect import EffectRow, EffectSummary, ReplyPair
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def row(category: str, delta: float | None, low: float | None, high: float | None) -> Any:
-    return {
-        "model": "m",
-        "category": category,
-        "length": "full",
-        "persona": "matched",
-        "placement": "system",
-        "score": 0.5,
-        "base": 0.4,
-        "delta": delta,
-        "interval": [low, high],
-        "n": 12,
-    }
+def row(category: str, delta: float | None, low: float | None, high: float | None) -> EffectRow:
+    return EffectRow(
+        model="m",
+        category=category,
+        length="full",
+        persona="matched",
+        placement="system",
+        score=0.5,
+        base=0.4,
+        delta=delta,
+        interval=(low, high),
+        n=12,
+    )
 
 
-def summary(**changed: Any) -> dict[str, Any]:
-    rows = [
+def summary(**changes: Any) -> EffectSummary:
+    rows = (
         row("math", 0.12, 0.05, 0.2),
         row(HOSTILE, -0.3, -0.4, 0.1),
         row("gone", None, None, None),
-    ]
-    return {
-        "models": ["m"],
-        "tasks": 36,
-        "samples": 3,
-        "seed": 0,
-        "judge_model": None,
-        "judge_failures": 0,
-        "left_out": [],
-        "command": "holdfast effect",
-        "rows": rows,
-        "overall": [row("all", 0.01, -0.01, 0.02)],
-        "matrix": [{**row("math", 0.3, 0.1, 0.4), "expert": "clerk"}],
-        "advice": {"m": "The matched persona: use it for math."},
-        "seconds": 3.0,
-        "note": None,
-        **changed,
-    }
+    )
+    whole = EffectSummary(
+        models=("m",),
+        tasks=36,
+        samples=3,
+        seed=0,
+        judge_model=None,
+        judge_failures=0,
+        left_out=(),
+        command="holdfast effect",
+        rows=rows,
+        overall=(row("all", 0.01, -0.01, 0.02),),
+        matrix=(replace(row("math", 0.3, 0.1, 0.4), expert="clerk"),),
+        advice={"m": "The matched persona: use it for math."},
+        seconds=3.0,
+        note=None,
+        report=None,
+    )
+    return replace(whole, **changes)
 
 
-PAIR = {
-    "expert": "clerk",
-    "turns": ["2 + 2?"],
-    "without": [HOSTILE],
-    "with": ["4"],
-    "scores": [0.0, 1.0],
-}
+PAIR = ReplyPair("t", ("2 + 2?",), "clerk", (HOSTILE,), ("4",), (0.0, 1.0))
 PAIRS = {"m/math/matched/full/system": [PAIR]}
 
 
@@ -86,6 +83,6 @@ def test_what_a_model_or_a_user_wrote_is_never_markup() -> None:
 
 
 def test_what_was_left_out_or_not_judged_is_said() -> None:
-    page = render(summary(left_out=["a", "b"], judge_model="j", judge_failures=3), PAIRS)
+    page = render(summary(left_out=("a", "b"), judge_model="j", judge_failures=3), PAIRS)
     assert "2 tasks that only a model can judge were left out" in page
     assert "3 calls of the judge j gave no score" in page

@@ -13,6 +13,7 @@ from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.effect.effect import Effect, effect
 from holdfast.persona.experts import Expert
+from holdfast.results.effect import EffectRow
 
 CLERK = Expert("clerk", ("math",), "You count.", "You count with care.", "You always count well.")
 POET = Expert("poet", ("lines",), "You rhyme.", "You rhyme a lot.", "You always rhyme so well.")
@@ -47,8 +48,8 @@ def tasks(tmp_path: Path) -> Path:
 SAYS = {"name": "contains", "text": "roses"}
 
 
-def row(found: Effect, **wanted: str) -> dict[str, Any]:
-    (one,) = [r for r in found.rows if all(r[k] == v for k, v in wanted.items())]
+def row(found: Effect, **wanted: str) -> EffectRow:
+    (one,) = [r for r in found.rows if all(getattr(r, k) == v for k, v in wanted.items())]
     return one
 
 
@@ -56,30 +57,30 @@ def test_a_persona_that_helps_and_one_that_hurts_are_told_apart(tasks: Path) -> 
     found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=4)
     helps = row(found, category="math", persona="matched", length="full", placement="system")
     hurts = row(found, category="math", persona="other", length="half", placement="user")
-    assert helps["score"] == 1
-    assert helps["interval"][0] > 0
-    assert helps["n"] == 12
-    assert hurts["score"] == 0
-    assert hurts["interval"][1] < 0
+    assert helps.score == 1
+    assert helps.sign == 1 and helps.interval[0]
+    assert helps.n == 12
+    assert hurts.score == 0
+    assert hurts.sign == -1 and hurts.interval[1]
     lines = row(found, category="lines", persona="matched", length="full", placement="system")
-    assert lines["delta"] == 1
-    assert "use it for math" in found.summary["advice"]["actor"]
+    assert lines.delta == 1
+    assert "use it for math" in found.summary.advice["actor"]
 
 
 def test_rows_have_every_kind_length_and_place(tasks: Path) -> None:
     found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
-    math = [(r["persona"], r["length"], r["placement"]) for r in found.rows]
-    of_math = [m for m, r in zip(math, found.rows, strict=True) if r["category"] == "math"]
+    math = [(r.persona, r.length, r.placement) for r in found.rows]
+    of_math = [m for m, r in zip(math, found.rows, strict=True) if r.category == "math"]
     assert len(of_math) == len(set(of_math)) == 3 * 3 * 2 + 2
     assert ("random", "full", "user") in of_math
-    assert {r["category"] for r in found.summary["overall"]} == {"all"}
+    assert {r.category for r in found.summary.overall} == {"all"}
 
 
 def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
     tasks: Path,
 ) -> None:
     model = Actor(answer)
-    effect(model, tasks=tasks, personas=PEOPLE, samples=2, n=1, lengths=["full"])
+    effect(model, tasks=tasks, personas=PEOPLE, samples=2, tasks_per_category=1, lengths=["full"])
     asks = [ask for call in model.calls for ask in call if "2 + 2?" in str(ask.chat)]
     assert len({ask.seed for ask in asks}) == 2
     bare = [ask for ask in asks if [m["role"] for m in ask.chat] == ["user"]]
@@ -90,7 +91,7 @@ def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
 
 def test_the_matrix_asks_everything_under_everyone(tasks: Path) -> None:
     found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, matrix=True)
-    cells = {(r["expert"], r["category"]): r["delta"] for r in found.summary["matrix"]}
+    cells = {(r.expert, r.category): r.delta for r in found.summary.matrix}
     assert len(cells) == 6
     assert cells["poet", "lines"] == 1
     assert cells["poet", "math"] <= 0
@@ -98,25 +99,25 @@ def test_the_matrix_asks_everything_under_everyone(tasks: Path) -> None:
 
 def test_tasks_for_a_model_to_judge_need_one_that_is_not_measured(tasks: Path) -> None:
     found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
-    assert found.summary["left_out"] == ["open"]
+    assert found.summary.left_out == ("open",)
     with pytest.raises(HoldfastError, match="cannot judge its own"):
         effect(Actor(answer), tasks=tasks, personas=PEOPLE, judge_model=Actor(answer))
     grader = Actor(lambda ask: Reply('{"reason": "so", "score": 5}'), name="grader")
     judged = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=grader)
-    assert judged.summary["left_out"] == []
+    assert judged.summary.left_out == ()
     prompts = " ".join(m["content"] for call in grader.calls for ask in call for m in ask.chat)
     assert "Is it nice?" in prompts
     assert not any(p.full in prompts for p in PEOPLE)
     mute = Actor(lambda ask: Reply("no idea"), name="mute")
     lost = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
-    assert lost.summary["judge_failures"] > 0
+    assert lost.summary.judge_failures > 0
 
 
 def test_several_models_have_rows_and_advice_of_their_own(tasks: Path) -> None:
     models = [Actor(answer), Actor(lambda ask: Reply("5"), name="other")]
     found = effect(models, tasks=tasks, personas=PEOPLE, samples=1)
-    assert {r["model"] for r in found.rows} == {"actor", "other"}
-    assert "no effect is shown" in found.summary["advice"]["other"]
+    assert {r.model for r in found.rows} == {"actor", "other"}
+    assert "no effect is shown" in found.summary.advice["other"]
 
 
 def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_path: Path) -> None:
@@ -137,10 +138,10 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
     ("wrong", "said"),
     [
         ({"lengths": ["long"]}, "no length 'long'"),
-        ({"places": ["sky"]}, "no placement 'sky'"),
-        ({"places": []}, "at least one placement"),
+        ({"placements": ["sky"]}, "no placement 'sky'"),
+        ({"placements": []}, "at least one placement"),
         ({"samples": 0}, "at least 1 sample"),
-        ({"n": 0}, "at least 1 task"),
+        ({"tasks_per_category": 0}, "at least 1 task"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], said: str) -> None:
@@ -155,4 +156,4 @@ def test_a_reply_that_did_not_fit_has_no_score(tasks: Path) -> None:
 
     found = effect(Actor(full), tasks=tasks, personas=PEOPLE, samples=1)
     gone = row(found, category="math", persona="matched", length="full", placement="system")
-    assert (gone["delta"], gone["n"], gone["interval"]) == (None, 0, [None, None])
+    assert (gone.delta, gone.n, gone.interval) == (None, 0, (None, None))

@@ -10,7 +10,8 @@ This module knows records and tasks. It knows no models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,58 +20,71 @@ from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.tasks.tasks import Task
+from holdfast.results.effect import EffectRow, ReplyPair
 
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
 SHOWN = 3  # pairs of replies that the page has for a cell
 
 
-def key(arm: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class EffectNumbers:
+    """What the records say; the fields are those of `EffectSummary`."""
+
+    rows: tuple[EffectRow, ...]
+    matrix: tuple[EffectRow, ...]
+    overall: tuple[EffectRow, ...]
+    advice: Mapping[str, str]
+    judge_failures: int
+
+
+def arm_name(arm: Mapping[str, Any]) -> str:
     """An arm's name among those of a task."""
     return "/".join(arm[n] for n in ("kind", "length", "place", "expert") if arm.get(n))
 
 
-def summed(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> Record:
-    """`rows`, `overall`, `matrix`, and the `advice` for each model."""
+def summarise(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> EffectNumbers:
+    """The rows of the records, and the sentence for each model."""
     scores = _scores(run, tasks, len(models))
     categories = list(dict.fromkeys(task.category for task in tasks))
-    rows = [
-        {**row, "model": model, "category": category}
+    every = [
+        row
         for m, model in enumerate(models)
         for category in categories
-        for row in _rows(scores[m, category])
+        for row in _rows(scores[m, category], model, category)
     ]
-    kept = [row for row in rows if row["persona"] != "each"]
-    return {
-        "rows": kept,
-        "matrix": [row for row in rows if row["persona"] == "each"],
-        "overall": [
-            {**row, "model": model, "category": "all"}
-            for m, model in enumerate(models)
-            for row in _rows(_joined([scores[m, c] for c in categories]))
-            if row["persona"] != "each"
-        ],
-        "advice": {model: advice([r for r in kept if r["model"] == model]) for model in models},
-        "judge_failures": sum(verdict["failures"] for verdict in run.verdicts),
-    }
+    rows = tuple(row for row in every if row.persona != "each")
+    overall = (
+        row
+        for m, model in enumerate(models)
+        for row in _rows(_joined([scores[m, c] for c in categories]), model, "all")
+    )
+    return EffectNumbers(
+        rows=rows,
+        matrix=tuple(row for row in every if row.persona == "each"),
+        overall=tuple(row for row in overall if row.persona != "each"),
+        advice={model: advice([row for row in rows if row.model == model]) for model in models},
+        judge_failures=sum(verdict["failures"] for verdict in run.verdicts),
+    )
 
 
 def _scores(run: Run, tasks: Sequence[Task], models: int) -> Scores:
     """Scores of every arm; the expert is no part of an arm's name but in the matrix."""
-    at, judged = {task.id: task for task in tasks}, _judged(run)
+    task_of, judged = {task.id: task for task in tasks}, _judged(run)
     samples = 1 + max((r["sample"] for r in run.records), default=0)
-    places: dict[str, dict[str, int]] = {}  # by category, a task's row
+    positions: dict[str, dict[str, int]] = {}  # by category, a task's row
     for task in tasks:
-        rows = places.setdefault(task.category, {})
+        rows = positions.setdefault(task.category, {})
         rows[task.id] = len(rows)
-    found: Scores = {(m, c): {} for m in range(models) for c in places}
+    scores: Scores = {(m, c): {} for m in range(models) for c in positions}
     for record in run.records:
-        task = at[record["task"]]
-        arms, row = found[record["model"], task.category], places[task.category][task.id]
+        task = task_of[record["task"]]
+        rows = positions[task.category]
+        arms = scores[record["model"], task.category]
         for arm in record["arms"]:
-            name = key(arm if arm["kind"] == "each" else {**arm, "expert": ""})
-            held = arms.setdefault(name, np.full((len(places[task.category]), samples), np.nan))
-            held[row, record["sample"]] = _score(record, arm, task, judged)
-    return found
+            name = arm_name(arm if arm["kind"] == "each" else {**arm, "expert": ""})
+            of_arm = arms.setdefault(name, np.full((len(rows), samples), np.nan))
+            of_arm[rows[task.id], record["sample"]] = _score(record, arm, task, judged)
+    return scores
 
 
 def _judged(run: Run) -> dict[tuple[Any, ...], float]:
@@ -80,115 +94,111 @@ def _judged(run: Run) -> dict[tuple[Any, ...], float]:
 def _score(
     record: Record, arm: Record, task: Task, judged: Mapping[tuple[Any, ...], float]
 ) -> float:
-    """NaN for what did not fit the context, or could not be had."""
+    """NaN for what did not fit the context, or failed."""
     if {"overflow", "error"} & set(arm["stops"]):
         return float("nan")
     score = task.score(arm["replies"])
     if score is None:
-        score = judged.get((record["model"], record["task"], record["sample"], key(arm)))
+        score = judged.get((record["model"], record["task"], record["sample"], arm_name(arm)))
     return float("nan") if score is None else score
 
 
-def _joined(of: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def _joined(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """The arms of several categories as one; an arm that a category lacks is NaN there."""
-    names = dict.fromkeys(name for arms in of for name in arms)
-    empty = [np.full_like(arms["none"], np.nan) for arms in of]
+    names = dict.fromkeys(name for arms in categories for name in arms)
+    empty = [np.full_like(arms["none"], np.nan) for arms in categories]
     return {
-        name: np.concatenate([arms.get(name, gap) for arms, gap in zip(of, empty, strict=True)])
+        name: np.concatenate(
+            [arms.get(name, gap) for arms, gap in zip(categories, empty, strict=True)]
+        )
         for name in names
     }
 
 
-def _rows(arms: Mapping[str, Array]) -> Iterator[Record]:
+def _rows(arms: Mapping[str, Array], model: str, category: str) -> Iterator[EffectRow]:
     """One row per arm but `none`'s."""
     base = mean(arms["none"], axis=1)
-    sample = Resampler.of(range(len(base)))
+    resampler = Resampler.of(range(len(base)))
     for name in (name for name in arms if name != "none"):
         kind, length, place, *expert = name.split("/", 3)
-        with_ = mean(arms[name], axis=1)
-        delta = with_ - base
+        score = mean(arms[name], axis=1)
+        delta = score - base
         both = ~np.isnan(delta)
-        yield {
-            "model": "",
-            "category": "",
-            "length": length,
-            "persona": kind,
-            "placement": place,
-            **({"expert": expert[0]} if expert else {}),
-            "score": numbers(mean(with_[both])),
-            "base": numbers(mean(base[both])),
-            "delta": numbers(mean(delta)),
-            "interval": numbers(sample.statistic(lambda v: v, delta)),
-            "n": int(both.sum()),
-        }
+        yield EffectRow(
+            model=model,
+            category=category,
+            length=length,
+            persona=kind,
+            placement=place,
+            expert=expert[0] if expert else None,
+            score=numbers(mean(score[both])),
+            base=numbers(mean(base[both])),
+            delta=numbers(mean(delta)),
+            interval=tuple(numbers(resampler.statistic(lambda v: v, delta))),
+            n=int(both.sum()),
+        )
 
 
-def sign(row: Mapping[str, Any]) -> int:
-    """1 or -1 where a row's interval lies above or below 0, else 0."""
-    low, high = row["interval"]
-    return 0 if low is None else (low > 0) - (high < 0)
-
-
-def advice(rows: Sequence[Record]) -> str:
+def advice(rows: Sequence[EffectRow]) -> str:
     """What to use a persona for, from the matched personas at the longest length."""
-    matched = [row for row in rows if row["persona"] == "matched"]
+    matched = [row for row in rows if row.persona == "matched"]
     if not matched:
         return "No persona is matched to any of the tasks."
-    fixed = matched[-1]["length"], matched[0]["placement"]
-    told = [row for row in matched if (row["length"], row["placement"]) == fixed]
-    use, drop, open_ = ([row for row in told if sign(row) == s] for s in (1, -1, 0))
-    parts = [f"use it for {_list(use)}"] if use else []
-    parts += [f"drop it for {_list(drop)}"] if drop else []
-    parts += [f"no effect is shown for {_list(open_, bare=True)}"] if open_ else []
-    where = "in the system prompt" if fixed[1] == "system" else "before the user's message"
-    return f"The matched persona, {fixed[0]} and {where}: {'; '.join(parts)}."
+    length, place = matched[-1].length, matched[0].placement
+    fixed = [row for row in matched if (row.length, row.placement) == (length, place)]
+    use, drop, unclear = ([row for row in fixed if row.sign == sign] for sign in (1, -1, 0))
+    parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
+    parts += [f"drop it for {_list(map(_with_delta, drop))}"] if drop else []
+    if unclear:
+        parts += [f"no effect is shown for {_list(row.category for row in unclear)}"]
+    where = "in the system prompt" if place == "system" else "before the user's message"
+    return f"The matched persona, {length} and {where}: {'; '.join(parts)}."
 
 
-def _list(rows: Sequence[Record], bare: bool = False) -> str:
-    told = [
-        row["category"]
-        if bare
-        else f"{row['category']} ({_signed(row['delta'])} "
-        f"[{_signed(row['interval'][0])}, {_signed(row['interval'][1])}])"
-        for row in rows
-    ]
-    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+def _list(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _with_delta(row: EffectRow) -> str:
+    low, high = row.interval
+    return f"{row.category} ({_signed(row.delta)} [{_signed(low)}, {_signed(high)}])"
 
 
 def _signed(value: float | None) -> str:
     return "?" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
-def pairs(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> dict[str, list[Record]]:
+def reply_pairs(
+    run: Run, tasks: Sequence[Task], models: Sequence[str]
+) -> dict[str, list[ReplyPair]]:
     """Replies behind every cell, with and without: the furthest apart first, `SHOWN` of them.
 
-    By model, category and arm, joined with slashes.
+    By `EffectRow.cell`.
     """
-    at, judged = {task.id: task for task in tasks}, _judged(run)
-    found: dict[str, list[Record]] = {}
+    task_of, judged = {task.id: task for task in tasks}, _judged(run)
+    cells: dict[str, list[ReplyPair]] = {}
     for record in run.records:
-        task, none = at[record["task"]], record["arms"][0]
+        task, none = task_of[record["task"]], record["arms"][0]
         base = _score(record, none, task, judged)
         for arm in record["arms"][1:]:
-            name = key({**arm, "expert": ""})
             if arm["kind"] == "each":
                 continue
-            pair = {
-                "task": task.id,
-                "turns": task.turns,
-                "expert": arm.get("expert", ""),
-                "without": none["replies"],
-                "with": arm["replies"],
-                "scores": [base, _score(record, arm, task, judged)],
-            }
-            found.setdefault(f"{models[record['model']]}/{task.category}/{name}", []).append(pair)
-    return {name: _furthest(held) for name, held in found.items()}
+            model = models[record["model"]]
+            cell = "/".join((model, task.category, arm["kind"], arm["length"], arm["place"]))
+            pair = ReplyPair(
+                task=task.id,
+                turns=task.turns,
+                expert=arm.get("expert", ""),
+                without=tuple(none["replies"]),
+                with_persona=tuple(arm["replies"]),
+                scores=(base, _score(record, arm, task, judged)),
+            )
+            cells.setdefault(cell, []).append(pair)
+    return {cell: _furthest(pairs) for cell, pairs in cells.items()}
 
 
-def _furthest(held: list[Record]) -> list[Record]:
-    def apart(pair: Record) -> float:
-        gap = abs(pair["scores"][1] - pair["scores"][0])
-        return gap if gap == gap else -1.0
-
-    once = {pair["task"]: pair for pair in sorted(held, key=apart)}  # a task's furthest
-    return sorted(once.values(), key=apart, reverse=True)[:SHOWN]
+def _furthest(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
+    by_distance = sorted(pairs, key=lambda pair: pair.distance)
+    furthest = {pair.task: pair for pair in by_distance}  # the furthest of each task
+    return sorted(furthest.values(), key=lambda pair: pair.distance, reverse=True)[:SHOWN]

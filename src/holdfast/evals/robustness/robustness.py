@@ -30,8 +30,9 @@ from holdfast.evals.robustness import persona_lottery as lottery
 from holdfast.evals.robustness import summary as matrix
 from holdfast.evals.tasks import questions, verifier
 from holdfast.evals.tasks import tasks as tasks_
-from holdfast.evals.tasks.asking import PLACES, Arm, ask, batches
+from holdfast.evals.tasks.asking import Arm, ask, batches
 from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.settings import PLACES
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.notes import NOTES
 from holdfast.persona import pool

@@ -16,9 +16,6 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Where, spread
 from holdfast.evals.tasks.tasks import Task
 
-PLACES = ("system", "user")
-
-
 ROWS = 384  # replies asked for side by side
 
 

@@ -1,0 +1,52 @@
+"""The settings of `holdfast effect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.evals.tasks.settings import PLACES, TaskSampling
+from holdfast.persona.experts import LENGTHS, Expert
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectSettings:
+    """Which tasks are asked, and under which personas."""
+
+    tasks: str | Path | None = field(default=None)
+    """Source of the tasks (`tasks.load`); by default mini's own for mini, else core."""
+    personas: str | Path | Sequence[Expert] | None = field(default=None)
+    """Source of the personas (`experts.load`), or personas; by default as `tasks`."""
+    lengths: tuple[str, ...] = LENGTHS
+    """Lengths of the personas: minimal, half and full."""
+    placements: tuple[str, ...] = PLACES
+    """Where the personas are: system, user, or both."""
+    tasks_per_category: int | None = option(None, "At most so many of each.")
+    """Tasks of each category at most."""
+    samples: int = option(3, "Times that each task is asked.")
+    """Times that each task is asked; more tell chance from effect within a task."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    matrix: bool = option(False, "Ask every task under every persona as well.", "--matrix")
+    """Whether every task is asked under every persona too, at full length."""
+    sampling: TaskSampling = field(default_factory=TaskSampling)
+    """How replies are drawn."""
+
+    def check(self) -> None:
+        """Raise `HoldfastError` for a length, a place or a number that there is not."""
+        check_names(self.lengths, LENGTHS, "length")
+        check_names(self.placements, PLACES, "placement")
+        if self.samples < 1:
+            raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
+
+
+def check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
+    """Raise `HoldfastError` where a name is not known, or there is none."""
+    for name in names:
+        if name not in known:
+            raise HoldfastError(f"there is no {what} {name!r}: use {', '.join(known)}.")
+    if not names:
+        raise HoldfastError(f"at least one {what} is needed: {', '.join(known)}.")

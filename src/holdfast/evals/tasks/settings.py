@@ -1,0 +1,26 @@
+"""Settings that commands which ask tasks share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.backend import Sampling
+from holdfast.core.settings import with_default
+
+PLACES = ("system", "user")  # where a persona may be: system prompt, or before the first message
+
+
+@dataclass(frozen=True)
+class TaskSampling(Sampling):
+    """How replies to tasks are drawn: they may be long."""
+
+    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
+    """Tokens of a reply at most."""
+
+
+@dataclass(frozen=True)
+class GreedyTaskSampling(TaskSampling):
+    """How replies to tasks with one right answer are drawn: greedily."""
+
+    temperature: float = with_default(Sampling, "temperature", 0.0)
+    """0 is greedy."""
