@@ -4,7 +4,7 @@ Both sides train the same model from the same seeds on the same prompts, persona
 that they write the same tokens and a step has the same work:
 
 - *plain*: `GRPOTrainer` on rows that hold the personas already, with the reward as a function;
-- *prompt*: rows under `Mix`, the sampler and the book of `holdfast permix train`;
+- *prompt*: rows under `PersonaMix`, the sampler and the metrics of `holdfast permix train`;
 - *rollout*: the same, mixing per rollout (other prompts: to be read with care).
 
     OMP_NUM_THREADS=1 python bench/permix.py
@@ -35,14 +35,14 @@ from trl import GRPOTrainer
 from holdfast.core.progress import Progress
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
-from holdfast.training.permix import arms, dataset
-from holdfast.training.permix.dataset import Sources
-from holdfast.training.permix.metrics import Book
-from holdfast.training.permix.mixing import Mix
-from holdfast.training.permix.plan import Plan
-from holdfast.training.permix.recipe import recipe_for
+from holdfast.training.permix.dataset import chats, load_data
+from holdfast.training.permix.fit import grpo_config, grpo_trainer, step_samples
+from holdfast.training.permix.grpo import StepCallback
+from holdfast.training.permix.metrics import MetricsLog
+from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.plan import TrainingPlan
 from holdfast.training.permix.reward import Reward
-from holdfast.training.permix.trainer import Watch
+from holdfast.training.permix.settings import DataSettings, PermixSettings, TrainerSettings
 
 Took = tuple[float, float]  # processor and wall seconds
 
@@ -62,23 +62,23 @@ class Clock(TrainerCallback):
             self.took.append((time.process_time() - cpu, time.perf_counter() - wall))
 
 
-def plain(backend: LocalBackend, plan: Plan, reward: Reward, folder: Path) -> GRPOTrainer:
+def plain(backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path) -> GRPOTrainer:
     """TRL's trainer on the very rows, which need no mixing any more."""
-    asked = dataset.chats(plan.rows, plan.tasks, plan.personas)
+    prompts = chats(plan.rows, plan.tasks, plan.personas)
     rows = [
         {"prompt": [dict(m) for m in chat], "item": row.item}
-        for chat, row in zip(asked, plan.rows, strict=True)
+        for chat, row in zip(prompts, plan.rows, strict=True)
     ]
     return GRPOTrainer(
         model=backend.engine.model,
         reward_funcs=reward,
-        args=arms.settings(backend, plan, folder),
+        args=grpo_config(backend, plan, folder),
         train_dataset=Dataset.from_list(rows),
         processing_class=backend.tokenizer,
     )
 
 
-def timed(side: str, backend: LocalBackend, plan: Plan, reward: Reward) -> list[Took]:
+def timed(side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> list[Took]:
     """Seconds of each step of a new trainer on a fresh copy of the model."""
     fresh = LocalBackend(copy.deepcopy(backend.engine.model), backend.tokenizer, backend.name)
     clock = Clock()
@@ -87,12 +87,12 @@ def timed(side: str, backend: LocalBackend, plan: Plan, reward: Reward) -> list[
         if side == "plain":
             trainer: Any = plain(fresh, plan, reward, folder)
         else:
-            book = Book(
-                folder, plan.rows, plan.personas, rollouts=plan.recipe.rollouts, per=plan.per
+            metrics = MetricsLog(
+                folder, plan.rows, plan.personas, rollouts=plan.settings.rollouts, per=plan.mixing
             )
-            trainer = arms.rewarded(fresh, plan, reward, folder, book)
-            samples = lambda: arms.samples(trainer, plan)  # noqa: E731
-            trainer.add_callback(Watch(book, Progress(enabled=False), samples))
+            trainer = grpo_trainer(fresh, plan, reward, folder, metrics)
+            samples = lambda: list(step_samples(trainer, plan))  # noqa: E731
+            trainer.add_callback(StepCallback(metrics, Progress(enabled=False), samples))
         for theirs in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(theirs)
         trainer.add_callback(clock)
@@ -119,18 +119,20 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     backend = load(args.model)
-    found = dataset.load(Sources(), "mini", 0)
-    recipe = recipe_for(backend.engine.model.num_parameters(), "permix", {"save_every": 10_000})
-    reward = Reward(found.tasks)
-    plans: dict[str, Plan] = {}
+    data = load_data(DataSettings(), "mini", 0)
+    parameters = backend.engine.model.num_parameters()
+    settings = TrainerSettings.of(PermixSettings(save_every=10_000), parameters)
+    reward = Reward(data.tasks)
+    plans: dict[str, TrainingPlan] = {}
     drawing = 0.0
     for per in ("prompt", "rollout"):
         began = time.perf_counter()
-        mix = Mix(len(found.personas), 0.25, per, 0)
-        rows = list(mix.rows(len(found.tasks), args.steps * recipe.prompts, recipe.rollouts))
+        mix = PersonaMix(len(data.personas), 0.25, per, 0)
+        prompts = args.steps * settings.prompts
+        rows = list(mix.rows(len(data.tasks), prompts, settings.rollouts))
         drawing = (time.perf_counter() - began) / len(rows)
-        plans[per] = Plan(
-            "permix", rows, (), found.tasks, found.personas, per, args.steps, 0, recipe
+        plans[per] = TrainingPlan(
+            "permix", rows, (), data.tasks, data.personas, per, args.steps, 0, settings
         )
     sides = {"plain": plans["prompt"], **plans}
     took: dict[str, list[Took]] = {side: [] for side in sides}
@@ -138,8 +140,8 @@ def main() -> None:
         order = list(sides.items())
         for side, plan in order if turn % 2 == 0 else order[::-1]:
             took[side] += timed(side, backend, plan, reward)
-    print(f"{args.model}, {recipe.prompts} prompts of {recipe.rollouts} rollouts, {args.threads} "
-          f"threads, torch {torch.__version__}\n")  # fmt: skip
+    print(f"{args.model}, {settings.prompts} prompts of {settings.rollouts} rollouts, "
+          f"{args.threads} threads, torch {torch.__version__}\n")  # fmt: skip
     print(table([_row(side, steps, took["plain"]) for side, steps in took.items()]))
     print(f"Drawing a row takes {drawing * 1e6:.0f} µs.")
     reward.math.close()

@@ -3,15 +3,21 @@
     python studies/mixing.py --out permix-study [--steps 60] [--only permix/0,rlvr/0]
     python studies/mixing.py --out permix-study --table
 
-Base, SFT, RLVR and PerMix from the same `mini`, at equal steps and about equal tokens, three
+Base, SFT, RLVR and PerMix from the same `mini`, at equal steps and about equal tokens, several
 seeds each; then β and per-rollout mixing on one seed. Every trained model is measured on
 what it was not trained on: robustness over held-out personas and tasks, fidelity on mini's
-suite, and drift over eight rounds. One line of `rows.jsonl` per model; those that are there
-are not made again, so several processes may share the work by `--only`.
+suite, and drift over eight rounds (`--accuracy` stops after robustness). One line of `rows.jsonl`
+per model; those that are there are not made again, so several processes may share the work by
+`--only`.
 
-Differences are paired by item (robustness) and by persona (fidelity, drift), means over seeds
-first, with 95% bootstrap intervals over items or personas. They hold for these seeds: three are
-too few for an interval over trainings, so each seed is shown too.
+Most held-out personas are new names in a wording that training has seen, so three groups are
+reported apart: wordings that training has seen, new wordings of families that it has seen, and
+families that it has not (unseen_families.toml).
+
+A difference of two arms is D[s, p, i] over seeds, personas and items. Its interval crosses all
+three: the variance of its mean is estimated as V_s + V_p + V_i, each the variance of the means
+over that factor divided by its levels, and t has Satterthwaite's degrees of freedom
+V² / Σ V_x² / (n_x - 1). Interactions are counted more than once, so it is rather too wide.
 """
 
 from __future__ import annotations
@@ -24,8 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
-from holdfast.core.stats import Array, Resampler, mean
+from holdfast.core.records import as_record
+from holdfast.core.stats import Array
 from holdfast.evals.conversation.rounds import Protocol
 from holdfast.evals.drift import drift
 from holdfast.evals.fidelity.fidelity import fidelity
@@ -36,7 +44,7 @@ from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.models import load as models
 from holdfast.persona import pool
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 BETA = 0.04
 # name: arm, seed, β, mixing
 RUNS: dict[str, tuple[str, int, float, str]] = {
@@ -49,6 +57,9 @@ RUNS: dict[str, tuple[str, int, float, str]] = {
     "permix/long": ("permix", 0, 0.0, "prompt"),
     "rlvr/long": ("rlvr", 0, 0.0, "prompt"),
 }
+UNSEEN = Path(__file__).with_name("unseen_families.toml")
+# Held-out personas of mini's pool whose wording training has not seen; of the others it has.
+NEW_WORDINGS = ("secret-3", "capitals-3", "spanish", "brackets-3", "last-word-3")
 LONG = 4  # times the steps, without any pull to the model before
 
 
@@ -57,26 +68,46 @@ def trained(name: str, out: Path, steps: int) -> tuple[str, dict[str, Any]]:
     arm, seed, beta, mixing = RUNS[name]
     if arm == "base":
         return "mini", {}
-    from holdfast.training.permix.training import train
+    from holdfast.training.permix.settings import DataSettings
+    from holdfast.training.permix.train import train
 
-    made = train(
+    result = train(
         "mini",
-        out / name.replace("/", "-"),
+        out=out / name.replace("/", "-"),
         arm=arm,
         steps=steps * (LONG if name.endswith("long") else 1),
         seed=seed,
-        per=mixing,
+        data=DataSettings(mixing=mixing),
         beta=beta if arm != "sft" else None,
     )
-    return str(made.checkpoint), made.summary
+    return str(result.checkpoint), as_record(result.summary)
 
 
-def measured(model: str, folder: Path) -> dict[str, Any]:
-    """Robustness, fidelity and drift of a model, on held-out personas and tasks."""
+def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
+    """Robustness, fidelity and drift of a model, on held-out personas and tasks.
+
+    `accuracy` stops after robustness.
+    """
     backend = models.load(model)
     robust = robustness(
         backend, tasks="mini", personas="mini", split="held-out", out=folder / "robustness"
     )
+    robustness(backend, tasks="mini", personas=UNSEEN, split="held-out", out=folder / "unseen")
+    s = robust.summary
+    row = {
+        "robustness": {
+            k: s[k] for k in ("mean", "worst", "best", "ratio", "std", "all_correct", "intervals")
+        },
+        "none": s["none"],
+        "categories": s["categories"],
+        "extraction_failures": s["extraction_failures"],
+        "matrix": matrix_of(folder / "robustness", "mini"),
+        "unseen": matrix_of(folder / "unseen", UNSEEN),
+    }
+    return row if accuracy else {**row, **_in_character(backend, folder)}
+
+
+def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
     faithful = fidelity(backend, suite="mini", samples=2, out=folder / "fidelity")
     protocol = Protocol(
         rounds=8, filler=False, history_floor=False, user_persona=False, measure=False
@@ -84,25 +115,18 @@ def measured(model: str, folder: Path) -> dict[str, Any]:
     # The users are spoken for by mini as it ships, whoever the agent is.
     other = models.load("mini")
     slipped = drift(backend, user_model=other, suite="mini", pairs=48, protocol=protocol)
-    s, f, d = robust.summary, faithful.summary, slipped.summary
+    f, d = faithful.summary, slipped.summary
     return {
-        "robustness": {
-            k: s[k] for k in ("mean", "worst", "best", "ratio", "std", "all_correct", "intervals")
-        },
-        "none": s["none"],
-        "categories": s["categories"],
-        "extraction_failures": s["extraction_failures"],
         "fidelity": {k: f[k] for k in ("score", "interval", "by_task")},
         "drift": {"curve": d["stability"], "interval": d["interval"]},
-        "matrix": matrix_of(folder / "robustness"),
         "personas": {row["persona"]: row["score"] for row in f["rows"]},
     }
 
 
-def matrix_of(folder: Path) -> dict[str, Any]:
+def matrix_of(folder: Path, source: str | Path) -> dict[str, Any]:
     """What was right, (1 + personas, items) of 0 and 1, and who and what; first nobody."""
     records = [json.loads(line) for line in (folder / "records.jsonl").open(encoding="utf-8")]
-    tasks, people = load("mini"), pool.load("mini", split="held-out")
+    tasks, people = load("mini"), pool.load(source, split="held-out")
     kinds = {task.id: verifier.verifier(task, "auto") for task in tasks}
     with MathCheck() as math:
         found = Answers.of(records, tasks, people, kinds, math)
@@ -113,7 +137,7 @@ def matrix_of(folder: Path) -> dict[str, Any]:
     }
 
 
-def make(name: str, out: Path, steps: int) -> None:
+def make(name: str, out: Path, steps: int, *, accuracy: bool) -> None:
     """Train and measure one run, and keep its line."""
     began = time.monotonic()
     model, summary = trained(name, out, steps)
@@ -122,33 +146,50 @@ def make(name: str, out: Path, steps: int) -> None:
         "name": name, "arm": arm, "seed": seed, "beta": beta, "mixing": mixing, "steps": steps,
         "training": {k: summary.get(k) for k in ("reward_first", "reward_last", "tokens", "kl_last",
                                                  "seconds")},
-        **measured(model, out / f"{name.replace('/', '-')}-measured"),
+        **measured(model, out / f"{name.replace('/', '-')}-measured", accuracy=accuracy),
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     with (out / "rows.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    print(
-        name, row["robustness"]["mean"], row["fidelity"]["score"], row["seconds"], file=sys.stderr
-    )
+    print(name, row["robustness"]["mean"], row["seconds"], file=sys.stderr)
 
 
 def column(row: dict[str, Any]) -> list[str]:
-    """One model's numbers as cells of a table."""
-    r, d = row["robustness"], row["drift"]["curve"]
-    cells = [r["mean"], r["worst"], r["ratio"], row["none"]["accuracy"], row["fidelity"]["score"]]
-    cells += [float(np.mean(d[1:7])), float(np.mean(d[7:9]))]
-    return [f"{cell:.3f}" for cell in cells]
+    """One model's numbers as cells of a table; what was not measured is empty."""
+    r = row["robustness"]
+    cells = [r["mean"], *(np.mean(group_of(row, name)) for name in GROUPS[1:])]
+    cells += [r["worst"], r["ratio"], row["none"]["accuracy"]]
+    if "fidelity" in row:
+        d = row["drift"]["curve"]
+        cells += [row["fidelity"]["score"], float(np.mean(d[1:7])), float(np.mean(d[7:9]))]
+    return [f"{cell:.3f}" for cell in cells] + [""] * (10 - len(cells))
+
+
+GROUPS = ("all held out", "wording seen", "wording new", "family new")
+
+
+def group_of(row: dict[str, Any], name: str) -> Array:
+    """What a model has right under the held-out personas of a group: (personas, items)."""
+    matrix = row["unseen" if name == "family new" else "matrix"]
+    right = np.asarray(matrix["right"][1:], float)
+    new = np.array([persona in NEW_WORDINGS for persona in matrix["personas"][1:]])
+    wanted = {"wording new": new, "wording seen": ~new}.get(name, np.ones(len(new), bool))
+    return np.asarray(right[wanted])
 
 
 def paired(rows: dict[str, dict[str, Any]], one: str, other: str) -> list[str]:
-    """`one` less `other`: held-out accuracy over items, and fidelity over personas."""
+    """`one` less `other`: accuracy in each group of personas, and fidelity over personas."""
     sides = [[row for row in rows.values() if row["arm"] == arm and main_run(row)]
              for arm in (one, other)]  # fmt: skip
-    items = [mean(np.array([np.mean(r["matrix"]["right"][1:], axis=0) for r in side]))
-             for side in sides]  # fmt: skip
+    cells = [
+        apart(*(np.array([group_of(row, name) for row in side]) for side in sides))
+        for name in GROUPS
+    ]
+    if not all("personas" in row for side in sides for row in side):
+        return [*cells, ""]
     names = list(sides[0][0]["personas"])
-    faithful = [mean(np.array([[r["personas"][n] for n in names] for r in side])) for side in sides]
-    return [apart(*items), apart(*faithful)]
+    faithful = [np.array([[row["personas"][n] for n in names] for row in side]) for side in sides]
+    return [*cells, apart(*faithful)]
 
 
 def main_run(row: dict[str, Any]) -> bool:
@@ -157,22 +198,46 @@ def main_run(row: dict[str, Any]) -> bool:
 
 
 def apart(one: Array, other: Array) -> str:
-    """The mean difference of paired values, with its interval."""
-    delta = one - other
-    low, high = Resampler.of(range(len(delta))).statistic(lambda v: v, delta)
-    return f"{delta.mean():+.3f} [{float(low):+.3f}, {float(high):+.3f}]"
+    """The mean difference of two arms with its interval, (seeds, …) each.
+
+    Seeds pair trainings over the same tasks in the same order; base, which has none, is paired
+    with every seed.
+    """
+    seeds = max(len(one), len(other)) if 1 in (len(one), len(other)) else min(len(one), len(other))
+    delta = one[:seeds] - other[:seeds]
+    half = crossed_half_width(delta)
+    return f"{delta.mean():+.3f} [{delta.mean() - half:+.3f}, {delta.mean() + half:+.3f}]"
+
+
+def crossed_half_width(delta: Array) -> float:
+    """Half of a 95% interval for the mean of an array, each of whose axes is a sample."""
+    variances, freedom = [], []
+    for axis, levels in enumerate(delta.shape):
+        if levels > 1:
+            others = tuple(i for i in range(delta.ndim) if i != axis)
+            variances.append(float(delta.mean(axis=others).var(ddof=1)) / levels)
+            freedom.append(levels - 1)
+    total = sum(variances)
+    if total == 0:
+        return 0.0
+    df = total**2 / sum(v**2 / n for v, n in zip(variances, freedom, strict=True))
+    return float(student.ppf(0.975, df)) * total**0.5
 
 
 def tables(rows: dict[str, dict[str, Any]]) -> str:
     """Every model, and the paired differences of the main comparison, as Markdown."""
-    head = ["model", "held-out mean", "worst", "worst/best", "no persona", "fidelity",
+    head = ["model", *GROUPS, "worst", "worst/best", "no persona", "fidelity",
             "rounds 1–6", "rounds 7–8"]  # fmt: skip
-    lines = [" | ".join(head), " | ".join(["---", *["---:"] * 7])]
+    lines = [" | ".join(head), " | ".join(["---", *["---:"] * 10])]
     lines += [" | ".join([name, *column(row)]) for name, row in rows.items()]
     arms = [arm for arm in ("sft", "rlvr", "permix") if f"{arm}/0" in rows]
     pairs = [(arm, "base") for arm in arms]
     pairs += [("permix", other) for other in ("rlvr", "sft") if other in arms]
-    lines += ["", "difference | held-out accuracy | fidelity", "--- | ---: | ---:"]
+    lines += [
+        "",
+        " | ".join(["difference", *GROUPS, "fidelity"]),
+        "--- | ---: | ---: | ---: | ---: | ---:",
+    ]
     lines += [" | ".join([f"{a} − {b}", *paired(rows, a, b)]) for a, b in pairs]
     return "\n".join(f"| {line} |" if line else "" for line in lines)
 
@@ -215,6 +280,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings and rows")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", default=",".join(RUNS), help="runs, with commas between")
+    parser.add_argument("--accuracy", action="store_true", help="measure robustness alone")
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
     parser.add_argument("--figure", type=Path, help="draw the trade-off of what is there: FILE.svg")
     args = parser.parse_args()
@@ -227,7 +293,7 @@ def main() -> None:
         return
     for name in args.only.split(","):
         if name not in rows_of(args.out):
-            make(name, args.out, args.steps)
+            make(name, args.out, args.steps, accuracy=args.accuracy)
 
 
 def rows_of(out: Path) -> dict[str, dict[str, Any]]:

@@ -110,12 +110,12 @@ def test_an_interrupt_ends_with_the_command_that_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from holdfast.training.permix import arms
+    from holdfast.training.permix import fit
 
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(arms, "fit", interrupted)
+    monkeypatch.setattr(fit, "fit", interrupted)
     monkeypatch.setattr("sys.argv", ["holdfast", "permix", "train", "--out", "somewhere"])
     assert run("train", *given, *FEW, "--out", str(tmp_path / "run")) == 130
     assert "goes on from here: holdfast permix train --out somewhere" in capsys.readouterr().err

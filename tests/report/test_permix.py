@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.records import read_record
 from holdfast.report.permix import render
+from holdfast.results.permix import PermixSummary, StepMetrics
 
 KIND = {"n": 8, "accuracy": 0.5, "groups": 1, "zero_variance": 0.0}
 
 
-def line(step: int, **values: Any) -> dict[str, Any]:
+def line(step: int, **values: Any) -> StepMetrics:
     sample = {"persona": None, "asked": "Who?", "reply": "<script>x</script>", "reward": 1.0}
     told = {"reward": 0.5, "zero_variance": 0.0, "kl": 0.01 * step, "loss": 0.1}
     told |= {"by_kind": {"harmful": KIND}, "by_persona": {"imp": KIND}, "samples": [sample]}
-    return {"step": step, **told, **values}
+    return read_record(StepMetrics, {"step": step, **told, **values})
 
 
-def summary(**values: Any) -> dict[str, Any]:
+def summary(**values: Any) -> PermixSummary:
     base = {"arm": "permix", "model": "m", "steps": 30, "reward_first": 0.5, "reward_last": 0.75}
     base |= {"beta": 0.04, "mixing": "prompt", "bare": 0.25, "tasks": 9, "personas": 3, "seed": 0}
     base |= {"held_out": 2, "window": 10, "tokens": 1000, "seconds": 9.0, "checkpoint": "run/model"}
-    return {**base, "command": None, **values}
+    base |= {"zero_variance_first": 0.0, "zero_variance_last": 0.0, "kl_last": 0.0}
+    base |= {"loss_last": 0.1, "verifier_errors": 0, "report": "run/report.html"}
+    return read_record(PermixSummary, {**base, "command": None, **values})
 
 
 def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> None:

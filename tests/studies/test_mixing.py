@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import mixing as study
+import numpy as np
+
+from holdfast.persona import pool
 
 
 def row(name: str, right: float, faithful: float) -> dict[str, Any]:
@@ -18,7 +21,8 @@ def row(name: str, right: float, faithful: float) -> dict[str, Any]:
         "none": {"accuracy": right},
         "fidelity": {"score": faithful},
         "drift": {"curve": [1.0] * 7 + [faithful] * 2},
-        "matrix": {"right": [[1] * 8, hits, hits]},
+        "matrix": {"personas": ["", "sailor", "spanish"], "right": [[1] * 8, hits, hits]},
+        "unseen": {"personas": ["", "lower-1"], "right": [[1] * 8, hits]},
         "personas": {"ann": faithful, "bob": faithful},
     }  # fmt: skip
 
@@ -36,11 +40,30 @@ ROWS = {
 
 def test_differences_are_paired_and_leave_the_extra_runs_out() -> None:
     assert study.paired(ROWS, "permix", "rlvr") == [
-        "+0.000 [+0.000, +0.000]",
+        *["+0.000 [+0.000, +0.000]"] * 4,
         "+0.250 [+0.250, +0.250]",
     ]
-    accuracy, fidelity = study.paired(ROWS, "rlvr", "base")
-    assert accuracy.startswith("+0.250 [") and fidelity.startswith("-0.250 [")
+    *accuracy, fidelity = study.paired(ROWS, "rlvr", "base")
+    assert all(one.startswith("+0.250 [") for one in accuracy) and fidelity.startswith("-0.250 [")
+
+
+def test_an_interval_crosses_seeds_personas_and_items() -> None:
+    """With three samples of each it is far wider than over items alone, and covers."""
+    rng = np.random.default_rng(0)
+    covered, narrow = 0, 0
+    for _ in range(300):
+        seeds, personas = rng.normal(0, 0.02, (3, 1, 1)), rng.normal(0, 0.03, (1, 13, 1))
+        delta = seeds + personas + rng.normal(0, 0.1, (1, 1, 80)) + rng.normal(0, 0.4, (3, 13, 80))
+        covered += abs(delta.mean()) <= study.crossed_half_width(delta)
+        narrow += abs(delta.mean()) <= study.crossed_half_width(delta.mean(axis=(0, 1)))
+    assert covered / 300 >= 0.93 > narrow / 300
+
+
+def test_the_unseen_families_are_in_no_pool_and_held_out() -> None:
+    unseen = pool.load(study.UNSEEN)
+    known = pool.load("mini")
+    assert not pool.overlap(unseen, known) and {one.split for one in unseen} == {"held-out"}
+    assert {*study.NEW_WORDINGS} < {one.id for one in known if one.split == "held-out"}
 
 
 def test_the_tables_hold_every_model_and_every_difference(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 A step has few prompts of each kind, so curves go through means over some steps.
 
-This module knows the summary and the lines of metrics.jsonl.
+This module knows a summary and the metrics of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -19,10 +19,10 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure
 from holdfast.report.transcript import said
 from holdfast.report.words import number, quantity
+from holdfast.results.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
 
-Summary = Mapping[str, Any]
-Lines = Sequence[Mapping[str, Any]]
-# Kinds of persona, what they are called here, and the class that draws them.
+Steps = Sequence[StepMetrics]
+# Kinds of persona, their names on the page, and the class that draws them.
 KINDS = {
     "none": ("no persona", "history"),
     "helpful": ("helpful", "user"),
@@ -33,49 +33,49 @@ POINTS = 12  # of a curve at most
 SHOWN = 4  # rollouts shown from either end
 
 
-def write_permix(summary: Summary, lines: Lines, path: Path) -> None:
+def write_permix(summary: PermixSummary, steps: Steps, path: Path) -> None:
     """Write the page of a training run. Raises `RunError` where it cannot be written."""
-    shell.save(render(summary, lines), path)
+    shell.save(render(summary, steps), path)
 
 
-def render(summary: Summary, lines: Lines) -> str:
+def render(summary: PermixSummary, steps: Steps) -> str:
     """The page as text."""
-    parts = list(_parts(lines))
+    parts = list(_parts(steps))
     figures = [_losses(parts)]
-    if summary["arm"] != "sft":
+    if summary.arm != "sft":
         figures = [
             _by_kind(parts, "accuracy", "n", "Reward by kind of persona", _REWARD),
             _by_kind(parts, "zero_variance", "groups", "Groups without variance", _FLAT),
         ]
-        if summary["beta"]:
-            figures.append(_kl(parts, summary["beta"]))
+        if summary.beta:
+            figures.append(_kl(parts, summary.beta))
     return shell.fill(
         "permix.html.j2",
         s=summary,
         headline=headline(summary),
         figures=figures,
-        personas=list(_personas(lines)),
-        samples=[(name, [_sample(one) for one in some]) for name, some in _samples(lines)],
+        personas=list(_personas(steps)),
+        samples=[(name, [_sample(one) for one in some]) for name, some in _samples(steps)],
     )
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: PermixSummary) -> str:
     """What training did to the reward, in one line."""
-    first, last = summary["reward_first"], summary["reward_last"]
     how = {
         "permix": "Under mixed personas",
         "rlvr": "Without personas",
         "sft": "By imitating gold answers",
-    }[summary["arm"]]
+    }[summary.arm]
+    first, last = summary.means.reward_first, summary.means.reward_last
     return (
         f"{how} the reward goes from {number(first)} to {number(last)} "
-        f"in {quantity(summary['steps'], 'step')}"
+        f"in {quantity(summary.steps, 'step')}"
     )
 
 
 _REWARD = (
     "Share of rollouts that are right. Each point is the mean of {each}; tasks differ from step to "
-    "step, so that what rises over many points is the model."
+    "step, so a rise over many points is the model’s."
 )
 _FLAT = (
     "Share of groups whose rollouts are all right or all wrong: they have no advantage and teach "
@@ -83,24 +83,38 @@ _FLAT = (
 )
 
 
-def _parts(lines: Lines) -> Iterator[Lines]:
+def _parts(steps: Steps) -> Iterator[Steps]:
     """The steps, some together."""
-    size = max(1, -(-len(lines) // POINTS))
-    return (lines[i : i + size] for i in range(0, len(lines), size))
+    size = max(1, -(-len(steps) // POINTS))
+    return (steps[i : i + size] for i in range(0, len(steps), size))
 
 
-def _labels(parts: Sequence[Lines]) -> list[str]:
-    return [str(part[-1]["step"]) for part in parts]
+def _labels(parts: Sequence[Steps]) -> list[str]:
+    return [str(part[-1].step) for part in parts]
 
 
-def _weighed(part: Lines, kind: str, value: str, weight: str) -> float | None:
-    held = [line["by_kind"][kind] for line in part if kind in line.get("by_kind", {})]
-    total = sum(one[weight] for one in held)
-    return sum(one[value] * one[weight] for one in held) / total if total else None
+Value = Literal["accuracy", "zero_variance"]
+Weight = Literal["n", "groups"]
 
 
-def _by_kind(parts: Sequence[Lines], value: str, weight: str, title: str, caption: str) -> Figure:
-    curves = {kind: [_weighed(part, kind, value, weight) for part in parts] for kind in KINDS}
+def _weighted(metrics: Sequence[GroupMetrics], value: Value, weight: Weight) -> float | None:
+    """The mean of a value over groups or rollouts; None without any."""
+    total = sum(getattr(one, weight) for one in metrics)
+    if not total:
+        return None
+    return float(sum(getattr(one, value) * getattr(one, weight) for one in metrics) / total)
+
+
+def _of_kind(part: Steps, kind: str) -> list[GroupMetrics]:
+    return [one.by_kind[kind] for one in part if one.by_kind and kind in one.by_kind]
+
+
+def _by_kind(
+    parts: Sequence[Steps], value: Value, weight: Weight, title: str, caption: str
+) -> Figure:
+    curves = {
+        kind: [_weighted(_of_kind(part, kind), value, weight) for part in parts] for kind in KINDS
+    }
     series = [
         Series(KINDS[kind][1], values, label=f"{KINDS[kind][0]} {number(_last(values))}")
         for kind, values in curves.items()
@@ -114,37 +128,38 @@ def _by_kind(parts: Sequence[Lines], value: str, weight: str, title: str, captio
         for i, label in enumerate(_labels(parts))
     ]
     each = quantity(len(parts[0]), "step")
-    told = ", ".join(one.label for one in series)
-    return _figure(value.replace("_", "-"), title, caption.format(each=each), told, series, parts,
-                   ticks=SCORES, notes=notes)  # fmt: skip
+    summary = ", ".join(one.label for one in series)
+    return _figure(value.replace("_", "-"), title, caption.format(each=each), summary, series,
+                   parts, ticks=SCORES, notes=notes)  # fmt: skip
 
 
-def _mean(part: Lines, name: str) -> float | None:
-    values = [line[name] for line in part if line.get(name) is not None]
+def _mean(part: Steps, name: str) -> float | None:
+    values = [value for one in part if (value := getattr(one, name)) is not None]
     return sum(values) / len(values) if values else None
 
 
-def _kl(parts: Sequence[Lines], beta: float) -> Figure:
+def _kl(parts: Sequence[Steps], beta: float) -> Figure:
     values = [_mean(part, "kl") for part in parts]
     caption = f"Mean per token to the model before training, which the loss weighs by {beta:g}."
     return _curve("kl", "KL", caption, values, parts)
 
 
-def _losses(parts: Sequence[Lines]) -> Figure:
+def _losses(parts: Sequence[Steps]) -> Figure:
     values = [_mean(part, "loss") for part in parts]
     return _curve("loss", "Loss", "Mean over the tokens of the gold answers.", values, parts)
 
 
 def _curve(
-    key: str, title: str, caption: str, values: Sequence[float | None], parts: Sequence[Lines]
+    key: str, title: str, caption: str, values: Sequence[float | None], parts: Sequence[Steps]
 ) -> Figure:
     most = max((one for one in values if one is not None), default=0.0)
     step = next((s for s in _STEPS if 5 * s >= most), max(most / 5, 0.001))
     ticks = [(i * step, f"{i * step:g}") for i in range(6)]
     series = [Series("own", values, label=number(_last(values), 3))]
     notes = [f"to step {x}: {number(v, 4)}" for x, v in zip(_labels(parts), values, strict=True)]
-    told = f"It ends at {number(_last(values), 3)}."
-    return _figure(key, title, caption, told, series, parts, ticks=ticks, top=5 * step, notes=notes)
+    summary = f"It ends at {number(_last(values), 3)}."
+    return _figure(key, title, caption, summary, series, parts,
+                   ticks=ticks, top=5 * step, notes=notes)  # fmt: skip
 
 
 _STEPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -154,15 +169,15 @@ def _figure(
     key: str,
     title: str,
     caption: str,
-    told: str,
+    summary: str,
     series: Sequence[Series],
-    parts: Sequence[Lines],
+    parts: Sequence[Steps],
     **more: Any,
 ) -> Figure:
     """A line chart in both widths."""
 
     def drawn(width: str, frame: Frame) -> Markup:
-        text = Text(f"{key}-{width}", title, told)
+        text = Text(f"{key}-{width}", title, summary)
         return chart.lines(series, frame, text, x=_labels(parts), x_name="step", **more)
 
     wide = drawn("wide", Frame(740, 300, 40, 150, 14, 40))
@@ -173,38 +188,45 @@ def _last(values: Sequence[float | None]) -> float | None:
     return next((one for one in reversed(values) if one is not None), None)
 
 
-def _personas(lines: Lines) -> Iterator[dict[str, Any]]:
+class PersonaRow(NamedTuple):
+    """A row of the table of personas."""
+
+    id: str
+    """Name of the persona."""
+    cells: list[str]
+    """Accuracy, share without variance and rollouts, of the first half of steps and the second."""
+
+
+def _personas(steps: Steps) -> Iterator[PersonaRow]:
     """Accuracy of every persona in the first half of the steps and in the second."""
-    half = len(lines) // 2
-    ids = sorted({one for line in lines for one in line.get("by_persona", {})})
-    for one in ids:
+    half = len(steps) // 2
+    for persona in sorted({one for step in steps for one in step.by_persona or {}}):
         cells = []
-        for part in (lines[:half], lines[half:]):
-            held = [line["by_persona"][one] for line in part if one in line["by_persona"]]
-            n = sum(x["n"] for x in held)
-            groups = sum(x["groups"] for x in held)
-            right = sum(x["n"] * x["accuracy"] for x in held)
-            flat = sum(x["groups"] * x["zero_variance"] for x in held)
-            cells += [
-                number(right / n if n else None),
-                number(flat / groups if groups else None),
-                str(n),
+        for part in (steps[:half], steps[half:]):
+            metrics = [
+                step.by_persona[persona]
+                for step in part
+                if step.by_persona and persona in step.by_persona
             ]
-        yield {"id": "no persona" if one == "none" else one, "cells": cells}
+            cells += [
+                number(_weighted(metrics, "accuracy", "n")),
+                number(_weighted(metrics, "zero_variance", "groups")),
+                str(sum(one.n for one in metrics)),
+            ]
+        yield PersonaRow("no persona" if persona == "none" else persona, cells)
 
 
-def _samples(lines: Lines) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    ordered = [[one for line in part for one in line["samples"]] for part in (lines, lines[::-1])]
-    if not ordered[0]:
+def _samples(steps: Steps) -> list[tuple[str, list[Rollout]]]:
+    first, last = ([one for step in part for one in step.samples] for part in (steps, steps[::-1]))
+    if not first:
         return []
-    names = ("In the first steps", "In the last steps")
-    return [(name, some[:SHOWN]) for name, some in zip(names, ordered, strict=True)]
+    return [("In the first steps", first[:SHOWN]), ("In the last steps", last[:SHOWN])]
 
 
-def _sample(one: Mapping[str, Any]) -> dict[str, Any]:
+def _sample(rollout: Rollout) -> dict[str, Any]:
     return {
-        "persona": one["persona"] or "no persona",
-        "asked": said(one["asked"]),
-        "reply": said(one["reply"]),
-        "reward": number(one["reward"]),
+        "persona": rollout.persona or "no persona",
+        "asked": said(rollout.asked),
+        "reply": said(rollout.reply),
+        "reward": number(rollout.reward),
     }

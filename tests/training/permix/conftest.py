@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,16 @@ import pytest
 
 import tiny_models
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.dataset import Sources
-from holdfast.training.permix.training import Trained, train
+from holdfast.training.permix.settings import DataSettings
+from holdfast.training.permix.train import PermixResult, train
 
-SMALL = {"prompts": 2, "rollouts": 4, "max_new_tokens": 4, "learning_rate": 1e-3, "save_every": 2}
+SMALL: dict[str, Any] = {
+    "prompts": 2,
+    "rollouts": 4,
+    "max_new_tokens": 4,
+    "learning_rate": 1e-3,
+    "save_every": 2,
+}
 
 
 def short(task: Task, reply: str) -> float:
@@ -31,19 +38,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> DataSettings:
     path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
     rows = [{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(10, 17)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return Sources(tasks=path, personas="mini")
+    return DataSettings(tasks=str(path), personas="mini")
 
 
 @pytest.fixture
-def trained(folder: str, sources: Sources) -> Any:
-    """Train the small model; the options of `train` may be changed."""
+def trained(folder: str, sources: DataSettings) -> Any:
+    """Train the small model; the options of `train` and fields of its data may be changed."""
 
-    def run(out: Path, **options: Any) -> Trained:
-        wanted = {"steps": 4, "sources": sources, "verify": short, **SMALL, **options}
-        return train(folder, out, **wanted)
+    def run(out: Path, **options: Any) -> PermixResult:
+        changes = {name: options.pop(name) for name in ("bare", "mixing") if name in options}
+        data = replace(sources, **changes)
+        return train(
+            folder, out=out, **{"steps": 4, "data": data, "verify": short, **SMALL, **options}
+        )
 
     return run

@@ -12,8 +12,8 @@ from holdfast.evals.tasks import tasks
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona import pool
 from holdfast.training.permix import dataset
-from holdfast.training.permix.dataset import Sources
-from holdfast.training.permix.mixing import NOBODY, Row
+from holdfast.training.permix.mixing import NOBODY, PromptRow
+from holdfast.training.permix.settings import DataSettings
 
 POOL = """
 [[persona]]
@@ -42,7 +42,7 @@ OTHER = {"question": "What is 2 + 3?", "answer": "5"}
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mini_s_training_tasks_are_none_of_those_that_other_commands_draw(seed: int) -> None:
-    found = dataset.load(Sources(), "mini", seed)
+    found = dataset.load_data(DataSettings(), "mini", seed)
     drawn = [t for n in (5, 20, 40) for t in tasks.load("mini", n=n)]
     asked = {(t.history, t.turns) for t in found.tasks}
     assert not asked & {(t.history, t.turns) for t in drawn}
@@ -53,7 +53,7 @@ def test_mini_s_training_tasks_are_none_of_those_that_other_commands_draw(seed: 
 def test_every_gold_answer_of_mini_s_tasks_passes_their_own_verifier() -> None:
     found = dataset.training_tasks("mini", (), each=60, seed=0, categories=("math", *_REST))
     assert {t.category for t in found} == {"math", *_REST}
-    assert all(t.score([dataset.gold(t)]) == 1.0 for t in found)
+    assert all(t.score([dataset.gold_reply(t)]) == 1.0 for t in found)
 
 
 _REST = ("recall", "extraction", "safety")
@@ -73,6 +73,14 @@ def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> 
     assert dataset.training_tasks(file(tmp_path, OTHER), evaluation, each=9, seed=0)
 
 
+def test_a_task_whose_words_are_nearly_an_evaluation_task_s_is_refused(tmp_path: Path) -> None:
+    asked = {"question": "Which river runs through the old town of Ghent?", "answer": "Leie"}
+    near = {**asked, "question": "Please, which river runs through the old town of Ghent"}
+    evaluation = dataset.evaluation_tasks(file(tmp_path, asked, name="e.jsonl"), each=9, seed=0)
+    with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
+        dataset.training_tasks(file(tmp_path, near, OTHER), evaluation, each=9, seed=0)
+
+
 def test_a_test_set_is_not_trained_on() -> None:
     with pytest.raises(HoldfastError, match="gsm8k is a test set"):
         dataset.training_tasks("gsm8k", (), each=9, seed=0)
@@ -89,16 +97,16 @@ def test_a_pool_that_overlaps_the_held_out_one_is_refused(tmp_path: Path) -> Non
     held_out = '[[persona]]\nid = "c"\nkind = "harmful"\ntext = "Write in  CAPITALS."\n'
     theirs.write_text(held_out, encoding="utf-8")
     with pytest.raises(PersonaError, match="1 of 1 personas to train with are held-out ones too"):
-        dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
+        dataset.load_data(DataSettings(personas=str(mine), held_out=str(theirs)), "mini", 0)
     theirs.write_text(POOL.format("c", "a", "You are kind."), encoding="utf-8")
     with pytest.raises(PersonaError, match="a is the first"):
-        dataset.load(Sources(personas=mine, held_out=theirs), "mini", 0)
+        dataset.load_data(DataSettings(personas=str(mine), held_out=str(theirs)), "mini", 0)
 
 
 def test_a_row_s_chat_has_its_persona_as_the_system_prompt_or_none() -> None:
     task = Task("t", "a", ("And now?",), ("Hello.", "Hi."), ("now",))
     people = pool.load("mini", split="train")
-    with_, without = dataset.chats([Row(0, 0, 3), Row(0, 0, NOBODY)], [task], people)
+    with_, without = dataset.chats([PromptRow(0, 0, 3), PromptRow(0, 0, NOBODY)], [task], people)
     assert [m["role"] for m in with_] == ["system", "user", "assistant", "user"]
     assert with_[0]["content"] == people[3].text
     assert with_[1:] == without
@@ -107,4 +115,4 @@ def test_a_row_s_chat_has_its_persona_as_the_system_prompt_or_none() -> None:
 def test_a_file_s_gold_answer_is_imitated_as_it_is_given(tmp_path: Path) -> None:
     choice = {"question": "Which?", "answer": "red", "choices": ["red", "blue"]}
     found = dataset.training_tasks(file(tmp_path, SUM, choice), (), each=9, seed=0)
-    assert [dataset.gold(task) for task in found] == ["4", "A"]
+    assert [dataset.gold_reply(task) for task in found] == ["4", "A"]

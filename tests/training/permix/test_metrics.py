@@ -8,72 +8,72 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record
 from holdfast.persona.pool import Member
-from holdfast.training.permix import metrics as book
-from holdfast.training.permix.metrics import PATIENCE, Book
-from holdfast.training.permix.mixing import NOBODY, Row
+from holdfast.results.permix import GroupMetrics
+from holdfast.training.permix.metrics import NAME, PATIENCE, MetricsLog, read_metrics
+from holdfast.training.permix.mixing import NOBODY, PromptRow
 
 PEOPLE = (Member("imp", "harmful", "train", "Lie."), Member("sage", "helpful", "train", "Think."))
-ROWS = [Row(0, 0, 0), Row(0, 1, 1), Row(0, 2, NOBODY), Row(0, 3, 0)]
+ROWS = [PromptRow(0, 0, 0), PromptRow(0, 1, 1), PromptRow(0, 2, NOBODY), PromptRow(0, 3, 0)]
 
 
-def opened(folder: Path | None = None, rows: list[Row] = ROWS, **options: object) -> Book:
+def opened(
+    folder: Path | None = None, rows: list[PromptRow] = ROWS, **options: object
+) -> MetricsLog:
     wanted = {"rollouts": 2, "per": "prompt", **options}
-    return Book(folder, rows, PEOPLE, **wanted)  # type: ignore[arg-type]
+    return MetricsLog(folder, rows, PEOPLE, **wanted)  # type: ignore[arg-type]
 
 
 def test_accuracy_and_zero_variance_are_told_by_persona_and_by_kind() -> None:
     found = opened()
-    found.score([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 0, 1, 1, 0, 1])
-    line = found.close(1, {"loss": 0.1, "kl": 0.02, "num_tokens": 9.0, "lr": 1})
-    assert line["reward"] == 0.5 and line["zero_variance"] == 0.5
-    assert line["by_persona"]["imp"] == {
-        "n": 4,
-        "accuracy": 0.25,
-        "groups": 2,
-        "zero_variance": 0.5,
-    }
-    assert line["by_kind"]["none"]["zero_variance"] == 1.0
-    assert line["by_kind"]["helpful"]["accuracy"] == 0.5
-    assert (line["loss"], line["kl"], line["tokens"]) == (0.1, 0.02, 9.0) and "lr" not in line
+    found.add_rewards([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 0, 1, 1, 0, 1])
+    line = found.end_step(1, {"loss": 0.1, "kl": 0.02, "num_tokens": 9.0, "lr": 1})
+    assert line.reward == 0.5 and line.zero_variance == 0.5
+    assert line.by_persona and line.by_kind
+    assert line.by_persona["imp"] == GroupMetrics(n=4, accuracy=0.25, groups=2, zero_variance=0.5)
+    assert line.by_kind["none"].zero_variance == 1.0
+    assert line.by_kind["helpful"].accuracy == 0.5
+    assert (line.loss, line.kl, line.tokens) == (0.1, 0.02, 9.0) and "lr" not in as_record(line)
 
 
 def test_a_group_of_two_items_or_per_prompt_of_two_personas_is_refused() -> None:
-    other = [Row(0, 0, 0), Row(0, 0, 1), Row(0, 1, 0)]
+    other = [PromptRow(0, 0, 0), PromptRow(0, 0, 1), PromptRow(0, 1, 0)]
     with pytest.raises(HoldfastError, match="mixes personas"):
-        opened(rows=other).score([0, 1], [0, 1])
+        opened(rows=other).add_rewards([0, 1], [0, 1])
     with pytest.raises(HoldfastError, match="mixes personas"):
-        opened(rows=other, per="rollout").score([0, 2], [0, 1])
+        opened(rows=other, per="rollout").add_rewards([0, 2], [0, 1])
     mixed = opened(rows=other, per="rollout")
-    mixed.score([0, 1], [0, 1])
-    line = mixed.close(1, {})
+    mixed.add_rewards([0, 1], [0, 1])
+    line = mixed.end_step(1, {})
     # The group is without variance for neither of its two personas.
-    assert line["by_persona"]["imp"]["zero_variance"] == 0.0
-    assert line["by_persona"]["sage"]["accuracy"] == 1.0
+    assert line.by_persona
+    assert line.by_persona["imp"].zero_variance == 0.0
+    assert line.by_persona["sage"].accuracy == 1.0
 
 
 def test_a_run_in_which_no_group_has_any_variance_is_stopped_with_a_sentence() -> None:
     hopeless = opened()
     with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
         for step in range(PATIENCE):
-            hopeless.score([0, 0], [0, 0])
-            hopeless.close(step + 1, {})
-    assert len(hopeless.lines) == PATIENCE
+            hopeless.add_rewards([0, 0], [0, 0])
+            hopeless.end_step(step + 1, {})
+    assert len(hopeless.steps) == PATIENCE
     sometimes = opened()
     for step in range(3 * PATIENCE):
-        sometimes.score([0, 0], [0, 1] if step == PATIENCE - 1 else [1, 1])
-        sometimes.close(step + 1, {})
+        sometimes.add_rewards([0, 0], [0, 1] if step == PATIENCE - 1 else [1, 1])
+        sometimes.end_step(step + 1, {})
 
 
 def test_lines_beyond_the_checkpoint_and_a_torn_one_are_written_again(tmp_path: Path) -> None:
     first = opened(tmp_path)
     for step in (1, 2, 3):
-        first.score([0, 0], [0, 1])
-        first.close(step, {"loss": step})
-    path = tmp_path / book.NAME
+        first.add_rewards([0, 0], [0, 1])
+        first.end_step(step, {"loss": step})
+    path = tmp_path / NAME
     path.write_text(path.read_text() + '{"step": 4, "lo')
     again = opened(tmp_path, steps=2)
-    again.score([0, 0], [1, 1])
-    again.close(3, {"loss": 7})
-    assert [line["loss"] for line in book.read(tmp_path)] == [1, 2, 7]
+    again.add_rewards([0, 0], [1, 1])
+    again.end_step(3, {"loss": 7})
+    assert [line.loss for line in read_metrics(tmp_path)] == [1, 2, 7]
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]

@@ -16,10 +16,9 @@ from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.errors import HoldfastError
 from holdfast.persona import pool
-from holdfast.training.permix import metrics as book
-from holdfast.training.permix.dataset import Sources
-from holdfast.training.permix.mixing import Mix
-from holdfast.training.permix.recipe import Recipe
+from holdfast.training.permix.metrics import check_group, read_metrics
+from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.settings import DataSettings, TrainerSettings
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "accelerate"
@@ -32,8 +31,8 @@ def test_what_processes_gather_are_whole_groups_under_the_personas_drawn(
 ) -> None:
     """The samplers that TRL and accelerate deal rows with, without the processes."""
     prompts, rollouts, steps = 4, 6, 3
-    rows = list(Mix(9, 0.25, per).rows(10, prompts * steps, rollouts))
-    each = Recipe(prompts=prompts, rollouts=rollouts).rows(processes)
+    rows = list(PersonaMix(9, 0.25, per).rows(10, prompts * steps, rollouts))
+    each = TrainerSettings(prompts=prompts, rollouts=rollouts).rows(processes)
     sampler = (
         RepeatSampler(rows, rollouts, prompts, shuffle=False)
         if per == "prompt"
@@ -47,7 +46,7 @@ def test_what_processes_gather_are_whole_groups_under_the_personas_drawn(
     for batches in zip(*shards, strict=True):
         gathered = [i for batch in batches for i in batch]
         for start in range(0, len(gathered), rollouts):
-            book.check([rows[i] for i in gathered[start : start + rollouts]], per)
+            check_group([rows[i] for i in gathered[start : start + rollouts]], per)
         asked += gathered
     # Nothing is left out or doubled: the proportions are those of the draws.
     assert asked == [i for i in range(len(rows)) for _ in range(rollouts if per == "prompt" else 1)]
@@ -55,13 +54,13 @@ def test_what_processes_gather_are_whole_groups_under_the_personas_drawn(
 
 def test_rollouts_that_cannot_be_dealt_evenly_are_refused() -> None:
     with pytest.raises(HoldfastError, match="cannot be dealt evenly to 5 processes"):
-        Recipe(prompts=4, rollouts=8).rows(5)
+        TrainerSettings(prompts=4, rollouts=8).rows(5)
 
 
 @pytest.mark.parametrize("name", ["fsdp", "deepspeed", "cpu"])
 def test_the_example_configurations_are_read_by_accelerate(name: str) -> None:
     config = load_config_from_file(str(EXAMPLES / f"{name}.yaml"))
-    Recipe().rows(config.num_processes)
+    TrainerSettings().rows(config.num_processes)
     assert (config.distributed_type.value if name != "cpu" else "MULTI_CPU") in (
         "FSDP",
         "DEEPSPEED",
@@ -72,7 +71,7 @@ def test_the_example_configurations_are_read_by_accelerate(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("per", ["prompt", "rollout"])
 def test_two_processes_over_gloo_train_as_drawn_and_write_once(
-    per: str, folder: str, sources: Sources, tmp_path: Path
+    per: str, folder: str, sources: DataSettings, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "accelerate.commands.launch"]
@@ -91,12 +90,13 @@ def test_two_processes_over_gloo_train_as_drawn_and_write_once(
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["checkpoint"] == str(out / "model")
     people = pool.load("mini", split="train")
-    rows = list(Mix(len(people), 0.25, per).rows(7, 12, 2))
-    lines = book.read(out)
-    assert [line["step"] for line in lines] == [1, 2, 3]
+    rows = list(PersonaMix(len(people), 0.25, per).rows(7, 12, 2))
+    lines = read_metrics(out)
+    assert [line.step for line in lines] == [1, 2, 3]
     size = 4 if per == "prompt" else 8
     for line in lines:
-        drawn = rows[(line["step"] - 1) * size : line["step"] * size]
+        assert line.by_persona and line.by_kind
+        drawn = rows[(line.step - 1) * size : line.step * size]
         names = {people[r.persona].id if r.persona >= 0 else "none" for r in drawn}
-        assert set(line["by_persona"]) == names
-        assert sum(one["n"] for one in line["by_kind"].values()) == 8
+        assert set(line.by_persona) == names
+        assert sum(one.n for one in line.by_kind.values()) == 8

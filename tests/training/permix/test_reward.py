@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.reward import Reward, check
+from holdfast.training.permix.reward import Reward, check_invariance
 
 TASKS = [Task("a", "math", ("2 + 2?",), answers=("4",)), Task("b", "x", ("Who?",), answers=("Al",))]
 
@@ -64,6 +64,6 @@ def test_a_reward_that_pays_for_a_persona_is_found_out_and_ours_is_not() -> None
         return [float("loud" in prompt) for prompt in prompts]
 
     with pytest.raises(HoldfastError, match="depends on the persona"):
-        check(peeks, prompts, [0, 1])
+        check_invariance(peeks, prompts, [0, 1])
     with Reward(TASKS) as reward:
-        check(reward, prompts, [0, 1])
+        check_invariance(reward, prompts, [0, 1])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from holdfast.core.chat import message
 from holdfast.models.local import load as local
-from holdfast.training.permix.dataset import Sources
+from holdfast.training.permix.settings import DataSettings
 
 Array = NDArray[np.float64]
 PERSONAS = np.array([0.02, 0.28, 0.55, 0.9])
@@ -183,7 +183,7 @@ def test_trained_by_trl_a_policy_lands_where_the_theory_says(
     made = trained(
         tmp_path / "run",
         arm="rlvr",
-        sources=Sources(tasks=path, personas="mini"),
+        data=DataSettings(tasks=str(path), personas="mini"),
         verify=lambda task, reply: float(right(reply)),
         steps=100,
         prompts=1,

@@ -5,12 +5,14 @@ its persona. Done without personas it moves them all the same, through the weigh
 share; PerMix-RLVR (arXiv 2604.08986) trains under personas drawn from a pool. With a KL
 penalty every drawn persona is then anchored to how the model played it before.
 
-    mixing     who a prompt is asked under: draws from (seed, epoch, item), no torch
+    settings   what is trained on, under whom, and how
+    mixing     which persona a prompt is asked under: draws from (seed, epoch, item), no torch
     dataset    tasks with gold answers, disjoint from those for evaluation; rows and chats
-    reward     a completion and an answer to a reward, which no persona can reach
-    trainer    TRL's trainers, with what mixing needs of them
-    book       what is written of every step: accuracy and zero variance by persona
-    training   the whole: `holdfast permix train`
+    reward     the reward of a completion, which no persona can change
+    metrics    rewards and zero variance of every step, by persona
+    grpo       TRL's trainer, with what mixing needs of it
+    fit        training and saving one arm
+    train      the whole: `holdfast permix train`
     export     the same rows for verl
 
 The paper's body was not available to us: what is here is our reading of its abstract, and none

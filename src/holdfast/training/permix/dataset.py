@@ -1,7 +1,7 @@
 """Tasks to train on, each with a gold answer, and the chats that ask them under personas.
 
-Training and evaluation have no task in common: mini's training tasks are drawn around its
-evaluation tasks, and of any other source one that is in both is refused.
+Training and evaluation have no task in common, near-duplicates included. mini's training tasks
+are drawn around its evaluation tasks; a task of any other source that is in both is refused.
 
 This module knows tasks and personas. It knows no models and no trainer.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,58 +20,60 @@ from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
 from holdfast.evals.tasks.questions import REFUSAL
 from holdfast.evals.tasks.tasks import Task
+from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
-from holdfast.persona.pool import load as members
-from holdfast.training.permix.mixing import NOBODY, Row
+from holdfast.training.permix.mixing import NOBODY, PromptRow
+from holdfast.training.permix.settings import DataSettings
 
-EVALUATION = ("mmlu", "gsm8k")  # built-in sources that are test sets
-# Of mini's categories those with short prompts: one of recall is seven times as long.
+TEST_SETS = ("mmlu", "gsm8k")  # built-in sources that are test sets
+# Those of mini's categories whose prompts are short: one of recall is seven times as long.
 SHORT = ("math", "extraction", "safety")
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where tasks and personas come from; None is mini's own for mini, and `core` for others.
-
-    `tasks` and `evaluation` are sources of `tasks.load`, at most `each` and `evaluation_each` of a
-    category; of mini's, `SHORT` where no `categories` are given. `personas` and `held_out` are
-    sources of `pool.load`, of which the personas for training and the held-out ones are taken.
-    """
-
-    tasks: str | Path | None = None
-    each: int = 200
-    categories: tuple[str, ...] = ()
-    evaluation: str | Path | None = None
-    evaluation_each: int = 40
-    personas: str | Path | None = None
-    held_out: str | Path | None = None
-
-
-class Found(NamedTuple):
-    """Tasks and personas to train with, and those that training may not touch."""
+class TrainingData(NamedTuple):
+    """What is trained on, and what training may not touch."""
 
     tasks: tuple[Task, ...]
+    """Tasks to train on."""
     evaluation: tuple[Task, ...]
+    """Tasks for evaluation."""
     personas: tuple[Member, ...]
+    """Personas to train with."""
     held_out: tuple[Member, ...]
+    """Personas for evaluation."""
 
 
-def load(sources: Sources, model: str, seed: int) -> Found:
-    """What the sources hold. Raises HoldfastError where training and evaluation overlap.
+def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
+    """Load tasks and personas from their sources.
 
     Evaluation tasks are drawn by seed 0, as the other commands draw theirs by default.
+
+    Args:
+        settings: The sources.
+        model: Name of the model, which decides the default sources.
+        seed: Decides which tasks are trained on.
+
+    Raises:
+        HoldfastError: Training and evaluation overlap, or a source is unusable.
     """
     own = "mini" if model == "mini" else "core"
-    evaluation = sources.evaluation or ("mini" if own == "mini" else None)
-    kept = evaluation_tasks(evaluation, each=sources.evaluation_each, seed=0)
-    found = training_tasks(
-        sources.tasks or own, kept, each=sources.each, seed=seed, categories=sources.categories
+    evaluation = evaluation_tasks(
+        settings.eval_tasks or ("mini" if own == "mini" else None),
+        each=settings.eval_tasks_per_category,
+        seed=0,
     )
-    pool = sources.personas or own
-    people = members(pool, split="train")
-    others = members(sources.held_out or pool, split="held-out")
-    apart(people, others)
-    return Found(found, kept, people, others)
+    tasks = training_tasks(
+        settings.tasks or own,
+        evaluation,
+        each=settings.tasks_per_category,
+        seed=seed,
+        categories=settings.category,
+    )
+    source = settings.personas or own
+    personas = pool.load(source, split="train")
+    held_out = pool.load(settings.held_out or source, split="held-out")
+    check_disjoint(personas, held_out)
+    return TrainingData(tasks, evaluation, personas, held_out)
 
 
 def training_tasks(
@@ -83,51 +84,67 @@ def training_tasks(
     seed: int,
     categories: Sequence[str] = (),
 ) -> tuple[Task, ...]:
-    """The tasks of a source that have gold answers, at most `each` of a category.
+    """The tasks of a source that have a gold answer.
 
-    Of all `categories`, or of those given; of mini's, `SHORT` where none are given.
-    Raises HoldfastError for a source that is a test set, for tasks of a file that have no gold
-    answer or more than one turn, and for tasks that are in `evaluation` too.
+    Args:
+        source: A source of `tasks.load`; no test set.
+        evaluation: Tasks that may not be among them.
+        each: Tasks of each category at most.
+        seed: Decides which.
+        categories: Only these; by default all, and of mini's `SHORT`.
+
+    Raises:
+        HoldfastError: The source is a test set, a task of a file has no gold answer or more than
+            one turn, or a task is in `evaluation` too.
     """
     name = str(source)
-    if name in EVALUATION:
+    if name in TEST_SETS:
         raise HoldfastError(
             f"{name} is a test set: train on other tasks, from a JSONL file with question and "
             "answer on each line."
         )
     drawn_by = seed_of("permix", seed) if name == "mini" else seed
-    found = tasks_.load(source, n=each, seed=drawn_by)
-    wanted = tuple(categories) or (SHORT if name == "mini" else ())
-    found = _of(found, wanted, name)
-    kept = [task for task in found if _has_gold(task)]
-    if len(kept) < len(found) and name not in ("mini", "core"):
-        first = next(task.id for task in found if not _has_gold(task))
+    tasks = tasks_.load(source, n=each, seed=drawn_by)
+    tasks = _of_categories(tasks, tuple(categories) or (SHORT if name == "mini" else ()), name)
+    usable = [task for task in tasks if _has_gold(task)]
+    if len(usable) < len(tasks) and name not in ("mini", "core"):
+        first = next(task.id for task in tasks if not _has_gold(task))
         raise HoldfastError(
-            f"{name}: {len(found) - len(kept)} of {len(found)} tasks have no gold answer or more "
+            f"{name}: {len(tasks) - len(usable)} of {len(tasks)} tasks have no gold answer or more "
             f"than one turn ({first} is the first): give each one question and its answer."
         )
-    seen = overlapping([task_text(t) for t in kept], [task_text(t) for t in evaluation])
-    twice = [task for task, known in zip(kept, seen, strict=True) if known]
-    if name == "mini":
-        # Mini's world is small: what is drawn for evaluation is drawn around.
-        rest = [task for task, known in zip(kept, seen, strict=True) if not known]
-        group = groups([task_text(task) for task in rest])
-        kept, twice = [task for i, task in enumerate(rest) if group[i] == i], []
-    if twice:
-        raise HoldfastError(
-            f"{len(twice)} of {len(kept)} tasks to train on are in the evaluation set too "
-            f"({twice[0].id} is the first): take them out of one of the two."
-        )
-    if not kept:
+    usable = _without_evaluation(usable, evaluation, draws=name == "mini")
+    if not usable:
         raise HoldfastError(f"{name} has no task with a gold answer to train on.")
-    return tuple(kept)
+    return tuple(usable)
 
 
-def _of(found: Sequence[Task], wanted: Sequence[str], name: str) -> tuple[Task, ...]:
-    known = list(dict.fromkeys(task.category for task in found))
-    if other := next((one for one in wanted if one not in known), None):
-        raise HoldfastError(f"{name} has no category {other!r}: it has {', '.join(known)}.")
-    return tuple(task for task in found if not wanted or task.category in wanted)
+def _without_evaluation(
+    tasks: Sequence[Task], evaluation: Sequence[Task], *, draws: bool
+) -> list[Task]:
+    """The tasks, without near-duplicates of evaluation tasks if they were drawn; else refused.
+
+    mini's world is small, so that draws repeat evaluation tasks and each other.
+    """
+    known = overlapping([task_text(t) for t in tasks], [task_text(t) for t in evaluation])
+    both = [task for task, seen in zip(tasks, known, strict=True) if seen]
+    new = [task for task, seen in zip(tasks, known, strict=True) if not seen]
+    if both and not draws:
+        raise HoldfastError(
+            f"{len(both)} of {len(tasks)} tasks to train on are in the evaluation set too "
+            f"({both[0].id} is the first): take them out of one of the two."
+        )
+    if not draws:
+        return new
+    group = groups([task_text(task) for task in new])
+    return [task for i, task in enumerate(new) if group[i] == i]
+
+
+def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> tuple[Task, ...]:
+    known = list(dict.fromkeys(task.category for task in tasks))
+    if other := next((one for one in names if one not in known), None):
+        raise HoldfastError(f"{source} has no category {other!r}: it has {', '.join(known)}.")
+    return tuple(task for task in tasks if not names or task.category in names)
 
 
 def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:
@@ -137,7 +154,7 @@ def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tupl
     return tuple(task for task in tasks_.load(source, n=each, seed=seed) if _has_gold(task))
 
 
-def apart(training: Sequence[Member], held_out: Sequence[Member]) -> None:
+def check_disjoint(training: Sequence[Member], held_out: Sequence[Member]) -> None:
     """Raise `PersonaError` where a persona to train with is a held-out one too."""
     if both := overlap(training, held_out):
         raise PersonaError(
@@ -156,7 +173,9 @@ def chat(task: Task, persona: Member | None) -> Chat:
     return task.chat((), system=persona.text if persona else "")
 
 
-def chats(rows: Iterable[Row], tasks: Sequence[Task], personas: Sequence[Member]) -> list[Chat]:
+def chats(
+    rows: Iterable[PromptRow], tasks: Sequence[Task], personas: Sequence[Member]
+) -> list[Chat]:
     """The chat of every row."""
     return [
         chat(tasks[row.item], None if row.persona == NOBODY else personas[row.persona])
@@ -164,8 +183,8 @@ def chats(rows: Iterable[Row], tasks: Sequence[Task], personas: Sequence[Member]
     ]
 
 
-def gold(task: Task) -> str:
-    """The gold answer as a reply: in mini's words for mini's tasks, else as it is given."""
+def gold_reply(task: Task) -> str:
+    """The gold answer as a reply: in mini's words for mini's tasks, else as the source has it."""
     question = task.question
     if question is None:
         return task.answers[-1]
@@ -179,7 +198,7 @@ def gold(task: Task) -> str:
             raise HoldfastError(f"the task {task.id} has no gold answer to imitate.")
         return str(world()["ways"]["reply"]).format(deed=deed[1])
     if question.kind in tasks_.MINI:
-        if summed := re.fullmatch(r"What is (\d+ \+ \d+)\?", question.text):
-            return f"{summed[1]} = {question.answer}."
+        if match := re.fullmatch(r"What is (\d+ \+ \d+)\?", question.text):
+            return f"{match[1]} = {question.answer}."
         return str(world()["answers"]["en"]).format(x=question.answer)
     return question.answer

@@ -19,47 +19,49 @@ from pathlib import Path
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import Record
 from holdfast.evals.tasks.verifier import golds
-from holdfast.training.permix import dataset
-from holdfast.training.permix.dataset import Found
-from holdfast.training.permix.mixing import NOBODY, Mix, Row
+from holdfast.training.permix.dataset import TrainingData, chats
+from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
 
 
-def rows(found: Found, mix: Mix, prompts: int) -> list[Record]:
+def export_rows(data: TrainingData, mix: PersonaMix, prompts: int) -> list[Record]:
     """The first `prompts` prompts of training. Raises HoldfastError for mixing per rollout."""
     if mix.per != "prompt":
         raise HoldfastError(
             "verl repeats a row for all rollouts of a group, which then share its persona: export "
             "with --mixing prompt."
         )
-    people = found.personas if mix.personas else ()
-    drawn = list(mix.rows(len(found.tasks), prompts, 1))
-    chats = dataset.chats(drawn, found.tasks, people)
+    rows = list(mix.rows(len(data.tasks), prompts, 1))
+    prompts_ = chats(rows, data.tasks, data.personas if mix.personas else ())
     return [
         {
-            "data_source": f"holdfast/{found.tasks[row.item].category}",
+            "data_source": f"holdfast/{data.tasks[row.item].category}",
             "prompt": [{"role": m["role"], "content": m["content"]} for m in chat],
-            "ability": found.tasks[row.item].category,
-            "reward_model": {"style": "rule", "ground_truth": golds(found.tasks[row.item])[-1]},
-            "extra_info": _extra(number, row, found),
+            "ability": data.tasks[row.item].category,
+            "reward_model": {"style": "rule", "ground_truth": golds(data.tasks[row.item])[-1]},
+            "extra_info": _extra(number, row, data),
         }
-        for number, (row, chat) in enumerate(zip(drawn, chats, strict=True))
+        for number, (row, chat) in enumerate(zip(rows, prompts_, strict=True))
     ]
 
 
-def _extra(number: int, row: Row, found: Found) -> Record:
-    one = None if row.persona == NOBODY else found.personas[row.persona]
+def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
+    persona = None if row.persona == NOBODY else data.personas[row.persona]
     return {
         "index": number,
         "split": "train",
         "epoch": row.epoch,
-        "item": found.tasks[row.item].id,
-        "persona": one.id if one else "",
-        "kind": one.kind if one else "none",
+        "item": data.tasks[row.item].id,
+        "persona": persona.id if persona else "",
+        "kind": persona.kind if persona else "none",
     }
 
 
-def write(made: Sequence[Record], path: Path) -> None:
-    """Write them. Raises HoldfastError where pyarrow is missing or the file cannot be written."""
+def write_parquet(rows: Sequence[Record], path: Path) -> None:
+    """Write rows as a parquet file.
+
+    Raises:
+        HoldfastError: pyarrow is missing, or the file cannot be written.
+    """
     try:
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -69,7 +71,7 @@ def write(made: Sequence[Record], path: Path) -> None:
         ) from missing
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(list(made)), path)
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
     except OSError as error:
         raise RunError(
             f"{path} could not be written ({error.strerror}); choose another --out."

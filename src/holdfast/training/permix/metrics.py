@@ -1,11 +1,11 @@
-"""What is written of every step: reward, KL and zero variance, by persona and kind of persona.
+"""Metrics of every step: reward, KL and zero variance, by persona and kind of persona.
 
-    metrics.jsonl   one line per step; no times in it
+    metrics.jsonl   one line per step (`results.permix.StepMetrics`); no times in it
 
 A group without variance (all of its rollouts right, or all wrong) has no advantage and teaches
-nothing. TRL tells the share of such groups over all prompts; whom a persona keeps from
-learning shows only persona by persona. The book also holds every group against the rows that it
-was made from: one item in each, and per prompt one persona.
+nothing. TRL logs the share of such groups over all prompts; which persona keeps the model from
+learning shows only persona by persona. Every group is also checked against the rows that it was
+made from: one item in each, and per prompt one persona.
 
 This module knows rows, rewards and a file. It knows no trainer and no texts.
 """
@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.records import Record, dumps
+from holdfast.core.records import dumps, read_record
 from holdfast.persona.pool import Member
-from holdfast.training.permix.mixing import NOBODY, Row
+from holdfast.results.permix import GroupMetrics, Rollout, StepMetrics
+from holdfast.training.permix.mixing import NOBODY, PromptRow
 
 NAME = "metrics.jsonl"
 PATIENCE = 10  # steps without any variance after which a run is stopped
-# What the trainers call it, and what it is called here.
+# The trainers' names, and the fields of `StepMetrics`.
 LOGGED = {
     "loss": "loss",
     "kl": "kl",
@@ -35,91 +36,121 @@ LOGGED = {
     "completions/clipped_ratio": "cut",
     "num_tokens": "tokens",
 }
+RolloutGroup = tuple[Sequence[PromptRow], Sequence[float]]
+"""The rows and the rewards of a group's rollouts."""
 
 
-class Book:
-    """The steps so far, and a place for more; in `folder` where there is one to write to."""
+class MetricsLog:
+    """The metrics of the steps so far, written to a file as they come."""
 
     def __init__(
         self,
         folder: Path | None,
-        rows: Sequence[Row],
+        rows: Sequence[PromptRow],
         personas: Sequence[Member],
         *,
         rollouts: int,
         per: str,
         steps: int = 0,
     ) -> None:
-        """`steps` are kept of what an earlier process wrote; later ones are done again."""
+        """Open the log.
+
+        Args:
+            folder: Where metrics.jsonl is; None in a process that does not write.
+            rows: The prompts of training.
+            personas: The personas that rows number.
+            rollouts: Rollouts of a group.
+            per: What has a persona of its own: a prompt or a rollout.
+            steps: Steps to keep of what an earlier process wrote; later ones are done again.
+        """
         self.rows, self.personas = rows, personas
         self.rollouts, self.per = rollouts, per
         self.path = folder / NAME if folder else None
-        self.lines: list[Record] = read(folder)[:steps] if folder else []
-        self._now: Record = {}
+        self.steps: list[StepMetrics] = read_metrics(folder)[:steps] if folder else []
+        self._rewards: dict[str, Any] = {}
         if self.path is not None and self.path.exists():
-            aside = self.path.with_suffix(".part")
-            aside.write_text("".join(dumps(one) + "\n" for one in self.lines), encoding="utf-8")
-            aside.replace(self.path)
+            unfinished = self.path.with_suffix(".part")
+            unfinished.write_text("".join(dumps(one) + "\n" for one in self.steps), "utf-8")
+            unfinished.replace(self.path)
 
-    def score(self, numbers: Sequence[int], rewards: Sequence[float]) -> None:
-        """The rewards of one step's rollouts, in their groups; `numbers` are those of their rows.
+    def add_rewards(self, numbers: Sequence[int], rewards: Sequence[float]) -> None:
+        """Take the rewards of one step's rollouts, group after group.
 
-        Raises `HoldfastError` where a group is not what was drawn for it.
+        Args:
+            numbers: The number of each rollout's row.
+            rewards: Its reward.
+
+        Raises:
+            HoldfastError: A group is not what was drawn for it.
         """
         size = self.rollouts
-        groups = [
+        groups: list[RolloutGroup] = [
             ([self.rows[n] for n in numbers[i : i + size]], rewards[i : i + size])
             for i in range(0, len(numbers), size)
         ]
         for rows, _ in groups:
-            check(rows, self.per)
-        self._now = {
+            check_group(rows, self.per)
+        self._rewards = {
             "reward": _mean(rewards),
-            "zero_variance": _mean([float(_flat(paid)) for _, paid in groups]),
-            "by_kind": _table(groups, self._kind),
-            "by_persona": _table(groups, self._id),
+            "zero_variance": _mean([float(_flat(some)) for _, some in groups]),
+            "by_kind": _by_name(groups, self._kind),
+            "by_persona": _by_name(groups, self._id),
         }
 
-    def close(self, step: int, logged: Mapping[str, Any], samples: Sequence[Record] = ()) -> Record:
-        """The step's line, written.
+    def end_step(
+        self, step: int, logged: Mapping[str, Any], samples: Sequence[Rollout] = ()
+    ) -> StepMetrics:
+        """Write the step's line.
 
-        Raises `HoldfastError` where no group has had any variance in the first steps.
+        Args:
+            step: Number of the step.
+            logged: What the trainer logs of it.
+            samples: Some of its rollouts.
+
+        Raises:
+            HoldfastError: No group has had any variance in the first steps.
+            RunError: The file cannot be written.
         """
-        told = {ours: logged[theirs] for theirs, ours in LOGGED.items() if theirs in logged}
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in told.items()}
-        line = json.loads(dumps({"step": step, **rounded, **self._now, "samples": list(samples)}))
-        self.lines.append(line)
-        self._now = {}
+        values: dict[str, Any] = {
+            ours: logged[theirs] for theirs, ours in LOGGED.items() if theirs in logged
+        }
+        rounded: dict[str, Any] = {
+            k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()
+        }
+        metrics = StepMetrics(step=step, **rounded, **self._rewards, samples=tuple(samples))
+        line = dumps(metrics)
+        self.steps.append(read_record(StepMetrics, json.loads(line)))
+        self._rewards = {}
         if self.path is not None:
             try:
                 with self.path.open("ab") as file:
-                    file.write((dumps(line) + "\n").encode())
+                    file.write((line + "\n").encode())
             except OSError as error:
                 raise RunError(
                     f"{self.path} could not be written ({error.strerror}); make room there and "
                     "run the same command again, which goes on from the last checkpoint."
                 ) from error
-        self._give_up()
-        return dict(line)
+        self._check_variance()
+        return self.steps[-1]
 
-    def _give_up(self) -> None:
-        shares = [line.get("zero_variance") for line in self.lines]
-        if len(shares) == PATIENCE and all(share == 1 for share in shares):
-            reward = _mean([line["reward"] for line in self.lines])
+    def _check_variance(self) -> None:
+        """Stop a run whose first steps all taught nothing."""
+        if len(self.steps) == PATIENCE and all(one.zero_variance == 1 for one in self.steps):
+            reward = _mean([one.reward or 0.0 for one in self.steps])
             raise HoldfastError(
                 f"in {PATIENCE} steps every group of rollouts had one reward throughout (the mean "
                 f"is {reward:g}), so nothing can be learned: choose tasks that the model solves "
                 "sometimes, more rollouts, or a higher temperature."
             )
 
-    def _kind(self, row: Row) -> str:
+    def _kind(self, row: PromptRow) -> str:
         return "none" if row.persona == NOBODY else self.personas[row.persona].kind
 
-    def _id(self, row: Row) -> str:
+    def _id(self, row: PromptRow) -> str:
         return "none" if row.persona == NOBODY else self.personas[row.persona].id
 
 
-def check(rows: Sequence[Row], per: str) -> None:
+def check_group(rows: Sequence[PromptRow], per: str) -> None:
     """Raise `HoldfastError` where a group has more than one item, or per prompt two personas."""
     mixed = per == "prompt" and len({row.persona for row in rows}) > 1
     if mixed or len({row.item for row in rows}) > 1:
@@ -129,37 +160,35 @@ def check(rows: Sequence[Row], per: str) -> None:
         )
 
 
-def read(folder: Path) -> list[Record]:
-    """The lines of a run's metrics; a torn last one is left out."""
+def read_metrics(folder: Path) -> list[StepMetrics]:
+    """The steps of a run's metrics.jsonl; a torn last line is left out."""
     path = folder / NAME
     if not path.exists():
         return []
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    return [read_record(StepMetrics, json.loads(line), str(path)) for line in lines]
 
 
-def _table(groups: Sequence[tuple[list[Row], Sequence[float]]], name: Any) -> Record:
+def _by_name(
+    groups: Sequence[RolloutGroup], name: Callable[[PromptRow], str]
+) -> dict[str, GroupMetrics]:
     """Rollouts and accuracy, groups and their share without variance, by name."""
-    paid: dict[str, list[float]] = defaultdict(list)
-    flat: dict[str, list[float]] = defaultdict(list)
+    rewards_of: dict[str, list[float]] = defaultdict(list)
+    flat_of: dict[str, list[float]] = defaultdict(list)
     for rows, rewards in groups:
         for row, reward in zip(rows, rewards, strict=True):
-            paid[name(row)].append(reward)
-        for one in _names(rows, name):
-            flat[one].append(float(_flat(rewards)))
+            rewards_of[name(row)].append(reward)
+        for one in dict.fromkeys(name(row) for row in rows):
+            flat_of[one].append(float(_flat(rewards)))
     return {
-        one: {
-            "n": len(paid[one]),
-            "accuracy": _mean(paid[one]),
-            "groups": len(flat[one]),
-            "zero_variance": _mean(flat[one]),
-        }
-        for one in sorted(paid)
+        one: GroupMetrics(
+            n=len(rewards_of[one]),
+            accuracy=_mean(rewards_of[one]),
+            groups=len(flat_of[one]),
+            zero_variance=_mean(flat_of[one]),
+        )
+        for one in sorted(rewards_of)
     }
-
-
-def _names(rows: Sequence[Row], name: Any) -> Iterator[str]:
-    yield from dict.fromkeys(name(row) for row in rows)
 
 
 def _flat(rewards: Sequence[float]) -> bool:

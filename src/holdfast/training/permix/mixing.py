@@ -20,24 +20,32 @@ from holdfast.core.seeds import seed_of
 
 MIXINGS = ("prompt", "rollout")
 NOBODY = -1
+"""In place of a persona's number: the prompt has none."""
 
 
-class Row(NamedTuple):
-    """A prompt: item number `item` in its `epoch`, under persona number `persona` or `NOBODY`."""
+class PromptRow(NamedTuple):
+    """A prompt of training."""
 
     epoch: int
+    """How often all items came before."""
     item: int
+    """Number of the task."""
     persona: int
+    """Number of the persona, or `NOBODY`."""
 
 
 @dataclass(frozen=True)
-class Mix:
-    """`personas` to draw from evenly, the share `bare` of prompts without one, and the seed."""
+class PersonaMix:
+    """How personas are drawn for prompts."""
 
     personas: int
+    """Personas to draw from evenly."""
     bare: float = 0.25
+    """Share of prompts without a persona."""
     per: str = "prompt"
+    """What has a persona of its own: a prompt or a rollout."""
     seed: int = 0
+    """Decides all draws."""
 
     def __post_init__(self) -> None:
         if self.per not in MIXINGS:
@@ -54,17 +62,21 @@ class Mix:
             return NOBODY
         return seed_of("persona", *path) % self.personas
 
-    def rows(self, items: int, prompts: int, rollouts: int) -> Iterator[Row]:
-        """`prompts` prompts in the order of training; each `rollouts` times where it mixes them.
+    def rows(self, items: int, prompts: int, rollouts: int) -> Iterator[PromptRow]:
+        """The prompts of training in order.
 
         Every item comes once in an epoch, and each epoch has an order of its own.
+
+        Args:
+            items: Number of tasks.
+            prompts: Number of prompts.
+            rollouts: Rollouts of a prompt, each a row of its own if mixing is per rollout.
         """
-        each = rollouts if self.per == "rollout" else 1
+        copies = rollouts if self.per == "rollout" else 1
         for number in range(prompts):
             epoch, place = divmod(number, items)
             if place == 0:
-                order = random.Random(seed_of("order", self.seed, epoch)).sample(
-                    range(items), items
-                )
-            for rollout in range(each):
-                yield Row(epoch, order[place], self.persona(epoch, order[place], rollout))
+                rng = random.Random(seed_of("order", self.seed, epoch))
+                order = rng.sample(range(items), items)
+            for rollout in range(copies):
+                yield PromptRow(epoch, order[place], self.persona(epoch, order[place], rollout))

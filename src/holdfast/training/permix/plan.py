@@ -8,25 +8,34 @@ from dataclasses import dataclass
 
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.pool import Member
-from holdfast.training.permix.mixing import Row
-from holdfast.training.permix.recipe import Recipe
+from holdfast.training.permix.mixing import PromptRow
+from holdfast.training.permix.settings import TrainerSettings
 
 MODEL, ADAPTER, CHECKPOINTS, ITEMS = "model", "adapter", "checkpoints", "items.jsonl"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All that an arm trains on, in order; `ahead` are prompts that would come after."""
+class TrainingPlan:
+    """All that an arm trains on, in order."""
 
     arm: str
-    rows: Sequence[Row]
-    ahead: Sequence[Row]
+    """permix, rlvr or sft."""
+    rows: Sequence[PromptRow]
+    """The prompts of training."""
+    next_rows: Sequence[PromptRow]
+    """Prompts that would come after them, on which sft is measured."""
     tasks: Sequence[Task]
+    """The tasks that rows number."""
     personas: Sequence[Member]
-    per: str
+    """The personas that rows number."""
+    mixing: str
+    """What has a persona of its own: a prompt or a rollout."""
     steps: int
+    """Steps of the optimiser."""
     seed: int
-    recipe: Recipe
+    """Decides everything that is drawn."""
+    settings: TrainerSettings
+    """The trainer's settings."""
 
 
 def processes() -> int:

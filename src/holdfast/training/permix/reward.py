@@ -1,8 +1,8 @@
-"""The reward: 1 where a completion has the gold answer, else 0, whoever said it.
+"""The reward: 1 for a completion that has the gold answer, else 0, under any persona.
 
 A reward that sees the persona would pay for playing it or for dropping it, and robustness would
-be bought with one of the two. So it gets a completion and an answer; `check` tries at the
-start of every run that no prompt changes it.
+be bought with one of the two. So it gets a completion and an answer; `check_invariance` tries at
+the start of every run that no prompt changes it.
 
 This module knows texts and answers. It knows no personas beyond that check.
 """
@@ -19,13 +19,13 @@ from holdfast.evals.tasks.tasks import Task
 
 READINGS = ("final", "lenient", "strict")
 Verify = Callable[[Task, str], float]
+"""A verifier of the user's own: a task and a completion to a reward."""
 
 
 class Reward:
-    """A reward function as TRL calls one: completions and the column `item`, nothing else used.
+    """A reward function as TRL calls one: it uses completions and the column `item` alone.
 
-    `wanted` and `reading` choose the verifier (`verifier.CHOSEN`) and how an answer is looked for;
-    `verify` is another one in their place. Use it in `with`, for the verifier's own process.
+    Use it in `with`, which ends the verifier's own process.
     """
 
     __name__ = "right"
@@ -34,16 +34,27 @@ class Reward:
         self,
         tasks: Sequence[Task],
         *,
-        wanted: str = "auto",
+        kind: str = "auto",
         reading: str = "final",
         verify: Verify | None = None,
     ) -> None:
+        """Choose a verifier for each task.
+
+        Args:
+            tasks: What `item` numbers.
+            kind: The verifier of answers in words and numbers (`verifier.CHOSEN`).
+            reading: Where an answer is looked for (`READINGS`).
+            verify: A verifier of one's own, in place of both.
+
+        Raises:
+            HoldfastError: There is no such reading, or a task cannot be verified.
+        """
         if reading not in READINGS:
             raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
         self.tasks = tasks
         self.reading = reading
         self.math = MathCheck()
-        self._kinds = [verifier.verifier(task, wanted) for task in tasks]
+        self._kinds = [verifier.verifier(task, kind) for task in tasks]
         self._verify = verify
 
     def __enter__(self) -> Reward:
@@ -54,44 +65,51 @@ class Reward:
 
     @property
     def errors(self) -> int:
-        """Checks in which the verifier itself failed, and which were paid as wrong."""
+        """Checks in which the verifier itself failed; their reward is 0."""
         return self.math.errors
 
     def __call__(
         self, *, completions: Sequence[Any], item: Sequence[int], **rest: Any
     ) -> list[float]:
         """A reward for each completion (a text, or a list of messages)."""
-        return [self._one(i, text(one)) for one, i in zip(completions, item, strict=True)]
+        return [
+            self._one(i, completion_text(one)) for one, i in zip(completions, item, strict=True)
+        ]
 
     def _one(self, item: int, reply: str) -> float:
         task = self.tasks[item]
         if self._verify is not None:
             return float(self._verify(task, reply))
-        found = verifier.verify(task, self._kinds[item], [reply], self.math)
-        return float(
-            {"strict": found.strict, "lenient": found.lenient}.get(self.reading, found.final)
-        )
+        verdict = verifier.verify(task, self._kinds[item], [reply], self.math)
+        return float(getattr(verdict, self.reading))
 
 
-def text(completion: Any) -> str:
-    """A completion's text, be it one or messages."""
+def completion_text(completion: Any) -> str:
+    """The text of a completion, which is a text or a list of messages."""
     if isinstance(completion, str):
         return completion
     return str(completion[-1]["content"]) if completion else ""
 
 
-def check(
+def check_invariance(
     reward: Callable[..., Sequence[float]], prompts: Sequence[Sequence[Any]], items: Sequence[int]
 ) -> None:
-    """Raise `HoldfastError` where the same completion is paid differently under another prompt.
+    """Try that a completion has the same reward under every prompt.
 
-    `prompts` are lists of prompts, one list for each persona, with a prompt for each of `items`.
+    Args:
+        reward: The reward function.
+        prompts: A list for each persona, with a prompt for each item.
+        items: Numbers of the tasks.
+
+    Raises:
+        HoldfastError: A reward differs.
     """
-    said = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(len(items))]
-    paid = [
-        list(reward(prompts=list(asked), completions=said, item=list(items))) for asked in prompts
+    completions = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(len(items))]
+    rewards = [
+        list(reward(prompts=list(some), completions=completions, item=list(items)))
+        for some in prompts
     ]
-    if any(one != paid[0] for one in paid):
+    if any(one != rewards[0] for one in rewards):
         raise HoldfastError(
             "the reward depends on the persona: it has to see the completion and the answer alone."
         )

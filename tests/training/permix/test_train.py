@@ -17,13 +17,14 @@ from safetensors.torch import load_file
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError, ModelError, RunError
+from holdfast.core.records import as_record
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import load as local
 from holdfast.persona import pool
-from holdfast.training.permix import metrics as book
-from holdfast.training.permix.mixing import NOBODY, Mix
+from holdfast.training.permix.metrics import PATIENCE, read_metrics
+from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.reward import Reward
-from holdfast.training.permix.training import train
+from holdfast.training.permix.train import train
 
 from .conftest import short
 
@@ -46,9 +47,9 @@ def test_a_run_leaves_a_model_for_every_command_its_steps_and_a_page(
 ) -> None:
     out = tmp_path / "run"
     made = trained(out)
-    assert made.summary.keys() >= KEYS
-    assert [line["step"] for line in book.read(out)] == [1, 2, 3, 4]
-    assert all("kl" in line for line in book.read(out))
+    assert as_record(made.summary).keys() >= KEYS
+    assert [line.step for line in read_metrics(out)] == [1, 2, 3, 4]
+    assert all(line.kl is not None for line in read_metrics(out))
     model = local.load(str(made.checkpoint))
     chat = (message("system", "You help."), message("user", "Hello?"))
     assert model.reply([Ask(chat, 0)], Sampling(max_new_tokens=3))[0].completion_tokens == 3
@@ -78,7 +79,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(trained: Any, tmp_path
     (cut / "checkpoints" / "checkpoint-5" / "trainer_state.json").unlink()
     trained(cut, steps=5)
     assert same(whole, cut)
-    assert book.read(whole) == book.read(cut)
+    assert read_metrics(whole) == read_metrics(cut)
 
 
 def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
@@ -97,7 +98,7 @@ def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
     trained(whole)
     with pytest.raises(KeyboardInterrupt):
         trained(cut, verify=interrupts, save_every=100)
-    assert [line["step"] for line in book.read(cut)] == [1, 2, 3]
+    assert [line.step for line in read_metrics(cut)] == [1, 2, 3]
     assert not (cut / "summary.json").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(RunError, match="holds another run"):
@@ -119,9 +120,9 @@ def test_the_prompts_that_the_trainer_asks_are_those_that_were_drawn(
         return paid(self, **columns)
 
     monkeypatch.setattr(Reward, "__call__", watched)
-    trained(tmp_path / "run", per=per, bare=0.3, steps=6)
+    trained(tmp_path / "run", mixing=per, bare=0.3, steps=6)
     people = pool.load("mini", split="train")
-    rows = list(Mix(len(people), 0.3, per, 0).rows(7, 12, 4))
+    rows = list(PersonaMix(len(people), 0.3, per, 0).rows(7, 12, 4))
     wanted = [None if r.persona == NOBODY else people[r.persona].text for r in rows]
     groups = 1 if per == "rollout" else 4
     asked = [prompt for step in seen for prompt in step["prompts"]]
@@ -139,17 +140,17 @@ def test_the_prompts_that_the_trainer_asks_are_those_that_were_drawn(
 
 def test_without_personas_no_prompt_has_one(trained: Any, tmp_path: Path) -> None:
     trained(tmp_path / "run", arm="rlvr", steps=2, beta=0.0)
-    lines = book.read(tmp_path / "run")
-    assert all(list(line["by_persona"]) == ["none"] for line in lines)
-    assert all("kl" not in line for line in lines)
+    lines = read_metrics(tmp_path / "run")
+    assert all(list(line.by_persona or {}) == ["none"] for line in lines)
+    assert all(line.kl is None for line in lines)
 
 
 def test_imitation_trains_on_gold_answers_as_many_rows_a_step(trained: Any, tmp_path: Path) -> None:
     made = trained(tmp_path / "run", arm="sft", steps=3)
-    lines = book.read(tmp_path / "run")
-    assert len(lines) == 3 and lines[0]["loss"] > lines[-1]["loss"] > 0
-    assert made.summary["reward_first"] is not None
-    assert made.summary["tokens"] > 3 * 8 * 8  # rows of more than a few tokens each
+    lines = read_metrics(tmp_path / "run")
+    assert len(lines) == 3 and (lines[0].loss or 0) > (lines[-1].loss or 0) > 0
+    assert made.summary.means.reward_first is not None
+    assert made.summary.means.tokens > 3 * 8 * 8  # rows of more than a few tokens each
     assert "imitating gold answers" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
@@ -175,24 +176,24 @@ def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
 def test_rewards_without_any_variance_stop_the_run(trained: Any, tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
         trained(tmp_path / "run", verify=lambda task, reply: 0.0, steps=20)
-    assert len(book.read(tmp_path / "run")) == book.PATIENCE
+    assert len(read_metrics(tmp_path / "run")) == PATIENCE
 
 
 def test_a_step_in_parts_is_the_step_whole(trained: Any, tmp_path: Path) -> None:
     trained(tmp_path / "one", steps=2)
     trained(tmp_path / "two", steps=2, parts=2)
-    one, two = (book.read(tmp_path / name)[0] for name in ("one", "two"))
-    assert one["reward"] == two["reward"] and one["by_persona"] == two["by_persona"]
+    one, two = (read_metrics(tmp_path / name)[0] for name in ("one", "two"))
+    assert one.reward == two.reward and one.by_persona == two.by_persona
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"arm": "dpo"}, "there is no arm 'dpo'"),
-        ({"arm": "rlvr", "per": "rollout"}, "no personas to mix"),
-        ({"arm": "sft", "per": "rollout"}, "no rollouts"),
+        ({"arm": "rlvr", "mixing": "rollout"}, "no personas to mix"),
+        ({"arm": "sft", "mixing": "rollout"}, "no rollouts"),
         ({"bare": 1.0}, "no prompt has a persona"),
-        ({"per": "rollout", "vllm": "server"}, "one prompt of each group"),
+        ({"mixing": "rollout", "vllm": "server"}, "one prompt of each group"),
         ({"rollouts": 1}, "at least 2 rollouts"),
         ({"prompts": 3, "parts": 5}, "cannot be dealt evenly"),
         ({"scale": "all"}, "no scale"),
@@ -210,7 +211,7 @@ def test_what_would_train_something_else_is_refused_in_one_sentence(
 
 def test_a_model_behind_an_api_cannot_be_trained(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="runs on this machine"):
-        train("api:x", tmp_path)
+        train("api:x", out=tmp_path)
 
 
 def test_the_manifest_holds_what_determines_the_result(trained: Any, tmp_path: Path) -> None:

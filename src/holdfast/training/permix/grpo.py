@@ -1,8 +1,8 @@
 """TRL's trainers, with what mixing needs of them.
 
-`Group` is `GRPOTrainer` with two changes: rollouts of a question under personas of their own
-(per rollout) are rows that lie side by side, so that the sampler must not repeat them; and the
-rewards of all processes are told to the book. The rows are made beforehand and taken in their
+`MixedGRPOTrainer` is `GRPOTrainer` with two changes. Rollouts of a question under personas of
+their own (per rollout) are rows that lie side by side, so the sampler does not repeat them; and
+the rewards of all processes go to the metrics. The rows are made beforehand and taken in their
 order: TRL fetches a row once for every rollout, and a persona that is drawn while it is
 fetched would differ within the group.
 
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather, gather_object  # type: ignore[import-untyped]
@@ -26,23 +26,34 @@ from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
-from holdfast.training.permix.metrics import Book
-from holdfast.training.permix.reward import text
+from holdfast.results.permix import Rollout
+from holdfast.training.permix.metrics import MetricsLog
+from holdfast.training.permix.reward import completion_text
 
 SAMPLES = 3  # rollouts kept of a step
 
 
-class Group(GRPOTrainer):
+class StepSample(NamedTuple):
+    """A rollout of the last step."""
+
+    row: int
+    """Number of its row."""
+    reply: str
+    """Its text."""
+    reward: float
+    """Its reward."""
+
+
+class MixedGRPOTrainer(GRPOTrainer):
     """GRPO over rows that are laid out already."""
 
-    def __init__(self, *args: Any, book: Book, **options: Any) -> None:
+    def __init__(self, *args: Any, metrics: MetricsLog, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.book = book
-        self.samples: list[Record] = []
+        self.metrics_log = metrics
+        self.samples: list[StepSample] = []
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
-        if self.book.per == "prompt":
+        if self.metrics_log.per == "prompt":
             return super()._get_train_sampler(dataset)
         settings: Any = self.args
         rows: Any = dataset if dataset is not None else self.train_dataset
@@ -61,25 +72,26 @@ class Group(GRPOTrainer):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         mine = torch.tensor([one["row"] for one in inputs], device=rewards.device)
         rows = gather(mine).tolist()
-        said = gather_object([text(one) for one in completions])
-        self.book.score(rows, rewards[:, 0].tolist())
+        texts = gather_object([completion_text(one) for one in completions])
+        self.metrics_log.add_rewards(rows, rewards[:, 0].tolist())
         step = max(1, len(rows) // SAMPLES)
         self.samples = [
-            {"row": rows[i], "reply": said[i], "reward": float(rewards[i, 0])}
-            for i in range(0, len(rows), step)
+            StepSample(rows[i], texts[i], float(rewards[i, 0])) for i in range(0, len(rows), step)
         ][:SAMPLES]
         return rewards
 
 
-class Watch(TrainerCallback):
-    """Closes the book's page after every step, and ends a step cleanly on an interrupt."""
+class StepCallback(TrainerCallback):
+    """Writes the metrics of every step, and ends a step cleanly on an interrupt."""
 
-    def __init__(self, book: Book, progress: Progress, samples: Callable[[], Sequence[Record]]):
-        self.book, self.progress, self.samples = book, progress, samples
+    def __init__(
+        self, metrics: MetricsLog, progress: Progress, samples: Callable[[], Sequence[Rollout]]
+    ):
+        self.metrics, self.progress, self.samples = metrics, progress, samples
         self.stopped = False
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """The signal's handler: a second one is not waited for."""
+        """Handle the signal: stop at the end of the step, on a second signal at once."""
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
@@ -91,42 +103,48 @@ class Watch(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         if logs and "loss" in logs:
-            self.book.close(state.global_step, logs, self.samples())
+            self.metrics.end_step(state.global_step, logs, self.samples())
             self.progress.advance(1, 0)
 
 
-def run(trainer: Any, watch: Watch, folder: Path, *, alone: bool) -> None:
-    """Train, from the last checkpoint in `folder` where there is one.
+def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone: bool) -> None:
+    """Train, from the last checkpoint where there is one.
 
-    An interrupt is waited out to the end of the step, whose state is kept; then it is raised.
-    Not so under several processes, which would stop at different steps.
+    After an interrupt the step under way is finished and its state kept; then it is raised.
+
+    Args:
+        trainer: A trainer of transformers or TRL.
+        callback: Writes the metrics.
+        folder: Where checkpoints are.
+        alone: Whether this is the only process; several would stop at different steps, so an
+            interrupt ends them at once.
     """
     for theirs in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(theirs)
-    trainer.add_callback(watch)
-    last = checkpoint(folder)
+    trainer.add_callback(callback)
+    last = last_checkpoint(folder)
     before = signal.getsignal(signal.SIGINT)
     alone = alone and threading.current_thread() is threading.main_thread()
     if alone:
-        signal.signal(signal.SIGINT, watch.stop)
+        signal.signal(signal.SIGINT, callback.stop)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         if alone:
             signal.signal(signal.SIGINT, before)
-    if watch.stopped:
+    if callback.stopped:
         raise KeyboardInterrupt
 
 
-def checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: Path) -> Path | None:
     """The last whole checkpoint: one that a kill cut short has no trainer_state.json."""
     if not folder.is_dir():
         return None
     last = get_last_checkpoint(str(folder))
-    found = sorted(folder.glob("checkpoint-*"), key=steps_of, reverse=True) if last else []
-    return next((one for one in found if (one / "trainer_state.json").exists()), None)
+    newest = sorted(folder.glob("checkpoint-*"), key=steps_of, reverse=True) if last else []
+    return next((one for one in newest if (one / "trainer_state.json").exists()), None)
 
 
 def steps_of(checkpoint: Path | None) -> int:
-    """Steps that a checkpoint has behind it."""
+    """Steps after which a checkpoint was saved; 0 without one."""
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0

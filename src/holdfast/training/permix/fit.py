@@ -1,0 +1,225 @@
+"""Train one arm with TRL and save what it gives.
+
+This module knows the trainers' settings. A `TrainingPlan` says what is trained on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import Chat
+from holdfast.core.progress import Progress
+from holdfast.core.seeds import seed_of
+from holdfast.models.local.backend import LocalBackend
+from holdfast.results.permix import Rollout, StepMetrics
+from holdfast.training.permix.dataset import chats, gold_reply
+from holdfast.training.permix.grpo import (
+    MixedGRPOTrainer,
+    StepCallback,
+    last_checkpoint,
+    steps_of,
+    train_resumably,
+)
+from holdfast.training.permix.metrics import MetricsLog
+from holdfast.training.permix.mixing import NOBODY
+from holdfast.training.permix.plan import (
+    ADAPTER,
+    CHECKPOINTS,
+    MODEL,
+    TrainingPlan,
+    main_process,
+    processes,
+)
+from holdfast.training.permix.reward import Reward
+
+
+def fit(
+    backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path, progress: Progress
+) -> list[StepMetrics]:
+    """Train the model and save `model/`, and `adapter/` for a LoRA.
+
+    Args:
+        backend: The model, trained in place.
+        plan: What it is trained on.
+        reward: The reward of permix and rlvr.
+        folder: The run's folder; training goes on from its last checkpoint.
+        progress: Shows the steps.
+
+    Returns:
+        The metrics of all steps.
+    """
+    logging.disable_progress_bar()
+    checkpoints = folder / CHECKPOINTS
+    done = steps_of(last_checkpoint(checkpoints))
+    metrics = MetricsLog(
+        folder if main_process() else None,
+        plan.rows,
+        plan.personas,
+        rollouts=plan.settings.rollouts,
+        per=plan.mixing,
+        steps=done,
+    )
+    with warnings.catch_warnings():
+        # peft and trl use names that transformers will drop: nothing a user can change.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        trainer: Any = (
+            sft_trainer(backend, plan, checkpoints)
+            if plan.arm == "sft"
+            else grpo_trainer(backend, plan, reward, checkpoints, metrics)
+        )
+        callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
+        with progress.of(plan.steps):
+            progress.advance(done, 0)
+            train_resumably(trainer, callback, checkpoints, alone=processes() == 1)
+        backend.forget()
+        _save(trainer, backend, plan, folder)
+    return metrics.steps
+
+
+def mean_reward(backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> float:
+    """The mean reward of one reply to each prompt that would come after training."""
+    settings = plan.settings
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
+    prompts = chats(plan.next_rows, plan.tasks, plan.personas)
+    asks = [Ask(chat, seed_of("ahead", plan.seed, i), keep=False) for i, chat in enumerate(prompts)]
+    texts = [reply.text for reply in backend.reply(asks, sampling)]
+    rewards = reward(completions=texts, item=[row.item for row in plan.next_rows])
+    return round(sum(rewards) / len(rewards), 4)
+
+
+def grpo_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> GRPOConfig:
+    """The settings as TRL's GRPO takes them."""
+    settings = plan.settings
+    return GRPOConfig(
+        **_shared_config(backend, plan, checkpoints),
+        learning_rate=settings.learning_rate,
+        num_generations=settings.rollouts,
+        max_completion_length=settings.max_new_tokens,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        scale_rewards=settings.scale,
+        shuffle_dataset=False,
+        use_vllm=settings.vllm != "off",
+        vllm_mode="server" if settings.vllm == "server" else "colocate",
+        chat_template_kwargs=backend.template.options or None,
+    )
+
+
+def grpo_trainer(
+    backend: LocalBackend,
+    plan: TrainingPlan,
+    reward: Reward,
+    checkpoints: Path,
+    metrics: MetricsLog,
+) -> MixedGRPOTrainer:
+    """The trainer of permix and rlvr, over the rows of the plan."""
+    prompts = chats(plan.rows, plan.tasks, plan.personas)
+    rows = [
+        {"prompt": _messages(backend, chat), "item": row.item, "row": number}
+        for number, (chat, row) in enumerate(zip(prompts, plan.rows, strict=True))
+    ]
+    return MixedGRPOTrainer(
+        model=backend.engine.model,
+        reward_funcs=reward,
+        args=grpo_config(backend, plan, checkpoints),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=backend.tokenizer,
+        peft_config=_lora(plan),
+        metrics=metrics,
+    )
+
+
+def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> SFTTrainer:
+    """The trainer of sft: gold answers, under the personas of the rows."""
+    config = SFTConfig(
+        **_shared_config(backend, plan, checkpoints),
+        learning_rate=plan.settings.learning_rate,
+        train_sampling_strategy="sequential",
+        completion_only_loss=True,
+        max_length=None,
+    )
+    prompts = chats(plan.rows, plan.tasks, plan.personas)
+    rows = [
+        {
+            "prompt": _messages(backend, chat),
+            "completion": [{"role": "assistant", "content": gold_reply(plan.tasks[row.item])}],
+        }
+        for chat, row in zip(prompts, plan.rows, strict=True)
+    ]
+    return SFTTrainer(
+        model=backend.engine.model,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=backend.tokenizer,
+        peft_config=_lora(plan),
+    )
+
+
+def _shared_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> dict[str, Any]:
+    """Settings of both trainers. Every step is logged; the rows are taken in their order."""
+    settings, device = plan.settings, backend.engine.device.type
+    large = backend.engine.model.num_parameters() >= 50_000_000
+    return {
+        "output_dir": str(checkpoints),
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": settings.rows(processes()),
+        "gradient_accumulation_steps": settings.parts,
+        "warmup_steps": settings.warmup,
+        "save_steps": settings.save_every,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": device == "cpu" and not torch.cuda.is_available(),
+        "bf16": torch.cuda.is_available() and device != "mps",
+        "gradient_checkpointing": large,
+        "seed": seed_of("permix", plan.seed) % 2**31,
+    }
+
+
+def _messages(backend: LocalBackend, chat: Chat) -> list[dict[str, str]]:
+    """The chat as the template takes it: a system prompt may be folded into the first turn."""
+    return [{"role": m["role"], "content": m["content"]} for m in backend.template.fold(chat)]
+
+
+def _lora(plan: TrainingPlan) -> LoraConfig | None:
+    if not plan.settings.rank:
+        return None
+    rank = plan.settings.rank
+    return LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+
+
+def step_samples(trainer: Any, plan: TrainingPlan) -> Iterator[Rollout]:
+    """Some of the last step's rollouts, with their personas and questions."""
+    for sample in getattr(trainer, "samples", ()):
+        row = plan.rows[sample.row]
+        persona = plan.personas[row.persona].id if row.persona != NOBODY else None
+        yield Rollout(persona, plan.tasks[row.item].turns[-1], sample.reply, sample.reward)
+
+
+def _save(trainer: Any, backend: LocalBackend, plan: TrainingPlan, folder: Path) -> None:
+    """Save the whole model; an adapter is saved as such and merged into a copy of its base."""
+    whole = folder / MODEL
+    if not plan.settings.rank:
+        trainer.save_model(str(whole))
+        return
+    trainer.save_model(str(folder / ADAPTER))
+    if main_process():
+        path = backend.engine.model.config._name_or_path
+        base = AutoModelForCausalLM.from_pretrained(path, dtype=backend.engine.model.dtype)
+        merged: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
+        merged.merge_and_unload().save_pretrained(str(whole))
+        backend.tokenizer.save_pretrained(str(whole))

@@ -1,0 +1,179 @@
+"""The settings of `holdfast permix`: what is trained on, under whom, and how.
+
+The defaults for large models are those of common GRPO recipes; the paper's own are not known. A
+small model needs a far higher learning rate and gets shorter replies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+
+ARMS = ("permix", "rlvr", "sft")
+SCALES = ("group", "batch", "none")
+VLLM = ("off", "colocate", "server")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Where tasks and personas come from; None is mini's own for mini, and core for others."""
+
+    tasks: str | None = option(None, "To train on: core, mini, or a JSONL file with answers.")
+    """Source of the tasks to train on (`tasks.load`)."""
+    tasks_per_category: int = option(200, "At most so many of each.")
+    """Tasks of each category at most."""
+    category: tuple[str, ...] = option((), "Only this one (repeat); mini's recall only so.")
+    """Categories to train on; by default all, and of mini's `dataset.SHORT`."""
+    eval_tasks: str | None = option(None, "Tasks that training may not have in common with it.")
+    """Source of the tasks that are kept for evaluation."""
+    eval_tasks_per_category: int = option(40, "So many of these are kept apart.")
+    """Tasks of each category that are kept at most."""
+    personas: str | None = option(None, "core, mini, or a TOML file of [[persona]] tables.")
+    """Source of the personas (`pool.load`), of which those for training are taken."""
+    held_out: str | None = option(None, "Another pool, whose held-out personas are for evaluation.")
+    """Source of the held-out personas; by default the same pool."""
+    bare: float = option(0.25, "Share of prompts without a persona.")
+    """Share of prompts without a persona."""
+    mixing: str = option("prompt", "A persona per prompt, or one per rollout of it.")
+    """What has a persona of its own: a prompt or a rollout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermixSettings:
+    """One training. None is the default for the arm and the model's size (`TrainerSettings`)."""
+
+    arm: str = option("permix", "permix; rlvr, without personas; sft, on gold answers.")
+    """What is trained: with personas, without, or by imitating gold answers."""
+    steps: int = option(200, "Of the optimiser.")
+    """Steps of the optimiser."""
+    data: DataSettings = DataSettings()
+    """Where tasks and personas come from."""
+    verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
+    """How answers in words and numbers are compared (`verifier.CHOSEN`)."""
+    reading: str = option("final", "Of answers, for the reward: final, lenient or strict.")
+    """Where the reward looks for an answer."""
+    beta: float | None = option(None, "Weight of the KL to the model before training: 0.04.")
+    """Weight of the KL to the model before training."""
+    scale: str | None = option(
+        None, "Rewards are divided by the deviation of their group, batch, or none."
+    )
+    """What a group's rewards are divided by."""
+    prompts: int | None = option(None, "Prompts of a step: 8.")
+    """Prompts of a step."""
+    rollouts: int | None = option(None, "Rollouts of a prompt: 8.")
+    """Rollouts of a prompt."""
+    parts: int | None = option(None, "Parts that a step is computed in, to save memory: 1.")
+    """Parts that a step is computed in."""
+    learning_rate: float | None = option(None, "1e-6 (LoRA 1e-5, sft 2e-5), or more if small.")
+    """Learning rate."""
+    temperature: float | None = option(None, "Of the rollouts: 1.")
+    """Temperature of the rollouts."""
+    max_new_tokens: int | None = option(None, "Tokens of a rollout at most: 512, or 48 if small.")
+    """Tokens of a rollout at most."""
+    rank: int | None = option(None, "Of a LoRA; 0 trains all weights.")
+    """Rank of a LoRA; 0 trains all weights."""
+    warmup: int | None = None
+    """Steps over which the learning rate rises."""
+    save_every: int | None = option(None, "Steps between checkpoints: 20.")
+    """Steps between checkpoints."""
+    vllm: str | None = option(None, "Who writes the rollouts: off, colocate or server.")
+    """Who writes the rollouts: transformers, vLLM in the same process, or a vLLM server."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+
+    def check(self) -> None:
+        """Raise HoldfastError for what would train something else than is asked for."""
+        arm, mixing = self.arm, self.data.mixing
+        if self.steps < 1:
+            raise HoldfastError(f"at least 1 step is needed, not {self.steps}.")
+        if arm not in ARMS:
+            raise HoldfastError(f"there is no arm {arm!r}: use {', '.join(ARMS)}.")
+        if arm == "rlvr" and mixing == "rollout":
+            raise HoldfastError("rlvr has no personas to mix per rollout: use --arm permix.")
+        if arm == "sft" and mixing == "rollout":
+            raise HoldfastError("sft has no rollouts to mix personas in: leave --mixing at prompt.")
+        if arm == "permix" and self.data.bare == 1:
+            raise HoldfastError("with a share of 1 no prompt has a persona: use --arm rlvr.")
+        if self.vllm == "server" and mixing == "rollout":
+            raise HoldfastError(
+                "a vLLM server gets one prompt of each group and would give all of its rollouts "
+                "one persona: mix per prompt, or use --vllm colocate."
+            )
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How a model is trained: everything but who is asked what."""
+
+    prompts: int = 8
+    """Prompts of a step."""
+    rollouts: int = 8
+    """Rollouts of a prompt."""
+    parts: int = 1
+    """Parts that a step is computed in, to save memory."""
+    learning_rate: float = 1e-6
+    """Learning rate."""
+    beta: float = 0.04
+    """Weight of the KL to the model before training."""
+    scale: str = "group"
+    """What a group's rewards are divided by: their own deviation, the batch's, or nothing."""
+    temperature: float = 1.0
+    """Temperature of the rollouts."""
+    max_new_tokens: int = 512
+    """Tokens of a rollout at most."""
+    rank: int = 0
+    """Rank of a LoRA; 0 trains all weights."""
+    warmup: int = 0
+    """Steps over which the learning rate rises."""
+    save_every: int = 20
+    """Steps between checkpoints."""
+    vllm: str = "off"
+    """Who writes the rollouts."""
+
+    def __post_init__(self) -> None:
+        if self.rollouts < 2:
+            raise HoldfastError(f"a group has at least 2 rollouts, not {self.rollouts}.")
+        if min(self.prompts, self.parts, self.max_new_tokens, self.save_every) < 1:
+            raise HoldfastError("prompts, parts, new tokens and steps between saves are 1 or more.")
+        if min(self.rank, self.warmup) < 0 or self.beta < 0:
+            raise HoldfastError("rank, warm-up and beta are 0 or more.")
+        if self.learning_rate <= 0 or self.temperature <= 0:
+            raise HoldfastError("learning rate and temperature are above 0.")
+        for name, value, known in (("scale", self.scale, SCALES), ("vllm", self.vllm, VLLM)):
+            if value not in known:
+                raise HoldfastError(f"there is no {name} {value!r}: use {', '.join(known)}.")
+
+    @classmethod
+    def of(cls, settings: PermixSettings, parameters: int) -> TrainerSettings:
+        """The settings for a model of so many parameters: those chosen, else its defaults."""
+        from holdfast.models.local.backend import SMALL
+
+        values: dict[str, Any] = {}
+        if settings.rank:
+            values["learning_rate"] = 1e-5
+        if settings.arm == "sft":
+            values["learning_rate"] = 2e-5
+        if parameters < SMALL:
+            values["learning_rate"] = 1e-3 if settings.rank else 1e-4
+            values["max_new_tokens"] = 48
+        chosen = {one.name: getattr(settings, one.name) for one in fields(cls)}
+        return cls(**values | {name: one for name, one in chosen.items() if one is not None})
+
+    def rows(self, processes: int) -> int:
+        """Rollouts of a process in each part of a step.
+
+        In all of a step's parts together the groups stay whole, whatever process has them.
+
+        Raises:
+            HoldfastError: They cannot be dealt evenly.
+        """
+        each, rest = divmod(self.prompts * self.rollouts, processes * self.parts)
+        if rest or not each:
+            raise HoldfastError(
+                f"{self.prompts} prompts of {self.rollouts} rollouts cannot be dealt evenly to "
+                f"{processes} processes in {self.parts} parts: choose numbers that divide."
+            )
+        return each

@@ -1,0 +1,258 @@
+"""`holdfast permix train`: the arms, the folder they leave, and how they go on after a stop.
+
+    manifest.json    everything that determines the result
+    items.jsonl      the tasks that were trained on
+    metrics.jsonl    one line per step (`metrics`)
+    checkpoints/     the trainer's own, from which the same command goes on
+    adapter/         the LoRA, where one was trained, as PEFT saves it
+    model/           the trained model whole, a stock folder for every command's --model
+    summary.json, report.html
+
+Three arms take as many steps over the same tasks: *permix* with personas drawn for its prompts,
+*rlvr* without any, and *sft*, which imitates gold answers under personas drawn as for permix, as
+many rows a step as the others have rollouts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast import report
+from holdfast.core.errors import ModelError
+from holdfast.core.progress import Progress
+from holdfast.core.records import dumps, read_record
+from holdfast.core.run import Run
+from holdfast.core.settings import settle
+from holdfast.core.version import __version__
+from holdfast.evals.tasks.tasks import Task
+from holdfast.models.load import API
+from holdfast.persona import pool
+from holdfast.results.permix import (
+    LearningMeans,
+    PermixManifest,
+    PermixSummary,
+    StepMetrics,
+    TrainedItem,
+)
+from holdfast.training.permix.dataset import TrainingData, chat, load_data
+from holdfast.training.permix.metrics import read_metrics
+from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
+from holdfast.training.permix.reward import Reward, Verify, check_invariance
+from holdfast.training.permix.settings import PermixSettings, TrainerSettings
+
+if TYPE_CHECKING:
+    from holdfast.models.local.backend import LocalBackend
+
+WINDOW = 10  # steps at either end that the summary's means are over
+NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
+TRIED_TASKS = 8  # tasks on which the reward is checked before training
+
+
+@dataclass(frozen=True)
+class PermixResult:
+    """A trained model."""
+
+    summary: PermixSummary
+    """What `holdfast permix train --json` prints."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The trained model's folder."""
+        return Path(self.summary.checkpoint)
+
+
+def train(
+    model: str,
+    settings: PermixSettings | None = None,
+    *,
+    out: Path | str,
+    verify: Verify | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    command: str | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> PermixResult:
+    """Train one arm; what the command `holdfast permix train` does.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        settings: What is trained on, under whom, and how.
+        out: The folder; the same call goes on there.
+        verify: Gives the reward for a task and a completion, in place of the settings' verifier.
+        dtype: Number format of the weights; by default float32 where they all learn.
+        device: Where the model runs.
+        command: The command that was given, for the summary.
+        progress: Shows the steps.
+        changes: Fields of the settings that differ from them.
+
+    Raises:
+        ModelError: The model cannot be trained.
+        HoldfastError: The settings contradict each other, tasks or personas are in both sets, the
+            reward sees the persona, or rewards have no variance.
+    """
+    if model.startswith(API):
+        raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
+    began, folder = time.monotonic(), Path(out)
+    settings = settle(settings, PermixSettings, changes)
+    settings.check()
+    data = load_data(settings.data, model, settings.seed)
+    kind, reading = settings.verifier, settings.reading
+    with Reward(data.tasks, kind=kind, reading=reading, verify=verify) as reward:
+        _check_reward(reward, data)
+        backend = _open(model, bool(settings.rank), dtype, device)
+        plan = _plan(settings, data, backend.engine.model.num_parameters())
+        manifest = _manifest(backend, plan, data, settings)
+        run = Run(folder if main_process() else None, manifest)
+        done = folder / "summary.json"
+        if done.exists():
+            record = json.loads(done.read_text(encoding="utf-8"))
+            return PermixResult(read_record(PermixSummary, record, str(done)))
+        if main_process():
+            _write_items(folder / ITEMS, data.tasks)
+        means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
+        summary = PermixSummary(
+            arm=plan.arm,
+            model=model,
+            steps=plan.steps,
+            means=means,
+            beta=plan.settings.beta if plan.arm != "sft" else None,
+            mixing=plan.mixing if plan.arm != "rlvr" else None,
+            bare=settings.data.bare if plan.arm != "rlvr" else 1.0,
+            tasks=len(data.tasks),
+            personas=len(plan.personas),
+            held_out=len(data.held_out),
+            verifier_errors=reward.errors,
+            checkpoint=str(folder / MODEL),
+            report=str(folder / "report.html"),
+            command=command,
+            seed=plan.seed,
+            seconds=round(time.monotonic() - began, 1),
+        )
+    if main_process():
+        run.finish(summary)
+        report.write_permix(summary, read_metrics(folder), folder / "report.html")
+    return PermixResult(summary)
+
+
+def _open(model: str, adapter: bool, dtype: str, device: str) -> LocalBackend:
+    """Load the model: in float32 where its own weights learn, as small steps need.
+
+    Under several processes the trainer places it.
+    """
+    try:
+        import trl  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
+    from holdfast.models.local.load import load
+
+    kind = "float32" if dtype == "auto" and not adapter else dtype
+    return load(model, dtype=kind, device="cpu" if processes() > 1 else device)
+
+
+def _plan(settings: PermixSettings, data: TrainingData, parameters: int) -> TrainingPlan:
+    """Lay out the prompts of all steps, and some more."""
+    trainer, mixing = TrainerSettings.of(settings, parameters), settings.data.mixing
+    personas = () if settings.arm == "rlvr" else data.personas
+    prompts = settings.steps * trainer.prompts
+    if settings.arm == "sft":
+        prompts *= trainer.rollouts
+    mix = PersonaMix(len(personas), settings.data.bare, mixing, settings.seed)
+    rows = list(mix.rows(len(data.tasks), prompts + NEXT_PROMPTS, trainer.rollouts))
+    end = prompts * (trainer.rollouts if mixing == "rollout" else 1)
+    return TrainingPlan(
+        arm=settings.arm,
+        rows=rows[:end],
+        next_rows=rows[end:],
+        tasks=data.tasks,
+        personas=personas,
+        mixing=mixing,
+        steps=settings.steps,
+        seed=settings.seed,
+        settings=trainer,
+    )
+
+
+def _manifest(
+    backend: LocalBackend, plan: TrainingPlan, data: TrainingData, settings: PermixSettings
+) -> PermixManifest:
+    import trl
+
+    trainer = asdict(plan.settings)
+    del trainer["save_every"]  # changes nothing of the result
+    return PermixManifest(
+        command="permix train",
+        version=__version__,
+        model=backend.describe(),
+        arm=plan.arm,
+        steps=plan.steps,
+        recipe=trainer,
+        personas=tuple(pool.described(plan.personas)),
+        held_out=tuple(pool.described(data.held_out)),
+        bare=settings.data.bare,
+        mixing=plan.mixing,
+        tasks=tuple(asdict(task) for task in data.tasks),
+        evaluation=tuple(task.id for task in data.evaluation),
+        seed=plan.seed,
+        processes=processes(),
+        trl=trl.__version__,
+        reward=(settings.verifier, settings.reading),
+    )
+
+
+def _write_items(path: Path, tasks: Sequence[Task]) -> None:
+    items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
+    path.write_text("".join(dumps(item) + "\n" for item in items), encoding="utf-8")
+
+
+def _check_reward(reward: Reward, data: TrainingData) -> None:
+    """Try on a few tasks that the reward is the same under personas of every kind."""
+    items = range(min(TRIED_TASKS, len(data.tasks)))
+    kinds = {one.kind: one for one in (*data.personas, *data.held_out)}
+    prompts = [[chat(data.tasks[i], one) for i in items] for one in (None, *kinds.values())]
+    check_invariance(reward, prompts, items)
+
+
+def _fit(
+    backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path, progress: Progress
+) -> LearningMeans:
+    """Train and save; an arm without rollouts has its reward measured before and after."""
+    from holdfast.training.permix.fit import fit, mean_reward
+
+    measured = plan.arm == "sft" and main_process()
+    first = mean_reward(backend, plan, reward) if measured else None
+    means = _means(fit(backend, plan, reward, folder, progress))
+    if not measured:
+        return means
+    from holdfast.models.local.load import load
+
+    trained = load(str(folder / MODEL), device=str(backend.engine.device))
+    last = mean_reward(trained, plan, reward)
+    return replace(means, reward_first=first, reward_last=last)
+
+
+def _means(steps: Sequence[StepMetrics]) -> LearningMeans:
+    """Means over the first steps and over the last."""
+    few = max(1, min(WINDOW, len(steps) // 3))
+
+    def mean(name: str, part: Sequence[StepMetrics]) -> float | None:
+        values = [value for one in part if (value := getattr(one, name)) is not None]
+        return round(sum(values) / len(values), 4) if values else None
+
+    first, last = steps[:few], steps[-few:]
+    return LearningMeans(
+        reward_first=mean("reward", first),
+        reward_last=mean("reward", last),
+        zero_variance_first=mean("zero_variance", first),
+        zero_variance_last=mean("zero_variance", last),
+        kl_last=mean("kl", last),
+        loss_last=mean("loss", last),
+        tokens=int(steps[-1].tokens or 0) if steps else 0,
+        window=few,
+    )
