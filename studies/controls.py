@@ -64,7 +64,7 @@ def family(control: str) -> str | None:
     return name if name in FAMILIES and "+" not in control else None
 
 
-def chosen_of(found: Sequence[Row]) -> dict[str, str]:
+def choose_settings(found: Sequence[Row]) -> dict[str, str]:
     """One setting for each family, from development rows of which the first is none's."""
     return {
         name: str(choose([r for r in found if family(r["control"]) == name], found[0])["control"])
@@ -72,7 +72,7 @@ def chosen_of(found: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def reported(chosen: Mapping[str, str]) -> list[str]:
+def controls_to_measure(chosen: Mapping[str, str]) -> list[str]:
     """The controls that are measured: the fixed ones, those chosen, and anchor with a share."""
     joined = f"anchor+{chosen['split-softmax']}"
     return list(dict.fromkeys([*FIXED, *chosen.values(), joined]))
@@ -93,7 +93,7 @@ def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
         out=out / "development",
         progress=Progress(),
     )
-    chosen = chosen_of(as_record(found.rows))
+    chosen = choose_settings(as_record(found.rows))
     made: Row = {"chosen": chosen, "rows": as_record(found.rows)}
     (out / "development.json").write_text(dumps(made) + "\n", encoding="utf-8")
     return chosen
@@ -110,7 +110,7 @@ def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]
     """One seed's conversations under every control that is reported."""
     return compare(
         models.load(model),
-        controls=reported(_developed(out)["chosen"]),
+        controls=controls_to_measure(_developed(out)["chosen"]),
         suite="mini",
         questions="mini",
         pairs=pairs,
@@ -123,7 +123,7 @@ def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]
     )
 
 
-def pooled(found: Mapping[int, Comparison], length: int) -> list[Arm]:
+def pool_seeds(found: Mapping[int, Comparison], length: int) -> list[Arm]:
     """Every control over the first `length` rounds of all seeds' conversations, seed by seed."""
     talks = [talk for comparison in found.values() for talk in comparison.conversations]
     return [
@@ -145,14 +145,14 @@ def _share(asked: Sequence[Row], kind: str) -> float:
     return float(np.mean(marks)) if marks else float("nan")
 
 
-def costed(found: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
+def add_costs(found: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
     """The rows, with the means over seeds of tokens a reply and of the time a token takes."""
     names = ("tokens_per_reply", "relative_ms_per_token")
-    costed = []
+    with_costs = []
     for row in of_all:
         its_rows = [_row_of(as_record(c.rows), row["control"]) for c in found.values()]
-        costed.append(row | {name: _mean_of(its_rows, name) for name in names})
-    return costed
+        with_costs.append(row | {name: _mean_of(its_rows, name) for name in names})
+    return with_costs
 
 
 def _row_of(found: Sequence[Row], control: str) -> Row:
@@ -164,8 +164,8 @@ def _mean_of(found: Sequence[Row], name: str) -> float | None:
     return round(float(np.mean(known)), 3) if known else None
 
 
-def planned_of(seeds: Sequence[int], pairs: int) -> list[Conversation]:
-    """The conversations of all seeds, in the order of `pooled`."""
+def plan_of_seeds(seeds: Sequence[int], pairs: int) -> list[Conversation]:
+    """The conversations of all seeds, in the order of `pool_seeds`."""
     suite = load_suite("mini")
     return [
         conversation
@@ -202,7 +202,7 @@ def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Seq
     """All seeds together; what the page's tables are made of."""
     developed = _developed(out)
     found = {seed: measure(model, out, seed, pairs, lengths) for seed in seeds}
-    planned = planned_of(seeds, pairs)
+    planned = plan_of_seeds(seeds, pairs)
     values = ("stability", "late_stability", "capability")
     return {
         "seeds": list(seeds),
@@ -210,8 +210,10 @@ def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Seq
         "lengths": list(lengths),
         "chosen": developed["chosen"],
         "development": developed["rows"],
-        "by_rounds": {str(n): costed(found, rows(pooled(found, n), planned)) for n in lengths},
-        "by_prompt": by_prompt(pooled(found, lengths[-1]), planned),
+        "by_rounds": {
+            str(n): add_costs(found, rows(pool_seeds(found, n), planned)) for n in lengths
+        },
+        "by_prompt": by_prompt(pool_seeds(found, lengths[-1]), planned),
         "by_seed": {
             str(seed): {r["control"]: {v: r[v] for v in values} for r in as_record(c.rows)}
             for seed, c in found.items()

@@ -11,14 +11,14 @@ import pytest
 from controls import (
     FAMILIES,
     FIXED,
-    chosen_of,
+    choose_settings,
+    controls_to_measure,
     family,
     measure,
-    planned_of,
-    pooled,
+    plan_of_seeds,
+    pool_seeds,
     prompt_length,
     report,
-    reported,
 )
 
 from actors import Actor
@@ -52,14 +52,14 @@ def test_each_family_gets_one_setting_by_the_rule() -> None:
             row["stability"] = 0.8
         if row["control"] == "guidance:3":
             row["capability"] = 0.2
-    chosen = chosen_of(rows)
+    chosen = choose_settings(rows)
     assert chosen["window"] == "window:3" and chosen["boost"] == "boost:10"
     assert chosen["guidance"] == "guidance:1.25"
     assert chosen["split-softmax"] == "split-softmax:0.9"
 
 
 def test_what_is_reported_holds_the_fixed_rows_and_the_choice_once_each() -> None:
-    found = reported(CHOSEN)
+    found = controls_to_measure(CHOSEN)
     assert found[0] == "none" and len(set(found)) == len(found)
     assert {*FIXED, *CHOSEN.values(), "anchor+split-softmax:0.5"} == set(found)
     assert all(parse(control) for control in found)
@@ -102,9 +102,9 @@ def test_the_choice_comes_first(tmp_path: Path) -> None:
 
 def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
     found = {seed: measure("mini", study, seed, 4, (1, 2)) for seed in (1, 2)}
-    planned = planned_of((1, 2), 4)
-    arms = pooled(found, 2)
-    assert [arm.name for arm in arms] == reported(CHOSEN)
+    planned = plan_of_seeds((1, 2), 4)
+    arms = pool_seeds(found, 2)
+    assert [arm.name for arm in arms] == controls_to_measure(CHOSEN)
     for arm in arms:
         assert arm.scores.shape == (len(planned), 3) and np.isfinite(arm.scores).all()
         for seed, part in zip(found, (arm.scores[:4], arm.scores[4:]), strict=True):
@@ -113,7 +113,7 @@ def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
             assert part[:, 1:].mean() == pytest.approx(its["stability"], abs=1e-4)
         right = dict(zip(arm.kinds, arm.right.mean(0), strict=True))
         assert right["sum"] == 1 and right["recall"] == 0
-    assert pooled(found, 1)[0].scores.shape == (len(planned), 2)
+    assert pool_seeds(found, 1)[0].scores.shape == (len(planned), 2)
     for comparison, half in zip(found.values(), (planned[:4], planned[4:]), strict=True):
         ids = [talk["agent"]["id"] for talk in comparison.conversations]
         assert ids == [conversation.agent.id for conversation in half]
@@ -124,7 +124,7 @@ def test_a_report_has_rows_for_every_length_prompt_and_seed(study: Path) -> None
     assert whole["conversations"] == 12
     assert set(whole["by_rounds"]) == {"1", "2"} and set(whole["by_seed"]) == {"1", "2"}
     last = whole["by_rounds"]["2"]
-    assert [row["control"] for row in last] == reported(CHOSEN)
+    assert [row["control"] for row in last] == controls_to_measure(CHOSEN)
     assert last[0]["delta"] == 0 and all(row["n"] == 12 for row in last)
     counts = {name: rows[0]["n"] for name, rows in whole["by_prompt"].items()}
     assert sum(counts.values()) == 12
