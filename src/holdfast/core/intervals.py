@@ -248,6 +248,13 @@ class Sample:
         limits = 1 - _quotient(fall, above, room, room_limits, _correlation(fall, room, rest))
         return _enough(limits[..., ::-1], room.n)
 
+    def quotient_interval(self, top: Array, bottom: Array, level: float = 0.95) -> Array:
+        """Intervals of mean(top) / mean(bottom), both in [0, 1]: (..., 2)."""
+        n, d, apart = (self.moments(v) for v in (top, bottom, top - bottom))
+        t = quantile(np.minimum(n.df, d.df), level)
+        limits = _quotient(n, _wilson(n, t), d, _wilson(d, t), _correlation(n, d, apart))
+        return _enough(limits, apart.n)
+
 
 def _quotient(
     top: Moments, top_limits: Array, bottom: Moments, bottom_limits: Array, rho: Array

@@ -58,12 +58,15 @@ def render(summary: Summary) -> str:
 def headline(summary: Mapping[str, Any]) -> str:
     """What was found, in one sentence without a full stop."""
     rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
+    halves = summary["halves"]["ratio"]
     return (
         f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} "
         f"personas ({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best "
         f"({rows[-1]['id']}); "
-        f"worst/best is {number(summary['ratio'])} ({between(summary['intervals']['ratio'])}), and "
-        f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled"
+        f"worst/best is {number(summary['ratio'])}, "
+        f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled, and without "
+        "the bias of extremes "
+        f"{number(halves['value'])} ({between(halves['interval'])})"
     )
 
 
@@ -198,7 +201,8 @@ def _axis(values: Sequence[float]) -> dict[str, Any]:
 
 def _numbers(summary: Summary) -> Table:
     """The extremes with what stands beside them."""
-    spans, halves, shuffled = summary["intervals"], summary["halves"], summary["permuted"]
+    spans, shuffled = summary["intervals"], summary["permuted"]
+    unbiased = {**summary["halves"], **summary["spread"]}
 
     def beside(of: Summary, name: str) -> str:
         held = of.get(name)
@@ -206,14 +210,14 @@ def _numbers(summary: Summary) -> Table:
 
     names = {"mean": "mean", **_BESIDE, "all_correct": "right under every persona"}
     return Table(
-        ("", "measured", "read strictly", "labels shuffled", "picked on the other half"),
+        ("", "measured", "read strictly", "labels shuffled", "without the bias of extremes"),
         tuple(
             (
                 told,
-                f"{number(summary[name])} ({between(spans[name])})",
+                number(summary[name]) + (f" ({between(spans[name])})" if spans[name] else ""),
                 number(summary["strict"][name]),
                 beside(shuffled, name),
-                beside(halves, name),
+                beside(unbiased, name),
             )
             for name, told in names.items()
         ),

@@ -75,20 +75,25 @@ def test_values_are_those_of_the_definitions() -> None:
     assert (found["worst"], found["best"], found["ratio"]) == (0.25, 1, 0.25)
     assert found["std"] == pytest.approx(each.std())
     assert found["all_correct"] == 0.25
+
+
+def test_every_definition_of_pss_is_made_of_the_estimates_without_bias() -> None:
+    found = {name: one.value for name, one in Lottery(MATRIX).estimates().items()}
     assert {name: found[name] for name in PSS} == pytest.approx(
         {
-            "worst/best": 0.25,
-            "worst": 0.25,
-            "mean-std": each.mean() - each.std(),
+            "worst/best": found["worst"] / found["best"],
+            "worst": found["worst"],
+            "mean-std": MATRIX.mean() - found["std"],
             "all-correct": 0.25,
         }
     )
 
 
 def test_every_definition_of_pss_is_zero_where_nobody_is_ever_right() -> None:
-    found = Lottery(np.zeros((3, 5)))
-    assert [found.values()[name] for name in PSS] == [0] * len(PSS)
-    assert (found.halves(draws=20)["ratio"][0], found.permuted(draws=20)["ratio"].max()) == (0, 0)
+    lottery = Lottery(np.zeros((3, 5)))
+    found = lottery.estimates()
+    assert [found[name].value for name in PSS] == [0] * len(PSS)
+    assert (found["ratio"].value, lottery.permuted(draws=20)["ratio"].max()) == (0, 0)
 
 
 @settings(max_examples=20, deadline=None)
@@ -99,12 +104,12 @@ def test_every_definition_of_pss_is_zero_where_nobody_is_ever_right() -> None:
 )
 def test_intervals_are_ordered_and_shuffling_keeps_the_mean(matrix: np.ndarray) -> None:  # type: ignore[type-arg]
     found = Lottery(matrix)
-    values, spans, null = found.values(), found.intervals(), found.permuted(draws=50)
+    values, estimates, null = found.values(), found.estimates(), found.permuted(draws=50)
     for name in NAMES:
-        low, high = spans[name]
-        assert low <= high
-    low, high = spans["mean"]
-    assert low <= values["mean"] <= high
+        low, high = estimates[name].interval
+        assert low <= high or (np.isnan(low) and np.isnan(high))
+    low, high = estimates["mean"].interval
+    assert matrix.shape[1] < 5 or low <= values["mean"] <= high
     assert set(null) == set(EXTREMES)
     assert (null["worst"] <= values["mean"] + 1e-9).all()
     assert (null["best"] >= values["mean"] - 1e-9).all()
@@ -117,16 +122,19 @@ def test_personas_that_differ_in_nothing_look_different_and_the_null_says_so() -
     assert values["worst"] < 0.55  # the bias of a minimum
     low, high = np.percentile(null["worst"], [2.5, 97.5])
     assert low <= values["worst"] <= high
-    halves = same.halves(draws=500)
-    assert halves["worst"][0] > values["worst"] + 0.05  # picked on one half, an average persona
-    assert halves["best"][0] < values["best"] - 0.05
+    halves = same.estimates()
+    assert halves["worst"].value > values["worst"] + 0.05  # picked on a half, an average persona
+    assert halves["best"].value < values["best"] - 0.05
+    for name, truth in (("worst", 0.6), ("best", 0.6), ("ratio", 1), ("std", 0)):
+        low, high = halves[name].interval
+        assert low <= truth <= high
 
 
 def test_a_persona_that_is_worse_stays_worse_on_the_other_half() -> None:
     rng = np.random.default_rng(2)
     rates = np.array([0.2, *[0.8] * 9])[:, None]
     found = Lottery((rng.random((10, 80)) < rates).astype(float))
-    assert found.halves(draws=500)["worst"][0] == pytest.approx(0.2, abs=0.1)
+    assert found.estimates()["worst"].value == pytest.approx(0.2, abs=0.1)
     assert found.values()["worst"] < np.percentile(found.permuted(draws=200)["worst"], 2.5)
 
 

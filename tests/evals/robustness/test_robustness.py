@@ -61,7 +61,11 @@ def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Pat
     assert s["lottery"] == pytest.approx(expected_best([1, 0.5, 0, 0.5]), abs=1e-4)
     assert (s["lottery"][0], s["lottery"][-1]) == (s["mean"], s["best"])
     assert set(s["intervals"]) == {"mean", "worst", "best", "ratio", "std", "all_correct", "pss"}
-    assert all(low <= high for low, high in s["intervals"].values())
+    spans = [s["intervals"][name] for name in ("mean", "all_correct", "pss")]
+    spans += [one["interval"] for one in (*s["halves"].values(), *s["spread"].values())]
+    assert all(low <= high for low, high in spans)
+    assert {s["intervals"][name] for name in ("worst", "best", "ratio", "std")} == {None}
+    assert "biased" in s["interval_note"]
     assert s["verifiers"] == {"numeric": 20}
     assert set(s["permuted"]) == {"worst", "best", "ratio", "std"}
     assert s["p_value"] < 0.01

@@ -9,13 +9,12 @@ With a_p the mean of A over items, p = 1…n, and a_(1) ≤ … ≤ a_(n):
                               Σ_i a_(i) C(i-1, k-1) / C(n, k): exact, no Monte Carlo
 
 Extremes of noisy accuracies are biased: among personas that differ in nothing the worst looks
-worse than it is. So beside each stands what it is where labels mean nothing (`permuted`: the
-personas' names shuffled within each item), and the worst and best picked on one half of the
-items are scored on the other (`halves`). Intervals are bootstraps over items, in which the worst
-persona of each draw is the worst of that draw.
+worse than it is. They have no interval of their own; each is reported beside its value under
+permuted labels (`permuted`: the personas' names shuffled within each item) and beside an
+estimate without that bias, which has one (`halves`).
 
-`PSS` names the ways to make one number of it; the paper's own formula is not known to us
-(arXiv:2604.08986), so none of them is the paper's.
+`PSS` names the ways to make one number of the estimates without bias; the paper's own formula is
+not known to us (arXiv:2604.08986), so none of them is the paper's.
 
 This module knows arrays. It knows no tasks, no texts and no models.
 """
@@ -28,12 +27,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.core.stats import Array, Resampler, percentiles
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import Array
+from holdfast.evals.robustness.halves import Estimate, extremes, less, spread
 
 NAMES = ("mean", "worst", "best", "ratio", "std", "all_correct")
 EXTREMES = ("worst", "best", "ratio", "std")
 DRAWS = 2000
-PSS_VERSION = 1
+PSS_VERSION = 2
 # From (mean, worst, best, ratio, std, all_correct) to one number, higher for more robust.
 PSS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
     "worst/best": lambda s: s["ratio"],
@@ -98,23 +99,33 @@ class Lottery:
         return np.asarray((self.matrix >= 1).all(axis=0), float)
 
     def values(self) -> dict[str, float]:
-        """`NAMES`, and each of `PSS` by its name."""
+        """`NAMES` as measured: the extremes and the deviation are biased outwards."""
         found = statistics(self.accuracies, np.asarray(self._solved.mean()))
-        return {name: float(v) for name, v in _with_pss(found).items()}
+        return {name: float(value) for name, value in found.items()}
 
-    def intervals(self, seed: int = 0) -> dict[str, Array]:
-        """95% intervals over items of `NAMES` and of `PSS`, all from the same draws."""
-        sample = Resampler.of(range(self.matrix.shape[1]), draws=DRAWS, seed=seed)
-        drawn = _with_pss(statistics(sample.means(self.matrix.T), sample.means(self._solved)))
-        found = {name: percentiles(values) for name, values in drawn.items()}
-        # Zeros and ones have Wilson's interval, which is not empty where all are alike.
-        found["all_correct"] = found["all-correct"] = sample.interval(self._solved)
-        return found
+    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
+        """`NAMES` without that bias (`halves`), and each of `PSS` by its name."""
+        sample = Sample(self.matrix.shape[1])
+        shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved}
+        found = {
+            name: Estimate(float(share.mean()), sample.score_interval(share))
+            for name, share in shares.items()
+        }
+        found |= extremes(self.matrix, seed) | {"std": spread(self.matrix)}
+        values = {name: np.asarray(one.value) for name, one in found.items()}
+        limits = {
+            "worst/best": found["ratio"].interval,
+            "worst": found["worst"].interval,
+            "mean-std": less(found["mean"], found["std"]),
+            "all-correct": found["all_correct"].interval,
+        }
+        pss = {name: Estimate(float(of(values)), limits[name]) for name, of in PSS.items()}
+        # The name "worst" is among both and means the same number.
+        return found | pss
 
-    def each(self, seed: int = 0) -> Array:
+    def each(self) -> Array:
         """A 95% interval over items for each persona's accuracy: (personas, 2)."""
-        sample = Resampler.of(range(self.matrix.shape[1]), draws=DRAWS, seed=seed)
-        return sample.interval(self.matrix.T)
+        return Sample(self.matrix.shape[1]).score_interval(self.matrix.T)
 
     def permuted(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
         """`EXTREMES` where the labels of the personas are shuffled within each item: (draws,)."""
@@ -122,38 +133,6 @@ class Lottery:
         means = np.array([rng.permuted(self.matrix, axis=0).mean(axis=1) for _ in range(draws)])
         found = statistics(means, np.zeros(draws))
         return {name: found[name] for name in EXTREMES}
-
-    def halves(self, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple[float, Array]]:
-        """Worst, best and ratio picked on one half of the items and scored on the other.
-
-        A value is the mean over `draws` random halves; its interval resamples each half too.
-        """
-        rng = np.random.default_rng(seed)
-        items = self.matrix.shape[1]
-        picked = np.zeros((2, draws, 2))  # resampled or not, draw, worst and best
-        for d in range(draws):
-            matrix = rng.permutation(self.matrix)  # of equals, none is favoured by its place
-            order = rng.permutation(items)
-            parts = order[: items // 2], order[items // 2 :]
-            again = [rng.choice(part, len(part)) for part in parts]
-            for i, (pick, score) in enumerate((parts, again)):
-                chosen, scored = (matrix[:, held].mean(axis=1) for held in (pick, score))
-                picked[i, d] = scored[chosen.argmin()], scored[chosen.argmax()]
-        whole, resampled = (_of_pair(one) for one in picked)
-        # The mean of the pairs first: a ratio of means, as it is without halves.
-        middle = _of_pair(picked[0].mean(axis=0))
-        return {name: (float(middle[name]), percentiles(resampled[name])) for name in whole}
-
-
-def _of_pair(pair: Array) -> dict[str, Array]:
-    """Worst, best and ratio of (..., 2) accuracies."""
-    worst, best = pair[..., 0], pair[..., 1]
-    ratio = np.divide(worst, best, out=np.zeros(np.shape(best)), where=best > 0)
-    return {"worst": np.asarray(worst), "best": np.asarray(best), "ratio": np.asarray(ratio)}
-
-
-def _with_pss(found: Mapping[str, Array]) -> dict[str, Array]:
-    return {**found, **{name: np.asarray(of(found)) for name, of in PSS.items()}}
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.intervals import Sample
 from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
-from holdfast.core.stats import Array, Resampler, numbers
+from holdfast.core.stats import Array, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
+from holdfast.evals.robustness.halves import Estimate
 from holdfast.evals.robustness.persona_lottery import EXTREMES, NAMES, Lottery
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
@@ -28,6 +30,10 @@ from holdfast.evals.tasks.tasks import Task
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 
+NO_INTERVAL = (
+    "worst, best, ratio and std are extremes of noisy accuracies and biased, so they have no "
+    "interval: see halves and spread."
+)
 SHOWN = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "found_strict", "found_lenient")
 
@@ -100,30 +106,34 @@ def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> R
     """Everything that the summary says of the answers."""
     right = found.read[reading]
     drawn = Lottery(right[1:])
-    values, spans = drawn.values(), drawn.intervals(seed)
+    values, estimates = drawn.values(), drawn.estimates(seed)
     best_of = [round(value, 4) for value in lottery.expected_best(drawn.accuracies)]
     summary: Record = {
         "personas": len(found.people),
         "items": len(found.tasks),
         **{name: _place(values[name]) for name in NAMES},
-        "pss": _place(values[pss]),
+        "pss": _place(estimates[pss].value),
         "pss_name": pss,
         "pss_version": lottery.PSS_VERSION,
         "lottery": best_of,
-        "intervals": {name: numbers(spans[name]) for name in NAMES} | {"pss": numbers(spans[pss])},
+        "intervals": {
+            name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
+        }
+        | {"pss": numbers(estimates[pss].interval)},
+        "interval_note": NO_INTERVAL,
         "extraction_failures": {
             one.id: _place(1 - found.read["found_strict"][i].mean())
             for i, one in enumerate(found.people, 1)
         },
         "reading": reading,
-        **_beside(drawn, seed),
-        "strict": _plain(found.read["strict"][1:], pss),
-        "none": {**_row(found, 0, right, seed), "id": "none"},
+        **_beside(drawn, estimates, seed),
+        "strict": _plain(found.read["strict"][1:], pss, seed),
+        "none": {**_row(found, 0, right), "id": "none"},
         "rows": [
-            {**pool.described([one])[0], **_row(found, i, right, seed)}
+            {**pool.described([one])[0], **_row(found, i, right)}
             for i, one in enumerate(found.people, 1)
         ],
-        "kinds": list(_kinds(found, right, seed)),
+        "kinds": list(_kinds(found, right)),
         "categories": list(_categories(found, right)),
         "missing": list(found.missing),
         "cut": found.cut,
@@ -136,11 +146,10 @@ def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> R
     return summary
 
 
-def _beside(drawn: Lottery, seed: int) -> Record:
-    """What stands beside the extremes: shuffled labels, and halves."""
+def _beside(drawn: Lottery, estimates: Mapping[str, Estimate], seed: int) -> Record:
+    """What stands beside the extremes: shuffled labels, and estimates without bias."""
     null, values = drawn.permuted(seed=seed), drawn.values()
-    spread = null["std"] >= values["std"] - 1e-12
-    halves = drawn.halves(seed=seed)
+    as_wide = null["std"] >= values["std"] - 1e-12
     return {
         "permuted": {
             name: {
@@ -150,27 +159,30 @@ def _beside(drawn: Lottery, seed: int) -> Record:
             for name in EXTREMES
         },
         # The chance that shuffled labels spread at least as far: is there an effect at all?
-        "p_value": _place((1 + spread.sum()) / (1 + len(spread))),
-        "halves": {
-            name: {"value": _place(value), "interval": numbers(span)}
-            for name, (value, span) in halves.items()
-        },
+        "p_value": _place((1 + as_wide.sum()) / (1 + len(as_wide))),
+        "halves": {name: _told(estimates[name]) for name in ("worst", "best", "ratio")},
+        "spread": {"std": _told(estimates["std"])},
     }
 
 
-def _plain(matrix: Array, pss: str) -> Record:
-    values = Lottery(matrix).values()
-    return {name: _place(values[name]) for name in NAMES} | {"pss": _place(values[pss])}
+def _told(estimate: Estimate) -> Record:
+    return {"value": _place(estimate.value), "interval": numbers(estimate.interval)}
 
 
-def _row(found: Answers, row: int, right: Array, seed: int) -> Record:
+def _plain(matrix: Array, pss: str, seed: int) -> Record:
+    drawn = Lottery(matrix)
+    values, estimate = drawn.values(), drawn.estimates(seed)[pss]
+    return {name: _place(values[name]) for name in NAMES} | {"pss": _place(estimate.value)}
+
+
+def _row(found: Answers, row: int, right: Array) -> Record:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
-    sample = Resampler.of(range(right.shape[1]), seed=seed)
+    sample = Sample(right.shape[1])
     told: Record = {
         "accuracy": _place(right[row].mean()),
-        "interval": numbers(sample.interval(right[row])),
+        "interval": numbers(sample.score_interval(right[row])),
         "delta": _place((right[row] - right[0]).mean()),
-        "delta_interval": numbers(sample.statistic(lambda v: v, right[row] - right[0])),
+        "delta_interval": numbers(sample.difference_interval(right[row], right[0])),
         "strict": _place(found.read["strict"][row].mean()),
         "lenient": _place(found.read["lenient"][row].mean()),
         "strict_failures": _place(1 - found.read["found_strict"][row].mean()),
@@ -184,9 +196,9 @@ def _places(found: Answers) -> list[tuple[str, Any]]:
     return [(str(c), names == c) for c in dict.fromkeys(names)]
 
 
-def _kinds(found: Answers, right: Array, seed: int) -> list[Record]:
+def _kinds(found: Answers, right: Array) -> list[Record]:
     """Mean accuracy under the personas of each kind, and its difference from none."""
-    sample, rows = Resampler.of(range(right.shape[1]), seed=seed), []
+    sample, rows = Sample(right.shape[1]), []
     for kind in pool.KINDS:
         mine = [i for i, one in enumerate(found.people, 1) if one.kind == kind]
         if mine:
@@ -196,9 +208,9 @@ def _kinds(found: Answers, right: Array, seed: int) -> list[Record]:
                     "kind": kind,
                     "personas": len(mine),
                     "mean": _place(mean.mean()),
-                    "interval": numbers(sample.statistic(lambda v: v, mean)),
+                    "interval": numbers(sample.score_interval(mean)),
                     "delta": _place((mean - right[0]).mean()),
-                    "delta_interval": numbers(sample.statistic(lambda v: v, mean - right[0])),
+                    "delta_interval": numbers(sample.difference_interval(mean, right[0])),
                 }
             )
     return rows
@@ -234,7 +246,7 @@ def _search(found: Answers, right: Array, seed: int) -> Record:
         )
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
-    sample = Resampler.of(range(others.shape[1]), seed=seed)
+    sample = Sample(others.shape[1])
     chosen = others[1 + pick.persona]
     return {
         "persona": found.people[pick.persona].id,
@@ -243,11 +255,11 @@ def _search(found: Answers, right: Array, seed: int) -> Record:
         "asked": int(development.sum()) * len(found.people),
         "development": _place(pick.development),
         "accuracy": _place(pick.others),
-        "interval": numbers(sample.interval(chosen)),
+        "interval": numbers(sample.score_interval(chosen)),
         "none": _place(others[0].mean()),
         "mean": _place(others[1:].mean()),
         "gain": _place((chosen - others[0]).mean()),
-        "gain_interval": numbers(sample.statistic(lambda v: v, chosen - others[0])),
+        "gain_interval": numbers(sample.difference_interval(chosen, others[0])),
         "oracle": _place(pick.oracle),
         "curve": [round(value, 4) for value in lottery.search_curve(right[1:], seed=seed)],
     }
