@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.progress import Progress
-from holdfast.evals.conversation.rounds import Stage, Talk
+from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
 
 
 def _counter() -> dict[Any, list[float]]:
@@ -58,9 +58,11 @@ class Timed:
 class Interleaved(Progress):
     """Told of each round of ours, holds the same round of the reference, off our clock."""
 
-    def __init__(self, ours: Side, stock: Side, stage: Stage, talks: Sequence[Talk]) -> None:
+    def __init__(
+        self, ours: Side, stock: Side, chat: SelfChat, talks: Sequence[OpenConversation]
+    ) -> None:
         super().__init__(enabled=False)
-        self.ours, self.stock, self.stage, self.talks = ours, stock, stage, talks
+        self.ours, self.stock, self.chat, self.talks = ours, stock, chat, talks
         ours.now = stock.now = 0
         self.began = time.perf_counter()
 
@@ -76,8 +78,8 @@ class Interleaved(Progress):
                 self._reference(self.stock.now, going)
         self.began = time.perf_counter()
 
-    def _reference(self, number: int, talks: Sequence[Talk]) -> None:
+    def _reference(self, number: int, talks: Sequence[OpenConversation]) -> None:
         began = time.perf_counter()
-        _ = self.stage.round(talks, number) if number else self.stage.open(talks)
+        self.chat.hold(talks, number)
         self.stock.by_round[number][1] += time.perf_counter() - began
         self.stock.now += 1

@@ -33,13 +33,16 @@ from reference import Stock, random_llama
 from tables import table
 
 from holdfast.core.backend import Backend, Sampling
-from holdfast.core.records import Record
 from holdfast.core.run import Run
+from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.plan import plan
-from holdfast.evals.conversation.rounds import Protocol, Stage, Talk, converse
+from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import load_suite
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 Row = dict[str, Any]
 
@@ -66,24 +69,28 @@ CASES = (
 )
 
 
-def measure(case: Case, backend: LocalBackend, protocol: Protocol) -> dict[str, list[Row]]:
+def measure(
+    case: Case, backend: LocalBackend, protocol: ConversationProtocol
+) -> dict[str, list[Row]]:
     """Hold the case's conversations on both sides; the tables of what that took."""
     suite, n = load_suite("mini"), case.conversations
     planned = plan(suite.personas, suite.personas, suite, pairs=n, seed=protocol.seed)
     sampled = {planned[i * n // case.sample].id for i in range(case.sample)}
     ours, stock = Side(case.rounds), Side(case.rounds)
 
-    def stage(of: Backend, side: Side) -> Stage:
+    def self_chat(of: Backend, side: Side) -> SelfChat:
         agent, user = Timed(of, side, "agent turns, twins"), Timed(of, side, "user turns")
-        return Stage(agent, user, protocol, suite.fillers)
+        return SelfChat(agent, user, protocol, suite.fillers)
 
-    reference = stage(Stock(backend), stock)
-    records: list[Record] = []
+    reference = self_chat(Stock(backend), stock)
+    records: list[RoundRecord] = []
     for start in range(0, n, protocol.batch):
         batch = planned[start : start + protocol.batch]
-        talks = [Talk(conversation) for conversation in batch if conversation.id in sampled]
-        run = Run(None, {})
-        converse(stage(backend, ours), batch, run, Interleaved(ours, stock, reference, talks))
+        talks = [
+            OpenConversation(conversation) for conversation in batch if conversation.id in sampled
+        ]
+        run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
+        converse(self_chat(backend, ours), batch, run, Interleaved(ours, stock, reference, talks))
         records += run.records
     name = f"{case.model}, {n} × {case.rounds}"
     return {
@@ -120,8 +127,8 @@ def _against(ours: float, reference: float) -> Row:
     return {"ours /s": ours, "reference /s": reference, "ratio": ours / reference}
 
 
-def _round(number: int, ours: Side, stock: Side, records: Sequence[Record]) -> Row:
-    arms = _arms([record for record in records if record["round"] == number])
+def _round(number: int, ours: Side, stock: Side, records: Sequence[RoundRecord]) -> Row:
+    arms = _arms([record for record in records if record.round == number])
     n, prompt, cached, completion = map(sum, zip(*arms.values(), strict=True))
     replies, seconds = stock.by_round.get(number, [0, 0.0])
     return {
@@ -136,7 +143,7 @@ def _round(number: int, ours: Side, stock: Side, records: Sequence[Record]) -> R
     }
 
 
-def _arms(records: Sequence[Record]) -> dict[str, list[int]]:
+def _arms(records: Sequence[RoundRecord]) -> dict[str, list[int]]:
     """By arm: replies, and their tokens in prompts, cached and generated."""
     arms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for arm, tokens in (reply for record in records for reply in _replies(record)):
@@ -144,14 +151,14 @@ def _arms(records: Sequence[Record]) -> dict[str, list[int]]:
     return arms
 
 
-def _replies(record: Record) -> Iterator[tuple[str, list[int]]]:
-    if "agent" in record:
-        yield "agent turn", record["agent"]["tokens"]
-        if record["round"] > 1:  # the first user message is the starter
-            yield "user turn", record["user"]["tokens"]
-    if "filled" in record:
-        yield "twin's turn", record["filled"]["agent"]["tokens"]
-    yield from ((f"probe: {answer['arm']}", answer["tokens"]) for answer in record["answers"])
+def _replies(record: RoundRecord) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    if record.agent and record.user:
+        yield "agent turn", record.agent.tokens
+        if record.round > 1:  # the first user message is the starter
+            yield "user turn", record.user.tokens
+    if record.filled:
+        yield "twin's turn", record.filled.agent.tokens
+    yield from ((f"probe: {answer.arm}", answer.tokens) for answer in record.answers)
 
 
 def options() -> argparse.Namespace:
@@ -165,7 +172,7 @@ def options() -> argparse.Namespace:
     add(
         "--batch",
         type=int,
-        default=Protocol().batch,
+        default=ConversationProtocol().batch,
         help="conversations that ours holds side by side",
     )
     add("--threads", type=int, default=os.cpu_count(), help="torch's, for both sides")
@@ -178,7 +185,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     o = options()
     torch.set_num_threads(o.threads)
-    protocol = Protocol(measure=o.share, batch=o.batch)
+    protocol = ConversationProtocol(measure=o.share, batch=o.batch)
     if o.plain:
         protocol = replace(protocol, filler=False, history_floor=False, user_persona=False, runs=1)
     machine = {

@@ -27,19 +27,26 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.evals.conversation.batches import ConversationRun, converse
+from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.judging import judge_conversations, scores
 from holdfast.evals.conversation.plan import Conversation, plan
-from holdfast.evals.conversation.rounds import Protocol, Stage, converse
-from holdfast.evals.conversation.scores import judged, labels, scores
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.evals.conversation.setup import default_suite
 from holdfast.evals.tasks import answers as capability
 from holdfast.evals.tasks.answers import Question
 from holdfast.persona.suite import Persona, Suite, load_suite
+from holdfast.results.conversation import JudgedConversation, RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 Row = dict[str, Any]
 GREEDY = Sampling(max_new_tokens=80, temperature=0.0)
 DEVELOPMENT = 100  # the seed of the conversations and personas that settings are chosen on
 # The agent's own probe alone, once at each point.
-_OWN = Protocol(runs=1, filler=False, history_floor=False, user_persona=False, measure=False)
+_OWN = ConversationProtocol(
+    runs=1, filler=False, history_floor=False, user_persona=False, measure=False
+)
 ALLOWED = 0.05  # capability that a setting may lose, in the rule of `choose`
 
 
@@ -80,24 +87,24 @@ class Case:
     def hold(self, name: str, agent: Backend, user: Backend, *, control: str = "none") -> Arm:
         """Hold the conversations and ask the questions; says on standard error how long it took."""
         began = time.monotonic()
-        run = Run(None, {})
+        run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
         protocol = replace(_OWN, rounds=self.rounds, seed=self.seed, control=control)
-        converse(Stage(agent, user, protocol), self.planned, run, Progress(enabled=False))
-        talks = judged(run.records, self.planned)
-        right = self._right(agent, {talk["id"]: _turns(talk) for talk in talks}, control)
+        converse(SelfChat(agent, user, protocol), self.planned, run, Progress(enabled=False))
+        talks = judge_conversations(run, self.planned, None)
+        right = self._right(agent, {talk.id: _turns(talk) for talk in talks}, control)
         seconds = time.monotonic() - began
         print(f"{name}: {len(self.planned)} conversations, {seconds:.0f} s", file=sys.stderr)
         kinds = tuple(self._by_kind())
         own = scores(talks, "own", self.rounds + 1)
         return Arm(name, own, self._length(run), right, kinds, seconds)
 
-    def _length(self, run: Run) -> Array:
+    def _length(self, run: ConversationRun) -> Array:
         """Prompt tokens of every probe, NaN where it was not asked."""
         length = np.full((len(self.planned), self.rounds + 1), np.nan)
         rows = {conversation.id: row for row, conversation in enumerate(self.planned)}
         for record in run.records:
-            for answer in (a for a in record["answers"] if a["arm"] == "own"):
-                length[rows[record["conversation"]], record["round"]] = answer["tokens"][0]
+            for answer in (a for a in record.answers if a.arm == "own"):
+                length[rows[record.conversation], record.round] = answer.tokens[0]
         return length
 
     def _by_kind(self) -> dict[str, list[Question]]:
@@ -137,9 +144,8 @@ def suite_of(backend: Backend) -> Suite:
     return load_suite(default_suite(backend))
 
 
-def _turns(talk: Row) -> list[str]:
-    held = [entry for entry in talk["rounds"] if entry["round"]]
-    return [entry[who] for entry in held for who in ("user", "agent")]
+def _turns(talk: JudgedConversation) -> list[str]:
+    return [text for at in talk.rounds for text in (at.user, at.agent) if text is not None]
 
 
 def late(rounds: int) -> slice:
@@ -164,7 +170,7 @@ _NAMES = {
 
 def rows(arms: Sequence[Arm], planned: Sequence[Conversation]) -> list[Row]:
     """A row for each arm; `delta`s are differences from the first arm, paired."""
-    sample = Resampler.of(*labels(planned))
+    sample = Resampler.of(*cluster_labels(planned))
     found = [_row(arm, arms[0], planned, sample) for arm in arms]
     return [row | {"pareto": not any(_beats(other, row) for other in found)} for row in found]
 

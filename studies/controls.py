@@ -37,11 +37,12 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
 from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation, plan
-from holdfast.evals.conversation.scores import scores
 from holdfast.models import load as models
 from holdfast.models.mini.words import world
 from holdfast.persona.suite import load_suite
+from holdfast.results.compare import CapabilityAnswer, ConversationUnderControl
 
 Row = dict[str, Any]
 LENGTHS = (2, 4, 8, 16)
@@ -127,21 +128,21 @@ def pool_seeds(found: Mapping[int, Comparison], length: int) -> list[Arm]:
     """Every control over the first `length` rounds of all seeds' conversations, seed by seed."""
     talks = [talk for comparison in found.values() for talk in comparison.conversations]
     return [
-        _arm(control, [talk["controls"][control] for talk in talks], length)
-        for control in talks[0]["controls"]
+        _arm(control, [talk.controls[control] for talk in talks], length)
+        for control in talks[0].controls
     ]
 
 
-def _arm(control: str, under: Sequence[Row], length: int) -> Arm:
-    own = scores(under, "own", max(len(talk["rounds"]) for talk in under))[:, : length + 1]
-    asked = [[q for q in talk["questions"] if q["round"] == length] for talk in under]
-    kinds = tuple(dict.fromkeys(q["kind"] for of in asked for q in of))
+def _arm(control: str, under: Sequence[ConversationUnderControl], length: int) -> Arm:
+    own = scores(under, "own", max(len(talk.rounds) for talk in under))[:, : length + 1]
+    asked = [[q for q in talk.questions if q.round == length] for talk in under]
+    kinds = tuple(dict.fromkeys(q.kind for of in asked for q in of))
     right = np.array([[_share(of, kind) for kind in kinds] for of in asked])
     return Arm(control, own, np.full_like(own, np.nan), right, kinds, 0.0)
 
 
-def _share(asked: Sequence[Row], kind: str) -> float:
-    marks = [float(q["right"]) for q in asked if q["kind"] == kind]
+def _share(asked: Sequence[CapabilityAnswer], kind: str) -> float:
+    marks = [float(q.right) for q in asked if q.kind == kind]
     return float(np.mean(marks)) if marks else float("nan")
 
 

@@ -34,8 +34,7 @@ from scipy.stats import t as student
 
 from holdfast.core.records import as_record
 from holdfast.core.stats import Array
-from holdfast.evals.conversation.rounds import Protocol
-from holdfast.evals.drift import drift
+from holdfast.evals.drift import DriftSettings, drift
 from holdfast.evals.fidelity.fidelity import fidelity
 from holdfast.evals.robustness.robustness import load, robustness
 from holdfast.evals.robustness.summary import Answers
@@ -109,16 +108,22 @@ def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
 
 def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
     faithful = fidelity(backend, suite="mini", samples=2, out=folder / "fidelity")
-    protocol = Protocol(
-        rounds=8, filler=False, history_floor=False, user_persona=False, measure=False
+    settings = DriftSettings(
+        suite="mini",
+        pairs=48,
+        rounds=8,
+        filler=False,
+        history_floor=False,
+        user_persona=False,
+        measure=False,
     )
     # The users are spoken for by mini as it ships, whoever the agent is.
     other = models.load("mini")
-    slipped = drift(backend, user_model=other, suite="mini", pairs=48, protocol=protocol)
+    slipped = drift(backend, settings, user_model=other)
     f, d = faithful.summary, slipped.summary
     return {
         "fidelity": {k: f[k] for k in ("score", "interval", "by_task")},
-        "drift": {"curve": d["stability"], "interval": d["interval"]},
+        "drift": {"curve": d.curves.stability, "interval": d.curves.interval},
         "personas": {row["persona"]: row["score"] for row in f["rows"]},
     }
 

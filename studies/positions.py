@@ -51,7 +51,7 @@ from holdfast.core.errors import RunError
 from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, Resampler, mean, numbers
-from holdfast.evals.conversation.scores import labels
+from holdfast.evals.conversation.curves import cluster_labels
 from holdfast.models.local import files
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import load_suite
@@ -185,7 +185,7 @@ def backend_of(at: Path, name: str) -> LocalBackend:
 
 def gains(found: Mapping[str, Sequence[Arm]], case: Case) -> list[dict[str, Any]]:
     """Each variant's gain by anchor, overall and late, and how it differs from control's."""
-    sample = Resampler.of(*labels(case.planned))
+    sample = Resampler.of(*cluster_labels(case.planned))
     lines = []
     for name, arms in found.items():
         line: dict[str, Any] = {"part": "gain", "variant": name}

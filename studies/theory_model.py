@@ -31,7 +31,8 @@ from holdfast.core.control import NONE
 from holdfast.core.records import Record
 from holdfast.core.stats import Resampler, mean
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.setup import cast, default_suite
+from holdfast.evals.conversation.settings import ConversationSettings
+from holdfast.evals.conversation.setup import draw_cast
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.explain import explain
 from holdfast.models.local.backend import LocalBackend
@@ -48,7 +49,7 @@ def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterato
     found = explain(
         model, controls=["none"], pairs=pairs, rounds=rounds, seed=seed, out=run
     ).summary
-    base, *_ = cast(default_suite(model), None, (), (), topic=None, pairs=pairs, seed=seed)
+    base = draw_cast(ConversationSettings(pairs=pairs, seed=seed), model).conversations
     own, bare = (_records(run / folder) for folder in (".", "without"))
     some = base[:SOME]
     spans, apart = [], []

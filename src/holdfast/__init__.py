@@ -19,9 +19,7 @@ from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.version import __version__
 from holdfast.evals.compare.compare import Comparison, compare
-from holdfast.evals.conversation.rounds import Protocol
-from holdfast.evals.conversation.scores import Result
-from holdfast.evals.drift import drift
+from holdfast.evals.drift import DriftResult, DriftSettings, drift
 from holdfast.evals.effect.effect import Effect, effect
 from holdfast.evals.explain.explain import Explanation, explain
 from holdfast.evals.fidelity.fidelity import Fidelity, fidelity
@@ -39,15 +37,15 @@ __all__ = [
     "Ask",
     "Backend",
     "Comparison",
+    "DriftResult",
+    "DriftSettings",
     "Effect",
     "Explanation",
     "Fidelity",
     "HoldfastError",
     "LocalBackend",
     "Persona",
-    "Protocol",
     "Reply",
-    "Result",
     "Robustness",
     "Sampling",
     "Suite",

@@ -97,7 +97,7 @@ def test_a_conversation_that_never_got_far_is_printed_with_dashes(
             "split-softmax:0.7@layers=8-24,heads=0-3,anchor",
             ["split-softmax:0.7@layers=8-24,heads=0-3", "anchor"],
         ),
-        ("boost:2@heads=1, span=message, none", ["boost:2@heads=1, span=message", " none"]),
+        ("boost:2@heads=1, span=message, none", ["boost:2@heads=1, span=message", "none"]),
     ],
 )
 def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: list[str]) -> None:
@@ -158,9 +158,12 @@ def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(
     assert run(*command[1:]) == 0
 
 
-def test_without_out_the_run_goes_to_a_new_folder_under_runs(
-    actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_out_nothing_is_written(
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*SMALL) == 0
-    assert [p.name for p in Path("runs").iterdir()] == ["compare-mini-1"]
+    assert list(tmp_path.iterdir()) == [] and "--out DIR keeps it" in capsys.readouterr().err

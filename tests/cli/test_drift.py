@@ -66,13 +66,33 @@ def test_without_json_the_headline_the_curve_and_the_page_are_printed(
     assert "round  0" in printed and "report.html" in printed and "model organism" in printed
 
 
-def test_without_out_the_run_goes_to_a_new_folder_under_runs(
-    actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_out_nothing_is_written_and_that_is_said(
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("--pairs", "2", "--rounds", "1") == 0
-    assert run("--pairs", "2", "--rounds", "1") == 0
-    assert sorted(p.name for p in Path("runs").iterdir()) == ["drift-mini-1", "drift-mini-2"]
+    printed = capsys.readouterr()
+    assert list(tmp_path.iterdir()) == [] and "--out DIR keeps it" in printed.err
+    assert "round  0" in printed.out and "None" not in printed.out
+    assert run("--pairs", "2", "--rounds", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["report"] is None
+
+
+def test_an_interrupt_without_out_does_not_promise_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(ask: Ask) -> Reply:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "load", lambda name, **options: Actor(interrupt, name="mini"))
+    assert run("--pairs", "2", "--rounds", "1") == 130
+    said = capsys.readouterr().err
+    assert "nothing was kept" in said and "goes on from here" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

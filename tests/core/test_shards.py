@@ -28,6 +28,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.ray_pool import Pool
+from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
 from holdfast.models import load as models
 
@@ -68,8 +69,9 @@ def test_shards_of_a_run_make_the_records_of_one_machine(measure: Any, tmp_path:
     merged = measure(tmp_path / "run")
     assert records(tmp_path / "run") == records(tmp_path / "whole")
     timed = {"seconds", "report", "replies_per_second", "rows", "by_rounds"}
-    for name in whole.summary.keys() - timed:
-        assert merged.summary[name] == whole.summary[name], name
+    one, other = as_record(whole.summary), as_record(merged.summary)
+    for name in one.keys() - timed:
+        assert other[name] == one[name], name
 
 
 def test_what_a_shard_did_not_do_is_done_by_the_command_that_merges(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_shard_is_resumed_in_its_own_folder(tmp_path: Path) -> None:
     with pytest.raises(ShardDone) as done:
         compared(tmp_path / "run", Shard(1, 2), actor=actor)
     assert not actor.calls
-    assert done.value.summary["units"] == 2 and done.value.summary["of"] == 4
+    assert done.value.summary.units == 2 and done.value.summary.of == 4
 
 
 def test_a_shard_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ def pooled(
     monkeypatch: pytest.MonkeyPatch, dies: Any = lambda *_: False, cpus: int = 3, **openers: Any
 ) -> tuple[Pool, FakeRay]:
     ray = FakeRay(cpus, dies)
-    monkeypatch.setattr(ray_pool, "_connected", lambda address: ray)
+    monkeypatch.setattr(ray_pool, "_connect", lambda address: ray)
     return Pool("auto", [openers.get("opener", Actor)]), ray
 
 
@@ -241,7 +243,7 @@ def test_a_pool_makes_the_records_of_one_machine_in_whatever_order_they_come(
 
 def test_a_pool_holds_several_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     affected(tmp_path / "one")
-    monkeypatch.setattr(ray_pool, "_connected", lambda address: FakeRay(2, lambda *_: False))
+    monkeypatch.setattr(ray_pool, "_connect", lambda address: FakeRay(2, lambda *_: False))
     with Pool("auto", [partial(Actor, name=name) for name in ("one", "two")]) as pool:
         affected(tmp_path / "many", pool, pool.models)
     assert records(tmp_path / "many") == records(tmp_path / "one")
@@ -261,7 +263,7 @@ def test_a_batch_that_costs_three_workers_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def dies(worker: int, method: str, args: Any) -> bool:
-        return method == "do" and args[1][0].id == 0  # the first batch
+        return method == "do" and args[1].unit.index == 0  # the first batch
 
     pool, _ = pooled(monkeypatch, dies)
     with pytest.raises(RunError, match="3 workers were lost on the same batch"):

@@ -10,6 +10,7 @@ import pytest
 from actors import Actor, obey, persona, suite
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import ContextError, HoldfastError, RunError
+from holdfast.core.records import as_record
 from holdfast.evals.drift import drift
 from holdfast.persona.suite import Persona, Suite, load_suite
 
@@ -25,7 +26,7 @@ def slipping(ask: Ask) -> Reply:
 
 
 def test_a_persona_that_is_always_obeyed_is_flat_at_one() -> None:
-    found = drift(Actor(), suite=SMALL, pairs=6, rounds=3).summary
+    found = as_record(drift(Actor(), suite=SMALL, pairs=6, rounds=3).summary)
     assert found["stability"] == [1.0] * 4 and found["floor"] == 0.0
     assert found["ceiling"] == 1.0 and found["normalised"] == [1.0] * 4
     assert found["change"]["value"] == 0.0
@@ -33,14 +34,14 @@ def test_a_persona_that_is_always_obeyed_is_flat_at_one() -> None:
 
 
 def test_a_persona_that_slips_is_seen_to_slip_when_it_does() -> None:
-    found = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=4).summary
+    found = as_record(drift(Actor(slipping), suite=SMALL, pairs=6, rounds=4).summary)
     assert found["stability"] == [1.0, 1.0, 1.0, 0.0, 0.0]
     assert found["change"]["interval"][1] < 0
     assert found["by_category"]["memory"]["stability"][-1] == 0.0
 
 
 def test_every_list_has_a_number_for_each_round_from_zero() -> None:
-    found = drift(Actor(share=True), suite=SMALL, pairs=6, rounds=5).summary
+    found = as_record(drift(Actor(share=True), suite=SMALL, pairs=6, rounds=5).summary)
     for name in ("stability", "interval", "normalised", "user_persona", "prompt_share", "filler"):
         assert len(found[name]) == 6
     assert found["prompt_share"] == [0.3] * 6
@@ -50,7 +51,7 @@ def test_every_list_has_a_number_for_each_round_from_zero() -> None:
 
 
 def test_without_weights_there_is_no_prompt_share() -> None:
-    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary
+    found = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary)
     assert found["prompt_share"] is None and found["share_detail"] is None
 
 
@@ -65,8 +66,8 @@ def test_the_users_persona_is_asked_of_the_agent_and_judged_by_its_own_judge() -
     found = drift(
         Actor(contagious), suite=pair, agents=[word.id], users=["parrot"], pairs=1, rounds=2
     )
-    assert found.summary["user_persona"] == [0.0, 1.0, 1.0]
-    assert found.summary["user_persona_floor"] == 0.0
+    assert as_record(found.summary)["user_persona"] == [0.0, 1.0, 1.0]
+    assert as_record(found.summary)["user_persona_floor"] == 0.0
 
 
 def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
@@ -74,8 +75,11 @@ def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
         return Reply("", "error", error="no choices") if ask.seed % 2 else Reply("")
 
     found = drift(Actor(failing), suite=SMALL, pairs=4, rounds=2)
-    assert found.summary["stability"] == [0.0] * 3 and found.summary["n"] == [4] * 3
-    failures = found.summary["failures"]
+    assert (
+        as_record(found.summary)["stability"] == [0.0] * 3
+        and as_record(found.summary)["n"] == [4] * 3
+    )
+    failures = as_record(found.summary)["failures"]
     assert failures["error"] > 0 and failures["empty"] > 0
     whys = {record["why"] for record in found.records}
     assert "no choices" in whys
@@ -85,7 +89,7 @@ def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> N
     def short(ask: Ask) -> Reply:
         return obey(ask) if len(ask.chat) < 6 else Reply("", "overflow")
 
-    found = drift(Actor(short), suite=SMALL, pairs=4, rounds=4).summary
+    found = as_record(drift(Actor(short), suite=SMALL, pairs=4, rounds=4).summary)
     assert found["n"][0] == 4 and found["n"][-1] == 0
     assert found["stability"][-1] is None
     assert found["failures"]["overflow"] > 0
@@ -98,7 +102,7 @@ def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> Non
         late = len(ask.chat) > 5 and ask.chat[-1]["content"] in probes
         return Reply("", "overflow") if late else obey(ask)
 
-    found = drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary
+    found = as_record(drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary)
     assert found["stability"][:3] == [1.0, 1.0, None] and found["n"] == [4, 4, 0, 0, 0]
     assert found["failures"]["overflow"] > 0
 
@@ -117,8 +121,10 @@ def test_a_run_folder_holds_the_four_files_and_the_summary_that_was_returned(
     found = drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=str(tmp_path / "run"))
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"manifest.json", "records.jsonl", "summary.json", "report.html"}
-    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == found.summary
-    assert found.summary["report"] == str(tmp_path / "run" / "report.html")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == as_record(
+        found.summary
+    )
+    assert as_record(found.summary)["report"] == str(tmp_path / "run" / "report.html")
 
 
 def test_the_same_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
@@ -134,8 +140,8 @@ def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path)
     records.write_bytes(records.read_bytes()[:4000])
     again = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=3, batch=2, out=tmp_path / "b")
     timed = {"seconds", "replies_per_second", "report"}
-    assert {k: v for k, v in whole.summary.items() if k not in timed} == {
-        k: v for k, v in again.summary.items() if k not in timed
+    assert {k: v for k, v in as_record(whole.summary).items() if k not in timed} == {
+        k: v for k, v in as_record(again.summary).items() if k not in timed
     }
 
 
@@ -162,7 +168,7 @@ def test_a_judge_model_is_asked_once_for_each_answer(tmp_path: Path) -> None:
     found = drift(
         Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path
     )
-    assert found.stability == [1.0, 1.0] and found.summary["verdicts"]["failures"] == 0
+    assert found.stability == [1.0, 1.0] and as_record(found.summary)["verdicts"]["failures"] == 0
     asked = len(judge.calls)
     drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path)
     assert len(judge.calls) == asked
@@ -172,7 +178,7 @@ def test_a_judge_model_that_never_parses_is_counted_not_dropped() -> None:
     judge = Actor(lambda ask: Reply("I would rather not say."), name="judge")
     found = drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge)
     assert found.stability == [0.0, 0.0]
-    assert found.summary["verdicts"]["failures"] > 0
+    assert as_record(found.summary)["verdicts"]["failures"] > 0
 
 
 def test_one_persona_has_an_interval_over_its_conversations() -> None:
@@ -180,7 +186,7 @@ def test_one_persona_has_an_interval_over_its_conversations() -> None:
         return obey(ask) if ask.seed % 2 else Reply("no")
 
     own = Suite("own", (persona("zebra"),))
-    found = drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary
+    found = as_record(drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary)
     low, high = found["interval"][1]
     assert high - low > 0.2
 
@@ -209,12 +215,12 @@ def test_a_suite_of_personas_alone_talks_as_core_does() -> None:
 
 
 def test_the_reference_option_reports_the_papers_turns() -> None:
-    found = drift(Actor(), suite=SMALL, pairs=2, rounds=3, reference=True).summary
+    found = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=3, reference=True).summary)
     assert found["reference"] == {"turns": [2, 4, 6], "stability": [1.0, 1.0, 1.0]}
 
 
 def test_another_model_can_play_the_user() -> None:
     agent, user = Actor(), Actor(name="other")
-    found = drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary
+    found = as_record(drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary)
     assert found["user_model"] == "other"
     assert {m["role"] for call in user.calls for a in call for m in a.chat[1:2]} == {"assistant"}

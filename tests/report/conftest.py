@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from browsing import browser, chromium
-from holdfast.core.records import read_record
-from holdfast.report import write_compare, write_drift
-from holdfast.results.compare import CompareSummary
+from holdfast.report import write_compare
+
+from .compare import compared
+from .drift import sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,9 +52,9 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
             path.write_text(made, encoding="utf-8")
         else:
             if "rows" in made[0]:
-                write_compare(read_record(CompareSummary, made[0]), made[1], path)
+                write_compare(compared.typed(made[0]), compared.typed_talks(made[1]), path)
             else:
-                write_drift(*made, path)
+                sample.write(*made, path)
         context = browser.new_context(viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
         one = Opened(context.new_page())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.report import transcript
 
-from .drift.sample import run
+from .drift.sample import run, typed_talks
 
 
 def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, Any]:
@@ -26,6 +27,10 @@ def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, 
     ]  # fmt: skip
     person = {"id": "one", "category": "pattern", "prompt": "p"}
     return {"id": number, "agent": person, "user": person, "starter": "s", "rounds": rounds} | more
+
+
+def entries(talks: list[Any], **budget: int) -> list[transcript.Entry]:
+    return transcript.entries(typed_talks(talks), **budget)
 
 
 @given(st.text(st.characters(), max_size=6000))
@@ -56,7 +61,7 @@ def test_scores_are_means_over_the_probe_runs_of_the_own_arm() -> None:
     one["rounds"][1]["probes"] *= 2
     one["rounds"][1]["probes"][1] = one["rounds"][1]["probes"][0] | {"score": 0.5}
     one["rounds"][1]["probes"].append(one["rounds"][1]["probes"][0] | {"arm": "filler", "score": 1})
-    entry = transcript.entries([one])[0]
+    entry = entries([one])[0]
     assert entry.scores == (1.0, 0.25)
     assert entry.fall == 0.75
     assert [a.score for a in entry.exchanges[1].own] == [0.0, 0.5]
@@ -64,9 +69,7 @@ def test_scores_are_means_over_the_probe_runs_of_the_own_arm() -> None:
 
 
 def test_traits_tell_slipped_from_held() -> None:
-    slipped, held, dipped = transcript.entries(
-        [talk([1.0, 0.5]), talk([1.0, 0.9]), talk([1.0, 0.2, 1.0])]
-    )
+    slipped, held, dipped = entries([talk([1.0, 0.5]), talk([1.0, 0.9]), talk([1.0, 0.2, 1.0])])
     assert slipped.traits == "slipped"
     assert held.traits == "held"
     assert dipped.traits == "held low"
@@ -75,32 +78,34 @@ def test_traits_tell_slipped_from_held() -> None:
 def test_an_agent_that_ends_in_the_users_persona_is_marked() -> None:
     one = talk([1.0, 0.0])
     one["rounds"][1]["probes"].append(one["rounds"][1]["probes"][0] | {"arm": "user", "score": 1})
-    assert "taken" in transcript.entries([one])[0].traits.split()
+    assert "taken" in entries([one])[0].traits.split()
 
 
 def test_past_the_budget_a_conversation_keeps_its_scores() -> None:
-    found = transcript.entries([talk([1.0, 0.5], i) for i in range(4)], budget=1000)
+    found = entries([talk([1.0, 0.5], i) for i in range(4)], budget=1000)
     assert [e.whole for e in found] == [True, True, False, False]
     assert [e.scores for e in found] == [(1.0, 0.5)] * 4
     assert found[3].exchanges == () and found[3].answers == 2
 
 
 def test_the_first_conversation_is_always_whole() -> None:
-    assert transcript.entries([talk([1.0])], budget=0)[0].whole
+    assert entries([talk([1.0])], budget=0)[0].whole
 
 
 def test_an_unfinished_reply_says_why() -> None:
     one = talk([0.0, 0.0])
     one["rounds"][0]["probes"][0]["stop"] = "length"
-    one["rounds"][1]["probes"][0]["stop"] = "a <new> reason"
-    first, second = transcript.entries([one])[0].exchanges
+    (judged,) = typed_talks([one])
+    odd = replace(judged.rounds[1].probes[0], stop="a <new> reason")  # type: ignore[arg-type]
+    rounds = (judged.rounds[0], replace(judged.rounds[1], probes=(odd,)))
+    first, second = transcript.entries([replace(judged, rounds=rounds)])[0].exchanges
     assert first.own[0].stop == "cut at the token limit"
     assert second.own[0].stop == "a <new> reason"
 
 
 def test_specimens_are_picked_by_their_stated_rules() -> None:
     courses: list[list[float | None]] = [[1.0, 0.9], [1.0, 0.1], [1.0, 0.5], [None, None]]
-    found = transcript.entries([talk(c, i) for i, c in enumerate(courses)])
+    found = entries([talk(c, i) for i, c in enumerate(courses)])
     picked = transcript.specimens(found)
     assert [(s.rule, s.entry.id) for s in picked] == [
         ("The largest fall", 1),
@@ -109,14 +114,14 @@ def test_specimens_are_picked_by_their_stated_rules() -> None:
 
 
 def test_a_run_of_one_conversation_shows_it() -> None:
-    picked = transcript.specimens(transcript.entries([talk([1.0, 1.0])]))
+    picked = transcript.specimens(entries([talk([1.0, 1.0])]))
     assert [s.rule for s in picked] == ["The only conversation"]
-    assert transcript.specimens(transcript.entries([talk([None, None])])) == []
+    assert transcript.specimens(entries([talk([None, None])])) == []
 
 
 def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
     firm = {"id": "firm", "category": "choice", "prompt": "p"}
-    found = transcript.entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
+    found = entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
     first, second = transcript.portraits(found)
     assert (first.id, first.scores, first.n) == ("one", (1.0, 0.25), 2)
     assert (second.id, second.change) == ("firm", 0.0)
@@ -133,7 +138,7 @@ def recorded(scores: list[float], own: bool) -> dict[str, Any]:
 
 
 def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
-    entry = transcript.entries([recorded([1.0, 0.25], own=False)])[0]
+    entry = entries([recorded([1.0, 0.25], own=False)])[0]
     assert entry.scores == (None, 1.0, 0.25)
     assert entry.user is None
     assert (entry.first, entry.last, entry.fall) == (1.0, 0.25, 0.75)
@@ -144,20 +149,20 @@ def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
 
 
 def test_recorded_replies_stand_beside_the_probes_where_there_are_any() -> None:
-    entry = transcript.entries([recorded([1.0, 0.25], own=True)])[0]
+    entry = entries([recorded([1.0, 0.25], own=True)])[0]
     assert entry.scores == (0.5, 0.5, 0.5)
     assert entry.exchanges[1].reply is not None and entry.exchanges[1].others == ()
 
 
 def test_a_conversation_that_never_began_is_listed() -> None:
-    found = transcript.entries([talk([])])
+    found = entries([talk([])])
     assert found[0].scores == () and found[0].fall is None
     assert transcript.portraits(found)[0].change == 0.0
 
 
 def test_every_answer_of_the_sample_is_on_the_page() -> None:
     _, talks = run(4, 3)
-    found = transcript.entries(talks)
+    found = entries(talks)
     for entry, record in zip(found, talks, strict=True):
         shown = [a for x in entry.exchanges for a in (*x.own, *x.others)]
         assert len(shown) == sum(len(r["probes"]) for r in record["rounds"]) == entry.answers

@@ -8,20 +8,21 @@ from typing import Any
 import pytest
 
 from holdfast.report import words
+from holdfast.results.drift import DriftSummary
 
-from .drift.sample import run
+from .drift.sample import run, typed
 
 
-def made(first: float, last: float, change: tuple[float, float], **more: Any) -> dict[str, Any]:
+def made(first: float, last: float, change: tuple[float, float], /, **more: Any) -> DriftSummary:
     """The sample's summary with another course."""
     summary, _ = run(8, 8)
     middle = [(first + last) / 2] * 7
-    return summary | {
+    course = {
         "stability": [first, *middle, last],
         "interval": [[v - 0.04, v + 0.04] for v in (first, *middle, last)],
         "change": {"value": last - first, "interval": list(change)},
-        **more,
     }
+    return typed(summary | course | more)
 
 
 def test_a_fall_is_told_with_its_interval() -> None:
@@ -62,11 +63,10 @@ def test_one_conversation_allows_no_verdict() -> None:
 
 
 def test_a_run_without_round_zero_has_a_headline() -> None:
-    summary = made(0.9, 0.5, (-0.5, -0.3))
-    summary["stability"][0] = None
-    summary["change"] = {"value": None, "interval": None}
+    none = {"value": None, "interval": [None, None]}
+    summary = made(0.9, 0.5, (-0.5, -0.3), stability=[None, *[0.7] * 7, 0.5], change=none)
     assert words.headline(summary) == "Stability is 0.50 after eight rounds, 0.70 at round 1"
-    summary["stability"] = [None] * 9
+    summary = made(0.9, 0.5, (-0.5, -0.3), stability=[None] * 9, change=none)
     assert "no point was measured" in words.headline(summary)
 
 

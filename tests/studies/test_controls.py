@@ -115,7 +115,7 @@ def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
         assert right["sum"] == 1 and right["recall"] == 0
     assert pool_seeds(found, 1)[0].scores.shape == (len(planned), 2)
     for comparison, half in zip(found.values(), (planned[:4], planned[4:]), strict=True):
-        ids = [talk["agent"]["id"] for talk in comparison.conversations]
+        ids = [talk.agent.id for talk in comparison.conversations]
         assert ids == [conversation.agent.id for conversation in half]
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.flatten import flattened
+from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
 from holdfast.cli.session import (
     as_controls,
-    as_pairs,
-    opened,
     own_command,
     placed,
     print_json,
@@ -21,19 +21,25 @@ from holdfast.cli.session import (
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
+from holdfast.evals.conversation.settings import read_pairs
 
 if TYPE_CHECKING:
     from holdfast.evals.compare.compare import Comparison
     from holdfast.results.compare import ControlRow
 
 
+@flattened
 def compare(
+    others: OtherModels,
+    models: ModelOptions,
+    sampling: Sampling,
+    sharing: SharingOptions,
+    output: OutputOptions,
     model: options.Model = "mini",
     controls: Annotated[
         str | None,
         typer.Option(help="Controls, with commas between; by default all, at several strengths."),
     ] = None,
-    out: options.Out = None,
     pairs: options.Pairs = "24",
     rounds: Annotated[
         str, typer.Option(help="Rounds of each conversation, or several lengths: 2,4,8,16.")
@@ -63,69 +69,46 @@ def compare(
     agent: options.Agents = None,
     user: options.Users = None,
     topic: options.Topic = None,
-    user_model: options.UserModel = None,
-    judge_model: options.JudgeModel = None,
     also: Annotated[
         list[str] | None,
         typer.Option(help="Another model as a row of its own: a trained checkpoint (repeat)."),
     ] = None,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
     verify: options.Verify = None,
-    concurrency: options.Concurrency = 8,
     context: options.Context = None,
-    temperature: options.Temperature = 1.0,
-    top_p: options.TopP = 0.9,
-    top_k: options.TopK = 0,
-    max_new_tokens: options.MaxNewTokens = 200,
     batch: Annotated[
         int | None,
         typer.Option(help="Conversations held side by side, each under every control."),
     ] = None,
-    dtype: options.Dtype = "auto",
-    device: options.Device = "auto",
-    ray: options.Ray = None,
-    shard: options.Shard = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
     from holdfast.core.progress import Progress
     from holdfast.evals.compare.compare import compare
 
-    open_model = partial(
-        opened,
-        dtype=dtype,
-        device=device,
-        base_url=base_url,
-        api_key=api_key,
-        concurrency=concurrency,
-        context=context,
-    )
-    wanted, lengths = as_pairs(pairs), _lengths(rounds)
+    open_model = partial(models.open, context=context)
+    lengths, user_model = _lengths(rounds), others.user_model
     names = [model, *([user_model] if user_model else [])]
+    alone = [verify, *(also or ())]
     with (
-        placed(
-            ray, shard, names, open_model, device, as_json=as_json, alone=[verify, *(also or ())]
-        ) as (where, models),
-        verified(models[0], verify) as subject,
-        resumable(out, "compare", model) as folder,
+        placed(sharing, names, open_model, models.device, output, alone=alone) as (where, agents),
+        verified(agents[0], verify) as subject,
+        resumable(output.out) as folder,
     ):
         result = compare(
             subject,
             controls=as_controls(controls) if controls is not None else None,
-            user_model=models[-1] if user_model or verify else None,
+            user_model=agents[-1] if user_model or verify else None,
             also=[open_model(name) for name in also or ()],
-            judge_model=open_model(judge_model) if judge_model else None,
+            judge_model=open_model(others.judge_model) if others.judge_model else None,
             suite=suite,
             persona=persona,
             agents=agent or (),
             users=user or (),
             topic=topic,
-            pairs=wanted,
+            pairs=read_pairs(pairs),
             rounds=lengths,
             seed=seed,
             runs=runs,
-            sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
+            sampling=sampling,
             questions=questions,
             each=each,
             question_rounds=after or (),
@@ -133,10 +116,10 @@ def compare(
             batch=batch,
             out=folder,
             command=own_command(),
-            progress=Progress(enabled=True),
+            progress=Progress(),
             where=where,
         )
-        _show(result, as_json)
+        _show(result, output.as_json)
 
 
 def _lengths(text: str) -> list[int]:
@@ -178,7 +161,8 @@ def _show(result: Comparison, as_json: bool) -> None:
         print(f"  left out: {control} ({why})")
     if s.note:
         print(s.note)
-    print(s.report)
+    if s.report:
+        print(s.report)
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,6 @@ from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
 from holdfast.cli.session import as_names, own_command, placed, print_json, resumable, verified
-from holdfast.core.records import as_record
 from holdfast.evals.effect.settings import EffectSettings
 
 if TYPE_CHECKING:
@@ -53,19 +52,11 @@ def effect(
         lengths=tuple(as_names(lengths)),
         placements=tuple(as_names(placements)),
     )
-    place = placed(
-        sharing.ray,
-        sharing.shard,
-        names,
-        loading.open,
-        loading.device,
-        as_json=output.as_json,
-        alone=[verify],
-    )
+    place = placed(sharing, names, loading.open, loading.device, output, alone=[verify])
     with (
         place as (where, models),
         contextlib.ExitStack() as checks,
-        resumable(output.out, "effect", names[0]) as folder,
+        resumable(output.out) as folder,
     ):
         summary = effect(
             [checks.enter_context(verified(one, verify)) for one in models],
@@ -73,11 +64,11 @@ def effect(
             judge_model=loading.open(judge_model) if judge_model else None,
             out=folder,
             command=own_command(),
-            progress=Progress(enabled=True),
+            progress=Progress(),
             where=where,
         ).summary
         if output.as_json:
-            print_json(as_record(summary))
+            print_json(summary)
         else:
             _print_summary(summary)
 
@@ -92,4 +83,5 @@ def _print_summary(summary: EffectSummary) -> None:
         )
     if summary.note:
         print(summary.note)
-    print(summary.report)
+    if summary.report:
+        print(summary.report)

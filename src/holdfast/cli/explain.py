@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.session import as_controls, as_pairs, opened, own_command, print_json, resumable
+from holdfast.cli.flatten import flattened
+from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions
+from holdfast.cli.session import as_controls, own_command, print_json, resumable
 from holdfast.core.backend import Sampling
+from holdfast.evals.conversation.settings import read_pairs
 
 
+@flattened
 def explain(
+    others: OtherModels,
+    models: LocalOptions,
+    sampling: Sampling,
+    output: OutputOptions,
     model: options.LocalModel = "mini",
     controls: Annotated[
         str, typer.Option(help="Controls, with commas between; none is always among them.")
     ] = "none,split-softmax:0.7,anchor",
-    out: options.Out = None,
     pairs: options.Pairs = "12",
     rounds: Annotated[int, typer.Option(help="Rounds of each conversation.")] = 8,
     seed: options.Seed = 0,
@@ -27,15 +33,6 @@ def explain(
     agent: options.Agents = None,
     user: options.Users = None,
     topic: options.Topic = None,
-    user_model: options.UserModel = None,
-    judge_model: options.JudgeModel = None,
-    temperature: options.Temperature = 1.0,
-    top_p: options.TopP = 0.9,
-    top_k: options.TopK = 0,
-    max_new_tokens: options.MaxNewTokens = 200,
-    dtype: options.Dtype = "auto",
-    device: options.Device = "auto",
-    as_json: options.AsJson = False,
 ) -> None:
     """Measure prompt share and intrinsic dimension by round, and whether the score follows."""
     from holdfast.core.progress import Progress
@@ -44,33 +41,33 @@ def explain(
 
     if model.startswith(API):
         raise elsewhere(model)
-    wanted = as_pairs(pairs)
-    open_model = partial(opened, dtype=dtype, device=device)
-    subject = open_model(model)
-    with resumable(out, "explain", model) as folder:
+    number = read_pairs(pairs)
+    subject = models.open(model)
+    with resumable(output.out) as folder:
         result = explain(
             subject,
             controls=as_controls(controls),
-            user_model=open_model(user_model) if user_model else None,
-            judge_model=open_model(judge_model) if judge_model else None,
+            user_model=models.open(others.user_model) if others.user_model else None,
+            judge_model=models.open(others.judge_model) if others.judge_model else None,
             suite=suite,
             persona=persona,
             agents=agent or (),
             users=user or (),
             topic=topic,
-            pairs=wanted,
+            pairs=number,
             rounds=rounds,
             seed=seed,
             runs=runs,
-            sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
+            sampling=sampling,
             out=folder,
             command=own_command(),
-            progress=Progress(enabled=True),
+            progress=Progress(),
         )
-    if as_json:
+    if output.as_json:
         print_json(result.summary)
         return
     print("\n".join(result.findings))
     if result.summary["note"]:
         print(result.summary["note"])
-    print(result.summary["report"])
+    if result.summary["report"]:
+        print(result.summary["report"])

@@ -10,7 +10,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import LocalOptions, OutputOptions
-from holdfast.cli.session import own_command, print_json, resumable
+from holdfast.cli.session import needed, own_command, print_json, resumable
 from holdfast.core.records import as_record
 from holdfast.training.permix.settings import DataSettings, PermixSettings
 
@@ -30,14 +30,12 @@ def train(
     model: options.LocalModel = "mini",
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
-    from holdfast.core.errors import RunError
     from holdfast.core.progress import Progress
-    from holdfast.training.permix.plan import main_process, processes
+    from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import train
 
-    if output.out is None and processes() > 1:
-        raise RunError("several processes need one folder: give it with --out.")
-    with resumable(output.out, "permix", model) as folder:
+    folder = needed(output.out)
+    with resumable(folder):
         summary = train(
             model,
             settings,

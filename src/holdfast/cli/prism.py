@@ -10,7 +10,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import LocalOptions, ModelOptions, OutputOptions
-from holdfast.cli.session import own_command, print_json, resumable, shortened
+from holdfast.cli.session import needed, own_command, print_json, resumable, shortened
 from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
@@ -44,7 +44,8 @@ def train(
 
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
-    with resumable(out, "prism", model) as folder:
+    folder = needed(out)
+    with resumable(folder):
         result = train(
             loading.open(model),
             settings,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.session import opened, own_command, placed, print_json, resumable
-from holdfast.core.backend import Sampling
+from holdfast.cli.flatten import flattened
+from holdfast.cli.options import GreedyTaskSampling, ModelOptions, OutputOptions, SharingOptions
+from holdfast.cli.session import own_command, placed, print_json, resumable
 
 
+@flattened
 def robustness(
+    models: ModelOptions,
+    sampling: GreedyTaskSampling,
+    sharing: SharingOptions,
+    output: OutputOptions,
     model: options.Model = "mini",
     tasks: Annotated[
         str | None, typer.Option(help="mini, core, math-500, gsm8k, mmlu, or a JSONL file.")
@@ -21,7 +26,6 @@ def robustness(
     personas: Annotated[
         str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
     ] = None,
-    out: options.Out = None,
     split: Annotated[str, typer.Option(help="Personas: all, train or held-out.")] = "all",
     n: Annotated[
         int | None, typer.Option("--tasks-per-category", help="At most so many of each.")
@@ -46,44 +50,24 @@ def robustness(
         bool,
         typer.Option("--search", help="Choose the best persona on half of the items."),
     ] = False,
-    base_url: options.BaseUrl = None,
-    api_key: options.ApiKey = None,
-    concurrency: options.Concurrency = 8,
-    temperature: options.Temperature = 0.0,
-    top_p: options.TopP = 0.9,
-    top_k: options.TopK = 0,
-    max_new_tokens: options.MaxNewTokens = 512,
-    dtype: options.Dtype = "auto",
-    device: options.Device = "auto",
-    ray: options.Ray = None,
-    shard: options.Shard = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
     from holdfast.core.progress import Progress
     from holdfast.evals.robustness.robustness import robustness
 
-    open_model = partial(
-        opened,
-        dtype=dtype,
-        device=device,
-        base_url=base_url,
-        api_key=api_key,
-        concurrency=concurrency,
-    )
     with (
-        placed(ray, shard, [model], open_model, device, as_json=as_json) as (where, models),
-        resumable(out, "robustness", model) as folder,
+        placed(sharing, [model], models.open, models.device, output) as (where, subjects),
+        resumable(output.out) as folder,
     ):
         result = robustness(
-            models[0],
+            subjects[0],
             tasks=tasks,
             personas=personas,
             split=split,
             n=n,
             samples=samples,
             seed=seed,
-            sampling=Sampling(max_new_tokens, temperature, top_p, top_k),
+            sampling=sampling,
             place=placement,
             verify=verifier,
             reading=reading,
@@ -92,10 +76,10 @@ def robustness(
             search=search,
             out=folder,
             command=own_command(),
-            progress=Progress(enabled=True, step="items"),
+            progress=Progress(step="items"),
             where=where,
         )
-        if as_json:
+        if output.as_json:
             print_json(result.summary)
         else:
             _show(result.summary)
@@ -109,4 +93,5 @@ def _show(summary: Mapping[str, Any]) -> None:
         print(sentence)
     if summary["note"]:
         print(summary["note"])
-    print(summary["report"])
+    if summary["report"]:
+        print(summary["report"])

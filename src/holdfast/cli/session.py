@@ -1,4 +1,4 @@
-"""What a command does around its work: read its texts, load models, name a folder, be resumed."""
+"""What a command does around its work: open models, share batches out, be interrupted, print."""
 
 from __future__ import annotations
 
@@ -7,34 +7,18 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record
 
 if TYPE_CHECKING:
+    from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
-    from holdfast.evals.conversation.setup import Pairs
-
-
-def opened(
-    name: str,
-    *,
-    dtype: str = "auto",
-    device: str = "auto",
-    base_url: str | None = None,
-    api_key: str | None = None,
-    **limits: Any,
-) -> Backend:
-    """The model of that name; `limits` are those of an API."""
-    from holdfast.models.load import API, load
-
-    if name.startswith(API):
-        return load(name, base_url=base_url, api_key=api_key, **limits)
-    return load(name, dtype=dtype, device=device)
 
 
 @contextlib.contextmanager
@@ -52,71 +36,83 @@ def verified(model: Backend, way: str | None) -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def placed(
-    ray: str | None,
-    shard: str | None,
+    sharing: SharingOptions,
     names: Sequence[str],
     open_model: Callable[[str], Backend],
-    device: str = "auto",
+    device: str,
+    output: OutputOptions,
     *,
-    as_json: bool = False,
     alone: Sequence[str | None] = (),
 ) -> Iterator[tuple[Where, list[Backend]]]:
-    """The models of those names, and where their batches are done: here, a shard, a cluster.
+    """Open the models, here or on a cluster, and say who does the batches.
 
-    `alone` are options whose models a cluster's workers would not have.
+    Args:
+        sharing: the cluster or the shard, where one is named.
+        names: the models.
+        open_model: opens one of them.
+        device: where models run on a cluster's nodes.
+        output: how a shard's end is printed.
+        alone: options whose models a cluster's workers would not have.
     """
     from holdfast.core.ray_pool import Pool
     from holdfast.core.shards import Shard, ShardDone
     from holdfast.models.load import API
 
-    if ray and shard:
+    if sharing.ray and sharing.shard:
         raise HoldfastError("--ray and --shard are two ways to share a run out: give one of them.")
-    if ray and any(alone):
+    if sharing.ray and any(alone):
         raise HoldfastError("--also and --verify work on one machine: leave --ray out, or them.")
-    part = Shard.parse(shard) if shard else None
-    if ray:
-        where = "cpu" if all(name.startswith(API) for name in names) else device
-        with Pool(ray, [partial(open_model, name) for name in names], device=where) as pool:
+    shard = Shard.parse(sharing.shard) if sharing.shard else None
+    if sharing.ray:
+        device = "cpu" if all(name.startswith(API) for name in names) else device
+        with Pool(sharing.ray, [partial(open_model, n) for n in names], device=device) as pool:
             yield pool, pool.models
         return
     try:
-        yield part, [open_model(name) for name in names]
+        yield shard, [open_model(name) for name in names]
     except ShardDone as done:
-        if as_json:
+        if output.as_json:
             print_json(done.summary)
         else:
             print(done)
 
 
 @contextlib.contextmanager
-def resumable(out: Path | None, command: str, model: str) -> Iterator[Path]:
-    """The folder of a run; an interrupt ends with the command that goes on from there."""
-    folder = out or _free_folder(command, model)
+def resumable(out: Path | None) -> Iterator[Path | None]:
+    """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot."""
     try:
-        yield folder
+        yield out
     except KeyboardInterrupt as interrupt:
-        again = _shown([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
-        raise KeyboardInterrupt(f"interrupted; this goes on from here: {again}") from interrupt
+        if out is None:
+            note = "interrupted; nothing was kept, since there is no --out DIR to go on from"
+        else:
+            note = f"interrupted; this goes on from here: {own_command()}"
+        raise KeyboardInterrupt(note) from interrupt
+    if out is None:
+        print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)
+
+
+def needed(out: Path | None) -> Path:
+    """The folder of a command whose whole result is files; raises where none is named."""
+    if out is None:
+        raise HoldfastError("name the folder that the result goes to with --out.")
+    return out
 
 
 def own_command() -> str:
     """This process's command as it was given, but for the key."""
-    return _shown(sys.argv[1:])
+    arguments = list(sys.argv[1:])
+    for i, word in enumerate(arguments):
+        if word.startswith("--api-key="):
+            arguments[i] = "--api-key=…"
+        elif i and arguments[i - 1] == "--api-key":
+            arguments[i] = "…"
+    return shlex.join(["holdfast", *arguments])
 
 
-def print_json(summary: Mapping[str, Any]) -> None:
+def print_json(summary: object) -> None:
     """One JSON object on one line of standard output."""
-    print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
-
-
-def as_pairs(text: str) -> Pairs:
-    """--pairs as a number or "all"."""
-    if text == "all":
-        return "all"
-    try:
-        return int(text)
-    except ValueError:
-        raise HoldfastError(f"--pairs is a number or “all”, not {text!r}") from None
+    print(json.dumps(as_record(summary), ensure_ascii=False, allow_nan=False))
 
 
 def as_controls(text: str) -> list[str]:
@@ -133,23 +129,3 @@ def shortened(text: str, limit: int) -> str:
     """A text on one line of at most `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _shown(args: Sequence[str]) -> str:
-    shown = list(args)
-    for i, word in enumerate(args):
-        if word.startswith("--api-key="):
-            shown[i] = "--api-key=…"
-        elif i and args[i - 1] == "--api-key":
-            shown[i] = "…"
-    return shlex.join(["holdfast", *shown])
-
-
-def _free_folder(command: str, model: str) -> Path:
-    """runs/COMMAND-MODEL-1, or the next number that is free."""
-    name = "".join(c if c.isalnum() or c in "-." else "-" for c in model)
-    for number in range(1, 10_000):
-        folder = Path("runs") / f"{command}-{name}-{number}"
-        if not folder.exists():
-            return folder
-    raise RunError("runs/ is full of runs of this name; choose a folder with --out")

@@ -1,4 +1,8 @@
-"""Units of a run done by workers on a Ray cluster."""
+"""Units of a run done by workers on a Ray cluster.
+
+A worker holds the models and does one unit at a time. The pool hands units out as workers become
+free, starts another worker where one is lost, and gives its unit to the next.
+"""
 
 from __future__ import annotations
 
@@ -10,81 +14,105 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
 from holdfast.core.run import Run, TurnTime
 
 U = TypeVar("U")
+ModelOpener = Callable[[], Backend]
+Work = Callable[[Sequence[Backend], U, Run[Any, Any], Progress], None]
+"""Does a unit with the models and appends its records to a run."""
 
-
-Opener = Callable[[], Backend]
-
-
-# Does a unit with the models and appends what came of it to a run.
-Work = Callable[[Sequence[Backend], U, Run, Progress], None]
-
-
-LOSSES = 3  # workers that one unit may lose before it is blamed
+MAX_LOSSES = 3
+"""Workers that one unit may lose before it is blamed."""
 
 
 @dataclass(frozen=True)
-class Made:
+class Job(Generic[U]):
+    """A unit for a worker."""
+
+    unit: U
+    """The unit."""
+    records: Sequence[Any]
+    """Its records so far."""
+    record_type: type
+    """Type of its records."""
+
+
+@dataclass(frozen=True)
+class JobResult:
     """What a worker made of a unit."""
 
-    records: list[Record]
+    records: list[Any]
+    """All records of the unit."""
     times: list[TurnTime]
+    """How long turns took, where that was measured."""
     replies: int
+    """Replies generated."""
 
 
-class Worker:
+@dataclass(frozen=True)
+class ModelCard:
+    """What a backend says of itself."""
+
+    name: str
+    local: bool
+    context: int | None
+    user_first: bool
+    share_refusal: str | None
+    describe: Mapping[str, object]
+
+    @classmethod
+    def of(cls, model: Backend) -> ModelCard:
+        """The card of a model."""
+        return cls(
+            name=model.name,
+            local=model.local,
+            context=model.context,
+            user_first=model.user_first,
+            share_refusal=getattr(model, "share_refusal", None),
+            describe=dict(model.describe()),
+        )
+
+
+class PoolWorker:
     """The models in a process of their own, and the units it does with them."""
 
-    def __init__(self, openers: Sequence[Opener]) -> None:
+    def __init__(self, openers: Sequence[ModelOpener]) -> None:
         self._openers = openers
         self._models: list[Backend] = []
 
-    def open(self) -> list[Record]:
+    def open(self) -> list[ModelCard]:
         """Load the models, and say what they are."""
         self._models = [opener() for opener in self._openers]
-        return [
-            {
-                "name": model.name,
-                "local": model.local,
-                "context": model.context,
-                "user_first": model.user_first,
-                "share_refusal": getattr(model, "share_refusal", None),
-                "describe": dict(model.describe()),
-            }
-            for model in self._models
-        ]
+        return [ModelCard.of(model) for model in self._models]
 
-    def do(self, work: Work[Any], unit: Any, held: Sequence[Record]) -> Made:
-        """Do a unit, of which `held` was recorded before."""
-        run, progress = Run(None, {}), Progress(enabled=False)
-        run.append(held)
-        work(self._models, unit, run, progress)
-        return Made(run.records, run.times, progress.replies)
+    def do(self, work: Work[Any], job: Job[Any]) -> JobResult:
+        """Do a unit."""
+        run, progress = Run[Any](None, {}, job.record_type), Progress(enabled=False)
+        run.append(job.records)
+        work(self._models, job.unit, run, progress)
+        return JobResult(run.records, run.times, progress.replies)
 
     def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
         """Call a model's method."""
         return getattr(self._models[model], method)(*args, **options)
 
 
-class Remote:
+class PoolModel:
     """A model that a pool's workers hold, as a backend: the machine that asks needs none."""
 
-    def __init__(self, pool: Pool, position: int, about: Record) -> None:
-        self._pool, self._position, self._described = pool, position, about["describe"]
-        self.name: str = about["name"]
-        self.local: bool = about["local"]
-        self.context: int | None = about["context"]
-        self.user_first: bool = about["user_first"]
-        self.share_refusal: str | None = about["share_refusal"]
+    def __init__(self, pool: Pool, position: int, card: ModelCard) -> None:
+        self._pool, self._position, self._card = pool, position, card
+        self.name = card.name
+        self.local = card.local
+        self.context = card.context
+        self.user_first = card.user_first
+        self.share_refusal = card.share_refusal
 
     def _call(self, method: str, *args: Any, **options: Any) -> Any:
         return self._pool.call(self._position, method, *args, **options)
@@ -113,7 +141,7 @@ class Remote:
 
     def describe(self) -> Mapping[str, object]:
         """What determines the replies, as every worker says it."""
-        return dict(self._described)
+        return dict(self._card.describe)
 
 
 class Pool:
@@ -123,25 +151,38 @@ class Pool:
     the cluster has room for and units to give them. Leaving the `with` block ends them.
     """
 
-    def __init__(self, address: str, openers: Sequence[Opener], *, device: str = "auto") -> None:
+    def __init__(
+        self, address: str, openers: Sequence[ModelOpener], *, device: str = "auto"
+    ) -> None:
+        """Connect, and start the first worker.
+
+        Args:
+            address: `auto`, or HOST:PORT of the cluster's head.
+            openers: load the models on a worker.
+            device: where the models run: auto, cpu or cuda.
+
+        Raises:
+            RunError: there is no such cluster, or no room on it.
+        """
         if re.fullmatch(r"cuda:\d+", device):
             raise RunError(
                 f"--device {device} names one machine's GPU: with --ray it is cuda or auto."
             )
-        self._ray = _connected(address)
+        self._ray = _connect(address)
         self._openers = list(openers)
-        self._need = _need(device, self._ray.cluster_resources())
-        room = self._ray.cluster_resources()
-        self._room = int(min(room.get(name, 0.0) // n for name, n in self._need.items() if n))
+        cluster = self._ray.cluster_resources()
+        self._resources = _resources(device, cluster)
+        per_worker = {name: n for name, n in self._resources.items() if n}
+        self._room = int(min(cluster.get(name, 0.0) // n for name, n in per_worker.items()))
         if self._room < 1:
-            wanted = " and ".join(f"{n:g} {name}" for name, n in self._need.items() if n)
-            raise RunError(f"no node of the cluster at {address} has {wanted}: add one.")
+            lacking = " and ".join(f"{n:g} {name}" for name, n in per_worker.items())
+            raise RunError(f"no node of the cluster at {address} has {lacking}: add one.")
         self._losses: Counter[int] = Counter()
-        self._first = self._started()
+        self._first = self._start_worker()
         self._idle = [self._first]
-        self._about = self._get(self._first.open.remote())
+        self._cards: list[ModelCard] = self._get(self._first.open.remote())
         #: The models, to plan with.
-        self.models: list[Backend] = [Remote(self, i, a) for i, a in enumerate(self._about)]
+        self.models: list[Backend] = [PoolModel(self, i, c) for i, c in enumerate(self._cards)]
 
     def __enter__(self) -> Pool:
         return self
@@ -149,9 +190,9 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
-    def _started(self) -> Any:
-        options = {"num_cpus": self._need["CPU"], "num_gpus": self._need["GPU"]}
-        actor = self._ray.remote(Worker).options(scheduling_strategy="SPREAD", **options)
+    def _start_worker(self) -> Any:
+        options = {"num_cpus": self._resources["CPU"], "num_gpus": self._resources["GPU"]}
+        actor = self._ray.remote(PoolWorker).options(scheduling_strategy="SPREAD", **options)
         return actor.remote(self._openers)
 
     def _get(self, reference: Any) -> Any:
@@ -165,79 +206,77 @@ class Pool:
 
     def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
         """Call a model's method on the first worker, or on another in its place."""
-        for _ in range(LOSSES):
+        for _ in range(MAX_LOSSES):
             try:
                 return self._get(self._first.call.remote(model, method, *args, **options))
             except self._ray.exceptions.RayActorError:
-                self._first = self._started()
+                self._first = self._start_worker()
                 self._get(self._first.open.remote())
         raise RunError("the cluster loses every worker that loads the model: see `ray status`.")
 
-    def map(
-        self, work: Work[U], jobs: Mapping[int, tuple[U, Sequence[Record]]]
-    ) -> Iterator[tuple[int, Made]]:
-        """Every unit's result, as they come."""
-        waiting, shared = deque(jobs), self._ray.put(work)
+    def map(self, work: Work[U], jobs: Mapping[int, Job[U]]) -> Iterator[tuple[int, JobResult]]:
+        """Every unit's position and result, as they come."""
+        waiting, shared_work = deque(jobs), self._ray.put(work)
         busy: dict[Any, tuple[Any, int | None]] = {}  # by its result: the worker, and its unit
         for _ in range(min(self._room, len(jobs)) - len(self._idle)):
-            self._open(busy)
+            self._open_worker(busy)
         while waiting or any(unit is not None for _, unit in busy.values()):
             while self._idle and waiting:
                 worker, i = self._idle.pop(), waiting.popleft()
-                busy[worker.do.remote(shared, *jobs[i])] = worker, i
+                busy[worker.do.remote(shared_work, jobs[i])] = worker, i
             (ready,), _ = self._ray.wait(list(busy), num_returns=1)
             worker, unit = busy.pop(ready)
             try:
-                found = self._get(ready)
+                result = self._get(ready)
             except self._ray.exceptions.RayActorError:
-                self._lost(unit, waiting)
-                self._open(busy)
+                self._requeue(unit, waiting)
+                self._open_worker(busy)
                 continue
             self._idle.append(worker)
             if unit is None:
-                self._same(found)
+                self._refuse_other_models(result)
             else:
-                yield unit, found
+                yield unit, result
         for worker, _ in busy.values():  # came too late to be of use
             self._ray.kill(worker)
 
-    def _open(self, busy: dict[Any, tuple[Any, int | None]]) -> None:
+    def _open_worker(self, busy: dict[Any, tuple[Any, int | None]]) -> None:
         """Start one more worker; it gets a unit once its models are loaded."""
-        worker = self._started()
+        worker = self._start_worker()
         busy[worker.open.remote()] = worker, None
 
-    def _lost(self, unit: int | None, waiting: deque[int]) -> None:
+    def _requeue(self, unit: int | None, waiting: deque[int]) -> None:
         """A worker is gone: its unit goes to the next that is free."""
-        again = "another takes its place" if unit is None else f"batch {unit} is done again"
-        print(f"a worker was lost: {again}", file=sys.stderr)
+        remedy = "another takes its place" if unit is None else f"batch {unit} is done again"
+        print(f"a worker was lost: {remedy}", file=sys.stderr)
         if unit is not None:
             waiting.appendleft(unit)
             self._losses[unit] += 1
-            if self._losses[unit] == LOSSES:
+            if self._losses[unit] == MAX_LOSSES:
                 raise RunError(
-                    f"{LOSSES} workers were lost on the same batch ({unit}), which may need more "
-                    "memory than they have: use a smaller --batch, or larger nodes."
+                    f"{MAX_LOSSES} workers were lost on the same batch ({unit}), which may need "
+                    "more memory than they have: use a smaller --batch, or larger nodes."
                 )
 
-    def _same(self, about: Sequence[Record]) -> None:
+    def _refuse_other_models(self, cards: Sequence[ModelCard]) -> None:
         """Refuse workers whose records would not be those of the first."""
-        for one, first in zip(about, self._about, strict=True):
-            if differ := [k for k, v in one["describe"].items() if v != first["describe"].get(k)]:
+        for card, first in zip(cards, self._cards, strict=True):
+            if differ := [k for k, v in card.describe.items() if v != first.describe.get(k)]:
                 raise RunError(
-                    f"the cluster's nodes differ in {', '.join(differ)} of {one['name']}, so that "
+                    f"the cluster's nodes differ in {', '.join(differ)} of {card.name}, so that "
                     "records would depend on where they were made: install the same on all."
                 )
 
 
-def _connected(address: str) -> Any:
+def _connect(address: str) -> Any:
     """Ray, connected to a cluster."""
     try:
         import ray
     except ModuleNotFoundError as missing:
         raise RunError("--ray needs ray: pip install 'holdfast[ray]'.") from missing
-    # Nothing of a user's is reported to anybody.
+    # Ray would report usage to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    nobody = RunError(
+    unreachable = RunError(
         f"there is no Ray cluster at {address}: start one with `ray start --head`, or give the "
         "address of its head."
     )
@@ -246,17 +285,17 @@ def _connected(address: str) -> Any:
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
-            raise nobody from error
+            raise unreachable from error
     elif address != "auto" and "://" not in address:
         raise RunError(f"--ray is auto or the head's HOST:PORT, not {address!r}")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise nobody from error
+        raise unreachable from error
     return ray
 
 
-def _need(device: str, room: Mapping[str, float]) -> dict[str, float]:
+def _resources(device: str, cluster: Mapping[str, float]) -> dict[str, float]:
     """What a worker takes of a node, for models on a device."""
-    gpu = device == "cuda" or (device == "auto" and room.get("GPU", 0) >= 1)
+    gpu = device == "cuda" or (device == "auto" and cluster.get("GPU", 0) >= 1)
     return {"CPU": 1.0, "GPU": float(gpu)}

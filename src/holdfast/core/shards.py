@@ -2,14 +2,14 @@
 
 A unit is what a run does at once, a batch that its manifest fixes: so many conversations under
 all controls, which take turns and share prefixes and therefore stay together, or so many tasks.
-What it records depends on nothing but the unit and the models. So units may be done anywhere, in
-any order, and done again, and in the end the records stand in the order of the units, as one
-machine would have written them.
+Its records depend on nothing but the unit and the models. So units may be done anywhere, in any
+order, and done again; in the end the records are in the order of the units, as one machine would
+have written them.
 
     shard   `--shard 2/8` does every eighth unit into OUT/shard-2-of-8; the same command without
-            it takes over what the shards have done, does what is missing, and sums up
-    pool    `--ray ADDRESS` gives units to actors that each hold the models; the unit of a worker
-            that is lost is given to another
+            it merges what the shards have done, does what is missing, and sums up
+    pool    `--ray ADDRESS` gives units to actors that each hold the models; the unit of a lost
+            worker goes to another
 
 This module knows units and records, not what is in them. Ray is imported when a pool is made.
 """
@@ -17,53 +17,67 @@ This module knows units and records, not what is in them. Ray is imported when a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
-from holdfast.core.ray_pool import Pool, U, Work
-from holdfast.core.records import Record
+from holdfast.core.ray_pool import Job, Pool, Work
 from holdfast.core.run import Run
+
+U = TypeVar("U")
+R = TypeVar("R")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part `index` (from 1) of `of` of a run's units."""
+    """One of several equal parts of a run's units."""
 
     index: int
+    """Which part, from 1."""
     of: int
+    """How many parts there are."""
 
     @classmethod
     def parse(cls, text: str) -> Shard:
         """From i/n as in `2/8`; raises `HoldfastError` for anything else."""
-        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise HoldfastError(f"--shard is i/n with i from 1 to n, as in 2/8, not {text!r}")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def folder(self, out: Path) -> Path:
         """Where its records go, inside the run's folder."""
         return out / f"shard-{self.index}-of-{self.of}"
 
     def has(self, unit: int) -> bool:
-        """Whether a unit is its own."""
+        """Whether the unit at a position is in this part."""
         return unit % self.of == self.index - 1
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What a shard prints with `--json`."""
+
+    shard: str
+    """The part, as in 2/8."""
+    units: int
+    """Units of the part."""
+    of: int
+    """Units of the run."""
+    folder: str
+    """Where the part's records are."""
 
 
 class ShardDone(Exception):
     """A shard has done its units: there is nothing to sum up before all have."""
 
     def __init__(self, shard: Shard, units: int, of: int, folder: Path) -> None:
-        self.summary: Record = {
-            "shard": f"{shard.index}/{shard.of}",
-            "units": units,
-            "of": of,
-            "folder": str(folder),
-        }
+        self.summary = ShardSummary(f"{shard.index}/{shard.of}", units, of, str(folder))
         super().__init__(
             f"shard {shard.index}/{shard.of} has done its {units} of {of} units ({folder}): when "
             "all have, the same command without --shard sums up."
@@ -71,87 +85,105 @@ class ShardDone(Exception):
 
 
 Where = Shard | Pool | None
+"""Who does a run's units: a shard, a pool of workers, or this process alone."""
 
 
-def opened(out: Path | str | None, manifest: Mapping[str, Any], where: Where) -> Run:
-    """The run that the records of this process go to."""
+@dataclass(frozen=True)
+class Units(Generic[U, R]):
+    """What a run does, cut into units."""
+
+    units: Sequence[U]
+    """The units, in the order of their records."""
+    unit_of: Callable[[R], int]
+    """The position of the unit that a record belongs to."""
+    is_done: Callable[[U, Sequence[R]], bool]
+    """Whether a unit's records are all that it will have."""
+    steps: Callable[[U], float]
+    """Steps of the progress bar that a unit takes."""
+    work: Work[U]
+    """Does a unit and appends its records to a run, which may hold some of them already."""
+
+
+def open_run(
+    out: Path | str | None,
+    manifest: object,
+    record_type: type[R] = dict,  # type: ignore[assignment]
+    verdict_type: type[V] = dict,  # type: ignore[assignment]
+    where: Where = None,
+) -> Run[R, V]:
+    """The run that the records of this process go to; see `Run` for its arguments."""
     if isinstance(where, Shard):
         if out is None:
             raise RunError("a shard needs a folder for its records: name one with --out.")
-        return Run(where.folder(Path(out)), manifest)
-    return Run(out, manifest)
+        out = where.folder(Path(out))
+    return Run(out, manifest, record_type, verdict_type)
 
 
-def spread(
-    run: Run,
-    units: Sequence[U],
-    unit_of: Callable[[Record], int],
-    done: Callable[[U, Sequence[Record]], bool],
-    work: Work[U],
+def share_out(
+    job: Units[U, R],
+    run: Run[R, V],
     models: Sequence[Backend],
     progress: Progress,
-    *,
-    steps: Callable[[U], float],
     where: Where = None,
 ) -> None:
     """Do all units that are not done, here or elsewhere; the records end in the units' order.
 
-    `unit_of` a record is the position of its unit, and `steps` are a unit's in the progress bar.
-    Here `work` finds in the run what an earlier process recorded of its unit; elsewhere it finds
-    the same in a run of its own, whose records then replace it. Raises `ShardDone` at the end of
-    a shard.
+    Args:
+        job: the units and how they are done.
+        run: the records so far, and where new ones go.
+        models: the models of this process.
+        progress: shows the steps.
+        where: who does the units.
+
+    Raises:
+        ShardDone: at the end of a shard.
     """
     if isinstance(where, Shard):
-        mine = [i for i in range(len(units)) if where.has(i)]
+        mine = [i for i in range(len(job.units)) if where.has(i)]
     else:
-        mine = list(range(len(units)))
-        _gather(run, unit_of)
+        mine = list(range(len(job.units)))
+        _merge_shards(job, run)
     if isinstance(where, Pool):
-        _farm(run, units, unit_of, done, work, progress, steps, where)
+        _give_to_pool(job, run, progress, where)
     else:
         for i in mine:
-            work(models, units[i], run, progress)
-    order = [unit_of(record) for record in run.records]
+            job.work(models, job.units[i], run, progress)
+    order = [job.unit_of(record) for record in run.records]
     if order != sorted(order):
-        run.keep(sorted(run.records, key=unit_of))
+        run.keep(sorted(run.records, key=job.unit_of))
     if isinstance(where, Shard):
         assert run.folder is not None
-        raise ShardDone(where, len(mine), len(units), run.folder)
+        raise ShardDone(where, len(mine), len(job.units), run.folder)
 
 
-def _gather(run: Run, unit_of: Callable[[Record], int]) -> None:
+def _merge_shards(job: Units[U, R], run: Run[R, V]) -> None:
     """Take over the units that shards have done and this run has not begun."""
     if run.folder is None:
         return
-    begun = {unit_of(record) for record in run.records}
+    begun = {job.unit_of(record) for record in run.records}
     for folder in sorted(run.folder.glob("shard-*-of-*")):
-        part = Run(folder, run.manifest)
-        new = [record for record in part.records if unit_of(record) not in begun]
+        part = Run(folder, run.manifest, run.record_type, run.verdict_type)
+        new = [record for record in part.records if job.unit_of(record) not in begun]
         if new:
             run.append(new)
             run.add_times(part.times)
-            begun |= {unit_of(record) for record in new}
+            begun |= {job.unit_of(record) for record in new}
 
 
-def _farm(
-    run: Run,
-    units: Sequence[U],
-    unit_of: Callable[[Record], int],
-    done: Callable[[U, Sequence[Record]], bool],
-    work: Work[U],
-    progress: Progress,
-    steps: Callable[[U], float],
-    pool: Pool,
-) -> None:
+def _give_to_pool(job: Units[U, R], run: Run[R, V], progress: Progress, pool: Pool) -> None:
     """Give every unit that is not done to the pool, and merge what comes back."""
-    known: dict[int, list[Record]] = {i: [] for i in range(len(units))}
+    records: list[list[R]] = [[] for _ in job.units]
     for record in run.records:
-        known[unit_of(record)].append(record)
-    waiting = {i: held for i, held in known.items() if not done(units[i], held)}
-    progress.advance(sum(steps(units[i]) for i in known if i not in waiting), 0)
-    for i, made in pool.map(work, {i: (units[i], held) for i, held in waiting.items()}):
-        if waiting[i]:
-            run.keep([record for record in run.records if unit_of(record) != i])
-        run.append(made.records)
-        run.add_times(made.times)
-        progress.advance(steps(units[i]), made.replies)
+        records[job.unit_of(record)].append(record)
+    jobs = {
+        i: Job(unit, records[i], run.record_type)
+        for i, unit in enumerate(job.units)
+        if not job.is_done(unit, records[i])
+    }
+    progress.advance(sum(job.steps(unit) for i, unit in enumerate(job.units) if i not in jobs), 0)
+    for i, result in pool.map(job.work, jobs):
+        if records[i]:
+            run.keep([record for record in run.records if job.unit_of(record) != i])
+        run.append(result.records)
+        run.add_times(result.times)
+        progress.advance(job.steps(job.units[i]), result.replies)

@@ -1,127 +1,220 @@
 """Persona drift: does a persona outlast a conversation?
 
-The protocol of Li et al. (arXiv:2402.10962): an agent and a user model chat, each
-under a persona of its own; the user speaks first, with a starter. After r complete
-rounds the agent is asked, on a branch that the conversation never sees, a question
-that its persona decides. Stability at r is the mean of the judge's scores,
+The protocol of Li et al. (arXiv:2402.10962): an agent and a user model chat, each under a persona
+of its own; the user speaks first, with a starter. After r complete rounds the agent is asked, on
+a branch that the conversation never sees, a question that its persona decides. Stability at r is
+the mean of the judge's scores,
 
     stability(r) = mean over conversations of judge(answer to the probe after r rounds)
 
-and r = 0, the probe on the empty history, is the ceiling. Beside it, on the same
-conversations: the probe without a system prompt on the empty history (floor) and on
-the same history (history floor), the user's persona asked of the agent, and a twin
-conversation whose user says neutral filler of equal length (filler).
-
-This module plans, runs (`conversation`) and sums up (`curve`).
+and r = 0, the probe on the empty history, is the ceiling. On the same conversations are measured
+the probe without a system prompt on the empty history (floor) and on the same history (history
+floor), the user's persona asked of the agent, and a twin conversation whose user says neutral
+filler of equal length (filler).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast import report
 from holdfast.core.backend import Backend
 from holdfast.core.progress import Progress
-from holdfast.core.shards import Where, opened
+from holdfast.core.records import Record, as_record
+from holdfast.core.settings import option, settle
+from holdfast.core.shards import Where, open_run
+from holdfast.evals.conversation.batches import converse
+from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.curves import curves
+from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
+from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
-from holdfast.evals.conversation.rounds import Protocol, Stage, batches, converse
-from holdfast.evals.conversation.scores import Result, costs, curves, judged, prompt_share
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import (
-    Pairs,
-    _suite,
-    cast,
+    Cast,
     check,
     default_suite,
+    draw_cast,
     manifest,
+    read_suite,
     setting,
 )
-from holdfast.evals.conversation.verdicts import counted, verdicts
 from holdfast.models.notes import NOTES
-from holdfast.persona.suite import Suite, select
+from holdfast.persona.suite import select
+from holdfast.report.words import headline
+from holdfast.results.conversation import JudgedConversation, RoundRecord
+from holdfast.results.drift import DriftSummary, ReferenceCurve
+from holdfast.results.verdict import JudgeVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftSettings(ConversationSettings):
+    """What a drift run does."""
+
+    rounds: int | None = option(None, "Rounds of each conversation (8; all of a --history).")
+    """Rounds of each conversation: 8, or with `history` those of the longest chat."""
+    control: str = option("none", "What holds the persona: window:3, reminder:0.5, anchor…")
+    """The agents' control."""
+    history: Path | str | None = option(
+        None,
+        "Recorded chats (JSONL of messages) in place of self-chat.",
+        parse=Path,
+        metavar="PATH",
+    )
+    """Recorded chats whose replies are judged, and probed where there is a model."""
+    filler: bool = option(True, "A twin of each conversation with a neutral user.")
+    """Hold a twin of each conversation, whose user says neutral filler of equal length."""
+    history_floor: bool = option(True, "The probe on the same history without the persona.")
+    """Ask the probe on the same history without a system prompt too."""
+    user_persona: bool = True
+    """Ask the agent the probe of the user's persona too."""
+    measure: bool = option(True, "Measure the prompt share (local models).", "--share/--no-share")
+    """Measure the prompt share (local models only)."""
+    reference: bool = option(
+        False, "As the paper's code: newlines folded, first point r = 1.", "--reference"
+    )
+    """Follow the paper's code: newlines of replies become spaces, and its points are reported."""
+    batch: int = option(64, "Conversations held side by side.")
+    """Conversations held side by side."""
+
+    def protocol(self, rounds: int) -> ConversationProtocol:
+        """What is asked in the rounds; recorded chats have no twins and no users' personas."""
+        self_chat = self.history is None
+        return ConversationProtocol(
+            rounds=rounds,
+            seed=self.seed,
+            runs=self.runs,
+            control=self.control,
+            sampling=self.sampling,
+            filler=self.filler and self_chat,
+            history_floor=self.history_floor,
+            user_persona=self.user_persona and self_chat,
+            measure=self.measure,
+            reference=self.reference,
+            batch=self.batch,
+        )
+
+
+@dataclass(frozen=True)
+class DriftResult:
+    """What a drift run found."""
+
+    summary: DriftSummary
+    """The object that `holdfast drift --json` prints."""
+    conversations: list[JudgedConversation]
+    """Every message and judged answer, as the page shows them."""
+
+    @property
+    def stability(self) -> list[float | None]:
+        """Mean judge score after r rounds, r = 0…R."""
+        return list(self.summary.curves.stability)
+
+    @property
+    def headline(self) -> str:
+        """The result in one sentence."""
+        return headline(self.summary)
+
+    @property
+    def records(self) -> list[Record]:
+        """One flat record per probe answer, ready for `pandas.DataFrame`."""
+        return [
+            {
+                "conversation": conversation.id,
+                "round": at.round,
+                "agent": conversation.agent.id,
+                "category": conversation.agent.category,
+                "user": conversation.user.id,
+                **as_record(answer),
+            }
+            for conversation in self.conversations
+            for at in conversation.rounds
+            for answer in at.probes
+        ]
 
 
 def drift(
     model: Backend | None,
+    settings: DriftSettings | None = None,
     *,
     user_model: Backend | None = None,
-    suite: Suite | str | Path | None = None,
-    persona: Suite | str | Path | None = None,
-    agents: Sequence[str] = (),
-    users: Sequence[str] = (),
-    topic: str | None = None,
-    history: Path | str | None = None,
-    pairs: Pairs = 24,
-    rounds: int | None = None,
-    protocol: Protocol | None = None,
     judge_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     where: Where = None,
-    **settings: Any,
-) -> Result:
+    **changes: Any,
+) -> DriftResult:
     """Measure drift; what the command `holdfast drift` does.
 
-    `suite` names the personas (by default `mini` for the embedded model and `core` for
-    others); `persona` is a file of your own whose personas the agent takes, the users
-    still coming from the suite; `agents` and `users` choose by id. `history` takes
-    recorded chats in place of self-chat; their replies are judged, and probed where
-    there is a model. `rounds` are the protocol's 8 by default, those of the longest chat
-    with `history`. `settings` are the fields of `Protocol` (seed, runs, sampling, …).
-    With `out` the run is a folder that can be resumed and holds the page, which shows
-    `command`. `where` is a shard or a pool that does the batches (`cluster`). Raises
-    HoldfastError for what the user can mend, and `ShardDone` where a shard has done its part.
+    Args:
+        model: the agent's model; None judges recorded chats without probes.
+        settings: what to do; by default the defaults of `DriftSettings`.
+        user_model: speaks for the users; by default `model`.
+        judge_model: judges personas whose judge is a rubric.
+        out: folder of the run, which the same call resumes and which holds the page; by default
+            nothing is written.
+        command: shown on the page.
+        progress: shows rounds and replies per second; by default nothing is shown.
+        where: a shard or a pool that does the batches; by default this process does all.
+        **changes: fields of `DriftSettings` in place of those in `settings`.
+
+    Raises:
+        HoldfastError: something the user can mend.
+        ShardDone: `where` is a shard, and its part is done.
     """
-    p = protocol or Protocol(**settings)
-    if rounds is not None:
-        p = replace(p, rounds=rounds)
-    source = suite or default_suite(model)
-    if history is not None:
-        whole = own = _suite(source if persona is None else persona)
-        planned = read_history(
-            Path(history), select(own, agents) if agents else own.personas, p.seed
-        )
-        longest = max(len(c.script or ()) // 2 for c in planned)
-        rounds = min(rounds or longest, longest)
-        p = replace(p, rounds=rounds, filler=False, user_persona=False)
-    else:
-        planned, own, whole = cast(
-            source, persona, agents, users, topic=topic, pairs=pairs, seed=p.seed
-        )
-    check(model, judge_model, planned, p)
-    stage = Stage(model, user_model or model, p, whole.fillers)
-    run = opened(out, manifest(stage, planned, own.name, judge_model), where)
-    shown = progress or Progress(enabled=False)
-    began = time.monotonic()
-    with shown.of(batches(planned, p) * (p.rounds + 1)):
-        converse(stage, planned, run, shown, where=where)
-    talks = judged(run.records, planned, verdicts(run, planned, judge_model))
+    settings = settle(settings, DriftSettings, changes)
+    cast, rounds = _cast(settings, model)
+    protocol = settings.protocol(rounds)
+    planned = cast.conversations
+    check(model, judge_model, planned, protocol)
+    chat = SelfChat(model, user_model or model, protocol, cast.fillers)
+    described = manifest("drift", chat, planned, cast.suite.name, judge_model)
+    run = open_run(out, described, RoundRecord, JudgeVerdict, where)
+    progress, began = progress or Progress(enabled=False), time.monotonic()
+    converse(chat, planned, run, progress, where=where)
+    judged = judge_conversations(run, planned, judge_model)
     seconds = time.monotonic() - began
     page = run.folder / "report.html" if run.folder else None
-    summary = {
-        **setting(stage, planned, own.name),
-        "control": p.control,
-        "command": command,
-        **curves(talks, planned, p.rounds),
-        **prompt_share(run.records, planned, p.rounds),
-        **costs(run.records),
-        "cost": getattr(model, "cost", None),
-        "dropped_parameters": getattr(model, "dropped_parameters", {}),
-        "share_refusal": getattr(model, "share_refusal", None),
-        "seconds": round(seconds, 1),
-        "replies_per_second": round(shown.replies / seconds, 1) if shown.replies else None,
-        "verdicts": counted(run) if run.verdicts else None,
-        "note": NOTES.get(model.name) if model else None,
-        "report": str(page) if page else None,
-    }
-    if p.reference:
-        turns = [2 * r for r in range(1, p.rounds + 1)]
-        summary["reference"] = {"turns": turns, "stability": summary["stability"][1:]}
+    found = curves(judged, planned, rounds)
+    summary = DriftSummary(
+        setting=setting(chat, planned, cast.suite.name),
+        control=protocol.control,
+        command=command,
+        curves=found,
+        share=prompt_share(run.records, planned, rounds),
+        costs=costs(run.records),
+        cost=getattr(model, "cost", None),
+        dropped_parameters=getattr(model, "dropped_parameters", {}),
+        share_refusal=getattr(model, "share_refusal", None),
+        seconds=round(seconds, 1),
+        replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
+        verdicts=count_verdicts(run),
+        note=NOTES.get(model.name) if model else None,
+        report=str(page) if page else None,
+        reference=_reference(found.stability) if protocol.reference else None,
+    )
     run.finish(summary)
     if page:
-        report.write_drift(summary, talks, page)
-    return Result(summary, talks)
+        report.write_drift(summary, judged, page)
+    return DriftResult(summary, judged)
+
+
+def _cast(settings: DriftSettings, model: Backend | None) -> tuple[Cast, int]:
+    """Who meets whom, in self-chat or in recorded chats, and for how many rounds."""
+    if settings.history is None:
+        return draw_cast(settings, model), 8 if settings.rounds is None else settings.rounds
+    suite = read_suite(settings.persona or settings.suite or default_suite(model))
+    personas = select(suite, settings.agents) if settings.agents else suite.personas
+    planned = read_history(Path(settings.history), personas, settings.seed)
+    longest = max(len(c.script or ()) // 2 for c in planned)
+    return Cast(planned, suite, suite.fillers), min(settings.rounds or longest, longest)
+
+
+def _reference(stability: Sequence[float | None]) -> ReferenceCurve:
+    """The curve as the paper's code numbers its points: from the first complete round on."""
+    return ReferenceCurve([2 * r for r in range(1, len(stability))], list(stability[1:]))

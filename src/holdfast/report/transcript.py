@@ -10,14 +10,21 @@ conversations keep their scores and say where their texts are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from holdfast.report.charts import chart
 from holdfast.report.words import known, number
+from holdfast.results.conversation import (
+    Arm,
+    JudgedAnswer,
+    JudgedConversation,
+    JudgedRound,
+    Participant,
+)
 
 BUDGET = 16_000_000
 FOLD = 2_400
@@ -80,8 +87,8 @@ class Entry:
     """One conversation with its course of scores; `exchanges` is empty where left out."""
 
     id: int
-    agent: Mapping[str, str]
-    user: Mapping[str, str] | None
+    agent: Participant
+    user: Participant | None
     starter: str
     scores: tuple[float | None, ...]
     traits: str
@@ -167,59 +174,61 @@ def said(text: object) -> Said:
     return Said(whole[:cut], whole[cut:])
 
 
-def entries(conversations: Iterable[Mapping[str, Any]], budget: int = BUDGET) -> list[Entry]:
+def entries(conversations: Iterable[JudgedConversation], budget: int = BUDGET) -> list[Entry]:
     """Every conversation, in the order given; past the budget without its texts.
 
     Scores are those of the agent's own probe, or, where none was asked (recorded chats
     without a model), of the replies themselves.
     """
-    records, made = list(conversations), list[Entry]()
-    arm = "own" if any(_asked(record, "own") for record in records) else "reply"
-    for record in records:
-        budget -= _size(record)
-        made.append(_entry(record, arm, whole=budget >= 0 or not made))
-    return made
+    every, listed = list(conversations), list[Entry]()
+    arm: Arm = "own" if any(_has_arm(one, "own") for one in every) else "reply"
+    for conversation in every:
+        budget -= _size(conversation)
+        listed.append(_entry(conversation, arm, whole=budget >= 0 or not listed))
+    return listed
 
 
-def _asked(record: Mapping[str, Any], arm: str) -> bool:
-    return any(p["arm"] == arm for one in record["rounds"] for p in one["probes"])
+def _has_arm(conversation: JudgedConversation, arm: Arm) -> bool:
+    return any(probe.arm == arm for at in conversation.rounds for probe in at.probes)
 
 
-def _size(record: Mapping[str, Any]) -> int:
+def _size(conversation: JudgedConversation) -> int:
+    """Characters of a conversation on the page, roughly."""
     total = 0
-    for one in record["rounds"]:
-        total += len(one.get("user") or "") + len(one.get("agent") or "")
-        total += sum(len(p["answer"] or "") + len(p["probe"] or "") + 200 for p in one["probes"])
+    for at in conversation.rounds:
+        total += len(at.user or "") + len(at.agent or "")
+        total += sum(len(probe.answer) + len(probe.probe) + 200 for probe in at.probes)
     return total
 
 
-def _entry(record: Mapping[str, Any], arm: str, *, whole: bool) -> Entry:
-    scores = tuple(mean(one["probes"], arm) for one in record["rounds"])
-    theirs = [mean(one["probes"], "user") for one in record["rounds"]]
+def _entry(conversation: JudgedConversation, arm: Arm, *, whole: bool) -> Entry:
+    rounds = conversation.rounds
+    scores = tuple(mean(at.probes, arm) for at in rounds)
+    theirs = [mean(at.probes, "user") for at in rounds]
     label = " ".join(number(s) for s in scores)
-    key = f"strip-{record['id']}"
+    key = f"strip-{conversation.id}"
     return Entry(
-        id=record["id"],
-        agent=person(record["agent"]),
-        user=None if _asked(record, "reply") else person(record["user"]),
-        starter=visible(record.get("starter") or ""),
+        id=conversation.id,
+        agent=person(conversation.agent),
+        user=None if _has_arm(conversation, "reply") else person(conversation.user),
+        starter=visible(conversation.starter),
         scores=scores,
         traits=_traits(scores, theirs),
-        answers=sum(len(one["probes"]) for one in record["rounds"]),
-        exchanges=tuple(map(exchange, record["rounds"])) if whole else (),
+        answers=sum(len(at.probes) for at in rounds),
+        exchanges=tuple(map(exchange, rounds)) if whole else (),
         whole=whole,
         strip=chart.strip(scores, chart.Text(key, "Score by round", label)),
     )
 
 
-def person(record: Mapping[str, Any]) -> dict[str, str]:
+def person(who: Participant) -> Participant:
     """A persona's id, category and prompt, safe to show."""
-    return {key: visible(record.get(key) or "") for key in ("id", "category", "prompt")}
+    return Participant(visible(who.id), visible(who.category), visible(who.prompt))
 
 
-def mean(probes: Iterable[Mapping[str, Any]], arm: str) -> float | None:
+def mean(probes: Iterable[JudgedAnswer], arm: Arm) -> float | None:
     """The mean score of one arm's answers; None where there is none."""
-    return average([known(p["score"]) for p in probes if p["arm"] == arm])
+    return average([known(probe.score) for probe in probes if probe.arm == arm])
 
 
 def average(values: Iterable[float | None]) -> float | None:
@@ -240,33 +249,32 @@ def _traits(scores: Sequence[float | None], theirs: Sequence[float | None]) -> s
     return " ".join(traits)
 
 
-def exchange(record: Mapping[str, Any]) -> Exchange:
+def exchange(at: JudgedRound) -> Exchange:
     """One round of a conversation, as the page shows it."""
     by_arm: dict[str, list[Answer]] = {}
-    for probe in record["probes"]:
-        by_arm.setdefault(probe["arm"], []).append(_answer(probe))
+    for probe in at.probes:
+        by_arm.setdefault(probe.arm, []).append(_answer(probe))
     own, replies = by_arm.pop("own", []), by_arm.pop("reply", [])
     return Exchange(
-        round=record["round"],
-        user=None if record.get("user") is None else said(record["user"]),
-        agent=None if record.get("agent") is None else said(record["agent"]),
+        round=at.round,
+        user=None if at.user is None else said(at.user),
+        agent=None if at.agent is None else said(at.agent),
         own=tuple(own),
         others=tuple(answer for answers in by_arm.values() for answer in answers),
         reply=replies[0] if replies else None,
-        share=known(record.get("share")),
+        share=known(at.share),
     )
 
 
-def _answer(record: Mapping[str, Any]) -> Answer:
-    stop = record.get("stop") or "stop"
+def _answer(answer: JudgedAnswer) -> Answer:
     return Answer(
-        arm=ARMS.get(record["arm"], visible(record["arm"])),
-        run=record["run"],
-        probe=said(record["probe"]),
-        text=said(record["answer"]),
-        score=known(record["score"]),
-        why=visible(record.get("why") or ""),
-        stop=STOPS.get(stop, visible(stop)),
+        arm=ARMS.get(answer.arm, visible(answer.arm)),
+        run=answer.run,
+        probe=said(answer.probe),
+        text=said(answer.answer),
+        score=known(answer.score),
+        why=visible(answer.why),
+        stop=STOPS.get(answer.stop, visible(answer.stop)),
     )
 
 
@@ -274,7 +282,7 @@ def portraits(found: Sequence[Entry]) -> list[Portrait]:
     """Every agent persona's mean score by round, the largest fall first."""
     groups: dict[str, list[Entry]] = {}
     for entry in found:
-        groups.setdefault(entry.agent["id"], []).append(entry)
+        groups.setdefault(entry.agent.id, []).append(entry)
     made = []
     for place, (name, group) in enumerate(sorted(groups.items())):
         points = max(len(e.scores) for e in group)
@@ -283,7 +291,7 @@ def portraits(found: Sequence[Entry]) -> list[Portrait]:
         label = " ".join(number(m) for m in means)
         text = chart.Text(f"portrait-{place}", "Score by round", label)
         made.append(
-            Portrait(name, group[0].agent["category"], len(group), means, chart.strip(means, text))
+            Portrait(name, group[0].agent.category, len(group), means, chart.strip(means, text))
         )
     return sorted(made, key=lambda portrait: portrait.change)
 

@@ -10,8 +10,10 @@ This module knows a summary and English. It knows neither HTML nor charts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from holdfast.results.drift import DriftSummary
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -86,17 +88,17 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def verdict(summary: Mapping[str, Any]) -> str:
+def verdict(summary: DriftSummary) -> str:
     """One of: unmeasured, single, absent, gone, gives way, slips, slips a little, firms, holds,
     unclear.
     """
-    first, last = known(summary["stability"][0]), known(summary["stability"][-1])
-    moved = ends(summary["change"]["interval"])
+    first, last = known(summary.curves.stability[0]), known(summary.curves.stability[-1])
+    moved = ends(summary.curves.change.interval)
     if first is None or last is None or moved is None:
         return "unmeasured"
-    if summary["conversations"] == 1:
+    if summary.setting.conversations == 1:
         return "single"
-    floor = known(summary.get("floor"))
+    floor = known(summary.curves.floor)
     if floor is not None and first - floor < NEAR:
         return "absent"
     if moved[1] < 0:
@@ -104,7 +106,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
             floor is not None
             and last - floor <= NEAR
             and _overlap(
-                ends(summary["interval"][-1]), ends(summary.get("floor_interval")) or (floor, floor)
+                ends(summary.curves.interval[-1]),
+                ends(summary.curves.floor_interval) or (floor, floor),
             )
         ):
             return "gone"
@@ -115,12 +118,12 @@ def verdict(summary: Mapping[str, Any]) -> str:
     return "holds" if moved[0] >= -NEAR else "unclear"
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def headline(summary: DriftSummary) -> str:
     """The result in one sentence, without a full stop."""
-    stability, rounds = summary["stability"], count(summary["rounds"], "round")
-    first, last, floor = number(stability[0]), number(stability[-1]), number(summary.get("floor"))
-    moved = summary["change"]
-    change = f"{signed(moved['value'])}, 95% interval {signed_span(moved['interval'])}"
+    stability, rounds = summary.curves.stability, count(summary.setting.rounds, "round")
+    first, last, floor = number(stability[0]), number(stability[-1]), number(summary.curves.floor)
+    moved = summary.curves.change
+    change = f"{signed(moved.value)}, 95% interval {signed_span(moved.interval)}"
     way = f"from {first} to {last} over {rounds}"
     course = f"{way} ({change})"
     return {
@@ -146,17 +149,17 @@ def _since(stability: Sequence[Any]) -> str:
     return f"{number(stability[r])} {'at the start' if r == 0 else f'at round {r}'}"
 
 
-def standfirst(summary: Mapping[str, Any]) -> list[str]:
+def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
     said = (_floor(summary), _filler(summary), _user(summary), _share(summary))
     return [sentence for sentence in said if sentence]
 
 
-def _floor(summary: Mapping[str, Any]) -> str:
-    floor, left = known(summary.get("floor")), known((summary.get("normalised") or [None])[-1])
+def _floor(summary: DriftSummary) -> str:
+    floor, left = known(summary.curves.floor), known(summary.curves.normalised[-1])
     if floor is None:
         return ""
-    span = (summary.get("normalised_interval") or [None])[-1]
+    span = summary.curves.normalised_interval[-1]
     start = f"With no system prompt the same questions score {number(floor)}"
     if left is None or verdict(summary) == "absent":
         return f"{start}."
@@ -171,44 +174,44 @@ def _percents(interval: Sequence[Any] | None) -> str:
     return "–" if there is None else f"{percent(there[0])} to {percent(there[1])}"
 
 
-def _filler(summary: Mapping[str, Any]) -> str:
-    filler = summary.get("filler")
+def _filler(summary: DriftSummary) -> str:
+    filler = summary.curves.filler
     end = known(filler[-1]) if filler else None
     if end is None:
         return ""
-    there = (summary.get("filler_interval") or [None])[-1]
-    own = ends(summary["interval"][-1])
+    there = summary.curves.filler_interval[-1] if summary.curves.filler_interval else None
+    own = ends(summary.curves.interval[-1])
     said = f"With neutral filler of equal length in the user’s place it ends at {number(end)}"
     if ends(there) is None or own is None:
         return f"{said}."
     if _overlap(ends(there), own):
         return f"{said}, which cannot be told from what the user’s own words leave."
-    higher = end > (known(summary["stability"][-1]) or 0.0)
+    higher = end > (known(summary.curves.stability[-1]) or 0.0)
     why = (
         "so length alone does not explain it" if higher else "lower than with the user’s own words"
     )
     return f"{said} ({between(there)}), {why}."
 
 
-def _user(summary: Mapping[str, Any]) -> str:
-    line = summary.get("user_persona")
+def _user(summary: DriftSummary) -> str:
+    line = summary.curves.user_persona
     first, last = (known(line[0]), known(line[-1])) if line else (None, None)
     if first is None or last is None:
         return ""
-    floor = known(summary.get("user_persona_floor"))
+    floor = known(summary.curves.user_persona_floor)
     against = f"; with no system prompt {number(floor)}" if floor is not None else ""
     said = (
         f"Asked the probe of the user’s persona, the agent scores {number(first)} at the start "
         f"and {number(last)} at the end{against}"
     )
-    spans = summary.get("user_persona_interval") or [None]
+    spans = summary.curves.user_persona_interval
     start, end = ends(spans[0]), ends(spans[-1])
     rose = start is not None and end is not None and end[0] > max(start[1], floor or 0.0)
     return f"{said}: it takes on its partner’s manner." if rose else f"{said}."
 
 
-def _share(summary: Mapping[str, Any]) -> str:
-    share = summary.get("prompt_share")
+def _share(summary: DriftSummary) -> str:
+    share = summary.share.prompt_share
     first, last = (known(share[0]), known(share[-1])) if share else (None, None)
     if first is None or last is None:
         return ""
@@ -216,7 +219,7 @@ def _share(summary: Mapping[str, Any]) -> str:
         f"Its answers give the system prompt {percent(first)} of their attention at the start "
         f"and {percent(last)} at the end"
     )
-    thin = (summary.get("share_detail") or {}).get("dilution")
+    thin = summary.share.share_detail and summary.share.share_detail.dilution
     if not thin or known(thin[0]) is None or known(thin[-1]) is None:
         return f"{said}."
     text = f"while the prompt goes from {percent(thin[0])} to {percent(thin[-1])} of the text"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from holdfast.results.conversation import JudgedRound, Participant, SamplingSummary
+from holdfast.results.verdict import VerdictCount
 
 Interval = tuple[float, float]
 """Lower and upper end of a 95% interval."""
@@ -71,7 +73,7 @@ class CompareSummary:
     rounds: int
     """Rounds of the longest length."""
     version: str
-    sampling: Mapping[str, Any]
+    sampling: SamplingSummary
     lengths: list[int]
     """The lengths in rounds that have rows of their own."""
     command: str | None
@@ -103,10 +105,58 @@ class CompareSummary:
     """Failed replies of the whole run by kind."""
     clock: str
     """What timed the agents' turns: `processor time` or `wall clock`."""
-    verdicts: Mapping[str, Any] | None
+    verdicts: VerdictCount | None
     """How many verdicts a judge model gave; None without one."""
     seconds: float
     note: str | None
     """What must be said of this model's numbers."""
     report: str | None
     """The page."""
+
+
+@dataclass(frozen=True)
+class CapabilityAnswer:
+    """A capability question and what came back."""
+
+    round: int
+    """The round that it followed."""
+    kind: str
+    """Kind of question."""
+    question: str
+    """The question."""
+    plant: str
+    """What the user said earlier that the answer needs; empty for most kinds."""
+    expected: str
+    """The right answer."""
+    answer: str
+    """The answer."""
+    right: bool
+    """Whether it is right."""
+    stop: str
+    """Why the answer ended."""
+
+
+@dataclass(frozen=True)
+class ConversationUnderControl:
+    """One conversation under one control."""
+
+    rounds: tuple[JudgedRound, ...]
+    """Its judged rounds."""
+    questions: tuple[CapabilityAnswer, ...]
+    """Its capability questions."""
+
+
+@dataclass(frozen=True)
+class ComparedConversation:
+    """One conversation of the plan, under every control."""
+
+    id: int
+    """Id in the plan."""
+    agent: Participant
+    """The agent's persona."""
+    user: Participant
+    """The user model's persona."""
+    starter: str
+    """The first message."""
+    controls: Mapping[str, ConversationUnderControl]
+    """The conversation under each control."""

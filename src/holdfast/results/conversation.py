@@ -47,10 +47,10 @@ class Turn:
 
     text: str
     """The message."""
-    stop: Stop
+    stop: Stop = "stop"
     """Why it ended."""
-    tokens: Tokens
-    """Tokens that it cost."""
+    tokens: Tokens = (0, 0, 0)
+    """Tokens that it cost, where they were counted."""
     error: str | None = omitted()
     """Why there is no reply, where `stop` is "error"."""
     share: TurnShare | None = omitted()
@@ -81,10 +81,10 @@ class ProbeAnswer:
     """The question."""
     text: str
     """The answer."""
-    stop: Stop
+    stop: Stop = "stop"
     """Why it ended."""
-    tokens: Tokens
-    """Tokens that it cost."""
+    tokens: Tokens = (0, 0, 0)
+    """Tokens that it cost, where they were counted."""
     error: str | None = omitted()
     """Why there is no answer, where `stop` is "error"."""
     share: Share | None = omitted()
@@ -129,7 +129,7 @@ class ConversationManifest:
     """The model that judges by rubrics, where one does."""
     suite: str
     """Name of the suite of the agents' personas."""
-    protocol: Mapping[str, Any]
+    protocol: object
     """The `ConversationProtocol`."""
     conversations: tuple[tuple[int, str, str, str, int, tuple[str, ...]], ...]
     """Id, agent, user, starter, seed and recorded turns of every conversation."""
@@ -221,13 +221,13 @@ class Participant:
 class JudgedAnswer:
     """An answer with its score."""
 
-    arm: Arm
+    arm: str
     """Which probe it was, and on which history."""
     run: int
     """Which of several draws of the same probe."""
     probe: str
     """The question."""
-    stop: Stop
+    stop: str
     """Why the answer ended."""
     answer: str
     """The answer."""

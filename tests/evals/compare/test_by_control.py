@@ -9,11 +9,13 @@ import numpy as np
 
 from actors import suite
 from holdfast.core.control import NONE, parse
+from holdfast.core.records import read_record
 from holdfast.core.run import TurnTime
 from holdfast.evals.compare.by_control import measurements
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import plan
 from holdfast.evals.tasks.answers import Question
+from holdfast.results.conversation import JudgedConversation, RoundRecord
 
 SMALL = suite()
 BASE = plan(SMALL.personas, SMALL.personas, SMALL, pairs=2, seed=1)
@@ -27,23 +29,28 @@ def reply(text: str = "yes", stop: str = "stop", tokens: tuple[int, int, int] = 
     return {"text": text, "stop": stop, "tokens": list(tokens)}
 
 
-def record(control: int, conversation: int, r: int, **more: Any) -> dict[str, Any]:
+def record(control: int, conversation: int, r: int, **more: Any) -> RoundRecord:
     turns = {"user": reply(), "agent": reply()} if r else {}
     found = {"conversation": PLAN.record_id(control, conversation), "round": r, "answers": []}
-    return found | turns | more
+    return read_record(RoundRecord, found | turns | more)
 
 
-def talk(id_: int, *scores: float | None) -> dict[str, Any]:
+def talk(id_: int, *scores: float | None) -> JudgedConversation:
     def probes(score: float | None) -> list[dict[str, Any]]:
-        return [] if score is None else [{"arm": "own", "run": 0, "stop": "stop", "score": score}]
+        own = {"arm": "own", "run": 0, "stop": "stop", "probe": "?", "answer": "", "why": ""}
+        return [] if score is None else [own | {"score": score}]
 
-    return {"id": id_, "rounds": [{"round": r, "probes": probes(s)} for r, s in enumerate(scores)]}
+    said = {"user": None, "agent": None, "share": None}
+    rounds = [{"round": r, "probes": probes(s), **said} for r, s in enumerate(scores)]
+    who = {"id": "p", "category": "c", "prompt": ""}
+    whole = {"id": id_, "agent": who, "user": who, "starter": "", "rounds": rounds}
+    return read_record(JudgedConversation, whole)
 
 
 TALKS = [talk(0, 1, 1), talk(1, 1, 0), talk(2, 1, 1), talk(3, 1, None)]
 
 
-def made(records: list[dict[str, Any]], times: list[TurnTime] | None = None) -> Any:
+def made(records: list[RoundRecord], times: list[TurnTime] | None = None) -> Any:
     return measurements(PLAN, 1, TALKS, records, times or [], ASKED)
 
 

@@ -129,12 +129,12 @@ def test_questions_are_greedy_and_asked_where_they_were_wanted(questions: Path) 
     found = compared(questions=questions, rounds=(2, 4))
     assert found.summary.capability_rounds == found.summary.lengths == [2, 4]
     assert found.summary.questions == {"sum": 8, "recall": 8}
-    asked = found.conversations[0]["controls"]["window:1"]["questions"]
-    assert [(q["round"], q["kind"], q["right"]) for q in asked[::2]] == [
+    asked = found.conversations[0].controls["window:1"].questions
+    assert [(q.round, q.kind, q.right) for q in asked[::2]] == [
         *((2, "sum", True), (2, "recall", False)),
         *((4, "sum", True), (4, "recall", False)),
     ]
-    assert asked[2]["plant"] == "My cat is Ilva." and asked[2]["answer"] == "unknown"
+    assert asked[2].plant == "My cat is Ilva." and asked[2].answer == "unknown"
     other = compared(questions=questions, rounds=(2, 4), question_rounds=[1, 3], each=1)
     assert other.summary.capability_rounds == [1, 3]
     assert other.summary.questions == {"sum": 8, "recall": 8}
@@ -317,8 +317,8 @@ def test_choices_are_shown_with_their_letters(tmp_path: Path) -> None:
     line = {"question": "Which?", "answer": "blue", "choices": ["red", "blue"]}
     path.write_text(json.dumps(line) + "\n")
     found = compared(Actor(lambda ask: Reply("B.")), questions=path, rounds=1, each=1)
-    held = found.conversations[0]["controls"]["anchor"]["questions"][0]
-    assert held["question"] == shown and held["right"] is True
+    held = found.conversations[0].controls["anchor"].questions[0]
+    assert held.question == shown and held.right is True
 
 
 class Letters(Actor):

@@ -9,6 +9,7 @@ import pytest
 
 from actors import Actor, persona, suite
 from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.drift import drift
 from holdfast.persona.suite import Suite
@@ -35,7 +36,7 @@ def test_replies_are_judged_round_by_round_without_a_model(tmp_path: Path) -> No
         chat("Hi", "amber it is", "And now?", "amber still", "And?", "who knows"),
         chat("Hello", "amber", "Well?", "lost"),
     )
-    found = drift(None, suite=suite(), persona=OWN, history=path, rounds=3).summary
+    found = as_record(drift(None, suite=suite(), persona=OWN, history=path, rounds=3).summary)
     assert found["stability"] == [None, 1.0, 0.5, 0.0]
     assert found["replies"] == found["stability"] and found["n"] == [0, 2, 2, 1]
     assert found["conversations"] == 2 and found["model"] is None
@@ -44,7 +45,7 @@ def test_replies_are_judged_round_by_round_without_a_model(tmp_path: Path) -> No
 def test_a_model_is_probed_on_branches_of_the_recorded_history(tmp_path: Path) -> None:
     path = written(tmp_path, chat("Hi", "no", "And now?", "never"))
     actor = Actor()
-    found = drift(actor, suite=suite(), persona=OWN, history=path, rounds=2).summary
+    found = as_record(drift(actor, suite=suite(), persona=OWN, history=path, rounds=2).summary)
     assert found["stability"] == [1.0, 1.0, 1.0] and found["replies"] == [None, 0.0, 0.0]
     contents = [m["content"] for call in actor.calls for a in call for m in a.chat]
     assert "never" in contents and not any("rains" in text for text in contents)
@@ -52,7 +53,7 @@ def test_a_model_is_probed_on_branches_of_the_recorded_history(tmp_path: Path) -
 
 def test_rounds_follow_the_longest_chat_where_none_are_asked_for(tmp_path: Path) -> None:
     path = written(tmp_path, chat("a", "amber"), chat(*["a", "amber"] * 5))
-    assert drift(None, suite=suite(), persona=OWN, history=path).summary["rounds"] == 5
+    assert drift(None, suite=suite(), persona=OWN, history=path).summary.setting.rounds == 5
 
 
 def test_line_separators_inside_a_message_do_not_end_its_line(tmp_path: Path) -> None:

@@ -13,10 +13,14 @@ from holdfast.core.backend import Ask, Reply
 from holdfast.core.chat import agent_view, user_view
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
+from holdfast.core.records import as_record
 from holdfast.core.run import Run
+from holdfast.evals.conversation.batches import converse
 from holdfast.evals.conversation.plan import Conversation, plan
-from holdfast.evals.conversation.rounds import Protocol, Stage, converse
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 SMALL = suite()
 QUIET = Progress(enabled=False)
@@ -27,29 +31,29 @@ def planned(pairs: int = 5) -> Sequence[Conversation]:
 
 
 def held(actor: Actor, pairs: int = 5, folder: Path | None = None, **protocol: object) -> Run:
-    p = Protocol(**{"rounds": 3, "batch": 2, **protocol})  # type: ignore[arg-type]
-    run = Run(folder, {"protocol": str(p)})
-    converse(Stage(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET)
+    p = ConversationProtocol(**{"rounds": 3, "batch": 2, **protocol})  # type: ignore[arg-type]
+    run = Run(folder, {"protocol": str(p)}, RoundRecord, JudgeVerdict)
+    converse(SelfChat(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET)
     return run
 
 
-def by_arm(record: Record) -> dict[str, list[str]]:
+def by_arm(record: RoundRecord) -> dict[str, list[str]]:
     arms: dict[str, list[str]] = {}
-    for answer in record["answers"]:
-        arms.setdefault(answer["arm"], []).append(answer["text"])
+    for answer in record.answers:
+        arms.setdefault(answer.arm, []).append(answer.text)
     return arms
 
 
 def test_every_conversation_has_a_record_for_every_round_in_order() -> None:
     run = held(Actor())
-    met = [(r["conversation"], r["round"]) for r in run.records]
+    met = [(r.conversation, r.round) for r in run.records]
     batches = [(0, 1), (2, 3), (4,)]
     assert met == [(c, r) for batch in batches for r in range(4) for c in batch]
 
 
 def test_round_zero_asks_the_probe_with_and_without_the_persona() -> None:
     first = held(Actor()).records[0]
-    assert "user" not in first
+    assert first.user is None
     assert {arm: len(texts) for arm, texts in by_arm(first).items()} == {
         "own": 2,
         "floor": 2,
@@ -63,7 +67,7 @@ def test_round_zero_asks_the_probe_with_and_without_the_persona() -> None:
 
 def test_later_rounds_probe_on_the_history_and_on_its_controls() -> None:
     last = held(Actor()).records[6]
-    assert last["round"] == 3
+    assert last.round == 3
     arms = by_arm(last)
     assert {arm: len(texts) for arm, texts in arms.items()} == {
         "own": 2,
@@ -93,7 +97,7 @@ def test_the_user_model_speaks_from_its_own_side_under_its_own_prompt() -> None:
     asked = next(v for v in views if [m["role"] for m in v[:2]] == ["system", "assistant"])
     assert asked[0]["content"] == conversation.user.prompt
     assert asked[1]["content"] == conversation.starter
-    assert asked[2] == {"role": "user", "content": run.records[1]["agent"]["text"]}
+    assert asked[2] == {"role": "user", "content": run.records[1].agent.text}
 
 
 def test_templates_that_want_a_user_first_get_a_folded_opening() -> None:
@@ -108,10 +112,10 @@ def test_templates_that_want_a_user_first_get_a_folded_opening() -> None:
 
 def test_the_twin_hears_neutral_messages_as_long_as_the_users() -> None:
     for record in held(Actor()).records:
-        if "filled" in record:
-            said, neutral = record["filled"]["tokens"]
+        if record.filled:
+            said, neutral = record.filled.tokens
             assert said == neutral
-            assert record["filled"]["user"] != record["user"]["text"]
+            assert record.filled.user != record.user.text
 
 
 def test_probes_are_branches_that_need_not_be_kept() -> None:
@@ -135,16 +139,16 @@ def test_no_two_asks_share_a_seed() -> None:
 def test_share_is_asked_for_on_the_first_run_of_the_own_probe_and_on_replies() -> None:
     run = held(Actor(share=True), pairs=1)
     for record in run.records:
-        with_share = [a for a in record["answers"] if "share" in a]
-        assert [(a["arm"], a["run"]) for a in with_share] == [("own", 0)]
-        if record["round"]:
-            assert set(record["agent"]["share"]) == {"tokens", "span", "length"}
+        with_share = [a for a in record.answers if a.share]
+        assert [(a.arm, a.run) for a in with_share] == [("own", 0)]
+        if record.round:
+            assert set(as_record(record.agent.share)) == {"tokens", "span", "length"}
 
 
 def test_what_is_left_out_is_not_asked() -> None:
     run = held(Actor(), filler=False, history_floor=False, user_persona=False, runs=1)
-    assert {a["arm"] for r in run.records for a in r["answers"]} == {"own", "floor"}
-    assert not any("filled" in r for r in run.records)
+    assert {a.arm for r in run.records for a in r.answers} == {"own", "floor"}
+    assert not any(r.filled for r in run.records)
 
 
 def test_the_reference_protocol_folds_newlines_before_feeding_them_back() -> None:
@@ -153,7 +157,7 @@ def test_the_reference_protocol_folds_newlines_before_feeding_them_back() -> Non
         return Reply("two\nlines")
 
     run = held(Actor(answer), reference=True)
-    assert {a["text"] for r in run.records for a in r["answers"]} == {"two lines"}
+    assert {a.text for r in run.records for a in r.answers} == {"two lines"}
 
 
 def test_an_overflow_stops_its_conversation_and_no_other() -> None:
@@ -163,15 +167,15 @@ def test_an_overflow_stops_its_conversation_and_no_other() -> None:
         return obey(ask)
 
     run = held(Actor(answer))
-    rounds = {c: [r["round"] for r in run.records if r["conversation"] == c] for c in range(5)}
+    rounds = {c: [r.round for r in run.records if r.conversation == c] for c in range(5)}
     assert rounds[0] == [0, 1, 2] and rounds[1] == [0, 1, 2, 3]
-    assert run.records[4]["stopped"] and run.records[4]["answers"] == []
+    assert run.records[4].stopped and run.records[4].answers == ()
 
 
 def test_an_empty_reply_is_recorded_and_the_conversation_goes_on() -> None:
     run = held(Actor(lambda ask: Reply("")))
     assert len(run.records) == 20
-    assert {a["text"] for r in run.records for a in r["answers"]} == {""}
+    assert {a.text for r in run.records for a in r.answers} == {""}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -238,7 +242,7 @@ def test_a_server_that_goes_away_half_way_loses_no_finished_round(tmp_path: Path
 @pytest.mark.parametrize("value", [0, -1])
 def test_settings_below_one_are_refused(setting: str, value: int) -> None:
     with pytest.raises(HoldfastError, match=setting):
-        Protocol(**{setting: value})  # type: ignore[arg-type]
+        ConversationProtocol(**{setting: value})  # type: ignore[arg-type]
 
 
 def test_views_refuse_a_history_that_does_not_end_on_the_other_side() -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from actors import persona
 from holdfast.core.control import NONE, parse
-from holdfast.core.records import Record
+from holdfast.core.records import Record, read_record
 from holdfast.evals.conversation.controlled import ControlledPlan
+from holdfast.evals.conversation.judging import judge_records
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.scores import judged
 from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
+from holdfast.results.conversation import RoundRecord
 
 N, ROUNDS, COUNTS = 24, 2, {"few": 5, "many": 9}
 RNG = np.random.default_rng(0)
@@ -21,7 +22,7 @@ BASE = [
 ]
 
 
-def records(k: int, scores: np.ndarray, raised: float) -> list[Record]:
+def records(k: int, scores: np.ndarray, raised: float) -> list[RoundRecord]:
     """One control's: share `SHARE` before and `raised` more after, the score as given."""
     made = []
     for i in range(N):
@@ -36,10 +37,10 @@ def records(k: int, scores: np.ndarray, raised: float) -> list[Record]:
                 "heads_before": [[before]] if raised else None,
             }
             word = f"w{i}" if scores[i, r] else "lost"
-            own = {"arm": "own", "run": 0, "probe": "?", "text": word, "stop": "stop"}
-            record: Record = {"conversation": k * N + i, "round": r, "answers": [own]}
-            own_share = own | {"tokens": [0, 0, 0], "share": share}
-            made.append(record | {"answers": [own_share]})
+            own: Record = {"arm": "own", "run": 0, "probe": "?", "text": word, "stop": "stop"}
+            own |= {"tokens": [0, 0, 0], "share": share}
+            record = {"conversation": k * N + i, "round": r, "answers": [own]}
+            made.append(read_record(RoundRecord, record))
     return made
 
 
@@ -51,7 +52,10 @@ def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
         for c in BASE
     ]
     return Lanes(
-        ControlledPlan(BASE, (NONE, parse("boost:2"))), ROUNDS, made, judged(made, planned)
+        ControlledPlan(BASE, (NONE, parse("boost:2"))),
+        ROUNDS,
+        made,
+        judge_records(made, planned, {}),
     )
 
 

@@ -108,19 +108,18 @@ def test_the_drift_task_holds_the_conversations_of_holdfast_drift(
         user_persona=False,
         measure=False,
     )
-    talks = {talk["id"]: talk for talk in own.conversations}
+    talks = {talk.id: talk for talk in own.conversations}
+    curves = own.summary.curves
     for sample in log.samples or ():
-        rounds = talks[sample.metadata["conversation"]]["rounds"][1:]
-        said = [text for at in rounds for text in (at["user"], at["agent"])]
+        rounds = talks[sample.metadata["conversation"]].rounds[1:]
+        said = [text for at in rounds for text in (at.user, at.agent)]
         assert [message.text for message in sample.messages[1:]] == said
     found = metrics(log)
-    for r, (value, band) in enumerate(
-        zip(own.summary["stability"], own.summary["interval"], strict=True)
-    ):
+    for r, (value, band) in enumerate(zip(curves.stability, curves.interval, strict=True)):
         assert found[f"r{r:02d}"] == pytest.approx(value, abs=1e-4)
         assert [found[f"r{r:02d}_lo"], found[f"r{r:02d}_hi"]] == pytest.approx(band, abs=2e-4)
-    assert found["floor"] == own.summary["floor"]
-    assert found["change"] == pytest.approx(own.summary["change"]["value"], abs=1e-4)
+    assert found["floor"] == curves.floor
+    assert found["change"] == pytest.approx(curves.change.value, abs=1e-4)
 
 
 def test_probes_never_enter_the_conversation_and_both_system_prompts_are_sent(

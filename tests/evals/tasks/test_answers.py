@@ -16,7 +16,8 @@ from actors import Actor, persona
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.control import parse
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import Protocol, Stage, Talk
+from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.evals.tasks.answers import Question, chat, right
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.models.mini import exam
@@ -229,19 +230,23 @@ def test_what_minis_exam_calls_right_is_right(kind: str, hard: bool) -> None:
             assert right(question, reply) == item.right(reply), reply
 
 
-def examined(stage: Stage) -> list[Any]:
+def asking(actor: Actor, questions: dict[tuple[int, int], list[Question]]) -> SelfChat:
+    protocol = ConversationProtocol(filler=False)
+    return SelfChat(actor, actor, protocol, (), questions)
+
+
+def examined(talk: SelfChat) -> list[Any]:
     planned = Conversation(
         0, persona("amber"), persona("birch"), "Hello.", 5, control=parse("window:3")
     )
-    (record,) = stage.round([Talk(planned)], 1)
-    return list(record["questions"])
+    (record,) = talk.hold([OpenConversation(planned)], 1).records
+    return list(record.questions or ())
 
 
 def test_questions_are_asked_after_their_round_under_the_control_and_not_kept() -> None:
     actor = Actor()
     asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
-    stage = Stage(actor, actor, Protocol(filler=False), (), {(0, 1): asked, (0, 2): asked[:1]})
-    assert len(examined(stage)) == 2
+    assert len(examined(asking(actor, {(0, 1): asked, (0, 2): asked[:1]}))) == 2
     last = actor.calls[-1]
     assert [ask.chat[-1]["content"] for ask in last] == [q.asked for q in asked]
     assert {(ask.control.text, ask.keep) for ask in last} == {("window:3", False)}
@@ -255,9 +260,8 @@ def test_by_likelihood_the_likeliest_letter_answers() -> None:
 
     actor = Sure(lambda ask: Reply("4"))
     asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
-    stage = Stage(actor, actor, Protocol(filler=False), (), {(0, 1): asked})
-    found = examined(replace(stage, likelihood=True))
-    assert [answer["text"] for answer in found] == ["4", "B"]
+    found = examined(replace(asking(actor, {(0, 1): asked}), likelihood=True))
+    assert [answer.text for answer in found] == ["4", "B"]
 
 
 def test_a_choice_that_did_not_fit_is_an_overflow_and_no_answer() -> None:
@@ -266,6 +270,5 @@ def test_a_choice_that_did_not_fit_is_an_overflow_and_no_answer() -> None:
             return [[-inf] * len(each) for each in options]
 
     actor = Full()
-    stage = Stage(actor, actor, Protocol(filler=False), (), {(0, 1): [CHOICE]}, likelihood=True)
-    (answer,) = examined(stage)
-    assert (answer["text"], answer["stop"]) == ("", "overflow")
+    (answer,) = examined(replace(asking(actor, {(0, 1): [CHOICE]}), likelihood=True))
+    assert (answer.text, answer.stop) == ("", "overflow")

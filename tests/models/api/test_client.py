@@ -568,7 +568,7 @@ def test_a_run_goes_on_where_its_server_left_it(server: Server, tmp_path: Path) 
     result = drift(backend, **wanted)
     assert (tmp_path / "run" / "records.jsonl").read_bytes().startswith(kept)
     assert (tmp_path / "run" / "report.html").exists()
-    assert result.summary["rounds"] == 3
+    assert result.summary.setting.rounds == 3
 
 
 # Parameters and controls

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from typing import Any
 
 from holdfast.core.control import DEFAULT_CONTROLS
+from holdfast.core.records import read_record
+from holdfast.results.compare import ComparedConversation, CompareSummary
 
 from ..drift.sample import ANSWERS, CATEGORIES, TOPICS
 
@@ -207,3 +210,17 @@ def comparison(
         "seconds": 281.3, "note": NOTE, "report": "runs/compare/report.html",
     }  # fmt: skip
     return summary, talks
+
+
+def typed(summary: dict[str, Any]) -> CompareSummary:
+    """The summary as a comparison has it."""
+    return read_record(CompareSummary, summary)
+
+
+def typed_talks(talks: list[dict[str, Any]]) -> list[ComparedConversation]:
+    """The conversations as a comparison has them; what the sample leaves out is as usual."""
+    whole = copy.deepcopy(talks)
+    for under in (under for talk in whole for under in talk["controls"].values()):
+        under["rounds"] = [{"share": None, **one} for one in under["rounds"]]
+        under["questions"] = [{"stop": "stop", **one} for one in under["questions"]]
+    return [read_record(ComparedConversation, talk) for talk in whole]

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import read_record
 from holdfast.report import write_compare
 from holdfast.report.compare import entries, figures, page, sentences, side_by_side, tables
-from holdfast.results.compare import CompareSummary
 
-from .compared import comparison
+from .compared import comparison, typed, typed_talks
 
 FEW = ("none", "window:1", "reminder:1", "split-softmax:0.7", "anchor", "anchor+reminder:0.5")
 
@@ -25,12 +23,8 @@ def small(**more: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return summary | more, talks
 
 
-def typed(summary: dict[str, Any]) -> CompareSummary:
-    return read_record(CompareSummary, summary)
-
-
 def render(summary: dict[str, Any], talks: list[dict[str, Any]]) -> str:
-    return page.render(typed(summary), talks)
+    return page.render(typed(summary), typed_talks(talks))
 
 
 def row(summary: dict[str, Any], control: str) -> dict[str, Any]:
@@ -238,7 +232,7 @@ def test_one_control_alone_makes_a_page() -> None:
 
 def test_the_pair_shown_is_the_one_with_the_largest_gain() -> None:
     _, talks = small()
-    found = side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4)
+    found = side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4)
     gains = [
         t.side("anchor").late - t.side("none").late  # type: ignore[union-attr, operator]
         for t in found.conversations
@@ -250,14 +244,18 @@ def test_the_pair_shown_is_the_one_with_the_largest_gain() -> None:
 def test_conversations_past_the_budget_are_left_out_and_named() -> None:
     _, talks = small()
     talks[3]["controls"]["none"]["rounds"][1]["agent"] = "x" * 900_000
-    found = side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4, budget=600_000)
+    found = side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4, budget=600_000)
     assert [t.id for t in found.conversations] == [0, 1, 2] and found.left_out == (3, 4, 5, 6, 7)
 
 
 def test_one_conversation_is_kept_whatever_its_size() -> None:
     _, talks = small()
     assert (
-        len(side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4, budget=1).conversations)
+        len(
+            side_by_side.transcripts(
+                typed_talks(talks), FEW, ("none", "anchor"), 4, budget=1
+            ).conversations
+        )
         == 1
     )
 
@@ -273,7 +271,9 @@ def test_the_data_hold_every_text_and_no_markup() -> None:
     _, talks = small()
     said = "</script><!-- <b> & \u2028 ]]>"
     talks[2]["controls"]["anchor"]["rounds"][1]["agent"] = said
-    data = side_by_side.data(side_by_side.transcripts(talks, FEW, ("none", "anchor"), 4))
+    data = side_by_side.data(
+        side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4)
+    )
     assert not set("<>&\u2028") & set(data)
     side = json.loads(data)["2"]["sides"]["4"]
     assert side["name"] == "anchor"
@@ -327,7 +327,7 @@ def test_a_full_comparison_stays_below_five_megabytes() -> None:
 def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"could not be written .*; the records are kept"):
-        write_compare(typed(small()[0]), small()[1], tmp_path / "file" / "report.html")
+        write_compare(typed(small()[0]), typed_talks(small()[1]), tmp_path / "file" / "report.html")
 
 
 def test_a_comparison_without_conversations_is_its_figures_and_tables() -> None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
+
+from holdfast.core.records import read_record
+from holdfast.report.drift import page
+from holdfast.results.conversation import JudgedConversation
+from holdfast.results.drift import DriftSummary
 
 CATEGORIES = {
     "pattern": ("capital-captain", "Always answer in capital letters."),
@@ -179,3 +185,39 @@ def run(
         "report": "runs/first/report.html",
     }  # fmt: skip
     return summary, talks
+
+
+def typed(summary: dict[str, Any]) -> DriftSummary:
+    """The summary as a run has it; what was not measured may be missing."""
+    points = len(summary["stability"])
+    missing: dict[str, Any] = {
+        "user_persona": [None] * points,
+        "user_persona_interval": [[None, None]] * points,
+        "normalised": [None] * points,
+        "normalised_interval": [[None, None]] * points,
+        "ceiling_interval": [None, None],
+        "floor_interval": [None, None],
+    }
+    missing |= dict.fromkeys(
+        ("model", "user_model", "command", "n", "ceiling", "floor", "user_persona_floor", "filler",
+         "filler_interval", "filler_token_ratio", "history_floor", "history_floor_interval",
+         "replies", "replies_interval", "replies_per_second", "verdicts", "note", "report")
+    )  # fmt: skip
+    missing |= {"user_persona_floor_interval": [None, None]}
+    measured = {name: value for name, value in summary.items() if value is not None}
+    return read_record(DriftSummary, missing | measured)
+
+
+def typed_talks(talks: list[Any]) -> list[JudgedConversation]:
+    """The conversations as a run has them."""
+    return [read_record(JudgedConversation, talk) for talk in talks]
+
+
+def render(summary: dict[str, Any], talks: list[Any]) -> str:
+    """The page of a summary and conversations in JSON."""
+    return page.render(typed(summary), typed_talks(talks))
+
+
+def write(summary: dict[str, Any], talks: list[Any], path: Path) -> None:
+    """Write that page."""
+    page.write_drift(typed(summary), typed_talks(talks), path)

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from holdfast.report import write_drift
-
 from ..conftest import Open
-from .sample import run
+from .sample import run, write
 
 ATTACK = (
     "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
@@ -61,7 +59,7 @@ def test_script_in_a_searched_snippet_stays_text(opened: Open) -> None:
 
 
 def test_were_markup_to_slip_through_the_policy_would_stop_it(opened: Open, tmp_path: Path) -> None:
-    write_drift(*run(2, 2), tmp_path / "clean.html")
+    write(*run(2, 2), tmp_path / "clean.html")
     html = (tmp_path / "clean.html").read_text(encoding="utf-8")
     holed = html.replace(
         "</main>", "<script>window.pwned=1</script><b style='color:red'>x</b></main>"

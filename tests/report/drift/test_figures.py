@@ -7,8 +7,9 @@ from typing import Any
 
 from holdfast.report.drift import figures
 from holdfast.report.drift import prompt_share as attention
+from holdfast.results.drift import DriftSummary
 
-from .sample import run
+from .sample import run, typed
 
 UNMEASURED = dict.fromkeys(
     ("prompt_share", "share_detail", "filler", "filler_interval", "history_floor",
@@ -16,8 +17,8 @@ UNMEASURED = dict.fromkeys(
 )  # fmt: skip
 
 
-def summary(**more: Any) -> dict[str, Any]:
-    return run(16, 8)[0] | more
+def summary(**more: Any) -> DriftSummary:
+    return typed(run(16, 8)[0] | more)
 
 
 def test_the_main_figure_tabulates_every_curve_and_round() -> None:
@@ -53,10 +54,10 @@ def test_what_was_not_measured_is_not_drawn() -> None:
 
 
 def test_not_a_number_counts_as_missing() -> None:
-    broken = summary()
+    broken = run(16, 8)[0]
     broken["stability"][3] = float("nan")
     broken["interval"][3] = [float("nan"), float("nan")]
-    figure = figures.stability(broken)
+    figure = figures.stability(typed(broken))
     assert "nan" not in figure.wide
     assert figure.wide.count('class="line own"') == 2
     assert figure.table is not None and figure.table.rows[3][2] == "–"
@@ -72,7 +73,7 @@ def test_the_ledger_gives_start_and_end_with_intervals() -> None:
 
 
 def test_the_ledger_leaves_out_what_was_not_measured() -> None:
-    bare = summary(**UNMEASURED) | {"normalised": [None] * 9, "floor": None}
+    bare = summary(**UNMEASURED, normalised=[None] * 9, floor=None)
     assert [row.kind for row in figures.ledger(bare)] == ["own"]
 
 
@@ -93,19 +94,20 @@ def test_the_heat_map_has_a_cell_for_every_layer_and_round() -> None:
 
 
 def test_a_deep_models_heat_map_writes_no_values_into_its_cells() -> None:
-    one = summary()
+    one = run(16, 8)[0]
     one["share_detail"] |= {"layers": [[0.1] * 80 for _ in range(9)]}
-    figure = attention.layers(one)
+    figure = attention.layers(typed(one))
     assert figure is not None
     assert figure.wide.count('class="cell"') == 80 * 9 and "in-cell" not in figure.wide
 
 
 def test_a_round_without_attention_leaves_a_gap() -> None:
-    one = summary()
-    detail = one["share_detail"]
-    for key in ("layers", "heads", "within"):
-        detail[key][0] = None
-    one["prompt_share"][0] = None
+    measured = run(16, 8)[0]
+    detail = measured["share_detail"]
+    detail["layers"][0] = detail["heads"][0] = None
+    detail["within"][0] = []
+    measured["prompt_share"][0] = None
+    one = typed(measured)
     figure = attention.layers(one)
     assert figure is not None and figure.wide.count('class="cell"') == 6 * 8
     assert attention.heads(one)[0].name == "round 1"
@@ -124,7 +126,7 @@ def test_the_share_figure_sets_dilution_and_template_beside_it() -> None:
 
 def test_head_maps_run_from_the_first_round_to_the_last() -> None:
     assert [p.name for p in attention.heads(summary())] == [f"round {r}" for r in (0, 2, 4, 6, 8)]
-    assert [p.name for p in attention.heads(run(2, 1)[0])] == ["round 0", "round 1"]
+    assert [p.name for p in attention.heads(typed(run(2, 1)[0]))] == ["round 0", "round 1"]
 
 
 def test_profiles_have_a_curve_for_every_reply_and_every_answer_on_one_scale() -> None:

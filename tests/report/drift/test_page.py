@@ -12,15 +12,14 @@ import pytest
 
 from holdfast.core.errors import RunError
 from holdfast.report import html as shell
-from holdfast.report import write_drift
 from holdfast.report.drift import page
 
-from .sample import run
+from .sample import render, run, write
 
 
 def written(folder: Path, conversations: int = 8, rounds: int = 4) -> str:
     path = folder / "deep" / "report.html"
-    write_drift(*run(conversations, rounds), path)
+    write(*run(conversations, rounds), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -66,7 +65,7 @@ def test_no_draft_is_left_beside_the_page(tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"could not be written .*; the records are kept"):
-        write_drift(*run(2, 2), tmp_path / "file" / "report.html")
+        write(*run(2, 2), tmp_path / "file" / "report.html")
 
 
 def test_a_failed_write_keeps_the_page_that_was_there(
@@ -80,7 +79,7 @@ def test_a_failed_write_keeps_the_page_that_was_there(
 
     monkeypatch.setattr(shell.os, "replace", full)
     with pytest.raises(RunError, match="No space left on device"):
-        write_drift(*run(2, 2), path)
+        write(*run(2, 2), path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
@@ -88,13 +87,13 @@ def test_a_failed_write_keeps_the_page_that_was_there(
 def test_a_command_that_is_not_unicode_can_be_shown(tmp_path: Path) -> None:
     summary, talks = run(2, 2)
     summary |= {"command": "holdfast drift --out caf\udce9", "model": "caf\udce9"}
-    write_drift(summary, talks, tmp_path / "report.html")
+    write(summary, talks, tmp_path / "report.html")
     assert "caf\ufffd" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_conversations_without_their_texts_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page.transcript.entries, "__defaults__", (20_000,))
-    html = page.render(*run(8, 4))
+    html = render(*run(8, 4))
     left = re.search(r"(\d) conversations of 8 are listed with their scores alone", html)
     assert left is not None
     assert html.count("The texts are in records.jsonl.") == int(left[1]) > 0
@@ -103,7 +102,7 @@ def test_conversations_without_their_texts_are_announced(monkeypatch: pytest.Mon
 
 def test_the_method_says_how_the_numbers_were_made() -> None:
     summary, talks = run(8, 4)
-    html = page.render(summary | {"cost": 1.25}, talks)
+    html = render(summary | {"cost": 1.25}, talks)
     for said in (
         "8 conversations of 4 rounds, 2 probe runs; n per point 16; seed 0",
         "temperature 1.0, top-p 0.9, top-k off, at most 200 new tokens",
@@ -146,8 +145,8 @@ def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]
 
 
 def test_recorded_chats_without_a_model_are_called_that() -> None:
-    assert "The conversations are recorded ones" not in page.render(*run(4, 2))
-    html = page.render(*recorded(4, 2))
+    assert "The conversations are recorded ones" not in render(*run(4, 2))
+    html = render(*recorded(4, 2))
     assert "The conversations are recorded ones" in html
     assert "<b>recorded replies</b>" in html
     assert html.count('<div class="said judged">') == 8
@@ -157,8 +156,11 @@ def test_recorded_chats_without_a_model_are_called_that() -> None:
 
 def test_recorded_chats_with_a_model_draw_replies_beside_probes() -> None:
     summary, talks = run(4, 2)
-    replies = {"replies": [None, 0.4, 0.2], "replies_interval": [None, [0.3, 0.5], [0.1, 0.3]]}
-    html = page.render(summary | replies, talks)
+    replies = {
+        "replies": [None, 0.4, 0.2],
+        "replies_interval": [[None, None], [0.3, 0.5], [0.1, 0.3]],
+    }
+    html = render(summary | replies, talks)
     assert html.count('class="line replies"') == 2
     assert "the recorded replies themselves" in html
 
@@ -166,10 +168,10 @@ def test_recorded_chats_with_a_model_draw_replies_beside_probes() -> None:
 def test_the_reference_protocols_points_are_given() -> None:
     summary, talks = run(4, 2)
     points = {"reference": {"turns": [2, 4], "stability": [0.9, 0.8]}}
-    assert "turn 2: 0.90, turn 4: 0.80" in page.render(summary | points, talks)
+    assert "turn 2: 0.90, turn 4: 0.80" in render(summary | points, talks)
 
 
 def test_a_conversation_that_never_began_has_its_line() -> None:
     summary, talks = run(4, 2)
     talks[0]["rounds"] = []
-    assert page.render(summary, talks).count('<details class="conversation"') == 4
+    assert render(summary, talks).count('<details class="conversation"') == 4

@@ -21,7 +21,6 @@ from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunErr
 from holdfast.core.records import as_record
 from holdfast.core.stats import auc
 from holdfast.evals.compare.compare import compare
-from holdfast.evals.conversation.rounds import Protocol
 from holdfast.evals.drift import drift
 from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
@@ -183,7 +182,7 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])
     with pytest.raises(ControlError, match="not trained on the persona"):
-        drift(backend(), suite=both, pairs=2, rounds=1, protocol=Protocol(control=control))
+        drift(backend(), suite=both, pairs=2, rounds=1, control=control)
     about = folder / ABOUT
     about.write_text(about.read_text(encoding="utf-8") + " ", encoding="utf-8")
     with pytest.raises(RunError, match="holds another run"):

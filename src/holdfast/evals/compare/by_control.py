@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from holdfast.core.control import Control
-from holdfast.core.records import Record
 from holdfast.core.run import TurnTime
 from holdfast.core.stats import Array
 from holdfast.evals.compare.questions import Questions, question_answers
 from holdfast.evals.conversation.controlled import ControlledPlan
-from holdfast.evals.conversation.scores import costs, scores
+from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.judging import scores
 from holdfast.evals.tasks import answers as capability
+from holdfast.results.conversation import JudgedConversation, RoundRecord
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Measurements:
 def measurements(
     plan: ControlledPlan,
     rounds: int,
-    conversations: Sequence[Record],
-    records: Sequence[Record],
+    conversations: Sequence[JudgedConversation],
+    records: Sequence[RoundRecord],
     times: Sequence[TurnTime],
     questions: Questions,
 ) -> list[Measurements]:
@@ -75,15 +76,15 @@ def measurements(
     Args:
         plan: the conversations and the controls they were held under.
         rounds: R, the rounds of each conversation.
-        conversations: the judged conversations (`scores.judged`).
+        conversations: the judged conversations (`judge_conversations`).
         records: the records of the run.
         times: the lines of its `timing.jsonl`.
         questions: the capability questions after each round.
     """
-    judged: dict[int, Record] = {one["id"]: one for one in conversations}
-    by_control: list[list[Record]] = [[] for _ in plan.controls]
+    judged = {one.id: one for one in conversations}
+    by_control: list[list[RoundRecord]] = [[] for _ in plan.controls]
     for record in records:
-        by_control[plan.locate(record["conversation"])[0]].append(record)
+        by_control[plan.locate(record.conversation)[0]].append(record)
     batches = 1 + max((time.batch for time in times), default=-1)
     return [
         Measurements(
@@ -99,18 +100,18 @@ def measurements(
 
 
 def _correct(
-    plan: ControlledPlan, rounds: int, records: Sequence[Record], questions: Questions
+    plan: ControlledPlan, rounds: int, records: Sequence[RoundRecord], questions: Questions
 ) -> dict[str, Array]:
     kinds = dict.fromkeys(q.kind for asked in questions.values() for q in asked)
     shape = (len(plan.conversations), rounds + 1)
     right, total = ({kind: np.zeros(shape) for kind in kinds} for _ in range(2))
     for record in records:
-        _, conversation = plan.locate(record["conversation"])
-        at = conversation, record["round"]
+        _, conversation = plan.locate(record.conversation)
+        at = conversation, record.round
         for question, answer in question_answers(record, conversation, questions):
-            if answer["stop"] != "overflow":
+            if answer.stop != "overflow":
                 total[question.kind][at] += 1
-                right[question.kind][at] += capability.right(question, answer["text"])
+                right[question.kind][at] += capability.right(question, answer.text)
     return {kind: _ratio(right[kind], total[kind]) for kind in kinds}
 
 
@@ -118,15 +119,15 @@ def _ratio(top: Array, bottom: Array) -> Array:
     return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))
 
 
-def _tokens(plan: ControlledPlan, rounds: int, records: Sequence[Record]) -> Array:
+def _tokens(plan: ControlledPlan, rounds: int, records: Sequence[RoundRecord]) -> Array:
     """Prompt and completion tokens of the agents' turns that were answered and counted."""
     tokens = np.full((len(plan.conversations), rounds + 1), np.nan)
     for record in records:
-        if "agent" in record and record["agent"]["stop"] in ("stop", "length"):
-            prompt, _, completion = record["agent"]["tokens"]
+        if record.agent and record.agent.stop in ("stop", "length"):
+            prompt, _, completion = record.agent.tokens
             if prompt:
-                _, conversation = plan.locate(record["conversation"])
-                tokens[conversation, record["round"]] = prompt + completion
+                _, conversation = plan.locate(record.conversation)
+                tokens[conversation, record.round] = prompt + completion
     return tokens
 
 
@@ -139,9 +140,9 @@ def _timing(times: Sequence[TurnTime], batches: int, rounds: int) -> Array:
     return timing
 
 
-def _failures(records: Sequence[Record], rounds: int) -> dict[str, Array]:
-    by_round: list[list[Record]] = [[] for _ in range(rounds + 1)]
+def _failures(records: Sequence[RoundRecord], rounds: int) -> dict[str, Array]:
+    by_round: list[list[RoundRecord]] = [[] for _ in range(rounds + 1)]
     for record in records:
-        by_round[record["round"]].append(record)
-    counts = [costs(of_round)["failures"] for of_round in by_round]
+        by_round[record.round].append(record)
+    counts = [vars(costs(of_round).failures) for of_round in by_round]
     return {kind: np.array([count[kind] for count in counts]) for kind in counts[0]}

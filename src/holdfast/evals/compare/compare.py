@@ -12,19 +12,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from holdfast import report
 from holdfast.control.trained_files import trained_on
-from holdfast.core.backend import Backend, Reply, Sampling
+from holdfast.core.backend import Backend, Sampling
 from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
-from holdfast.core.run import Run, TurnTime
-from holdfast.core.shards import Where, opened
+from holdfast.core.records import Record, as_record
+from holdfast.core.shards import Where, open_run
 from holdfast.core.stats import mean, numbers
 from holdfast.evals.compare.by_control import Measurements, measurements
 from holdfast.evals.compare.questions import (
@@ -38,21 +36,31 @@ from holdfast.evals.compare.questions import (
 )
 from holdfast.evals.compare.recommendation import recommend
 from holdfast.evals.compare.tradeoff import control_rows
+from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import (
     ControlledPlan,
     default_side_by_side,
     hold_under_controls,
 )
+from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import Protocol, Stage, Talk
-from holdfast.evals.conversation.scores import costs, scores
-from holdfast.evals.conversation.setup import Pairs, cast, check, default_suite, manifest, setting
-from holdfast.evals.conversation.verdicts import counted
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Pairs
+from holdfast.evals.conversation.setup import check, default_suite, draw_cast, manifest, setting
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Suite
-from holdfast.results.compare import CompareSummary, ControlRow
+from holdfast.results.compare import (
+    CapabilityAnswer,
+    ComparedConversation,
+    CompareSummary,
+    ControlRow,
+    ConversationUnderControl,
+)
+from holdfast.results.conversation import JudgedConversation, RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 SCORING = ("generation", "likelihood")
 """How multiple choice is answered; everything else is generated."""
@@ -64,7 +72,7 @@ class Comparison:
 
     summary: CompareSummary
     """The object that `holdfast compare --json` prints."""
-    conversations: list[Record]
+    conversations: list[ComparedConversation]
     """Every message, judged answer and capability question under each control."""
 
     @property
@@ -82,33 +90,33 @@ class Comparison:
         """One flat record per probe answer and per question, ready for `pandas.DataFrame`."""
         return [
             {
-                "conversation": conversation["id"],
+                "conversation": conversation.id,
                 "control": control,
-                "agent": conversation["agent"]["id"],
-                "category": conversation["agent"]["category"],
-                "user": conversation["user"]["id"],
+                "agent": conversation.agent.id,
+                "category": conversation.agent.category,
+                "user": conversation.user.id,
                 **answer,
             }
             for conversation in self.conversations
-            for control, under in conversation["controls"].items()
+            for control, under in conversation.controls.items()
             for answer in _flat(under)
         ]
 
 
-def _flat(under: Record) -> list[Record]:
+def _flat(under: ConversationUnderControl) -> list[Record]:
     """Probe answers, then questions as the arm `question`, scored 1 or 0."""
-    probes = [{"round": at["round"], **a} for at in under["rounds"] for a in at["probes"]]
+    probes = [{"round": at.round, **as_record(a)} for at in under.rounds for a in at.probes]
     questions = [
         {
-            "round": q["round"],
+            "round": q.round,
             "arm": "question",
-            "kind": q["kind"],
-            "probe": q["question"],
-            "answer": q["answer"],
-            "score": float(q["right"]),
-            "stop": q["stop"],
+            "kind": q.kind,
+            "probe": q.question,
+            "answer": q.answer,
+            "score": float(q.right),
+            "stop": q.stop,
         }
-        for q in under["questions"]
+        for q in under.questions
     ]
     return probes + questions
 
@@ -160,7 +168,7 @@ def compare(
         model = ModelGroup(model, also)
     chosen, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
     side_by_side = default_side_by_side(len(chosen)) if batch is None else batch
-    protocol = Protocol(
+    protocol = ConversationProtocol(
         rounds=lengths[-1],
         seed=seed,
         runs=runs,
@@ -171,9 +179,17 @@ def compare(
         measure=False,
         batch=side_by_side * len(chosen),
     )
-    conversations, own, _ = cast(
-        suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
+    settings = ConversationSettings(
+        suite=suite,
+        persona=persona,
+        agents=tuple(agents),
+        users=tuple(users),
+        topic=topic,
+        pairs=pairs,
+        seed=seed,
     )
+    cast = draw_cast(settings, model)
+    conversations = cast.conversations
     check(model, judge_model, conversations, protocol)
     _check_scoring(model, scoring)
     counted_rounds = rounds_with_questions(lengths, question_rounds)
@@ -181,31 +197,34 @@ def compare(
     source = str(questions or default_suite(model))
     asked = draw_questions(source, conversations, asked_rounds, each, seed)
     plan = ControlledPlan(conversations, chosen)
-    stage = Stage(
+    chat = SelfChat(
         model,
         user,
         protocol,
         questions=under_every_control(asked, plan),
         likelihood=scoring == "likelihood",
     )
-    described_run = manifest(stage, conversations, own.name, judge_model, chosen)
-    described_run |= {"command": "compare", "controls": [control.text for control in chosen]}
-    described_run["questions"] = described(asked)
-    described_run["scoring"] = scoring if asked else None
-    run = opened(out, described_run, where)
+    described_run = as_record(
+        manifest("compare", chat, conversations, cast.suite.name, judge_model, chosen)
+    ) | {
+        "controls": [control.text for control in chosen],
+        "questions": described(asked),
+        "scoring": scoring if asked else None,
+    }
+    run = open_run(out, described_run, RoundRecord, JudgeVerdict, where)
     began = time.monotonic()
     judged = hold_under_controls(
-        stage,
+        chat,
         plan,
         run,
         progress or Progress(enabled=False),
         judge_model,
-        timing=partial(_time_record, len(conversations), side_by_side),
+        timed=True,
         where=where,
     )
     page = run.folder / "report.html" if run.folder else None
     summary = CompareSummary(
-        **setting(stage, conversations, own.name),
+        **vars(setting(chat, conversations, cast.suite.name)),
         lengths=lengths,
         command=command,
         **_rows(plan, judged, run, asked, counted_rounds),
@@ -215,9 +234,9 @@ def compare(
         capability_rounds=asked_rounds if asked else [],
         questions=count_by_kind(asked, counted_rounds[lengths[-1]]),
         refused=refused,
-        failures=costs(run.records)["failures"],
+        failures=vars(costs(run.records).failures),
         clock=clock_of(model),
-        verdicts=counted(run) if run.verdicts else None,
+        verdicts=count_verdicts(run),
         seconds=round(time.monotonic() - began, 1),
         note=NOTES.get(model.name),
         report=str(page) if page else None,
@@ -257,8 +276,8 @@ def _check_scoring(model: Backend, scoring: str) -> None:
 
 def _rows(
     plan: ControlledPlan,
-    judged: Sequence[Record],
-    run: Run,
+    judged: Sequence[JudgedConversation],
+    run: ConversationRun,
     questions: Questions,
     counted_rounds: Mapping[int, Sequence[int]],
 ) -> Record:
@@ -291,54 +310,43 @@ def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -
     return one.masked([c.agent.prompt in personas for c in conversations])
 
 
-def _time_record(
-    conversations: int,
-    side_by_side: int,
-    talks: Sequence[Talk],
-    r: int,
-    seconds: float,
-    replies: Sequence[Reply],
-) -> TurnTime:
-    """How long the agents' turns of a batch took, under one control."""
-    first = talks[0].plan
-    return TurnTime(
-        batch=first.id % conversations // side_by_side,
-        round=r,
-        control=str(first.control),
-        seconds=round(seconds, 6),
-        tokens=sum(reply.completion_tokens for reply in replies),
-    )
-
-
 def _by_conversation(
-    plan: ControlledPlan, judged: Sequence[Record], records: Sequence[Record], questions: Questions
-) -> list[Record]:
+    plan: ControlledPlan,
+    judged: Sequence[JudgedConversation],
+    records: Sequence[RoundRecord],
+    questions: Questions,
+) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
-    by_id: dict[int, Record] = {one["id"]: one for one in judged}
-    answers: dict[int, list[Record]] = {}
+    by_id = {one.id: one for one in judged}
+    answers: dict[int, list[CapabilityAnswer]] = {}
     for record in records:
-        _, conversation = plan.locate(record["conversation"])
-        answers.setdefault(record["conversation"], []).extend(
-            {
-                "round": record["round"],
-                "kind": question.kind,
-                "question": question.asked,
-                "plant": question.plant,
-                "expected": question.answer,
-                "answer": answer["text"],
-                "right": capability.right(question, answer["text"]),
-                "stop": answer["stop"],
-            }
+        _, conversation = plan.locate(record.conversation)
+        answers.setdefault(record.conversation, []).extend(
+            CapabilityAnswer(
+                round=record.round,
+                kind=question.kind,
+                question=question.asked,
+                plant=question.plant,
+                expected=question.answer,
+                answer=answer.text,
+                right=capability.right(question, answer.text),
+                stop=answer.stop,
+            )
             for question, answer in question_answers(record, conversation, questions)
         )
     return [
-        {name: by_id[c.id][name] for name in ("id", "agent", "user", "starter")}
-        | {
-            "controls": {
-                control.text: {"rounds": by_id[id_]["rounds"], "questions": answers.get(id_, [])}
+        ComparedConversation(
+            id=c.id,
+            agent=by_id[c.id].agent,
+            user=by_id[c.id].user,
+            starter=by_id[c.id].starter,
+            controls={
+                control.text: ConversationUnderControl(
+                    by_id[id_].rounds, tuple(answers.get(id_, ()))
+                )
                 for k, control in enumerate(plan.controls)
                 for id_ in (plan.record_id(k, c.id),)
-            }
-        }
+            },
+        )
         for c in plan.conversations
     ]

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.tasks import answers as capability
 from holdfast.evals.tasks.answers import Question
+from holdfast.results.conversation import RoundRecord, Turn
 
 Questions = Mapping[tuple[int, int], Sequence[Question]]
 """The questions that are asked of a conversation after a round, by (conversation, round)."""
@@ -78,13 +78,12 @@ def under_every_control(questions: Questions, plan: ControlledPlan) -> Questions
 
 
 def question_answers(
-    record: Record, conversation: int, questions: Questions
-) -> list[tuple[Question, Record]]:
+    record: RoundRecord, conversation: int, questions: Questions
+) -> list[tuple[Question, Turn]]:
     """The questions after the round of a record, each with its answer."""
-    answers = record.get("questions")
-    if not answers:
+    if not record.questions:
         return []
-    return list(zip(questions[conversation, record["round"]], answers, strict=True))
+    return list(zip(questions[conversation, record.round], record.questions, strict=True))
 
 
 def count_by_kind(questions: Questions, rounds: Sequence[int]) -> dict[str, int]:

@@ -23,8 +23,8 @@ from holdfast.core.stats import Resampler
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.intervals import late_rounds, mean_over, paired_difference
 from holdfast.evals.compare.tradeoff import control_rows
+from holdfast.evals.conversation.curves import cluster_labels
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.scores import labels
 from holdfast.results.compare import ControlRow
 
 FEWEST = 8
@@ -98,7 +98,7 @@ def _choose(
     if not able:
         return none.control, None
     best = max(able, key=_late)
-    sample, late = Resampler.of(*labels(conversations)), mean_over(late_rounds(length))
+    sample, late = Resampler.of(*cluster_labels(conversations)), mean_over(late_rounds(length))
 
     def as_good(row: ControlRow) -> bool:
         _, gap = paired_difference(scores[best.control], scores[row.control], late, sample)

@@ -20,8 +20,8 @@ import numpy as np
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.intervals import estimate, late_rounds, mean_over, relative_time
+from holdfast.evals.conversation.curves import cluster_labels
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.scores import labels
 from holdfast.results.compare import ControlRow
 
 
@@ -40,7 +40,7 @@ def control_rows(
         question_rounds: the rounds whose questions count; by default the last.
     """
     asked = [length] if question_rounds is None else question_rounds
-    sample = Resampler.of(*labels(conversations))
+    sample = Resampler.of(*cluster_labels(conversations))
     units = Resampler.of(range(max(1, len(measurements[0].timing) * length)))
     rows = [
         _row(one, measurements[0], conversations, length, asked, sample, units)

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
-from holdfast.core.run import Run
 from holdfast.core.shards import Where
+from holdfast.evals.conversation.batches import ConversationRun, converse
+from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import Stage, Timing, batches, converse
-from holdfast.evals.conversation.scores import judged
-from holdfast.evals.conversation.verdicts import verdicts
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.results.conversation import JudgedConversation
 
 ROWS = 384
 """Conversations of one batch, counted under each control."""
@@ -63,30 +62,29 @@ def default_side_by_side(controls: int) -> int:
 
 
 def hold_under_controls(
-    stage: Stage,
+    chat: SelfChat,
     plan: ControlledPlan,
-    run: Run,
+    run: ConversationRun,
     progress: Progress,
     judge_model: Backend | None,
     *,
-    timing: Timing | None = None,
+    timed: bool = False,
     where: Where = None,
-) -> list[Record]:
+) -> list[JudgedConversation]:
     """Hold every conversation under every control, and score the answers.
 
     Args:
-        stage: the models and the protocol.
+        chat: the models and the protocol.
         plan: the conversations and the controls.
         run: takes the records; what it holds already is not done again.
         progress: is told of every round.
         judge_model: scores the answers of personas that a rubric judges.
-        timing: makes a record of how long the agents' turns took.
+        timed: also record how long the agents' turns take.
         where: what part of the batches is done here.
 
     Returns:
-        The judged conversations (`scores.judged`), by the plan's ids in the records.
+        The judged conversations, with the ids that the plan gives them in the records.
     """
-    variants, protocol = plan.variants_of_all(), stage.protocol
-    with progress.of(batches(variants, protocol) * (protocol.rounds + 1)):
-        converse(stage, variants, run, progress, timing=timing, where=where)
-    return judged(run.records, variants, verdicts(run, variants, judge_model))
+    variants = plan.variants_of_all()
+    converse(chat, variants, run, progress, timed=timed, where=where)
+    return judge_conversations(run, variants, judge_model)

@@ -3,55 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from holdfast.control.trained_files import digests, trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
-from holdfast.core.records import Record
 from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
-from holdfast.evals.conversation.rounds import Protocol, Stage
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.persona.suite import Suite, load_suite, select
-
-Pairs = int | Literal["all"]
-
-
-def cast(
-    suite: Suite | str | Path,
-    persona: Suite | str | Path | None,
-    agents: Sequence[str],
-    users: Sequence[str],
-    *,
-    topic: str | None,
-    pairs: Pairs,
-    seed: int,
-) -> tuple[tuple[Conversation, ...], Suite, Suite]:
-    """Who meets whom: the plan, the suite of the agents, and the suite of the users."""
-    whole = _talkative(_suite(suite))
-    own = whole if persona is None else _suite(persona)
-    chosen = select(own, agents) if agents else own.personas
-    others = select(whole, users) if users else whole.personas
-    return plan(chosen, others, whole, pairs=pairs, seed=seed, topic=topic), own, whole
+from holdfast.results.conversation import ConversationManifest, SamplingSummary, Setting
 
 
-def setting(stage: Stage, planned: Sequence[Conversation], suite: str) -> Record:
+@dataclass(frozen=True)
+class Cast:
+    """Who meets whom."""
+
+    conversations: tuple[Conversation, ...]
+    """The plan."""
+    suite: Suite
+    """Where the agents' personas come from."""
+    fillers: Sequence[str]
+    """Neutral messages of the users' suite."""
+
+
+def draw_cast(settings: ConversationSettings, model: Backend | None) -> Cast:
+    """Draw who meets whom."""
+    users = _with_starters(read_suite(settings.suite or default_suite(model)))
+    agents = users if settings.persona is None else read_suite(settings.persona)
+    conversations = plan(
+        select(agents, settings.agents) if settings.agents else agents.personas,
+        select(users, settings.users) if settings.users else users.personas,
+        users,
+        pairs=settings.pairs,
+        seed=settings.seed,
+        topic=settings.topic,
+    )
+    return Cast(conversations, agents, users.fillers)
+
+
+def setting(chat: SelfChat, planned: Sequence[Conversation], suite: str) -> Setting:
     """What was run, as the summary states it."""
-    p, other = stage.protocol, stage.other
-    return {
-        "model": stage.agent.name if stage.agent else None,
-        "user_model": other.name if other else None,
-        "suite": suite,
-        "seed": p.seed,
-        "runs": p.runs,
-        "conversations": len(planned),
-        "rounds": p.rounds,
-        "version": __version__,
-        "sampling": {k: v for k, v in asdict(p.sampling).items() if k != "stop"},
-    }
+    protocol, sampling = chat.protocol, chat.protocol.sampling
+    return Setting(
+        model=chat.agent.name if chat.agent else None,
+        user_model=chat.other.name if chat.other else None,
+        suite=suite,
+        seed=protocol.seed,
+        runs=protocol.runs,
+        conversations=len(planned),
+        rounds=protocol.rounds,
+        version=__version__,
+        sampling=SamplingSummary(
+            sampling.max_new_tokens, sampling.temperature, sampling.top_p, sampling.top_k
+        ),
+    )
 
 
 def default_suite(model: Backend | None) -> str:
@@ -59,11 +68,12 @@ def default_suite(model: Backend | None) -> str:
     return "mini" if model is not None and model.name == "mini" else "core"
 
 
-def _suite(source: Suite | str | Path) -> Suite:
+def read_suite(source: Suite | str | Path) -> Suite:
+    """The suite, or the one that a name or a path stands for."""
     return source if isinstance(source, Suite) else load_suite(source)
 
 
-def _talkative(suite: Suite) -> Suite:
+def _with_starters(suite: Suite) -> Suite:
     """The suite; one of personas alone takes its starters and fillers from `core`."""
     if suite.starters and suite.fillers:
         return suite
@@ -76,15 +86,15 @@ def check(
     model: Backend | None,
     judge_model: Backend | None,
     planned: Sequence[Conversation],
-    protocol: Protocol,
+    protocol: ConversationProtocol,
 ) -> None:
     """Refuse what would fail half way."""
     control = parse(protocol.control)
-    if model is not None and (why := model.refusal(control)):
-        raise ControlError(why)
-    known = trained_on(control)
+    if model is not None and (refusal := model.refusal(control)):
+        raise ControlError(refusal)
+    trained = trained_on(control)
     for c in planned:
-        if known is not None and c.agent.prompt not in known:
+        if trained is not None and c.agent.prompt not in trained:
             raise ControlError(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."
@@ -119,28 +129,26 @@ def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -
 
 
 def manifest(
-    stage: Stage,
+    command: str,
+    chat: SelfChat,
     planned: Sequence[Conversation],
     suite: str,
-    judge: Backend | None,
+    judge_model: Backend | None,
     controls: Sequence[Control] = (),
-) -> Record:
-    """Everything that determines the records, as JSON; `controls` beside the protocol's."""
-    files = digests([stage.control, *controls])
-    personas = {p.id: asdict(p) for c in planned for p in (c.agent, c.user)}
-    talks = [
-        [c.id, c.agent.id, c.user.id, c.starter, c.seed, list(c.script or ())] for c in planned
-    ]
-    return {
-        "command": "drift",
-        "version": __version__,
-        "model": stage.agent.describe() if stage.agent else None,
-        "user_model": stage.other.describe() if stage.other else None,
-        "judge_model": judge.describe() if judge else None,
-        "suite": suite,
-        "protocol": asdict(stage.protocol),
-        "conversations": talks,
-        "personas": personas,
-        "fillers": list(stage.fillers) if stage.protocol.filler else [],
-        **({"control_files": files} if files else {}),
-    }
+) -> ConversationManifest:
+    """Everything that determines the records; `controls` are those beside the protocol's."""
+    return ConversationManifest(
+        command=command,
+        version=__version__,
+        model=chat.agent.describe() if chat.agent else None,
+        user_model=chat.other.describe() if chat.other else None,
+        judge_model=judge_model.describe() if judge_model else None,
+        suite=suite,
+        protocol=chat.protocol,
+        conversations=tuple(
+            (c.id, c.agent.id, c.user.id, c.starter, c.seed, c.script or ()) for c in planned
+        ),
+        personas={p.id: asdict(p) for c in planned for p in (c.agent, c.user)},
+        fillers=tuple(chat.fillers) if chat.protocol.filler else (),
+        control_files=digests([chat.control, *controls]) or None,
+    )

@@ -26,11 +26,11 @@ from holdfast import report
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import as_record
+from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
-from holdfast.core.shards import Where, opened
+from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.evals.effect.summary import arm_name, reply_pairs, summarise
@@ -43,6 +43,7 @@ from holdfast.persona import experts as experts_
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import load_suite
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
+from holdfast.results.verdict import JudgeVerdict
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def effect(
     check_judge(measured, judge_model)
     settings.check()
     plan = _Plan.of(measured, judge_model, settings)
-    run = opened(out, as_record(plan.manifest()), where)
+    run = open_run(out, plan.manifest(), dict, JudgeVerdict, where)
     shown = progress or Progress(enabled=False)
     ask(run, plan.batches(), measured, settings.sampling, settings.seed, shown, where)
     if judge_model is not None:
@@ -124,7 +125,7 @@ def effect(
     return Effect(summary)
 
 
-def _replies(run: Run) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:
+def _replies(run: Run[Record, JudgeVerdict]) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:
     """A task's id and its replies under each arm, by the key of their verdict."""
     return {
         (record["model"], record["task"], record["sample"], arm_name(arm)): (

@@ -21,6 +21,7 @@ from holdfast.core.run import Run
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.effect import EffectRow, ReplyPair
+from holdfast.results.verdict import JudgeVerdict
 
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
 SHOWN = 3  # pairs of replies that the page has for a cell
@@ -42,7 +43,9 @@ def arm_name(arm: Mapping[str, Any]) -> str:
     return "/".join(arm[n] for n in ("kind", "length", "place", "expert") if arm.get(n))
 
 
-def summarise(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> EffectNumbers:
+def summarise(
+    run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: Sequence[str]
+) -> EffectNumbers:
     """The rows of the records, and the sentence for each model."""
     scores = _scores(run, tasks, len(models))
     categories = list(dict.fromkeys(task.category for task in tasks))
@@ -63,11 +66,11 @@ def summarise(run: Run, tasks: Sequence[Task], models: Sequence[str]) -> EffectN
         matrix=tuple(row for row in every if row.persona == "each"),
         overall=tuple(row for row in overall if row.persona != "each"),
         advice={model: advice([row for row in rows if row.model == model]) for model in models},
-        judge_failures=sum(verdict["failures"] for verdict in run.verdicts),
+        judge_failures=sum(verdict.failures for verdict in run.verdicts),
     )
 
 
-def _scores(run: Run, tasks: Sequence[Task], models: int) -> Scores:
+def _scores(run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: int) -> Scores:
     """Scores of every arm; the expert is no part of an arm's name but in the matrix."""
     task_of, judged = {task.id: task for task in tasks}, _judged(run)
     samples = 1 + max((r["sample"] for r in run.records), default=0)
@@ -87,8 +90,8 @@ def _scores(run: Run, tasks: Sequence[Task], models: int) -> Scores:
     return scores
 
 
-def _judged(run: Run) -> dict[tuple[Any, ...], float]:
-    return {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+def _judged(run: Run[Record, JudgeVerdict]) -> dict[tuple[Any, ...], float]:
+    return {verdict.answer: verdict.value for verdict in run.verdicts}
 
 
 def _score(
@@ -170,7 +173,7 @@ def _signed(value: float | None) -> str:
 
 
 def reply_pairs(
-    run: Run, tasks: Sequence[Task], models: Sequence[str]
+    run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: Sequence[str]
 ) -> dict[str, list[ReplyPair]]:
     """Replies behind every cell, with and without: the furthest apart first, `SHOWN` of them.
 

@@ -27,22 +27,26 @@ from holdfast.core.backend import Backend, Sampling
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
+from holdfast.core.records import Record, as_record
 from holdfast.core.run import Run
+from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import (
     ControlledPlan,
     default_side_by_side,
     hold_under_controls,
 )
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import Protocol, Stage, batches, converse
-from holdfast.evals.conversation.setup import Pairs, cast, check, default_suite, manifest, setting
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Pairs
+from holdfast.evals.conversation.setup import check, draw_cast, manifest, setting
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
 from holdfast.evals.explain.value_vectors import DRAWS
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Suite
 from holdfast.report.explain.findings import findings
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -93,7 +97,7 @@ def explain(
     if why := next((why for control in wanted if (why := model.refusal(control))), None):
         raise ControlError(why)
     side = default_side_by_side(len(wanted))
-    p = Protocol(
+    p = ConversationProtocol(
         rounds=rounds,
         seed=seed,
         runs=runs,
@@ -103,24 +107,31 @@ def explain(
         user_persona=False,
         batch=side * len(wanted),
     )
-    base, own, _ = cast(
-        suite or default_suite(model), persona, agents, users, topic=topic, pairs=pairs, seed=seed
+    settings = ConversationSettings(
+        suite=suite,
+        persona=persona,
+        agents=tuple(agents),
+        users=tuple(users),
+        topic=topic,
+        pairs=pairs,
+        seed=seed,
     )
+    cast = draw_cast(settings, model)
+    base = cast.conversations
     check(model, judge_model, base, p)
-    stage = Stage(model, user_model or model, p)
-    described = manifest(stage, base, own.name, judge_model, wanted)
-    described |= {"command": "explain", "controls": [control.text for control in wanted]}
-    described["draws"] = DRAWS
-    run = Run(out, described)
+    chat = SelfChat(model, user_model or model, p)
+    described = as_record(manifest("explain", chat, base, cast.suite.name, judge_model, wanted))
+    described |= {"controls": [control.text for control in wanted], "draws": DRAWS}
+    run = Run(out, described, RoundRecord, JudgeVerdict)
     plan = ControlledPlan(base, wanted)
     shown, began = progress or Progress(enabled=False), time.monotonic()
-    talks = hold_under_controls(stage, plan, run, shown, judge_model)
+    talks = hold_under_controls(chat, plan, run, shown, judge_model)
     lanes = Lanes(plan, p.rounds, run.records, talks)
-    plain = _without_personas(stage, base, side, run, described, shown)
+    plain = _without_personas(chat, base, side, run, described, shown)
     sets, counts, refusal = _sets(local, lanes, plain, run, described, shown)
     page = run.folder / "report.html" if run.folder else None
     summary: Record = {
-        **setting(stage, base, own.name),
+        **as_record(setting(chat, base, cast.suite.name)),
         "command": command,
         **account(lanes, sets, counts),
         "dimension_refusal": refusal,
@@ -156,10 +167,10 @@ def elsewhere(name: str) -> ModelError:
 
 
 def _without_personas(
-    stage: Stage,
+    chat: SelfChat,
     base: Sequence[Conversation],
     side: int,
-    run: Run,
+    run: ConversationRun,
     described: Mapping[str, Any],
     shown: Progress,
 ) -> dict[int, list[str]]:
@@ -168,10 +179,10 @@ def _without_personas(
         replace(c, agent=replace(c.agent, prompt=""), user=replace(c.user, prompt=""), floor=False)
         for c in base
     ]
-    p = replace(stage.protocol, runs=1, measure=False, batch=side)
-    held = Run(run.folder / "without" if run.folder else None, {**described, "personas": None})
-    with shown.of(batches(bare, p) * (p.rounds + 1)):
-        converse(replace(stage, protocol=p), bare, held, shown)
+    p = replace(chat.protocol, runs=1, measure=False, batch=side)
+    folder = run.folder / "without" if run.folder else None
+    held = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
+    converse(replace(chat, protocol=p), bare, held, shown)
     return {c.id: vectors.said(held.records, c.id) for c in bare}
 
 
@@ -179,7 +190,7 @@ def _sets(
     model: LocalBackend,
     lanes: Lanes,
     plain: Mapping[int, Sequence[str]],
-    run: Run,
+    run: ConversationRun,
     described: Mapping[str, Any],
     shown: Progress,
 ) -> tuple[list[Record], dict[str, int], str | None]:

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.core.records import Record
+from holdfast.core.records import Record, as_record
 from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.evals.conversation.controlled import ControlledPlan
-from holdfast.evals.conversation.scores import labels, prompt_share, scores
+from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.intrinsic_dimension import Dimension
 from holdfast.evals.explain.rank_correlation import Correlation, correlation, pooled
+from holdfast.results.conversation import JudgedConversation, ProbeAnswer, RoundRecord
 
 PLAIN, SHUFFLED = "no persona", "shuffled"
 _GROWTH = {"few": 0, "many": 1}  # an equal number of vectors, and the first round that has it
@@ -31,17 +34,17 @@ class Lanes:
 
     plan: ControlledPlan
     rounds: int
-    records: Sequence[Record]
-    talks: Sequence[Record]
+    records: Sequence[RoundRecord]
+    talks: Sequence[JudgedConversation]
 
     def ids(self, k: int) -> list[int]:
         """The conversations' ids in the records, under one control."""
         return self.plan.record_ids(k)
 
-    def of(self, k: int) -> list[Record]:
+    def of(self, k: int) -> list[RoundRecord]:
         """The records under one control."""
         ids = set(self.ids(k))
-        return [record for record in self.records if record["conversation"] in ids]
+        return [record for record in self.records if record.conversation in ids]
 
     def said(self, k: int, conversation: int) -> list[str]:
         """The turns of a conversation under a control."""
@@ -49,7 +52,7 @@ class Lanes:
 
     def scores(self, k: int) -> Array:
         """Judge scores under one control: (conversations, rounds + 1)."""
-        held = {talk["id"]: talk for talk in self.talks}
+        held = {talk.id: talk for talk in self.talks}
         return scores([held[id_] for id_ in self.ids(k)], "own", self.rounds + 1)
 
     def shares(self, k: int) -> tuple[Array, Array]:
@@ -57,11 +60,11 @@ class Lanes:
         rows = {id_: row for row, id_ in enumerate(self.ids(k))}
         share, dilution = np.full((2, len(rows), self.rounds + 1), np.nan)
         for record in self.of(k):
-            for answer in record["answers"]:
-                if answer["arm"] == "own" and answer.get("share"):
-                    at = rows[record["conversation"]], record["round"]
-                    share[at] = float(np.mean(answer["share"]["heads"]))
-                    dilution[at] = answer["share"]["span"] / answer["share"]["length"]
+            for answer in record.answers:
+                if answer.arm == "own" and answer.share:
+                    at = rows[record.conversation], record.round
+                    share[at] = float(np.mean(answer.share.heads))
+                    dilution[at] = answer.share.span / answer.share.length
         return share, dilution
 
 
@@ -70,7 +73,7 @@ def account(lanes: Lanes, sets: Sequence[Record], counts: Mapping[str, int]) -> 
 
     `counts` are the equal numbers of vectors of the sets.
     """
-    sample = Resampler.of(*labels(lanes.plan.conversations))
+    sample = Resampler.of(*cluster_labels(lanes.plan.conversations))
     controls = range(len(lanes.plan.controls))
     return {
         "controls": [_control(lanes, k, sample) for k in controls],
@@ -87,29 +90,33 @@ def _control(lanes: Lanes, k: int, sample: Resampler) -> Record:
     own, plain = lanes.scores(k), lanes.scores(0)
     share, bare = lanes.shares(k)[0], lanes.shares(0)[0]
     before = prompt_share(_before(lanes.of(k)), planned, lanes.rounds)
-    detail = before.pop("share_detail") or {}
+    detail = before.share_detail
     return {
         "control": lanes.plan.controls[k].text,
         "n": [int(v) for v in (~np.isnan(own)).sum(axis=0)],
         "stability": numbers(mean(own)),
         "interval": numbers(sample.interval(own)),
         "stability_delta": _later(own - plain, sample),
-        **prompt_share(lanes.of(k), planned, lanes.rounds),
+        **as_record(prompt_share(lanes.of(k), planned, lanes.rounds)),
         "share_delta": _later(share - bare, sample),
-        "before": {**before, "layers": detail.get("layers"), "heads": detail.get("heads")},
+        "before": {
+            "prompt_share": before.prompt_share,
+            "prompt_share_interval": before.prompt_share_interval,
+            "layers": detail.layers if detail else None,
+            "heads": detail.heads if detail else None,
+        },
     }
 
 
-def _before(records: Sequence[Record]) -> list[Record]:
+def _before(records: Sequence[RoundRecord]) -> list[RoundRecord]:
     """The records with the share that plain attention would have given."""
-    return [record | {"answers": [_unsteered(a) for a in record["answers"]]} for record in records]
+    return [replace(record, answers=tuple(map(_unsteered, record.answers))) for record in records]
 
 
-def _unsteered(answer: Record) -> Record:
-    share = answer.get("share")
-    if not share or not share.get("heads_before"):
+def _unsteered(answer: ProbeAnswer) -> ProbeAnswer:
+    if not answer.share or not answer.share.heads_before:
         return answer
-    return answer | {"share": share | {"heads": share["heads_before"]}}
+    return replace(answer, share=replace(answer.share, heads=answer.share.heads_before))
 
 
 def _later(values: Array, sample: Resampler) -> Record:

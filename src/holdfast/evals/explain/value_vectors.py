@@ -32,6 +32,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.explain.intrinsic_dimension import Dimension, dimension, equal
+from holdfast.results.conversation import RoundRecord
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -41,14 +42,10 @@ DRAWS = 16  # sets of an equal number of vectors that a count is averaged over
 _OTHER = "qzxotherxzq"  # a probe that shares no token with any
 
 
-def said(records: Sequence[Record], conversation: int) -> list[str]:
+def said(records: Sequence[RoundRecord], conversation: int) -> list[str]:
     """The turns of a conversation, in order."""
-    mine = [r for r in records if r["conversation"] == conversation and "user" in r]
-    return [r[who]["text"] for r in sorted(mine, key=_round) for who in ("user", "agent")]
-
-
-def _round(record: Record) -> int:
-    return int(record["round"])
+    mine = sorted((r for r in records if r.conversation == conversation), key=lambda r: r.round)
+    return [turn.text for record in mine for turn in (record.user, record.agent) if turn]
 
 
 def ask(plan: Conversation, turns: Sequence[str], r: int, control: Control) -> Ask:

@@ -43,13 +43,16 @@ from inspect_ai.model import (
 
 from holdfast.core.control import parse
 from holdfast.core.errors import RunError
-from holdfast.core.records import Record, dumps
+from holdfast.core.records import Record, as_record, dumps
 from holdfast.core.run import Run
+from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan
+from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.scores import costs, judged
-from holdfast.evals.conversation.verdicts import verdicts
 from holdfast.evals.inspect.scores import persona, sample_id, scored, summed
+from holdfast.results.conversation import JudgedConversation, JudgedRound, RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 COMMANDS = ("drift", "compare")
 JUDGE = "persona_judge"  # the score of a sample, as the task names it
@@ -59,7 +62,7 @@ JUDGE = "persona_judge"  # the score of a sample, as the task names it
 class Opened:
     """A run as it is read back: its conversations, each under its control, and when it ended."""
 
-    run: Run
+    run: ConversationRun
     plans: Sequence[Conversation]
     ended: datetime
 
@@ -119,7 +122,7 @@ def _opened(folder: Path) -> Opened:
             f"{folder} is a run of {command}, which has no conversations to show: name one of "
             f"{' or '.join(COMMANDS)}."
         )
-    run = Run(folder, manifest)
+    run = Run(folder, manifest, RoundRecord, JudgeVerdict)
     if not run.records:
         raise RunError(f"{folder} has no records yet: run its command first.")
     written = (folder / "records.jsonl").stat().st_mtime
@@ -140,10 +143,10 @@ def _planned(manifest: Record) -> list[Conversation]:
 
 def _log(opened: Opened) -> EvalLog:
     run, plans = opened.run, opened.plans
-    talks = judged(run.records, plans, verdicts(run, plans, None))
-    held: dict[int, list[Record]] = {plan.id: [] for plan in plans}
+    talks = judge_conversations(run, plans, None)
+    held: dict[int, list[RoundRecord]] = {plan.id: [] for plan in plans}
     for record in run.records:
-        held[record["conversation"]].append(record)
+        held[record.conversation].append(record)
     samples = [
         _sample(opened, plan, talk, held[plan.id])
         for plan, talk in zip(plans, talks, strict=True)
@@ -189,15 +192,20 @@ def _spec(opened: Opened, ids: list[str], when: str) -> EvalSpec:
     )
 
 
-def _sample(opened: Opened, plan: Conversation, talk: Record, records: list[Record]) -> EvalSample:
+def _sample(
+    opened: Opened,
+    plan: Conversation,
+    talk: JudgedConversation,
+    records: list[RoundRecord],
+) -> EvalSample:
     """A conversation: the agent's view of it as messages, its rounds and probes as a transcript."""
     control = str(plan.control)
     score = scored(talk, opened.rounds)
     messages: list[ChatMessage] = [ChatMessageSystem(content=plan.agent.prompt)]
-    for at in talk["rounds"]:
-        if at["user"] is not None:
-            messages.append(ChatMessageUser(content=at["user"]))
-            messages.append(ChatMessageAssistant(content=at["agent"], model=opened.model))
+    for at in talk.rounds:
+        if at.user is not None and at.agent is not None:
+            messages.append(ChatMessageUser(content=at.user))
+            messages.append(ChatMessageAssistant(content=at.agent, model=opened.model))
     return EvalSample(
         id=opened.name(plan),
         epoch=1,
@@ -214,27 +222,27 @@ def _sample(opened: Opened, plan: Conversation, talk: Record, records: list[Reco
             "user": plan.user.id,
             "user_prompt": plan.user.prompt,
         },
-        store={"rounds": records},
-        events=[event for at in talk["rounds"] for event in _events(opened, at)],
+        store={"rounds": as_record(records)},
+        events=[event for at in talk.rounds for event in _events(opened, at)],
         model_usage={opened.model: _usage(records)},
     )
 
 
-def _events(opened: Opened, at: Record) -> list[Any]:
+def _events(opened: Opened, at: JudgedRound) -> list[Any]:
     """A round as a span: what was said, and every probe with its judge's score."""
-    name = f"round {at['round']}"
-    said = [(side, at[side]) for side in ("user", "agent") if at[side] is not None]
-    probes = [
+    name = f"round {at.round}"
+    turns = [("user", at.user), ("agent", at.agent)] if at.user is not None else []
+    probes: list[tuple[str, Any]] = [
         (
-            f"probe: {a['arm']}",
-            {name: a[name] for name in ("probe", "answer", "score", "why", "stop")},
+            f"probe: {a.arm}",
+            {name: getattr(a, name) for name in ("probe", "answer", "score", "why", "stop")},
         )
-        for a in at["probes"]
+        for a in at.probes
     ]
     when: dict[str, Any] = {"timestamp": opened.ended, "working_start": 0.0, "span_id": name}
     return [
         SpanBeginEvent(id=name, name=name, **when),
-        *(InfoEvent(source=source, data=data, **when) for source, data in (*said, *probes)),
+        *(InfoEvent(source=source, data=data, **when) for source, data in (*turns, *probes)),
         SpanEndEvent(id=name, **when),
     ]
 
@@ -272,11 +280,11 @@ def _values(sample: EvalSample) -> list[float]:
     return [float(number) for number in value.values()]
 
 
-def _usage(records: Sequence[Record]) -> ModelUsage:
-    tokens = costs(records)["tokens"]
+def _usage(records: Sequence[RoundRecord]) -> ModelUsage:
+    tokens = costs(records).tokens
     return ModelUsage(
-        input_tokens=tokens["prompt"] - tokens["cached"],
-        input_tokens_cache_read=tokens["cached"],
-        output_tokens=tokens["completion"],
-        total_tokens=tokens["prompt"] + tokens["completion"],
+        input_tokens=tokens.prompt - tokens.cached,
+        input_tokens_cache_read=tokens.cached,
+        output_tokens=tokens.completion,
+        total_tokens=tokens.prompt + tokens.completion,
     )

@@ -16,13 +16,16 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from holdfast.core.records import Record
+from holdfast.core.records import Record, as_record, read_record
 from holdfast.core.stats import Array, Resampler, mean
+from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.judging import judge_records, scores
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.scores import judged, labels, scores
 from holdfast.persona.suite import Persona
+from holdfast.results.conversation import Arm, JudgedConversation, RoundRecord
 
 ROUNDS = "rounds"  # where a sample's store keeps its records
+ARMS: tuple[Arm, ...] = ("own", "floor", "reply")
 
 
 def sample_id(conversation: Conversation, controlled: bool = False) -> str:
@@ -72,7 +75,7 @@ def points(rounds: int) -> list[str]:
 def summed(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
     """(conversations, 1 + rounds + 1) scores as one flat table of means and intervals."""
     names = points(values.shape[1] - 2)
-    sample = Resampler.of(*labels(plans))
+    sample = Resampler.of(*cluster_labels(plans))
     found: dict[str, float] = {}
     bands = sample.interval(values)
     for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
@@ -90,23 +93,25 @@ def persona_judge(rounds: int) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         plan = planned(state.metadata, state.input_text)
-        return scored(judged(state.store.get(ROUNDS, []), [plan])[0], rounds)
+        stored: list[Record] = state.store.get(ROUNDS, [])
+        records = [read_record(RoundRecord, record) for record in stored]
+        return scored(judge_records(records, [plan], {})[0], rounds)
 
     return score
 
 
-def scored(talk: Record, rounds: int) -> Score:
+def scored(conversation: JudgedConversation, rounds: int) -> Score:
     """A judged conversation as Inspect's score: a number for every round that was reached."""
-    own, floor, said = (scores([talk], arm, rounds + 1)[0] for arm in ("own", "floor", "reply"))
+    own, floor, said = (scores([conversation], arm, rounds + 1)[0] for arm in ARMS)
     if np.isnan(own).all():
         own = said  # recorded chats that were judged without a model
     # NaN is what was not reached: Inspect's reducers would make a zero of None.
     values = [round(float(v), 6) for v in (floor[0], *own)]
-    answers = [{"round": at["round"], **a} for at in talk["rounds"] for a in at["probes"]]
-    last = [a for a in answers if a["arm"] == "own" and a["round"] == talk["rounds"][-1]["round"]]
+    answers = [{"round": at.round, **as_record(a)} for at in conversation.rounds for a in at.probes]
+    last = [a for a in conversation.rounds[-1].probes if a.arm == "own"]
     return Score(
         value=dict(zip(points(rounds), values, strict=True)),
-        answer=last[-1]["answer"] if last else None,
-        explanation=last[-1]["why"] if last else None,
+        answer=last[-1].answer if last else None,
+        explanation=last[-1].why if last else None,
         metadata={"answers": answers},
     )

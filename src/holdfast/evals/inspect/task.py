@@ -39,8 +39,8 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Record, dumps
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import Protocol
-from holdfast.evals.conversation.setup import cast, check
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.setup import check, draw_cast
 from holdfast.evals.inspect.provider import HoldfastAPI
 from holdfast.evals.inspect.scores import ROUNDS, persona_judge, planned, sample_id
 
@@ -71,27 +71,27 @@ def drift(
     """
     drawn = Sampling()
     try:
-        talks, own, _ = cast(
-            suite or _default_suite(),
-            None,
-            _names(agent),
-            _names(user),
+        settings = ConversationSettings(
+            suite=suite or _default_suite(),
+            agents=_names(agent),
+            users=_names(user),
             topic=topic,
             pairs="all" if pairs == "all" else int(pairs),
             seed=seed,
         )
-        protocol = Protocol(rounds=rounds, seed=seed, runs=runs)
-        check(None, None, talks, protocol)
+        cast = draw_cast(settings, None)
+        protocol = ConversationProtocol(rounds=rounds, seed=seed, runs=runs)
+        check(None, None, cast.conversations, protocol)
     except HoldfastError as error:
         raise PrerequisiteError(f"holdfast: {error}") from error
     return Task(
-        dataset=MemoryDataset([_sample(c) for c in talks], name=own.name),
+        dataset=MemoryDataset([_sample(c) for c in cast.conversations], name=cast.suite.name),
         solver=self_chat(rounds, runs, cache),
         scorer=persona_judge(rounds),
         config=GenerateConfig(
             temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_new_tokens
         ),
-        metadata={"protocol": "arXiv:2402.10962", "suite": own.name},
+        metadata={"protocol": "arXiv:2402.10962", "suite": cast.suite.name},
     )
 
 
@@ -100,8 +100,8 @@ def _default_suite() -> str:
     return "mini" if isinstance(api, HoldfastAPI) and api.model_name == "mini" else "core"
 
 
-def _names(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else list(given or ())
+def _names(given: str | list[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def _sample(conversation: Conversation) -> Sample:

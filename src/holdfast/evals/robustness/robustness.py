@@ -23,8 +23,9 @@ from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
-from holdfast.core.shards import Where, opened
+from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
 from holdfast.evals.robustness import persona_lottery as lottery
 from holdfast.evals.robustness import summary as matrix
@@ -118,7 +119,8 @@ def robustness(
         "seed": seed,
         "sampling": asdict(drawn),
     }
-    run, began = opened(out, described, where), time.monotonic()
+    run: Run[Record] = open_run(out, described, where=where)
+    began = time.monotonic()
     arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in people))
     units = ((task, sample, arms) for task in kept for sample in range(samples))
     asked = [(0, batch) for batch in batches(units)]

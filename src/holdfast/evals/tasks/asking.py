@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.errors import HoldfastError
@@ -13,7 +13,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
-from holdfast.core.shards import Where, spread
+from holdfast.core.shards import Units, Where, share_out
 from holdfast.evals.tasks.tasks import Task
 
 ROWS = 384  # replies asked for side by side
@@ -54,7 +54,7 @@ def _keys(batch: Batch) -> list[Key]:
 
 
 def ask(
-    run: Run,
+    run: Run[Record, Any],
     batches: Sequence[Batch],
     models: Sequence[Backend],
     sampling: Sampling,
@@ -65,17 +65,14 @@ def ask(
     """Append the records of all batches that the run does not have, asked here or elsewhere."""
     unit_of = {key: i for i, batch in enumerate(batches) for key in _keys(batch)}
     with progress.of(len(unit_of)):
-        spread(
-            run,
+        units = Units(
             batches,
-            lambda record: unit_of[_key(record)],
-            _finished,
-            partial(_do, sampling, seed),
-            models,
-            progress,
+            unit_of=lambda record: unit_of[_key(record)],
+            is_done=_finished,
             steps=lambda batch: len(batch[1]),
-            where=where,
+            work=partial(_do, sampling, seed),
         )
+        share_out(units, run, models, progress, where)
 
 
 def _finished(batch: Batch, records: Sequence[Record]) -> bool:
@@ -88,7 +85,7 @@ def _do(
     seed: int,
     models: Sequence[Backend],
     batch: Batch,
-    run: Run,
+    run: Run[Record, Any],
     progress: Progress,
 ) -> None:
     """Ask one batch of the model it is for; what was recorded of a part of it is dropped."""

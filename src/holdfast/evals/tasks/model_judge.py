@@ -10,10 +10,11 @@ from holdfast.core.run import Run
 from holdfast.evals.tasks.tasks import Task
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
+from holdfast.results.verdict import JudgeVerdict
 
 
 def judge_items(
-    run: Run[Any, Any],
+    run: Run[Any, JudgeVerdict],
     spec: Mapping[str, object],
     items: Mapping[tuple[Any, ...], Item],
     judge: Backend,
@@ -21,19 +22,13 @@ def judge_items(
     """Have the judge model score items by a rubric, and record its verdicts by their keys."""
     given = judge_answers(spec, list(items.values()), judge)
     run.add_verdicts(
-        {
-            "answer": list(key),
-            "value": verdict.value,
-            "why": verdict.why,
-            "failures": verdict.failures,
-            "judge": judge.name,
-        }
+        JudgeVerdict(tuple(key), verdict.value, verdict.why, verdict.failures, judge.name)
         for key, verdict in zip(items, given, strict=True)
     )
 
 
 def judge_tasks(
-    run: Run[Any, Any],
+    run: Run[Any, JudgeVerdict],
     tasks: Sequence[Task],
     replies: Mapping[tuple[Any, ...], tuple[str, Sequence[str]]],
     judge: Backend,
@@ -43,7 +38,7 @@ def judge_tasks(
     `replies` are a task's id and the replies to it, by the key of their verdict. The judge sees
     no persona.
     """
-    known = {tuple(verdict["answer"]) for verdict in run.verdicts}
+    known = {verdict.answer for verdict in run.verdicts}
     waiting: dict[str, dict[tuple[Any, ...], Sequence[str]]] = {}
     for key, (task_id, said) in replies.items():
         if key not in known:

@@ -5,18 +5,17 @@ This module chooses what the page shows. `report.html` makes a file of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.report import html
 from holdfast.report.compare import figures, sentences, side_by_side, tables
 from holdfast.report.compare.entries import control_entries, counterpart, late_rounds
-from holdfast.results.compare import CompareSummary
+from holdfast.results.compare import ComparedConversation, CompareSummary
 
 
 def write_compare(
-    summary: CompareSummary, conversations: Sequence[Mapping[str, Any]], path: Path
+    summary: CompareSummary, conversations: Sequence[ComparedConversation], path: Path
 ) -> None:
     """Write the page of a comparison.
 
@@ -32,7 +31,7 @@ def write_compare(
     html.save(render(summary, conversations), path)
 
 
-def render(summary: CompareSummary, conversations: Sequence[Mapping[str, Any]]) -> str:
+def render(summary: CompareSummary, conversations: Sequence[ComparedConversation]) -> str:
     """The page as text."""
     entries = control_entries(summary)
     names = [entry.name for entry in entries]

@@ -12,7 +12,7 @@ This module knows records. `transcript` makes texts safe and folds them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,12 @@ from holdfast.report import transcript
 from holdfast.report.charts.chart import tag
 from holdfast.report.transcript import Exchange, Said, said, visible
 from holdfast.report.words import known, number
+from holdfast.results.compare import (
+    CapabilityAnswer,
+    ComparedConversation,
+    ConversationUnderControl,
+)
+from holdfast.results.conversation import Participant
 
 BUDGET = 8_000_000
 """Characters of all texts."""
@@ -81,8 +87,8 @@ class ConversationSides:
     """One conversation under every control."""
 
     id: int
-    agent: Mapping[str, str]
-    user: Mapping[str, str]
+    agent: Participant
+    user: Participant
     starter: str
     sides: tuple[Side, ...]
 
@@ -104,7 +110,7 @@ class Transcripts:
 
 
 def transcripts(
-    conversations: Iterable[Mapping[str, Any]],
+    conversations: Iterable[ComparedConversation],
     controls: Sequence[str],
     pair: tuple[str, str],
     rounds: int,
@@ -120,12 +126,12 @@ def transcripts(
         budget: characters of all texts; one conversation is kept whatever its size.
     """
     kept, left_out = list[ConversationSides](), list[int]()
-    for record in conversations:
-        budget -= _size(record)
+    for conversation in conversations:
+        budget -= _size(conversation)
         if budget >= 0 or not kept:
-            kept.append(_conversation(record, controls, rounds))
+            kept.append(_conversation(conversation, controls, rounds))
         else:
-            left_out.append(record["id"])
+            left_out.append(conversation.id)
     shown = max(kept, key=lambda conversation: _gain(conversation, pair), default=None)
     left, right = (shown.side(name) if shown else None for name in pair)
     return Transcripts(tuple(kept), tuple(left_out), shown, left, right)
@@ -138,47 +144,47 @@ def _gain(conversation: ConversationSides, pair: tuple[str, str]) -> float:
     return right.late - left.late
 
 
-def _size(record: Mapping[str, Any]) -> int:
+def _size(conversation: ComparedConversation) -> int:
+    """Characters of a conversation on the page, roughly."""
     total = 0
-    for side in record["controls"].values():
-        for one in side["rounds"]:
-            total += len(one.get("user") or "") + len(one.get("agent") or "") + 2 * FRAME
-            total += sum(len(p["answer"] or "") + len(p["why"] or "") for p in one["probes"])
-            total += sum(len(p["probe"] or "") for p in one["probes"][:1])
-            total += FRAME * len(one["probes"])
-        for q in side.get("questions") or ():
-            total += len(q["question"] or "") + len(q["answer"] or "") + 2 * FRAME
+    for side in conversation.controls.values():
+        for at in side.rounds:
+            total += len(at.user or "") + len(at.agent or "") + 2 * FRAME
+            total += sum(len(p.answer) + len(p.why) + FRAME for p in at.probes)
+            total += sum(len(p.probe) for p in at.probes[:1])
+        for q in side.questions:
+            total += len(q.question) + len(q.answer) + 2 * FRAME
     return total
 
 
 def _conversation(
-    record: Mapping[str, Any], controls: Sequence[str], rounds: int
+    conversation: ComparedConversation, controls: Sequence[str], rounds: int
 ) -> ConversationSides:
     return ConversationSides(
-        record["id"],
-        transcript.person(record["agent"]),
-        transcript.person(record["user"]),
-        visible(record.get("starter") or ""),
+        conversation.id,
+        transcript.person(conversation.agent),
+        transcript.person(conversation.user),
+        visible(conversation.starter),
         tuple(
-            _side(key, name, record["controls"][name], rounds)
+            _side(key, name, conversation.controls[name], rounds)
             for key, name in enumerate(controls)
-            if name in record["controls"]
+            if name in conversation.controls
         ),
     )
 
 
-def _side(key: int, control: str, record: Mapping[str, Any], rounds: int) -> Side:
+def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) -> Side:
     questions: dict[int, list[AskedQuestion]] = {}
-    for question in record.get("questions") or ():
-        questions.setdefault(question["round"], []).append(_question(question))
-    scores = [transcript.mean(one["probes"], "own") for one in record["rounds"]]
+    for question in under.questions:
+        questions.setdefault(question.round, []).append(_question(question))
+    scores = [transcript.mean(at.probes, "own") for at in under.rounds]
     bars, late = _bars(scores), scores[rounds - -(-rounds // 4) + 1 :]
     return Side(
         key,
         control,
         tuple(
-            Round(transcript.exchange(one), tuple(questions.get(one["round"], ())))
-            for one in record["rounds"]
+            Round(transcript.exchange(at), tuple(questions.get(at.round, ())))
+            for at in under.rounds
         ),
         next((score for score in scores if score is not None), None),
         transcript.average(late),
@@ -187,14 +193,14 @@ def _side(key: int, control: str, record: Mapping[str, Any], rounds: int) -> Sid
     )
 
 
-def _question(record: Mapping[str, Any]) -> AskedQuestion:
+def _question(answer: CapabilityAnswer) -> AskedQuestion:
     return AskedQuestion(
-        visible(record["kind"]),
-        said(record["question"]),
-        visible(record.get("plant") or ""),
-        visible(record["expected"]),
-        said(record["answer"]),
-        bool(record["right"]),
+        visible(answer.kind),
+        said(answer.question),
+        visible(answer.plant),
+        visible(answer.expected),
+        said(answer.answer),
+        answer.right,
     )
 
 
@@ -216,8 +222,8 @@ def data(transcripts: Transcripts) -> Markup:
     """The conversations as JSON that is safe in a script element, whatever they hold."""
     conversations = {
         str(one.id): {
-            "agent": [one.agent["id"], one.agent["prompt"]],
-            "user": [one.user["id"], one.user["prompt"]],
+            "agent": [one.agent.id, one.agent.prompt],
+            "user": [one.user.id, one.user.prompt],
             "starter": one.starter,
             "sides": {str(side.key): _side_data(side) for side in one.sides},
         }

@@ -10,7 +10,7 @@ conversations are not known here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.words import between, ends, known, number, quantity
+from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
 DOTTED = 17
@@ -89,16 +90,16 @@ def _intervals(values: Sequence[Any] | None) -> tuple[tuple[float, float] | None
     return tuple(ends(v) for v in values or ())
 
 
-def rounds_of(summary: Mapping[str, Any]) -> list[str]:
+def rounds_of(summary: DriftSummary) -> list[str]:
     """Labels of the points: "0" to "R"."""
-    return [str(r) for r in range(len(summary["stability"]))]
+    return [str(r) for r in range(len(summary.curves.stability))]
 
 
-def traces(summary: Mapping[str, Any]) -> list[Trace]:
+def traces(summary: DriftSummary) -> list[Trace]:
     """The curves and reference lines of the main figure that this run measured."""
     found = [
-        Trace(kind, name, label, short, numbers(summary.get(field)),
-              _intervals(summary.get(f"{field}_interval")))
+        Trace(kind, name, label, short, numbers(getattr(summary.curves, field)),
+              _intervals(getattr(summary.curves, f"{field}_interval")))
         for kind, name, label, short, field in (
             ("filler", "neutral filler in the user’s place", "filler", "filler", "filler"),
             ("user", "the user’s persona", "user’s persona", "user’s", "user_persona"),
@@ -111,11 +112,14 @@ def traces(summary: Mapping[str, Any]) -> list[Trace]:
         ("ceiling", "ceiling: the empty history", "ceiling", "ceiling"),
         ("floor", "floor: no system prompt, empty history", "floor", "floor"),
     ):
-        level, span = known(summary.get(field)), ends(summary.get(f"{field}_interval"))
-        size = len(summary["stability"]) if level is not None else 0
+        level, span = (
+            known(getattr(summary.curves, field)),
+            ends(getattr(summary.curves, f"{field}_interval")),
+        )
+        size = len(summary.curves.stability) if level is not None else 0
         found.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
     own = Trace("own", "the agent’s persona", "persona", "persona",
-                numbers(summary["stability"]), _intervals(summary["interval"]))  # fmt: skip
+                numbers(summary.curves.stability), _intervals(summary.curves.interval))  # fmt: skip
     return [
         trace
         for trace in (*found, own)
@@ -124,10 +128,10 @@ def traces(summary: Mapping[str, Any]) -> list[Trace]:
     ]
 
 
-def stability(summary: Mapping[str, Any]) -> Figure:
+def stability(summary: DriftSummary) -> Figure:
     """Figure 1: every curve of the run, the persona's with its band."""
     drawn, x, title = traces(summary), rounds_of(summary), "Stability by round"
-    counts = summary.get("n")
+    counts = summary.curves.n
     told = "; ".join(
         f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in drawn
     )
@@ -198,7 +202,7 @@ def _cell(trace: Trace, r: int) -> str:
     return number(trace.values[r]) + ("" if span is None else f" ({between(span)})")
 
 
-def ledger(summary: Mapping[str, Any]) -> list[Row]:
+def ledger(summary: DriftSummary) -> list[Row]:
     """The main numbers at the start and at the end, one measure a line."""
     found = {t.kind: t for t in traces(summary)}
     rows = [
@@ -206,8 +210,8 @@ def ledger(summary: Mapping[str, Any]) -> list[Row]:
         for kind in ("own", "replies", "user", "filler", "history")
         if kind in found
     ]
-    values = numbers(summary.get("normalised"))
-    spans = _intervals(summary.get("normalised_interval"))
+    values = numbers(summary.curves.normalised)
+    spans = _intervals(summary.curves.normalised_interval)
     left = Trace("left", "left between floor and ceiling", "", "", values, spans)
     if any(value is not None for value in values):
         rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
@@ -215,10 +219,10 @@ def ledger(summary: Mapping[str, Any]) -> list[Row]:
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
     ):
-        if known(summary.get(field)) is not None:
-            span = ends(summary.get(f"{field}_interval"))
+        if known(getattr(summary.curves, field)) is not None:
+            span = ends(getattr(summary.curves, f"{field}_interval"))
             there = "" if span is None else between(span)
-            rows.append(Row(kind, name, number(summary[field]), there, "", ""))
+            rows.append(Row(kind, name, number(getattr(summary.curves, field)), there, "", ""))
     return rows
 
 
@@ -229,13 +233,13 @@ def _pair(trace: Trace, r: int) -> tuple[str, str]:
     return number(trace.values[r]), "" if span is None else between(span)
 
 
-def categories(summary: Mapping[str, Any]) -> list[Panel]:
+def categories(summary: DriftSummary) -> list[Panel]:
     """A small chart for each category, the largest fall first, on one scale."""
-    overall, x = numbers(summary["stability"]), rounds_of(summary)
+    overall, x = numbers(summary.curves.stability), rounds_of(summary)
 
-    def panel(name: str, part: Mapping[str, Any], place: int) -> Panel:
-        values, spans = numbers(part["stability"]), _intervals(part["interval"])
-        floor = known(part.get("floor"))
+    def panel(name: str, part: CategoryCurve, place: int) -> Panel:
+        values, spans = numbers(part.stability), _intervals(part.interval)
+        floor = known(part.floor)
         series = [Series("overall", overall), Series("own", values, spans)]
         if floor is not None:
             series.insert(0, Series("floor", (floor,) * len(x)))
@@ -253,19 +257,19 @@ def categories(summary: Mapping[str, Any]) -> list[Panel]:
             frame = Frame(width, height, 22, 6, 8, 24)
             return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
 
-        line = f"{course}, {quantity(part['n'], 'conversation')}"
+        line = f"{course}, {quantity(part.n, 'conversation')}"
         return Panel(name, line, drawing(256, 148), drawing(164, 124))
 
-    made = sorted(summary["by_category"].items(), key=lambda item: _course(item[1]))
+    made = sorted(summary.curves.by_category.items(), key=lambda item: _course(item[1]))
     return [panel(name, part, place) for place, (name, part) in enumerate(made)]
 
 
-def _course(part: Mapping[str, Any]) -> float:
-    first, last = known(part["stability"][0]), known(part["stability"][-1])
+def _course(part: CategoryCurve) -> float:
+    first, last = known(part.stability[0]), known(part.stability[-1])
     return 0.0 if first is None or last is None else last - first
 
 
-def category_table(summary: Mapping[str, Any]) -> Table:
+def category_table(summary: DriftSummary) -> Table:
     """The numbers behind the small charts."""
     rounds = rounds_of(summary)
     return Table(
@@ -273,14 +277,14 @@ def category_table(summary: Mapping[str, Any]) -> Table:
         tuple(
             (
                 name,
-                str(part["n"]),
-                number(part.get("floor")),
+                str(part.n),
+                number(part.floor),
                 *(
                     f"{number(value)} ({between(span)})"
-                    for value, span in zip(part["stability"], part["interval"], strict=True)
+                    for value, span in zip(part.stability, part.interval, strict=True)
                 ),
-                number(part["normalised"][-1]),
+                number(part.normalised[-1]),
             )
-            for name, part in sorted(summary["by_category"].items())
+            for name, part in sorted(summary.curves.by_category.items())
         ),
     )

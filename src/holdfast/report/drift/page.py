@@ -5,34 +5,42 @@ This module picks what the page shows. How a page becomes a file is `shell`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.report import html as shell
 from holdfast.report import transcript, words
 from holdfast.report.drift import figures
 from holdfast.report.drift import prompt_share as attention
+from holdfast.results.conversation import JudgedConversation
+from holdfast.results.drift import DriftSummary
 
 
 def write_drift(
-    summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]], path: Path
+    summary: DriftSummary, conversations: Sequence[JudgedConversation], path: Path
 ) -> None:
-    """Write the report of a drift run.
+    """Write the page of a drift run.
 
-    `summary` is the object that `holdfast drift --json` prints, with its lists of
-    R + 1 entries; `conversations` hold persona, partner, starter and rounds with
-    their judged probe answers. Raises `RunError` where the file cannot be written.
+    Args:
+        summary: what the run found.
+        conversations: its conversations, judged.
+        path: where the page goes.
+
+    Raises:
+        RunError: the file cannot be written.
     """
     shell.save(render(summary, conversations), path)
 
 
-def render(summary: Mapping[str, Any], conversations: Sequence[Mapping[str, Any]]) -> str:
+def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -> str:
     """The page as text."""
     found = transcript.entries(conversations)
     return shell.fill(
         "drift/page.html.j2",
         s=summary,
+        setting=summary.setting,
+        curves=summary.curves,
+        costs=summary.costs,
         headline=words.headline(summary),
         recorded=not any(entry.user for entry in found),
         standfirst=words.standfirst(summary),

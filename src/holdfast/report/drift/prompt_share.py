@@ -6,8 +6,7 @@ is measured on local models alone, so every function here may find nothing to dr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
@@ -26,24 +25,25 @@ from holdfast.report.drift.figures import (
     rounds_of,
 )
 from holdfast.report.words import percent, quantity
+from holdfast.results.drift import DriftSummary
 
 TITLE = "Attention given to the system prompt"
 MOST_HEAD_MAPS = 5
 
 
-def share(summary: Mapping[str, Any]) -> Figure | None:
+def share(summary: DriftSummary) -> Figure | None:
     """Prompt share by round beside the dilution line; None where it was not measured."""
-    values = numbers(summary.get("prompt_share"))
+    values = numbers(summary.share.prompt_share)
     if not any(v is not None for v in values):
         return None
-    detail, x, title = summary.get("share_detail") or {}, rounds_of(summary), TITLE
+    detail, x, title = summary.share.share_detail, rounds_of(summary), TITLE
     drawn = [
         Trace(kind, name, label, short, there, ())
         for kind, name, label, short, there in (
             ("template", "with template tokens", "with template", "with template",
-             numbers(detail.get("template"))),
+             numbers(detail.template if detail else None)),
             ("dilution", "the prompt’s part of the text", "part of the text", "of the text",
-             numbers(detail.get("dilution"))),
+             numbers(detail.dilution if detail else None)),
             ("share", "prompt share", "prompt share", "share", values),
         )
         if there
@@ -97,9 +97,10 @@ def _at(trace: Trace, r: int) -> float | None:
     return trace.values[r] if r < len(trace.values) else None
 
 
-def layers(summary: Mapping[str, Any]) -> Figure | None:
+def layers(summary: DriftSummary) -> Figure | None:
     """The heat map of prompt share, layer by round."""
-    by_round = [numbers(one) for one in (summary.get("share_detail") or {}).get("layers") or ()]
+    detail = summary.share.share_detail
+    by_round = [numbers(one) for one in detail.layers] if detail else []
     deep = max((len(one) for one in by_round), default=0)
     if not deep:
         return None
@@ -141,10 +142,11 @@ def _bare(value: float) -> str:
     return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
 
 
-def heads(summary: Mapping[str, Any]) -> list[Panel]:
+def heads(summary: DriftSummary) -> list[Panel]:
     """Layer × head at a few rounds from the first to the last, on one scale."""
-    every = (summary.get("share_detail") or {}).get("heads") or []
-    by_round = {r: [numbers(row) for row in one] for r, one in enumerate(every) if one}
+    detail = summary.share.share_detail
+    every = enumerate(detail.heads if detail else ())
+    by_round = {r: [numbers(row) for row in one] for r, one in every if one}
     top = max((v or 0.0 for one in by_round.values() for row in one for v in row), default=0.0)
     shown = min(MOST_HEAD_MAPS, len(by_round))
     kept = list(by_round)
@@ -162,17 +164,18 @@ def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel
     return Panel(f"round {r}", f"at most {most}", drawing, drawing)
 
 
-def within(summary: Mapping[str, Any]) -> list[Figure]:
+def within(summary: DriftSummary) -> list[Figure]:
     """Prompt share token by token: plateaus within a turn, steps between turns."""
-    detail = summary.get("share_detail") or {}
-    turns = detail.get("turns") or {}
-    replies = [numbers(slot) for slot in turns.get("within") or ()]
-    answers = [numbers(slot) for slot in detail.get("within") or ()]
+    detail = summary.share.share_detail
+    if detail is None:
+        return []
+    replies = [numbers(slot) for slot in detail.turns.within]
+    answers = [numbers(slot) for slot in detail.within]
     most = max((v for slot in (*replies, *answers) for v in slot if v is not None), default=0.0)
     made = []
     if any(replies):
         told = "One curve for each reply, token by token, averaged over conversations."
-        rounds = [str(r) for r in turns["rounds"]]
+        rounds = [str(r) for r in detail.turns.rounds]
         made.append(_profile("turns", "Within the replies", told, replies, rounds, most))
     if any(answers):
         told = "The same for the probe’s answers on their branches, on the same scale."

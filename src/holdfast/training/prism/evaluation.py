@@ -51,6 +51,7 @@ from holdfast.results.prism import (
     PrismEvalManifest,
     PrismEvalSummary,
 )
+from holdfast.results.verdict import JudgeVerdict
 from holdfast.training.prism.settings import PrismEvalSettings
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
@@ -118,7 +119,7 @@ def evaluate(
             f"({dropped_line(dropped)})."
         )
     manifest = _manifest(model, judge_model, about, usable, settings)
-    run = Run(out, manifest, ArmAnswer)
+    run = Run(out, manifest, ArmAnswer, JudgeVerdict)
     # A router needs two queries of either kind to be trained on, which there may not have been.
     arms = [arm for arm in (*PROMPTED, *ADAPTED) if arm != "router" or about.summary.router]
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
@@ -210,7 +211,10 @@ def _expert(described: Mapping[str, Any]) -> Expert:
 
 
 def _ask_arms(
-    evaluation: _Evaluation, run: Run[ArmAnswer, Any], arms: Sequence[str], progress: Progress
+    evaluation: _Evaluation,
+    run: Run[ArmAnswer, JudgeVerdict],
+    arms: Sequence[str],
+    progress: Progress,
 ) -> None:
     """Ask in every arm that the run has no records of yet."""
     there = {record.arm for record in run.records}
@@ -308,14 +312,18 @@ class _Scores:
 
     @classmethod
     def of(
-        cls, run: Run[ArmAnswer, Any], tasks: Sequence[Task], samples: int, arms: Sequence[str]
+        cls,
+        run: Run[ArmAnswer, JudgeVerdict],
+        tasks: Sequence[Task],
+        samples: int,
+        arms: Sequence[str],
     ) -> _Scores:
         """Score a run's answers; the oracle takes the better of base and always."""
         at = {task.id: i for i, task in enumerate(tasks)}
         shape = (len(tasks), samples)
         scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
         routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
-        judged = {tuple(verdict["answer"]): verdict["value"] for verdict in run.verdicts}
+        judged = {verdict.answer: verdict.value for verdict in run.verdicts}
         for record in run.records:
             place = at[record.task], record.sample
             score = judged.get(_key(record), tasks[place[0]].score(record.replies))

@@ -1,0 +1,198 @@
+"""Conversations held batch by batch, recorded, resumed and shared out.
+
+The plan is cut into batches of `protocol.batch` conversations, which its manifest fixes. After
+every round of a batch its records are appended to the run. A batch that a kill left unfinished is
+run again whole on a local model, whose arithmetic depends on the batch; on an API it goes on
+after its last complete round. Conversations under different controls take turns round by round,
+so that a slow moment of the machine meets all controls alike.
+
+What is asked in a round is `rounds`'; who does a batch is `core.shards`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from holdfast.core.backend import Backend
+from holdfast.core.control import Control
+from holdfast.core.progress import Progress
+from holdfast.core.run import Run, TurnTime
+from holdfast.core.shards import Units, Where, share_out
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
+
+ConversationRun = Run[RoundRecord, JudgeVerdict]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Conversations that are held side by side."""
+
+    index: int
+    """Position among the batches of the run."""
+    conversations: Sequence[Conversation]
+    """The conversations."""
+    rounds: int
+    """Rounds of each, or those of its script where that is shorter."""
+
+    def last_round(self, conversation: Conversation) -> int:
+        """The last round that a conversation can have."""
+        script = conversation.script
+        return self.rounds if script is None else min(self.rounds, len(script) // 2)
+
+    def whole_rounds(self, records: Sequence[RoundRecord]) -> list[RoundRecord]:
+        """The records up to the last round that every conversation still going has."""
+        whole: list[RoundRecord] = []
+        last = {c.id: self.last_round(c) for c in self.conversations}
+        going, r = set(last), 0
+        while going:
+            rows = [one for one in records if one.round == r and one.conversation in going]
+            if len(rows) < len(going):
+                break
+            whole += rows
+            going -= {one.conversation for one in rows if one.stopped}
+            going -= {id_ for id_ in going if last[id_] == r}
+            r += 1
+        return whole
+
+    def is_done(self, records: Sequence[RoundRecord]) -> bool:
+        """Whether the records are all that the batch will have."""
+        whole = self.whole_rounds(records)
+        stopped = sum(bool(record.stopped) for record in whole)
+        last = max(map(self.last_round, self.conversations))
+        return _last_round(whole) >= last or stopped == len(self.conversations)
+
+
+def batches_of(plan: Sequence[Conversation], size: int, rounds: int) -> list[Batch]:
+    """The plan in batches of at most `size` conversations."""
+    starts = range(0, len(plan), size)
+    return [Batch(i, plan[start : start + size], rounds) for i, start in enumerate(starts)]
+
+
+def converse(
+    chat: SelfChat,
+    plan: Sequence[Conversation],
+    run: ConversationRun,
+    progress: Progress,
+    *,
+    timed: bool = False,
+    where: Where = None,
+) -> None:
+    """Hold all planned conversations and append their records to the run.
+
+    Args:
+        chat: the models and what is asked in a round.
+        plan: the conversations; `chat.protocol.batch` of them make a batch.
+        run: the records; what it has is not done again.
+        progress: shows rounds of batches.
+        timed: also record how long the agents' turns take.
+        where: shares batches out; by default all are done here.
+    """
+    protocol = chat.protocol
+    models = [model for model in (chat.agent, chat.other) if model is not None]
+    batches = batches_of(plan, protocol.batch, protocol.rounds)
+    batch_of = {c.id: batch.index for batch in batches for c in batch.conversations}
+    # Models stay where they are: whoever does a batch puts its own in.
+    bare = replace(chat, agent=None, user=None)
+    units = Units(
+        batches,
+        unit_of=lambda record: batch_of[record.conversation],
+        is_done=Batch.is_done,
+        steps=lambda batch: batch.rounds + 1,
+        work=partial(_hold_batch, bare, chat.agent is not None, timed),
+    )
+    with progress.of(len(batches) * (protocol.rounds + 1)):
+        share_out(units, run, models, progress, where)
+
+
+def _hold_batch(
+    chat: SelfChat,
+    probed: bool,
+    timed: bool,
+    models: Sequence[Backend],
+    batch: Batch,
+    run: ConversationRun,
+    progress: Progress,
+) -> None:
+    """Hold one batch with the models of this process."""
+    if models:
+        chat = replace(chat, agent=models[0] if probed else None, user=models[-1])
+    recorded = _resume(batch, run, exact=all(model.local for model in models))
+    for model in models:
+        model.forget()
+    conversations = _replay(batch, recorded)
+    first = _last_round(recorded) + 1
+    progress.advance(first, 0)
+    for r in range(first, batch.rounds + 1):
+        going = [c for c in conversations if not c.stopped and r <= batch.last_round(c.plan)]
+        groups = _take_turns(going, r)
+        new: list[RoundRecord] = []
+        for group in groups:
+            done = chat.hold(group, r)
+            if timed and r:
+                time = TurnTime(
+                    batch=batch.index,
+                    round=r,
+                    control=str(group[0].plan.control),
+                    seconds=round(done.seconds, 6),
+                    tokens=done.tokens,
+                )
+                run.add_times([time])
+            progress.advance(1 / len(groups), sum(map(_generated, done.records)))
+            new += done.records
+        if not groups:  # all have stopped
+            progress.advance(1, 0)
+        run.append(new)
+
+
+def _resume(batch: Batch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
+    """The batch's records to go on from; others of the batch are dropped from the run.
+
+    `exact` models must run an unfinished batch from its beginning.
+    """
+    ids = {conversation.id for conversation in batch.conversations}
+    found = [record for record in run.records if record.conversation in ids]
+    recorded = batch.whole_rounds(found) if not exact or batch.is_done(found) else []
+    if len(recorded) < len(found):
+        run.keep([r for r in run.records if r.conversation not in ids] + recorded)
+    return recorded
+
+
+def _replay(batch: Batch, records: Sequence[RoundRecord]) -> list[OpenConversation]:
+    """The batch's conversations as the records left them."""
+    conversations = {c.id: OpenConversation(c) for c in batch.conversations}
+    for record in records:
+        conversation = conversations[record.conversation]
+        conversation.stopped = bool(record.stopped)
+        if record.user and record.agent:
+            conversation.turns += [record.user.text, record.agent.text]
+        if record.filled:
+            conversation.twin_turns += [record.filled.user, record.filled.agent.text]
+    return list(conversations.values())
+
+
+def _take_turns(conversations: Sequence[OpenConversation], r: int) -> list[list[OpenConversation]]:
+    """Conversations by control; each round another control goes first, so that none is favoured."""
+    groups: dict[Control | None, list[OpenConversation]] = {}
+    for conversation in conversations:
+        groups.setdefault(conversation.plan.control, []).append(conversation)
+    order = list(groups.values())
+    first = r % len(order) if order else 0
+    return order[first:] + order[:first]
+
+
+def _last_round(records: Sequence[RoundRecord]) -> int:
+    return max((record.round for record in records), default=-1)
+
+
+def _generated(record: RoundRecord) -> int:
+    """Replies generated for a record: neither starters nor recorded turns are."""
+    answers = [answer for answer in record.answers if answer.arm != "reply"]
+    turns = 0
+    if record.user and len(answers) == len(record.answers):
+        turns = 1 + (record.round > 1) + (record.filled is not None)
+    return len(answers) + turns + len(record.questions or ())

@@ -1,0 +1,126 @@
+"""Curves and intervals of a drift run, from judged conversations.
+
+Means are over conversations, a conversation's probe runs averaged first. Intervals resample
+conversations, or the agents' and users' personas where these recur (`core.stats`).
+
+    normalised(r) = (stability(r) - floor) / (ceiling - floor),  ceiling = stability(0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from holdfast.core.stats import Array, Resampler, mean, normalised, numbers
+from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.results.conversation import JudgedConversation
+from holdfast.results.drift import CategoryCurve, Change, Curves, Interval, Values
+
+
+def cluster_labels(planned: Sequence[Conversation]) -> list[list[str]]:
+    """What to resample: the agents' and the users' personas where they recur, else conversations.
+
+    Fewer than five personas cannot be resampled: they are then fixed, and the interval is about
+    them alone. So are the personas of recorded chats.
+    """
+    recurring = []
+    if all(c.script is None for c in planned):
+        for ids in ([c.agent.id for c in planned], [c.user.id for c in planned]):
+            if 5 <= len(set(ids)) < len(ids):
+                recurring.append(ids)
+    return recurring or [[str(c.id) for c in planned]]
+
+
+def curves(
+    judged: Sequence[JudgedConversation], planned: Sequence[Conversation], rounds: int
+) -> Curves:
+    """Every curve of the run with its intervals, by category too."""
+    points = rounds + 1
+    own, floor = scores(judged, "own", points), scores(judged, "floor", points)[:, :1]
+    replies = scores(judged, "reply", points)
+    if np.isnan(own).all():
+        own = replies  # recorded chats without a model: the replies are all there is
+    user, user_floor = scores(judged, "user", points), scores(judged, "user_floor", points)[:, 0]
+    history_floor = scores(judged, "history_floor", points)
+    filler = scores(judged, "filler", points)
+    # Round 0 has no history: the same question on the empty one stands for it.
+    history_floor[:, 0] = _at_start(history_floor, scores(judged, "floor", points, first=True))
+    filler[:, 0] = _at_start(filler, scores(judged, "own", points, first=True))
+    sample = Resampler.of(*cluster_labels(planned))
+    normal, normal_interval = _normalised(own, floor, sample)
+    return Curves(
+        n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
+        stability=numbers(mean(own)),
+        interval=numbers(sample.interval(own)),
+        normalised=normal,
+        normalised_interval=normal_interval,
+        ceiling=numbers(mean(own)[0]),
+        ceiling_interval=numbers(sample.interval(own[:, 0])),
+        floor=numbers(mean(floor)[0]),
+        floor_interval=numbers(sample.interval(floor[:, 0])),
+        change=_change(own, sample),
+        user_persona=numbers(mean(user)),
+        user_persona_interval=numbers(sample.interval(user)),
+        user_persona_floor=numbers(mean(user_floor)),
+        user_persona_floor_interval=numbers(sample.interval(user_floor)),
+        history_floor=_mean_or_none(history_floor),
+        history_floor_interval=_interval_or_none(history_floor, sample),
+        filler=_mean_or_none(filler),
+        filler_interval=_interval_or_none(filler, sample),
+        replies=_mean_or_none(replies),
+        replies_interval=_interval_or_none(replies, sample),
+        by_category=_by_category(own, floor, planned, sample),
+    )
+
+
+def _at_start(arm: Array, start: Array) -> Array:
+    """Scores at round 0 of an arm that was measured at all."""
+    return arm[:, 0] if np.isnan(arm).all() else start[:, 0]
+
+
+def _mean_or_none(values: Array) -> Values | None:
+    """Means by round; None for an arm that was not measured."""
+    return None if np.isnan(values).all() else numbers(mean(values))
+
+
+def _interval_or_none(values: Array, sample: Resampler) -> list[Interval] | None:
+    return None if np.isnan(values).all() else numbers(sample.interval(values))
+
+
+def _normalised(own: Array, floor: Array, sample: Resampler) -> tuple[Values, list[Interval]]:
+    """Normalised stability, with floor and ceiling resampled jointly."""
+
+    def normalise(score: Array, low: Array) -> Array:
+        return normalised(score, low, score[..., :1])
+
+    interval = sample.statistic(normalise, own, floor)
+    return numbers(normalise(mean(own), mean(floor))), numbers(interval)
+
+
+def _change(own: Array, sample: Resampler) -> Change:
+    """Last point minus first, on the conversations that reached the last."""
+    whole = np.where(np.isnan(own[:, -1:]), np.nan, own)
+    value = mean(whole)
+    interval = sample.statistic(lambda v: np.asarray(v[..., -1] - v[..., 0]), whole)
+    return Change(numbers(value[-1] - value[0]), numbers(interval))
+
+
+def _by_category(
+    own: Array, floor: Array, planned: Sequence[Conversation], sample: Resampler
+) -> dict[str, CategoryCurve]:
+    categories = np.array([c.agent.category for c in planned])
+    found = {}
+    for category in dict.fromkeys(categories):
+        where = categories == category
+        curve, low = mean(own[where]), mean(floor[where])
+        found[str(category)] = CategoryCurve(
+            n=int(where.sum()),
+            stability=numbers(curve),
+            interval=numbers(sample.interval(own, where)),
+            ceiling=numbers(curve[0]),
+            floor=numbers(low[0]),
+            normalised=numbers(normalised(curve, low, curve[:1])),
+        )
+    return found
