@@ -48,7 +48,9 @@ def drifted(out: Path, where: Where = None, actor: Any = None) -> Any:
 
 def affected(out: Path, where: Where = None, two: Any = None) -> Any:
     two = two or [Actor(name="one"), Actor(name="two")]
-    return effect(two, tasks="mini", personas="mini", n=2, samples=2, out=out, where=where)  # type: ignore[arg-type]
+    return effect(
+        two, tasks="mini", personas="mini", tasks_per_category=2, samples=2, out=out, where=where
+    )  # type: ignore[arg-type]
 
 
 def records(folder: Path) -> bytes:
