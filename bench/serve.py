@@ -184,7 +184,7 @@ async def _answered(reader: asyncio.StreamReader) -> float:
     return first or time.perf_counter()
 
 
-async def _under(port: int, asked: list[bytes], clients: int, seconds: float) -> Load:
+async def _rewrite(port: int, asked: list[bytes], clients: int, seconds: float) -> Load:
     load, began = Load(), time.perf_counter()
     end = began + seconds
     await asyncio.gather(*(client(port, asked, end, load, i) for i in range(clients)))
@@ -195,7 +195,7 @@ async def _under(port: int, asked: list[bytes], clients: int, seconds: float) ->
 def measure(at: Running, clients: int, seconds: float) -> Load:
     """A server under so many clients for so long."""
     before = cpu(at.process)
-    load = asyncio.run(_under(at.port, requests(at.server, at.port), clients, seconds))
+    load = asyncio.run(_rewrite(at.port, requests(at.server, at.port), clients, seconds))
     load.cpu = cpu(at.process) - before
     return load
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.serve.detokenize import Text
+from holdfast.serve.detokenize import ReplyText
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -15,7 +15,7 @@ def decode(ids: Sequence[int]) -> str:
 
 def read(said: str, stops: Sequence[str] = ()) -> tuple[list[str], bool]:
     """The pieces of a text that comes byte by byte, and whether a stop string ended it."""
-    text, ids, pieces = Text(decode, stops), list(said.encode()), []
+    text, ids, pieces = ReplyText(decode, stops), list(said.encode()), []
     for n in range(1, len(ids) + 1):
         over = text.feed(ids[:n])
         pieces.append(text.take())
@@ -56,7 +56,7 @@ def test_half_a_character_is_held_back_until_it_is_whole() -> None:
 
 
 def test_half_a_character_at_the_end_is_shown_as_what_it_is() -> None:
-    text, ids = Text(decode), list("a🙂".encode())[:3]
+    text, ids = ReplyText(decode), list("a🙂".encode())[:3]
     text.feed(ids)
     text.end(ids)
     assert text.take() == "a\N{REPLACEMENT CHARACTER}"

@@ -15,16 +15,16 @@ import pytest
 from holdfast.core.errors import ModelError
 from holdfast.models.local import load as local
 from holdfast.serve.app import create_app
-from holdfast.serve.engine_process import Recipe, Remote
+from holdfast.serve.engine_process import EngineProcess, EngineSpec
 from serve.running import SHOUT, TEA, client, control, served, until
 
-RECIPE = Recipe("mini", rows=4, cache_bytes=8 << 20)
+RECIPE = EngineSpec("mini", rows=4, cache_bytes=8 << 20)
 
 
 @pytest.fixture(scope="module")
-def remote() -> Iterator[tuple[Remote, str]]:
+def remote() -> Iterator[tuple[EngineProcess, str]]:
     """A server whose engine is another process, and its URL."""
-    made = Remote(RECIPE)
+    made = EngineProcess(RECIPE)
     with served(create_app(local.outline("mini"), remote=made)) as url:
         yield made, url
     assert not made.alive
@@ -39,7 +39,7 @@ def inside() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["none", "anchor", "guidance:1.5", "window:1", "boost:4"])
 def test_replies_are_those_of_an_engine_in_this_process(
-    remote: tuple[Remote, str], inside: str, name: str
+    remote: tuple[EngineProcess, str], inside: str, name: str
 ) -> None:
     replies = [
         client(url).chat.completions.create(
@@ -64,7 +64,9 @@ def test_replies_are_those_of_an_engine_in_this_process(
     assert share == pytest.approx(other["holdfast"]["prompt_share"], abs=1e-4)
 
 
-def test_a_reply_comes_in_pieces_and_stops_where_it_is_told(remote: tuple[Remote, str]) -> None:
+def test_a_reply_comes_in_pieces_and_stops_where_it_is_told(
+    remote: tuple[EngineProcess, str],
+) -> None:
     asked = {"model": "mini", "messages": [SHOUT, TEA], "seed": 3, "max_tokens": 30}
     whole = client(remote[1]).chat.completions.create(**asked)  # type: ignore[call-overload]
     text = whole.choices[0].message.content
@@ -77,7 +79,7 @@ def test_a_reply_comes_in_pieces_and_stops_where_it_is_told(remote: tuple[Remote
 
 
 @contextmanager
-def still(made: Remote) -> Iterator[None]:
+def still(made: EngineProcess) -> Iterator[None]:
     """The engine does nothing while the block runs."""
     assert made._process.pid is not None
     os.kill(made._process.pid, signal.SIGSTOP)
@@ -87,7 +89,7 @@ def still(made: Remote) -> Iterator[None]:
         os.kill(made._process.pid, signal.SIGCONT)
 
 
-def test_a_client_that_leaves_frees_its_row(remote: tuple[Remote, str]) -> None:
+def test_a_client_that_leaves_frees_its_row(remote: tuple[EngineProcess, str]) -> None:
     made, url = remote
     body = {"model": "mini", "messages": [TEA], "max_tokens": 1500, "stream": True}
     with still(made):
@@ -106,7 +108,7 @@ def test_a_client_that_leaves_frees_its_row(remote: tuple[Remote, str]) -> None:
 
 def test_what_cannot_be_loaded_is_said_in_the_models_own_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    made = Remote(Recipe(str(tmp_path), rows=1))
+    made = EngineProcess(EngineSpec(str(tmp_path), rows=1))
     with pytest.raises(ModelError, match="cannot be loaded"):
         made.ready()
     made.stop()
@@ -114,7 +116,7 @@ def test_what_cannot_be_loaded_is_said_in_the_models_own_sentence(tmp_path: Path
 
 
 def test_a_lost_engine_fails_what_is_under_way_and_the_health_check() -> None:
-    made = Remote(RECIPE)
+    made = EngineProcess(RECIPE)
     with served(create_app(local.outline("mini"), remote=made)) as url:
         assert made._process.pid is not None
         os.kill(made._process.pid, signal.SIGSTOP)  # nothing comes of it before it is killed
@@ -134,7 +136,7 @@ def test_a_lost_engine_fails_what_is_under_way_and_the_health_check() -> None:
 
 
 def test_an_engine_that_dies_while_it_loads_is_said() -> None:
-    made = Remote(RECIPE)
+    made = EngineProcess(RECIPE)
     made._process.kill()
     with pytest.raises(ModelError, match="ended while it loaded"):
         made.ready()

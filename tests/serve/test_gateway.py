@@ -20,7 +20,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, HoldfastError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.persona.suite import load_suite, select
-from holdfast.serve.gateway import Upstream, create_gateway, rewritten
+from holdfast.serve.gateway import Upstream, create_gateway, rewrite_body
 from holdfast.serve.limits import Limits
 from holdfast.training.prism.router_training import train_router
 from serve.running import SHOUT, TEA, client, control, served
@@ -91,7 +91,7 @@ def body(*messages: Any, **more: Any) -> bytes:
 
 
 def messages_under(text: str, *messages: Any) -> Any:
-    return json.loads(rewritten(body(*messages), None, text)[0])["messages"]
+    return json.loads(rewrite_body(body(*messages), None, parse(text))[0])["messages"]
 
 
 # What is passed on

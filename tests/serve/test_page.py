@@ -68,7 +68,7 @@ def test_a_message_is_answered_twice_from_one_history(
     assert len(replies) == 2 and all(reply.strip() for reply in replies)
     expect(first.locator(".meta").first).to_contain_text("prompt share")
     expect(first.locator(".meta").first).to_contain_text("judge score")
-    # The other reply is chosen, and both sides of the next round answer it.
+    # The other reply is pick_control, and both sides of the next round answer it.
     first.get_by_role("button", name="go on from here").nth(1).click()
     say(page, "Do you like cats?")
     assert [body["holdfast"]["control"] for body in sent] == ["anchor", "none"] * 2

@@ -120,13 +120,13 @@ def _local(
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
     outline = models.import_local(model).outline
     from holdfast.serve.app import create_app
-    from holdfast.serve.engine_process import Recipe, Remote, loaded
+    from holdfast.serve.engine_process import EngineProcess, EngineSpec, load_engine
 
-    recipe = Recipe(model, common["limits"].concurrency, dtype, device, cache)
+    spec = EngineSpec(model, common["limits"].concurrency, dtype, device, cache)
     if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
-        return create_app(loaded(recipe), **common)
+        return create_app(load_engine(spec), **common)
     backend = outline(model)  # first: what is not there is said sooner
-    return create_app(backend, **common, remote=Remote(recipe))
+    return create_app(backend, **common, remote=EngineProcess(spec))
 
 
 def _persona(text: str) -> Persona:

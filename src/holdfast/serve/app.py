@@ -1,7 +1,7 @@
 """The application: OpenAI's chat completions over a model on this machine.
 
-`create_app` is the whole of it, and any ASGI server runs it. What the routes share is one
-`Completions`, one `Worker` and one `Metrics`; what stands before them is `limits.Guard`.
+`create_app` builds it, and any ASGI server runs it. Its routes share one `CompletionContext`, one
+engine and one `Metrics`; `limits.Guard` runs before them.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Persona
 from holdfast.serve.completion import Completion
-from holdfast.serve.engine_process import Remote
-from holdfast.serve.engine_thread import Worker
-from holdfast.serve.http import REFUSALS, bare
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.engine_process import EngineProcess
+from holdfast.serve.engine_thread import EngineThread
+from holdfast.serve.http import ERROR_RESPONSES, base_app
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest
-from holdfast.serve.requests import Completions
-from holdfast.serve.stream import EVENTS, Stream, events, unless_gone
+from holdfast.serve.requests import CompletionContext
+from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
 
 LOG = logging.getLogger("holdfast.serve")
-LARGE = 65_536  # bytes of a body from which on reading the chat would keep others waiting
+LARGE_BODY = 65_536  # bytes; reading a longer chat in the event loop would keep others waiting
 
 
 def create_app(
@@ -46,15 +46,23 @@ def create_app(
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
-    remote: Remote | None = None,
+    remote: EngineProcess | None = None,
 ) -> FastAPI:
-    """An ASGI application that serves a local model.
+    """Build an ASGI application that serves a local model.
 
-    `persona` is put in front of every chat, `control` is the default of requests that name
-    none; with `keys` every request to /v1 and /metrics needs one of them. The engine is a
-    thread that starts and ends with the application, or `remote`, for which this waits; then
-    `backend` is the model's outline. Raises `ModelError` for a model behind an API and
-    `ControlError` for a control that this model cannot be put under.
+    Args:
+        backend: the model; only its outline (`models.local.load.outline`) where `remote` is given.
+        persona: goes before every chat.
+        control: the control of requests that name none.
+        keys: API keys; with them every request to /v1 and /metrics needs one.
+        limits: what a request may cost; by default `Limits()`.
+        log_prompts: also log what is said.
+        remote: the engine in a process of its own, for which this waits; by default the engine is
+            a thread that starts and ends with the application.
+
+    Raises:
+        ModelError: the model is behind an API, or the engine's process cannot load it.
+        ControlError: the model cannot be put under `control`.
     """
     from holdfast.models.local.backend import LocalBackend
 
@@ -66,22 +74,19 @@ def create_app(
     control = parse(control)
     if control.needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
-    # Known from now on: finding out takes a pass, which would have to wait for the worker's.
+    # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
     backend.refusal(parse("anchor"))
-    worker = remote or Worker(backend.engine, backend.ends, limits.concurrency)
-    metrics = Metrics()
-    metrics.watch("holdfast_rows_running", "Replies under way", lambda: worker.running)
-    metrics.watch("holdfast_rows_waiting", "Replies that wait for a row", lambda: worker.waiting)
-    metrics.watch("holdfast_decoding_steps", "Steps since the start", lambda: worker.steps)
+    engine = remote or EngineThread(backend.engine, backend.ends, limits.concurrency)
+    metrics = _watched(engine)
 
     @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[None]:
-        worker.start()
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine.start()
         yield
-        await asyncio.to_thread(worker.stop)
+        await asyncio.to_thread(engine.stop)
 
-    app = bare("Holdfast", keys, limits, metrics, running)
-    completions = Completions(backend, worker, metrics, limits, persona, control)
+    app = base_app("Holdfast", keys, limits, metrics, lifespan)
+    context = CompletionContext(backend, engine, metrics, limits, persona, control)
     add_page(
         app,
         model=backend.name,
@@ -90,59 +95,81 @@ def create_app(
         control=control.text,
         locked=bool(keys),
     )
+    _add_model_routes(app, context)
+    _add_chat_route(app, context, log_prompts)
+    return app
+
+
+def _watched(engine: EngineProcess | EngineThread) -> Metrics:
+    """Metrics that read the engine's state when Prometheus asks."""
+    metrics = Metrics()
+    metrics.watch("holdfast_rows_running", "Replies under way", lambda: engine.running)
+    metrics.watch("holdfast_rows_waiting", "Replies that wait for a row", lambda: engine.waiting)
+    metrics.watch("holdfast_decoding_steps", "Steps since the start", lambda: engine.steps)
+    return metrics
+
+
+def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
+    """Add /health and /v1/models."""
+    backend, persona = context.backend, context.persona
+    card = {
+        "id": backend.name,
+        "object": "model",
+        "created": int(time.time()),
+        "owned_by": "holdfast",
+        "max_model_len": backend.context,
+        "holdfast": {
+            "control": context.control.text,
+            "persona": persona.id if persona else None,
+        },
+    }
 
     @app.get("/health", tags=["server"], summary="Whether the server is ready")
     async def health() -> JSONResponse:
-        if not worker.alive:
-            raise Refusal(503, "the engine has ended: restart the server.")
+        if not context.engine.alive:
+            raise RequestError(503, "the engine has ended: restart the server.")
         return JSONResponse({"status": "ok", "model": backend.name})
-
-    def card() -> dict[str, Any]:
-        about = {"control": control.text, "persona": persona.id if persona else None}
-        return {
-            "id": backend.name, "object": "model", "created": started, "owned_by": "holdfast",
-            "max_model_len": backend.context, "holdfast": about,
-        }  # fmt: skip
-
-    started = int(time.time())
 
     @app.get("/v1/models", tags=["openai"], summary="The model that is served")
     async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [card()]})
+        return JSONResponse({"object": "list", "data": [card]})
 
-    @app.get("/v1/models/{name:path}", tags=["openai"], responses=REFUSALS)
+    @app.get("/v1/models/{name:path}", tags=["openai"], responses=ERROR_RESPONSES)
     async def model(name: str) -> JSONResponse:
         """One model by its name."""
         if name != backend.name:
-            raise Refusal(404, f"there is no model {name} here.", code="model_not_found")
-        return JSONResponse(card())
+            raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
+        return JSONResponse(card)
 
-    @app.post("/v1/chat/completions", tags=["openai"], responses=REFUSALS)
+
+def _add_chat_route(app: FastAPI, context: CompletionContext, log_prompts: bool) -> None:
+    """Add /v1/chat/completions."""
+
+    @app.post("/v1/chat/completions", tags=["openai"], responses=ERROR_RESPONSES)
     async def chat(body: ChatRequest, request: Request) -> Response:
         """A chat completion, streamed where `stream` is true."""
-        large = int(request.headers.get("content-length", 0)) > LARGE
-        read = completions.read
-        made = Completion(completions, await asyncio.to_thread(read, body) if large else read(body))
+        large = int(request.headers.get("content-length", 0)) > LARGE_BODY
+        plan = await asyncio.to_thread(context.read, body) if large else context.read(body)
+        completion = Completion(context, plan)
         if log_prompts:
-            LOG.info("%s asked: %s", made.id, body.model_dump_json(include={"messages"}))
+            messages = body.model_dump_json(include={"messages"})
+            LOG.info("%s asked: %s", completion.id, messages)
         if body.stream:
-            return Stream(events(noted(made)), limits.write_timeout, headers=EVENTS)
+            chunks = events(logged_chunks(completion))
+            return StreamingAnswer(chunks, context.limits.write_timeout, headers=EVENTS)
         try:
-            whole = await unless_gone(request.receive, made.whole())
+            return JSONResponse(await until_client_leaves(request.receive, completion.whole()))
         finally:
-            note(made)
-        return JSONResponse(whole)
+            log_texts(completion)
 
-    def note(made: Completion) -> None:
+    def log_texts(completion: Completion) -> None:
         if log_prompts:
-            LOG.info("%s answered: %s", made.id, made.texts)
+            LOG.info("%s answered: %s", completion.id, completion.texts)
 
-    async def noted(made: Completion) -> AsyncGenerator[dict[str, Any]]:
+    async def logged_chunks(completion: Completion) -> AsyncGenerator[dict[str, Any]]:
         try:
-            async with aclosing(made.chunks()) as chunks:
+            async with aclosing(completion.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            note(made)
-
-    return app
+            log_texts(completion)

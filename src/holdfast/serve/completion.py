@@ -1,12 +1,12 @@
-"""One chat completion: from an order to jobs of the worker, and from their pieces back.
+"""One chat completion: its plan becomes jobs of the engine, and their pieces become the response.
 
-Beside `usage` a reply has
+Beside `usage` a response has
 
     holdfast: {control, prompt_share, score?, ignored?}
 
-with the mean over its choices: `prompt_share` is null where there is no system prompt, or
-where the model's attention cannot be observed; `score` is the persona's judge's, where it
-has one that needs no model; `ignored` are fields that changed nothing.
+Both numbers are means over the choices. `prompt_share` is null without a system prompt, and for a
+model whose attention cannot be observed. `score` is there if the persona's judge needs no model.
+`ignored` lists the fields of the request that changed nothing.
 
 This module knows chats and the engine's terms. It knows no HTTP.
 """
@@ -23,36 +23,39 @@ from typing import Any
 
 from holdfast.core.version import __version__
 from holdfast.models.engine.row import Logprob, Request, Result
-from holdfast.serve.detokenize import Text
+from holdfast.serve.detokenize import ReplyText
 from holdfast.serve.engine_thread import Inbox, Job, Piece
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.metrics import label
-from holdfast.serve.requests import Completions, Order
+from holdfast.serve.requests import CompletionContext, CompletionPlan
 
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
 
 class Completion:
-    """A completion under way. `drop` it where nobody waits for it any more."""
+    """A completion in progress; `drop` it when nobody waits for it any more.
 
-    def __init__(self, home: Completions, order: Order) -> None:
-        self.home, self.body, self.control = home, order.body, order.control
-        self.ignored, body, request, choices = (
-            order.ignored, order.body, order.request, order.choices,
-        )  # fmt: skip
+    Args:
+        context: what all completions of the server share.
+        plan: the request, read.
+    """
+
+    def __init__(self, context: CompletionContext, plan: CompletionPlan) -> None:
+        self.context, self.plan, self.body = context, plan, plan.body
+        body, request, choices = plan.body, plan.request, plan.choices
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self.began = time.perf_counter()
-        self._seen = False
+        self._has_text = False
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
-        sampling, decode = home.sampling(body, request), home.backend.decode
+        sampling, decode = context.sampling(body, request), context.backend.decode
         inbox = Inbox(asyncio.get_running_loop(), self._pieces)
         self.jobs = [
             Job(
                 i,
                 replace(request, seed=request.seed + i),
                 sampling,
-                Text(decode, sampling.stop),
+                ReplyText(decode, sampling.stop),
                 bool(body.stream),
                 inbox,
             )
@@ -61,17 +64,17 @@ class Completion:
         self.texts = [""] * choices
         self.results: dict[int, Result] = {}
         self.scores: dict[int, float] = {}
-        home.worker.submit(self.jobs)
+        context.engine.submit(self.jobs)
 
     def drop(self) -> None:
-        """Nobody waits for this: free its rows."""
-        self.home.worker.drop(self.jobs)
+        """Free the completion's rows."""
+        self.context.engine.drop(self.jobs)
 
     async def whole(self) -> dict[str, Any]:
-        """The reply in one piece."""
+        """The response in one piece."""
         last: dict[int, Piece] = {}
-        async with aclosing(self._arriving()) as arriving:
-            async for index, piece in arriving:
+        async with aclosing(self._arrivals()) as arrivals:
+            async for index, piece in arrivals:
                 last[index] = piece
         choices = [
             {
@@ -79,7 +82,7 @@ class Completion:
                 "message": {"role": "assistant", "content": self.texts[i], "refusal": None},
                 "logprobs": self._logprobs(last[i].logprobs),
                 "finish_reason": _FINISH[self.results[i].stop],
-                **({"holdfast": self._held([i])} if len(last) > 1 else {}),
+                **({"holdfast": self._measures([i])} if len(last) > 1 else {}),
             }
             for i in sorted(last)
         ]
@@ -90,14 +93,14 @@ class Completion:
         }
 
     async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
-        """The reply as it comes, `holdfast` in the last chunk."""
+        """The response in chunks as tokens come, with `holdfast` in the last one."""
         options = self.body.stream_options
         usage = options is not None and options.include_usage
         for job in self.jobs:
             yield self._chunk(job.index, {"role": "assistant", "content": ""})
-        async with aclosing(self._arriving()) as arriving:
-            async for index, piece in arriving:
-                for chunk in self._told(index, piece, holding=not usage):
+        async with aclosing(self._arrivals()) as arrivals:
+            async for index, piece in arrivals:
+                for chunk in self._piece_chunks(index, piece, summarise=not usage):
                     yield chunk
         if usage:
             yield {
@@ -106,23 +109,23 @@ class Completion:
                 "holdfast": self._summary(),
             }
 
-    def _told(self, index: int, piece: Piece, holding: bool) -> Iterator[dict[str, Any]]:
-        """The chunks that a piece makes; the very last has `holdfast` where `holding` says so."""
+    def _piece_chunks(self, index: int, piece: Piece, summarise: bool) -> Iterator[dict[str, Any]]:
+        """A piece as chunks; with `summarise` the last chunk of all has `holdfast`."""
         if piece.text or piece.logprobs:
             yield self._chunk(index, {"content": piece.text}, self._logprobs(piece.logprobs))
         if piece.result is not None:
             end = self._chunk(index, {}, finish=_FINISH[piece.result.stop])
-            if holding and len(self.results) == len(self.jobs):
+            if summarise and len(self.results) == len(self.jobs):
                 end["holdfast"] = self._summary()
             yield end
 
-    async def _arriving(self) -> AsyncGenerator[tuple[int, Piece]]:
-        """Pieces until all choices have ended."""
+    async def _arrivals(self) -> AsyncGenerator[tuple[int, Piece]]:
+        """Pieces until every choice has ended."""
         try:
             while len(self.results) < len(self.jobs):
                 index, piece = await self._pieces.get()
                 if piece.error is not None:
-                    raise Refusal(500, piece.error, code="model_error")
+                    raise RequestError(500, piece.error, code="model_error")
                 self.texts[index] += piece.text
                 self._first()
                 if piece.result is not None:
@@ -132,20 +135,20 @@ class Completion:
             self.drop()
 
     def _first(self) -> None:
-        if not self._seen:
-            self._seen = True
-            self.home.metrics.first.observe(time.perf_counter() - self.began)
+        if not self._has_text:
+            self._has_text = True
+            self.context.metrics.first.observe(time.perf_counter() - self.began)
 
     async def _ended(self, index: int, result: Result) -> None:
         self.results[index] = result
-        judged = self.home.judge
-        if judged is not None:
-            score = await asyncio.to_thread(judged, self.texts[index])
+        judge = self.context.judge
+        if judge is not None:
+            score = await asyncio.to_thread(judge, self.texts[index])
             self.scores[index] = score.value
-        self._count(index, result)
+        self._observe(index, result)
 
-    def _count(self, index: int, result: Result) -> None:
-        metrics, name = self.home.metrics, label(self.control)
+    def _observe(self, index: int, result: Result) -> None:
+        metrics, name = self.context.metrics, label(self.plan.control)
         metrics.replies.labels(name, _FINISH[result.stop]).inc()
         request = self.jobs[index].request
         metrics.tokens.labels("prompt").inc(_prompt(request))
@@ -162,7 +165,7 @@ class Completion:
             "id": self.id,
             "object": kind,
             "created": self.created,
-            "model": self.home.backend.name,
+            "model": self.context.backend.name,
             "system_fingerprint": f"holdfast-{__version__}",
             "choices": choices,
         }
@@ -178,7 +181,7 @@ class Completion:
         return self._frame("chat.completion.chunk", [choice])
 
     def _usage(self) -> dict[str, Any]:
-        """Tokens, the prompt counted once though it may have several choices."""
+        """Tokens; the prompt counts once, however many choices there are."""
         prompt = _prompt(self.jobs[0].request)
         completion = sum(result.steps for result in self.results.values())
         cached = min((result.cached for result in self.results.values()), default=0)
@@ -190,27 +193,27 @@ class Completion:
         }
 
     def _summary(self) -> dict[str, Any]:
-        ignored = {"ignored": sorted(self.ignored)} if self.ignored else {}
-        return {"control": self.control.text, **self._held(list(self.results)), **ignored}
+        ignored = {"ignored": sorted(self.plan.ignored)} if self.plan.ignored else {}
+        return {"control": self.plan.control.text, **self._measures(list(self.results)), **ignored}
 
-    def _held(self, indices: Sequence[int]) -> dict[str, Any]:
-        """Prompt share and score of some choices: their means."""
-        shares = [share for i in indices if (share := _share(self.results[i])) is not None]
+    def _measures(self, indices: Sequence[int]) -> dict[str, Any]:
+        """Mean prompt share and score of some choices."""
+        shares = [one for i in indices if (one := _share(self.results[i])) is not None]
         scores = [self.scores[i] for i in indices if i in self.scores]
-        held: dict[str, Any] = {"prompt_share": _mean(shares)}
-        return held | ({"score": _mean(scores)} if scores else {})
+        share: dict[str, Any] = {"prompt_share": _mean(shares)}
+        return share | ({"score": _mean(scores)} if scores else {})
 
     def _logprobs(self, logprobs: Sequence[Logprob]) -> dict[str, Any] | None:
         if not self.body.logprobs:
             return None
-        decode = self.home.backend.decode
+        decode = self.context.backend.decode
 
-        def shown(token: int, value: float) -> dict[str, Any]:
+        def entry(token: int, value: float) -> dict[str, Any]:
             text = decode([token])
             return {"token": text, "logprob": max(value, -9999.0), "bytes": list(text.encode())}
 
         content = [
-            {**shown(one.token, one.value), "top_logprobs": [shown(*pair) for pair in one.top]}
+            {**entry(one.token, one.value), "top_logprobs": [entry(*pair) for pair in one.top]}
             for one in logprobs
         ]
         return {"content": content, "refusal": None}

@@ -1,15 +1,15 @@
-"""The engine in a process of its own, so that HTTP never waits for the model, nor it for HTTP.
+"""The engine in a process of its own, so that HTTP and the model do not wait for each other.
 
-    clients ⇄ event loop ─ jobs ⇉ pipe ⇉ `Worker` ⇄ engine
-                         ⇇ what a step brought ⇇
+    clients ⇄ event loop ─ jobs ⇉ pipe ⇉ `EngineThread` ⇄ engine
+                         ⇇ pieces of a step ⇇
 
 In one process the two take turns at Python's lock: decoding a small model is many short
-operations, between each of which the other may take over. Here the server has the model's
-outline, which reads chats, and the process that holds the weights gets token ids. What a
-decoding step brings to all replies is one message.
+operations, and the other side may take over between any two. Here the server has the model's
+outline, which reads chats, and the process that has the weights gets token ids. One message
+carries the pieces of all replies of a decoding step.
 
-`Remote` stands where a `Worker` would. This module knows pipes. It knows no HTTP and no
-chats.
+`EngineProcess` takes the place of an `EngineThread`. This module knows pipes. It knows no HTTP and
+no chats.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.row import Request
 from holdfast.models.load import import_local
-from holdfast.serve.detokenize import Text
-from holdfast.serve.engine_thread import Job, Piece, Pieces, Worker, post
+from holdfast.serve.detokenize import ReplyText
+from holdfast.serve.engine_thread import EngineThread, Job, Piece, Pieces, post
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -43,29 +43,31 @@ GONE = "the engine's process has ended: restart the server"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What an engine's process loads, as `holdfast.local.load` takes it.
-
-    `rows` are decoded at most at once; `cache_bytes` None is the default of its device, and on
-    a CPU at most `CPU_CACHE`.
-    """
+class EngineSpec:
+    """The model that an engine's process loads, and how."""
 
     name: str
+    """mini, a folder or a hub id."""
     rows: int
+    """Rows decoded at once, at most."""
     dtype: str = "auto"
+    """As `models.local.load.load` takes it."""
     device: str = "auto"
+    """As `models.local.load.load` takes it."""
     cache_bytes: int | None = None
+    """Bytes of keys and values kept between requests; None is the device's default, and on a CPU
+    at most `CPU_CACHE`."""
 
 
 class Ready(NamedTuple):
-    """The engine's first message: why `anchor` cannot be, if so; or why there is no engine."""
+    """The engine's first message: why the model cannot be under anchor, or why it did not load."""
 
     no_anchor: str | None = None
     failed: str | None = None
 
 
-class Asked(NamedTuple):
-    """A job on its way to the engine."""
+class JobMessage(NamedTuple):
+    """A job, as the pipe carries it."""
 
     number: int
     request: Request
@@ -73,8 +75,8 @@ class Asked(NamedTuple):
     streams: bool
 
 
-class Told(NamedTuple):
-    """What a step brought, by the jobs' numbers, and how the worker stands."""
+class Update(NamedTuple):
+    """The pieces of a step by the numbers of their jobs, and the engine's state."""
 
     pieces: Sequence[tuple[int, Piece]]
     waiting: int
@@ -82,10 +84,10 @@ class Told(NamedTuple):
     steps: int
 
 
-class Remote:
-    """A `Worker` in another process, which is started at once; `ready` waits until it is."""
+class EngineProcess:
+    """An `EngineThread` in another process, which starts at once; `ready` waits for its model."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         self.steps = 0
         self._waiting = self._running = 0
         self._jobs: dict[int, Job] = {}
@@ -97,13 +99,13 @@ class Remote:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_engine, args=(recipe, theirs), name="holdfast-engine", daemon=True
+            target=_run_engine, args=(spec, theirs), name="holdfast-engine", daemon=True
         )
         self._process.start()
         theirs.close()
 
     def ready(self) -> str | None:
-        """Wait for the model; why it cannot be put under anchor, or None.
+        """Wait for the model. Returns why it cannot be put under anchor, or None.
 
         Raises `ModelError` where it cannot be loaded.
         """
@@ -132,7 +134,7 @@ class Remote:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """True while the process runs."""
         return not self._lost and self._process.is_alive()
 
     def start(self) -> None:
@@ -141,14 +143,14 @@ class Remote:
         self._listener.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs on; their pieces come in their inboxes."""
-        asked = []
+        """Queue jobs; their pieces arrive in their inboxes."""
+        messages = []
         for job in jobs:
             number = next(self._numbers)
             self._jobs[number] = job
-            asked.append(Asked(number, job.request, job.sampling, job.streams))
-        if not self._send(asked):
-            self._fail([one.number for one in asked])
+            messages.append(JobMessage(number, job.request, job.sampling, job.streams))
+        if not self._send(messages):
+            self._fail([one.number for one in messages])
 
     def drop(self, jobs: Sequence[Job]) -> None:
         """Forget jobs whose client has left: their rows are free after the next step."""
@@ -160,7 +162,7 @@ class Remote:
             self._send(tuple(numbers))
 
     def stop(self) -> None:
-        """End the process; jobs that are left are told."""
+        """End the process; jobs that remain fail."""
         self._send(None)
         self._process.join(PATIENCE)
         if self._process.is_alive():
@@ -170,8 +172,8 @@ class Remote:
             self._listener.join(PATIENCE)
         self._pipe.close()
 
-    def _send(self, what: list[Asked] | tuple[int, ...] | None) -> bool:
-        """Send jobs, the numbers of those to drop, or None for the end; False if nobody reads."""
+    def _send(self, what: list[JobMessage] | tuple[int, ...] | None) -> bool:
+        """Send jobs, numbers of jobs to drop, or None to stop. False if nobody reads."""
         try:
             with self._lock:
                 self._pipe.send(what)
@@ -182,14 +184,14 @@ class Remote:
     def _listen(self) -> None:
         with suppress(EOFError, OSError):
             while True:
-                told: Told = self._pipe.recv()
-                self._waiting, self._running, self.steps = told[1:]
+                update: Update = self._pipe.recv()
+                self._waiting, self._running, self.steps = update[1:]
                 pieces = [
                     (job, piece)
-                    for number, piece in told.pieces
+                    for number, piece in update.pieces
                     if (job := self._jobs.get(number)) is not None
                 ]
-                for number, piece in told.pieces:
+                for number, piece in update.pieces:
                     if piece.result is not None or piece.error is not None:
                         self._jobs.pop(number, None)
                 post(pieces)
@@ -201,60 +203,60 @@ class Remote:
         post([(job, Piece("", error=GONE)) for job in jobs])
 
 
-def loaded(recipe: Recipe) -> LocalBackend:
-    """The model, weights and all. Raises `ModelError`."""
-    made: LocalBackend = import_local(recipe.name).load(
-        recipe.name, dtype=recipe.dtype, device=recipe.device, cache_bytes=recipe.cache_bytes
+def load_engine(spec: EngineSpec) -> LocalBackend:
+    """Load the model with its weights. Raises `ModelError`."""
+    backend: LocalBackend = import_local(spec.name).load(
+        spec.name, dtype=spec.dtype, device=spec.device, cache_bytes=spec.cache_bytes
     )
-    store = made.engine.store
-    if recipe.cache_bytes is None and made.engine.device.type == "cpu":
+    store = backend.engine.store
+    if spec.cache_bytes is None and backend.engine.device.type == "cpu":
         store.limit = min(store.limit, CPU_CACHE)
-    return made
+    return backend
 
 
 # In the engine's process
 
 
-def _engine(recipe: Recipe, pipe: Connection[Any, Any]) -> None:
-    """Load the model, say so, and work until told to stop, or until nobody is there."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which tells us
+def _run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
+    """Load the model, report it, and work until the server says stop or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which stops us
     import torch
 
     try:
-        home = loaded(recipe)
+        backend = load_engine(spec)
     except ModelError as error:
         pipe.send(Ready(failed=str(error)))
         return
-    if home.small:  # its operations are too short to be shared out, and the server needs a core
+    if backend.small:  # its operations are too short to be shared out, and the server needs a core
         torch.set_num_threads(1)
     jobs: dict[int, Job] = {}
 
     def deliver(pieces: Pieces) -> None:
-        if not pieces:  # a step without news is no message
+        if not pieces:  # a step without pieces needs no message
             return
         for job, piece in pieces:
             if piece.result is not None or piece.error is not None:
                 jobs.pop(job.index, None)
-        told = [(job.index, piece) for job, piece in pieces]
+        numbered = [(job.index, piece) for job, piece in pieces]
         with suppress(OSError):  # nobody is there: the loop below ends as well
-            pipe.send(Told(told, worker.waiting, worker.running, worker.steps))
+            pipe.send(Update(numbered, engine.waiting, engine.running, engine.steps))
 
-    worker = Worker(home.engine, home.ends, recipe.rows, deliver)
+    engine = EngineThread(backend.engine, backend.ends, spec.rows, deliver)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    pipe.send(Ready(home.engine.no_anchor))
-    worker.start()
-    gc.freeze()  # what is here now stays: looking through it again and again takes time
+    pipe.send(Ready(backend.engine.no_anchor))
+    engine.start()
+    gc.freeze()  # what exists now stays; looking through it again takes time
     with suppress(EOFError, OSError):
-        while (said := pipe.recv()) is not None:
-            if isinstance(said, tuple):
-                worker.drop([job for number in said if (job := jobs.pop(number, None))])
+        while (message := pipe.recv()) is not None:
+            if isinstance(message, tuple):
+                engine.drop([job for number in message if (job := jobs.pop(number, None))])
                 continue
             fresh = [
-                Job(number, request, sampling, Text(home.decode, sampling.stop), streams)
-                for number, request, sampling, streams in said
+                Job(number, request, sampling, ReplyText(backend.decode, sampling.stop), streams)
+                for number, request, sampling, streams in message
             ]
             jobs |= {job.index: job for job in fresh}
-            worker.submit(fresh)
-    worker.stop()
+            engine.submit(fresh)
+    engine.stop()

@@ -1,15 +1,14 @@
-"""The thread that runs the engine: replies side by side, each joining while others are under way.
+"""The thread that runs the engine: continuous batching of replies.
 
-Between two decoding steps rows whose client has left are dropped, and requests that wait
-become rows of the running batch. What came of a step is handed to the event loop in one
-call. A row whose cache cannot be padded beside others (a recurrent model's) is a batch
-of its own, and takes its steps in turn.
+Between two decoding steps the thread drops rows whose client has left, and turns waiting requests
+into rows of the running batch. It hands the new pieces of a step to the event loop in one call. A
+row whose cache cannot be padded beside others (a recurrent model's) is a batch of its own, and
+takes its steps in turn.
 
-A request that cannot be prefilled, or whose logits are no numbers, fails alone: the other
-rows go on with the tokens that they would have had without it.
+A request that cannot be prefilled, or whose logits are not finite, fails alone: the other rows
+get the tokens that they would have had without it.
 
-This module knows token ids and threads. It knows no HTTP and no chats, and where pieces
-go only by a function that takes them.
+This module knows token ids and threads. It knows no HTTP and no chats.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from holdfast.core.errors import HoldfastError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.row import Logprob, Request, Result, Row, result_of
-from holdfast.serve.detokenize import Text
+from holdfast.serve.detokenize import ReplyText
 
 LOG = logging.getLogger("holdfast.serve")
 
 
 class Piece(NamedTuple):
-    """What a step added to a reply: its text, its log-probabilities, and at the end the result."""
+    """What a step added to a reply: text, log-probabilities, and the result with the last piece."""
 
     text: str
     logprobs: Sequence[Logprob] = ()
@@ -42,7 +41,7 @@ class Piece(NamedTuple):
 
 
 class Inbox(NamedTuple):
-    """Where the pieces of a request's replies go, each with its reply's place: a loop's queue."""
+    """A queue of an event loop, for the pieces of a request's replies and their choice numbers."""
 
     loop: asyncio.AbstractEventLoop
     pieces: asyncio.Queue[tuple[int, Piece]]
@@ -50,24 +49,30 @@ class Inbox(NamedTuple):
 
 @dataclass(eq=False)
 class Job:
-    """One reply to be had: its place among those of a request, or another number of it.
-
-    `streams` says that every piece is wanted, and not only the last.
-    """
+    """One reply to generate."""
 
     index: int
+    """Its choice number in the request, or its number in the pipe to the engine's process."""
     request: Request
+    """The chat in token ids."""
     sampling: Sampling
-    text: Text
+    """How its tokens are drawn."""
+    text: ReplyText
+    """Its text so far."""
     streams: bool
+    """True to deliver every piece, False for the last alone."""
     inbox: Inbox | None = None
+    """Where its pieces go."""
     row: Row | None = None
-    told: int = 0
-    gone: bool = False
+    """Its row, once it is decoded."""
+    logprobs_sent: int = 0
+    """Tokens whose log-probabilities were delivered."""
+    dropped: bool = False
+    """True once its client has left."""
 
     @property
     def units(self) -> int:
-        """Rows that it takes."""
+        """Number of rows that it takes."""
         return 2 if self.request.guide else 1
 
 
@@ -82,19 +87,23 @@ def post(pieces: Pieces) -> None:
             by_loop.setdefault(job.inbox.loop, []).append((job, piece))
     for loop, some in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_hand, some)
+            loop.call_soon_threadsafe(_put, some)
 
 
-def _hand(pieces: Pieces) -> None:
+def _put(pieces: Pieces) -> None:
     for job, piece in pieces:
         assert job.inbox is not None
         job.inbox.pieces.put_nowait((job.index, piece))
 
 
-class Worker:
-    """Runs jobs on an engine, at most `rows` rows at once, in the order in which they came.
+class EngineThread:
+    """Runs jobs on an engine in a thread, in the order in which they came.
 
-    What a step brings is handed to `deliver`, in the worker's thread.
+    Args:
+        engine: the engine.
+        ends: token ids that end a reply.
+        rows: rows decoded at once, at most.
+        deliver: takes the pieces of a step, in the engine's thread; by default `post`.
     """
 
     def __init__(
@@ -115,17 +124,17 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Jobs that are not rows yet."""
+        """Number of jobs that are not rows yet."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Rows under way."""
+        """Number of rows in progress."""
         return sum(batch.running for batch in list(self._batches))
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """True while the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
@@ -135,18 +144,18 @@ class Worker:
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs on; their pieces come in their queues."""
+        """Queue jobs; their pieces arrive in their inboxes."""
         with self._wake:
             self._waiting.extend(jobs)
             self._wake.notify()
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Forget jobs whose client has left: their rows are free after the next step."""
+        """Forget jobs whose client has left; their rows are free after the next step."""
         for job in jobs:
-            job.gone = True
+            job.dropped = True
 
     def stop(self) -> None:
-        """End the thread; jobs that are left are told."""
+        """End the thread; jobs that remain fail."""
         with self._wake:
             self._stopped = True
             self._wake.notify()
@@ -163,7 +172,7 @@ class Worker:
             try:
                 with self.engine.decoding():
                     self._decode()
-            except Exception:  # a bug of ours: what is under way is lost, the server is not
+            except Exception:  # a bug of ours: the replies in progress are lost, the server is not
                 LOG.exception("the engine's thread failed")
                 self._abandon("the server failed; its log says why")
             if self._stopped:
@@ -172,7 +181,7 @@ class Worker:
                 return
 
     def _decode(self) -> None:
-        """Steps until nothing is left to do."""
+        """Decode until no job is left."""
         while not self._stopped:
             self._admit()
             if not self._batches:
@@ -183,7 +192,7 @@ class Worker:
         self._abandon("the server is stopping")
 
     def _abandon(self, why: str) -> None:
-        """End all that is under way."""
+        """Fail every job in progress."""
         for jobs in self._batches.values():
             self._fail(jobs, why)
         self._batches.clear()
@@ -191,7 +200,7 @@ class Worker:
         self.engine.forget()
 
     def _admit(self) -> None:
-        """Make rows of jobs that wait, as far as there is room, and prefill them together."""
+        """Turn waiting jobs into rows, as far as there is room, and prefill them together."""
         jobs = self._next()
         if not jobs:
             return
@@ -210,21 +219,21 @@ class Worker:
             room = self.rows - running
             while self._waiting and (self._waiting[0].units <= room or (not running and not jobs)):
                 job = self._waiting.popleft()
-                if not job.gone:
+                if not job.dropped:
                     jobs.append(job)
                     room -= job.units
             return jobs
 
     def _prepare(self, job: Job) -> bool:
-        """Make a job's row; False where it has ended already."""
+        """Make a job's row. False if the job has ended already."""
         halt = job.text.feed if job.streams or job.sampling.stop else None
         try:
             job.row = self.engine.row(job.request, job.sampling, halt)
         except Exception as error:
             if not isinstance(error, HoldfastError):
                 LOG.exception("a request could not be prepared")
-            said = str(error) if isinstance(error, HoldfastError) else type(error).__name__
-            self._fail([job], f"the model failed on this request ({said})")
+            reason = str(error) if isinstance(error, HoldfastError) else type(error).__name__
+            self._fail([job], f"the model failed on this request ({reason})")
             return False
         if job.row.stop is not None:
             self._deliver([(job, Piece("", (), Result((), job.row.stop)))])
@@ -232,7 +241,7 @@ class Worker:
         return True
 
     def _join(self, batch: Batch, jobs: list[Job]) -> None:
-        """Prefill jobs; where that fails, each alone, so that one cannot hurt the others."""
+        """Prefill jobs together, or, if that fails, one by one: a bad one hurts no other."""
         rows = [row for job in jobs for row in (job.row, job.row and job.row.shadow) if row]
         try:
             batch.join(sorted(rows, key=lambda row: (row.new, len(row.ids))))
@@ -248,14 +257,14 @@ class Worker:
         self._batches.setdefault(batch, []).extend(jobs)
 
     def _step(self, batch: Batch) -> None:
-        """A token for every row of a batch."""
+        """Draw a token for every row of a batch."""
         jobs = self._batches[batch]
         try:
             if not batch.advance():
                 del self._batches[batch]
                 return
             batch.pick()
-            self._tell(batch, jobs)
+            self._deliver_step(batch, jobs)
         except Exception as error:
             LOG.exception("a decoding step failed")
             self._fail(jobs, f"the model failed ({type(error).__name__})")
@@ -264,21 +273,21 @@ class Worker:
             if batch is self._shared:
                 self._shared = Batch(self.engine, self.ends)
 
-    def _tell(self, batch: Batch, jobs: list[Job]) -> None:
-        """Hand over what the step brought; jobs that have ended leave the list."""
+    def _deliver_step(self, batch: Batch, jobs: list[Job]) -> None:
+        """Deliver the pieces of a step, and take jobs that have ended off the list."""
         pieces: list[tuple[Job, Piece]] = []
-        left: list[Job] = []
+        running: list[Job] = []
         for job in jobs:
             assert job.row is not None
-            if job.gone and job.row.stop is None:
+            if job.dropped and job.row.stop is None:
                 job.row.end()
             if job.row.stop is None:
-                left.append(job)
+                running.append(job)
                 if job.streams and (piece := self._piece(job)):
                     pieces.append((job, piece))
-            elif not job.gone:
+            elif not job.dropped:
                 pieces.append((job, self._last(job)))
-        jobs[:] = left
+        jobs[:] = running
         self._deliver(pieces)
 
     def _piece(self, job: Job) -> Piece | None:
@@ -287,8 +296,8 @@ class Worker:
 
     def _logprobs(self, job: Job) -> Sequence[Logprob]:
         assert job.row is not None
-        told, job.told = job.told, len(job.row.reply)
-        return tuple(job.row.logprobs[told : job.told])
+        start, job.logprobs_sent = job.logprobs_sent, len(job.row.reply)
+        return tuple(job.row.logprobs[start : job.logprobs_sent])
 
     def _last(self, job: Job) -> Piece:
         row = job.row
@@ -299,4 +308,4 @@ class Worker:
         return Piece(job.text.take(), self._logprobs(job), result_of(row))
 
     def _fail(self, jobs: Sequence[Job], why: str) -> None:
-        self._deliver([(job, Piece("", error=why)) for job in jobs if not job.gone])
+        self._deliver([(job, Piece("", error=why)) for job in jobs if not job.dropped])

@@ -1,13 +1,12 @@
-"""A gateway: any OpenAI-compatible API, with the persona held by what rewrites the chat.
+"""A gateway in front of any OpenAI-compatible API that holds the persona by rewriting the chat.
 
-A chat completion's messages are rewritten as the control says (`window`, `reminder`,
-`route`), its reply is checked where that is wanted (`checking`), and nothing else is
-touched: bodies without anything to rewrite go on byte for byte, answers come back as they
-come, errors as they are. Which control it was stands in the answer's header
-`x-holdfast-control`.
+The gateway rewrites the messages of a chat completion under the control (`window`, `reminder`,
+`route`) and, with `--verify`, checks the reply (`fact_check`). It changes nothing else: a body
+without anything to rewrite is forwarded byte for byte, and responses and errors come back as they
+are. The response's header `x-holdfast-control` names the control.
 
-The upstream's key stays here: it is in no answer and no log, and a client's own key goes on
-only where the gateway has none of its own.
+The upstream's key appears in no response and no log. A client's own key is forwarded only if the
+gateway has none.
 
 This module knows messages as JSON. It knows no models.
 """
@@ -34,20 +33,20 @@ from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.api.endpoint import public_url
 from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
-from holdfast.serve.fact_check import HEADER, checkable, checked, streamed, whole
-from holdfast.serve.http import REFUSALS, bare
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
+from holdfast.serve.http import ERROR_RESPONSES, base_app
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.protocol import ChatRequest, Holding, refusal
-from holdfast.serve.requests import chosen
-from holdfast.serve.stream import Stream, unless_gone
+from holdfast.serve.protocol import ChatRequest, HoldfastOptions, invalid_request
+from holdfast.serve.requests import pick_control
+from holdfast.serve.stream import StreamingAnswer, until_client_leaves
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
 COMPLETIONS = "chat/completions"
-# What belongs to one connection and not to what it carries (RFC 9110, 7.6.1), or to us alone.
-_OWN = {
+# Headers of one connection and not of the message (RFC 9110, 7.6.1), and headers that are ours.
+_CONNECTION_HEADERS = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
     "transfer-encoding", "upgrade", "host", "content-length", "accept-encoding", "cookie",
     "set-cookie", "content-encoding", "server", "date",
@@ -56,29 +55,29 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where requests go, the key for it (None: the client's), and how long an answer may take.
-
-    Raises `ServiceError` for a text that is no base URL.
-    """
+    """The API behind the gateway. Raises `ServiceError` if `url` is no base URL."""
 
     url: str
+    """Its base URL."""
     key: str | None = None
+    """Its key; None forwards the client's."""
     timeout: float = 600.0
+    """Seconds that a response may take."""
 
     def __post_init__(self) -> None:
         public_url(self.url)
 
     @property
-    def shown(self) -> str:
-        """The URL without what may be secret in it."""
+    def public(self) -> str:
+        """The base URL without credentials."""
         return public_url(self.url)
 
-    def place(self, path: str, query: str) -> str:
-        """The URL of a path below the base."""
+    def url_for(self, path: str, query: str) -> str:
+        """The URL of a path below the base URL."""
         return f"{self.url.rstrip('/')}/{path}" + (f"?{query}" if query else "")
 
-    def censored(self, content: bytes) -> bytes:
-        """What the upstream said without its key, which some repeat."""
+    def without_key(self, content: bytes) -> bytes:
+        """A body of the upstream without its key, which some APIs repeat."""
         key = (self.key or "").encode()
         return content.replace(key, b"[key]") if len(key) >= 8 else content
 
@@ -94,23 +93,32 @@ def create_gateway(
     log_prompts: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
-    """An ASGI application that passes OpenAI's API on, chats rewritten under a control.
+    """Build an ASGI application that forwards OpenAI's API and rewrites chats under a control.
 
-    `verify` "neutral" has replies under a system prompt checked without it (`checking`). With
-    `keys` a client needs one of them, and it is never passed on. `transport` is how the
-    upstream is reached (by default over the network). Raises `ControlError` for a control
-    that needs the weights.
+    Args:
+        upstream: the API behind the gateway.
+        persona: goes before every chat.
+        control: the control of requests that name none: window, reminder or route.
+        verify: "neutral" checks replies under a system prompt without it (`fact_check`).
+        keys: API keys of which a client needs one; they are never forwarded.
+        limits: what a request may cost; by default `Limits()`.
+        log_prompts: also log what is said.
+        transport: how the upstream is reached; by default over the network.
+
+    Raises:
+        ControlError: `control` needs the weights.
+        HoldfastError: there is no such way to verify.
     """
     limits = limits or Limits()
     control = parse(control)
-    if why := _weights(control):
+    if why := _weights_refusal(control):
         raise ControlError(why)
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
-    bound = httpx.Limits(max_connections=limits.concurrency + limits.queue)
+    connections = httpx.Limits(max_connections=limits.concurrency + limits.queue)
     timeout = httpx.Timeout(upstream.timeout, connect=15.0)
     client = httpx.AsyncClient(
-        timeout=timeout, limits=bound, transport=transport, follow_redirects=False
+        timeout=timeout, limits=connections, transport=transport, follow_redirects=False
     )
 
     @asynccontextmanager
@@ -118,29 +126,29 @@ def create_gateway(
         yield
         await client.aclose()
 
-    app = bare("Holdfast gateway", keys, limits, Metrics(), running)
-    passing = _Passing(upstream, client, bool(keys), limits)
+    app = base_app("Holdfast gateway", keys, limits, Metrics(), running)
+    proxy = _Proxy(upstream, client, bool(keys), limits)
 
     @app.get("/health", tags=["server"], summary="Whether the gateway is ready")
     async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok", "upstream": upstream.shown})
+        return JSONResponse({"status": "ok", "upstream": upstream.public})
 
     described = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}}
 
     @app.post(
         "/v1/chat/completions",
         tags=["openai"],
-        responses=REFUSALS,
+        responses=ERROR_RESPONSES,
         openapi_extra={"requestBody": described},
     )
     async def chat(request: Request) -> Response:
         """A chat completion, its messages rewritten under the control."""
-        body, under = rewritten(await request.body(), persona, control)
+        body, text = rewrite_body(await request.body(), persona, control)
         if log_prompts:
-            LOG.info("asked under %s: %s", under, body.decode("utf-8", "replace"))
-        if verify and checkable(asked := json.loads(body)):
-            return await passing.checked(request, asked, {CONTROL: under})
-        return await passing.on(request, COMPLETIONS, body, {CONTROL: under})
+            LOG.info("asked under %s: %s", text, body.decode("utf-8", "replace"))
+        if verify and checkable(fields := json.loads(body)):
+            return await proxy.forward_checked(request, fields, {CONTROL: text})
+        return await proxy.forward(request, COMPLETIONS, body, {CONTROL: text})
 
     @app.api_route(
         "/v1/{path:path}",
@@ -148,81 +156,84 @@ def create_gateway(
         include_in_schema=False,
     )
     async def rest(path: str, request: Request) -> Response:
-        return await passing.on(request, path, await request.body(), {})
+        return await proxy.forward(request, path, await request.body(), {})
 
     return app
 
 
 @dataclass(frozen=True)
-class _Passing:
-    """Passes requests on; `keyed` says that the client's key is for us alone."""
+class _Proxy:
+    """Forwards requests to the upstream."""
 
     upstream: Upstream
     client: httpx.AsyncClient
     keyed: bool
+    """True if the client's key is the gateway's, and so is not forwarded."""
     limits: Limits
 
-    async def on(
+    async def forward(
         self, request: Request, path: str, body: bytes, about: Mapping[str, str]
     ) -> Response:
-        """The upstream's answer as it comes."""
+        """Forward a request; the upstream's response is sent as it comes."""
         answer = await self._answer(request, path, body)
-        headers = {**_kept(answer.headers), **about}
+        headers = {**_passed_headers(answer.headers), **about}
         if answer.status_code < 400:
-            return Stream(_pieces(answer), self.limits.write_timeout, answer.status_code, headers)
+            return StreamingAnswer(
+                _pieces(answer), self.limits.write_timeout, answer.status_code, headers
+            )
         return Response(await self._content(answer), answer.status_code, headers)
 
-    async def checked(
-        self, request: Request, asked: dict[str, Any], about: Mapping[str, str]
+    async def forward_checked(
+        self, request: Request, fields: dict[str, Any], about: Mapping[str, str]
     ) -> Response:
-        """The upstream's reply once it has been checked without its system prompt."""
+        """Forward a request; the reply is checked without its system prompt before it is sent."""
 
         async def post(one: dict[str, Any]) -> dict[str, Any] | None:
             answer = await self._answer(request, COMPLETIONS, json.dumps(one).encode())
             content = await self._content(answer)
             return _object(content) if answer.status_code < 400 else None
 
-        answer = await self._answer(request, COMPLETIONS, json.dumps(whole(asked)).encode())
-        content, headers = await self._content(answer), _kept(answer.headers)
+        answer = await self._answer(request, COMPLETIONS, json.dumps(unstreamed(fields)).encode())
+        content, headers = await self._content(answer), _passed_headers(answer.headers)
         draft = _object(content)
         if answer.status_code >= 400 or draft is None:
             return Response(content, answer.status_code, {**headers, **about})
-        completion, came = await checked(asked, draft, post)
-        told = {**about, HEADER: came}
-        if not asked.get("stream"):
-            return JSONResponse(completion, headers=told)
-        options = asked.get("stream_options")
+        completion, outcome = await check_draft(fields, draft, post)
+        extra = {**about, HEADER: outcome}
+        if not fields.get("stream"):
+            return JSONResponse(completion, headers=extra)
+        options = fields.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
-        told["content-type"] = "text/event-stream; charset=utf-8"
-        return Stream(streamed(completion, usage), self.limits.write_timeout, 200, told)
+        extra["content-type"] = "text/event-stream; charset=utf-8"
+        return StreamingAnswer(as_events(completion, usage), self.limits.write_timeout, 200, extra)
 
     async def _answer(self, request: Request, path: str, body: bytes) -> httpx.Response:
-        """The upstream's answer, its body still to be read."""
+        """The upstream's response, its body still unread."""
         query = request.url.query
         sent = self.client.build_request(
             request.method,
-            self.upstream.place(path, query),
+            self.upstream.url_for(path, query),
             headers=self._headers(request.headers),
             content=body,
         )
         try:
-            return await unless_gone(request.receive, self.client.send(sent, stream=True))
+            return await until_client_leaves(request.receive, self.client.send(sent, stream=True))
         except httpx.TimeoutException as error:
-            raise Refusal(504, f"{self.upstream.shown} did not answer in time.") from error
+            raise RequestError(504, f"{self.upstream.public} did not answer in time.") from error
         except httpx.HTTPError as error:
-            raise Refusal(502, f"{self.upstream.shown} cannot be reached.") from error
+            raise RequestError(502, f"{self.upstream.public} cannot be reached.") from error
 
     async def _content(self, answer: httpx.Response) -> bytes:
-        """An answer's body, whole, without the upstream's key."""
+        """A response's whole body, without the upstream's key."""
         try:
-            return self.upstream.censored(await answer.aread())
+            return self.upstream.without_key(await answer.aread())
         except httpx.HTTPError as error:
-            raise Refusal(502, f"{self.upstream.shown} broke off.") from error
+            raise RequestError(502, f"{self.upstream.public} broke off.") from error
         finally:
             await answer.aclose()
 
-    def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
-        headers = _kept(given)
+    def _headers(self, own: Mapping[str, str]) -> dict[str, str]:
+        headers = _passed_headers(own)
         headers["accept-encoding"] = "identity"
         if self.upstream.key or self.keyed:
             headers.pop("authorization", None)
@@ -231,16 +242,18 @@ class _Passing:
         return headers
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _OWN}
+def _passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in headers.items() if name.lower() not in _CONNECTION_HEADERS
+    }
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
@@ -248,7 +261,7 @@ async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
         async for piece in answer.aiter_raw():
             yield piece
     except httpx.HTTPError as error:
-        # The client's connection breaks off as the upstream's did.
+        # The client's connection breaks as the upstream's did.
         raise ConnectionResetError from error
     finally:
         await answer.aclose()
@@ -257,38 +270,47 @@ async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
 # Rewriting
 
 
-def rewritten(body: bytes, persona: Persona | None, default: Control) -> tuple[bytes, str]:
-    """A request's body under its control, and that control as text.
+def rewrite_body(body: bytes, persona: Persona | None, default: Control) -> tuple[bytes, str]:
+    """Rewrite a request's body under its control.
 
-    Raises `Refusal` for a control that cannot be, and for a body that is no JSON object.
+    Args:
+        body: the body as it came.
+        persona: goes before the chat.
+        default: the control of a request that names none.
+
+    Returns:
+        The body to forward, and its control as text.
+
+    Raises:
+        RequestError: the body is no JSON object, or its control needs the weights.
     """
     try:
-        asked = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refusal(400, "the body is not valid JSON.", code="invalid_json") from None
-    if not isinstance(asked, dict):
-        raise Refusal(400, "the body must be a JSON object.", code="invalid_type")
-    given = asked.pop("holdfast", None)
-    control = chosen(_holding(given).control, default)
-    if why := _weights(control):
-        raise Refusal(400, why, code="invalid_value", param="holdfast.control")
-    messages = asked.get("messages")
+        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
+    options = fields.pop("holdfast", None)
+    control = pick_control(_options(options).control, default)
+    if why := _weights_refusal(control):
+        raise RequestError(400, why, code="invalid_value", param="holdfast.control")
+    messages = fields.get("messages")
     if isinstance(messages, list) and all(isinstance(one, dict) for one in messages):
-        asked["messages"] = _under(control, _headed(messages, persona))
-        if asked["messages"] == messages and given is None:
+        fields["messages"] = _rewrite(control, _with_persona(messages, persona))
+        if fields["messages"] == messages and options is None:
             return body, control.text
-    return json.dumps(asked).encode(), control.text
+    return json.dumps(fields).encode(), control.text
 
 
-def _holding(given: object) -> Holding:
+def _options(value: object) -> HoldfastOptions:
     try:
-        return Holding.model_validate({} if given is None else given)
+        return HoldfastOptions.model_validate({} if value is None else value)
     except ValidationError as error:
         errors = [{**one, "loc": ("holdfast", *one["loc"])} for one in error.errors()]
-        raise refusal(errors) from error
+        raise invalid_request(errors) from error
 
 
-def _weights(control: Control) -> str | None:
+def _weights_refusal(control: Control) -> str | None:
     if not control.needs_weights:
         return None
     return (
@@ -297,36 +319,38 @@ def _weights(control: Control) -> str | None:
     )
 
 
-def _headed(messages: Sequence[dict[str, Any]], persona: Persona | None) -> list[dict[str, Any]]:
-    """The messages with the persona's prompt in front of what the client says as system."""
+def _with_persona(
+    messages: Sequence[dict[str, Any]], persona: Persona | None
+) -> list[dict[str, Any]]:
+    """The messages with the persona's prompt before the client's own system prompt."""
     if persona is None:
         return list(messages)
     if messages and messages[0].get("role") in ("system", "developer"):
-        return [_after(persona.prompt, messages[0]), *messages[1:]]
+        return [_prefixed(persona.prompt, messages[0]), *messages[1:]]
     return [{"role": "system", "content": persona.prompt}, *messages]
 
 
-def _under(control: Control, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages as the control leaves them; those that stay are the same objects.
+def _rewrite(control: Control, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages under the control; those that stay are the same objects.
 
-    Reminders join the user's message, since not every API takes a system message in mid-chat.
+    A reminder joins the user's message, since not every API takes a system message in mid-chat.
     """
     shadows: Chat = tuple(_shadow(one) for one in messages)
     own = {id(shadow): one for shadow, one in zip(shadows, messages, strict=True)}
-    kept: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     reminder: str | None = None
     for shadow in rewrite(shadows, control, system_anywhere=True, user_first=True):
         if id(shadow) not in own:
             reminder = shadow["content"]
             continue
         one = own[id(shadow)]
-        kept.append(one if reminder is None else _after(reminder, one))
+        result.append(one if reminder is None else _prefixed(reminder, one))
         reminder = None
-    return kept
+    return result
 
 
 def _shadow(one: Mapping[str, Any]) -> Message:
-    """A message's role and text alone, which is what controls look at."""
+    """A message's role and text, which is all that controls read."""
     role = "system" if one.get("role") == "developer" else one.get("role")
     content = one.get("content")
     if isinstance(content, list):
@@ -335,8 +359,8 @@ def _shadow(one: Mapping[str, Any]) -> Message:
     return cast(Message, {"role": role, "content": content if isinstance(content, str) else ""})
 
 
-def _after(text: str, one: Mapping[str, Any]) -> dict[str, Any]:
-    """A message with a text and a blank line in front of its content, whatever its shape."""
+def _prefixed(text: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with a text and a blank line before its content, whatever its shape."""
     content = one.get("content")
     if isinstance(content, list):
         return {**one, "content": [{"type": "text", "text": f"{text}\n\n"}, *content]}

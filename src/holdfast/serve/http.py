@@ -1,7 +1,7 @@
-"""What the server of a model and the gateway have in common: guard, metrics, errors, docs.
+"""The application that server and gateway start from: guard, metrics, errors and API docs.
 
-Every answer that is no completion has OpenAI's error object, whatever went wrong. `/` is
-left free. This module knows HTTP. It knows no chats.
+Every error has OpenAI's error object as its body, whatever went wrong. The routes `/` and `/v1`
+are left to the caller. This module knows HTTP. It knows no chats.
 """
 
 from __future__ import annotations
@@ -19,25 +19,32 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Asgi, Guard, Keys, Limits, Message, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.protocol import Problems, refusal
-from holdfast.serve.stream import Gone
+from holdfast.serve.protocol import ErrorBody, invalid_request
+from holdfast.serve.stream import ClientLeft
 
 LOG = logging.getLogger("holdfast.serve")
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problems} for status in (400, 401, 403, 404, 408, 413, 429, 500, 503)
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 429, 500, 503)
 }
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def bare(
+def base_app(
     title: str, keys: Sequence[str], limits: Limits, metrics: Metrics, lifespan: Lifespan
 ) -> FastAPI:
-    """An application without routes of its own but `/metrics`, `/docs` and `/openapi.json`.
+    """Build an application that has `/metrics`, `/docs` and `/openapi.json`.
 
-    What the page at `/docs` needs comes from here too, and not from elsewhere.
+    The page at `/docs` takes its scripts from this server, not from elsewhere.
+
+    Args:
+        title: the API's name in its docs.
+        keys: API keys of which a request needs one; none opens the API.
+        limits: what a request may cost.
+        metrics: where requests are counted.
+        lifespan: what runs while the application does.
     """
     app = FastAPIOffline(
         title=title,
@@ -47,49 +54,51 @@ def bare(
         lifespan=lifespan,
     )
     app.add_middleware(Guard, keys=Keys(keys), limits=limits)
-    app.add_middleware(Noted, metrics=metrics)
+    app.add_middleware(RequestLog, metrics=metrics)
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return shown(error)
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: RequestError) -> Response:
+        return error_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return shown(refusal(error.errors()))
+        return error_response(invalid_request(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        said = {404: f"there is no {request.url.path} here.", 405: "this method is not allowed."}
-        message = said.get(error.status_code, str(error.detail))
-        return shown(Refusal(error.status_code, message, headers=error.headers))
+        known = {404: f"there is no {request.url.path} here.", 405: "this method is not allowed."}
+        message = known.get(error.status_code, str(error.detail))
+        return error_response(RequestError(error.status_code, message, headers=error.headers))
 
-    @app.exception_handler(Gone)
-    async def gone(request: Request, error: Gone) -> Response:
+    @app.exception_handler(ClientLeft)
+    async def gone(request: Request, error: ClientLeft) -> Response:
         return Response(status_code=499)  # nobody reads it; the log and the metrics do
 
-    @app.get("/metrics", tags=["server"], summary="Figures for Prometheus", responses=REFUSALS)
+    @app.get(
+        "/metrics", tags=["server"], summary="Figures for Prometheus", responses=ERROR_RESPONSES
+    )
     async def figures() -> Response:
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     return app
 
 
-def shown(error: Refusal) -> Response:
-    """A refusal as a response."""
+def error_response(error: RequestError) -> Response:
+    """An error as a response."""
     return Response(error.content, error.status, error.headers, "application/json")
 
 
-class Noted:
-    """ASGI middleware: counts answers, logs one line each, and turns a bug into a 500.
+class RequestLog:
+    """ASGI middleware: counts responses, logs one line for each, and turns a bug into a 500.
 
-    The line has method, path, status and seconds: nothing that a client said.
+    The line has method, path, status and seconds, and nothing of what a client wrote.
     """
 
     def __init__(self, app: Asgi, *, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -104,17 +113,17 @@ class Noted:
         try:
             await self.app(scope, receive, sending)
         except Exception:
-            LOG.exception("%s %s failed", scope["method"], _line(scope["path"]))
+            LOG.exception("%s %s failed", scope["method"], _loggable(scope["path"]))
             if status:
                 raise
-            error = Refusal(500, "the server failed on this request; its log says why.")
-            await shown(error)(scope, receive, sending)
+            error = RequestError(500, "the server failed on this request; its log says why.")
+            await error_response(error)(scope, receive, sending)
         finally:
             self.metrics.requests.labels(str(status or 499)).inc()
             seconds = time.perf_counter() - began
-            LOG.info("%s %s %d %.3fs", scope["method"], _line(scope["path"]), status, seconds)
+            LOG.info("%s %s %d %.3fs", scope["method"], _loggable(scope["path"]), status, seconds)
 
 
-def _line(path: str) -> str:
-    """A path that cannot break out of its line of the log."""
+def _loggable(path: str) -> str:
+    """A path that cannot break out of its log line."""
     return path[:200].encode("unicode_escape").decode()

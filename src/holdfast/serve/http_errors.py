@@ -1,4 +1,4 @@
-"""What a client is told when its request is turned down, in OpenAI's shape.
+"""Errors that a client receives, in OpenAI's shape.
 
     {"error": {"message": …, "type": …, "param": …, "code": …}}
 
@@ -26,8 +26,16 @@ _TYPES = {
 }
 
 
-class Refusal(Exception):
-    """A request that is not served: a status, one sentence, and OpenAI's `code` and `param`."""
+class RequestError(Exception):
+    """A request that the server refuses, or fails to serve.
+
+    Args:
+        status: the HTTP status.
+        message: one sentence on what to do.
+        code: OpenAI's error code, where there is one.
+        param: the field of the request that is wrong.
+        headers: further headers of the response.
+    """
 
     def __init__(
         self,
@@ -44,7 +52,7 @@ class Refusal(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The answer's body."""
+        """The response's body."""
         kind = _TYPES.get(self.status, "invalid_request_error")
         return {
             "error": {
@@ -61,7 +69,7 @@ class Refusal(Exception):
         return json.dumps(self.body).encode()
 
 
-def busy(message: str, seconds: float) -> Refusal:
-    """Too much is asked at once: try again after so many seconds."""
+def too_busy(message: str, seconds: float) -> RequestError:
+    """The error of a server at its limit: try again after some seconds."""
     after = {"retry-after": str(max(1, round(seconds)))}
-    return Refusal(429, message, code="rate_limit_exceeded", headers=after)
+    return RequestError(429, message, code="rate_limit_exceeded", headers=after)

@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus. Labels are few by design: no prompts, no free text."""
+"""What a server counts, for Prometheus. Labels are few: no prompts, no free text."""
 
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = self.registry
+        registry = self.registry
         self.requests = Counter(
-            "holdfast_requests", "Requests answered, by status", ["status"], registry=own
+            "holdfast_requests", "Requests answered, by status", ["status"], registry=registry
         )
         self.replies = Counter(
             "holdfast_replies", "Replies, by control and why they ended", ["control", "finish"],
-            registry=own,
+            registry=registry,
         )  # fmt: skip
         self.tokens = Counter(
             "holdfast_tokens", "Tokens: prompt, cached (of the prompt) and completion", ["kind"],
-            registry=own,
+            registry=registry,
         )  # fmt: skip
         self.first = Histogram(
             "holdfast_first_token_seconds", "From a request to its first text", buckets=_SECONDS,
-            registry=own,
+            registry=registry,
         )  # fmt: skip
         self.whole = Histogram(
-            "holdfast_reply_seconds", "From a request to its end", buckets=_SECONDS, registry=own
+            "holdfast_reply_seconds",
+            "From a request to its end",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.share = Histogram(
             "holdfast_prompt_share", "Attention given to the system prompt", ["control"],
-            buckets=_SHARES, registry=own,
+            buckets=_SHARES, registry=registry,
         )  # fmt: skip
         self.score = Histogram(
             "holdfast_judge_score", "Score of the pinned persona's judge", ["control"],
-            buckets=_SHARES, registry=own,
+            buckets=_SHARES, registry=registry,
         )  # fmt: skip
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when it is asked for."""
+        """Add a gauge whose value is read when Prometheus asks."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
     def page(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 def label(control: Control) -> str:
-    """A control by its names alone: strengths, which clients choose, would be endless labels."""
+    """A control as a label: names only, since the strengths that clients choose are endless."""
     share = control.share.kind if control.share else None
     names = {
         "window": control.window is not None,
@@ -64,5 +67,6 @@ def label(control: Control) -> str:
         str(share): share is not None,
         "anchor": control.anchor is not None,
         "route": control.route is not None,
+        "prism": control.prism is not None,
     }
-    return "+".join(name for name, there in names.items() if there) or "none"
+    return "+".join(name for name, present in names.items() if present) or "none"

@@ -1,10 +1,9 @@
-"""OpenAI's chat completion requests, checked: what is understood, and what is told of the rest.
+"""OpenAI's chat completion requests, validated.
 
-A field that is wrong is refused with its name. A known field at a value that would change
-the reply, and that is not done here (`frequency_penalty`, `response_format`, …), is
-refused as well. A field that is not known changes nothing, since clients send many: it is
-named in the reply's `holdfast.ignored`. Inside of `holdfast`, which is ours, any unknown
-field is refused.
+A wrong field is refused by its name. So is a known field at a value that would change the reply
+and that this server does not support (`frequency_penalty`, `response_format`, …). An unknown field
+changes nothing, since clients send many: the response names it in `holdfast.ignored`. Inside
+`holdfast`, which is ours, any unknown field is refused.
 
 This module knows requests. It knows no models, and neither threads nor HTTP.
 """
@@ -16,15 +15,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.http_errors import RequestError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-# No control that does anything is longer, and this text is parsed.
+# Longer than any useful control: the text is parsed.
 ControlText = Annotated[str, Field(max_length=200, examples=["anchor", "reminder:0.5"])]
 
 
 class TextPart(BaseModel):
-    """A piece of a message that is text."""
+    """A text part of a message."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -32,8 +31,8 @@ class TextPart(BaseModel):
     text: str
 
 
-class Said(BaseModel):
-    """One message. What else it holds (`name`, …) is handed to the chat template."""
+class ChatMessage(BaseModel):
+    """One message. Further fields (`name`, …) go to the chat template."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -57,8 +56,8 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Holding(BaseModel):
-    """What Holdfast is asked for this request: `extra_body={"holdfast": {…}}`."""
+class HoldfastOptions(BaseModel):
+    """Holdfast's options of a request: `extra_body={"holdfast": {…}}`."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -72,7 +71,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     model: str
-    messages: list[Said] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1, le=2**31)
     max_completion_tokens: int | None = Field(None, ge=1, le=2**31)
     temperature: Finite | None = Field(None, ge=0, le=2)
@@ -91,18 +90,18 @@ class ChatRequest(BaseModel):
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
     logit_bias: dict[str, Finite] | None = None
     response_format: dict[str, Any] | None = None
-    holdfast: Holding | None = None
+    holdfast: HoldfastOptions | None = None
 
     @property
     def limit(self) -> int | None:
-        """Tokens of a reply at most, under whichever name."""
+        """Tokens of a reply at most, by either of its names."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
     def stops(self) -> tuple[str, ...]:
         """Stop strings; empty ones stop nothing."""
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return tuple(stop for stop in given if stop)
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in stops if stop)
 
     @property
     def unknown(self) -> list[str]:
@@ -110,17 +109,17 @@ class ChatRequest(BaseModel):
         return sorted(self.model_extra or {})
 
     def check(self) -> None:
-        """Raise `Refusal` for a value that would change the reply and is not done here."""
-        forms = (self.response_format or {"type": "text"}).get("type")
-        refused = {
+        """Raise `RequestError` for a value that would change the reply and is not supported."""
+        form = (self.response_format or {"type": "text"}).get("type")
+        unsupported = {
             "frequency_penalty": bool(self.frequency_penalty),
             "presence_penalty": bool(self.presence_penalty),
             "logit_bias": bool(self.logit_bias),
-            "response_format": forms != "text",
+            "response_format": form != "text",
             "tool_choice": self.tool_choice not in (None, "none", "auto"),
         }
-        for name in (name for name, found in refused.items() if found):
-            raise Refusal(
+        for name in (name for name, used in unsupported.items() if used):
+            raise RequestError(
                 400,
                 f"{name} is not supported at this value, which would change the reply: leave it "
                 "out.",
@@ -128,11 +127,11 @@ class ChatRequest(BaseModel):
                 param=name,
             )
         if self.top_logprobs is not None and not self.logprobs:
-            raise Refusal(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
+            raise RequestError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
 
 
-class Problem(BaseModel):
-    """What is wrong with a request."""
+class ErrorDetail(BaseModel):
+    """OpenAI's error object."""
 
     message: str
     type: str
@@ -140,27 +139,27 @@ class Problem(BaseModel):
     code: str | int | None
 
 
-class Problems(BaseModel):
-    """The body of every answer that is no completion."""
+class ErrorBody(BaseModel):
+    """The body of every error."""
 
-    error: Problem
+    error: ErrorDetail
 
 
-def refusal(errors: Sequence[Mapping[str, Any]]) -> Refusal:
-    """The refusal that the first of pydantic's errors amounts to."""
+def invalid_request(errors: Sequence[Mapping[str, Any]]) -> RequestError:
+    """The first of pydantic's errors as an error of ours."""
     error = errors[0]
     place = [part for part in error["loc"] if part != "body"]
     kind = str(error["type"])
     if kind == "json_invalid":
-        return Refusal(400, "the body is not valid JSON.", code="invalid_json")
+        return RequestError(400, "the body is not valid JSON.", code="invalid_json")
     if not place:
-        return Refusal(400, "the body must be a JSON object.", code="invalid_type")
+        return RequestError(400, "the body must be a JSON object.", code="invalid_type")
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     param = param.lstrip(".")
     code = "missing_required_parameter" if kind == "missing" else "invalid_value"
-    return Refusal(400, f"{param}: {_said(error)}.", code=code, param=param)
+    return RequestError(400, f"{param}: {_sentence(error)}.", code=code, param=param)
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any]) -> str:
     message = str(error["msg"])
     return message[:1].lower() + message[1:].rstrip(".")

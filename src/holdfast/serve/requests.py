@@ -1,10 +1,10 @@
-"""An order: what a checked request comes to, before anything is done about it.
+"""Chat requests, read: from a checked body to token ids that the engine can continue.
 
-The pinned persona's system prompt comes first, then what the client says as system. The
-chat goes through the model's template under the request's control, and whatever cannot be
-is refused here, so that no bad request gets near the engine.
+The system prompt is the pinned persona's, followed by the client's own. The chat goes through the
+model's template under the request's control. Everything that cannot be done is refused here, so
+that no bad request reaches the engine.
 
-This module knows chats and what the server was started with. It knows no HTTP.
+This module knows chats and how the server was started. It knows no HTTP.
 """
 
 from __future__ import annotations
@@ -23,33 +23,38 @@ from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.row import Request
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona
-from holdfast.serve.engine_process import Remote
-from holdfast.serve.engine_thread import Worker
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.engine_process import EngineProcess
+from holdfast.serve.engine_thread import EngineThread
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.protocol import ChatRequest, Said
+from holdfast.serve.protocol import ChatMessage, ChatRequest
 
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
 
 
 @dataclass(frozen=True)
-class Order:
-    """A request, read: its control, the chat in token ids, what is ignored, replies to be had."""
+class CompletionPlan:
+    """What a request asks of the engine."""
 
     body: ChatRequest
+    """The request."""
     control: Control
+    """Its control, or the server's default."""
     request: Request
+    """The chat in token ids."""
     ignored: Sequence[str]
+    """Fields that change nothing."""
     choices: int
+    """Number of replies."""
 
 
 @dataclass(frozen=True)
-class Completions:
-    """What all completions of a server share. `control` is the default."""
+class CompletionContext:
+    """What all completions of a server share."""
 
     backend: LocalBackend
-    worker: Worker | Remote
+    engine: EngineThread | EngineProcess
     metrics: Metrics
     limits: Limits
     persona: Persona | None = None
@@ -57,15 +62,16 @@ class Completions:
     judge: judge.Judge | None = field(init=False)
 
     def __post_init__(self) -> None:
-        judged = self.persona is not None and not self.persona.needs_model
-        made = judge.build(self.persona.judge) if self.persona and judged else None
-        object.__setattr__(self, "judge", made)
+        persona = self.persona
+        offline = persona is not None and not persona.needs_model
+        own = judge.build(persona.judge) if persona and offline else None
+        object.__setattr__(self, "judge", own)
 
-    def read(self, body: ChatRequest) -> Order:
-        """What a request comes to. Raises `Refusal` for what cannot be done."""
+    def read(self, body: ChatRequest) -> CompletionPlan:
+        """Read a request. Raises `RequestError` for what cannot be done."""
         body.check()
         if body.model != self.backend.name:
-            raise Refusal(
+            raise RequestError(
                 404,
                 f"there is no model {body.model} here: this server has {self.backend.name}.",
                 code="model_not_found",
@@ -73,53 +79,53 @@ class Completions:
             )
         choices = body.n or 1
         if choices > self.limits.choices:
-            raise Refusal(
+            raise RequestError(
                 400, f"n is at most {self.limits.choices} here.", code="invalid_value", param="n"
             )
-        control = chosen(body.holdfast.control if body.holdfast else None, self.control)
+        control = pick_control(body.holdfast.control if body.holdfast else None, self.control)
         ignored = body.unknown
         request = self._request(body, control, ignored)
-        return Order(body, control, request, ignored, choices)
+        return CompletionPlan(body, control, request, ignored, choices)
 
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
-        """The chat as the engine takes it; `ignored` gains what the template does not show."""
+        """The chat in token ids. Adds `tools` to `ignored` if the template does not show them."""
         options: dict[str, Any] = {}
         if body.tools and body.tool_choice != "none":
             options["tools"] = body.tools
         seed = secrets.randbits(62) if body.seed is None else body.seed
         measure = body.holdfast is None or body.holdfast.measure
-        ask = Ask(chat_of(body.messages, self.persona), seed, control, measure=measure)
+        ask = Ask(read_chat(body.messages, self.persona), seed, control, measure=measure)
         try:
             request = self.backend.request(ask, options)
-            if options and not self._shows(options):
+            if options and not self._template_uses(options):
                 ignored.append("tools")
         except ControlError as error:
-            raise Refusal(
+            raise RequestError(
                 400, str(error), code="invalid_value", param="holdfast.control"
             ) from error
         except HoldfastError as error:
-            raise Refusal(400, str(error), param="messages") from error
+            raise RequestError(400, str(error), param="messages") from error
         except Exception as error:  # a template is a program of the model's, and may raise anything
-            raise Refusal(
+            raise RequestError(
                 400,
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
-        self._fits(request)
+        self._check_length(request)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return replace(request, logprobs=logprobs, before=False)
 
-    def _shows(self, options: Mapping[str, Any]) -> bool:
-        """Whether the template does anything with the tools."""
+    def _template_uses(self, options: Mapping[str, Any]) -> bool:
+        """True if the template renders the options, such as tools."""
         probe = (message("system", "x"), message("user", "y"))
         with_tools, plain = self.backend.template_with(options), self.backend.template
         return with_tools.text(with_tools.fold(probe)) != plain.text(plain.fold(probe))
 
-    def _fits(self, request: Request) -> None:
+    def _check_length(self, request: Request) -> None:
         count, model = len(request.ids), self.backend.context
         bounds = [bound for bound in (self.limits.context, model and model - 1) if bound]
         if bounds and count > min(bounds):
-            raise Refusal(
+            raise RequestError(
                 400,
                 # In OpenAI's words, which clients look for.
                 f"This model's maximum context length is {min(bounds)} tokens, and the chat has "
@@ -129,7 +135,7 @@ class Completions:
             )
 
     def sampling(self, body: ChatRequest, request: Request) -> Sampling:
-        """How the tokens of a reply are drawn; OpenAI's defaults."""
+        """How to sample the reply, with OpenAI's defaults."""
         context = self.backend.context
         room = LONGEST if context is None else context - len(request.ids)
         return Sampling(
@@ -142,17 +148,17 @@ class Completions:
         )
 
 
-def chosen(asked: str | None, default: Control) -> Control:
-    """The control of a request. Files of the server's (route, prism) no client may name."""
+def pick_control(text: str | None, default: Control) -> Control:
+    """The control of a request. A client may not name files of the server (route, prism)."""
     try:
-        control = parse(asked or default)
+        control = parse(text or default)
     except ControlError as error:
-        raise Refusal(400, str(error), code="invalid_value", param="holdfast.control") from error
-    if (control.route, control.prism) != (None, None) and (control.route, control.prism) != (
-        default.route,
-        default.prism,
-    ):
-        raise Refusal(
+        raise RequestError(
+            400, str(error), code="invalid_value", param="holdfast.control"
+        ) from error
+    files = (control.route, control.prism)
+    if files not in ((None, None), (default.route, default.prism)):
+        raise RequestError(
             400,
             "route and prism are chosen where the server is started, not by a request.",
             code="invalid_value",
@@ -161,9 +167,9 @@ def chosen(asked: str | None, default: Control) -> Control:
     return control
 
 
-def chat_of(messages: Sequence[Said], persona: Persona | None) -> Chat:
-    """The messages as a chat, the persona's prompt in front of what the client says as system."""
-    chat = [_message(said) for said in messages]
+def read_chat(messages: Sequence[ChatMessage], persona: Persona | None) -> Chat:
+    """The messages as a chat, the persona's prompt before the client's own system prompt."""
+    chat = [_message(one) for one in messages]
     if persona is None:
         return tuple(chat)
     head = [persona.prompt]
@@ -172,16 +178,16 @@ def chat_of(messages: Sequence[Said], persona: Persona | None) -> Chat:
     return (message("system", "\n\n".join(filter(None, head))), *chat)
 
 
-def _message(said: Said) -> Message:
-    """A message as chat templates take it: arguments of tool calls as objects."""
-    held = said.model_dump(exclude_none=True)
-    held["role"] = "system" if said.role == "developer" else said.role
-    held["content"] = said.text()
-    for call in held.get("tool_calls", ()):
+def _message(one: ChatMessage) -> Message:
+    """A message as chat templates take it: with the arguments of tool calls as objects."""
+    fields = one.model_dump(exclude_none=True)
+    fields["role"] = "system" if one.role == "developer" else one.role
+    fields["content"] = one.text()
+    for call in fields.get("tool_calls", ()):
         function = call.get("function")
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
             try:
                 function["arguments"] = json.loads(function["arguments"])
             except ValueError:
                 continue
-    return cast(Message, held)
+    return cast(Message, fields)

@@ -1,9 +1,9 @@
-"""Answers that a client may leave: a stream of server-sent events, or one that is waited for.
+"""Responses that end when the client leaves: server-sent events, and single answers.
 
     data: {JSON}\\n\\n … data: [DONE]\\n\\n
 
-While an answer is on its way somebody listens for the client's leaving, and a client that
-takes nothing for too long has left. This module knows ASGI. It knows no chats.
+While a response is being made or sent, a listener waits for the client's disconnect. A client that
+does not read for too long counts as gone. This module knows ASGI. It knows no chats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
-from holdfast.serve.http_errors import Refusal
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Receive, Scope, Send
 
 _T = TypeVar("_T")
@@ -24,37 +24,41 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(data: Mapping[str, Any]) -> bytes:
-    """One event."""
+    """One server-sent event."""
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
 
 
-class Gone(Exception):
+class ClientLeft(Exception):
     """The client has left."""
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
-    """What the work comes to; `Gone`, and the work cancelled, where the client leaves first."""
-    task, listener = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
+async def until_client_leaves(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+    """Await the work. If the client leaves first, cancel it and raise `ClientLeft`."""
+    task, listener = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Gone
+            raise ClientLeft
         return task.result()
     finally:
-        for one in (task, listener):
-            one.cancel()
+        for future in (task, listener):
+            future.cancel()
         await asyncio.gather(task, listener, return_exceptions=True)
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-class Stream(Response):
-    """Pieces of an answer, each sent as it comes.
+class StreamingAnswer(Response):
+    """A response whose pieces are sent as they come.
 
-    A piece that is not taken within `timeout` seconds ends it.
+    Args:
+        pieces: the body, piece by piece.
+        timeout: seconds that the client may take to read one piece; then the response ends.
+        status: the HTTP status.
+        headers: the response's headers.
     """
 
     def __init__(
@@ -69,9 +73,9 @@ class Stream(Response):
         self.pieces, self.timeout = pieces, timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, unless the client leaves."""
-        with suppress(Gone, TimeoutError, OSError):
-            await unless_gone(receive, self._send(send))
+        """Send the response until it ends or the client leaves."""
+        with suppress(ClientLeft, TimeoutError, OSError):
+            await until_client_leaves(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         async with aclosing(self.pieces) as pieces:
@@ -96,11 +100,11 @@ EVENTS = {
 
 
 async def events(chunks: AsyncGenerator[Mapping[str, Any]]) -> AsyncGenerator[bytes]:
-    """Chunks as server-sent events; what goes wrong on the way is one with OpenAI's error."""
+    """Chunks as server-sent events; an error on the way becomes an event with OpenAI's error."""
     async with aclosing(chunks):
         try:
             async for chunk in chunks:
                 yield event(chunk)
-        except Refusal as refusal:
-            yield event(refusal.body)
+        except RequestError as error:
+            yield event(error.body)
         yield DONE

@@ -1,10 +1,10 @@
-"""The live page: talk to the persona, with the control on and off from the same history.
+"""The live page: talk to the persona with the control on and off, from the same history.
 
-Three files, a page, its style and its script, served as they are; `/holdfast` tells the script
-what it talks to. The page may load and call nothing but this server (its content security
-policy), and sets what models say as text only.
+The page, its style and its script are served as they are. The script asks `/holdfast` for the
+model, the persona and the controls. The content security policy lets the page load and call
+nothing but this server, and the script shows replies as text only.
 
-This module knows files and routes. Conversations are the script's, completions the server's.
+This module knows files and routes. The script keeps the conversations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from holdfast.persona.suite import Persona
 
 FOLDER = Path(__file__).parent
-# What the page offers; any other text may be typed.
+# The controls that the page offers; any other text may be typed.
 CONTROLS = (
     "anchor",
     "split-softmax:0.7",
@@ -44,24 +44,33 @@ _FILES = {
 def add_page(
     app: FastAPI, *, model: str, note: str, persona: Persona | None, control: str, locked: bool
 ) -> None:
-    """Put the page at `/`; `locked` says that requests need a key."""
+    """Add the page at `/`, and `/holdfast` for its script.
+
+    Args:
+        app: the application.
+        model: the model's name.
+        note: what a reader must know about the model; may be empty.
+        persona: the pinned persona.
+        control: the default control, as text.
+        locked: True if requests need a key.
+    """
     for path, (name, kind) in _FILES.items():
-        app.add_api_route(path, _sender(name, kind), include_in_schema=False)
+        app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
     about = {
         "model": model,
         "note": note,
-        "persona": _told(persona) if persona else None,
+        "persona": _public_fields(persona) if persona else None,
         "control": control,
         "controls": list(dict.fromkeys([control, *CONTROLS])),
         "locked": locked,
     }
 
     @app.get("/holdfast", tags=["server"], summary="What the page at / talks to")
-    async def told() -> dict[str, Any]:
+    async def page_settings() -> dict[str, Any]:
         return about
 
 
-def _told(persona: Persona) -> dict[str, Any]:
+def _public_fields(persona: Persona) -> dict[str, Any]:
     return {
         "id": persona.id,
         "category": persona.category,
@@ -72,7 +81,7 @@ def _told(persona: Persona) -> dict[str, Any]:
     }
 
 
-def _sender(name: str, kind: str) -> Any:
+def _file_route(name: str, kind: str) -> Any:
     content = (FOLDER / name).read_bytes()
     headers = {
         "content-security-policy": _POLICY,
