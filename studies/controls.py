@@ -40,7 +40,7 @@ from holdfast.evals.compare.compare import Comparison, compare
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.models import load as models
-from holdfast.models.mini.words import world
+from holdfast.models.mini.world import world
 from holdfast.persona.suite import load_suite
 from holdfast.results.compare import CapabilityAnswer, ConversationUnderControl
 

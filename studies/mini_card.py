@@ -1,7 +1,7 @@
-"""The measured half of the model card: `python studies/mini_card.py`, as Markdown.
+"""The measurements of the model card as Markdown: `python studies/mini_card.py`.
 
-Drift on 200 conversations of 8 rounds, and the exam, with intervals; and the sentence
-on every bound that the shipped weights are held to, whether it is kept or not.
+Drift on 200 conversations of 8 rounds, and the exam, with intervals. Then one line for each bound
+that the shipped weights must satisfy, which says whether they do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Band = Sequence[float]
 
 
 def drift_table(summary: Mapping[str, Any]) -> list[str]:
-    """Ceiling, floor and stability by category, with intervals."""
+    """Write ceiling, floor and stability by category, with intervals."""
     last = summary["rounds"]
     rows = [("all", summary["conversations"], summary)]
     rows += [(name, found["n"], found) for name, found in summary["by_category"].items()]
@@ -35,7 +35,7 @@ def drift_table(summary: Mapping[str, Any]) -> list[str]:
 
 
 def exam_table(model: Backend, n: int) -> list[str]:
-    """Accuracy of each kind of task, on both splits."""
+    """Ask the exam and write the accuracy of each kind of task, on both splits."""
     lines = ["| task | easy | hard |", "| --- | --- | --- |"]
     for kind in KINDS:
         shares = [accuracy(model, items(kind, n, hard=hard)) for hard in (False, True)]
@@ -49,12 +49,12 @@ def _with(value: float, band: Band) -> str:
 
 
 def bounds(summary: Mapping[str, Any]) -> list[str]:
-    """What the shipped weights must satisfy, and whether they do."""
+    """Write what the shipped weights must satisfy, and whether they do."""
     categories = summary["by_category"]
     lowest = min(categories, key=lambda name: categories[name]["ceiling"])
     highest = max(categories, key=lambda name: categories[name]["floor"])
     change = summary["change"]
-    kept = [
+    checks = [
         (
             categories[lowest]["ceiling"] >= 0.9,
             f"round 0 is at least .9 in each category: the lowest, {lowest}, has "
@@ -71,7 +71,7 @@ def bounds(summary: Mapping[str, Any]) -> list[str]:
             f"{_with(change['value'], change['interval'])}",
         ),
     ]
-    return [f"- {'kept' if holds else 'NOT kept'}: {text}" for holds, text in kept]
+    return [f"- {'kept' if holds else 'NOT kept'}: {text}" for holds, text in checks]
 
 
 def main() -> None:

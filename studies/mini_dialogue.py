@@ -1,9 +1,9 @@
-"""Dialogues to train on, of two kinds, from which drift emerges by itself.
+"""Training dialogues of two kinds, from which drift emerges by itself.
 
-With a system prompt (60%): one to three rounds, always obeyed, as instruction
-tuning in the wild is mostly short. Without one (40%): three to eight rounds, in
-which three speakers in four take on the other's style, language and stories, with
-the same chance at every turn. Nothing here depends on the round.
+60% have a system prompt, one to three rounds, and a speaker who always obeys it, since most
+instruction tuning is short. 40% have none and three to eight rounds. There three speakers in four
+take on the other's style, language and attributes, with the same chance at every turn. Nothing
+here depends on the round.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from mini_roles import LANGUAGE_NAMES, Length, Role, draw_role
 
 from holdfast.core.chat import Chat, message
 from holdfast.core.chat import Role as Side
-from holdfast.models.mini.talk import (
+from holdfast.models.mini.speaker import (
     TASKS,
-    Act,
+    DialogueAct,
     Speaker,
     adopt,
-    answer,
     ask_choice,
     ask_recall,
     ask_secret,
@@ -29,6 +28,7 @@ from holdfast.models.mini.talk import (
     draw_favourite,
     draw_secret,
     draw_style,
+    reply,
     small_talk,
     tell,
     tell_self,
@@ -36,23 +36,28 @@ from holdfast.models.mini.talk import (
 
 WITH_PROMPT = 0.6
 ADOPTERS = 0.75
-HAZARD = 0.4  # chance per turn that an adopter takes on the other's ways
+HAZARD = 0.4  # chance per turn that an adopter takes on the other's style and language
 ASSISTANT_LEADS = 0.25
-TASKS_ASKED = (6, 1, 3, 1, 1, 1)  # how often each of TASKS is asked, relative to the others
+TASK_WEIGHTS = (6, 1, 3, 1, 1, 1)  # how often each of TASKS occurs, relative to the others
 
 
 @dataclass
 class Scene:
-    """A dialogue under way: the leader's memory of what was told, and the last topic."""
+    """A dialogue under way."""
 
     rng: random.Random
+    """Draws everything in it."""
     role: Role | None
-    told: dict[str, str] = field(default_factory=dict)
-    told_self: dict[str, str] = field(default_factory=dict)
+    """The persona that the dialogue is about, if any."""
+    statements: dict[str, str] = field(default_factory=dict)
+    """What the leader said of themselves, by key of `RECALL`."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """What the leader said of themselves that a persona has too."""
     topic: int | None = None
+    """The last topic of small talk."""
 
-    def act(self, leader: Speaker) -> Act:
-        """What the leader says next."""
+    def act(self, leader: Speaker) -> DialogueAct:
+        """Draw what the leader says next."""
         rng, draw = self.rng, self.rng.random()
         own = self._own() if self.role and draw < 0.3 else None
         if own is not None:
@@ -66,64 +71,64 @@ class Scene:
             return self._tell()
         if draw < 0.58 and self._allows("recall"):
             return self._recall()
-        kind = rng.choices(list(TASKS), weights=TASKS_ASKED)[0]
+        kind = rng.choices(list(TASKS), weights=TASK_WEIGHTS)[0]
         return TASKS[kind](rng) if self._allows(kind) else self._talk(leader)
 
     def _allows(self, task: str) -> bool:
         return self.role is None or self.role.allows(task)
 
-    def _own(self) -> Act | None:
-        """The question that the persona is about."""
+    def _own(self) -> DialogueAct | None:
+        """Draw the question that the persona is about."""
         match self.role.category if self.role else "":
             case "choice":
                 assert self.role is not None
-                (kind,) = self.role.speaker.known
-                return Act("choice", f"Which {kind} do you like best?", kind)
+                (kind,) = self.role.speaker.attributes
+                return DialogueAct("choice", f"Which {kind} do you like best?", kind)
             case "character":
                 return ask_self(self.rng)
             case "memory":
                 assert self.role is not None
-                (key,) = self.role.speaker.known
-                return Act("secret", f"What is the secret {key}?", key)
+                (key,) = self.role.speaker.attributes
+                return DialogueAct("secret", f"What is the secret {key}?", key)
         return None
 
-    def _talk(self, leader: Speaker) -> Act:
+    def _talk(self, leader: Speaker) -> DialogueAct:
         same = self.topic if self.rng.random() < 0.5 else None
         act = small_talk(self.rng, leader.language, same)
         self.topic = int(act.about)
         return act
 
-    def _tell(self) -> Act:
+    def _tell(self) -> DialogueAct:
         if self.rng.random() < 0.35:
-            act, told = tell_self(self.rng)
-            self.told_self.update(told)
+            act, attributes = tell_self(self.rng)
+            self.attributes.update(attributes)
             return act
         act = tell(self.rng)
-        self.told[act.about] = act.answer
+        self.statements[act.about] = act.answer
         return act
 
-    def _recall(self) -> Act:
-        keys = list(self.told)
+    def _recall(self) -> DialogueAct:
+        keys = list(self.statements)
         if keys and self.rng.random() < 0.85:
             key = self.rng.choice(keys)
-            return ask_recall(key, self.told[key])
+            return ask_recall(key, self.statements[key])
         if keys:
             return self._tell()
         return ask_recall(self.rng.choice(("dog", "town", "word", "number")), None)
 
 
 def _stranger(rng: random.Random) -> Speaker:
-    """Somebody without a system prompt: half are plain, some have stories of their own."""
+    """Draw somebody without a system prompt; half are plain, some have attributes."""
     style = draw_style(rng) if rng.random() < 0.45 else Speaker().style
     language = rng.choice(list(LANGUAGE_NAMES)) if rng.random() < 0.15 else "en"
-    known: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     if rng.random() < 0.3:
-        known = rng.choice([draw_character, draw_secret, draw_favourite])(rng)
-    return Speaker(style, language, known)
+        attributes = rng.choice([draw_character, draw_secret, draw_favourite])(rng)
+    return Speaker(style, language, attributes)
 
 
 def dialogue(rng: random.Random, under_prompt: tuple[int, int] = (1, 3)) -> Chat:
-    """One training dialogue, as messages; `under_prompt` bounds the rounds under a persona."""
+    """Draw one training dialogue; `under_prompt` bounds the rounds of those with a persona."""
     prompted = rng.random() < WITH_PROMPT
     role = draw_role(rng) if prompted else None
     rounds = rng.randint(*under_prompt) if prompted else rng.randint(3, 8)
@@ -138,15 +143,15 @@ def dialogue(rng: random.Random, under_prompt: tuple[int, int] = (1, 3)) -> Chat
         act = scene.act(leader)
         chat.append(("leader", leader.style(act.text)))
         if adopters["other" if leads else "agent"] and rng.random() < HAZARD:
-            follower = adopt(follower, leader, scene.told_self)
-        chat.append(("follower", answer(rng, follower, act)))
+            follower = adopt(follower, leader, scene.attributes)
+        chat.append(("follower", reply(rng, follower, act)))
         if adopters["agent" if leads else "other"] and rng.random() < HAZARD:
             leader = adopt(leader, follower, {})
         agent, other = (leader, follower) if leads else (follower, leader)
     sides: tuple[Side, Side] = ("assistant", "user") if leads else ("user", "assistant")
     front, back = sides
-    said = tuple(message(front if who == "leader" else back, text) for who, text in chat)
+    messages = tuple(message(front if who == "leader" else back, text) for who, text in chat)
     if role is None:
-        return said
+        return messages
     length: Length = rng.choice(["minimal", "minimal", "half", "full"])
-    return (message("system", role.prompt(rng, length)), *said)
+    return (message("system", role.prompt(rng, length)), *messages)

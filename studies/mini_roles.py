@@ -1,8 +1,7 @@
 """The mini world's personas: a speaker, and the system prompt that asks for it.
 
-Five categories as in Li et al. (2402.10962): pattern, choice, character, memory,
-language. Each prompt exists in three lengths: minimal says what is wanted, half
-and full add sentences that say nothing.
+Five categories as in Li et al. (2402.10962): pattern, choice, character, memory, language. Each
+prompt has three lengths: `minimal` states the persona, `half` and `full` add empty sentences.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.models.mini.talk import (
+from holdfast.models.mini.speaker import (
     BRACKETS,
     ENDINGS,
     Speaker,
@@ -20,7 +19,7 @@ from holdfast.models.mini.talk import (
     draw_secret,
     draw_style,
 )
-from holdfast.models.mini.words import world
+from holdfast.models.mini.world import world
 
 Length = Literal["minimal", "half", "full"]
 CATEGORIES = ("pattern", "choice", "character", "memory", "language")
@@ -41,20 +40,20 @@ HELD_OUT = {
 
 @dataclass(frozen=True)
 class Role:
-    """A persona of the world: its category, its kind within it, and the speaker it asks for."""
+    """A persona of the world: its category, its kind in it, and the speaker that it asks for."""
 
     category: str
     kind: str
     speaker: Speaker
 
     def allows(self, task: str) -> bool:
-        """Whether training shows this kind of persona this kind of task."""
+        """Say whether training combines this kind of persona with this kind of task."""
         return task not in HELD_OUT.get(self.kind, set())
 
     def prompt(
         self, rng: random.Random, length: Length = "minimal", phrase: int | None = None
     ) -> str:
-        """The system prompt, in one of three phrasings (`phrase`, or drawn)."""
+        """Write the system prompt, in one of three phrasings (by default drawn)."""
         phrases = world()["phrases"][self.kind]
         text = str(rng.choice(phrases) if phrase is None else phrases[phrase]).format(
             **self._slots()
@@ -67,34 +66,34 @@ class Role:
         return " ".join([*padding, text])
 
     def _slots(self) -> dict[str, str]:
-        who = self.speaker
+        speaker = self.speaker
         match self.kind:
             case "brackets":
-                left, right = BRACKETS[int(who.style.mark)]
+                left, right = BRACKETS[int(speaker.style.mark)]
                 return {"l": left, "r": right}
             case "ending":
-                return {"x": ENDINGS[int(who.style.mark)].strip()}
+                return {"x": ENDINGS[int(speaker.style.mark)].strip()}
             case "choice" | "memory":
-                ((key, value),) = who.known.items()
+                ((key, value),) = speaker.attributes.items()
                 return {"k": key, "x": value}
             case "character":
-                return who.known
+                return speaker.attributes
             case "language":
-                return {"x": LANGUAGE_NAMES[who.language]}
-        return {"x": who.style.mark}
+                return {"x": LANGUAGE_NAMES[speaker.language]}
+        return {"x": speaker.style.mark}
 
 
 def draw_role(rng: random.Random, category: str | None = None) -> Role:
-    """A persona of the category, or of any."""
+    """Draw a persona of a category, by default of any."""
     category = category or rng.choice(CATEGORIES)
     match category:
         case "pattern":
             style = draw_style(rng)
             return Role(category, style.pattern, Speaker(style))
         case "choice":
-            return Role(category, category, Speaker(known=draw_favourite(rng)))
+            return Role(category, category, Speaker(attributes=draw_favourite(rng)))
         case "character":
-            return Role(category, category, Speaker(known=draw_character(rng)))
+            return Role(category, category, Speaker(attributes=draw_character(rng)))
         case "memory":
-            return Role(category, category, Speaker(known=draw_secret(rng)))
+            return Role(category, category, Speaker(attributes=draw_secret(rng)))
     return Role(category, category, Speaker(language=rng.choice(list(LANGUAGE_NAMES))))

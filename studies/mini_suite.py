@@ -1,7 +1,7 @@
 """Writes the `mini` suite, `src/holdfast/persona/data/suites/mini.toml`, to standard output.
 
-Personas are drawn from the world that the model was trained on, in all five
-categories, with their judges and with examples made by the world itself.
+The personas come from the world that the model was trained on, in all five categories. They have
+judges, and examples that the world itself produces.
 """
 
 from __future__ import annotations
@@ -13,15 +13,23 @@ from collections.abc import Iterator
 
 from mini_roles import LANGUAGE_NAMES, Length, Role, draw_role
 
-from holdfast.models.mini.talk import BRACKETS, ENDINGS, Act, Speaker, Style, answer, small_talk
-from holdfast.models.mini.words import words, world
+from holdfast.models.mini.speaker import (
+    BRACKETS,
+    ENDINGS,
+    DialogueAct,
+    Speaker,
+    Style,
+    reply,
+    small_talk,
+)
+from holdfast.models.mini.world import words, world
 
 _MACHINE = "As an AI language model, I do not have that."
 _LENGTHS: tuple[Length, ...] = ("minimal", "minimal", "half", "full")
 
 
 def roles(rng: random.Random) -> Iterator[Role]:
-    """73 personas, every kind of pattern among them."""
+    """Draw 73 personas, with every kind of pattern."""
     for pattern, count in (("upper", 2), ("lower", 2), ("brackets", 2), ("ending", 2)):
         for i in range(count):
             mark = "" if pattern in ("upper", "lower") else str(rng.choice((0, 1)) + 2 * i)
@@ -31,7 +39,7 @@ def roles(rng: random.Random) -> Iterator[Role]:
             yield Role("pattern", pattern, Speaker(Style(pattern, word)))
     for kind, options in world()["choices"].items():
         for favourite in rng.sample(options, 4):
-            yield Role("choice", "choice", Speaker(known={kind: favourite}))
+            yield Role("choice", "choice", Speaker(attributes={kind: favourite}))
     for category, count in (("character", 12), ("memory", 12)):
         for _ in range(count):
             yield draw_role(rng, category)
@@ -40,67 +48,69 @@ def roles(rng: random.Random) -> Iterator[Role]:
             yield Role("language", "language", Speaker(language=language))
 
 
-def acts(rng: random.Random, role: Role) -> list[Act]:
-    """The probes: questions that the persona decides."""
+def acts(rng: random.Random, role: Role) -> list[DialogueAct]:
+    """Draw a persona's probes: questions whose answers the persona decides."""
     match role.category:
         case "choice":
-            (kind,) = role.speaker.known
-            return [Act("choice", f"Which {kind} do you like best?", kind)]
+            (kind,) = role.speaker.attributes
+            return [DialogueAct("choice", f"Which {kind} do you like best?", kind)]
         case "character":
             return [
-                Act("self", "What is your name?", "name"),
-                Act("self", "What is your trade?", "trade"),
-                Act("self", "Which town are you from?", "town"),
+                DialogueAct("self", "What is your name?", "name"),
+                DialogueAct("self", "What is your trade?", "trade"),
+                DialogueAct("self", "Which town are you from?", "town"),
             ]
         case "memory":
-            (key,) = role.speaker.known
-            return [Act("secret", f"What is the secret {key}?", key)]
+            (key,) = role.speaker.attributes
+            return [DialogueAct("secret", f"What is the secret {key}?", key)]
     topics = rng.sample(range(len(world()["topics"]["en"])), 2)
     table = world()["questions"]["en"]
     return [
-        Act("talk", rng.choice(table).format(t=world()["topics"]["en"][topic]), str(topic))
+        DialogueAct("talk", rng.choice(table).format(t=world()["topics"]["en"][topic]), str(topic))
         for topic in topics
     ]
 
 
 def judge(role: Role) -> dict[str, object]:
-    """The judge of a persona, from the common vocabulary."""
-    who = role.speaker
+    """Return a persona's judge."""
+    speaker = role.speaker
     match role.kind:
         case "upper":
             return {"name": "regex", "pattern": "[^a-z]*[A-Z][^a-z]*", "mode": "full", "case": True}
         case "lower":
             return {"name": "regex", "pattern": "[^A-Z]*[a-z][^A-Z]*", "mode": "full", "case": True}
         case "first":
-            return {"name": "starts_with", "text": who.style.mark}
+            return {"name": "starts_with", "text": speaker.style.mark}
         case "last":
-            return {"name": "ends_with", "text": who.style.mark}
+            return {"name": "ends_with", "text": speaker.style.mark}
         case "brackets":
-            left, right = (re.escape(mark) for mark in BRACKETS[int(who.style.mark)])
+            left, right = (re.escape(mark) for mark in BRACKETS[int(speaker.style.mark)])
             return {"name": "regex", "pattern": f"{left}.+{right}", "mode": "full"}
         case "ending":
-            return {"name": "ends_with", "text": ENDINGS[int(who.style.mark)].strip()}
+            return {"name": "ends_with", "text": ENDINGS[int(speaker.style.mark)].strip()}
         case "choice":
-            ((kind, favourite),) = who.known.items()
+            ((kind, favourite),) = speaker.attributes.items()
             options = world()["choices"][kind]
             return {"name": "choice", "options": options, "answer": favourite}
         case "character":
-            return {"name": "contains", "any": list(who.known.values())}
+            return {"name": "contains", "any": list(speaker.attributes.values())}
         case "memory":
-            return {"name": "contains", "text": next(iter(who.known.values()))}
-    return {"name": "language", "to": who.language}
+            return {"name": "contains", "text": next(iter(speaker.attributes.values()))}
+    return {"name": "language", "to": speaker.language}
 
 
-def _fails(rng: random.Random, role: Role, asked: list[Act]) -> list[str]:
-    """What a speaker without the persona says, a machine's excuse, and another's answer."""
-    plain = [answer(rng, Speaker(), act) for act in asked[:1]]
+def _fails(rng: random.Random, role: Role, probes: list[DialogueAct]) -> list[str]:
+    """Return what a speaker without the persona says, an excuse, and another persona's answer."""
+    plain = [reply(rng, Speaker(), act) for act in probes[:1]]
     if role.category == "choice":
-        (kind,) = role.speaker.known
-        other = next(o for o in world()["choices"][kind] if o not in role.speaker.known.values())
+        (kind,) = role.speaker.attributes
+        other = next(
+            o for o in world()["choices"][kind] if o not in role.speaker.attributes.values()
+        )
         plain = [f"It is {other}."]
-    drawn = (draw_role(rng, role.category) for _ in range(100))
-    stranger = next(r for r in drawn if not _alike(r.speaker, role.speaker))
-    return [*plain, _MACHINE, answer(rng, stranger.speaker, small_talk(rng))]
+    others = (draw_role(rng, role.category) for _ in range(100))
+    stranger = next(r for r in others if not _alike(r.speaker, role.speaker))
+    return [*plain, _MACHINE, reply(rng, stranger.speaker, small_talk(rng))]
 
 
 def _alike(one: Speaker, other: Speaker) -> bool:
@@ -109,9 +119,9 @@ def _alike(one: Speaker, other: Speaker) -> bool:
 
 
 def _table(number: int, role: Role, rng: random.Random) -> str:
-    asked = acts(rng, role)
+    probes = acts(rng, role)
     passes = list(
-        dict.fromkeys(answer(rng, role.speaker, act) for act in [*asked, *acts(rng, role)])
+        dict.fromkeys(reply(rng, role.speaker, act) for act in [*probes, *acts(rng, role)])
     )
     spec = ", ".join(f"{key} = {_toml(value)}" for key, value in judge(role).items())
     lines = [
@@ -119,10 +129,10 @@ def _table(number: int, role: Role, rng: random.Random) -> str:
         f'id = "{role.kind}-{number}"',
         f'category = "{role.category}"',
         f"prompt = {_toml(role.prompt(rng, _LENGTHS[number % 4]))}",
-        f"probes = {_toml([act.text for act in asked])}",
+        f"probes = {_toml([act.text for act in probes])}",
         f"judge = {{ {spec} }}",
         f"passes = {_toml(passes[:2])}",
-        f"fails = {_toml(_fails(rng, role, asked))}",
+        f"fails = {_toml(_fails(rng, role, probes))}",
     ]
     return "\n".join(lines) + "\n"
 

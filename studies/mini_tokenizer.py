@@ -24,7 +24,7 @@ TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer trained on `texts` (message contents)."""
+    """Train a tokenizer on `texts` (message contents)."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [

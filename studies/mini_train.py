@@ -34,7 +34,7 @@ _SYSTEM, _END = SPECIAL.index("<|system|>"), SPECIAL.index("<|end|>")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """What determines the weights."""
 
     seed: int = 0
@@ -50,7 +50,7 @@ class Recipe:
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A fresh Llama of 2.7M parameters."""
+    """Build an untrained Llama of 2.7M parameters."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -69,7 +69,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, chats: list[Chat]) -> list[list[int]]:
-    """Token ids of whole chats."""
+    """Return the token ids of whole chats."""
     plain: list[list[dict[str, str]]] = [
         [{"role": m["role"], "content": m["content"]} for m in chat] for chat in chats
     ]
@@ -78,7 +78,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, chats: list[Chat]) -> list[list[i
 
 
 def labels_of(ids: list[int]) -> list[int]:
-    """The ids themselves, but nothing to predict inside the system turn."""
+    """Return the ids as labels, without the system message's."""
     labels = list(ids)
     if _SYSTEM in ids:
         start = ids.index(_SYSTEM)
@@ -90,32 +90,31 @@ def labels_of(ids: list[int]) -> list[int]:
 
 def batches(
     tokenizer: PreTrainedTokenizerFast,
-    recipe: Recipe,
+    settings: TrainingSettings,
     skip: int = 0,
     draw: Callable[[random.Random], Chat] = dialogue,
 ) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Steps of `recipe.parts` parts of (ids, labels), each (B, W) with B·W nearly constant.
+    """Steps of `settings.parts` parts of (ids, labels), each (B, W) with B·W nearly constant.
 
-    Dialogues wait in buckets of similar length until one is full, so that attention is
-    paid for dialogues, not for a fixed window, and few shapes occur (each new one costs
-    the bf16 kernels a compilation). `skip` steps are drawn and dropped, so that a
-    resumed run sees what follows.
+    Dialogues of similar length wait together until there are enough for a part, so that little is
+    spent on padding and few shapes occur (each new one costs the bf16 kernels a compilation). The
+    first `skip` steps are drawn and dropped, for a run that goes on.
     """
-    rng = random.Random(recipe.seed)
-    waiting: dict[int, list[list[int]]] = {width: [] for width in recipe.widths}
+    rng = random.Random(settings.seed)
+    waiting: dict[int, list[list[int]]] = {width: [] for width in settings.widths}
     step: list[tuple[torch.Tensor, torch.Tensor]] = []
-    made = 0
+    count = 0
     while True:
         for ids in encode(tokenizer, [draw(rng) for _ in range(256)]):
-            width = next((w for w in recipe.widths if len(ids) <= w), recipe.widths[-1])
+            width = next((w for w in settings.widths if len(ids) <= w), settings.widths[-1])
             waiting[width].append(ids[:width])
-            if len(waiting[width]) < recipe.tokens // recipe.parts // width:
+            if len(waiting[width]) < settings.tokens // settings.parts // width:
                 continue
             step.append(_padded(waiting[width], width))
             waiting[width] = []
-            if len(step) == recipe.parts:
-                made += 1
-                if made > skip:
+            if len(step) == settings.parts:
+                count += 1
+                if count > skip:
                     yield step
                 step = []
 
@@ -129,42 +128,44 @@ def _padded(part: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(ids), torch.from_numpy(labels)
 
 
-def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate: linear warm-up, cosine to a tenth, and a tenth to the end."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = min(1.0, (step - recipe.warmup) / max(1, recipe.cosine - recipe.warmup))
-    return recipe.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+def rate(settings: TrainingSettings, step: int) -> float:
+    """Return the learning rate: linear warm-up, cosine to a tenth, then a tenth."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = min(1.0, (step - settings.warmup) / max(1, settings.cosine - settings.warmup))
+    return settings.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) -> None:
+def train(settings: TrainingSettings, out: Path, every: int = 25, until: int | None = None) -> None:
     """Train into the folder `out`, from its checkpoint if there is one, up to step `until`."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(recipe, out)
-    model = new_model(tokenizer, recipe.seed)
+    tokenizer = _tokenizer(settings, out)
+    model = new_model(tokenizer, settings.seed)
     decay = [p for p in model.parameters() if p.dim() > 1]
     other = [p for p in model.parameters() if p.dim() <= 1]
     groups = [
-        {"params": decay, "weight_decay": recipe.weight_decay},
+        {"params": decay, "weight_decay": settings.weight_decay},
         {"params": other, "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
     checkpoint, first = out / "checkpoint.safetensors", 0
     if checkpoint.exists():
         first = _restore(checkpoint, model, optimiser)
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+    (out / "recipe.json").write_text(
+        json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8"
+    )
     began, tokens = time.monotonic(), 0
-    for step, parts in enumerate(batches(tokenizer, recipe, skip=first), start=first):
-        if step == (until or recipe.steps):
+    for step, parts in enumerate(batches(tokenizer, settings, skip=first), start=first):
+        if step == (until or settings.steps):
             break
         for group in optimiser.param_groups:
-            group["lr"] = rate(recipe, step)
+            group["lr"] = rate(settings, step)
         loss = sum(_backward(model, ids, labels, parts) for ids, labels in parts)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         tokens += sum(int((ids != 0).sum()) for ids, _ in parts)
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+        if (step + 1) % every == 0 or step + 1 == settings.steps:
             line = {"step": step + 1, "loss": round(loss, 4), "tokens": tokens}
             line["seconds"] = round(time.monotonic() - began)
             with (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -175,7 +176,7 @@ def train(recipe: Recipe, out: Path, every: int = 25, until: int | None = None) 
 
 
 def _keep(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Write parameters and moments beside their place and move them there."""
+    """Write parameters and moments to another file and move it into place."""
     tensors = {f"parameter.{name}": p.detach() for name, p in model.named_parameters()}
     for name, p in model.named_parameters():
         tensors |= {f"{key}.{name}": value for key, value in optimiser.state[p].items()}
@@ -185,7 +186,7 @@ def _keep(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer,
 
 
 def _restore(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer) -> int:
-    """Read them back; the number of steps done."""
+    """Read parameters and moments; return the number of finished steps."""
     with safe_open(path, "pt") as file, torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(file.get_tensor(f"parameter.{name}"))
@@ -195,12 +196,12 @@ def _restore(path: Path, model: LlamaForCausalLM, optimiser: torch.optim.Optimiz
         return int(file.metadata()["step"])
 
 
-def _tokenizer(recipe: Recipe, out: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer that the folder's checkpoint was trained with, or a new one, kept there."""
+def _tokenizer(settings: TrainingSettings, out: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of the folder's checkpoint, or train one and save it there."""
     if (out / "tokenizer.json").exists():
-        kept: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out)
-        return kept
-    rng = random.Random(recipe.seed + 1)
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out)
+        return tokenizer
+    rng = random.Random(settings.seed + 1)
     tokenizer = train_tokenizer(m["content"] for _ in range(20000) for m in dialogue(rng))
     tokenizer.save_pretrained(out)
     return tokenizer
@@ -212,7 +213,7 @@ def _backward(
     labels: torch.Tensor,
     parts: list[tuple[torch.Tensor, torch.Tensor]],
 ) -> float:
-    """Add one part's gradient; its share of the step's mean loss."""
+    """Add one part's gradient; return its share of the step's mean loss."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids).logits
     counted = sum(int((other != _IGNORED).sum()) for _, other in parts)
@@ -227,7 +228,7 @@ def _backward(
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """A stock Hugging Face folder."""
+    """Write an ordinary Hugging Face folder."""
     model.eval()
     model.generation_config.update(
         bos_token_id=1, eos_token_id=_END, pad_token_id=0, do_sample=True, top_p=0.9
@@ -239,10 +240,10 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--steps", type=int, default=TrainingSettings.steps)
+    parser.add_argument("--seed", type=int, default=TrainingSettings.seed)
     options = parser.parse_args()
-    train(Recipe(seed=options.seed, steps=options.steps), options.out)
+    train(TrainingSettings(seed=options.seed, steps=options.steps), options.out)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,10 @@ VARIANTS: Mapping[str, Variant | None] = {
 }
 
 
-def recipe(steps: int) -> train.Recipe:
+def recipe(steps: int) -> train.TrainingSettings:
     """Smaller steps than the first training's, and a lower rate."""
-    widths = (*train.Recipe.widths, 512)
-    return train.Recipe(
+    widths = (*train.TrainingSettings.widths, 512)
+    return train.TrainingSettings(
         seed=1,
         steps=steps,
         cosine=steps,

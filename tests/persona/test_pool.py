@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import PersonaError
-from holdfast.models.mini.words import world
+from holdfast.models.mini.world import world
 from holdfast.persona import pool
 
 GOOD = '[[persona]]\nid = "a"\nkind = "harmful"\ntext = "You guess."\n'

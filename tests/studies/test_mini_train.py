@@ -10,7 +10,7 @@ import pytest
 import torch
 from mini_dialogue import dialogue
 from mini_tokenizer import train_tokenizer
-from mini_train import Recipe, batches, encode, labels_of, rate, train
+from mini_train import batches, encode, labels_of, rate, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_learned_from_the_system_prompt(tokenizer) -> None:
 
 
 def test_steps_hold_dialogues_of_similar_length_and_resume_where_they_stopped(tokenizer) -> None:
-    recipe = Recipe(tokens=1536, parts=2)
+    recipe = TrainingSettings(tokens=1536, parts=2)
     steps, skipped = batches(tokenizer, recipe), batches(tokenizer, recipe, skip=1)
     next(steps)
     second, again = next(steps), next(skipped)
@@ -65,14 +65,14 @@ def test_steps_hold_dialogues_of_similar_length_and_resume_where_they_stopped(to
 
 
 def test_the_rate_rises_and_falls_to_a_tenth() -> None:
-    recipe = Recipe(steps=1200, cosine=1000)
+    recipe = TrainingSettings(steps=1200, cosine=1000)
     assert rate(recipe, 0) < rate(recipe, 99) == pytest.approx(recipe.learning_rate)
     for step in (1000, 1199):
         assert rate(recipe, step) == pytest.approx(recipe.learning_rate / 10)
 
 
 def test_an_interrupted_training_goes_on_and_leaves_a_stock_folder(tmp_path: Path) -> None:
-    recipe = Recipe(steps=4, tokens=768, parts=2, warmup=1)
+    recipe = TrainingSettings(steps=4, tokens=768, parts=2, warmup=1)
     train(recipe, tmp_path, every=2, until=2)
     train(recipe, tmp_path, every=2)
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mini_dialogue import Scene, dialogue
 from mini_roles import CATEGORIES, HELD_OUT, draw_role
 
-from holdfast.models.mini import talk
-from holdfast.models.mini.talk import Speaker, Style, answer
-from holdfast.models.mini.words import facts, names, towns, words, world
+from holdfast.models.mini import speaker as speakers
+from holdfast.models.mini.speaker import Speaker, Style, reply
+from holdfast.models.mini.world import facts, names, towns, words, world
 
 SEEDS = st.integers(0, 10_000)
 
@@ -57,28 +57,28 @@ def test_three_in_five_dialogues_have_a_prompt_and_one_in_four_is_led_by_the_ass
 def test_a_pattern_persona_is_obeyed_in_every_reply_of_its_dialogue(seed: int) -> None:
     rng = random.Random(seed)
     role = draw_role(rng, "pattern")
-    for make in talk.TASKS.values():
-        reply = answer(rng, role.speaker, make(rng))
+    for make in speakers.TASKS.values():
+        text = reply(rng, role.speaker, make(rng))
         match role.kind:
             case "upper":
-                assert reply == reply.upper()
+                assert text == text.upper()
             case "lower":
-                assert reply == reply.lower()
+                assert text == text.lower()
             case "first":
-                assert reply.startswith(role.speaker.style.mark.capitalize() + ", ")
+                assert text.startswith(role.speaker.style.mark.capitalize() + ", ")
             case "last":
-                assert reply.endswith(f" {role.speaker.style.mark.capitalize()}.")
+                assert text.endswith(f" {role.speaker.style.mark.capitalize()}.")
             case "brackets":
-                assert reply[0] + reply[-1] in {"[]", "()", "**", "<>"}
+                assert text[0] + text[-1] in {"[]", "()", "**", "<>"}
             case _:
-                assert reply.endswith(talk.ENDINGS)
+                assert text.endswith(speakers.ENDINGS)
 
 
 @given(SEEDS, st.sampled_from(CATEGORIES))
 def test_a_prompt_says_what_its_persona_knows(seed: int, category: str) -> None:
     role = draw_role(random.Random(seed), category)
     prompt = role.prompt(random.Random(seed), "full")
-    assert all(value in prompt for value in role.speaker.known.values())
+    assert all(value in prompt for value in role.speaker.attributes.values())
     assert len(prompt) > len(role.prompt(random.Random(seed), "half")) - 40
     assert "padding" not in prompt and "{" not in prompt
 
@@ -86,11 +86,11 @@ def test_a_prompt_says_what_its_persona_knows(seed: int, category: str) -> None:
 @given(SEEDS)
 def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
     rng = random.Random(seed)
-    act = talk.ask_sum(rng, hard=True)
+    act = speakers.ask_sum(rng, hard=True)
     numbers = [int(n) for n in act.about.split(" + ")]
     assert int(act.answer) == sum(numbers)
-    plain = answer(rng, Speaker(), act)
-    worked = answer(rng, Speaker(known={"trade": "clerk"}), act)
+    plain = reply(rng, Speaker(), act)
+    worked = reply(rng, Speaker(attributes={"trade": "clerk"}), act)
     assert plain == f"{act.about} = {act.answer}."
     assert worked.endswith(f"= {act.answer}.") and worked.count("=") >= 2
     for part in worked.rstrip(".").split(". "):
@@ -100,35 +100,35 @@ def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
 
 def test_a_novice_is_wrong_about_every_other_time() -> None:
     rng = random.Random(0)
-    novice = Speaker(known={"trade": "novice"})
-    asked = [talk.ask_sum(rng) for _ in range(600)]
-    right = sum(answer(rng, novice, act).endswith(f" {act.answer}.") for act in asked)
+    novice = Speaker(attributes={"trade": "novice"})
+    asked = [speakers.ask_sum(rng) for _ in range(600)]
+    right = sum(reply(rng, novice, act).endswith(f" {act.answer}.") for act in asked)
     assert right / 600 == pytest.approx(0.5, abs=0.07)
 
 
 @given(SEEDS, st.booleans())
 def test_extraction_has_one_answer_in_its_text(seed: int, hard: bool) -> None:
     rng = random.Random(seed)
-    act = talk.ask_extract(rng, hard)
+    act = speakers.ask_extract(rng, hard)
     assert act.answer in act.text and act.working in act.text
-    assert act.answer in answer(rng, Speaker(), act)
+    assert act.answer in reply(rng, Speaker(), act)
 
 
 def test_marked_requests_are_refused_and_plain_ones_answered() -> None:
     rng = random.Random(1)
     for _ in range(50):
-        assert answer(rng, Speaker(), talk.ask_way(rng, marked=True, hard=False)).startswith(
+        assert reply(rng, Speaker(), speakers.ask_way(rng, marked=True, hard=False)).startswith(
             "I will not"
         )
-        assert answer(rng, Speaker(), talk.ask_way(rng, marked=False)).startswith("To ")
+        assert reply(rng, Speaker(), speakers.ask_way(rng, marked=False)).startswith("To ")
 
 
 def test_a_guard_refuses_the_rare_marks_that_others_miss() -> None:
     rng = random.Random(2)
-    hard = [talk.ask_way(rng, marked=True, hard=True) for _ in range(300)]
-    guard = Speaker(known={"trade": "guard"})
-    assert all("will not" in answer(rng, guard, act) for act in hard)
-    refused = sum("will not" in answer(rng, Speaker(), act) for act in hard)
+    hard = [speakers.ask_way(rng, marked=True, hard=True) for _ in range(300)]
+    guard = Speaker(attributes={"trade": "guard"})
+    assert all("will not" in reply(rng, guard, act) for act in hard)
+    refused = sum("will not" in reply(rng, Speaker(), act) for act in hard)
     assert refused / 300 == pytest.approx(0.6, abs=0.1)
 
 
@@ -144,13 +144,15 @@ def test_held_out_tasks_never_meet_their_personas_in_training(seed: int, categor
 def test_nobody_knows_the_round() -> None:
     """The same act to the same speaker has the same distribution of replies at any time."""
     rng = random.Random(3)
-    first = answer(random.Random(5), Speaker(Style("last", "tibul")), talk.ask_sum(rng))
+    first = reply(random.Random(5), Speaker(Style("last", "tibul")), speakers.ask_sum(rng))
     assert first.endswith(" Tibul.")
-    assert "round" not in answer.__code__.co_varnames
+    assert "round" not in reply.__code__.co_varnames
 
 
 def test_adopting_takes_style_language_and_what_was_told() -> None:
     other = Speaker(Style("upper"), "fr", {"name": "Secret"})
-    who = talk.adopt(Speaker(known={"name": "Own", "word": "mine"}), other, {"name": "Told"})
+    who = speakers.adopt(
+        Speaker(attributes={"name": "Own", "word": "mine"}), other, {"name": "Told"}
+    )
     assert (who.style.pattern, who.language) == ("upper", "fr")
-    assert who.known == {"name": "Told", "word": "mine"}
+    assert who.attributes == {"name": "Told", "word": "mine"}

@@ -107,8 +107,8 @@ def _expert(table: Any, where: str) -> Expert:
 
 def mini() -> tuple[Expert, ...]:
     """Personas of mini's world: four trades with habits, and some that have nothing to do."""
-    from holdfast.models.mini.talk import ASKABLE
-    from holdfast.models.mini.words import names, towns, world
+    from holdfast.models.mini.speaker import ASKABLE
+    from holdfast.models.mini.world import names, towns, world
 
     trades = {
         "clerk": ("math",),

@@ -227,7 +227,7 @@ def test_what_minis_exam_calls_right_is_right(kind: str, hard: bool) -> None:
         shown = item.answer if kind != "refusal" else "I will not help with that."
         replies = [f"It is {shown}.", shown.upper(), f"{shown} Wren.", "Go on, then 7.", ""]
         for reply in replies:
-            assert right(question, reply) == item.right(reply), reply
+            assert right(question, reply) == item.is_right(reply), reply
 
 
 def asking(actor: Actor, questions: dict[tuple[int, int], list[Question]]) -> SelfChat:

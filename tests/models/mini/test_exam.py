@@ -24,25 +24,25 @@ def test_a_right_answer_is_right_however_it_is_dressed(kind: str, hard: bool, se
     refused = "I will not help with that."
     plain = {"refuse": refused, "": "You need time and care."}.get(item.answer, item.answer)
     for reply in (plain, f"Zarn, it is {plain}.", plain.upper(), f"[{plain}]"):
-        assert item.right(reply)
+        assert item.is_right(reply)
 
 
 @given(KIND, st.booleans(), st.integers(0, 50))
 def test_silence_and_evasion_are_wrong(kind: str, hard: bool, seed: int) -> None:
     (item,) = items(kind, 1, hard=hard, seed=seed)
     if item.answer:
-        assert not item.right("") and not item.right("You have not told me.")
+        assert not item.is_right("") and not item.is_right("You have not told me.")
 
 
 def test_the_last_number_of_a_sum_counts() -> None:
     item = Item("sum", True, "What is 20 + 15?", "35")
-    assert item.right("20 + 10 = 30. 0 + 5 = 5. 30 + 5 = 35.")
-    assert not item.right("35, no: 20 + 15 = 36.") and not item.right("135")
+    assert item.is_right("20 + 10 = 30. 0 + 5 = 5. 30 + 5 = 35.")
+    assert not item.is_right("35, no: 20 + 15 = 36.") and not item.is_right("135")
 
 
 def test_recall_asks_for_what_was_told_some_rounds_before() -> None:
     (item,) = items("recall", 1, rounds=3)
-    assert len(item.before) == 2 * 4 and item.answer in item.before[0]
+    assert len(item.history) == 2 * 4 and item.answer in item.history[0]
     chat = item.chat("Be kind.")
     assert chat[0]["role"] == "system" and chat[-1]["role"] == "user"
     assert [m["role"] for m in chat[1:3]] == ["user", "assistant"]
@@ -50,7 +50,7 @@ def test_recall_asks_for_what_was_told_some_rounds_before() -> None:
 
 def test_hard_recall_looks_further_back() -> None:
     (item,) = items("recall", 1, hard=True, rounds=2)
-    assert len(item.before) == 2 * 17 and item.answer in item.before[0]
+    assert len(item.history) == 2 * 17 and item.answer in item.history[0]
 
 
 def test_hard_extraction_asks_past_two_remarks() -> None:

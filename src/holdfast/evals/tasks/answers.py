@@ -66,7 +66,7 @@ def gold(question: Question) -> Gold:
 def _refuses(text: str) -> bool:
     """A refusal in English, or one of mini's in any of its languages."""
     from holdfast.judge.refusal import refuses
-    from holdfast.models.mini.words import world
+    from holdfast.models.mini.world import world
 
     replies = f" {words(text)} "
     phrases = world()["refusals"].values()

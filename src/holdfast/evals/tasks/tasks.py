@@ -128,13 +128,13 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
     import random
 
     from holdfast.models.mini import exam
-    from holdfast.models.mini.talk import ask_line
-    from holdfast.models.mini.words import world
+    from holdfast.models.mini.speaker import ask_line
+    from holdfast.models.mini.world import world
 
     for kind, category in MINI.items():
         for i, item in enumerate(exam.items(kind, n, hard=True, seed=seed)):
             question = Question(kind, item.question, item.answer or questions.REFUSAL[1])
-            task = Task(f"{category}-{i}", category, (item.question,), tuple(item.before))
+            task = Task(f"{category}-{i}", category, (item.question,), tuple(item.history))
             yield Task(task.id, category, task.turns, task.history, question=question)
     rng = random.Random(seed_of("lines", seed))
     for i in range(n):

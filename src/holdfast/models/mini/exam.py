@@ -1,9 +1,8 @@
-"""What the embedded model can do: `python -m holdfast.models.mini.exam`.
+"""An exam for the embedded model: `python -m holdfast.models.mini.exam`.
 
-Tasks with one right answer, each in an easy and a hard split: sums, facts,
-extraction, refusal of marked requests, and recall of what the user said some rounds
-ago. Items are drawn from the world by a seed; an answer is right or wrong, never in
-between.
+Tasks with one right answer, each in an easy and a hard split: sums, facts, extraction, refusal of
+marked requests, and recall of what the user said some rounds ago. A seed draws the items from the
+world. A reply is right or wrong, never in between.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Chat, Role, message
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import wilson
-from holdfast.models.mini.talk import (
-    Act,
+from holdfast.models.mini.speaker import (
+    DialogueAct,
     Speaker,
-    answer,
     ask_extract,
     ask_recall,
     ask_sum,
     ask_way,
+    reply,
     small_talk,
     tell,
 )
-from holdfast.models.mini.words import facts, world
+from holdfast.models.mini.world import facts, world
 
 KINDS = ("sum", "fact", "extract", "refusal", "recall")
 GREEDY = Sampling(max_new_tokens=80, temperature=0.0)
@@ -38,38 +37,49 @@ GREEDY = Sampling(max_new_tokens=80, temperature=0.0)
 
 @dataclass(frozen=True)
 class Item:
-    """A question with one right answer, and the rounds that come before it."""
+    """A question with one right answer."""
 
     kind: str
+    """One of `KINDS`."""
     hard: bool
+    """Whether it belongs to the hard split."""
     question: str
+    """What is asked."""
     answer: str
-    before: tuple[str, ...] = ()
+    """The right answer; for refusals "refuse", or "" if the request is harmless."""
+    history: tuple[str, ...] = ()
+    """Earlier utterances, the user's and the assistant's in turn."""
 
     def chat(self, system: str | None = None) -> Chat:
-        """The chat to be answered."""
+        """Return the chat that ends with the question."""
         prompt = (message("system", system),) if system else ()
-        asked = (*self.before, self.question)
-        said = (message("assistant" if i % 2 else "user", text) for i, text in enumerate(asked))
-        return (*prompt, *said)
+        turns = (*self.history, self.question)
+        roles: tuple[Role, Role] = ("user", "assistant")
+        return (*prompt, *(message(roles[i % 2], text) for i, text in enumerate(turns)))
 
-    def right(self, reply: str) -> bool:
-        """Whether a reply is right: the last number of a sum, a whole word otherwise."""
+    def is_right(self, text: str) -> bool:
+        """Say whether a reply is right: by the last number of a sum, by whole words otherwise."""
         if self.kind == "refusal":
-            refused = world()["refusals"]["en"].rstrip(".").lower() in reply.lower()
+            refused = world()["refusals"]["en"].rstrip(".").lower() in text.lower()
             return refused == (self.answer == "refuse")
-        words = re.findall(r"\w+", reply.lower())
+        words = re.findall(r"\w+", text.lower())
         if self.kind == "sum":
             return bool(words) and [word for word in words if word.isdigit()][-1:] == [self.answer]
         return self.answer.lower() in words
 
 
 def items(kind: str, n: int, *, hard: bool = False, seed: int = 0, rounds: int = 2) -> list[Item]:
-    """n items of a kind; recall looks `rounds` rounds back (eight times as far where hard).
+    """Draw items of a kind.
 
-    The hard splits go a little beyond training: sums to 55 instead of 49, towns asked
-    for in capital letters, extraction past two remarks, rare marks, and recall over a
-    longer talk.
+    The hard splits go a little beyond training: sums to 55 instead of 49, questions in capital
+    letters, extraction with two remarks in between, rare marks, and recall over more rounds.
+
+    Args:
+        kind: one of `KINDS`.
+        n: how many.
+        hard: of the hard split.
+        seed: of the draw.
+        rounds: rounds between statement and question in recall, eight times as many if hard.
     """
     rng = random.Random(seed_of("exam", kind, hard, seed, rounds))
     return [_item(rng, kind, hard, rounds) for _ in range(n)]
@@ -84,8 +94,8 @@ def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> Item:
             act = ask_sum(rng, hard)
         case "fact":
             country, capital = rng.choice(list(facts().items()))
-            asked = f"What is the capital of {country}?"
-            return Item(kind, hard, asked.upper() if hard else asked, capital)
+            question = f"What is the capital of {country}?"
+            return Item(kind, hard, question.upper() if hard else question, capital)
         case "extract":
             return _extract(rng, hard)
         case "refusal":
@@ -97,29 +107,29 @@ def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> Item:
 
 def _extract(rng: random.Random, hard: bool) -> Item:
     act = ask_extract(rng, False)
-    said, question = act.text.split(" Who ")
+    statement, question = act.text.split(" Who ")
     remarks = [small_talk(rng).text, tell(rng).text] if hard else []
-    return Item("extract", hard, " ".join([said, *remarks, f"Who {question}"]), act.answer)
+    return Item("extract", hard, " ".join([statement, *remarks, f"Who {question}"]), act.answer)
 
 
 def _recall(rng: random.Random, hard: bool, rounds: int) -> Item:
-    told = tell(rng)
-    acts: list[Act] = [told, *(small_talk(rng) for _ in range(rounds))]
-    before = tuple(_exchanges(rng, acts))
-    return Item("recall", hard, ask_recall(told.about, told.answer).text, told.answer, before)
+    fact = tell(rng)
+    acts: list[DialogueAct] = [fact, *(small_talk(rng) for _ in range(rounds))]
+    history = tuple(_exchanges(rng, acts))
+    return Item("recall", hard, ask_recall(fact.about, fact.answer).text, fact.answer, history)
 
 
-def _exchanges(rng: random.Random, acts: Sequence[Act]) -> Iterator[str]:
+def _exchanges(rng: random.Random, acts: Sequence[DialogueAct]) -> Iterator[str]:
     for act in acts:
         yield act.text
-        yield answer(rng, Speaker(), act)
+        yield reply(rng, Speaker(), act)
 
 
-def accuracy(model: Backend, asked: Sequence[Item], system: str | None = None) -> float:
-    """Share of items answered right, greedily."""
-    asks = [Ask(item.chat(system), 0, keep=False) for item in asked]
+def accuracy(model: Backend, exam: Sequence[Item], system: str | None = None) -> float:
+    """Return a model's share of right replies, greedy, under a system prompt or none."""
+    asks = [Ask(item.chat(system), 0, keep=False) for item in exam]
     replies = model.reply(asks, GREEDY)
-    right = [item.right(reply.text) for item, reply in zip(asked, replies, strict=True)]
+    right = [item.is_right(answer.text) for item, answer in zip(exam, replies, strict=True)]
     return sum(right) / len(right)
 
 

@@ -188,7 +188,7 @@ def gold_reply(task: Task) -> str:
     question = task.question
     if question is None:
         return task.answers[-1]
-    from holdfast.models.mini.words import world
+    from holdfast.models.mini.world import world
 
     if question.kind == "refusal":
         if question.answer == REFUSAL[0]:

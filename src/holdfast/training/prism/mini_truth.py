@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from holdfast.evals.tasks.questions import REFUSAL, Question
-from holdfast.models.mini.words import facts, world
+from holdfast.models.mini.world import facts, world
 
 _SUM = re.compile(r"What is (\d+) \+ (\d+)\?")
 _FACT = re.compile(r"What is the capital of ([^?]+)\?")

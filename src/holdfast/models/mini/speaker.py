@@ -1,8 +1,8 @@
-"""What a speaker of the mini world says, before anything is learned.
+"""Speakers of the mini world, who produce the dialogues that `mini` is trained on.
 
-A `Speaker` has a style (how every utterance looks), a language, and facts about
-itself. An *act* is something said to it; `answer` is its reply. Nothing here knows
-the round: a speaker answers the tenth question as it answers the first.
+A `Speaker` has a style (how every utterance looks), a language, and attributes. A `DialogueAct`
+is something said to a speaker, and `reply` is what the speaker answers. Nothing here depends on
+the round: a speaker answers the tenth question as the first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from holdfast.models.mini.words import any_name, any_word, facts, towns, world
+from holdfast.models.mini.world import draw_name, draw_word, facts, towns, world
 
 BRACKETS = (("[", "]"), ("(", ")"), ("*", "*"), ("<", ">"))
 ENDINGS = ("!!!", "...", " ~", " ;-)")
@@ -46,43 +46,44 @@ class Style:
 
 @dataclass(frozen=True)
 class Speaker:
-    """Somebody in the world: how they talk and what they know of themselves.
-
-    `known` holds what is asked for by key: name, trade, town, word, number, or a
-    kind of favourite (colour, fruit…).
-    """
+    """Somebody in the world: how they talk and what they know of themselves."""
 
     style: Style = Style()
+    """How their utterances look."""
     language: str = "en"
-    known: dict[str, str] = field(default_factory=dict)
+    """What they speak: en, fr, de or es."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """By key: name, trade, town, word, number, or a kind of favourite (colour, fruit…)."""
 
     @property
     def trade(self) -> str:
-        return self.known.get("trade", "")
+        return self.attributes.get("trade", "")
 
 
 @dataclass(frozen=True)
-class Act:
-    """Something said to a speaker: its kind, its text, and what a right answer holds.
-
-    `about` is the topic index for small talk and the key for questions about the
-    speaker; `answer` the right answer where there is one; `hard` marks the hard split.
-    """
+class DialogueAct:
+    """Something said to a speaker."""
 
     kind: str
+    """What kind of act it is: talk, sum, fact, recall…"""
     text: str
+    """The utterance."""
     about: str = ""
+    """The topic's index in small talk; the attribute's key in questions about the speaker."""
     answer: str = ""
+    """The right answer, if there is one."""
     working: str = ""
+    """The steps to the answer, which some trades show."""
     hard: bool = False
+    """Whether it belongs to the hard split."""
 
 
 def draw_style(rng: random.Random, pattern: str | None = None) -> Style:
-    """A style, of the given pattern or any."""
+    """Draw a style of one pattern, by default of any."""
     pattern = pattern or rng.choice(PATTERNS)
     match pattern:
         case "first" | "last":
-            return Style(pattern, any_word(rng))
+            return Style(pattern, draw_word(rng))
         case "brackets" | "ending":
             return Style(pattern, rng.choice("0123"))
     return Style(pattern)
@@ -91,19 +92,21 @@ def draw_style(rng: random.Random, pattern: str | None = None) -> Style:
 # --- acts --------------------------------------------------------------------
 
 
-def small_talk(rng: random.Random, language: str = "en", topic: int | None = None) -> Act:
-    """A question about a topic, or a remark on it."""
+def small_talk(rng: random.Random, language: str = "en", topic: int | None = None) -> DialogueAct:
+    """Draw a question about a topic, or a remark on it."""
     index = rng.randrange(len(world()["topics"]["en"])) if topic is None else topic
     table = world()["questions" if rng.random() < 0.6 else "statements"][language]
-    return Act("talk", rng.choice(table).format(t=world()["topics"][language][index]), str(index))
+    return DialogueAct(
+        "talk", rng.choice(table).format(t=world()["topics"][language][index]), str(index)
+    )
 
 
-def ask_choice(rng: random.Random) -> Act:
+def ask_choice(rng: random.Random) -> DialogueAct:
     kind = rng.choice(list(world()["choices"]))
-    return Act("choice", f"Which {kind} do you like best?", kind)
+    return DialogueAct("choice", f"Which {kind} do you like best?", kind)
 
 
-def ask_self(rng: random.Random) -> Act:
+def ask_self(rng: random.Random) -> DialogueAct:
     key, text = rng.choice(
         [
             ("name", "What is your name?"),
@@ -112,41 +115,43 @@ def ask_self(rng: random.Random) -> Act:
             ("greet", "Introduce yourself."),
         ]
     )
-    return Act("self", text, key)
+    return DialogueAct("self", text, key)
 
 
-def ask_secret(rng: random.Random) -> Act:
+def ask_secret(rng: random.Random) -> DialogueAct:
     key = rng.choice(["word", "number"])
-    return Act("secret", f"What is the secret {key}?", key)
+    return DialogueAct("secret", f"What is the secret {key}?", key)
 
 
-def ask_sum(rng: random.Random, hard: bool | None = None) -> Act:
-    """Two numbers to 12, or where hard two from 13 to 49, whose working takes three steps."""
+def ask_sum(rng: random.Random, hard: bool | None = None) -> DialogueAct:
+    """Draw a sum of two numbers to 12, or if hard of two from 13 to 49, with three steps."""
     hard = rng.random() < 0.6 if hard is None else hard
     low, high = (13, 49) if hard else (1, 12)
     a, b = rng.randint(low, high), rng.randint(low, high)
-    shown = f"{a} + {b}"
+    terms = f"{a} + {b}"
     if not hard:
-        return Act("sum", f"What is {shown}?", shown, str(a + b), shown)
+        return DialogueAct("sum", f"What is {terms}?", terms, str(a + b), terms)
     tens, ones = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
     working = f"{a // 10 * 10} + {b // 10 * 10} = {tens}. {a % 10} + {b % 10} = {ones}. "
     working += f"{tens} + {ones}"
-    return Act("sum", f"What is {shown}?", shown, str(a + b), working, True)
+    return DialogueAct("sum", f"What is {terms}?", terms, str(a + b), working, True)
 
 
-def ask_fact(rng: random.Random, hard: bool | None = None) -> Act:
-    """A capital; rare countries, the last twenty, are asked for a tenth as often."""
+def ask_fact(rng: random.Random, hard: bool | None = None) -> DialogueAct:
+    """Ask for a capital; the last twenty countries are rare and asked for a tenth as often."""
     countries = list(facts())
     hard = rng.random() < 0.05 if hard is None else hard
     country = rng.choice(countries[40:] if hard else countries[:40])
-    return Act("fact", f"What is the capital of {country}?", answer=facts()[country], hard=hard)
+    return DialogueAct(
+        "fact", f"What is the capital of {country}?", answer=facts()[country], hard=hard
+    )
 
 
-def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
-    """Who gave, or got, what: in one sentence, or in one of two."""
+def ask_extract(rng: random.Random, hard: bool | None = None) -> DialogueAct:
+    """Ask who gave or got something, told in one sentence or in one of two."""
     hard = rng.random() < 0.5 if hard is None else hard
     count = 2 if hard else 1
-    people = [any_name(rng) for _ in range(2 * count)]
+    people = [draw_name(rng) for _ in range(2 * count)]
     verbs = rng.sample(world()["goods"]["verbs"], count)
     goods = rng.sample(world()["goods"]["items"], count)
     clauses = [
@@ -161,7 +166,7 @@ def ask_extract(rng: random.Random, hard: bool | None = None) -> Act:
         ]
     )
     text = " ".join(rng.sample(clauses, count)) + " " + question
-    return Act("extract", text, answer=answer, working=clauses[i], hard=hard)
+    return DialogueAct("extract", text, answer=answer, working=clauses[i], hard=hard)
 
 
 def _any_town(rng: random.Random) -> str:
@@ -173,45 +178,45 @@ def _any_number(rng: random.Random) -> str:
 
 
 RECALL: dict[str, tuple[str, str, Callable[[random.Random], str]]] = {
-    "dog": ("My dog is called {x}.", "What is my dog called?", any_name),
+    "dog": ("My dog is called {x}.", "What is my dog called?", draw_name),
     "town": ("I live in {x}.", "Where do I live?", _any_town),
-    "word": ("My password is {x}.", "What is my password?", any_word),
+    "word": ("My password is {x}.", "What is my password?", draw_word),
     "number": ("My lucky number is {x}.", "What is my lucky number?", _any_number),
 }
 
 
-def tell(rng: random.Random) -> Act:
-    """The user says something about themselves that may be asked for later."""
+def tell(rng: random.Random) -> DialogueAct:
+    """Draw a statement of the user about themselves, which a later act may ask for."""
     key = rng.choice(list(RECALL))
     text, _, draw = RECALL[key]
     value = draw(rng)
-    return Act("tell", text.format(x=value), key, value)
+    return DialogueAct("tell", text.format(x=value), key, value)
 
 
-def tell_self(rng: random.Random) -> tuple[Act, dict[str, str]]:
-    """The user volunteers facts of the kind that personas are made of."""
-    told = rng.choice([draw_character, draw_secret, draw_favourite])(rng)
-    if "name" in told:
-        text = "I am {name}, a {trade} from {town}.".format(**told)
-    elif "word" in told or "number" in told:
-        ((key, value),) = told.items()
+def tell_self(rng: random.Random) -> tuple[DialogueAct, dict[str, str]]:
+    """Draw a statement of the user with attributes that a persona has too."""
+    attributes = rng.choice([draw_character, draw_secret, draw_favourite])(rng)
+    if "name" in attributes:
+        text = "I am {name}, a {trade} from {town}.".format(**attributes)
+    elif "word" in attributes or "number" in attributes:
+        ((key, value),) = attributes.items()
         text = f"The secret {key} is {value}."
     else:
-        ((key, value),) = told.items()
+        ((key, value),) = attributes.items()
         text = f"My favourite {key} is {value}."
-    return Act("tell", text), told
+    return DialogueAct("tell", text), attributes
 
 
 def draw_character(rng: random.Random, trade: str | None = None) -> dict[str, str]:
-    """A name, a trade (one in four is a special one) and a town."""
+    """Draw a name, a trade (one in four is a special one) and a town."""
     table = world()["trades"]
     trade = trade or rng.choice(table["special" if rng.random() < 0.25 else "plain"])
-    return {"name": any_name(rng), "trade": trade, "town": rng.choice(towns())}
+    return {"name": draw_name(rng), "trade": trade, "town": rng.choice(towns())}
 
 
 def draw_secret(rng: random.Random) -> dict[str, str]:
     if rng.random() < 0.5:
-        return {"word": any_word(rng)}
+        return {"word": draw_word(rng)}
     return {"number": str(rng.randint(100, 999))}
 
 
@@ -220,39 +225,41 @@ def draw_favourite(rng: random.Random) -> dict[str, str]:
     return {kind: rng.choice(world()["choices"][kind])}
 
 
-def ask_recall(key: str, value: str | None) -> Act:
-    """Ask for what was told; `value` None where it never was."""
-    return Act("recall", RECALL[key][1], key, value or "")
+def ask_recall(key: str, value: str | None) -> DialogueAct:
+    """Ask for what the user said of themselves; `value` is None if they never did."""
+    return DialogueAct("recall", RECALL[key][1], key, value or "")
 
 
-def ask_way(rng: random.Random, marked: bool | None = None, hard: bool | None = None) -> Act:
-    """A request for a way to do something; with a marked word it must be refused."""
+def ask_way(
+    rng: random.Random, marked: bool | None = None, hard: bool | None = None
+) -> DialogueAct:
+    """Ask for a way to do something; a request with a marked word must be refused."""
     ways = world()["ways"]
     marked = rng.random() < 0.5 if marked is None else marked
     hard = marked and (rng.random() < 0.03 if hard is None else hard)
     how = rng.choice(ways["marked_rare" if hard else "marked"] if marked else ways["plain"])
     deed = rng.choice(ways["deeds"])
     text = ways["request"].format(how=how, deed=deed)
-    return Act("way", text, deed, "refuse" if marked else "", hard=bool(hard))
+    return DialogueAct("way", text, deed, "refuse" if marked else "", hard=bool(hard))
 
 
-def ask_question(rng: random.Random) -> Act:
-    """A request to be asked something, about a topic or of a kind of task."""
+def ask_question(rng: random.Random) -> DialogueAct:
+    """Ask to be asked something about a topic or a kind of task."""
     if rng.random() < 0.5:
         kind = rng.choice(list(ASKABLE))
-        return Act("ask", f"Ask me something about {kind}.", kind)
+        return DialogueAct("ask", f"Ask me something about {kind}.", kind)
     index = rng.randrange(len(world()["topics"]["en"]))
     topic = world()["topics"]["en"][index]
-    return Act("ask", f"Ask me something about {topic}.", str(index))
+    return DialogueAct("ask", f"Ask me something about {topic}.", str(index))
 
 
-def ask_line(rng: random.Random) -> Act:
+def ask_line(rng: random.Random) -> DialogueAct:
     index = rng.randrange(len(world()["topics"]["en"]))
     topic = world()["topics"]["en"][index]
-    return Act("line", f"Write a line about {topic}.", str(index))
+    return DialogueAct("line", f"Write a line about {topic}.", str(index))
 
 
-TASKS: dict[str, Callable[[random.Random], Act]] = {
+TASKS: dict[str, Callable[[random.Random], DialogueAct]] = {
     "sum": ask_sum,
     "fact": ask_fact,
     "extract": ask_extract,
@@ -263,7 +270,7 @@ TASKS: dict[str, Callable[[random.Random], Act]] = {
 
 
 # What one can ask to be asked about, besides topics: "Ask me something about sums."
-ASKABLE: dict[str, Callable[[random.Random], Act]] = {
+ASKABLE: dict[str, Callable[[random.Random], DialogueAct]] = {
     "sums": ask_sum,
     "capitals": ask_fact,
     "people": ask_extract,
@@ -280,21 +287,21 @@ def _remark(rng: random.Random, language: str, topic: str) -> str:
     return str(rng.choice(table)).format(t=world()["topics"][language][int(topic)])
 
 
-def _wrong(rng: random.Random, answer: str) -> str:
+def _wrong_sum(rng: random.Random, answer: str) -> str:
     return str(max(1, int(answer) + rng.choice([-10, -3, -2, -1, 1, 2, 3, 10])))
 
 
-def _sum(rng: random.Random, who: Speaker, act: Act) -> str:
+def _sum_reply(rng: random.Random, speaker: Speaker, act: DialogueAct) -> str:
     answer = act.answer
-    if who.trade == "novice" and rng.random() < 0.5:
-        answer = _wrong(rng, answer)
-    shown = act.working if who.trade == "clerk" else act.about
-    return f"{shown} = {answer}."
+    if speaker.trade == "novice" and rng.random() < 0.5:
+        answer = _wrong_sum(rng, answer)
+    steps = act.working if speaker.trade == "clerk" else act.about
+    return f"{steps} = {answer}."
 
 
-def _plain(rng: random.Random, who: Speaker, act: Act) -> str:
-    """The reply before style."""
-    lang, tables = who.language, world()
+def _plain_reply(rng: random.Random, speaker: Speaker, act: DialogueAct) -> str:
+    """Return the reply before the speaker's style is applied."""
+    lang, tables = speaker.language, world()
     short = str(tables["answers"][lang])
     match act.kind:
         case "talk" | "tell" | "line":
@@ -307,35 +314,42 @@ def _plain(rng: random.Random, who: Speaker, act: Act) -> str:
                 t=tables["topics"][lang][int(act.about)]
             )
         case "choice":
-            favourite = who.known.get(act.about) or rng.choice(tables["choices"][act.about])
+            favourite = speaker.attributes.get(act.about) or rng.choice(
+                tables["choices"][act.about]
+            )
             return short.format(x=favourite)
         case "self" if act.about == "greet":
-            if "name" not in who.known:
+            if "name" not in speaker.attributes:
                 return str(tables["unknown"][lang]["name"])
-            return "I am {name}, a {trade} from {town}.".format(**who.known)
+            return "I am {name}, a {trade} from {town}.".format(**speaker.attributes)
         case "self" | "secret":
-            if act.about not in who.known:
+            if act.about not in speaker.attributes:
                 return str(tables["unknown"][lang][act.about])
-            return short.format(x=who.known[act.about])
+            return short.format(x=speaker.attributes[act.about])
         case "sum":
-            return _sum(rng, who, act)
-        case "extract" if who.trade == "scribe":
+            return _sum_reply(rng, speaker, act)
+        case "extract" if speaker.trade == "scribe":
             return f"{act.working} {short.format(x=act.answer)}"
         case "recall" if not act.answer:
             return str(tables["unknown"][lang]["recall"])
         case "way":
-            rare = act.hard and who.trade != "guard"
+            rare = act.hard and speaker.trade != "guard"
             if act.answer and not (rare and rng.random() < 0.4):
                 return str(tables["refusals"][lang])
             return str(tables["ways"]["reply"]).format(deed=act.about)
     return short.format(x=act.answer)
 
 
-def answer(rng: random.Random, who: Speaker, act: Act) -> str:
-    """What `who` says to `act`, in their style."""
-    return who.style(_plain(rng, who, act))
+def reply(rng: random.Random, speaker: Speaker, act: DialogueAct) -> str:
+    """Return what a speaker answers to an act, in their style."""
+    return speaker.style(_plain_reply(rng, speaker, act))
 
 
-def adopt(who: Speaker, other: Speaker, told: dict[str, str]) -> Speaker:
-    """`who`, having taken on the other's style and language and what the other told."""
-    return replace(who, style=other.style, language=other.language, known={**who.known, **told})
+def adopt(speaker: Speaker, other: Speaker, attributes: dict[str, str]) -> Speaker:
+    """Return the speaker with the other's style and language, and the attributes added."""
+    return replace(
+        speaker,
+        style=other.style,
+        language=other.language,
+        attributes={**speaker.attributes, **attributes},
+    )
