@@ -10,7 +10,7 @@ import pytest
 import torch
 from mini_dialogue import dialogue
 from mini_tokenizer import train_tokenizer
-from mini_train import batches, encode, labels_of, rate, train
+from mini_train import TrainingSettings, batches, encode, labels_of, rate, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
