@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.control.attention import SplitSoftmax, sliced, two_part_attention
+from holdfast.control.attention import Queries, SplitSoftmax, sliced_attention, two_part_attention
 from holdfast.control.kernels import additive
 
 TEMPLATE, PERSONA = 8, 256
@@ -125,8 +125,8 @@ def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.d
         columns = TEMPLATE, TEMPLATE + PERSONA
         ending = causal_lower_right(queries, keys) if queries > 1 else None
         sides["flash"] = lambda _: fused(ending)
-        sides["slices"] = lambda share: sliced(
-            query, query, key, value, None, None, columns, share, causal=True
+        sides["slices"] = lambda share: sliced_attention(
+            Queries(query, query), key, value, columns, share, causal=True
         )[0]
     return sides
 

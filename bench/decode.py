@@ -23,7 +23,7 @@ import torch
 from reference import random_llama
 from tables import table
 
-from holdfast.control.steering import Held
+from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine.engine import Engine, Guide, Request
@@ -42,9 +42,9 @@ def request(text: str, tokens: int, seed: int, *, ragged: bool) -> Request:
     held = None
     if control.steers:
         turns = tuple(range(end, length, TURN))
-        held = Held(control, (TEMPLATE, end), (1, end), turns)
+        held = RowSteering(control, (TEMPLATE, end), (1, end), turns)
     guide = Guide(ids[end:], control.guidance) if control.guidance else None
-    return Request(ids, seed, state=control.state, held=held, guide=guide)
+    return Request(ids, seed, state=control.state, steering=held, guide=guide)
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:

@@ -11,15 +11,16 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from holdfast.control.attention import (
     Boost,
+    Queries,
     ShareFunction,
     SplitSoftmax,
     Spotlight,
-    plain_weights,
+    reference_weights,
     share_function,
-    sliced,
+    sliced_attention,
     two_part_attention,
 )
-from holdfast.control.kernels import additive, applied
+from holdfast.control.kernels import additive_mask, apply_weights
 from holdfast.core.errors import ControlError
 
 SHARES: dict[str, ShareFunction] = {
@@ -88,16 +89,16 @@ def test_fused_parts_equal_the_reweighted_matrix(
 ) -> None:
     query, key, value = tensors()
     out, pi = two_part_attention(query, key, value, span, SHARES[name], mask)
-    weights, before = plain_weights(query, key, mask, None, span, SHARES[name])
-    close(out, applied(weights, value))
+    weights, before = reference_weights(query, key, mask, None, span, SHARES[name])
+    close(out, apply_weights(weights, value))
     close(pi, before)
 
 
 @pytest.mark.parametrize("name", SHARES)
 def test_the_share_after_is_w_of_the_share_before_and_ratios_inside_stay(name: str) -> None:
     query, key, _ = tensors()
-    plain, pi = plain_weights(query, key, causal(), None, RAGGED)
-    weights, _ = plain_weights(query, key, causal(), None, RAGGED, SHARES[name])
+    plain, pi = reference_weights(query, key, causal(), None, RAGGED)
+    weights, _ = reference_weights(query, key, causal(), None, RAGGED, SHARES[name])
     inside = RAGGED[:, None, None]
     close((weights * inside).sum(-1), SHARES[name](pi))
     close(weights.sum(-1), torch.ones(3, 6, 5))
@@ -197,11 +198,11 @@ def test_slices_know_the_causal_order_without_a_mask(
     query, key, value = tensors(queries=queries)
     near = torch.flip(query, [0])  # what meets the span may be other queries
     steered = torch.arange(17 - queries, 17)[None, None] >= columns[1]
-    mask = additive(causal(queries), query)
+    mask = additive_mask(causal(queries), query)
     for limit in (None, steered):
-        arguments = (None, columns, Boost(3.0), limit)
-        out, pi = sliced(query, near, key, value, None, *arguments, causal=True)
-        masked, share = sliced(query, near, key, value, mask, *arguments)
+        arguments = (Queries(query, near, limit), key, value, columns, Boost(3.0))
+        out, pi = sliced_attention(*arguments, causal=True)
+        masked, share = sliced_attention(*arguments, mask)
         close(out, masked)
         close(pi, share)
 
@@ -209,11 +210,11 @@ def test_slices_know_the_causal_order_without_a_mask(
 def test_queries_that_meet_the_span_may_be_others() -> None:
     query, key, value = tensors()
     near = torch.flip(query, [0])
-    mask = additive(causal(), query)
+    mask = additive_mask(causal(), query)
     span = spans(*[(2, 7)] * 3)
-    out, pi = sliced(query, near, key, value, mask, None, (2, 7), Boost(3.0))
-    weights, share = plain_weights(query, key, causal(), None, span, Boost(3.0), moved=(near, span))
-    close(out, applied(weights, value))
+    out, pi = sliced_attention(Queries(query, near), key, value, (2, 7), Boost(3.0), mask)
+    weights, share = reference_weights(query, key, causal(), None, span, Boost(3.0), near=near)
+    close(out, apply_weights(weights, value))
     close(pi, share)
 
 
@@ -224,8 +225,8 @@ def test_a_share_next_to_none_or_all_is_raised_as_any_other(span: Tensor, gap: f
     bias = torch.zeros(3, 1, 1, 17).masked_fill(span[:, None, None], gap)
     for share in (SplitSoftmax(0.01), Boost(1e35), Spotlight(0.5)):
         out, pi = two_part_attention(query, key, value, span, share, bias)
-        weights, before = plain_weights(query, key, bias, None, span, share)
-        close(out, applied(weights, value), 1e-4)
+        weights, before = reference_weights(query, key, bias, None, span, share)
+        close(out, apply_weights(weights, value), 1e-4)
         close(pi, before)
         has = span.any(1)
         if gap < 0:  # π is near 1e-35, and what it becomes is not
@@ -267,8 +268,8 @@ def test_a_span_of_several_pieces_is_one_part() -> None:
     query, key, value = tensors()
     pieces = spans((1, 3), (1, 3), (1, 3)) | spans((9, 12), (9, 12), (9, 12))
     out, pi = two_part_attention(query, key, value, pieces, Boost(3.0))
-    weights, before = plain_weights(query, key, None, None, pieces, Boost(3.0))
-    close(out, applied(weights, value))
+    weights, before = reference_weights(query, key, None, None, pieces, Boost(3.0))
+    close(out, apply_weights(weights, value))
     close(pi, before)
 
 
@@ -277,8 +278,8 @@ def test_a_span_may_be_all_or_nothing_or_at_either_end(columns: tuple[int, int])
     query, key, value = tensors()
     span = spans(columns, columns, columns)
     out, pi = two_part_attention(query, key, value, span, Boost(3.0))
-    weights, before = plain_weights(query, key, None, None, span, Boost(3.0))
-    close(out, applied(weights, value))
+    weights, before = reference_weights(query, key, None, None, span, Boost(3.0))
+    close(out, apply_weights(weights, value))
     close(pi, before)
 
 
@@ -290,7 +291,7 @@ def test_a_query_that_sees_nothing_gets_zeros() -> None:
         out, pi = two_part_attention(query, key, value, span, Boost(3.0), seen)
         assert not out[:, :, 2].any()
         assert bool(torch.isfinite(out).all() & torch.isfinite(pi).all())
-    weights, _ = plain_weights(query, key, seen)
+    weights, _ = reference_weights(query, key, seen)
     assert not weights[:, :, 2].any()
 
 
@@ -312,7 +313,7 @@ def test_scores_are_scaled_as_asked() -> None:
 def test_sinks_count_to_the_rest_and_soft_caps_come_before_all() -> None:
     query, key, _ = tensors()
     sinks = torch.linspace(-1, 2, 6)
-    weights, pi = plain_weights(
+    weights, pi = reference_weights(
         query, key, causal(), None, RAGGED, Boost(3.0), softcap=1.5, sinks=sinks
     )
     scores = query @ key.repeat_interleave(3, 1).transpose(-1, -2) / 8**0.5
@@ -364,7 +365,7 @@ def test_in_16_bits_it_comes_as_near_as_plain_attention_does(
 def test_nothing_waits_for_the_device_where_a_model_runs() -> None:
     query, key = torch.empty(3, 6, 5, 8, device="meta"), torch.empty(3, 2, 17, 8, device="meta")
     for share in SHARES.values():  # a meta tensor raises when asked for a value
-        out, pi = sliced(query, query, key, key, None, None, (2, 7), share, causal=True)
+        out, pi = sliced_attention(Queries(query, query), key, key, (2, 7), share, causal=True)
         assert (out.shape, pi.shape) == (query.shape, query.shape[:3])
 
 
@@ -377,8 +378,8 @@ def test_any_span_and_number_of_queries_equals_the_reference(
     span = spans((min(a, b), max(a, b)), (0, a), (b, 17))
     mask = causal(queries)
     out, pi = two_part_attention(query, key, value, span, SplitSoftmax(0.5), mask)
-    weights, before = plain_weights(query, key, mask, None, span, SplitSoftmax(0.5))
-    close(out, applied(weights, value), 1e-4)
+    weights, before = reference_weights(query, key, mask, None, span, SplitSoftmax(0.5))
+    close(out, apply_weights(weights, value), 1e-4)
     close(pi, before, 1e-4)
 
 

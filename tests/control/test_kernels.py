@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from holdfast.control import kernels
-from holdfast.control.kernels import additive, attend, joined, last
+from holdfast.control.kernels import additive_mask, attend, causal_mask, join_attentions
 
 
 def tensors(
@@ -89,7 +89,7 @@ def test_masks_broadcast_and_a_query_that_sees_nothing_gets_zeros(
 @pytest.mark.parametrize(("queries", "keys"), [(1, 9), (5, 5), (5, 17), (300, 300), (300, 310)])
 def test_causal_queries_are_the_last_of_the_sequence(queries: int, keys: int) -> None:
     inputs = tensors(queries, keys)
-    mask = last(queries, keys, inputs[0])
+    mask = causal_mask(queries, keys, inputs[0])
     assert torch.equal(mask[0, 0, -1], torch.zeros(keys))
     agree(attend(*inputs, causal=True), long_way(*inputs, mask))
 
@@ -99,7 +99,7 @@ def test_causal_queries_before_the_first_key_see_nothing() -> None:
     output, lse = attend(*inputs, causal=True)
     assert not output[:, :, :2].any()
     assert bool(lse[..., :2].isneginf().all())
-    agree((output, lse), long_way(*inputs, last(6, 4, inputs[0])))
+    agree((output, lse), long_way(*inputs, causal_mask(6, 4, inputs[0])))
 
 
 def test_no_keys_and_no_queries_are_nothing() -> None:
@@ -144,12 +144,12 @@ def test_attentions_to_two_sets_of_keys_join_to_that_of_both(
     query, key, value = tensors(queries, seed=seed)
     a = attend(query, key[:, :, :cut], value[:, :, :cut])
     b = attend(query, key[:, :, cut:], value[:, :, cut:])
-    agree(joined(*a, *b), long_way(query, key, value))
+    agree(join_attentions(*a, *b), long_way(query, key, value))
 
 
 def test_what_sees_nothing_joins_to_nothing() -> None:
     nothing = torch.zeros(1, 1, 1, 8), torch.full((1, 1, 1), -torch.inf)
-    output, lse = joined(*nothing, *nothing)
+    output, lse = join_attentions(*nothing, *nothing)
     assert not output.any()
     assert bool(lse.isneginf().all())
 
@@ -157,7 +157,7 @@ def test_what_sees_nothing_joins_to_nothing() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_gradients_go_through_output_and_log_sum_exp(causal: bool) -> None:
     leaves = [x.requires_grad_() for x in tensors(rows=1, keys=7, dtype=torch.float64)]
-    mask = None if causal else additive(torch.rand(5, 7) < 0.6, leaves[0])
+    mask = None if causal else additive_mask(torch.rand(5, 7) < 0.6, leaves[0])
     if mask is not None:
         mask[..., 2, :] = -torch.inf  # sees nothing, and has no NaN for a gradient
 
@@ -186,7 +186,7 @@ def flash(
     assert query.dtype == torch.bfloat16
     assert query.shape[3] % 8 == 0
     assert all(x.stride(-1) == 1 for x in (query, key, value))
-    mask = last(query.shape[2], key.shape[2], query) if causal else None
+    mask = causal_mask(query.shape[2], key.shape[2], query) if causal else None
     output, lse = long_way(query, key, value, mask, scale or query.shape[3] ** -0.5)
     return output.to(query.dtype), lse.float(), torch.empty(0), torch.empty(0)
 
@@ -226,7 +226,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Call
     monkeypatch.setattr(aten, "_scaled_dot_product_flash_attention", flash, raising=False)
     monkeypatch.setattr(aten, "_scaled_dot_product_efficient_attention", efficient, raising=False)
     monkeypatch.setattr(
-        kernels, "flashes", lambda q, k, v: request.param and q.dtype == torch.bfloat16
+        kernels, "takes_flash", lambda q, k, v: request.param and q.dtype == torch.bfloat16
     )
     monkeypatch.setattr(kernels, "_on_cpu", kernels._on_cuda)
     return attend
@@ -240,7 +240,7 @@ def test_on_a_gpu_the_kernels_are_asked_for_the_same(
     inputs = tensors(queries, keys, dtype=dtype)
     tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
     agree(gpu(*inputs, scale=0.4), long_way(*inputs, scale=0.4), tolerance)
-    ending = last(queries, keys, inputs[0])
+    ending = causal_mask(queries, keys, inputs[0])
     agree(gpu(*inputs, causal=queries > 1), long_way(*inputs, ending), tolerance)
     for mask in masks(queries, keys).values():
         mask = mask.to(dtype)
@@ -256,9 +256,9 @@ def test_on_a_gpu_shapes_are_those_of_torch_own_kernels(
     """On meta tensors, whose kernels are real but for the numbers, and wait for nothing."""
     query = torch.empty(2, 6, 5, size, dtype=torch.bfloat16, device="meta")
     key = torch.empty(2, 2, 17, size, dtype=torch.bfloat16, device="meta")
-    mask = last(5, 17, query)
+    mask = causal_mask(5, 17, query)
     for flashes in (True, False):
-        monkeypatch.setattr(kernels, "flashes", lambda q, k, v, at=flashes: at and size == 8)
+        monkeypatch.setattr(kernels, "takes_flash", lambda q, k, v, at=flashes: at and size == 8)
         for seen, causal in ((None, False), (None, True), (mask, False)):
             output, lse = kernels._on_cuda(query, key, key, seen, None, causal)
             assert (output.shape, output.dtype) == (query.shape, torch.bfloat16)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
-from holdfast.control.attention import plain_weights
-from holdfast.control.steering import Held
-from holdfast.control.switch import FUSED, kind_for
+from holdfast.control.attention import reference_weights
+from holdfast.control.steering import RowSteering
+from holdfast.control.switch import FUSED, attention_for
 from holdfast.core.backend import Sampling, Share
 from holdfast.core.control import parse
-from holdfast.models.engine.engine import Engine, Request, Result, Spans
+from holdfast.models.engine.engine import Continuation, Engine, Request, Spans
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 DRAWN = Sampling(max_new_tokens=12)
@@ -34,7 +34,7 @@ def batch(count: int = 5, measure: bool = True) -> list[Request]:
     ]
 
 
-def reported(judge: PreTrainedModel, request: Request, result: Result) -> torch.Tensor:
+def reported(judge: PreTrainedModel, request: Request, result: Continuation) -> torch.Tensor:
     """π by query, span, layer and head from `output_attentions`, all in one plain pass."""
     ids = torch.tensor([[*request.ids, *result.ids]])
     before = judge.config._attn_implementation
@@ -109,7 +109,11 @@ def test_under_anchor_the_share_before_is_that_of_the_persona_where_it_was(kind:
 def held(control: str) -> list[Request]:
     """The batch under a control, each row's last token a turn of its own."""
     return [
-        replace(request, held=Held(parse(control), *SPANS, (len(request.ids) - 1,)), state=control)
+        replace(
+            request,
+            steering=RowSteering(parse(control), *SPANS, (len(request.ids) - 1,)),
+            state=control,
+        )
         for request in batch()
     ]
 
@@ -163,11 +167,14 @@ def test_a_share_is_plain_rounded_numbers() -> None:
 
 def test_what_cannot_be_observed_says_why() -> None:
     falcon = AutoModelForCausalLM.from_config(FalconConfig(**SHAPE))
-    assert kind_for(falcon) == (None, "FalconForCausalLM does not let its attention be observed")
+    assert attention_for(falcon) == (
+        None,
+        "FalconForCausalLM does not let its attention be observed",
+    )
     (result,) = Engine(falcon).generate(batch(1), DRAWN)
     assert result.share is None
     flex = LlamaConfig(**GROUPED, attn_implementation="flex_attention")
-    kind, why = kind_for(AutoModelForCausalLM.from_config(flex))
+    kind, why = attention_for(AutoModelForCausalLM.from_config(flex))
     assert kind is None
     assert why is not None and why.endswith("load the model with `sdpa`")
 
@@ -198,7 +205,7 @@ def test_weights_of_the_last_query_are_a_softmax() -> None:
     query, key = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8)
     mask = torch.ones(2, 1, 3, 7, dtype=torch.bool)
     mask[1, :, :, :4] = False
-    weights = plain_weights(query[:, :, -1:], key, mask[:, :, -1:])[0][:, :, 0]
+    weights = reference_weights(query[:, :, -1:], key, mask[:, :, -1:])[0][:, :, 0]
     assert weights.shape == (2, 4, 7)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4))
     assert not weights[1, :, :4].any()

@@ -28,7 +28,7 @@ from transformers import (
     SmolLM3Config,
 )
 
-from holdfast.control.rotary import Rotary, _observe
+from holdfast.control.rotary import Rotary, _run_probe
 from holdfast.core.errors import ControlError
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW
 
@@ -110,7 +110,7 @@ def subject(kind: str) -> tuple[PreTrainedModel, Rotary]:
 def states(kind: str, place: int) -> dict[int, tuple[nn.Module, Tensor, Tensor]]:
     """The model's own rotated queries and keys of two tokens that stand alone at `place`."""
     ids, positions = torch.tensor([[40], [90]]), torch.full((2, 1), place)
-    return _observe(subject(kind)[0].get_decoder(), ids, positions)
+    return _run_probe(subject(kind)[0].get_decoder(), ids, positions)
 
 
 def shifts(by: int, like: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def shifts(by: int, like: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", MOVES)
 def test_no_shift_is_the_identity(kind: str) -> None:
     for module, query, _ in states(kind, 7).values():
-        assert torch.equal(subject(kind)[1].back(module, query, shifts(0, query)), query)
+        assert torch.equal(subject(kind)[1].turn_back(module, query, shifts(0, query)), query)
 
 
 @pytest.mark.parametrize("by", [1, 50, 600])
@@ -128,7 +128,7 @@ def test_no_shift_is_the_identity(kind: str) -> None:
 def test_a_query_moved_back_is_the_models_own_query_there(kind: str, by: int) -> None:
     there = states(kind, 650 - by)
     for layer, (module, query, _) in states(kind, 650).items():
-        moved = subject(kind)[1].back(module, query, shifts(by, query))
+        moved = subject(kind)[1].turn_back(module, query, shifts(by, query))
         torch.testing.assert_close(moved, there[layer][1], atol=2e-4, rtol=2e-4)
 
 
@@ -136,7 +136,7 @@ def test_a_query_moved_back_is_the_models_own_query_there(kind: str, by: int) ->
 def test_scores_are_those_of_keys_moved_forward(kind: str) -> None:
     near, far = states(kind, 480), states(kind, 20)
     for layer, (module, query, key) in states(kind, 500).items():
-        moved = subject(kind)[1].back(module, query, shifts(460, query))
+        moved = subject(kind)[1].turn_back(module, query, shifts(460, query))
         heads = query.shape[1] // key.shape[1]
         placed, forward = (k.repeat_interleave(heads, 1) for k in (far[layer][2], near[layer][2]))
         scores, expected = (moved * placed).sum(-1), (query * forward).sum(-1)
@@ -146,7 +146,7 @@ def test_scores_are_those_of_keys_moved_forward(kind: str) -> None:
 @pytest.mark.parametrize("kind", MOVES)
 def test_lengths_are_kept(kind: str) -> None:
     for module, query, _ in states(kind, 300).values():
-        moved = subject(kind)[1].back(module, query, shifts(123, query))
+        moved = subject(kind)[1].turn_back(module, query, shifts(123, query))
         torch.testing.assert_close(moved.norm(dim=-1), query.norm(dim=-1))
 
 
@@ -155,11 +155,11 @@ def test_every_row_and_query_has_a_shift_of_its_own() -> None:
     query = torch.randn(2, 4, 3, 8, generator=torch.Generator().manual_seed(0))
     module = states("llama", 3)[1][0]
     shift = torch.tensor([[0, 4, 9], [2, 0, 77]])
-    moved = rotary.back(module, query, shift)
+    moved = rotary.turn_back(module, query, shift)
     for row in range(2):
         for place in range(3):
             alone = query[row : row + 1, :, place : place + 1]
-            expected = rotary.back(module, alone, shift[row : row + 1, place : place + 1])
+            expected = rotary.turn_back(module, alone, shift[row : row + 1, place : place + 1])
             torch.testing.assert_close(moved[row, :, place], expected[0, :, 0])
 
 
@@ -180,7 +180,7 @@ def test_waves_are_made_once_for_a_shift_and_anew_for_another(
         shift = torch.full((2, 1), by)
         for _ in range(3):
             for module, query, _key in layers.values():
-                rotary.back(module, query, shift)
+                rotary.turn_back(module, query, shift)
     # Two shifts, each for the frequencies of two kinds of layers.
     assert len(calls) == 4
 
@@ -189,8 +189,8 @@ def test_half_precision_turns_in_full_and_comes_back_in_half() -> None:
     rotary = subject("llama-yarn")[1]
     query = torch.randn(1, 4, 1, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
     module = states("llama", 3)[0][0]
-    expected = rotary.back(module, query.float(), torch.tensor([[300]]))
-    moved = rotary.back(module, query, torch.tensor([[300]]))
+    expected = rotary.turn_back(module, query.float(), torch.tensor([[300]]))
+    moved = rotary.turn_back(module, query, torch.tensor([[300]]))
     assert moved.dtype == torch.bfloat16
     torch.testing.assert_close(moved.float(), expected, atol=0, rtol=2**-8)
 
@@ -207,7 +207,7 @@ def test_models_in_half_precision_pass_the_check(kind: str, dtype: torch.dtype) 
 def test_gradients_go_through() -> None:
     query = torch.randn(1, 4, 2, 8, requires_grad=True)
     module = states("llama", 3)[0][0]
-    moved = subject("llama")[1].back(module, query, torch.tensor([[5, 0]]))
+    moved = subject("llama")[1].turn_back(module, query, torch.tensor([[5, 0]]))
     (moved**2).sum().backward()
     # A rotation keeps lengths, so their gradient is that of the query's own.
     assert query.grad is not None
@@ -217,9 +217,9 @@ def test_gradients_go_through() -> None:
 def test_layers_without_positions_leave_queries_alone() -> None:
     for kind in ("cohere2", "smollm3"):
         module, query, _ = states(kind, 40)[1]
-        assert subject(kind)[1].back(module, query, shifts(9, query)) is query
+        assert subject(kind)[1].turn_back(module, query, shifts(9, query)) is query
         module, query, _ = states(kind, 40)[0]
-        assert not torch.equal(subject(kind)[1].back(module, query, shifts(9, query)), query)
+        assert not torch.equal(subject(kind)[1].turn_back(module, query, shifts(9, query)), query)
 
 
 def test_the_check_leaves_the_model_as_it_was() -> None:

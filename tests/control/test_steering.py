@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from holdfast.control.rotary import Rotary
-from holdfast.control.steering import Held, Steering
-from holdfast.control.switch import EAGER, FUSED, kind_for, observed
+from holdfast.control.steering import RowSteering, Steering
+from holdfast.control.switch import EAGER, FUSED, attention_for, use_attention
 from holdfast.core.backend import Sampling
 from holdfast.core.control import AttentionControl, Control, parse
-from holdfast.models.engine.engine import Engine, Guide, Request, Result, Spans
+from holdfast.models.engine.engine import Continuation, Engine, Guide, Request, Spans
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
 
 GREEDY = Sampling(max_new_tokens=12, temperature=0)
@@ -30,19 +30,19 @@ def ids(length: int, seed: int = 0) -> tuple[int, ...]:
     return tuple(rng.randrange(12, VOCABULARY) for _ in range(length))
 
 
-def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> Held:
-    return Held(parse(text), span, span, turns)
+def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> RowSteering:
+    return RowSteering(parse(text), span, span, turns)
 
 
-def off() -> Held:
+def off() -> RowSteering:
     """The two parts with the share as it is."""
-    return Held(Control("off", share=AttentionControl("boost", 1.0)), SPAN, SPAN, TURNS)
+    return RowSteering(Control("off", share=AttentionControl("boost", 1.0)), SPAN, SPAN, TURNS)
 
 
 def logits(
     judge: PreTrainedModel,
     rows: list[tuple[int, ...]],
-    steering: list[Held | None],
+    steering: list[RowSteering | None],
     cuts: tuple[int, ...] = (),
 ) -> Tensor:
     """Logits of every token, (B, L, V), the rows flush right and encoded in chunks at `cuts`."""
@@ -55,8 +55,8 @@ def logits(
     anchored = any(one and one.control.anchor for one in steering)
     plan = Steering(placed, Rotary(judge) if anchored else None)
     past, parts = DynamicCache(config=judge.config), []
-    kind, _ = kind_for(judge)
-    with torch.inference_mode(), observed(judge, kind):
+    kind, _ = attention_for(judge)
+    with torch.inference_mode(), use_attention(judge, kind):
         for start, end in zip((0, *cuts), (*cuts, width), strict=True):
             passed = plan.at(start, end - start)
             extra: dict[str, Any] = {"holdfast": passed} if passed else {}
@@ -72,7 +72,7 @@ def logits(
     return torch.cat(parts, 1)
 
 
-def _right(one: Held, by: int) -> Held:
+def _right(one: RowSteering, by: int) -> RowSteering:
     (a, b), turns = one.content, tuple(t + by for t in one.turns)
     return replace(one, content=(a + by, b + by), message=(a + by, b + by), turns=turns)
 
@@ -101,7 +101,7 @@ def test_a_control_changes_what_comes_after_the_persona_and_nothing_before(
 @pytest.mark.parametrize("text", CONTROLS)
 def test_rows_of_one_batch_come_out_as_alone(kind: str, text: str) -> None:
     rows = [ids(40), ids(31, 1), ids(24, 2)]
-    spans: list[Held | None] = [held(text), held(text, (2, 12), (12, 20)), None]
+    spans: list[RowSteering | None] = [held(text), held(text, (2, 12), (12, 20)), None]
     together = logits(model(kind), rows, spans)
     for i, row in enumerate(rows):
         alone = logits(model(kind), [row], [spans[i]])
@@ -118,7 +118,7 @@ def test_chunks_and_single_tokens_come_out_as_the_whole(kind: str, text: str) ->
 
 def test_rows_under_different_controls_share_a_batch() -> None:
     rows = [ids(40, i) for i in range(len(CONTROLS))]
-    steering: list[Held | None] = [held(text) for text in CONTROLS]
+    steering: list[RowSteering | None] = [held(text) for text in CONTROLS]
     together = logits(model(), rows, steering)
     for i, row in enumerate(rows):
         close(together[i : i + 1], logits(model(), [row], [steering[i]]))
@@ -136,7 +136,7 @@ def test_layers_and_heads_restrict_a_control() -> None:
 
 def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
     judge = LlamaForCausalLM(LlamaConfig(**GROUPED)).eval()
-    steering: list[Held | None] = [None, held("boost:4"), held("anchor")]
+    steering: list[RowSteering | None] = [None, held("boost:4"), held("anchor")]
     whole = [logits(judge, [ids(40)], [h]) for h in steering]
     judge.to(torch.bfloat16)
     halves = [logits(judge, [ids(40)], [h]).float() for h in steering]
@@ -144,11 +144,13 @@ def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
     assert max(off[1:]) < 2 * off[0]
 
 
-def result(subject: Engine, text: str, length: int = 40, **changes: Any) -> Result:
+def result(subject: Engine, text: str, length: int = 40, **changes: Any) -> Continuation:
     control = parse(text)
     steers = held(text) if control.steers else None
     spans = Spans(SPAN, (0, SPAN[1]))
-    request = Request(ids(length), 0, spans=spans, measure=True, state=control.state, held=steers)
+    request = Request(
+        ids(length), 0, spans=spans, measure=True, state=control.state, steering=steers
+    )
     return subject.generate([replace(request, **changes)], GREEDY)[0]
 
 
@@ -168,7 +170,7 @@ def test_the_share_after_is_the_function_of_the_share_before(kind: str, text: st
     for control in ("none", text):
         steers = held(control) if control != "none" else None
         request = Request(
-            ids(40), 0, spans=Spans(SPAN, SPAN), measure=True, state=control, held=steers
+            ids(40), 0, spans=Spans(SPAN, SPAN), measure=True, state=control, steering=steers
         )
         (found,) = subject.generate([request], steps)
         assert found.share is not None
@@ -185,7 +187,7 @@ def test_kept_keys_and_values_give_what_encoding_again_gives(text: str) -> None:
     first = result(subject, text, 34)
     longer = (*ids(34), *first.ids, *ids(8, 5))
     turns = (*TURNS, 34 + len(first.ids))
-    request = Request(longer, 1, state=parse(text).state, held=held(text, turns=turns))
+    request = Request(longer, 1, state=parse(text).state, steering=held(text, turns=turns))
     (kept,), (anew,) = (e.generate([request], GREEDY) for e in (subject, fresh))
     assert kept.cached > 30
     assert anew.cached == 0
@@ -195,7 +197,7 @@ def test_kept_keys_and_values_give_what_encoding_again_gives(text: str) -> None:
 def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
     def asked(count: int) -> list[Request]:
         return [
-            Request(ids(30 + i, i), i, state=parse(t).state, held=held(t, turns=(9, 20)))
+            Request(ids(30 + i, i), i, state=parse(t).state, steering=held(t, turns=(9, 20)))
             for i, t in enumerate((CONTROLS * 4)[:count])
         ]
 
@@ -217,12 +219,12 @@ def test_where_all_before_the_span_moves_too_anchor_is_encoding_at_the_shifted_p
     kind: str,
 ) -> None:
     judge, span, turn = model(kind), (0, 9), 20
-    kind_, _ = kind_for(judge)
+    kind_, _ = attention_for(judge)
     anchored = held("anchor", span, (9, turn))
     expected = logits(judge, [ids(26)], [anchored])[:, turn:]
     # By hand: the persona encoded again `shift` places later, in place of its keys and values.
     tokens, shift = torch.tensor([ids(26)]), turn - span[1]
-    with torch.inference_mode(), observed(judge, kind_):
+    with torch.inference_mode(), use_attention(judge, kind_):
 
         def encode(n: int, by: int) -> DynamicCache:
             past = DynamicCache(config=judge.config)
@@ -239,7 +241,7 @@ def test_where_all_before_the_span_moves_too_anchor_is_encoding_at_the_shifted_p
     close(out.logits, expected)
 
 
-def guided(strength: float, seed: int = 0, sampling: Sampling = GREEDY) -> Result:
+def guided(strength: float, seed: int = 0, sampling: Sampling = GREEDY) -> Continuation:
     bare = ids(40)[9:]
     request = Request(ids(40), seed, guide=Guide(bare, strength))
     return Engine(model()).generate([request], sampling)[0]

@@ -1,6 +1,6 @@
 """Two-part attention: the persona's keys and the rest, merged by their log-sum-exps.
 
-For a query, split its keys in the persona's span P and the rest R. Each part is an
+For a query, split its keys into the persona's span P and the rest R. Each part is an
 attention of its own that also returns its log-sum-exp:
 
     o_P, l_P = attention(q, K_P, V_P)        o_R, l_R = attention(q, K_R, V_R)
@@ -10,9 +10,9 @@ With w(π) = π this is plain attention, exactly. A *share function* maps π to 
 the ratios inside each part stay what they were. π and the merge are in float32 (in
 float64 where the model is).
 
-Both parts run on the fused kernel of the device (`kernels`), so nothing of the size
-queries × keys is made. `plain_weights` is the reference that does make it:
-differentiable, and the only one that knows soft-capping and sinks.
+Both parts run on the fused kernel of the device (`kernels`), so no matrix of queries × keys
+is made. `reference_weights` makes it: it is differentiable, and the only one that knows
+soft-capping and sinks.
 
 This module knows tensors. It knows no tokens, no layers and no models.
 """
@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 
 from holdfast.control.kernels import (
-    additive,
-    applied,
+    additive_mask,
+    apply_weights,
     attend,
-    differentiates,
-    joined,
-    last,
+    attention_scores,
+    causal_mask,
+    in_float32,
+    join_attentions,
     logsumexp,
-    part,
-    scores,
-    wide,
+    needs_gradient,
+    share_of,
 )
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
@@ -45,7 +45,7 @@ ShareFunction = Callable[[Tensor], Tensor]
 _TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
 
 
-def _multiplied(pi: Tensor, odds: Tensor | float) -> Tensor:
+def _multiply_odds(pi: Tensor, odds: Tensor | float) -> Tensor:
     """The share whose odds π / (1 - π) are `odds` times as high; π itself, bit for bit, at 1."""
     raised = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
     return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, raised)
@@ -56,10 +56,11 @@ class SplitSoftmax:
     """w = π^k, 0 ≤ k ≤ 1; k = 1 is off (Li et al. 2402.10962, eq. in section 6)."""
 
     k: float | Tensor
+    """The exponent; (B, 1, 1) for one in each row."""
 
     def __call__(self, pi: Tensor) -> Tensor:
-        """Shares (B, H, Lq) of the same shape; `k` may be (B, 1, 1), one for each row."""
-        # At 0 the power has no slope, and a gradient would be NaN although nothing comes of it.
+        """w for π, both (B, H, Lq)."""
+        # At 0 the power has no finite slope, and the gradient would be NaN.
         return torch.where(pi > _TINY, pi.clamp(min=_TINY) ** self.k, pi)
 
 
@@ -68,32 +69,42 @@ class Boost:
     """w = Mπ / (Mπ + 1 - π), M ≥ 1; M = 1 is off (InstABoost 2506.13734)."""
 
     m: float | Tensor
+    """What odds are multiplied by; (B, 1, 1) for one in each row."""
 
     def __call__(self, pi: Tensor) -> Tensor:
-        """Shares (B, H, Lq) of the same shape; `m` may be (B, 1, 1), one for each row."""
-        return _multiplied(pi, self.m)
+        """w for π, both (B, H, Lq)."""
+        return _multiply_odds(pi, self.m)
 
 
 @dataclass(frozen=True)
 class Spotlight:
     """Odds times τ / mean where a query's mean of π over heads is below τ (2505.12025).
 
-    τ = 0 is off. SpotLight's own code also averages over queries; here each query stands
-    for itself, so that a prompt in chunks comes out as the whole.
+    τ = 0 is off. SpotLight's own code also averages over queries. Here each query has its own
+    mean, so that a prompt in chunks gives the same as the whole.
     """
 
     tau: float | Tensor
+    """The mean share to reach; (B, 1, 1) for one in each row."""
 
     def __call__(self, pi: Tensor) -> Tensor:
-        """Shares (B, H, Lq) of the same shape; `tau` may be (B, 1, 1), one for each row."""
+        """w for π, both (B, H, Lq)."""
         mean = pi.mean(1, keepdim=True)
         low = (mean < self.tau) & (mean > 0)
         odds = torch.where(low, self.tau / mean.clamp(min=_TINY), torch.ones_like(mean))
-        return _multiplied(pi, odds)
+        return _multiply_odds(pi, odds)
 
 
 def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
-    """The share function of a name. Raises `ControlError` for another."""
+    """The share function of a name.
+
+    Args:
+        kind: "split-softmax", "boost" or "spotlight".
+        strength: k, M or τ; (B, 1, 1) for one in each row.
+
+    Raises:
+        ControlError: there is no function of that name.
+    """
     match kind:
         case "split-softmax":
             return SplitSoftmax(strength)
@@ -115,36 +126,46 @@ def two_part_attention(
 ) -> tuple[Tensor, Tensor]:
     """Attention in which the span's share π of every query's attention becomes w(π).
 
-    query (B, H, Lq, D), key and value (B, Hkv, Lk, D) with Hkv dividing H, span_mask
-    (B, Lk) boolean; `share` a share function, its text ("split-softmax:0.7") or None for
-    the identity. `attn_mask` is boolean (True may be seen) or additive, and broadcasts to
-    (B, H, Lq, Lk); None lets every query see every key. Returns the output (B, H, Lq, D)
-    and the share before, π (B, H, Lq) in float32. A query that sees nothing gets zeros.
+    Differentiable: where a gradient is needed the reference runs instead of the fused kernels,
+    whose log-sum-exp carries none.
 
-    Differentiable: where a gradient is wanted the reference runs instead of the fused
-    kernels, whose log-sum-exp carries none.
+    Args:
+        query: (B, H, Lq, D).
+        key: (B, Hkv, Lk, D); Hkv divides H.
+        value: (B, Hkv, Lk, D).
+        span_mask: which keys are the span, (B, Lk) of booleans.
+        share: a share function, its text ("split-softmax:0.7"), or None for the identity.
+        attn_mask: boolean (True may be seen) or additive; broadcasts to (B, H, Lq, Lk). By
+            default every query sees every key.
+        scale: what scores are multiplied by; by default 1/√D.
+
+    Returns:
+        The output (B, H, Lq, D), and π before, (B, H, Lq) in float32. A query that sees
+        nothing gets zeros.
     """
     if isinstance(share, str):
-        share = _parsed(share)
-    if differentiates(query, key, value):
-        weights, pi = plain_weights(query, key, attn_mask, scale, span_mask, share)
-        return applied(weights.to(value.dtype), value), pi
-    mask = additive(attn_mask, query)
-    columns = _columns(span_mask)
-    if columns is not None:
-        return sliced(query, query, key, value, mask, scale, columns, share)
+        share = _share_of_text(share)
+    if needs_gradient(query, key, value):
+        weights, pi = reference_weights(query, key, attn_mask, scale, span_mask, share)
+        return apply_weights(weights.to(value.dtype), value), pi
+    mask = additive_mask(attn_mask, query)
+    span = _common_span(span_mask)
+    if span is not None:
+        return sliced_attention(Queries(query, query), key, value, span, share, mask, scale)
     counts = span_mask.sum(1)
     # The span's columns first, as many as the longest row's has, the shorter filled up.
     order = torch.argsort(span_mask.int(), dim=1, descending=True, stable=True)
     places = order[:, : int(counts.max())]
     inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
-    at_p, at_r = parted(mask, query, places, inside, span_mask)
-    o_p, l_p = attend(query, taken(key, places), taken(value, places), at_p, scale)
-    o_r, l_r = attend(query, key, value, at_r, scale)
+    mask_p, mask_r = split_mask(mask, query, places, inside, span_mask)
+    o_p, l_p = attend(
+        query, gather_columns(key, places), gather_columns(value, places), mask_p, scale
+    )
+    o_r, l_r = attend(query, key, value, mask_r, scale)
     return merge(o_p, l_p, o_r, l_r, share)
 
 
-def _parsed(text: str) -> ShareFunction | None:
+def _share_of_text(text: str) -> ShareFunction | None:
     control = parse(text)
     part = control.share
     if control.anchor or control.window or control.reminder or control.guidance:
@@ -154,7 +175,7 @@ def _parsed(text: str) -> ShareFunction | None:
     return None if part is None else share_function(part.kind, part.strength)
 
 
-def _columns(span: Tensor) -> tuple[int, int] | None:
+def _common_span(span: Tensor) -> tuple[int, int] | None:
     """The columns [a, b) that are every row's span, or None where rows or runs differ."""
     if not bool((span == span[:1]).all()):
         return None
@@ -164,66 +185,114 @@ def _columns(span: Tensor) -> tuple[int, int] | None:
     return (at[0], at[-1] + 1) if at[-1] - at[0] == len(at) - 1 else None
 
 
-def taken(states: Tensor, places: Tensor) -> Tensor:
+def gather_columns(states: Tensor, places: Tensor) -> Tensor:
     """Each row's keys or values at its `places` (B, n), (B, Hkv, n, D)."""
     shape = (-1, states.shape[1], -1, states.shape[3])
     return states.gather(2, places.to(states.device)[:, None, :, None].expand(shape))
 
 
-def parted(
-    mask: Tensor | None, query: Tensor, places: Tensor, inside: Tensor, span: Tensor
+def split_mask(
+    mask: Tensor | None, like: Tensor, places: Tensor, inside: Tensor, span: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What queries may see of the span, taken at `places` where `inside`, and of the rest.
+    """A mask as two: of the span's keys, gathered, and of the rest.
 
-    Both additive: (B, 1 or H, 1 or Lq, n) and (…, Lk). `mask` is additive with four
-    dimensions, or None.
+    Args:
+        mask: additive, with four dimensions; None where all keys are seen.
+        like: a tensor of the masks' dtype and device.
+        places: where the gathered keys are, (B, n).
+        inside: which of these are keys of the row's span, (B, n).
+        span: which keys are the span, (B, Lk).
+
+    Returns:
+        Two additive masks, (B, 1 or H, 1 or Lq, n) and (…, Lk).
     """
     rows, keys = span.shape
-    full = query.new_zeros(1, 1, 1, keys) if mask is None else mask
+    full = like.new_zeros(1, 1, 1, keys) if mask is None else mask
     full = full.expand(rows, *full.shape[1:3], keys)
-    index = places.to(query.device)[:, None, None].expand(*full.shape[:3], -1)
-    hidden = ~inside.to(query.device)[:, None, None]
-    at_p = full.gather(3, index).masked_fill(hidden, -torch.inf)
-    return at_p, full.masked_fill(span.to(query.device)[:, None, None], -torch.inf)
+    index = places.to(like.device)[:, None, None].expand(*full.shape[:3], -1)
+    hidden = ~inside.to(like.device)[:, None, None]
+    of_span = full.gather(3, index).masked_fill(hidden, -torch.inf)
+    return of_span, full.masked_fill(span.to(like.device)[:, None, None], -torch.inf)
 
 
-def sliced(
-    query: Tensor,
-    near: Tensor,
+@dataclass(frozen=True)
+class Queries:
+    """The queries of one two-part attention."""
+
+    rest: Tensor
+    """Those that meet the rest, (B, H, Lq, D)."""
+    span: Tensor
+    """Those that meet the span, of the same shape; turned back under anchor."""
+    steered: Tensor | None = None
+    """Whose share changes, (…, Lq) of booleans; None for all."""
+
+    def part(self, start: int, end: int) -> Queries:
+        """The queries from `start` up to `end`."""
+        steered = None if self.steered is None else self.steered[..., start:end]
+        return Queries(self.rest[:, :, start:end], self.span[:, :, start:end], steered)
+
+
+def sliced_attention(
+    queries: Queries,
     key: Tensor,
     value: Tensor,
-    mask: Tensor | None,
-    scale: float | None,
-    columns: tuple[int, int],
+    span: tuple[int, int],
     share: ShareFunction | None,
-    steered: Tensor | None = None,
+    mask: Tensor | None = None,
+    scale: float | None = None,
     causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Two-part attention where all rows have the span in the same columns: no key is copied.
 
-    `near` are the queries that meet the span, `query` those that meet the rest; `steered`
-    is (…, Lq). Without a mask they see all keys or, if `causal`, are the last tokens of the
-    sequence. Returns as `merge` does.
+    Args:
+        queries: (B, H, Lq, D) each.
+        key: (B, Hkv, Lk, D).
+        value: (B, Hkv, Lk, D).
+        span: the span's columns [start, end).
+        share: what becomes of π; None leaves it.
+        mask: additive, with four dimensions.
+        scale: what scores are multiplied by; by default 1/√D.
+        causal: without a mask, the queries are the last tokens of the sequence and see what
+            is before them. Otherwise they see all keys.
+
+    Returns:
+        As `merge` does.
     """
-    start, end = columns
-    early = end + query.shape[2] - key.shape[2] if causal and mask is None else 0
-    if early > 0:  # queries in the span or before it, which see no further
-        held = (None, None) if steered is None else (steered[..., :early], steered[..., early:])
-        q, n = query.split([early, query.shape[2] - early], 2), near[:, :, :early]
-        k, v, m = key[:, :, :end], value[:, :, :end], last(early, end, query)
-        own = sliced(q[0], n, k, v, m, scale, columns, share, held[0])
-        n = near[:, :, early:]
-        after = sliced(q[1], n, key, value, None, scale, columns, share, held[1], causal)
-        return torch.cat([own[0], after[0]], 2), torch.cat([own[1], after[1]], 2)
+    end, count = span[1], queries.rest.shape[2]
+    # Queries in the span or before it see no key after it.
+    early = end + count - key.shape[2] if causal and mask is None else 0
+    if early <= 0:
+        return _merge_slices(queries, key, value, span, share, mask, scale, causal)
+    up_to_end = causal_mask(early, end, queries.rest)
+    first = _merge_slices(
+        queries.part(0, early), key[:, :, :end], value[:, :, :end], span, share, up_to_end, scale
+    )
+    later = queries.part(early, count)
+    after = _merge_slices(later, key, value, span, share, None, scale, causal)
+    return torch.cat([first[0], after[0]], 2), torch.cat([first[1], after[1]], 2)
 
-    def met(by: Tensor, a: int, b: int, ends: bool = False) -> tuple[Tensor, Tensor]:
+
+def _merge_slices(
+    queries: Queries,
+    key: Tensor,
+    value: Tensor,
+    span: tuple[int, int],
+    share: ShareFunction | None,
+    mask: Tensor | None,
+    scale: float | None,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The attentions to the keys before, in and after the span, merged."""
+
+    def attend_to(query: Tensor, a: int, b: int, ends: bool = False) -> tuple[Tensor, Tensor]:
         seen = None if mask is None else mask[..., a:b]
-        return attend(by, key[:, :, a:b], value[:, :, a:b], seen, scale, ends)
+        return attend(query, key[:, :, a:b], value[:, :, a:b], seen, scale, ends)
 
-    rest = met(query, end, key.shape[2], causal)
+    start, end = span
+    rest = attend_to(queries.rest, end, key.shape[2], causal)
     if start:
-        rest = joined(*met(query, 0, start), *rest)
-    return merge(*met(near, start, end), *rest, share, steered)
+        rest = join_attentions(*attend_to(queries.rest, 0, start), *rest)
+    return merge(*attend_to(queries.span, start, end), *rest, share, queries.steered)
 
 
 def merge(
@@ -234,61 +303,80 @@ def merge(
     share: ShareFunction | None = None,
     steered: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Two parts as one: the output (B, H, Lq, D), and π (B, H, Lq) of the first in float32.
+    """Merge the attention to the span (P) with the attention to the rest (R).
 
-    Where `steered` (broadcast to π) is False the share stays what it is.
+    Args:
+        out_p: output of P, (B, H, Lq, D).
+        lse_p: log-sum-exp of P, (B, H, Lq) in float32.
+        out_r: output of R.
+        lse_r: log-sum-exp of R.
+        share: what becomes of π; None leaves it.
+        steered: for which queries it does, broadcast to π; None for all.
+
+    Returns:
+        The output (B, H, Lq, D), and the span's π before, (B, H, Lq) in float32.
     """
-    pi = part(lse_p, lse_r)
+    pi = share_of(lse_p, lse_r)
     w = pi if share is None else share(pi)
     if steered is not None and share is not None:
         w = torch.where(steered, w, pi)
-    merged = torch.lerp(wide(out_r), wide(out_p), w[..., None])
+    merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
     return merged.to(out_p.dtype), pi
 
 
-def plain_weights(
+def reference_weights(
     query: Tensor,
     key: Tensor,
     mask: Tensor | None,
     scale: float | None = None,
     span: Tensor | None = None,
     share: ShareFunction | None = None,
+    *,
     steered: Tensor | None = None,
-    moved: tuple[Tensor, Tensor] | None = None,
+    near: Tensor | None = None,
     softcap: float | None = None,
     sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The reference: the attention matrix, reweighted. Differentiable.
 
-    Returns the weights (B, H, Lq, Lk) and the span's share before, π (B, H, Lq), both in
-    float32. `span` (B, Lk) is the persona; `steered` says for which queries the share
-    changes; `moved` are queries and the columns (B, Lk) that they meet in place of
-    `query`; `softcap` bounds scores at ±softcap; `sinks` (H,) are scores of keys without
-    a value, which count to the rest.
+    Args:
+        query: (B, H, Lq, D).
+        key: (B, Hkv, Lk, D).
+        mask: boolean (True may be seen) or additive; None where all keys are seen.
+        scale: what scores are multiplied by; by default 1/√D.
+        span: which keys are the persona, (B, Lk).
+        share: what becomes of π; None leaves it.
+        steered: for which queries it does; None for all.
+        near: queries that meet the persona in place of `query`.
+        softcap: bounds scores at ±softcap.
+        sinks: scores of keys without a value, (H,), which count to the rest.
+
+    Returns:
+        The weights (B, H, Lq, Lk), and the persona's π before, (B, H, Lq), both in float32.
     """
-    score = scores(query, key, scale)
-    if moved is not None:
-        score = torch.where(moved[1][:, None, None], scores(moved[0], key, scale), score)
+    score = attention_scores(query, key, scale)
+    if near is not None and span is not None:
+        score = torch.where(span[:, None, None], attention_scores(near, key, scale), score)
     if softcap is not None:
         score = torch.tanh(score / softcap) * softcap
-    return weighed(masked(score, mask), span, share, steered, sinks)
+    return reweigh(apply_mask(score, mask), span, share, steered, sinks)
 
 
-def masked(score: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores with what a mask hides at -inf; it is boolean (True may be seen) or additive."""
+def apply_mask(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with -inf where a mask, boolean (True may be seen) or additive, hides a key."""
     if mask is None:
         return score
     return score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
 
 
-def weighed(
+def reweigh(
     score: Tensor,
     span: Tensor | None = None,
     share: ShareFunction | None = None,
     steered: Tensor | None = None,
     sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The weights that masked scores come to, and π before: `plain_weights` from there on."""
+    """`reference_weights` from masked scores (B, H, Lq, Lk) on."""
     sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
     if span is None:
         total = logsumexp(score)
@@ -298,11 +386,11 @@ def weighed(
     lse_p = logsumexp(score.masked_fill(~inside, -torch.inf))
     lse_r = logsumexp(score.masked_fill(inside, -torch.inf))
     lse_r = lse_r if sink is None else torch.logaddexp(lse_r, sink)
-    pi = part(lse_p, lse_r)
+    pi = share_of(lse_p, lse_r)
     w = pi if share is None else share(pi)
     if steered is not None:
         w = torch.where(steered, w, pi)
-    # Each part a softmax of its own, times what it gets: exact also where π is next to 0 or 1.
+    # Each part a softmax of its own, times its share: exact also where π is next to 0 or 1.
     inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
     return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
 

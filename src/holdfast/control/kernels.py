@@ -2,12 +2,11 @@
 
     attend(q, K, V) = softmax(q·Kᵀ·scale + mask) · V,   log Σ exp(q·Kᵀ·scale + mask)
 
-The log-sum-exp is what lets attentions over different keys be put together afterwards.
-The CPU's flash kernel is used as it is, and so is CUDA's where nothing is masked; CUDA's
-memory-efficient kernel takes masks. Where none of them can be used (other devices, odd
-shapes, a gradient that is wanted, which their log-sum-exp does not carry), the matrix of
-scores is made in float32. The CUDA branch has been traced on fake tensors, but it has
-not been run on a GPU yet.
+With the log-sum-exp, attentions over different keys can be joined afterwards. The CPU's flash
+kernel is used as it is, and so is CUDA's where nothing is masked; CUDA's memory-efficient
+kernel takes masks. Where none of them can be used (other devices, odd shapes, or a gradient is
+needed, which their log-sum-exp does not carry), the matrix of scores is made in float32. The
+CUDA branch has been traced on fake tensors, but it has not been run on a GPU yet.
 
 This module knows tensors. It knows no spans and no shares.
 """
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.backends import cuda
 from torch.nn.functional import pad
 
-# Up to so many queries the CPU's kernel gains from stacked heads; beyond, masks would be copied.
+# Up to so many queries the CPU's kernel gains from stacked heads; beyond, masks are copied.
 _FEW = 256
 
 
@@ -31,19 +30,28 @@ def attend(
     scale: float | None = None,
     causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """One attention with its log-sum-exp: output (B, H, Lq, D), and (B, H, Lq) in float32.
+    """One attention with its log-sum-exp.
 
-    Heads may be grouped. `mask` is additive in the query's dtype, (B or 1, H or 1, Lq or
-    1, Lk); without one a query sees all keys or, if `causal`, those of a sequence whose
-    last tokens the queries are. A query that sees nothing gets zeros and -inf.
+    Args:
+        query: (B, H, Lq, D).
+        key: (B, Hkv, Lk, D); Hkv divides H.
+        value: (B, Hkv, Lk, D).
+        mask: additive in the query's dtype, (B or 1, H or 1, Lq or 1, Lk).
+        scale: what scores are multiplied by; by default 1/√D.
+        causal: without a mask, the queries are the last tokens of the sequence and see what
+            is before them. Otherwise they see all keys.
+
+    Returns:
+        The output (B, H, Lq, D), and the log-sum-exp (B, H, Lq) in float32. A query that sees
+        nothing gets zeros and -inf.
     """
     rows, heads, queries, size = query.shape
     keys = key.shape[2]
     if keys == 0 or queries == 0:  # the kernels divide by them
         empty = query.new_zeros(rows, heads, queries, value.shape[3])
-        return empty, wide(empty.new_full(empty.shape[:3], -torch.inf))
+        return empty, in_float32(empty.new_full(empty.shape[:3], -torch.inf))
     causal = causal and mask is None and queries > 1
-    if size != value.shape[3] or differentiates(query, key, value):
+    if size != value.shape[3] or needs_gradient(query, key, value):
         return _plain(query, key, value, mask, scale, causal)
     if query.device.type == "cpu":
         return _on_cpu(query, key, value, mask, scale, causal)
@@ -52,13 +60,15 @@ def attend(
     return _plain(query, key, value, mask, scale, causal)
 
 
-def joined(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Two attentions of the same queries as the one over the keys of both."""
-    merged = torch.lerp(wide(out_b), wide(out_a), part(lse_a, lse_b)[..., None])
+def join_attentions(
+    out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Join two attentions of the same queries into the one over the keys of both."""
+    merged = torch.lerp(in_float32(out_b), in_float32(out_a), share_of(lse_a, lse_b)[..., None])
     return merged.to(out_a.dtype), torch.logaddexp(lse_a, lse_b)
 
 
-def part(lse_a: Tensor, lse_b: Tensor) -> Tensor:
+def share_of(lse_a: Tensor, lse_b: Tensor) -> Tensor:
     """The share of a's keys in the attention to a's and b's; 0 where neither is seen."""
     return torch.sigmoid(lse_a - lse_b).nan_to_num(nan=0.0)
 
@@ -75,28 +85,28 @@ def _on_cpu(
     (rows, heads, queries, size), keys = query.shape, key.shape[2]
     if causal and queries != keys:  # the kernel's own causal mask begins at the first key
         if queries > keys:
-            return _on_cpu(query, key, value, last(queries, keys, query), scale, False)
+            return _on_cpu(query, key, value, causal_mask(queries, keys, query), scale, False)
         past = keys - queries
         before = _on_cpu(query, key[:, :, :past], value[:, :, :past], None, scale, False)
         own = _on_cpu(query, key[:, :, past:], value[:, :, past:], None, scale, True)
-        return joined(*before, *own)
+        return join_attentions(*before, *own)
     # The kernel reads and packs a key once for each head that meets it. Stacked, the queries of
-    # a group's heads are those of one.
+    # a group's heads count as one head's.
     stack = heads // key.shape[1] if queries <= _FEW and not causal else 1
     stacked = query.reshape(rows, heads // stack, stack * queries, size)
-    seen = None if mask is None else _stacked(mask, stack, queries).expand(rows, -1, -1, keys)
+    seen = None if mask is None else _stack_mask(mask, stack, queries).expand(rows, -1, -1, keys)
     output, lse = fused(stacked, key, value, is_causal=causal, attn_mask=seen, scale=scale)
-    return output.reshape(query.shape), _seen(lse.reshape(query.shape[:3]), mask)
+    return output.reshape(query.shape), _where_seen(lse.reshape(query.shape[:3]), mask)
 
 
-def _stacked(mask: Tensor, stack: int, queries: int) -> Tensor:
+def _stack_mask(mask: Tensor, stack: int, queries: int) -> Tensor:
     """A mask for the queries of `stack` heads as those of one: (…, stack · Lq, Lk)."""
     rows, heads, _, keys = mask.shape
     each = mask.expand(rows, heads if heads > 1 else stack, queries, keys)
     return each.reshape(rows, -1, stack * queries, keys)
 
 
-def _seen(lse: Tensor, mask: Tensor | None) -> Tensor:
+def _where_seen(lse: Tensor, mask: Tensor | None) -> Tensor:
     """The log-sum-exp, -inf where nothing is seen; the kernels say other things there."""
     return lse if mask is None else lse.masked_fill(mask.amax(-1).isneginf(), -torch.inf)
 
@@ -111,14 +121,14 @@ def _on_cuda(
 ) -> tuple[Tensor, Tensor]:
     """The flash kernel where nothing is masked or what is causal, else the efficient one."""
     queries, keys = query.shape[2], key.shape[2]
-    if mask is None and queries <= keys and flashes(query, key, value):
+    if mask is None and queries <= keys and takes_flash(query, key, value):
         flash = torch.ops.aten._scaled_dot_product_flash_attention
         # Its causal mask ends at the last key, whatever the number of queries.
         output, lse, *_ = flash(query, key, value, 0.0, causal, False, scale=scale)
         return output, lse
     if query.shape[3] % 8:
         return _plain(query, key, value, mask, scale, causal)
-    mask = last(queries, keys, query) if causal else mask
+    mask = causal_mask(queries, keys, query) if causal else mask
     bias = None
     if mask is not None:
         # The kernel reads biases in steps of eight: rows of a longer one, cut to size.
@@ -128,11 +138,11 @@ def _on_cuda(
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
     efficient = torch.ops.aten._scaled_dot_product_efficient_attention
     output, lse, *_ = efficient(query, key, value, bias, True, scale=scale)
-    lse = _seen(lse[..., :queries], mask)
+    lse = _where_seen(lse[..., :queries], mask)
     return output.masked_fill(lse.isneginf()[..., None], 0.0), lse
 
 
-def flashes(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def takes_flash(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether CUDA's flash kernel takes these: 16 bits, heads of up to 256, a recent GPU."""
     if query.dtype not in (torch.float16, torch.bfloat16) or query.shape[3] % 8:
         return False
@@ -148,22 +158,22 @@ def _plain(
     scale: float | None,
     causal: bool,
 ) -> tuple[Tensor, Tensor]:
-    mask = last(query.shape[2], key.shape[2], query) if causal else mask
-    score = scores(query, key, scale)
+    mask = causal_mask(query.shape[2], key.shape[2], query) if causal else mask
+    score = attention_scores(query, key, scale)
     score = score if mask is None else score + mask
     lse = logsumexp(score)
     weights = (score - lse.masked_fill(lse.isneginf(), 0.0)[..., None]).exp()
-    return applied(weights.to(value.dtype), value), lse
+    return apply_weights(weights.to(value.dtype), value), lse
 
 
 def logsumexp(score: Tensor) -> Tensor:
-    """Over the last dimension, -inf where all are, which then gets no gradient, and not NaN."""
+    """Over the last dimension; -inf where all are, with no gradient there instead of NaN."""
     nothing = score.amax(-1, keepdim=True).isneginf()
     total = score.masked_fill(nothing, 0.0).logsumexp(-1)
     return total.masked_fill(nothing[..., 0], -torch.inf)
 
 
-def last(queries: int, keys: int, like: Tensor) -> Tensor:
+def causal_mask(queries: int, keys: int, like: Tensor) -> Tensor:
     """The causal mask of a sequence's last queries, additive: (1, 1, Lq, Lk)."""
     place = torch.arange(keys - queries, keys, device=like.device)[:, None]
     seen = torch.arange(keys, device=like.device) <= place
@@ -172,7 +182,7 @@ def last(queries: int, keys: int, like: Tensor) -> Tensor:
     )[None, None]
 
 
-def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
+def additive_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
     """A mask to be added to scores, in the dtype of `like`, with four dimensions."""
     if mask is None:
         return None
@@ -184,26 +194,26 @@ def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
     return mask.reshape(shape).to(like.dtype)
 
 
-def scores(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
+def attention_scores(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
     """Scaled scores (B, H, Lq, Lk) in float32, keys not repeated."""
     rows, heads, queries, size = query.shape
-    stacked = wide(query).reshape(rows, key.shape[1], -1, size)
-    grouped = stacked @ wide(key).transpose(-1, -2)
+    stacked = in_float32(query).reshape(rows, key.shape[1], -1, size)
+    grouped = stacked @ in_float32(key).transpose(-1, -2)
     return grouped.reshape(rows, heads, queries, -1) * (size**-0.5 if scale is None else scale)
 
 
-def applied(weights: Tensor, value: Tensor) -> Tensor:
+def apply_weights(weights: Tensor, value: Tensor) -> Tensor:
     """Weights (B, H, Lq, Lk) times grouped values (B, Hkv, Lk, D): (B, H, Lq, D)."""
     rows, heads, queries, keys = weights.shape
     grouped = weights.reshape(rows, value.shape[1], -1, keys) @ value
     return grouped.reshape(rows, heads, queries, -1)
 
 
-def wide(x: Tensor) -> Tensor:
-    """In float32, or in what is wider."""
+def in_float32(x: Tensor) -> Tensor:
+    """In float32, or in float64 where it is that already."""
     return x if x.dtype == torch.float64 else x.float()
 
 
-def differentiates(*tensors: Tensor) -> bool:
-    """Whether a gradient is wanted of any of them."""
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether any of them needs a gradient."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -4,19 +4,18 @@ For one query of one head, with softmax weights a_j over the keys it may see,
 
     π = Σ a_j over the keys j of the span,
 
-in float32. The queries counted are those that produce the reply: the last token
-of the prompt (it produces the first token of the reply) and then each token fed
-back. Where a head has an attention sink the sink stays in the denominator, and
-where a sliding window has left the span behind π is 0.
+in float32. The queries that count are those that produce the reply: the last token of the
+prompt (it produces the first token of the reply) and then each token fed back. Where a head
+has an attention sink, the sink stays in the denominator. Where a sliding window has left the
+span behind, π is 0.
 
-Two attention functions enter transformers under names of their own, for good
-and without touching any model: `holdfast` is transformers' own fused attention,
-and `holdfast-eager` the model's own plain one (for soft-capping and sinks). A
-model is switched to one of them while the engine, or `hold`, runs it. Both note π
-where a `Recorder` is active in this thread, and neither computes anything else anew,
-so measuring cannot change a reply. Where the model is called with `holdfast=` (a
-`steering.Pass`) both put the pass's control in place; π is then what the control made
-of it, and beside it stands what plain attention would have given the same query.
+Two attention functions enter transformers under names of their own, without touching any
+model: `holdfast` is transformers' own fused attention, and `holdfast-eager` the model's own
+plain one (for soft-capping and sinks). A model is switched to one of them while the engine, or
+`hold`, runs it. Both record π where a `Recorder` is active in this thread, and neither changes
+anything by it, so measuring cannot change a reply. Where the model is called with `holdfast=`
+(a `SteeredPass`), both steer. π is then the share under the control, and beside it is recorded
+what plain attention would have given the same query.
 
 This module knows tensors. It knows no tokens, no text and no batches.
 """
@@ -35,41 +34,46 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.control.attention import masked, plain_weights
-from holdfast.control.kernels import applied, scores
-from holdfast.control.steering import Pass, layer_of
+from holdfast.control.attention import apply_mask, reference_weights
+from holdfast.control.kernels import apply_weights, attention_scores
+from holdfast.control.steering import SteeredPass, layer_of
 from holdfast.control.switch import EAGER, FUSED
 from holdfast.core.errors import ControlError
 
 # What models add to attention beyond a mask, by the names they pass it under.
-_ODD = ("position_bias", "softcap", "s_aux", "sinks")
+_ADDITIONS = ("position_bias", "softcap", "s_aux", "sinks")
 
 
 class Recorder:
     """Collects π of each row's last query, layer by layer, during one forward pass.
 
-    `spans` is (spans, rows, columns): 1 where a column's key belongs to a row's span. `before`
-    says that plain attention's π is wanted under a control, too.
+    Args:
+        spans: (spans, B, Lk); 1 where a key belongs to a row's span.
+        plain: also record plain attention's π where a control is active, which costs a
+            second set of weights.
     """
 
-    def __init__(self, spans: Tensor, before: bool = True) -> None:
-        self.spans, self.before = spans, before
+    def __init__(self, spans: Tensor, plain: bool = True) -> None:
+        self.spans, self.plain = spans, plain
         self.layers: dict[int, Tensor] = {}
 
-    def note(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
-        """Note a layer's weights (rows, heads, columns) of the last queries.
+    def record(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
+        """Record a layer's π.
 
-        `plain` are those without the control, where there is one.
+        Args:
+            layer: its number.
+            weights: of the last queries, (B, H, Lk).
+            plain: the same without the control; None where there is none.
         """
         spans = self.spans[:, :, : weights.shape[-1]].to(weights.device).movedim(0, -1)
-        own = weights.float() @ spans  # (rows, heads, spans)
-        bare = own if plain is None else plain.float() @ spans
-        self.layers[layer] = torch.stack([own, bare]).movedim(-1, 1)
+        share = weights.float() @ spans  # (B, H, spans)
+        plain_share = share if plain is None else plain.float() @ spans
+        self.layers[layer] = torch.stack([share, plain_share]).movedim(-1, 1)
 
     def result(self) -> Tensor:
-        """π as (2, spans, rows, layers, heads), on the spans' device; forgets what it holds.
+        """π as (2, spans, B, layers, H): under the control, then under plain attention.
 
-        First what came out, then what plain attention would have given.
+        Starts over: the next pass is recorded anew.
         """
         layers = [self.layers[i].to(self.spans.device) for i in sorted(self.layers)]
         self.layers = {}
@@ -83,7 +87,7 @@ _recorder: ContextVar[Recorder | None] = ContextVar("holdfast_recorder", default
 
 @contextmanager
 def recording(recorder: Recorder | None) -> Iterator[None]:
-    """Note π in this thread while the block runs (nothing for None)."""
+    """Record π in this thread while the block runs (nothing for None)."""
     token = _recorder.set(recorder)
     try:
         yield
@@ -100,26 +104,26 @@ def fused(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """transformers' `sdpa` attention, which notes π where a recorder is active."""
-    held: Pass | None = kwargs.pop("holdfast", None)
-    recorder = _recorder.get()
-    if held is not None:
-        held.met.append(layer_of(module))
-        _refuse_odd(module, kwargs)
-    whole = held is None or held.weighs(layer_of(module), key.shape[2])
-    if whole and _single(query) and _plain(module, kwargs):
-        return _met(module, query, key, value, attention_mask, scaling, held, recorder), None
+    """transformers' `sdpa` attention, steered and recorded; the signature is transformers'."""
+    steering: SteeredPass | None = kwargs.pop("holdfast", None)
+    recorder, layer = _recorder.get(), layer_of(module)
+    if steering is not None:
+        steering.layers.append(layer)
+        _refuse_additions(module, kwargs)
+    by_weights = steering is None or steering.prefers_weights(layer, key.shape[2])
+    if by_weights and _is_single(query) and _is_plain(module, kwargs):
+        output = _one_query(module, query, key, value, attention_mask, scaling, steering, recorder)
+        return output, None
+    acts = steering is not None and steering.covers(layer)
     if recorder is not None:
-        plain = _last_weights(query, key, attention_mask, scaling)
-        acting = held is not None and held.acts(layer_of(module))
-        weights = plain
-        if held is not None and acting:
-            weights = held.weights(module, query, key, attention_mask, scaling, last=True)
-        recorder.note(layer_of(module), weights[:, :, 0], plain[:, :, 0])
-    if held is not None and held.acts(layer_of(module)):
-        merged = held.attention(module, query, key, value, attention_mask, scaling)
+        plain = weights = _last_weights(query, key, attention_mask, scaling)
+        if steering is not None and acts:
+            weights = steering.weights(module, query, key, attention_mask, scaling, last=True)
+        recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
+    if steering is not None and acts:
+        merged = steering.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
-    if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _plain(module, kwargs):
+    if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
         output = torch.nn.functional.scaled_dot_product_attention(
@@ -132,40 +136,39 @@ def fused(
     return result
 
 
-def _plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
+def _is_plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
     """True for causal self-attention with nothing added to the scores."""
     added = options.get("position_bias") is not None or options.get("is_causal") is not None
     return not added and bool(getattr(module, "is_causal", True))
 
 
-def _single(query: Tensor) -> bool:
+def _is_single(query: Tensor) -> bool:
     """True for one query to a row on a CPU, whose matrix of scores is a row's keys and no more."""
     exact = query.dtype in (torch.float32, torch.float64)
     return query.shape[2] == 1 and query.device.type == "cpu" and exact
 
 
-def _met(
+def _one_query(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
     scaling: float | None,
-    held: Pass | None,
+    steering: SteeredPass | None,
     recorder: Recorder | None,
 ) -> Tensor:
-    """One query's attention, (rows, 1, heads, size), by weights that are also what is noted."""
-    layer = layer_of(module)
-    if held is None or not held.acts(layer):
-        weights = masked(scores(query, key, scaling), mask).softmax(-1)
-        plain = None
+    """One query's attention, (B, 1, H, D), by weights that serve the recorder too."""
+    layer, plain = layer_of(module), None
+    if steering is None or not steering.covers(layer):
+        weights = apply_mask(attention_scores(query, key, scaling), mask).softmax(-1)
     else:
-        score, weights = held.single(module, query, key, mask, scaling)
-        wanted = recorder is not None and recorder.before
-        plain = masked(score, mask).softmax(-1)[:, :, 0] if wanted else None
+        score, weights = steering.one_query(module, query, key, mask, scaling)
+        if recorder is not None and recorder.plain:
+            plain = apply_mask(score, mask).softmax(-1)[:, :, 0]
     if recorder is not None:
-        recorder.note(layer, weights[:, :, 0], plain)
-    return applied(weights.to(value.dtype), value).transpose(1, 2)
+        recorder.record(layer, weights[:, :, 0], plain)
+    return apply_weights(weights.to(value.dtype), value).transpose(1, 2)
 
 
 def eager(
@@ -176,42 +179,42 @@ def eager(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """The model's own plain attention, whose weights are noted where a recorder is active."""
-    held: Pass | None = kwargs.pop("holdfast", None)
-    recorder, plain = _recorder.get(), None
-    if held is not None:
-        held.met.append(layer_of(module))
-    if held is not None and held.acts(layer_of(module)):
-        odd = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
-        _refuse_odd(module, kwargs)
+    """The model's own plain attention, steered and recorded; the signature is transformers'."""
+    steering: SteeredPass | None = kwargs.pop("holdfast", None)
+    recorder, plain, layer = _recorder.get(), None, layer_of(module)
+    if steering is not None:
+        steering.layers.append(layer)
+    if steering is not None and steering.covers(layer):
+        added = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
+        _refuse_additions(module, kwargs)
         scaling = kwargs.get("scaling")
-        weights = held.weights(module, query, key, attention_mask, scaling, **odd)
-        output = applied(weights.to(value.dtype), value).transpose(1, 2).contiguous()
+        weights = steering.weights(module, query, key, attention_mask, scaling, **added)
+        output = apply_weights(weights.to(value.dtype), value).transpose(1, 2).contiguous()
         if recorder is not None:
-            plain = _last_weights(query, key, attention_mask, scaling, **odd)[:, :, 0]
+            plain = _last_weights(query, key, attention_mask, scaling, **added)[:, :, 0]
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
     if recorder is not None:
-        recorder.note(layer_of(module), weights[:, :, -1], plain)
+        recorder.record(layer, weights[:, :, -1], plain)
     return output, weights
 
 
 def _last_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **odd: Any
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **added: Any
 ) -> Tensor:
-    """Plain attention's weights of the last query, (rows, heads, 1, keys)."""
+    """Plain attention's weights of the last query, (B, H, 1, Lk)."""
     row = None if mask is None else mask[:, :, -1:, : key.shape[2]]
-    return plain_weights(query[:, :, -1:], key, row, scaling, **odd)[0]
+    return reference_weights(query[:, :, -1:], key, row, scaling, **added)[0]
 
 
-def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:
+def _refuse_additions(module: torch.nn.Module, options: dict[str, Any]) -> None:
     """Refuse what is added to the scores and that the two parts do not know."""
-    found = [name for name in _ODD if options.get(name) is not None]
-    found += ["dropout"] if options.get("dropout") else []
-    if found:
+    added = [name for name in _ADDITIONS if options.get(name) is not None]
+    added += ["dropout"] if options.get("dropout") else []
+    if added:
         raise ControlError(
-            f"{type(module).__name__} adds {', '.join(found)} to its attention, which attention "
+            f"{type(module).__name__} adds {', '.join(added)} to its attention, which attention "
             "controls do not compute exactly: use window or reminder."
         )
 
@@ -219,7 +222,7 @@ def _refuse_odd(module: torch.nn.Module, options: dict[str, Any]) -> None:
 def fused_mask(**arguments: Any) -> Tensor | None:
     """transformers' boolean mask, in which each query at least sees itself.
 
-    That changes no token, since a causal query sees itself anyway. It keeps padding from
+    No token changes by it, since a causal query sees itself anyway. It keeps padding from
     attending to nothing, which is NaN in some kernels.
     """
     mask: Tensor | None = sdpa_mask(**arguments)

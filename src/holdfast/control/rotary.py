@@ -5,16 +5,16 @@ With rotary positions a score knows only how far its query and key are apart,
     (R(a) q)·(R(b) k) = q·R(b - a) k,
 
 so keys moved forward by Δ, seen by a query, score as the keys left in place, seen by
-that query moved back by Δ. `back` does the latter: it multiplies a rotated query by
+that query moved back by Δ. `turn_back` does the latter: it multiplies a rotated query by
 R(-Δ) = R(Δ)ᵀ, from the cosine and sine that the model's own embedding gives for
 position Δ and through the model's own `apply_rotary_pos_emb`. An attention scaling in
 them (YaRN's) is divided out, so a query keeps its length and its scaling.
 
-Models differ in which dimensions they rotate, which layers do so at all, and how pairs
-lie. That is read off the model rather than believed: one token is run at two positions,
-and every layer's queries and keys have to be each other's, turned. A single token's
-hidden states do not depend on where it stands, unless positions enter in another way
-as well. What does not pass is refused.
+Models differ in which dimensions they rotate, which layers do so at all, and how pairs lie.
+So this is measured on the model: one token is run at two positions, and every layer's queries
+and keys at one must be those at the other, turned. (A single token's hidden states do not
+depend on its position, unless positions enter in another way as well.) A model that does not
+pass is refused.
 
 This module knows tensors and one model. It knows no spans and no turns.
 """
@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from holdfast.control.switch import use_attention
 from holdfast.core.errors import ControlError
 
 PROBE = "holdfast-probe"
@@ -42,26 +43,33 @@ PROBE = "holdfast-probe"
 _AT, _BY = 29, 13
 
 # layer: its attention module, with rotated queries and keys (rows, heads, 1, size)
-Seen = dict[int, tuple[nn.Module, Tensor, Tensor]]
+ProbeStates = dict[int, tuple[nn.Module, Tensor, Tensor]]
 Rotation = Callable[[Tensor, Tensor, Tensor], Tensor]
-_seen: ContextVar[Seen] = ContextVar("holdfast_rotary_seen")
+_probe_states: ContextVar[ProbeStates] = ContextVar("holdfast_rotary_seen")
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer's rotation: of `width` dimensions from `start` on, by frequencies of `kind`."""
+    """How one layer rotates its queries and keys."""
 
     rotate: Rotation
     start: int
+    """The first dimension that is rotated."""
     width: int
+    """How many are."""
     kind: str | None
+    """Which of the model's frequencies it uses; None where there is one set."""
 
 
 class Rotary:
     """The rotary embedding of a model, checked on the model by one pass of a few tokens.
 
-    Raises `ControlError` where there is none, where its frequencies change on the way, or
-    where queries do not turn as it says.
+    Args:
+        model: a causal language model of transformers.
+
+    Raises:
+        ControlError: it has none, its frequencies change with length, or its queries do not
+            turn as the embedding says.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -85,27 +93,31 @@ class Rotary:
         if "layer_type" in inspect.signature(rotary.forward).parameters:
             self._kinds = decoder.config.layer_types
         self._scales: dict[str | None, float] = {}
-        # (kind of frequencies, device): the last shift, and what `_waves` made of it
-        self._known: dict[
+        # (kind of frequencies, device): the last shift, and what `_cos_and_sin` made of it
+        self._last_shift: dict[
             tuple[str | None, torch.device], tuple[weakref.ref[Tensor], Tensor, Tensor]
         ] = {}
-        self._layers = {i: self._learn(*found) for i, found in _probed(decoder).items()}
+        self._layers = {
+            i: self._find_rotation(*found) for i, found in _probe_layers(decoder).items()
+        }
         if not self._layers:
             raise ControlError(f"{self.name} does not let its attention be observed: use reminder.")
         if not any(self._layers.values()):
             raise ControlError(f"no layer of {self.name} uses rotary positions: use reminder.")
 
-    def back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
-        """A rotated query (rows, heads, queries, size) as if it stood `shift` positions earlier.
+    def turn_back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
+        """Turn rotated queries back, as if they stood `shift` positions earlier.
 
-        `module` is the attention module that asks, `shift` (rows, queries) of integers. In a
-        layer without positions the query comes back as it is.
+        Args:
+            module: the attention module; a layer without positions changes nothing.
+            query: (B, H, Lq, D).
+            shift: positions, (B, Lq) of integers.
         """
         layer = self._layers[_index(module)]
         return query if layer is None else self._turn(layer, query, shift)
 
     def _turn(self, layer: _Layer, query: Tensor, shift: Tensor) -> Tensor:
-        cos, minus_sin = self._waves(layer.kind, shift, query.device)
+        cos, minus_sin = self._cos_and_sin(layer.kind, shift, query.device)
         end = layer.start + layer.width
         turned = layer.rotate(query[..., layer.start : end].float(), cos, minus_sin)
         if layer.width == query.shape[-1]:
@@ -113,13 +125,13 @@ class Rotary:
         parts = (query[..., : layer.start], turned.to(query.dtype), query[..., end:])
         return torch.cat(parts, dim=-1)
 
-    def _waves(
+    def _cos_and_sin(
         self, kind: str | None, shift: Tensor, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """cos and -sin (rows, queries, size) for `shift`; once per pass, not once per layer."""
-        known = self._known.get((kind, device))
-        if known is not None and known[0]() is shift:
-            return known[1], known[2]
+        last = self._last_shift.get((kind, device))
+        if last is not None and last[0]() is shift:
+            return last[1], last[2]
         like = torch.empty(0, dtype=torch.float32, device=device)
         options = {} if kind is None else {"layer_type": kind}
         if kind not in self._scales:
@@ -128,12 +140,12 @@ class Rotary:
             self._scales[kind] = float(self._rotary(like, origin, **options)[0].max())
         cos, sin = self._rotary(like, shift.to(device), **options)
         cos, minus_sin = cos / self._scales[kind], sin / -self._scales[kind]
-        self._known[kind, device] = weakref.ref(shift), cos, minus_sin
+        self._last_shift[kind, device] = weakref.ref(shift), cos, minus_sin
         return cos, minus_sin
 
-    def _learn(self, module: nn.Module, query: Tensor, key: Tensor) -> _Layer | None:
+    def _find_rotation(self, module: nn.Module, query: Tensor, key: Tensor) -> _Layer | None:
         """How a layer rotates (None: not at all), from rows that are alike but for position."""
-        if _alike(query[::2], query[1::2]) and _alike(key[::2], key[1::2]):
+        if _nearly_equal(query[::2], query[1::2]) and _nearly_equal(key[::2], key[1::2]):
             return None
         index = _index(module)
         kind = None if self._kinds is None else self._kinds[index]
@@ -148,7 +160,7 @@ class Rotary:
             if rotate is None or start < 0:
                 continue
             layer = _Layer(rotate, start, width, kind)
-            if all(_alike(self._turn(layer, late, shift), early) for late, early in both):
+            if all(_nearly_equal(self._turn(layer, late, shift), early) for late, early in both):
                 return layer
         raise ControlError(
             f"layer {index} of {self.name} does not turn its queries and keys by its rotary"
@@ -159,7 +171,7 @@ class Rotary:
 def _halves(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """What most models do, in few operations: the halves of a head are its pairs' two sides."""
     if cos.shape[-1] != states.shape[-1]:
-        return states  # not a turn, as `_learn` will find
+        return states  # not a turn, as `_find_rotation` will find
     half = states.shape[-1] // 2
     signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
     return (states * cos[:, None]).addcmul(states.roll(half, -1), signed)
@@ -185,38 +197,35 @@ def _index(module: nn.Module) -> int:
     return int(index)
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
+def _nearly_equal(a: Tensor, b: Tensor) -> bool:
     """Equal but for rounding in the model's own precision."""
     allowed = 4 * max(torch.finfo(a.dtype).eps, 1e-5) * float(a.float().norm())
     return float((a.float() - b.float()).norm()) <= allowed
 
 
-def _probed(decoder: PreTrainedModel) -> Seen:
+def _probe_layers(decoder: PreTrainedModel) -> ProbeStates:
     """Rows 0 and 1, and 2 and 3, hold the same token: at `_AT`, and `_BY` positions earlier."""
     embedding: Any = decoder.get_input_embeddings()
     first, second = embedding.weight.shape[0] // 3, embedding.weight.shape[0] // 2
     ids = torch.tensor([first, first, second, second], device=embedding.weight.device)
     positions = torch.tensor([_AT, _AT - _BY] * 2, device=ids.device)
-    return _observe(decoder, ids[:, None], positions[:, None])
+    return _run_probe(decoder, ids[:, None], positions[:, None])
 
 
-def _observe(decoder: PreTrainedModel, ids: Tensor, positions: Tensor) -> Seen:
+def _run_probe(decoder: PreTrainedModel, ids: Tensor, positions: Tensor) -> ProbeStates:
     """Every layer's rotated queries and keys for rows of one token each."""
-    # Here, since `share` knows what this module defines.
-    from holdfast.control.switch import observed
-
-    seen: Seen = {}
-    before = _seen.set(seen)
+    seen: ProbeStates = {}
+    before = _probe_states.set(seen)
     try:
-        with observed(decoder, PROBE), _still(decoder), torch.no_grad():
+        with use_attention(decoder, PROBE), _without_dropout(decoder), torch.no_grad():
             decoder(input_ids=ids, position_ids=positions, use_cache=False)
     finally:
-        _seen.reset(before)
+        _probe_states.reset(before)
     return seen
 
 
 @contextmanager
-def _still(model: nn.Module) -> Iterator[None]:
+def _without_dropout(model: nn.Module) -> Iterator[None]:
     """A model without dropout, given back in the modes that it was in."""
     training = [part for part in model.modules() if part.training]
     model.eval()
@@ -231,7 +240,7 @@ def _probe(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
 ) -> tuple[Tensor, None]:
     """Attention of single tokens, each to itself, which notes what it was given."""
-    seen = _seen.get(None)
+    seen = _probe_states.get(None)
     if seen is not None:
         seen[_index(module)] = module, query, key
     return value.repeat_interleave(query.shape[1] // value.shape[1], 1).transpose(1, 2), None

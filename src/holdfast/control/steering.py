@@ -1,69 +1,76 @@
-"""One forward pass under control: which keys are the persona, row by row, and what is done.
+"""Steering the attention of a batch: which keys are each row's persona, and what happens there.
 
-A `Steering` belongs to a batch. `at(column, queries)` gives the `Pass` of one forward
-pass, which travels to every attention call as the model's keyword argument `holdfast`.
-There the keys split in the persona's span P and the rest R, each an attention with its
-log-sum-exp, merged as
+A `Steering` belongs to a batch. `at(column, queries)` gives the `SteeredPass` of one forward
+pass, which reaches every attention call as the model's keyword argument `holdfast`. There the
+keys split into the persona's span P and the rest R, each an attention with its log-sum-exp,
+merged as
 
     π = sigmoid(l_P - l_R)        out = w(π)·o_P + (1 - w(π))·o_R
 
-with w the row's share function (the identity without one). Under anchor the query that
-meets P is turned back by
+with w the row's share function (the identity without one). Under anchor, the query that meets
+P is turned back by
 
     Δ = max(0, T - e)        T the first column of the query's own turn, e the span's end
 
-positions: its scores are then those of keys moved to sit just before the turn, since
-rotary scores know distances only. Keys stay as they are, so a cache holds the same
-either way, and any mix of turns and rows is one call.
+positions. Its scores are then those of keys moved to just before the turn, since rotary scores
+know distances only. Keys stay as they are, so a cache is the same either way, and any mix of
+turns and rows is one call.
 
-Queries up to a span's end, and rows without one, are left alone. Columns are places of
-keys, padding included. This module knows tensors; where the spans come from is the
-engine's and `hold`'s.
+Queries up to a span's end, and rows without a span, are left alone. Columns are places of
+keys, padding included. This module knows tensors; the engine and `hold` know where spans are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from holdfast.control.attention import (
+    Queries,
     ShareFunction,
-    masked,
+    apply_mask,
+    gather_columns,
     merge,
-    parted,
-    plain_weights,
+    reference_weights,
+    reweigh,
     share_function,
-    sliced,
-    taken,
-    weighed,
+    sliced_attention,
+    split_mask,
 )
-from holdfast.control.kernels import additive, applied, attend, differentiates, scores
+from holdfast.control.kernels import (
+    additive_mask,
+    apply_weights,
+    attend,
+    attention_scores,
+    needs_gradient,
+)
 from holdfast.control.rotary import Rotary
 from holdfast.core.control import AttentionControl, Control
 from holdfast.core.errors import ControlError
 
 Columns = tuple[int, int]
-# Up to so many keys the weights of one query take less time than two parts.
-BRIEF = 512
-_NEVER = 1 << 40  # a turn in a column that no query reaches
+# Up to so many keys, the weights of one query take less time than two parts.
+FEW_KEYS = 512
+_NEVER = 1 << 40  # the column of a turn that no query reaches
 
 
 @dataclass(frozen=True)
-class Held:
-    """One row's control, and the columns [start, end) it is about.
-
-    `content` are the persona's own tokens, `message` the system message as rendered
-    without BOS, `turns` the columns where user turns begin.
-    """
+class RowSteering:
+    """One row's control, and the columns [start, end) that it is about."""
 
     control: Control
+    """The control; only its attention parts matter here."""
     content: Columns
+    """The persona's own tokens."""
     message: Columns
+    """The system message as rendered, without BOS."""
     turns: tuple[int, ...] = ()
+    """Where user turns begin; only anchor needs them."""
 
     @property
     def span(self) -> Columns:
@@ -71,34 +78,36 @@ class Held:
         part = self.control.anchor or self.control.share
         return self.message if part is not None and part.span == "message" else self.content
 
-
-def moved(held: Held, by: int) -> Held:
-    """The same row, its columns `by` further right."""
-    (a, b), (c, d) = held.content, held.message
-    turns = tuple(turn + by for turn in held.turns)
-    return Held(held.control, (a + by, b + by), (c + by, d + by), turns)
+    def shifted(self, by: int) -> RowSteering:
+        """The same row with its columns `by` further right."""
+        (a, b), (c, d) = self.content, self.message
+        turns = tuple(turn + by for turn in self.turns)
+        return RowSteering(self.control, (a + by, b + by), (c + by, d + by), turns)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows under the same part but for its strength: (rows,) of booleans."""
+    """Rows whose attention control differs in its strength only."""
 
-    part: AttentionControl
+    control: AttentionControl
     rows: Tensor
+    """Which rows these are, (B,) of booleans."""
     share: ShareFunction | None
-    whole: bool  # every row and head, so that nothing has to be masked
+    """The share function with a strength for each row; None for anchor."""
+    everywhere: bool
+    """Whether it changes every row and head, so that nothing has to be masked."""
 
     def covers(self, layer: int) -> bool:
-        """Whether it is for any head of a layer."""
-        layers = self.part.layers
+        """Whether it changes any head of a layer."""
+        layers = self.control.layers
         return layers is None or layers[0] <= layer <= layers[1]
 
-    def choose(self, changed: Tensor, other: Tensor) -> Tensor:
-        """`changed` (rows, heads, …) where the part is for, `other` elsewhere."""
-        if self.whole:
+    def select(self, changed: Tensor, other: Tensor) -> Tensor:
+        """`changed` (B, H, …) in this group's rows and heads, `other` elsewhere."""
+        if self.everywhere:
             return changed
         heads = changed.shape[1]
-        low, high = self.part.heads or (0, heads)
+        low, high = self.control.heads or (0, heads)
         at = torch.arange(heads, device=self.rows.device)
         chosen = self.rows[:, None] & (at >= low) & (at <= high)
         beyond = (1,) * (changed.ndim - 2)
@@ -106,128 +115,144 @@ class _Group:
 
 
 class Steering:
-    """The control of a batch's rows (None for a row without one).
+    """The controls of a batch's rows.
 
-    `rotary` is needed where a row is under anchor.
+    Args:
+        rows: each row's steering; None for a row that is left alone.
+        rotary: the model's rotary embedding; needed where a row is under anchor.
+        device: where the masks are made.
     """
 
     def __init__(
         self,
-        rows: Sequence[Held | None],
+        rows: Sequence[RowSteering | None],
         rotary: Rotary | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.rotary, self.device = rotary, torch.device(device)
-        spans = [held.span if held else (0, 0) for held in rows]
-        self.first = min((held.span[1] for held in rows if held), default=_NEVER)
+        spans = [row.span if row else (0, 0) for row in rows]
+        ends = [row.span[1] for row in rows if row]
+        self.first_end, self.last_end = min(ends, default=_NEVER), max(ends, default=0)
         # Where every row has its span in the same columns, keys are sliced, not gathered.
-        self.aligned = spans[0] if len(set(spans)) == 1 and rows and rows[0] else None
-        self.start = torch.tensor([a for a, _ in spans], device=self.device)
-        self.end = torch.tensor([b for _, b in spans], device=self.device)
-        self.width = max((b - a for a, b in spans), default=0)
-        self.shares = self._groups(rows, "share")
-        self.anchors = self._groups(rows, "anchor")
-        longest = max((len(held.turns) for held in rows if held), default=0)
-        turns = [[*(held.turns if held else ())] for held in rows]
-        padded = [[*t, *[_NEVER] * (longest - len(t))] for t in turns]
-        self.turns = torch.tensor(padded, device=self.device).reshape(len(rows), longest)
-        # Persona keys gathered at one decoding step and met again at the next, by layer.
-        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self.approached: dict[int, Tensor] = {}
+        self.common_span = spans[0] if len(set(spans)) == 1 and rows and rows[0] else None
+        self.starts = torch.tensor([a for a, _ in spans], device=self.device)
+        self.ends = torch.tensor([b for _, b in spans], device=self.device)
+        self.longest = max((b - a for a, b in spans), default=0)
+        self.shares = self._groups([row.control.share if row else None for row in rows])
+        self.anchors = self._groups([row.control.anchor if row else None for row in rows])
+        turns = [row.turns if row else () for row in rows]
+        most = max(map(len, turns), default=0)
+        padded = [[*each, *[_NEVER] * (most - len(each))] for each in turns]
+        self.turns = torch.tensor(padded, device=self.device).reshape(len(rows), most)
+        # The persona's keys, gathered at one decoding step and used again at the next, by layer.
+        self.gathered: dict[int, tuple[Tensor, Tensor]] = {}
+        self.gathered_keys: dict[int, Tensor] = {}
 
-    def _groups(self, rows: Sequence[Held | None], slot: str) -> list[_Group]:
-        found: dict[tuple[object, ...], list[int]] = {}
-        parts: list[AttentionControl | None] = [
-            getattr(h.control, slot) if h else None for h in rows
-        ]
-        for i, part in enumerate(parts):
-            if part is not None:
-                found.setdefault((part.kind, part.layers, part.heads), []).append(i)
-        return [self._group(parts, members) for members in found.values()]
+    def _groups(self, controls: Sequence[AttentionControl | None]) -> list[_Group]:
+        members: dict[tuple[object, ...], list[int]] = {}
+        for i, control in enumerate(controls):
+            if control is not None:
+                members.setdefault((control.kind, control.layers, control.heads), []).append(i)
+        return [self._group(controls, rows) for rows in members.values()]
 
-    def _group(self, parts: Sequence[AttentionControl | None], members: list[int]) -> _Group:
-        chosen = torch.zeros(len(parts), dtype=torch.bool)
-        chosen[members] = True
-        one = parts[members[0]]
-        assert one is not None
+    def _group(self, controls: Sequence[AttentionControl | None], members: list[int]) -> _Group:
+        rows = torch.zeros(len(controls), dtype=torch.bool)
+        rows[members] = True
+        first = controls[members[0]]
+        assert first is not None
         share = None
-        if one.kind != "anchor":
+        if first.kind != "anchor":
             # Rows outside of the group take its first strength, and are masked afterwards.
             inside = set(members)
-            each = [p.strength if p and i in inside else one.strength for i, p in enumerate(parts)]
+            each = [
+                c.strength if c and i in inside else first.strength for i, c in enumerate(controls)
+            ]
             strengths = torch.tensor(each, dtype=torch.float32, device=self.device)
-            share = share_function(one.kind, strengths[:, None, None])
-        whole = one.heads is None and len(members) == len(parts)
-        return _Group(one, chosen.to(self.device), share, whole)
+            share = share_function(first.kind, strengths[:, None, None])
+        everywhere = first.heads is None and len(members) == len(controls)
+        return _Group(first, rows.to(self.device), share, everywhere)
 
-    def at(self, column: int, queries: int) -> Pass | None:
+    def at(self, column: int, queries: int) -> SteeredPass | None:
         """The pass whose first query is in `column`, or None where no query is steered."""
-        return Pass(self, column, queries) if column + queries > self.first else None
+        return SteeredPass(self, column, queries) if column + queries > self.first_end else None
 
 
-class Pass:
-    """One forward pass of a `Steering`. `met` are the layers whose attention saw it."""
+class SteeredPass:
+    """One forward pass of a `Steering`, with the masks that its layers share."""
 
     def __init__(self, steering: Steering, column: int, queries: int) -> None:
         self.steering, self.column, self.queries = steering, column, queries
-        self.met: list[int] = []
+        self.layers: list[int] = []  # whose attention saw this pass
         at = torch.arange(column, column + queries, device=steering.device)  # (Lq,)
-        has = steering.end > steering.start
-        steered = (at >= steering.end[:, None]) & has[:, None]
+        spans = steering.ends > steering.starts
+        steered = (at >= steering.ends[:, None]) & spans[:, None]
         self.steered = steered[:, None]  # (B, 1, Lq)
         self.shift = self._shift(at) * steered  # (B, Lq)
-        place = torch.arange(steering.width, device=steering.device)
-        self.places = steering.start[:, None] + place  # (B, n)
-        self.inside = self.places < steering.end[:, None]
-        self._masks: dict[tuple[object, ...], Tensor] = {}
-        self._seen: list[Tensor] = []  # masks are told apart by identity, so they are held on to
+        place = torch.arange(steering.longest, device=steering.device)
+        self.columns = steering.starts[:, None] + place  # the persona's, (B, n)
+        self.inside = self.columns < steering.ends[:, None]
+        self._spans: dict[int, Tensor] = {}
+        self._masks: list[_Masks] = []
 
     def _shift(self, at: Tensor) -> Tensor:
-        """How far each query is from its persona's own end, in whole turns: (B, Lq)."""
+        """How far each query's turn is from its persona's end: (B, Lq)."""
         s = self.steering
         if not s.turns.shape[1]:
             return torch.zeros(s.turns.shape[0], len(at), dtype=torch.long, device=s.device)
         begun = s.turns[:, None, :] <= at[:, None]  # (B, Lq, turns)
         last = torch.where(begun, s.turns[:, None, :], 0).amax(-1)
-        return (last - s.end[:, None]).clamp(min=0)
+        return (last - s.ends[:, None]).clamp(min=0)
 
-    def acts(self, layer: int) -> bool:
-        """Whether any part is for this layer."""
+    def covers(self, layer: int) -> bool:
+        """Whether any row's control changes this layer."""
         return any(g.covers(layer) for g in (*self.steering.shares, *self.steering.anchors))
 
     def share(self, layer: int) -> ShareFunction | None:
-        """The share function of a layer, over all rows; None where it is the identity."""
-        groups = [g for g in self.steering.shares if g.covers(layer)]
+        """The share function of a layer over all rows; None where it is the identity."""
+        groups = [group for group in self.steering.shares if group.covers(layer)]
 
         def apply(pi: Tensor) -> Tensor:
             w = pi
             for group in groups:
-                w = w if group.share is None else group.choose(group.share(pi), w)
+                w = w if group.share is None else group.select(group.share(pi), w)
             return w
 
         return apply if groups else None
 
-    def near(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
-        """The queries that meet the persona under anchor; None where they are as they were."""
-        moved: Tensor | None = None
+    def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
+        """The queries that meet the persona under anchor; None where no row is under it."""
+        anchored: Tensor | None = None
         for group in self.steering.anchors:
             if group.covers(layer) and self.steering.rotary is not None:
-                turned = self.steering.rotary.back(module, query, self.shift.to(query.device))
-                moved = group.choose(turned, query if moved is None else moved)
-        return moved
+                turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
+                anchored = group.select(turned, query if anchored is None else anchored)
+        return anchored
 
     def span(self, keys: int) -> Tensor:
         """Which of a layer's keys are the persona: (B, keys)."""
-        name = ("span", keys)
-        if name not in self._masks:
-            at = torch.arange(keys, device=self.steering.device) + self._offset(keys)
+        if keys not in self._spans:
+            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
             s = self.steering
-            self._masks[name] = (at >= s.start[:, None]) & (at < s.end[:, None])
-        return self._masks[name]
+            self._spans[keys] = (at >= s.starts[:, None]) & (at < s.ends[:, None])
+        return self._spans[keys]
 
-    def _offset(self, keys: int) -> int:
-        """The column of the first key: above 0 where a sliding window's cache has dropped some."""
+    def first_column(self, keys: int) -> int:
+        """The column of the first key: above 0 where a sliding window's cache dropped some."""
         return max(0, self.column + self.queries - keys)
+
+    def key_places(self, keys: int) -> tuple[Tensor, Tensor]:
+        """Where the persona is among a layer's keys, (B, n), and which of these are there.
+
+        A key is not there past the end of a shorter span, where a window has dropped it, and
+        where a prompt comes in chunks and its chunk has not come yet.
+        """
+        places = self.columns - self.first_column(keys)
+        there = self.inside & (places >= 0) & (places < keys)
+        return places.clamp(0, keys - 1), there
+
+    def _can_reuse_keys(self, keys: int) -> bool:
+        """Whether all rows' persona keys are there and stay where they are from now on."""
+        return not self.first_column(keys) and self.steering.last_end <= keys
 
     def attention(
         self,
@@ -239,68 +264,50 @@ class Pass:
         scale: float | None,
     ) -> Tensor:
         """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
-        if differentiates(query, key, value):
+        if needs_gradient(query, key, value):
             weights = self.weights(module, query, key, mask, scale)
-            return applied(weights.to(value.dtype), value)
-        layer = layer_of(module)
-        other = self.near(module, query, layer)
-        share = self.share(layer)
-        near = query if other is None else other
-        aligned = self.steering.aligned
-        if aligned and not self._offset(key.shape[2]):
-            causal = mask is None and key.shape[2] == self.column + self.queries
-            full = None if causal else self._additive(mask, query, key.shape[2])
-            steered = self.steered.to(query.device)
-            return sliced(query, near, key, value, full, scale, aligned, share, steered, causal)[0]
-        keys, values = self._gathered(layer, key, value)
-        at_p, at_r = self._parted(mask, query, key.shape[2])
-        o_p, l_p = attend(near, keys, values, at_p, scale)
-        o_r, l_r = attend(query, key, value, at_r, scale)
-        return merge(o_p, l_p, o_r, l_r, share, self.steered.to(query.device))[0]
+            return apply_weights(weights.to(value.dtype), value)
+        layer, keys = layer_of(module), key.shape[2]
+        anchored = self.anchored_query(module, query, layer)
+        near = query if anchored is None else anchored
+        share, steered = self.share(layer), self.steered.to(query.device)
+        span = self.steering.common_span
+        if span and not self.first_column(keys):
+            causal = mask is None and keys == self.column + self.queries
+            full = None if causal else self._masks_of(mask, query, keys).full
+            queries = Queries(query, near, steered)
+            return sliced_attention(queries, key, value, span, share, full, scale, causal)[0]
+        persona_keys, persona_values = self._gather(layer, key, value)
+        mask_p, mask_r = self._masks_of(mask, query, keys).parts
+        o_p, l_p = attend(near, persona_keys, persona_values, mask_p, scale)
+        o_r, l_r = attend(query, key, value, mask_r, scale)
+        return merge(o_p, l_p, o_r, l_r, share, steered)[0]
 
-    def _gathered(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _gather(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The persona's keys and values of each row, (B, Hkv, n, D), padded to the longest."""
-        kept, decoding = self.steering.kept, self.queries == 1 and not key.requires_grad
-        if decoding and layer in kept:
-            return kept[layer]
-        places = (self.places - self._offset(key.shape[2])).clamp(0, key.shape[2] - 1)
-        keys, values = taken(key, places), taken(value, places)
-        if decoding and not self._offset(key.shape[2]):
-            kept[layer] = keys, values
-        return keys, values
+        cache, keys = self.steering.gathered, key.shape[2]
+        reuses = self.queries == 1 and not key.requires_grad and self._can_reuse_keys(keys)
+        if reuses and layer in cache:
+            return cache[layer]
+        places, _ = self.key_places(keys)
+        both = gather_columns(key, places), gather_columns(value, places)
+        if reuses:
+            cache[layer] = both
+        return both
 
-    def _additive(self, mask: Tensor | None, query: Tensor, keys: int) -> Tensor | None:
-        """What each query may see, added to scores; None where it sees all keys."""
-        if mask is None and self.queries == 1:
-            return None
-        name = ("full", id(mask), keys, query.dtype, query.device)
-        if name not in self._masks:
-            seen = mask
-            if seen is None:
-                at = torch.arange(self.queries, device=query.device)[:, None] + self.column
-                seen = torch.arange(keys, device=query.device) + self._offset(keys) <= at
-            self._masks[name] = cast(Tensor, additive(seen, query))[..., :keys]
-            self._seen += [mask] if mask is not None else []
-        return self._masks[name]
+    def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> _Masks:
+        """The masks that follow from a layer's own; layers with the same one share them."""
+        for masks in self._masks:
+            if masks.fits(mask, query, keys):
+                return masks
+        self._masks.append(_Masks(self, mask, query, keys))
+        return self._masks[-1]
 
-    def _parted(self, mask: Tensor | None, query: Tensor, keys: int) -> tuple[Tensor, Tensor]:
-        """What each query may see of its persona, and of the rest: both to be added to scores."""
-        name = ("parts", id(mask), keys, query.dtype, query.device)
-        if (*name, 0) not in self._masks:
-            offset = self._offset(keys)
-            places = (self.places - offset).clamp(0, keys - 1)
-            inside = self.inside & (self.places >= offset)
-            full = self._additive(mask, query, keys)
-            at_p, at_r = parted(full, query, places, inside, self.span(keys))
-            self._masks[(*name, 0)], self._masks[(*name, 1)] = at_p, at_r
-            self._seen += [mask] if mask is not None else []
-        return self._masks[(*name, 0)], self._masks[(*name, 1)]
+    def prefers_weights(self, layer: int, keys: int) -> bool:
+        """Whether one query to a row is steered sooner by its weights than in two parts."""
+        return keys <= FEW_KEYS or self.share(layer) is None
 
-    def weighs(self, layer: int, keys: int) -> bool:
-        """Whether one query to a row is steered by its weights sooner than in two parts."""
-        return keys <= BRIEF or self.share(layer) is None
-
-    def single(
+    def one_query(
         self,
         module: torch.nn.Module,
         query: Tensor,
@@ -308,39 +315,45 @@ class Pass:
         mask: Tensor | None,
         scale: float | None,
     ) -> tuple[Tensor, Tensor]:
-        """One query to a row: its plain scores, not masked, and its weights as they come out.
+        """Attention of one query to a row.
 
-        Both (B, H, 1, Lk).
+        Returns its plain scores without the mask, and its weights under the control, both
+        (B, H, 1, Lk).
         """
         layer, keys = layer_of(module), key.shape[2]
-        near, share, span = self.near(module, query, layer), self.share(layer), self.span(keys)
+        near, share = self.anchored_query(module, query, layer), self.share(layer)
+        span = self.span(keys)
         if near is None:
-            plain = score = scores(query, key, scale)
-        elif keys <= BRIEF:
-            # Keys are read once for both, which is what the time goes into.
-            plain, met = scores(torch.cat([query, near], 2), key, scale).split(1, 2)
-            score = torch.where(span[:, None, None], met, plain)
+            plain = score = attention_scores(query, key, scale)
+        elif keys <= FEW_KEYS:
+            # Keys are read once for both, and reading them is what takes the time.
+            both = attention_scores(torch.cat([query, near], 2), key, scale)
+            plain, anchored = both.split(1, 2)
+            score = torch.where(span[:, None, None], anchored, plain)
         else:
-            plain = scores(query, key, scale)
-            score = self._approached(layer, near, key, plain, scale)
-        score = masked(score, mask)
-        weights = (
-            score.softmax(-1) if share is None else weighed(score, span, share, self.steered)[0]
-        )
-        return plain, weights
+            plain = attention_scores(query, key, scale)
+            score = self._with_anchored_scores(layer, near, key, plain, scale)
+        score = apply_mask(score, mask)
+        if share is None:
+            return plain, score.softmax(-1)
+        return plain, reweigh(score, span, share, self.steered)[0]
 
-    def _approached(
+    def _with_anchored_scores(
         self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
     ) -> Tensor:
-        """Scores in which the persona's keys, gathered once for many steps, meet `near`."""
-        kept, offset = self.steering.approached, self._offset(key.shape[2])
-        places = (self.places - offset).clamp(0, key.shape[2] - 1).to(key.device)
-        if offset or key.requires_grad or layer not in kept:
-            kept[layer] = taken(key, places)
+        """Scores (B, H, 1, Lk) with those of the persona's keys replaced by `near`'s."""
+        cache, keys = self.steering.gathered_keys, key.shape[2]
+        places, there = (x.to(key.device) for x in self.key_places(keys))
+        if key.requires_grad or not self._can_reuse_keys(keys):
+            cache.pop(layer, None)
+        if layer not in cache:
+            cache[layer] = gather_columns(key, places)
         index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
-        inside = (self.inside & (self.places >= offset)).to(key.device)[:, None, None]
-        met = torch.where(inside, scores(near, kept[layer], scale), score.gather(3, index))
-        return score.scatter(3, index, met)
+        anchored = attention_scores(near, cache[layer], scale)
+        anchored = torch.where(there[:, None, None], anchored, 0.0)
+        # Added to zeros, since places without a key may repeat another's.
+        everywhere = torch.zeros_like(score).scatter_add(3, index, anchored)
+        return torch.where(self.span(keys)[:, None, None], everywhere, score)
 
     def weights(
         self,
@@ -350,32 +363,65 @@ class Pass:
         mask: Tensor | None,
         scale: float | None,
         last: bool = False,
-        **odd: Any,
+        **added: Any,
     ) -> Tensor:
-        """The attention matrix as it comes out, (B, H, Lq, Lk) in float32; differentiable.
+        """The attention matrix under the control, (B, H, Lq, Lk) in float32; differentiable.
 
-        `last` computes the last query's alone. `odd` are `softcap` and `sinks`.
+        Args:
+            module: the attention module, which knows its layer.
+            query: (B, H, Lq, D).
+            key: (B, Hkv, Lk, D).
+            mask: what transformers passes; None for causal.
+            scale: what scores are multiplied by; None for 1/√D.
+            last: compute the last query's row alone.
+            added: `softcap` and `sinks` of `reference_weights`.
         """
         layer, keys = layer_of(module), key.shape[2]
-        other = self.near(module, query, layer)
-        full = self._additive(mask, query, keys)
+        near = self.anchored_query(module, query, layer)
+        full = self._masks_of(mask, query, keys).full
         steered = self.steered.to(query.device)
         if last:
             query, steered = query[:, :, -1:], steered[..., -1:]
-            other = None if other is None else other[:, :, -1:]
+            near = None if near is None else near[:, :, -1:]
             full = None if full is None else full[..., -1:, :]
         span = self.span(keys).to(query.device)
-        return plain_weights(
-            query,
-            key,
-            full,
-            scale,
-            span=span,
-            share=self.share(layer),
-            steered=steered,
-            moved=None if other is None else (other, span),
-            **odd,
+        share = self.share(layer)
+        return reference_weights(
+            query, key, full, scale, span, share, steered=steered, near=near, **added
         )[0]
+
+
+class _Masks:
+    """What the queries of a pass may see, under one of the masks that its layers are given."""
+
+    def __init__(self, passed: SteeredPass, mask: Tensor | None, query: Tensor, keys: int) -> None:
+        self.passed, self.mask, self.keys = passed, mask, keys
+        self.dtype, self.device = query.dtype, query.device
+
+    def fits(self, mask: Tensor | None, query: Tensor, keys: int) -> bool:
+        """Whether they were made of this mask, for such queries."""
+        same = self.mask is mask and self.keys == keys
+        return same and self.dtype == query.dtype and self.device == query.device
+
+    @cached_property
+    def full(self) -> Tensor | None:
+        """What is added to scores, (B or 1, H or 1, Lq or 1, Lk); None where all keys are seen."""
+        passed, mask = self.passed, self.mask
+        if mask is None and passed.queries == 1:
+            return None
+        if mask is None:
+            at = torch.arange(passed.queries, device=self.device)[:, None] + passed.column
+            columns = torch.arange(self.keys, device=self.device) + passed.first_column(self.keys)
+            mask = columns <= at
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return cast(Tensor, additive_mask(mask, like))[..., : self.keys]
+
+    @cached_property
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """The same of the persona's keys, gathered, and of the rest."""
+        places, there = self.passed.key_places(self.keys)
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return split_mask(self.full, like, places, there, self.passed.span(self.keys))
 
 
 def layer_of(module: torch.nn.Module) -> int:
@@ -384,11 +430,15 @@ def layer_of(module: torch.nn.Module) -> int:
     return int(layer)
 
 
-def refuse_unreached(passed: Pass | None, name: str) -> None:
-    """Raise `ControlError` where a model did not hand its attention the pass, right after it."""
-    if passed is not None and not passed.met:
+def refuse_unreached(passed: SteeredPass | None, name: str) -> None:
+    """Check, right after a pass, that every layer's attention was steered once.
+
+    Raises:
+        ControlError: the model did not hand the pass on, or has several attentions in a layer.
+    """
+    if passed is not None and not passed.layers:
         raise unreached(name)
-    if passed is not None and len(passed.met) > len(set(passed.met)):
+    if passed is not None and len(passed.layers) > len(set(passed.layers)):
         raise ControlError(
             f"{name} computes several attentions in a layer, and a share is defined for one: use "
             "window or reminder."
@@ -396,7 +446,7 @@ def refuse_unreached(passed: Pass | None, name: str) -> None:
 
 
 def unreached(name: str) -> ControlError:
-    """What to say of a model that keeps what its attention should know."""
+    """The error for a model whose attention does not get the pass."""
     return ControlError(
         f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
         "or reminder."

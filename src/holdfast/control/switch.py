@@ -11,7 +11,7 @@ FUSED = "holdfast"
 EAGER = "holdfast-eager"
 
 
-def kind_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
+def attention_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
     """The attention to run a model with, or None and the sentence that says why not."""
     current = str(model.config._attn_implementation)
     name = type(model).__name__
@@ -28,17 +28,22 @@ def kind_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
 
 
 @contextmanager
-def observed(model: PreTrainedModel, kind: str | None) -> Iterator[None]:
-    """Run a model with one of the attentions above, and give every part of it back its own."""
-    if kind is None:
+def use_attention(model: PreTrainedModel, attention: str | None) -> Iterator[None]:
+    """Run a model with one of the attentions above; afterwards every part has its own again.
+
+    Args:
+        model: any model of transformers; models inside of it are switched too.
+        attention: `FUSED`, `EAGER`, or None to leave the model alone.
+    """
+    if attention is None:
         yield
         return
     configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
-    own = [(config, config._attn_implementation) for config in configs]
-    model.set_attn_implementation(kind)
+    before = [(config, config._attn_implementation) for config in configs]
+    model.set_attn_implementation(attention)
     try:
         yield
     finally:
-        for config, before in own:
+        for config, own in before:
             # Not through the public name, which hands it on to the configurations inside.
-            config._attn_implementation_internal = before
+            config._attn_implementation_internal = own

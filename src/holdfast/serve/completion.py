@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.version import __version__
-from holdfast.models.engine.row import Logprob, Request, Result
+from holdfast.models.engine.request import Continuation, Logprob, Request
 from holdfast.serve.detokenize import ReplyText
 from holdfast.serve.engine_thread import Inbox, Job, Piece
 from holdfast.serve.http_errors import RequestError
@@ -62,7 +62,7 @@ class Completion:
             for i in range(choices)
         ]
         self.texts = [""] * choices
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, Continuation] = {}
         self.scores: dict[int, float] = {}
         context.engine.submit(self.jobs)
 
@@ -139,7 +139,7 @@ class Completion:
             self._has_text = True
             self.context.metrics.first.observe(time.perf_counter() - self.began)
 
-    async def _ended(self, index: int, result: Result) -> None:
+    async def _ended(self, index: int, result: Continuation) -> None:
         self.results[index] = result
         judge = self.context.judge
         if judge is not None:
@@ -147,7 +147,7 @@ class Completion:
             self.scores[index] = score.value
         self._observe(index, result)
 
-    def _observe(self, index: int, result: Result) -> None:
+    def _observe(self, index: int, result: Continuation) -> None:
         metrics, name = self.context.metrics, label(self.plan.control)
         metrics.replies.labels(name, _FINISH[result.stop]).inc()
         request = self.jobs[index].request
@@ -223,7 +223,7 @@ def _prompt(request: Request) -> int:
     return len(request.ids) + (len(request.guide.ids) if request.guide else 0)
 
 
-def _share(result: Result) -> float | None:
+def _share(result: Continuation) -> float | None:
     if result.share is None or not result.share.tokens:
         return None
     return sum(result.share.tokens) / len(result.share.tokens)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
-from holdfast.models.engine.row import Request
+from holdfast.models.engine.request import Request
 from holdfast.models.load import import_local
 from holdfast.serve.detokenize import ReplyText
 from holdfast.serve.engine_thread import EngineThread, Job, Piece, Pieces, post

@@ -25,7 +25,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine
-from holdfast.models.engine.row import Logprob, Request, Result, Row, result_of
+from holdfast.models.engine.request import Continuation, Logprob, Request, Row, result_of
 from holdfast.serve.detokenize import ReplyText
 
 LOG = logging.getLogger("holdfast.serve")
@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
     text: str
     logprobs: Sequence[Logprob] = ()
-    result: Result | None = None
+    result: Continuation | None = None
     error: str | None = None
 
 
@@ -236,7 +236,7 @@ class EngineThread:
             self._fail([job], f"the model failed on this request ({reason})")
             return False
         if job.row.stop is not None:
-            self._deliver([(job, Piece("", (), Result((), job.row.stop)))])
+            self._deliver([(job, Piece("", (), Continuation((), job.row.stop)))])
             return False
         return True
 

@@ -20,7 +20,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
-from holdfast.models.engine.row import Request
+from holdfast.models.engine.request import Request
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona
 from holdfast.serve.engine_process import EngineProcess
@@ -113,7 +113,7 @@ class CompletionContext:
             ) from error
         self._check_length(request)
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(request, logprobs=logprobs, before=False)
+        return replace(request, logprobs=logprobs, plain_share=False)
 
     def _template_uses(self, options: Mapping[str, Any]) -> bool:
         """True if the template renders the options, such as tools."""

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.control.steering import Held
+from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine, Guide, Request, Spans
-from holdfast.models.engine.row import Result, Row, result_of
+from holdfast.models.engine.request import Continuation, Row, result_of
 from tiny_models import model
 
 CONTROLS = ("none", "anchor", "boost:4", "split-softmax:0.5", "guidance:1.5")
@@ -34,13 +34,15 @@ def request(length: int, seed: int, control: str = "none") -> Request:
     read = parse(control)
     held = None
     if read.steers:
-        held = Held(read, (2, 5), (1, 6), tuple(range(6, len(ids), 7)))
+        held = RowSteering(read, (2, 5), (1, 6), tuple(range(6, len(ids), 7)))
     guide = Guide(ids[6:], read.guidance) if read.guidance else None
     spans = Spans((2, 5), (1, 6))
-    return Request(ids, seed, spans=spans, measure=True, state=read.state, held=held, guide=guide)
+    return Request(
+        ids, seed, spans=spans, measure=True, state=read.state, steering=held, guide=guide
+    )
 
 
-def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) -> list[Result]:
+def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) -> list[Continuation]:
     """Every request joins before the step that it names."""
     rows: list[Row] = []
     waiting = sorted(enumerate(arrivals), key=lambda one: one[1][0])
@@ -62,11 +64,11 @@ def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) ->
     return [result_of(place[i]) for i in range(len(arrivals))]
 
 
-def alone(asked: Request, sampling: Sampling, kind: str = "llama") -> Result:
+def alone(asked: Request, sampling: Sampling, kind: str = "llama") -> Continuation:
     return engine(kind).generate([asked], sampling)[0]
 
 
-def plain(result: Result) -> Result:
+def plain(result: Continuation) -> Continuation:
     """Without what depends on what was kept, and π to a few digits."""
     return replace(result, cached=0, share=None)
 

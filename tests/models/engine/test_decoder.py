@@ -21,14 +21,14 @@ from transformers import (
 )
 
 from holdfast.control import steering
-from holdfast.control.steering import Held
+from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine import loaded
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.decoder import walk
 from holdfast.models.engine.engine import Engine
-from holdfast.models.engine.row import Request, Result, Spans
+from holdfast.models.engine.request import Continuation, Request, Spans
 from tiny_models import GROUPED, model
 
 SCALED = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
@@ -53,17 +53,19 @@ def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTra
     return found
 
 
-def drawn(subject: Engine, control: str = "none", tokens: int = 12) -> list[Result]:
+def drawn(subject: Engine, control: str = "none", tokens: int = 12) -> list[Continuation]:
     """Replies of rows of several lengths, under a control and measured."""
     rng, read, asked = torch.Generator().manual_seed(1), parse(control), []
     for seed, length in enumerate(LENGTHS):
         ids = tuple(torch.randint(20, 260, (length,), generator=rng).tolist())
-        held = Held(read, (2, 5), (1, 6), tuple(range(6, length, 7))) if read.steers else None
+        held = (
+            RowSteering(read, (2, 5), (1, 6), tuple(range(6, length, 7))) if read.steers else None
+        )
         spans = Spans((2, 5), (1, 6))
         asked.append(Request(ids, seed, True, spans, True, read.state, held))
     first = subject.generate(asked, Sampling(tokens, 0.8))
     longer = [
-        Request(a.ids + r.ids + a.ids[6:], a.seed, True, a.spans, True, a.state, a.held)
+        Request(a.ids + r.ids + a.ids[6:], a.seed, True, a.spans, True, a.state, a.steering)
         for a, r in zip(asked, first, strict=True)
     ]
     return [*first, *subject.generate(longer, Sampling(tokens, 0.8))]
@@ -158,7 +160,7 @@ def test_with_many_keys_one_query_is_steered_as_with_few(
 ) -> None:
     subject = made(FAMILIES["llama"], torch.float64)
     few = drawn(Engine(subject), control)
-    monkeypatch.setattr(steering, "BRIEF", 0)
+    monkeypatch.setattr(steering, "FEW_KEYS", 0)
     for one, other in zip(few, drawn(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None

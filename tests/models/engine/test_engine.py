@@ -19,7 +19,7 @@ from transformers import (
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
-from holdfast.models.engine.engine import Engine, Request, Result
+from holdfast.models.engine.engine import Continuation, Engine, Request
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
 
 END = frozenset([2])
@@ -49,7 +49,7 @@ def reference(judge: PreTrainedModel, prompt: Prompt, steps: int = 16) -> list[i
     return list(out[0, len(prompt) :].tolist())
 
 
-def whole(result: Result) -> list[int]:
+def whole(result: Continuation) -> list[int]:
     return [*result.ids, 2] if result.stop == "stop" else list(result.ids)
 
 

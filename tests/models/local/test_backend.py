@@ -197,12 +197,12 @@ def test_a_chat_without_a_persona_is_answered_as_without_control() -> None:
 def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     subject = backend("llama3")
     request = subject.request(Ask(agent_view(PROMPT, ["Hi", "Ho", "Hum"]), 0, parse("anchor")))
-    assert request.held is not None
-    text = subject.tokenizer.decode(request.ids[slice(*request.held.message)])
+    assert request.steering is not None
+    text = subject.tokenizer.decode(request.ids[slice(*request.steering.message)])
     head = "<|start_header_id|>system<|end_header_id|>\n\n"
     assert text == f"{head}{PROMPT}<|eot_id|>"
-    assert request.ids[request.held.message[0] - 1] == subject.tokenizer.bos_token_id
-    opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.held.turns]
+    assert request.ids[request.steering.message[0] - 1] == subject.tokenizer.bos_token_id
+    opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.steering.turns]
     assert opened == ["<|start_header_id|>user<|end"] * 2
 
 

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.cache_utils import DynamicCache
 
 import holdfast
-from holdfast.control.switch import observed
+from holdfast.control.switch import use_attention
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.control import parse
@@ -141,7 +141,7 @@ def defined(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
         by = [max(0, turn - span[1]) for turn in begun]
     rotary: Any = subject.get_decoder()
     _plan.update(span=span, share=SHARES[control], by=by, rotary=rotary.rotary_emb)
-    with observed(subject, "test-reference"), torch.no_grad():
+    with use_attention(subject, "test-reference"), torch.no_grad():
         logits: Tensor = subject(torch.tensor([ids])).logits[0]
     return logits
 
@@ -424,7 +424,7 @@ def test_the_gradients_are_those_of_the_definition() -> None:
     made.zero_grad()
     start = find(PERSONA, ids)[0]
     _plan.update(span=(start, start + len(PERSONA)), share=SHARES["split-softmax:0.4"], by=[])
-    with observed(made, "test-reference"):
+    with use_attention(made, "test-reference"):
         loss_of(made, given).backward()
     for name, gradient in gradients(made).items():
         torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3)

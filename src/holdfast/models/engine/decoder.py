@@ -25,7 +25,7 @@ from torch.nn.functional import embedding, linear, silu
 from transformers.activations import SiLUActivation
 
 from holdfast.control.observe import fused
-from holdfast.control.steering import Pass
+from holdfast.control.steering import SteeredPass
 
 # Families whose layers do what is written above, and nothing else.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -74,7 +74,12 @@ class Decoder:
         self.dtype = self.table.dtype
 
     def __call__(
-        self, ids: Tensor, positions: Tensor, cache: Any, mask: Tensor | None, held: Pass | None
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        cache: Any,
+        mask: Tensor | None,
+        steering: SteeredPass | None,
     ) -> Tensor:
         """Logits (rows, vocabulary) of the last of `ids` (rows, queries) at `positions`.
 
@@ -94,7 +99,7 @@ class Decoder:
             q, k = both.split([q.shape[1], k.shape[1]], 1)
             k, v = kept.update(k, v)
             met, _ = fused(
-                layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=held
+                layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=steering
             )
             x += linear(met.flatten(2), *layer.out)
             n = _normed(x, layer.after)

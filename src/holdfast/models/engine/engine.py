@@ -24,9 +24,9 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.loaded import LoadedModel
-from holdfast.models.engine.row import Guide, Halt, Request, Result, Row, Spans, result_of
+from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Row, Spans, result_of
 
-__all__ = ["Engine", "Guide", "Halt", "Request", "Result", "Spans"]
+__all__ = ["Continuation", "Engine", "Guide", "Halt", "Request", "Spans"]
 
 
 class Engine(LoadedModel):
@@ -38,13 +38,13 @@ class Engine(LoadedModel):
         sampling: Sampling,
         ends: frozenset[int] = frozenset(),
         halt: Halt | None = None,
-    ) -> list[Result]:
+    ) -> list[Continuation]:
         """Continue every request, in order, until a token of `ends`, `halt`, or a limit.
 
         `halt` is asked after each token, with the ids so far, whether the reply is over.
         Raises `ModelError` where the model's logits are not finite.
         """
-        results: list[Result | None] = [None] * len(requests)
+        results: list[Continuation | None] = [None] * len(requests)
         with self.decoding():
             rows = []
             for index, request in enumerate(self._settled(requests)):
@@ -52,7 +52,7 @@ class Engine(LoadedModel):
                 if row.stop is None:
                     rows.append(row)
                 else:
-                    results[index] = Result((), row.stop)
+                    results[index] = Continuation((), row.stop)
             for some in self._batches(rows):
                 batch = Batch(self, ends)
                 try:

@@ -19,31 +19,31 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.control.steering import Steering, moved, refuse_unreached
-from holdfast.core.errors import ControlError, ModelError
-from holdfast.models.engine.loaded import LoadedModel
-from holdfast.models.engine.row import Request
+from holdfast.control.steering import refuse_unreached
+from holdfast.models.engine.guidance import guide
+from holdfast.models.engine.loaded import LoadedModel, unsound
+from holdfast.models.engine.request import Request
 
 Ids = tuple[int, ...]
 
 
-class Row(NamedTuple):
-    """Tokens to run over, a request's and `fed`, for the options that begin with `fed`.
-
-    `place` is the request's, and `options` are its options that this row scores.
-    """
+class OptionRow(NamedTuple):
+    """A request and the first tokens of some of its options, scored in one pass."""
 
     place: int
+    """The request's place in the call."""
     request: Request
     fed: Ids
+    """What its options begin with, fed after the prompt."""
     options: tuple[int, ...]
+    """Which of the request's options it scores."""
 
     @property
     def length(self) -> int:
         return len(self.request.ids) + len(self.fed)
 
     @property
-    def bare(self) -> Row | None:
+    def bare(self) -> OptionRow | None:
         """The same without the persona, where the request is under guidance."""
         guide = self.request.guide
         return self._replace(request=Request(guide.ids, 0)) if guide else None
@@ -54,11 +54,20 @@ def likelihoods(
 ) -> list[list[float]]:
     """The log-likelihood of each request's options, in order.
 
-    -inf for all options of a request where one of them does not fit the context. Under
-    guidance it is that of the joint distribution, renormalised. Raises `ModelError` where
-    the model's logits are not numbers.
+    Args:
+        loaded: the model.
+        requests: the prompts, with their controls. Under guidance the joint distribution
+            counts, renormalised.
+        options: the token ids of each request's options.
+
+    Returns:
+        A score for each option; -inf for all options of a request where one of them does not
+        fit the context.
+
+    Raises:
+        ModelError: the model's logits are not finite.
     """
-    found = [[-math.inf] * len(each) for each in options]
+    scores = [[-math.inf] * len(each) for each in options]
     rows = [
         row
         for i, (request, each) in enumerate(zip(requests, options, strict=True))
@@ -70,11 +79,13 @@ def likelihoods(
                 for k in row.options:
                     tail = torch.tensor(options[row.place][k], device=logs.device)
                     at = torch.arange(len(tail), device=logs.device)
-                    found[row.place][k] = float(logs[at, tail].sum())
-    return found
+                    scores[row.place][k] = float(logs[at, tail].sum())
+    return scores
 
 
-def _rows(place: int, request: Request, options: Sequence[Ids], context: int | None) -> list[Row]:
+def _rows(
+    place: int, request: Request, options: Sequence[Ids], context: int | None
+) -> list[OptionRow]:
     """Rows that together score all options; none where one option would not fit."""
     if not request.ids or not all(options):
         raise ValueError("a request needs at least one token, and so does each option")
@@ -87,15 +98,15 @@ def _rows(place: int, request: Request, options: Sequence[Ids], context: int | N
         before = options[k][:-1]
         home = next((fed for fed in scored if fed[: len(before)] == before), before)
         scored.setdefault(home, []).append(k)
-    return [Row(place, request, fed, tuple(held)) for fed, held in scored.items()]
+    return [OptionRow(place, request, fed, tuple(ks)) for fed, ks in scored.items()]
 
 
-def _batches(loaded: LoadedModel, rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _batches(loaded: LoadedModel, rows: Sequence[OptionRow]) -> Iterator[list[OptionRow]]:
     """Rows of about the same length; of the same where padding is not exact."""
     padded = [row for row in rows if loaded.pads(row.length)]
     exact = [row for row in rows if not loaded.pads(row.length)]
     for alike in (padded, exact):
-        batch: list[Row] = []
+        batch: list[OptionRow] = []
         for row in sorted(alike, key=lambda row: (row.length, row.place)):
             most = min(loaded.batch_size, max(1, loaded.prefill_tokens // row.length))
             if batch and (len(batch) >= most or (alike is exact and batch[0].length < row.length)):
@@ -106,27 +117,21 @@ def _batches(loaded: LoadedModel, rows: Sequence[Row]) -> Iterator[list[Row]]:
             yield batch
 
 
-def _guided(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
+def _guided(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     """Log-probabilities after each row's request and each token of `fed`: (tokens, vocabulary)."""
     whole = _logs(loaded, rows)
     pairs = [(i, bare) for i, row in enumerate(rows) if (bare := row.bare)]
     without = _logs(loaded, [bare for _, bare in pairs]) if pairs else []
     for (i, _), plain in zip(pairs, without, strict=True):
-        guide = rows[i].request.guide
-        assert guide is not None
-        joint = plain + guide.strength * (whole[i] - plain)
-        # What both rule out stays ruled out: the difference of two -inf is no number.
-        never = whole[i].isneginf() & plain.isneginf()
-        whole[i] = joint.masked_fill(never, -math.inf).log_softmax(-1)
+        guidance = rows[i].request.guide
+        assert guidance is not None
+        whole[i] = guide(whole[i], plain, guidance.strength).log_softmax(-1)
     if any(bool(logs.isnan().any()) for logs in whole):
-        raise ModelError(
-            f"{loaded.name} gives logits that are not finite (NaN or infinity): its weights are"
-            " damaged, or its dtype is too narrow (try --dtype float32)."
-        )
+        raise unsound(loaded.name)
     return whole
 
 
-def _logs(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
+def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     """One forward pass over rows flush right."""
     width, kept = max(row.length for row in rows), 1 + max(len(row.fed) for row in rows)
     pads = [width - row.length for row in rows]
@@ -141,7 +146,10 @@ def _logs(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
         arguments["position_ids"] = (columns - starts).clamp(min=0)
     if "logits_to_keep" in loaded.takes:
         arguments["logits_to_keep"] = kept
-    steering = _steering(loaded, rows, pads)
+    steerings = [row.request.steering for row in rows]
+    steering = loaded.steering(
+        [s and s.shifted(pad) for s, pad in zip(steerings, pads, strict=True)]
+    )
     passed = steering.at(0, width) if steering else None
     if passed is not None:
         arguments["holdfast"] = passed
@@ -151,15 +159,3 @@ def _logs(loaded: LoadedModel, rows: Sequence[Row]) -> list[Tensor]:
         logits[i, logits.shape[1] - len(row.fed) - 1 :].float().log_softmax(-1)
         for i, row in enumerate(rows)
     ]
-
-
-def _steering(loaded: LoadedModel, rows: Sequence[Row], pads: Sequence[int]) -> Steering | None:
-    held = [
-        r.request.held and moved(r.request.held, pad) for r, pad in zip(rows, pads, strict=True)
-    ]
-    if not any(held):
-        return None
-    rotary = loaded.rotary if any(one and one.control.anchor for one in held) else None
-    if isinstance(rotary, str):
-        raise ControlError(rotary)
-    return Steering(held, rotary, loaded.device)

@@ -19,7 +19,8 @@ import torch
 from transformers import PreTrainedModel
 
 from holdfast.control.rotary import Rotary
-from holdfast.control.switch import FUSED, kind_for, observed
+from holdfast.control.steering import RowSteering, Steering
+from holdfast.control.switch import FUSED, attention_for, use_attention
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
@@ -73,7 +74,7 @@ class LoadedModel:
                 " needs: serve it behind an API and use --model api:NAME."
             )
         self.takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
-        """Optional arguments that the model's forward pass has."""
+        """Which of these optional arguments the model's forward pass has."""
         self.config = model.config.get_text_config(decoder=True)
         self.context: int | None = getattr(self.config, "max_position_embeddings", None)
         """Tokens that the model can see; None where it states no bound."""
@@ -86,7 +87,7 @@ class LoadedModel:
         """Tokens up to which rotary frequencies do not change; None where they never do."""
         self.cache: BatchCache | None = self._new_cache()
         """Buffers of the batch under way; None where `reuses` is False."""
-        self.attention, self.no_share = kind_for(model)
+        self.attention, self.no_share = attention_for(model)
         """The attention to run with, and why prompt share cannot be measured (or None)."""
         self.adapters: dict[str, RowAdapter] = {}
         self.decoder: Decoder | None = None
@@ -119,6 +120,20 @@ class LoadedModel:
         """Whether a row of so many tokens may lie beside shorter ones, or be reused."""
         return self.reuses and (self.steady is None or tokens <= self.steady)
 
+    def steering(self, rows: Sequence[RowSteering | None]) -> Steering | None:
+        """The steering of a batch's rows; None where no row is steered.
+
+        Raises:
+            ControlError: a row is under anchor, and the persona cannot be moved.
+        """
+        if not any(rows):
+            return None
+        anchored = any(row is not None and row.control.anchor for row in rows)
+        rotary = self.rotary if anchored else None
+        if isinstance(rotary, str):
+            raise ControlError(rotary)
+        return Steering(rows, rotary, self.device)
+
     def forget(self) -> None:
         """Drop all kept rows and buffers, so that the next call is as in a new process."""
         with self.lock:
@@ -132,7 +147,7 @@ class LoadedModel:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Run the model with attention that can be measured; one thread at a time is inside."""
-        with self.lock, torch.inference_mode(), observed(self.model, self.attention):
+        with self.lock, torch.inference_mode(), use_attention(self.model, self.attention):
             yield
 
     @contextmanager
@@ -164,3 +179,11 @@ def _steady(config: Any) -> int | None:
         return None
     first = rope.get("original_max_position_embeddings")
     return first or getattr(config, "original_max_position_embeddings", None)
+
+
+def unsound(name: str) -> ModelError:
+    """The error for logits that nothing can be drawn from."""
+    return ModelError(
+        f"{name} gives logits that are not finite (NaN or infinity): its weights are damaged, or"
+        " its dtype is too narrow (try --dtype float32)."
+    )

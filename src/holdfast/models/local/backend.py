@@ -22,14 +22,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.rewrite import rewrite
-from holdfast.control.steering import Held
+from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import Chat
 from holdfast.core.control import Control
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
-from holdfast.models.engine.row import Guide, Halt, Request, Result, Spans
+from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import occurrences
@@ -235,7 +235,7 @@ class LocalBackend:
         chat = template.render(self.rewritten(ask.chat, control))
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        held = self._held(control, chat) if control.steers and has_prompt else None
+        held = self._steering(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
             bare = template.render(self.rewritten(ask.chat[1:], control))
@@ -260,7 +260,7 @@ class LocalBackend:
             del self._templates[next(iter(self._templates))]
         return template
 
-    def _held(self, control: Control, chat: Rendered) -> Held:
+    def _steering(self, control: Control, chat: Rendered) -> RowSteering:
         """Locate the persona and the turns in the chat's token ids."""
         if chat.content is None or chat.template is None:
             raise ControlError(
@@ -270,7 +270,7 @@ class LocalBackend:
         turn = self.template.turn_ids if control.anchor else ()
         turns = tuple(occurrences(turn, list(chat.ids)))
         first = self.template.leading_bos(chat.ids)
-        return Held(control, chat.content, (first, chat.template[1]), turns)
+        return RowSteering(control, chat.content, (first, chat.template[1]), turns)
 
     def refusal(self, control: Control) -> str | None:
         """Say why this model cannot be put under a control, or None."""
@@ -317,7 +317,7 @@ class LocalBackend:
     def _halt(self, stops: tuple[str, ...]) -> Halt:
         return lambda ids: _cut(self.decode(ids), stops) is not None
 
-    def _reply(self, request: Request, result: Result, stops: tuple[str, ...]) -> Reply:
+    def _reply(self, request: Request, result: Continuation, stops: tuple[str, ...]) -> Reply:
         text = self.decode(result.ids)
         end = _cut(text, stops)
         return Reply(

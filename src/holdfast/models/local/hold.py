@@ -28,8 +28,15 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.rotary import Rotary
-from holdfast.control.steering import Columns, Held, Pass, Steering, refuse_unreached, unreached
-from holdfast.control.switch import kind_for, observed
+from holdfast.control.steering import (
+    Columns,
+    RowSteering,
+    SteeredPass,
+    Steering,
+    refuse_unreached,
+    unreached,
+)
+from holdfast.control.switch import attention_for, use_attention
 from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
@@ -77,7 +84,7 @@ def hold(
             " that read and write one text: use window or reminder."
         )
     decoder = inner.get_decoder()
-    kind, why = kind_for(decoder)
+    kind, why = attention_for(decoder)
     if kind is None:
         raise ControlError(f"`{control}` cannot be put on this model: {why}.")
     _check_ranges(parsed, decoder.config)
@@ -86,7 +93,7 @@ def hold(
     with ExitStack() as stack:
         stack.enter_context(_exclusive(decoder))
         rotary = Rotary(inner) if parsed.anchor else None
-        stack.enter_context(observed(decoder, kind))
+        stack.enter_context(use_attention(decoder, kind))
         block = _Block(inner, parsed, targets, rotary)
         stack.callback(block.close)
         yield
@@ -210,7 +217,7 @@ class _Block:
 
     def _steering(self, rows: BatchRows, device: torch.device) -> Steering:
         controls = [
-            None if place is None else Held(self.control, *place, tuple(turns))
+            None if place is None else RowSteering(self.control, *place, tuple(turns))
             for place, turns in zip(rows.places, rows.turns, strict=True)
         ]
         self._ran, self._matched = True, self._matched or any(controls)
@@ -224,7 +231,7 @@ class _Block:
         if output is None:  # an exception is under way
             return
         state: _BatchState = self._pass.state
-        passed: Pass | None = self._pass.steering
+        passed: SteeredPass | None = self._pass.steering
         cache = getattr(output, "past_key_values", None)
         if cache is not None:
             self._caches[cache] = state

@@ -1,7 +1,7 @@
-"""A request on its way: what is asked, what has been found and drawn, and what comes of it.
+"""A request to continue token ids, the row of a batch that works on it, and what comes back.
 
-A row depends on its own ids, seed and sampling: its uniforms are its own, and so is what
-ends it. This module knows token ids and numbers. It knows no batch and no model.
+A row depends on its own ids, seed and sampling: its uniforms are its own, and so is what ends
+it. This module knows token ids and numbers. It knows no batch and no model.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.control.steering import Held
+from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling, Share, Stop
-from holdfast.models.engine import sampling as draws
 from holdfast.models.engine.cache import Ids, Layers
+from holdfast.models.engine.sampling import uniforms
 
 Span = tuple[int, int]
 Halt = Callable[[Sequence[int]], bool]
@@ -40,85 +40,105 @@ class Guide(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """Token ids to continue.
-
-    `keep` keeps the keys and values for later requests. `state` names what they were
-    computed under (a control, an adapter): rows of another state are never reused.
-    `held` is the attention control, its columns being places in `ids`; `adapter` is one of the
-    engine's by name, and `gated` asks that adapter's own gate whether it is on. `logprobs`
-    asks for the log-probability of every token of the reply, and of so many of the likeliest
-    beside it. `before` wants what plain attention would have given, where `measure` meets `held`.
-    """
+    """Token ids to continue, and under what."""
 
     ids: tuple[int, ...]
+    """The prompt."""
     seed: int
+    """What the row's uniforms are drawn from."""
     keep: bool = True
+    """Keep the keys and values for later requests."""
     spans: Spans | None = None
+    """Where the system prompt is."""
     measure: bool = False
+    """Record the prompt share of the reply's tokens."""
     state: str = ""
-    held: Held | None = None
+    """What keys and values are computed under (a control, an adapter), as text. Rows of another
+    state are never reused."""
+    steering: RowSteering | None = None
+    """The attention control; its columns are places in `ids`."""
     guide: Guide | None = None
+    """The chat without the persona, where the row is under guidance."""
     adapter: str = ""
+    """The adapter of the engine that is on; empty for none."""
     gated: bool = False
-    before: bool = True
+    """Ask that adapter's gate whether it is on."""
+    plain_share: bool = True
+    """Also record the share under plain attention, where `measure` meets `steering`."""
     logprobs: int | None = None
+    """Record the log-probability of every token, and of so many of the likeliest."""
 
     def switched(self, adapter: str) -> Request:
-        """The same with that adapter on, or none; what is kept under it is kept apart."""
+        """The same request with that adapter on, or none; each state is kept apart."""
         state = f"{self.state}+prism:{adapter}" if adapter else self.state
         return replace(self, adapter=adapter, gated=False, state=state)
 
 
 class Logprob(NamedTuple):
-    """ln p of a drawn token under the model and its control, temperature 1, and of the likeliest.
-
-    `top` are pairs of token id and ln p, the likeliest first.
-    """
+    """Log-probabilities of one step, under the model and its control at temperature 1."""
 
     token: int
+    """The token of the reply."""
     value: float
+    """Its ln p."""
     top: tuple[tuple[int, float], ...]
+    """The likeliest tokens with their ln p, the likeliest first."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """The continuation, without the token that ended it; `steps` counts that one too.
-
-    `cached` counts the tokens of the guide as well, where there is one.
-    """
+class Continuation:
+    """What continues a request."""
 
     ids: tuple[int, ...]
+    """The reply, without the token that ended it."""
     stop: Stop
+    """Why it ended."""
     steps: int = 0
+    """Tokens drawn, the one that ended it included."""
     cached: int = 0
+    """Prompt tokens that were not computed again, the guide's included."""
     share: Share | None = None
+    """The prompt share, where it was measured."""
     logprobs: tuple[Logprob, ...] = ()
+    """One for each token of the reply, where they were asked for."""
 
 
 @dataclass(eq=False)
 class Row:
-    """A request on its way: what was found for it, and what it has produced."""
+    """A request at work in a batch."""
 
     index: int
+    """The request's place among those of a call; -1 for a shadow."""
     request: Request
     sampling: Sampling
     ids: Ids
+    """The prompt's ids as an array."""
     limit: int
+    """Tokens to draw at most."""
     reuses: bool
+    """Whether its keys and values may be padded, kept and reused."""
     halt: Halt | None = None
+    """Says after each token whether the reply is over."""
     cached: int = 0
+    """Prompt tokens whose keys and values were found."""
     layers: Layers | None = None
+    """Those keys and values, until they are in the batch."""
     pad: int = 0
+    """The column of its first token."""
     reply: list[int] = field(default_factory=list)
     steps: int = 0
     stop: Stop | None = None
+    """Why it ended; None while it runs."""
     shares: list[Tensor] | None = None
+    """π of each token, (2, spans, layers, H); None where it is not measured."""
     logprobs: list[Logprob] = field(default_factory=list)
     shadow: Row | None = None
+    """Under guidance, the same chat without the persona."""
     uniforms: Floats = field(init=False)
+    """A number in [0, 1) for each step."""
 
     def __post_init__(self) -> None:
-        self.uniforms = draws.uniforms([self.request.seed], max(1, self.limit)).numpy()[0]
+        self.uniforms = uniforms([self.request.seed], max(1, self.limit)).numpy()[0]
 
     @property
     def new(self) -> int:
@@ -126,7 +146,7 @@ class Row:
         return len(self.ids) - self.cached
 
     def end(self) -> None:
-        """Stop here: nobody waits for the rest."""
+        """Stop here, since nobody waits for the rest."""
         for row in filter(None, (self, self.shadow)):
             row.stop = "stop"
 
@@ -143,21 +163,21 @@ class Row:
             self.stop = "length" if self.limit == self.sampling.max_new_tokens else "overflow"
 
 
-def result_of(row: Row) -> Result:
-    """What came of a row that has ended."""
+def result_of(row: Row) -> Continuation:
+    """The continuation that a row has arrived at; it has ended."""
     assert row.stop is not None
     share = None
     if row.shares:
         share = _share(torch.stack(row.shares), row)
     cached = row.cached + (row.shadow.cached if row.shadow else 0)
     logs = tuple(row.logprobs[: len(row.reply)])
-    return Result(tuple(row.reply), row.stop, row.steps, cached, share, logs)
+    return Continuation(tuple(row.reply), row.stop, row.steps, cached, share, logs)
 
 
 def _share(pi: Tensor, row: Row) -> Share:
     """Means of π (queries, 2, spans, layers, heads) as the plain numbers of a `Share`."""
     assert row.request.spans is not None
-    (heads, template), (before, _) = pi.double().mean(0).cpu().tolist()
+    (heads, template), (plain, _) = pi.double().mean(0).cpu().tolist()
     tokens = pi[:, 0, 0].double().mean((-1, -2)).cpu().tolist()
     start, end = row.request.spans.content
     return Share(
@@ -166,7 +186,7 @@ def _share(pi: Tensor, row: Row) -> Share:
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(row.ids),
-        heads_before=_rounded(before) if row.request.held and row.request.before else None,
+        heads_before=_rounded(plain) if row.request.steering and row.request.plain_share else None,
     )
 
 

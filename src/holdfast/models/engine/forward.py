@@ -1,0 +1,133 @@
+"""One forward pass over some rows and columns of a batch: positions, masks, adapters, shares.
+
+This module knows rows and one model. It knows neither who joins a batch nor how tokens are
+drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.control.observe import Recorder, recording
+from holdfast.control.steering import SteeredPass, Steering, refuse_unreached
+from holdfast.models.engine.cache import BatchCache
+from holdfast.models.engine.decoder import mask
+from holdfast.models.engine.loaded import LoadedModel
+from holdfast.models.engine.request import Row
+
+
+class Forward:
+    """Runs a model on the rows of a batch, as long as these stay where they are.
+
+    Args:
+        loaded: the model.
+        rows: the batch's rows, each with its `pad`.
+        past: the cache of transformers that the pass reads and writes.
+        prompt_end: the column after the prompts; from its last token on shares are recorded.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, rows: Sequence[Row], past: Any, prompt_end: int
+    ) -> None:
+        self.loaded, self.rows, self.past, self.prompt_end = loaded, rows, past, prompt_end
+        self.cache = past if isinstance(past, BatchCache) else None
+        self.device = loaded.device
+        self.pads = torch.tensor([row.pad for row in rows], device=self.device)
+        self.recorder: Recorder | None = None
+        self._spans: Tensor | None = None
+        if loaded.no_share is None:
+            self._prepare_recording()
+
+    def __call__(self, ids: Tensor, top: int, column: int, steering: Steering | None) -> Tensor:
+        """The logits (B, vocabulary) after the last of `ids`.
+
+        Args:
+            ids: token ids of the rows from `top` on, (B, tokens).
+            top: the first of the batch's rows that takes part.
+            column: where the tokens go.
+            steering: of these rows.
+        """
+        end, bottom = column + ids.shape[1], top + len(ids)
+        rows = self.rows[top:bottom]
+        if self.cache is not None:
+            frame = self.cache.frame
+            frame.top, frame.bottom, frame.column = top, bottom, column
+        columns = torch.arange(end, device=self.device)
+        pads = self.pads[top:bottom, None]
+        positions = (columns[column:] - pads).clamp_(min=0)
+        if self.loaded.context is not None:  # rows that have ended run on beside the others
+            positions.clamp_(max=self.loaded.context - 1)
+        own = columns >= pads if any(row.pad for row in rows) else None
+        recorder = self.recorder if end >= self.prompt_end else None
+        if recorder is not None:
+            recorder.spans = self._span_masks(columns, top, bottom)
+        passed = steering.at(column, end - column) if steering is not None else None
+        adapted = self._switch_adapters(rows)
+        with recording(recorder):
+            decoder = None if adapted or self.cache is None else self.loaded.decoder
+            if decoder is not None:
+                visible = mask(own, column, columns, decoder.dtype)
+                logits = decoder(ids, positions, self.cache, visible, passed)
+            else:
+                logits = self._call_model(ids, positions, own, passed)
+        refuse_unreached(passed, self.loaded.name)
+        if self.cache is not None:
+            self.cache.frame.column = end
+        if recorder is not None:
+            # π of the pass, (B, 2, spans, layers, H)
+            for row, share in zip(rows, recorder.result().movedim(2, 0), strict=True):
+                if row.shares is not None and row.stop is None:
+                    row.shares.append(share)
+        return logits
+
+    def _switch_adapters(self, rows: Sequence[Row]) -> bool:
+        """Switch every adapter on in its rows; whether any is."""
+        adapted = False
+        for name, adapter in self.loaded.adapters.items():
+            on = [row.request.adapter == name for row in rows]
+            adapted = adapted or any(on)
+            adapter.choose(on)
+        return adapted
+
+    def _call_model(
+        self, ids: Tensor, positions: Tensor, own: Tensor | None, passed: SteeredPass | None
+    ) -> Tensor:
+        """The logits of the model's own forward pass."""
+        optional = {"position_ids": positions, "logits_to_keep": 1}
+        arguments: dict[str, Any] = {k: v for k, v in optional.items() if k in self.loaded.takes}
+        if own is not None:
+            arguments["attention_mask"] = own
+        if passed is not None:
+            arguments["holdfast"] = passed
+        output = self.loaded.model(
+            input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def _prepare_recording(self) -> None:
+        """Find the spans of the rows whose share is measured; a recorder where there are any."""
+        bounds = []  # by row: where each kind of span starts, and where it ends
+        for row in self.rows:
+            spans = row.request.spans if row.request.measure else None
+            if spans is None:
+                bounds.append([[0, 0], [0, 0]])
+                continue
+            row.shares = [] if row.shares is None else row.shares
+            bounds.append([[row.pad + at for at in ends] for ends in zip(*spans, strict=True)])
+        measured = [row for row in self.rows if row.shares is not None]
+        if measured:
+            self._spans = torch.tensor(bounds, device=self.device).permute(1, 2, 0)
+            # The spans of a pass are set before it runs.
+            self.recorder = Recorder(self._spans, any(row.request.plain_share for row in measured))
+
+    def _span_masks(self, columns: Tensor, top: int, bottom: int) -> Tensor:
+        """1 where a column belongs to a row's span: (spans, B, columns)."""
+        assert self._spans is not None
+        starts, ends = self._spans[:, :, top:bottom, None]
+        inside: Tensor = (columns >= starts) & (columns < ends)
+        return inside.float()
