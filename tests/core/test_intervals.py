@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.intervals import FEWEST, Sample, false_discovery
 from holdfast.core.stats import Array, wilson
 
 DRAWS = 1000
@@ -139,3 +139,29 @@ def test_an_interval_stays_on_the_scale_and_holds_the_mean(scores: list[float]) 
 def test_no_observations_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Sample(0)
+
+
+def test_a_p_value_is_the_level_at_which_the_interval_ends_at_zero() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.random((30, 4))
+    after = (before + rng.normal(0.05, 0.1, (30, 4))).clip(0, 1)
+    p = Sample(30).difference_p(after, before)
+    for column in range(4):
+        pair = after[:, column], before[:, column]
+        limits = Sample(30).difference_interval(*pair, level=1 - float(p[column]))
+        assert min(abs(limits)) < 1e-6
+
+
+def test_p_values_without_an_effect_are_hardly_ever_small() -> None:
+    rng = np.random.default_rng(6)
+    before, after = (rng.random((2, 24, DRAWS)) < 0.7).astype(float)
+    assert (Sample(24).difference_p(after, before) < 0.05).mean() <= 0.06
+
+
+def test_adjusted_p_values_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    p = [0.01, 0.2, 0.03, 0.04, 0.9]
+    expected = stats.false_discovery_control(p).tolist()
+    found = false_discovery([*p[:2], None, *p[2:]])
+    assert found[2] is None
+    assert [value for value in found if value is not None] == pytest.approx(expected)

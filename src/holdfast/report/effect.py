@@ -1,8 +1,8 @@
 """The page of an effect study: a heat map per model and place, and the pairs behind its cells.
 
-A cell's shade says how large a difference is, its colour the sign, and a mark that the
-interval leaves out 0. A cell leads to the replies with and without the persona that
-differ most in score; all of them are in the run's records.
+A cell's shade says how large a difference is, its colour the sign, and a mark that it
+is shown, corrected for the number of cells. A cell leads to the replies with and without
+the persona that differ most in score; all of them are in the run's records.
 
 This module knows the summary and the pairs. It knows no charts: the map is a table.
 """

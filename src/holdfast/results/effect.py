@@ -69,12 +69,18 @@ class EffectRow:
     """95% interval of the difference, over tasks."""
     n: int
     """Tasks that have a score with and without."""
+    p_value: float | None = None
+    """Of no difference, by the interval; None where there is no interval."""
+    adjusted_p: float | None = None
+    """The same corrected for the number of cells of the table (Benjamini and Hochberg)."""
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies above or below 0, else 0."""
+        """1 or -1 where a difference is shown, corrected for the number of cells, else 0."""
         low, high = self.interval
-        return 0 if low is None or high is None else (low > 0) - (high < 0)
+        if low is None or high is None or (self.adjusted_p is not None and self.adjusted_p > 0.05):
+            return 0
+        return (low > 0) - (high < 0)
 
     @property
     def cell(self) -> str:

@@ -1,9 +1,10 @@
 """From the records of `effect` to rows: what each persona does to each category of tasks.
 
 Every figure is a difference paired by task: its score under a persona less its score
-without, each a mean over samples. Intervals are 95%, over tasks, as everywhere (`stats`).
+without, each a mean over samples. Intervals are 95%, over tasks (`core.intervals`).
 The sentence takes one length and one place, fixed beforehand, since the best of many
-looks better than it is.
+looks better than it is, and its p-values are corrected for the number of categories; those of
+a table are corrected for its cells.
 
 This module knows records and tasks. It knows no models.
 """
@@ -11,14 +12,15 @@ This module knows records and tasks. It knows no models.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from holdfast.core.intervals import Sample, false_discovery
 from holdfast.core.records import Record
 from holdfast.core.run import Run
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.effect import EffectRow, ReplyPair
 from holdfast.results.verdict import JudgeVerdict
@@ -62,9 +64,9 @@ def summarise(
         for row in _rows(_joined([scores[m, c] for c in categories]), model, "all")
     )
     return EffectNumbers(
-        rows=rows,
-        matrix=tuple(row for row in every if row.persona == "each"),
-        overall=tuple(row for row in overall if row.persona != "each"),
+        rows=_by_model(rows, models),
+        matrix=_by_model([row for row in every if row.persona == "each"], models),
+        overall=_by_model([row for row in overall if row.persona != "each"], models),
         advice={model: advice([row for row in rows if row.model == model]) for model in models},
         judge_failures=sum(verdict.failures for verdict in run.verdicts),
     )
@@ -121,7 +123,7 @@ def _joined(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 def _rows(arms: Mapping[str, Array], model: str, category: str) -> Iterator[EffectRow]:
     """One row per arm but `none`'s."""
     base = mean(arms["none"], axis=1)
-    resampler = Resampler.of(range(len(base)))
+    sample = Sample(len(base))
     for name in (name for name in arms if name != "none"):
         kind, length, place, *expert = name.split("/", 3)
         score = mean(arms[name], axis=1)
@@ -137,18 +139,38 @@ def _rows(arms: Mapping[str, Array], model: str, category: str) -> Iterator[Effe
             score=numbers(mean(score[both])),
             base=numbers(mean(base[both])),
             delta=numbers(mean(delta)),
-            interval=tuple(numbers(resampler.statistic(lambda v: v, delta))),
+            interval=tuple(numbers(sample.difference_interval(score, base))),
             n=int(both.sum()),
+            p_value=numbers(sample.difference_p(score, base)),
         )
 
 
+def _by_model(rows: Sequence[EffectRow], models: Sequence[str]) -> tuple[EffectRow, ...]:
+    """A table with p-values corrected for the cells of each model."""
+    return tuple(
+        row for model in models for row in adjusted([row for row in rows if row.model == model])
+    )
+
+
+def adjusted(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
+    """The rows with p-values corrected for the number of these rows."""
+    values = false_discovery([row.p_value for row in rows])
+    return tuple(
+        replace(row, adjusted_p=None if p is None else round(p, 4))
+        for row, p in zip(rows, values, strict=True)
+    )
+
+
 def advice(rows: Sequence[EffectRow]) -> str:
-    """What to use a persona for, from the matched personas at the longest length."""
+    """What to use a persona for, from the matched personas at the longest length.
+
+    Length and place are fixed beforehand, so only the categories are corrected for.
+    """
     matched = [row for row in rows if row.persona == "matched"]
     if not matched:
         return "No persona is matched to any of the tasks."
     length, place = matched[-1].length, matched[0].placement
-    fixed = [row for row in matched if (row.length, row.placement) == (length, place)]
+    fixed = adjusted([r for r in matched if (r.length, r.placement) == (length, place)])
     use, drop, unclear = ([row for row in fixed if row.sign == sign] for sign in (1, -1, 0))
     parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
     parts += [f"drop it for {_list(map(_with_delta, drop))}"] if drop else []

@@ -1,0 +1,39 @@
+"""Where personas do nothing, the sentence and the marks hardly ever say that they do something."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from holdfast.evals.effect.summary import _rows, adjusted, advice
+from holdfast.results.effect import EffectRow
+
+ARM = "matched/full/system"
+
+
+def table(rng: np.random.Generator, gain: float) -> list[EffectRow]:
+    """Rows of eight categories of twenty tasks; a persona helps in the first by `gain`."""
+    rows: list[EffectRow] = []
+    for k in range(8):
+        easy = rng.beta(2, 2, (20, 1))
+        helped = easy + gain * (k == 0) * (1 - easy)
+        scores = {
+            "none": (rng.random((20, 3)) < easy).astype(float),
+            ARM: (rng.random((20, 3)) < helped).astype(float),
+        }
+        rows += _rows(scores, "m", f"category {k}")
+    return rows
+
+
+def test_without_an_effect_at_most_one_run_in_twenty_says_use_or_drop() -> None:
+    rng, runs = np.random.default_rng(0), 60
+    tables = [table(rng, 0.0) for _ in range(runs)]
+    sentences = [advice(rows) for rows in tables]
+    false = sum("use it" in s or "drop it" in s for s in sentences)
+    marked = sum(any(row.sign for row in adjusted(rows)) for rows in tables)
+    assert false <= 0.05 * runs + 2 and marked == false
+
+
+def test_a_persona_that_helps_is_still_found() -> None:
+    rng = np.random.default_rng(1)
+    found = [advice(table(rng, 0.9)) for _ in range(10)]
+    assert sum("use it for category 0" in s for s in found) >= 9
