@@ -36,7 +36,7 @@ from holdfast.core.records import as_record
 from holdfast.core.stats import Array
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.evals.fidelity.fidelity import fidelity
-from holdfast.evals.robustness.robustness import load, robustness
+from holdfast.evals.robustness.robustness import load_tasks, robustness
 from holdfast.evals.robustness.summary import Answers
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
@@ -92,14 +92,15 @@ def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
         backend, tasks="mini", personas="mini", split="held-out", out=folder / "robustness"
     )
     robustness(backend, tasks="mini", personas=UNSEEN, split="held-out", out=folder / "unseen")
-    s = robust.summary
+    s = robust.summary.numbers
     row = {
         "robustness": {
-            k: s[k] for k in ("mean", "worst", "best", "ratio", "std", "all_correct", "intervals")
+            k: getattr(s, k)
+            for k in ("mean", "worst", "best", "ratio", "std", "all_correct", "intervals")
         },
-        "none": s["none"],
-        "categories": s["categories"],
-        "extraction_failures": s["extraction_failures"],
+        "none": as_record(s.none),
+        "categories": as_record(s.categories),
+        "extraction_failures": s.extraction_failures,
         "matrix": matrix_of(folder / "robustness", "mini"),
         "unseen": matrix_of(folder / "unseen", UNSEEN),
     }
@@ -131,14 +132,14 @@ def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
 def matrix_of(folder: Path, source: str | Path) -> dict[str, Any]:
     """What was right, (1 + personas, items) of 0 and 1, and who and what; first nobody."""
     records = [json.loads(line) for line in (folder / "records.jsonl").open(encoding="utf-8")]
-    tasks, people = load("mini"), pool.load(source, split="held-out")
+    tasks, people = load_tasks("mini"), pool.load(source, split="held-out")
     kinds = {task.id: verifier.verifier(task, "auto") for task in tasks}
     with MathCheck() as math:
         found = Answers.of(records, tasks, people, kinds, math)
     return {
-        "personas": ["", *(one.id for one in found.people)],
+        "personas": ["", *(one.id for one in found.personas)],
         "items": [task.id for task in found.tasks],
-        "right": found.read["lenient"].astype(int).tolist(),
+        "right": found.shares["lenient"].astype(int).tolist(),
     }
 
 

@@ -10,8 +10,9 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
-from holdfast.cli.options import ModelOptions, OutputOptions, TaskSampling
+from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.session import own_command, print_json, resumable
+from holdfast.evals.tasks.settings import TaskSampling
 
 
 @flattened

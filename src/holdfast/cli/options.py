@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.core.backend import Sampling
-from holdfast.core.settings import option, with_default
+from holdfast.core.settings import option
 
 if TYPE_CHECKING:
     from holdfast.core.backend import Backend
@@ -122,24 +121,6 @@ class ModelOptions(LocalOptions):
                 **limits,
             )
         return super().open(name)
-
-
-@dataclass(frozen=True)
-class TaskSampling(Sampling):
-    """How answers to tasks are sampled: they may be longer than turns of a conversation."""
-
-    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
-    """Tokens of a reply at most."""
-
-
-@dataclass(frozen=True)
-class GreedyTaskSampling(Sampling):
-    """How answers to tasks are generated where the one most probable answer is of interest."""
-
-    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
-    """Tokens of a reply at most."""
-    temperature: float = with_default(Sampling, "temperature", 0.0)
-    """0 is greedy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,11 @@ def inlined() -> Any:
     return field(metadata={"inlined": True})
 
 
+def keyed(key: str) -> Any:
+    """A field that is written under another key than its name, such as a keyword of Python."""
+    return field(metadata={"key": key})
+
+
 def as_record(value: Any) -> Any:
     """A dataclass as a JSON object, with what it holds; other JSON values as they are."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -43,7 +48,7 @@ def as_record(value: Any) -> Any:
             if one.metadata.get("inlined"):
                 record |= as_record(part)
             elif part is not None or not one.metadata.get("omitted"):
-                record[one.name] = as_record(part)
+                record[one.metadata.get("key", one.name)] = as_record(part)
         return record
     if isinstance(value, Mapping):
         return {str(key): as_record(part) for key, part in value.items()}
@@ -102,6 +107,8 @@ def _folded(kind: Any, record: Mapping[str, Any]) -> Record:
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         for one in fields(kind):
+            if (key := one.metadata.get("key")) in folded:
+                folded[one.name] = folded.pop(key)
             if one.metadata.get("inlined"):
                 folded[one.name] = _folded(hints[one.name], record)
     return folded

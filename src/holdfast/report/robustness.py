@@ -9,6 +9,7 @@ This module knows the summary. It knows no charts but `chart.lines`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
@@ -21,93 +22,99 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table
 from holdfast.report.transcript import said
 from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
+from holdfast.results.robustness import (
+    Accuracy,
+    Interval,
+    PersonaAccuracy,
+    RobustnessNumbers,
+    RobustnessSummary,
+    ValueWithInterval,
+)
 
-Summary = Mapping[str, Any]
 _SHADES = (0.02, 0.1, 0.2, 0.4)  # differences from which on a cell is a shade darker
 _BESIDE = {"worst": "worst", "best": "best", "ratio": "worst/best", "std": "standard deviation"}
 
 
-def write_robustness(summary: Summary, path: Path) -> None:
+def write_robustness(summary: RobustnessSummary, path: Path) -> None:
     """Write the page. Raises `RunError` where the file cannot be written."""
     shell.save(render(summary), path)
 
 
-def render(summary: Summary) -> str:
+def render(summary: RobustnessSummary) -> str:
     """The page as text."""
+    numbers = summary.numbers
     return shell.fill(
         "robustness.html.j2",
         s=summary,
+        n=numbers,
         remarks=remarks(summary),
-        figures=[_accuracies(summary), _lottery(summary)],
-        numbers=_numbers(summary),
-        rows=_rows(summary),
-        categories=[row["category"] for row in summary["categories"]],
+        figures=[_accuracies(numbers), _lottery(numbers)],
+        numbers=_numbers(numbers),
+        rows=_rows(numbers),
+        categories=[row.category for row in numbers.categories],
         lost=[
             {
-                "name": one["category"],
-                "turns": [said(text) for text in one["turns"]],
-                "gold": " · ".join(one["gold"]),
-                "without": [said(text) for text in one["without"]],
-                "with": [said(text) for text in one["with"]],
+                "name": one.category,
+                "turns": [said(text) for text in one.turns],
+                "gold": " · ".join(one.gold),
+                "without": [said(text) for text in one.without],
+                "with": [said(text) for text in one.with_persona],
             }
-            for one in summary["lost"]
+            for one in summary.lost
         ],
     )
 
 
-def headline(summary: Mapping[str, Any]) -> str:
-    """What was found, in one sentence without a full stop."""
-    rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
-    halves = summary["halves"]["ratio"]
+def headline(numbers: RobustnessNumbers) -> str:
+    """The result in one sentence, without a full stop."""
+    rows = sorted(numbers.rows, key=lambda row: row.accuracy)
+    ratio = numbers.halves["ratio"]
     return (
-        f"Accuracy is {number(rows[0]['accuracy'])} under the worst of {summary['personas']} "
-        f"personas ({rows[0]['id']}) and {number(rows[-1]['accuracy'])} under the best "
-        f"({rows[-1]['id']}); "
-        f"worst/best is {number(summary['ratio'])}, "
-        f"{number(summary['permuted']['ratio']['value'])} where labels are shuffled, and without "
-        "the bias of extremes "
-        f"{number(halves['value'])} ({between(halves['interval'])})"
+        f"Accuracy is {number(rows[0].accuracy)} under the worst of {numbers.personas} "
+        f"personas ({rows[0].id}) and {number(rows[-1].accuracy)} under the best "
+        f"({rows[-1].id}); "
+        f"worst/best is {number(numbers.ratio)}, "
+        f"{number(numbers.permuted['ratio'].value)} where labels are shuffled, and without "
+        f"the bias of extremes {number(ratio.value)} ({between(ratio.interval)})"
     )
 
 
-def remarks(summary: Mapping[str, Any]) -> list[str]:
+def remarks(summary: RobustnessSummary) -> list[str]:
     """The sentences under the headline: halves, form, the search, and what was left out."""
-    halves, strict = summary["halves"], summary["strict"]
-    told = [
+    numbers = summary.numbers
+    halves, strict, none = numbers.halves, numbers.strict, numbers.none
+    sentences = [
         f"Picked on one half of the items and scored on the other, the worst has "
-        f"{number(halves['worst']['value'])} and the best {number(halves['best']['value'])} "
-        f"({number(halves['ratio']['value'])} [{between(halves['ratio']['interval'])}])."
+        f"{number(halves['worst'].value)} and the best {number(halves['best'].value)} "
+        f"({number(halves['ratio'].value)} [{between(halves['ratio'].interval)}]).",
+        f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
+        f"n = {numbers.items}).",
     ]
-    none = summary["none"]
-    told += [
-        f"Without a persona {number(none['accuracy'])} are right ({between(none['interval'])}, "
-        f"n = {summary['items']})."
-    ]
-    if summary["reading"] == "lenient" and strict["mean"] < summary["mean"]:
-        lost = max(summary["rows"], key=lambda row: row["strict_failures"])
-        told += [
-            f"Read strictly, where an answer was to stand, the mean is {number(strict['mean'])} "
-            f"instead of {number(summary['mean'])}: {lost['id']} loses the form of "
-            f"{percent(lost['strict_failures'])} of its answers."
+    if numbers.reading == "lenient" and strict.mean < numbers.mean:
+        lost = max(numbers.rows, key=lambda row: row.strict_failures)
+        sentences += [
+            f"Read strictly, where an answer was to stand, the mean is {number(strict.mean)} "
+            f"instead of {number(numbers.mean)}: {lost.id} loses the form of "
+            f"{percent(lost.strict_failures)} of its answers."
         ]
-    if found := summary.get("search"):
-        told += [
-            f"Searching: {found['persona']} is the best on {found['development_items']} items and "
-            f"has {number(found['accuracy'])} on the {found['items']} others, where no persona has "
-            f"{number(found['none'])} ({signed(found['gain'])}, "
-            f"{signed_span(found['gain_interval'])})."
+    if found := numbers.search:
+        sentences += [
+            f"Searching: {found.persona} is the best on {found.development_items} items and "
+            f"has {number(found.accuracy)} on the {found.items} others, where no persona has "
+            f"{number(found.none)} ({signed(found.gain)}, "
+            f"{signed_span(found.gain_interval)})."
         ]
     for count, what in (
-        (len(summary["left_out"]), "that only a model can judge were left out"),
-        (len(summary["missing"]), "without a reply under every persona were left out"),
+        (len(summary.left_out), "that only a model can judge were left out"),
+        (len(numbers.missing), "without a reply under every persona were left out"),
     ):
-        told += [f"{quantity(count, 'task')} {what}."] if count else []
-    if summary["verifier_errors"]:
-        told += [
-            f"{quantity(summary['verifier_errors'], 'answer')} could not be compared in time, or "
+        sentences += [f"{quantity(count, 'task')} {what}."] if count else []
+    if numbers.verifier_errors:
+        sentences += [
+            f"{quantity(numbers.verifier_errors, 'answer')} could not be compared in time, or "
             "at all, and count as wrong."
         ]
-    return told
+    return sentences
 
 
 def _drawing(
@@ -125,29 +132,28 @@ def _drawing(
     return wide, narrow
 
 
-def _accuracies(summary: Summary) -> Figure:
+def _accuracies(numbers: RobustnessNumbers) -> Figure:
     """Every persona's accuracy, from the worst to the best, with its interval."""
-    rows = sorted(summary["rows"], key=lambda row: row["accuracy"])
-    without = summary["none"]["accuracy"]
+    rows = sorted(numbers.rows, key=lambda row: row.accuracy)
+    without = numbers.none.accuracy
     series = [
         Series("floor", [without] * len(rows), label=f"no persona {number(without)}"),
         Series(
             "own",
-            [row["accuracy"] for row in rows],
-            [ends(row["interval"]) for row in rows],
-            f"best {number(rows[-1]['accuracy'])}",
+            [row.accuracy for row in rows],
+            [ends(row.interval) for row in rows],
+            f"best {number(rows[-1].accuracy)}",
             dots=True,
         ),
     ]
     title = "Accuracy under each persona"
     notes = [
-        f"{row['id']} ({row['kind']})\n{number(row['accuracy'])}, {between(row['interval'])}"
-        for row in rows
+        f"{row.id} ({row.kind})\n{number(row.accuracy)}, {between(row.interval)}" for row in rows
     ]
     drawn = _drawing(
         "accuracies",
         title,
-        f"From {number(rows[0]['accuracy'])} to {number(rows[-1]['accuracy'])}.",
+        f"From {number(rows[0].accuracy)} to {number(rows[-1].accuracy)}.",
         series,
         [str(i) for i in range(1, len(rows) + 1)],
         ticks=SCORES,
@@ -158,11 +164,11 @@ def _accuracies(summary: Summary) -> Figure:
     return Figure("accuracies", title, caption, *drawn)
 
 
-def _lottery(summary: Summary) -> Figure:
+def _lottery(numbers: RobustnessNumbers) -> Figure:
     """Expected best of k personas, and what the best of k on half of the items is worth."""
-    best, x = summary["lottery"], [str(k) for k in range(1, len(summary["lottery"]) + 1)]
+    best, x = numbers.lottery, [str(k) for k in range(1, len(numbers.lottery) + 1)]
     series = [Series("own", best, label=f"best of k {number(best[-1])}", dots=len(x) <= 17)]
-    curve = summary.get("search", {}).get("curve")
+    curve = numbers.search.curve if numbers.search else None
     caption = (
         "Expected accuracy of the best of k personas drawn without replacement; it is known which "
         "is the best only afterwards."
@@ -199,14 +205,13 @@ def _axis(values: Sequence[float]) -> dict[str, Any]:
     return {"low": low, "top": top, "ticks": [(t, number(t)) for t in ticks]}
 
 
-def _numbers(summary: Summary) -> Table:
+def _numbers(numbers: RobustnessNumbers) -> Table:
     """The extremes with what stands beside them."""
-    spans, shuffled = summary["intervals"], summary["permuted"]
-    unbiased = {**summary["halves"], **summary["spread"]}
+    unbiased = {**numbers.halves, **numbers.spread}
 
-    def beside(of: Summary, name: str) -> str:
-        held = of.get(name)
-        return f"{number(held['value'])} ({between(held['interval'])})" if held else "–"
+    def beside(estimates: Mapping[str, ValueWithInterval], name: str) -> str:
+        one = estimates.get(name)
+        return f"{number(one.value)} ({between(one.interval)})" if one else "–"
 
     names = {"mean": "mean", **_BESIDE, "all_correct": "right under every persona"}
     return Table(
@@ -214,9 +219,9 @@ def _numbers(summary: Summary) -> Table:
         tuple(
             (
                 told,
-                number(summary[name]) + (f" ({between(spans[name])})" if spans[name] else ""),
-                number(summary["strict"][name]),
-                beside(shuffled, name),
+                _with_interval(getattr(numbers, name), numbers.intervals[name]),
+                number(getattr(numbers.strict, name)),
+                beside(numbers.permuted, name),
                 beside(unbiased, name),
             )
             for name, told in names.items()
@@ -224,34 +229,42 @@ def _numbers(summary: Summary) -> Table:
     )
 
 
-def _rows(summary: Summary) -> list[dict[str, Any]]:
+def _with_interval(value: float, interval: Interval | None) -> str:
+    return f"{number(value)} ({between(interval)})" if interval else number(value)
+
+
+def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
     """The matrix: no persona first, then from the worst to the best."""
-    base = summary["none"]["by_category"]
-    ordered = sorted(summary["rows"], key=lambda row: row["accuracy"])
+    base = numbers.none.by_category
+    ordered = sorted(numbers.rows, key=lambda row: row.accuracy)
     found = []
-    for row in ({**summary["none"], "id": "no persona", "kind": "", "text": ""}, *ordered):
+    none = PersonaAccuracy("no persona", "", "", "", *_values(numbers.none))
+    for row in (none, *ordered):
         cells = [
             {"value": number(value), "shade": _shade(value - base[category])}
-            for category, value in row["by_category"].items()
+            for category, value in row.by_category.items()
         ]
-        low, high = row["delta_interval"]
         found.append(
             {
-                "id": row["id"],
-                "kind": row["kind"],
-                "text": row["text"],
+                "id": row.id,
+                "kind": row.kind,
+                "text": row.text,
                 "cells": cells,
-                "accuracy": number(row["accuracy"]),
-                "interval": between(row["interval"]),
-                "delta": signed(row["delta"]) if row["text"] else "–",
-                "delta_interval": signed_span(row["delta_interval"]) if row["text"] else "",
-                "told": low > 0 or high < 0,
-                "shade": _shade(row["delta"]),
-                "failures": number(row["strict_failures"]),
-                "lenient_failures": number(row["lenient_failures"]),
+                "accuracy": number(row.accuracy),
+                "interval": between(row.interval),
+                "delta": signed(row.delta) if row.text else "–",
+                "delta_interval": signed_span(row.delta_interval) if row.text else "",
+                "significant": row.sign != 0,
+                "shade": _shade(row.delta),
+                "failures": number(row.strict_failures),
+                "lenient_failures": number(row.lenient_failures),
             }
         )
     return found
+
+
+def _values(accuracy: Accuracy) -> list[Any]:
+    return [getattr(accuracy, one.name) for one in fields(Accuracy)]
 
 
 def _shade(delta: float) -> str:

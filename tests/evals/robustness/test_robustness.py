@@ -12,8 +12,9 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.robustness.persona_lottery import expected_best
-from holdfast.evals.robustness.robustness import Robustness, load, robustness
+from holdfast.evals.robustness.robustness import Robustness, load_tasks, robustness
 from holdfast.persona.pool import Member
+from holdfast.results.robustness import PersonaAccuracy
 
 PEOPLE = (
     Member("counter", "helpful", "train", "You count."),
@@ -45,56 +46,56 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def row(found: Robustness, id_: str) -> dict[str, Any]:
-    (one,) = [r for r in found.rows if r["id"] == id_]
+def row(found: Robustness, id_: str) -> PersonaAccuracy:
+    (one,) = [r for r in found.rows if r.id == id_]
     return one
 
 
 def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Path) -> None:
     found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
-    s = found.summary
-    assert (s["personas"], s["items"]) == (4, 20)
-    assert [row(found, p.id)["accuracy"] for p in PEOPLE] == [1, 0.5, 0, 0.5]
-    assert (s["mean"], s["worst"], s["best"], s["ratio"], s["pss"]) == (0.5, 0, 1, 0, 0)
-    assert s["all_correct"] == 0
-    assert s["std"] == pytest.approx(0.3536)
-    assert s["lottery"] == pytest.approx(expected_best([1, 0.5, 0, 0.5]), abs=1e-4)
-    assert (s["lottery"][0], s["lottery"][-1]) == (s["mean"], s["best"])
-    assert set(s["intervals"]) == {"mean", "worst", "best", "ratio", "std", "all_correct", "pss"}
-    spans = [s["intervals"][name] for name in ("mean", "all_correct", "pss")]
-    spans += [one["interval"] for one in (*s["halves"].values(), *s["spread"].values())]
-    assert all(low <= high for low, high in spans)
-    assert {s["intervals"][name] for name in ("worst", "best", "ratio", "std")} == {None}
-    assert "biased" in s["interval_note"]
-    assert s["verifiers"] == {"numeric": 20}
-    assert set(s["permuted"]) == {"worst", "best", "ratio", "std"}
-    assert s["p_value"] < 0.01
+    s = found.summary.numbers
+    assert (s.personas, s.items) == (4, 20)
+    assert [row(found, p.id).accuracy for p in PEOPLE] == [1, 0.5, 0, 0.5]
+    assert (s.mean, s.worst, s.best, s.ratio, s.pss) == (0.5, 0, 1, 0, 0)
+    assert s.all_correct == 0
+    assert s.std == pytest.approx(0.3536)
+    assert s.lottery == pytest.approx(expected_best([1, 0.5, 0, 0.5]), abs=1e-4)
+    assert (s.lottery[0], s.lottery[-1]) == (s.mean, s.best)
+    assert set(s.intervals) == {"mean", "worst", "best", "ratio", "std", "all_correct", "pss"}
+    intervals = [s.intervals[name] for name in ("mean", "all_correct", "pss")]
+    intervals += [one.interval for one in (*s.halves.values(), *s.spread.values())]
+    assert all(low <= high for low, high in intervals)
+    assert {s.intervals[name] for name in ("worst", "best", "ratio", "std")} == {None}
+    assert "biased" in s.interval_note
+    assert found.summary.verifiers == {"numeric": 20}
+    assert set(s.permuted) == {"worst", "best", "ratio", "std"}
+    assert s.p_value < 0.01
 
 
 def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
     found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
     loud = row(found, "shouter")
-    assert (loud["lenient"], loud["strict"], loud["strict_failures"]) == (0.5, 0, 1)
-    assert loud["lenient_failures"] == 0
-    assert found.summary["extraction_failures"] == {
+    assert (loud.lenient, loud.strict, loud.strict_failures) == (0.5, 0, 1)
+    assert loud.lenient_failures == 0
+    assert found.summary.numbers.extraction_failures == {
         "counter": 0,
         "baker": 0,
         "guesser": 0,
         "shouter": 1,
     }
     strict = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, reading="strict")
-    assert row(strict, "shouter")["accuracy"] == 0
-    assert strict.summary["mean"] == found.summary["strict"]["mean"]
+    assert row(strict, "shouter").accuracy == 0
+    assert strict.summary.numbers.mean == found.summary.numbers.strict.mean
 
 
 def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> None:
     found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
-    assert found.summary["none"]["accuracy"] == 0.5
+    assert found.summary.numbers.none.accuracy == 0.5
     helps = row(found, "counter")
-    assert helps["delta"] == 0.5
-    assert helps["delta_interval"][0] > 0
-    assert helps["by_category"] == {"even": 1, "odd": 1}
-    kinds = {one["kind"]: one["mean"] for one in found.summary["kinds"]}
+    assert helps.delta == 0.5
+    assert helps.delta_interval[0] > 0
+    assert helps.by_category == {"even": 1, "odd": 1}
+    kinds = {one.kind: one.mean for one in found.summary.numbers.kinds}
     assert kinds == {"helpful": 1, "irrelevant": 0.5, "harmful": 0.25}
 
 
@@ -108,23 +109,24 @@ def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: 
 
 
 def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) -> None:
-    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary["lost"]
+    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary.lost
     assert len(lost) == 6
     first = lost[0]
-    assert (first["persona"], first["gold"], first["without"]) == (
+    assert (first.persona, first.gold, first.without) == (
         "guesser",
-        ["20"],
-        ["It is 20."],
+        ("20",),
+        ("It is 20.",),
     )
-    assert first["with"] == ["It is 7."]
+    assert first.with_persona == ("It is 7.",)
 
 
 def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
-    s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary["search"]
-    assert (s["persona"], s["accuracy"], s["none"], s["gain"]) == ("counter", 1, 0.5, 0.5)
-    assert s["development_items"] + s["items"] == 20
-    assert s["asked"] == 4 * s["development_items"]
-    assert len(s["curve"]) == 4
+    s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary.numbers.search
+    assert s is not None
+    assert (s.persona, s.accuracy, s.none, s.gain) == ("counter", 1, 0.5, 0.5)
+    assert s.development_items + s.items == 20
+    assert s.asked == 4 * s.development_items
+    assert len(s.curve) == 4
 
 
 def test_an_item_that_one_persona_could_not_be_asked_is_left_out_for_all(tasks: Path) -> None:
@@ -132,8 +134,8 @@ def test_an_item_that_one_persona_could_not_be_asked_is_left_out_for_all(tasks: 
         over = "count" in str(ask.chat) and "21 and" in str(ask.chat)
         return Reply("", "overflow") if over else answer(ask)
 
-    s = robustness(Actor(full), tasks=tasks, personas=PEOPLE).summary
-    assert (s["items"], s["missing"]) == (19, ["line-2"])
+    s = robustness(Actor(full), tasks=tasks, personas=PEOPLE).summary.numbers
+    assert (s.items, s.missing) == (19, ("line-2",))
     with pytest.raises(HoldfastError, match="only 0 of 20 items were answered"):
         robustness(Actor(lambda ask: Reply("", "error")), tasks=tasks, personas=PEOPLE)
 
@@ -166,12 +168,12 @@ def test_another_reading_or_search_needs_no_new_replies(tasks: Path, tmp_path: P
         model, tasks=tasks, personas=PEOPLE, reading="strict", pss="worst", search=True, out=out
     )
     assert model.calls == []
-    assert found.summary["pss"] == found.summary["worst"]
+    assert found.summary.numbers.pss == found.summary.numbers.worst
 
 
 def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
     model = Actor(answer)
-    robustness(model, tasks=tasks, personas=PEOPLE, place="user")
+    robustness(model, tasks=tasks, personas=PEOPLE, placement="user")
     roles = {message["role"] for call in model.calls for ask in call for message in ask.chat}
     assert roles == {"user"}
 
@@ -180,10 +182,10 @@ def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
     ("wrong", "said"),
     [
         ({"samples": 0}, "at least 1 sample"),
-        ({"place": "sky"}, "no placement 'sky'"),
+        ({"placement": "sky"}, "no placement 'sky'"),
         ({"reading": "kind"}, "no reading 'kind'"),
         ({"pss": "paper"}, "no PSS 'paper'"),
-        ({"verify": "math2"}, "no verifier 'math2'"),
+        ({"verifier": "math2"}, "no verifier 'math2'"),
         ({"personas": PEOPLE[:1]}, "at least 2 personas"),
         ({"personas": "nothing.toml"}, "no personas in"),
         ({"tasks": "nothing.jsonl"}, "no tasks in"),
@@ -235,22 +237,22 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
     made = datasets.Dataset.from_list(rows)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
-    found = load(name, n=4)
+    found = load_tasks(name, n=4)
     assert len(found) == 4
     assert all(task.turns[0].endswith(ends) for task in found)
-    assert load(name, n=4, form="")[0].turns[0].endswith("+ 1?")
+    assert load_tasks(name, n=4, form="")[0].turns[0].endswith("+ 1?")
 
     def solve(ask: Ask) -> Reply:
         number = int(ask.chat[-1]["content"].split()[0]) + 1
         return Reply(f"Sure. \\boxed{{{number}}}" if kind == "math" else f"Sure.\n#### {number}")
 
-    s = robustness(Actor(solve), tasks=name, n=4, personas=PEOPLE).summary
-    assert (s["verifiers"], s["mean"], s["strict"]["mean"]) == ({kind: 4}, 1, 1)
-    assert s["none"]["by_category"] == {"math-500 algebra" if kind == "math" else name: 1}
+    s = robustness(Actor(solve), tasks=name, tasks_per_category=4, personas=PEOPLE).summary
+    assert (s.verifiers, s.numbers.mean, s.numbers.strict.mean) == ({kind: 4}, 1, 1)
+    assert s.numbers.none.by_category == {"math-500 algebra" if kind == "math" else name: 1}
 
 
 def test_minis_tasks_are_those_with_one_right_answer() -> None:
-    found = load("mini", n=2)
+    found = load_tasks("mini", n=2)
     assert {task.category for task in found} == {"math", "recall", "extraction", "safety"}
 
 

@@ -2,45 +2,48 @@
 
     A[persona, item] = share of samples that are right,  mean, worst, best, worst/best, …
 
-over the personas, with intervals over the items (`lottery`, which has the equations). Every
-item is asked with the same seeds, template and sampling under every persona, and without one.
-An answer is looked for strictly and leniently (`verifier`), since a persona may change the
-phrasing and not the reasoning; the matrix takes the lenient reading unless told otherwise.
+over the personas, with intervals over the items (`persona_lottery`, which has the equations).
+Every item is asked with the same seeds, template and sampling under every persona, and without
+one. An answer is read strictly and leniently (`reader`), since a persona may change the phrasing
+and not the reasoning; the matrix takes the lenient reading unless told otherwise.
 
-This module plans and runs. `matrix` makes numbers of the records.
+This module plans and runs. `summary` makes numbers of the records.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from holdfast import report
-from holdfast.core.backend import Backend, Sampling
+from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
-from holdfast.evals.robustness import persona_lottery as lottery
-from holdfast.evals.robustness import summary as matrix
-from holdfast.evals.tasks import questions, verifier
+from holdfast.evals.robustness.settings import RobustnessSettings
+from holdfast.evals.robustness.summary import Answers, lost_items, summarise
+from holdfast.evals.tasks import questions
 from holdfast.evals.tasks import tasks as tasks_
-from holdfast.evals.tasks.asking import Arm, ask, batches
+from holdfast.evals.tasks.asking import Arm, Batch, ask, batches
 from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.settings import PLACES
 from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
+from holdfast.results.robustness import PersonaAccuracy, RobustnessManifest, RobustnessSummary
 
-READINGS = ("lenient", "strict")
 # Where an answer is to stand, said with the question; a source that is not here is left as it is.
 FORMS = {
     "gsm8k": "Reason step by step, and end with “#### ” and the number alone.",
@@ -50,142 +53,163 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Robustness:
-    """What was found. `summary` is the object that `holdfast robustness --json` prints."""
+    """The result of `robustness`."""
 
-    summary: Record
+    summary: RobustnessSummary
+    """The object that `holdfast robustness --json` prints."""
 
     @property
-    def rows(self) -> list[Record]:
+    def rows(self) -> tuple[PersonaAccuracy, ...]:
         """One row per persona, in the pool's order."""
-        return list(self.summary["rows"])
+        return self.summary.numbers.rows
 
     @property
-    def lottery(self) -> list[float]:
+    def lottery(self) -> tuple[float, ...]:
         """Expected accuracy of the best of k personas, k = 1…n."""
-        return list(self.summary["lottery"])
+        return self.summary.numbers.lottery
 
 
 def robustness(
     model: Backend,
+    settings: RobustnessSettings | None = None,
     *,
-    tasks: str | Path | None = None,
-    personas: str | Path | Sequence[Member] | None = None,
-    split: str = "all",
-    n: int | None = None,
-    samples: int = 1,
-    seed: int = 0,
-    sampling: Sampling | None = None,
-    place: str = "system",
-    verify: str = "auto",
-    reading: str = "lenient",
-    form: str | None = None,
-    pss: str = "worst/best",
-    search: bool = False,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     where: Where = None,
+    **changes: Any,
 ) -> Robustness:
-    """Measure accuracy under every persona; what the command `holdfast robustness` does.
+    """Measure accuracy under every persona, as `holdfast robustness` does.
 
-    `tasks` is a source of `tasks.load` or "math-500", `personas` one of `pool.load` or members
-    themselves; `mini` for the embedded model and `core` for others. `n` bounds the tasks of each
-    category (of mini 20), `form` says where an answer is to stand (`FORMS`; "" for nothing).
-    `verify` is one of `verifier.CHOSEN`, `reading` of `READINGS`, `pss` of `lottery.PSS`.
-    `search` chooses the best persona on half of the items and scores it on the others; `where`
-    says where batches are asked (`cluster`). Raises
-    HoldfastError for what the user can mend.
+    Args:
+        model: the model to measure.
+        settings: which tasks are asked under which personas.
+        out: folder of the run, which the same call resumes; None keeps everything in memory.
+        command: the command line, for the summary and the page.
+        progress: shows how far the run is.
+        where: a shard or a cluster that asks the batches.
+        **changes: fields of `settings` to change.
+
+    Raises:
+        HoldfastError: what the user can mend.
     """
-    _check(samples, place, reading, pss)
-    own = "mini" if model.name == "mini" else "core"
-    people = _people(personas or own, split)
-    whole = load(tasks or own, n=n, seed=seed, form=form)
-    # The built-in tasks have some that only a model can judge; the user's own must all be right.
-    kept = [t for t in whole if str(tasks or own) not in ("core", "mini") or not t.needs_model]
-    kinds = {task.id: verifier.verifier(task, verify) for task in kept}
-    if len(people) < 2 or len(kept) < 2:
-        raise HoldfastError(
-            f"at least 2 personas and 2 tasks are needed, not {len(people)} and {len(kept)}."
-        )
-    drawn = sampling or Sampling(max_new_tokens=512, temperature=0.0)
-    described: Record = {
-        "command": "robustness",
-        "version": __version__,
-        "model": model.describe(),
-        "tasks": [asdict(task) for task in kept],
-        "personas": pool.described(people),
-        "place": place,
-        "samples": samples,
-        "seed": seed,
-        "sampling": asdict(drawn),
-    }
-    run: Run[Record] = open_run(out, described, where=where)
     began = time.monotonic()
-    arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in people))
-    units = ((task, sample, arms) for task in kept for sample in range(samples))
-    asked = [(0, batch) for batch in batches(units)]
-    ask(run, asked, [model], drawn, seed, progress or Progress(enabled=False, step="items"), where)
-    with MathCheck() as math:
-        found = matrix.Answers.of(run.records, kept, people, kinds, math)
-    page = run.folder / "report.html" if run.folder else None
-    numbers = matrix.summed(found, reading, pss, search, seed)
-    summary: Record = {
-        "model": model.name,
-        "command": command,
-        "headline": headline(numbers),
-        **numbers,
-        "lost": matrix.lost(found, run.records, reading),
-        "samples": samples,
-        "seed": seed,
-        "place": place,
-        "verifiers": {kind: sum(k == kind for k in kinds.values()) for kind in kinds.values()},
-        "left_out": [t.id for t in whole if t not in kept],
-        "seconds": round(time.monotonic() - began, 1),
-        "note": NOTES.get(model.name),
-        "report": str(page) if page else None,
-    }
+    settings = settle(settings, RobustnessSettings, changes)
+    settings.check()
+    plan = _Plan.of(model, settings)
+    run: Run[Record] = open_run(out, plan.manifest(), where=where)
+    shown = progress or Progress(enabled=False, step="items")
+    ask(run, plan.batches(), [model], settings.sampling, settings.seed, shown, where)
+    summary = plan.summary(run, command, began)
     run.finish(summary)
-    if page:
-        report.write_robustness(summary, page)
+    if summary.report:
+        report.write_robustness(summary, Path(summary.report))
     return Robustness(summary)
 
 
-def _people(personas: str | Path | Sequence[Member], split: str) -> tuple[Member, ...]:
-    if isinstance(personas, str | Path):
-        return pool.load(personas, split=split)
-    return tuple(personas)
+@dataclass(frozen=True)
+class _Plan:
+    """What is asked of the model."""
+
+    model: Backend
+    settings: RobustnessSettings
+    tasks: tuple[Task, ...]
+    left_out: tuple[str, ...]
+    verifiers: Mapping[str, str]
+    """The verifier of each task, by its id."""
+    personas: Sequence[Member]
+
+    @classmethod
+    def of(cls, model: Backend, settings: RobustnessSettings) -> _Plan:
+        own = "mini" if model.name == "mini" else "core"
+        personas = settings.personas or own
+        if isinstance(personas, str | Path):
+            personas = pool.load(personas, split=settings.split)
+        source, n = settings.tasks or own, settings.tasks_per_category
+        tasks = load_tasks(source, n=n, seed=settings.seed, form=settings.form)
+        # The built-in tasks have some that only a model can judge; the user's must all be right.
+        built_in = str(source) in ("core", "mini")
+        kept = tuple(task for task in tasks if not (built_in and task.needs_model))
+        verifiers = {task.id: verifier(task, settings.verifier) for task in kept}
+        if len(personas) < 2 or len(kept) < 2:
+            raise HoldfastError(
+                f"at least 2 personas and 2 tasks are needed, not {len(personas)} and {len(kept)}."
+            )
+        left_out = tuple(task.id for task in tasks if task not in kept)
+        return cls(model, settings, kept, left_out, verifiers, tuple(personas))
+
+    def manifest(self) -> RobustnessManifest:
+        """What determines the records."""
+        return RobustnessManifest(
+            command="robustness",
+            version=__version__,
+            model=self.model.describe(),
+            tasks=tuple(asdict(task) for task in self.tasks),
+            personas=tuple(pool.described(self.personas)),
+            place=self.settings.placement,
+            samples=self.settings.samples,
+            seed=self.settings.seed,
+            sampling=self.settings.sampling,
+        )
+
+    def batches(self) -> list[Batch]:
+        """Every task under every persona and without one."""
+        place = self.settings.placement
+        arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in self.personas))
+        samples = range(self.settings.samples)
+        units = ((task, sample, arms) for task in self.tasks for sample in samples)
+        return [(0, batch) for batch in batches(units)]
+
+    def summary(self, run: Run[Record], command: str | None, began: float) -> RobustnessSummary:
+        """What the records say."""
+        settings = self.settings
+        with MathCheck() as math:
+            answers = Answers.of(run.records, self.tasks, self.personas, self.verifiers, math)
+        page = run.folder / "report.html" if run.folder else None
+        numbers = summarise(answers, settings.reading, settings.pss, settings.search, settings.seed)
+        return RobustnessSummary(
+            model=self.model.name,
+            command=command,
+            headline=headline(numbers),
+            numbers=numbers,
+            lost=lost_items(answers, run.records, settings.reading),
+            samples=settings.samples,
+            seed=settings.seed,
+            place=settings.placement,
+            verifiers=dict(Counter(self.verifiers.values())),
+            left_out=self.left_out,
+            seconds=round(time.monotonic() - began, 1),
+            note=NOTES.get(self.model.name),
+            report=str(page) if page else None,
+        )
 
 
-def _check(samples: int, place: str, reading: str, pss: str) -> None:
-    if samples < 1:
-        raise HoldfastError(f"at least 1 sample of each task is needed, not {samples}")
-    for given, known, what in (
-        (place, PLACES, "placement"),
-        (reading, READINGS, "reading"),
-        (pss, tuple(lottery.PSS), "PSS"),
-    ):
-        if given not in known:
-            raise HoldfastError(f"there is no {what} {given!r}: use {', '.join(known)}.")
-
-
-def load(
+def load_tasks(
     source: str | Path, *, n: int | None = None, seed: int = 0, form: str | None = None
 ) -> tuple[Task, ...]:
-    """Tasks of a source, with where the answer is to stand said at the end of the last turn.
+    """Load tasks and append the answer-format instruction.
 
-    Of `mini` those with one right answer. Raises HoldfastError as `tasks.load` does.
+    Args:
+        source: a source of `tasks.load`, or "math-500"; of mini tasks with one right answer.
+        n: tasks of each category at most.
+        seed: decides which are drawn.
+        form: the instruction; None takes that of `FORMS`, "" adds nothing.
+
+    Raises:
+        HoldfastError: as `tasks.load` does.
     """
     name = str(source)
     if name == questions.MATH:
-        drawn = questions.hub(name, n or 500, random.Random(seed_of("questions", name, seed)))
-        found = tuple(tasks_.of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
+        rng = random.Random(seed_of("questions", name, seed))
+        sample = questions.hub(name, n or 500, rng)
+        tasks = tuple(tasks_.of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
     else:
-        found = tasks_.load(source, n=n, seed=seed)
+        tasks = tasks_.load(source, n=n, seed=seed)
     if name == "mini":
-        found = tuple(task for task in found if task.question)
+        tasks = tuple(task for task in tasks if task.question)
     text = FORMS.get(name, "") if form is None else form
     if not text:
-        return found
+        return tasks
     return tuple(
-        replace(task, turns=(*task.turns[:-1], f"{task.turns[-1]}\n\n{text}")) for task in found
+        replace(task, turns=(*task.turns[:-1], f"{task.turns[-1]}\n\n{text}")) for task in tasks
     )

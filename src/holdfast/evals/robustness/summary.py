@@ -10,11 +10,11 @@ This module knows records, tasks and personas. It knows no models; the equations
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import Sample
@@ -24,11 +24,23 @@ from holdfast.core.stats import Array, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
 from holdfast.evals.robustness.halves import Estimate
 from holdfast.evals.robustness.persona_lottery import EXTREMES, NAMES, Lottery
-from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.verifier import golds, verify
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
+from holdfast.results.robustness import (
+    Accuracy,
+    CategoryAccuracy,
+    KindAccuracy,
+    LostItem,
+    NoPersona,
+    PersonaAccuracy,
+    RobustnessNumbers,
+    SearchResult,
+    StrictValues,
+    ValueWithInterval,
+)
 
 NO_INTERVAL = (
     "worst, best, ratio and std are extremes of noisy accuracies and biased, so they have no "
@@ -40,33 +52,35 @@ _READ = ("strict", "lenient", "found_strict", "found_lenient")
 
 @dataclass(frozen=True)
 class Answers:
-    """Verdicts by reading, each (1 + personas, items): the first row is without a persona.
+    """How the answers of a run were read."""
 
-    `cut` counts replies that the token limit ended, `errors` answers at which a verifier failed;
-    `missing` are the items left out.
-    """
-
-    people: tuple[Member, ...]
+    personas: tuple[Member, ...]
+    """The personas."""
     tasks: tuple[Task, ...]
-    read: Mapping[str, Array]
+    """The items, without those that are missing."""
+    shares: Mapping[str, Array]
+    """Share of samples by reading (`_READ`), each (1 + personas, items); row 0 has no persona."""
     cut: int
+    """Replies that the token limit ended."""
     errors: int
+    """Answers at which a verifier failed."""
     missing: tuple[str, ...]
+    """Ids of items left out."""
 
     @classmethod
     def of(
         cls,
         records: Sequence[Record],
         tasks: Sequence[Task],
-        people: Sequence[Member],
-        kinds: Mapping[str, str],
+        personas: Sequence[Member],
+        verifiers: Mapping[str, str],
         math: MathCheck,
     ) -> Answers:
-        """The verdicts of records, by the verifier that each task has in `kinds`."""
+        """The answers of records, by the verifier that each task has."""
         samples = 1 + max(r["sample"] for r in records)
-        shape = (1 + len(people), len(tasks), samples)
-        read = {name: np.full(shape, np.nan) for name in _READ}
-        row = {"": 0, **{one.id: i for i, one in enumerate(people, 1)}}
+        shape = (1 + len(personas), len(tasks), samples)
+        readings = {name: np.full(shape, np.nan) for name in _READ}
+        row = {"": 0, **{one.id: i for i, one in enumerate(personas, 1)}}
         column = {task.id: i for i, task in enumerate(tasks)}
         cut = errors = 0
         for record in records:
@@ -76,170 +90,176 @@ class Answers:
                 cut += "length" in arm["stops"]
                 if {"overflow", "error"} & set(arm["stops"]):
                     continue
-                verdict = verifier.verify(task, kinds[task.id], arm["replies"], math)
-                errors += verdict.error
+                reading = verify(task, verifiers[task.id], arm["replies"], math)
+                errors += reading.error
                 for name in _READ:
                     at = row[arm.get("expert", "")], item, record["sample"]
-                    read[name][at] = getattr(verdict, name)
-        whole = np.asarray(~np.isnan(read["lenient"]).any(axis=(0, 2)))
+                    readings[name][at] = getattr(reading, name)
+        whole = np.asarray(~np.isnan(readings["lenient"]).any(axis=(0, 2)))
         if whole.sum() < 2:
             raise HoldfastError(
                 f"only {whole.sum()} of {len(tasks)} items were answered under every persona: see "
                 "the stops in records.jsonl, then run again with another --out."
             )
         return cls(
-            tuple(people),
+            tuple(personas),
             tuple(task for task, there in zip(tasks, whole, strict=True) if there),
-            {name: values[:, whole].mean(axis=2) for name, values in read.items()},
+            {name: values[:, whole].mean(axis=2) for name, values in readings.items()},
             cut,
             errors,
             tuple(task.id for task, there in zip(tasks, whole, strict=True) if not there),
         )
 
 
-def _place(value: float) -> float:
+def _rounded(value: float) -> float:
     """A number to the four places that a summary has."""
     return round(float(value), 4)
 
 
-def summed(found: Answers, reading: str, pss: str, search: bool, seed: int) -> Record:
-    """Everything that the summary says of the answers."""
-    right = found.read[reading]
+def summarise(
+    answers: Answers, reading: str, pss: str, search: bool, seed: int
+) -> RobustnessNumbers:
+    """Everything that the summary says of the answers.
+
+    Args:
+        answers: how they were read.
+        reading: the reading that the numbers take.
+        pss: the one number (`persona_lottery.PSS`).
+        search: whether to choose the best persona on half of the items.
+        seed: of the draws.
+    """
+    right = answers.shares[reading]
     drawn = Lottery(right[1:])
     values, estimates = drawn.values(), drawn.estimates(seed)
-    best_of = [round(value, 4) for value in lottery.expected_best(drawn.accuracies)]
-    summary: Record = {
-        "personas": len(found.people),
-        "items": len(found.tasks),
-        **{name: _place(values[name]) for name in NAMES},
-        "pss": _place(estimates[pss].value),
-        "pss_name": pss,
-        "pss_version": lottery.PSS_VERSION,
-        "lottery": best_of,
-        "intervals": {
-            name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
-        }
-        | {"pss": numbers(estimates[pss].interval)},
-        "interval_note": NO_INTERVAL,
-        "extraction_failures": {
-            one.id: _place(1 - found.read["found_strict"][i].mean())
-            for i, one in enumerate(found.people, 1)
-        },
-        "reading": reading,
-        **_beside(drawn, estimates, seed),
-        "strict": _plain(found.read["strict"][1:], pss, seed),
-        "none": {**_row(found, 0, right), "id": "none"},
-        "rows": [
-            {**pool.described([one])[0], **_row(found, i, right)}
-            for i, one in enumerate(found.people, 1)
-        ],
-        "kinds": list(_kinds(found, right)),
-        "categories": list(_categories(found, right)),
-        "missing": list(found.missing),
-        "cut": found.cut,
-        "verifier_errors": found.errors,
+    curve = tuple(round(value, 4) for value in lottery.expected_best(drawn.accuracies))
+    intervals = {
+        name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
     }
-    # One rounding for the mean and the curve's first value, which are the same number.
-    summary["mean"], summary["best"] = best_of[0], best_of[-1]
-    if search:
-        summary["search"] = _search(found, right, seed)
-    return summary
+    failures = 1 - answers.shares["found_strict"].mean(axis=1)
+    permuted, p_value = _permuted(drawn, seed)
+    return RobustnessNumbers(
+        personas=len(answers.personas),
+        items=len(answers.tasks),
+        # One rounding for the mean and the curve's first value, which are the same number.
+        mean=curve[0],
+        worst=_rounded(values["worst"]),
+        best=curve[-1],
+        ratio=_rounded(values["ratio"]),
+        std=_rounded(values["std"]),
+        all_correct=_rounded(values["all_correct"]),
+        pss=_rounded(estimates[pss].value),
+        pss_name=pss,
+        pss_version=lottery.PSS_VERSION,
+        lottery=curve,
+        intervals=intervals | {"pss": numbers(estimates[pss].interval)},
+        interval_note=NO_INTERVAL,
+        extraction_failures={
+            persona.id: _rounded(failures[i]) for i, persona in enumerate(answers.personas, 1)
+        },
+        reading=reading,
+        permuted=permuted,
+        p_value=p_value,
+        halves={name: _estimate(estimates[name]) for name in ("worst", "best", "ratio")},
+        spread={"std": _estimate(estimates["std"])},
+        strict=_strict(answers, pss, seed),
+        none=NoPersona(**vars(_accuracy(answers, 0, right))),
+        rows=tuple(
+            PersonaAccuracy(**vars(persona), **vars(_accuracy(answers, i, right)))
+            for i, persona in enumerate(answers.personas, 1)
+        ),
+        kinds=tuple(_kinds(answers, right)),
+        categories=tuple(_categories(answers, right)),
+        missing=answers.missing,
+        cut=answers.cut,
+        verifier_errors=answers.errors,
+        search=_search(answers, right, seed) if search else None,
+    )
 
 
-def _beside(drawn: Lottery, estimates: Mapping[str, Estimate], seed: int) -> Record:
-    """What stands beside the extremes: shuffled labels, and estimates without bias."""
+def _permuted(drawn: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
+    """The extremes under shuffled labels, and the chance that these spread at least as far."""
     null, values = drawn.permuted(seed=seed), drawn.values()
-    as_wide = null["std"] >= values["std"] - 1e-12
-    return {
-        "permuted": {
-            name: {
-                "value": _place(null[name].mean()),
-                "interval": numbers(np.percentile(null[name], [2.5, 97.5])),
-            }
-            for name in EXTREMES
-        },
-        # The chance that shuffled labels spread at least as far: is there an effect at all?
-        "p_value": _place((1 + as_wide.sum()) / (1 + len(as_wide))),
-        "halves": {name: _told(estimates[name]) for name in ("worst", "best", "ratio")},
-        "spread": {"std": _told(estimates["std"])},
+    spread = null["std"] >= values["std"] - 1e-12
+    extremes = {
+        name: ValueWithInterval(
+            _rounded(null[name].mean()), numbers(np.percentile(null[name], [2.5, 97.5]))
+        )
+        for name in EXTREMES
     }
+    return extremes, _rounded((1 + spread.sum()) / (1 + len(spread)))
 
 
-def _told(estimate: Estimate) -> Record:
-    return {"value": _place(estimate.value), "interval": numbers(estimate.interval)}
+def _estimate(estimate: Estimate) -> ValueWithInterval:
+    return ValueWithInterval(_rounded(estimate.value), numbers(estimate.interval))
 
 
-def _plain(matrix: Array, pss: str, seed: int) -> Record:
-    drawn = Lottery(matrix)
-    values, estimate = drawn.values(), drawn.estimates(seed)[pss]
-    return {name: _place(values[name]) for name in NAMES} | {"pss": _place(estimate.value)}
+def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
+    drawn = Lottery(answers.shares["strict"][1:])
+    values = [drawn.values()[name] for name in NAMES]
+    return StrictValues(*map(_rounded, (*values, drawn.estimates(seed)[pss].value)))
 
 
-def _row(found: Answers, row: int, right: Array) -> Record:
+def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
     sample = Sample(right.shape[1])
-    told: Record = {
-        "accuracy": _place(right[row].mean()),
-        "interval": numbers(sample.score_interval(right[row])),
-        "delta": _place((right[row] - right[0]).mean()),
-        "delta_interval": numbers(sample.difference_interval(right[row], right[0])),
-        "strict": _place(found.read["strict"][row].mean()),
-        "lenient": _place(found.read["lenient"][row].mean()),
-        "strict_failures": _place(1 - found.read["found_strict"][row].mean()),
-        "lenient_failures": _place(1 - found.read["found_lenient"][row].mean()),
-    }
-    return told | {"by_category": {c: _place(right[row, of].mean()) for c, of in _places(found)}}
+    shares = {name: values[row].mean() for name, values in answers.shares.items()}
+    return Accuracy(
+        accuracy=_rounded(right[row].mean()),
+        interval=numbers(sample.score_interval(right[row])),
+        delta=_rounded((right[row] - right[0]).mean()),
+        delta_interval=numbers(sample.difference_interval(right[row], right[0])),
+        strict=_rounded(shares["strict"]),
+        lenient=_rounded(shares["lenient"]),
+        strict_failures=_rounded(1 - shares["found_strict"]),
+        lenient_failures=_rounded(1 - shares["found_lenient"]),
+        by_category={c: _rounded(right[row, mask].mean()) for c, mask in _masks(answers)},
+    )
 
 
-def _places(found: Answers) -> list[tuple[str, Any]]:
-    names = np.array([task.category for task in found.tasks])
-    return [(str(c), names == c) for c in dict.fromkeys(names)]
+def _masks(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
+    """The items of each category."""
+    names = np.array([task.category for task in answers.tasks])
+    return [(str(category), names == category) for category in dict.fromkeys(names)]
 
 
-def _kinds(found: Answers, right: Array) -> list[Record]:
+def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
     """Mean accuracy under the personas of each kind, and its difference from none."""
-    sample, rows = Sample(right.shape[1]), []
+    sample = Sample(right.shape[1])
     for kind in pool.KINDS:
-        mine = [i for i, one in enumerate(found.people, 1) if one.kind == kind]
-        if mine:
-            mean = right[mine].mean(axis=0)
-            rows.append(
-                {
-                    "kind": kind,
-                    "personas": len(mine),
-                    "mean": _place(mean.mean()),
-                    "interval": numbers(sample.score_interval(mean)),
-                    "delta": _place((mean - right[0]).mean()),
-                    "delta_interval": numbers(sample.difference_interval(mean, right[0])),
-                }
+        rows = [i for i, persona in enumerate(answers.personas, 1) if persona.kind == kind]
+        if rows:
+            mean = right[rows].mean(axis=0)
+            yield KindAccuracy(
+                kind=kind,
+                personas=len(rows),
+                mean=_rounded(mean.mean()),
+                interval=numbers(sample.score_interval(mean)),
+                delta=_rounded((mean - right[0]).mean()),
+                delta_interval=numbers(sample.difference_interval(mean, right[0])),
             )
-    return rows
 
 
-def _categories(found: Answers, right: Array) -> list[Record]:
-    rows = []
-    for category, of in _places(found):
-        accuracies = right[1:, of].mean(axis=1)
-        rows.append(
-            {
-                "category": category,
-                "items": int(of.sum()),
-                "none": _place(right[0, of].mean()),
-                "mean": _place(accuracies.mean()),
-                "worst": _place(accuracies.min()),
-                "best": _place(accuracies.max()),
-                "all_correct": _place((right[1:, of] >= 1).all(axis=0).mean()),
-            }
+def _categories(answers: Answers, right: Array) -> Iterator[CategoryAccuracy]:
+    for category, mask in _masks(answers):
+        accuracies = right[1:, mask].mean(axis=1)
+        yield CategoryAccuracy(
+            category=category,
+            items=int(mask.sum()),
+            none=_rounded(right[0, mask].mean()),
+            mean=_rounded(accuracies.mean()),
+            worst=_rounded(accuracies.min()),
+            best=_rounded(accuracies.max()),
+            all_correct=_rounded((right[1:, mask] >= 1).all(axis=0).mean()),
         )
-    return rows
 
 
-def _search(found: Answers, right: Array, seed: int) -> Record:
+def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
     """The best persona on half of the items of each category, scored on the others."""
-    development = np.zeros(len(found.tasks), bool)
-    for _, of in _places(found):
-        held = sorted(np.flatnonzero(of), key=lambda i: seed_of("search", seed, found.tasks[i].id))
-        development[held[: len(held) // 2]] = True
+    development = np.zeros(len(answers.tasks), bool)
+    for _, mask in _masks(answers):
+        ids = {int(i): answers.tasks[i].id for i in np.flatnonzero(mask)}
+        order = sorted(ids, key=lambda i: seed_of("search", seed, ids[i]))
+        development[order[: len(order) // 2]] = True
     if not development.any():
         raise HoldfastError(
             "--search needs a category with at least 2 items: raise --tasks-per-category."
@@ -247,44 +267,44 @@ def _search(found: Answers, right: Array, seed: int) -> Record:
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
     sample = Sample(others.shape[1])
-    chosen = others[1 + pick.persona]
-    return {
-        "persona": found.people[pick.persona].id,
-        "development_items": int(development.sum()),
-        "items": int((~development).sum()),
-        "asked": int(development.sum()) * len(found.people),
-        "development": _place(pick.development),
-        "accuracy": _place(pick.others),
-        "interval": numbers(sample.score_interval(chosen)),
-        "none": _place(others[0].mean()),
-        "mean": _place(others[1:].mean()),
-        "gain": _place((chosen - others[0]).mean()),
-        "gain_interval": numbers(sample.difference_interval(chosen, others[0])),
-        "oracle": _place(pick.oracle),
-        "curve": [round(value, 4) for value in lottery.search_curve(right[1:], seed=seed)],
-    }
+    option = others[1 + pick.persona]
+    return SearchResult(
+        persona=answers.personas[pick.persona].id,
+        development_items=int(development.sum()),
+        items=int((~development).sum()),
+        asked=int(development.sum()) * len(answers.personas),
+        development=_rounded(pick.development),
+        accuracy=_rounded(pick.others),
+        interval=numbers(sample.score_interval(option)),
+        none=_rounded(others[0].mean()),
+        mean=_rounded(others[1:].mean()),
+        gain=_rounded((option - others[0]).mean()),
+        gain_interval=numbers(sample.difference_interval(option, others[0])),
+        oracle=_rounded(pick.oracle),
+        curve=tuple(round(value, 4) for value in lottery.search_curve(right[1:], seed=seed)),
+    )
 
 
-def lost(found: Answers, records: Sequence[Record], reading: str) -> list[Record]:
+def lost_items(answers: Answers, records: Sequence[Record], reading: str) -> tuple[LostItem, ...]:
     """Items that are right without a persona and wrong under the worst one, up to `SHOWN`."""
-    right = found.read[reading]
+    right = answers.shares[reading]
     worst = 1 + int(right[1:].mean(axis=1).argmin())
-    who = found.people[worst - 1].id
-    column = {task.id: i for i, task in enumerate(found.tasks)}
-    shown: dict[str, Record] = {}
+    persona = answers.personas[worst - 1].id
+    column = {task.id: i for i, task in enumerate(answers.tasks)}
+    items: dict[str, LostItem] = {}
     for record in records:
         item = column.get(record["task"])
-        if item is None or right[worst, item] >= right[0, item] or record["task"] in shown:
+        if item is None or right[worst, item] >= right[0, item] or record["task"] in items:
             continue
-        replies = {arm.get("expert", ""): arm["replies"] for arm in record["arms"]}
-        task = found.tasks[item]
-        shown[task.id] = {
-            "task": task.id,
-            "category": task.category,
-            "turns": list(task.turns),
-            "gold": list(verifier.golds(task)),
-            "persona": who,
-            "without": replies[""],
-            "with": replies[who],
-        }
-    return list(shown.values())[:SHOWN]
+        replies = {arm.get("expert", ""): tuple(arm["replies"]) for arm in record["arms"]}
+        task = answers.tasks[item]
+        items[task.id] = LostItem(
+            task=task.id,
+            category=task.category,
+            turns=task.turns,
+            gold=golds(task),
+            persona=persona,
+            without=replies[""],
+            with_persona=replies[persona],
+        )
+    return tuple(items.values())[:SHOWN]

@@ -19,8 +19,10 @@ class TaskSampling(Sampling):
 
 
 @dataclass(frozen=True)
-class GreedyTaskSampling(TaskSampling):
+class GreedyTaskSampling(Sampling):
     """How replies to tasks with one right answer are drawn: greedily."""
 
+    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
+    """Tokens of a reply at most."""
     temperature: float = with_default(Sampling, "temperature", 0.0)
     """0 is greedy."""

@@ -1,0 +1,60 @@
+"""The settings of `holdfast robustness`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling
+from holdfast.persona.pool import Member
+
+READINGS = ("lenient", "strict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessSettings:
+    """Which tasks are asked under which personas, and how answers become one number."""
+
+    tasks: str | Path | None = field(default=None)
+    """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
+    personas: str | Path | Sequence[Member] | None = field(default=None)
+    """Source of the personas (`pool.load`), or personas; by default as `tasks`."""
+    split: str = option("all", "Personas: all, train or held-out.")
+    """Which personas of a source: all, train or held-out."""
+    tasks_per_category: int | None = option(None, "At most so many of each.")
+    """Tasks of each category at most; of mini 20."""
+    samples: int = option(1, "Times that each task is asked.")
+    """Times that each task is asked; one, since replies are greedy."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    placement: str = option("system", "Of the persona: system or user.")
+    """Where a persona is: in the system prompt, or before the user's message."""
+    verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
+    """Verifier of answers in words and numbers (`verifier.CHOSEN`)."""
+    reading: str = option("lenient", "Of answers, for the matrix: lenient or strict.")
+    """How answers are read for the matrix."""
+    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
+    pss: str = option("worst/best", "The one number: worst/best, worst, mean-std or all-correct.")
+    """The one number (`persona_lottery.PSS`)."""
+    search: bool = option(False, "Choose the best persona on half of the items.", "--search")
+    """Whether the best persona is chosen on half of the items and scored on the others."""
+    sampling: GreedyTaskSampling = field(default_factory=GreedyTaskSampling)
+    """How replies are drawn."""
+
+    def check(self) -> None:
+        """Raise `HoldfastError` for a name or a number that there is not."""
+        from holdfast.evals.robustness.persona_lottery import PSS
+
+        if self.samples < 1:
+            raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
+        for name, known, what in (
+            (self.placement, PLACES, "placement"),
+            (self.reading, READINGS, "reading"),
+            (self.pss, tuple(PSS), "PSS"),
+        ):
+            if name not in known:
+                raise HoldfastError(f"there is no {what} {name!r}: use {', '.join(known)}.")
