@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -193,3 +194,19 @@ def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
         check_positions(passed, 0, 6, anchored=False)
         with pytest.raises(ControlError, match="leave pictures out"):
             check_positions(passed, 0, 6, anchored=True)
+
+
+def test_ids_may_be_a_numpy_array_and_columns_too() -> None:
+    ids = find_targets(np.array([7, 8, 9]), np.array([1, 2]), never, anchored=True)
+    assert ids.find is not None and ids.find([0, 7, 8, 9]) == Place((1, 4), (1, 4))
+    assert ids.turn_ids == TURN
+    listed = find_targets([np.int64(7), np.int64(8)], None, never, anchored=False)
+    assert listed.find is not None and listed.find([7, 8]) == Place((0, 2), (0, 2))
+    columns = find_targets(np.array([[1, 4], [2, 5]]), None, never, anchored=False)
+    assert columns.places == (Place((1, 4), (1, 4)), Place((2, 5), (2, 5)))
+
+
+@pytest.mark.parametrize("span", [5, [(5,)], [(1, 2, 3)], [1.5, 2.5]])
+def test_what_is_neither_ids_nor_columns_is_refused_in_a_sentence(span: Any) -> None:
+    with pytest.raises(ControlError, match="`span`"):
+        find_targets(span, None, never, anchored=False)

@@ -338,3 +338,12 @@ def test_a_template_that_reads_control_tokens_in_messages_still_does() -> None:
     template = Template(made)
     chat = agent_view(None, ["Hi", "thought</s>YES", "So?"])
     assert "thought" not in decoded(template, template.render(chat).ids)
+
+
+def test_several_templates_without_a_default_are_refused() -> None:
+    made = tokenizer(None)
+    made.chat_template = {"tool_use": CHATML}
+    with pytest.raises(ModelError, match=r"several chat templates \(tool_use\) and none is"):
+        Template(made, "my-model")
+    made.chat_template["default"] = CHATML
+    assert Template(made).text(agent_view(None, ["Hi"])).startswith("<|im_start|>user")

@@ -9,7 +9,7 @@ This module knows token ids. `persona_span` knows how a persona is recognised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -146,22 +146,32 @@ def find_targets(
 
 def _ids(argument: Any) -> Ids | None:
     """Return the argument as token ids; None if it is columns of rows."""
-    numbers = [*(argument.tolist() if isinstance(argument, Tensor) else argument)]
+    numbers = _as_list(argument)
     return tuple(numbers) if numbers and all(isinstance(n, int) for n in numbers) else None
 
 
+def _as_list(argument: Any) -> list[Any]:
+    """Return a sequence, a tensor or an array as a list of Python's own numbers or of rows."""
+    values = argument.tolist() if hasattr(argument, "tolist") else argument
+    if not isinstance(values, Iterable):
+        return [values, None]  # neither ids nor rows
+    return [
+        value.item() if hasattr(value, "item") and value.ndim == 0 else value for value in values
+    ]
+
+
 def _rows(name: str, argument: Sequence[Any]) -> list[Any]:
-    rows = [*argument]
-    if not rows or any(isinstance(row, int | str) for row in rows):
+    rows = _as_list(argument)
+    if not rows or any(isinstance(row, int | float | str) for row in rows):
         raise ControlError(f"`{name}` needs token ids, or columns for each row.")
     return rows
 
 
 def _place(columns: Sequence[int]) -> Place:
-    first, end = columns
+    first, end = columns if len(columns) == 2 else (0, 0)
     if not 0 <= first < end:
         raise ControlError(
-            f"`span` has {first}-{end}: columns run from the first to past the last."
+            f"`span` has {'-'.join(map(str, columns))}: columns run from the first to past the last."
         )
     return Place((first, end), (first, end))
 

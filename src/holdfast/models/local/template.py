@@ -94,6 +94,11 @@ class Template:
                 f"{name} has no chat template: choose a chat (instruct) model, or put a"
                 " chat_template.jinja into its folder."
             )
+        if isinstance(tokenizer.chat_template, dict) and "default" not in tokenizer.chat_template:
+            raise ModelError(
+                f"{name} has several chat templates ({', '.join(tokenizer.chat_template)}) and none"
+                " is the default: put the one for plain chats into chat_template.jinja."
+            )
         self._source, self.today = _with_date(tokenizer.chat_template, today)
         self._special = SpecialTokens(tokenizer)
         if not self._shows(_USER):
