@@ -28,14 +28,15 @@ from cones import Array
 from holdfast import Ask, load
 from holdfast.core.chat import agent_view
 from holdfast.core.control import NONE
-from holdfast.core.records import Record
+from holdfast.core.records import Record, as_record, read_record
 from holdfast.core.stats import Resampler, mean
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.settings import ConversationSettings
 from holdfast.evals.conversation.setup import draw_cast
-from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.explain import explain
+from holdfast.evals.explain.value_vectors import probe_ask, tokens_in_view, turns_of
 from holdfast.models.local.backend import LocalBackend
+from holdfast.results.conversation import RoundRecord
 
 Made = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
 SOME = 24  # conversations whose cones are computed
@@ -46,17 +47,17 @@ def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterato
     """Tables for the document: by round, by layer, what the bound says, and the findings."""
     model = load(name)
     assert isinstance(model, LocalBackend)
-    found = explain(
-        model, controls=["none"], pairs=pairs, rounds=rounds, seed=seed, out=run
-    ).summary
+    found = as_record(
+        explain(model, controls=["none"], pairs=pairs, rounds=rounds, seed=seed, out=run).summary
+    )
     base = draw_cast(ConversationSettings(pairs=pairs, seed=seed), model).conversations
     own, bare = (_records(run / folder) for folder in (".", "without"))
     some = base[:SOME]
     spans, apart = [], []
     for c in some:
-        turns = vectors.said(own, c.id)
+        turns = turns_of(own, c.id)
         spans.append(_spans(model, c, turns, rounds))
-        apart.append(_apart(model, c, turns, vectors.said(bare, c.id)))
+        apart.append(_apart(model, c, turns, turns_of(bare, c.id)))
     sample = Resampler.of([c.id for c in some])
     yield _by_round(found, np.stack(spans), sample)
     yield _by_layer(found, np.stack(spans), np.stack(apart), sample)
@@ -65,17 +66,17 @@ def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterato
     _figure(found)
 
 
-def _records(folder: Path) -> list[Record]:
+def _records(folder: Path) -> list[RoundRecord]:
     lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return [read_record(RoundRecord, json.loads(line)) for line in lines]
 
 
 def _spans(model: LocalBackend, c: Conversation, turns: Sequence[str], rounds: int) -> Array:
     """Part of a layer's heads whose values in view span their space: (rounds + 1, layers)."""
     size = model.engine.config.head_dim
     found = []
-    for r, n in enumerate(vectors.in_view(model, c, turns, NONE)):
-        layers = model.values(vectors.ask(c, turns, r, NONE))
+    for r, n in enumerate(tokens_in_view(model, c, turns, NONE)):
+        layers = model.values(probe_ask(c, turns, r, NONE))
         heads = [v.numpy()[:n].astype(float).reshape(n, -1, size) for v in layers]
         found.append(
             [np.mean([cones.surrounds(h[:, i]) for i in range(h.shape[1])]) for h in heads]
@@ -91,7 +92,7 @@ def _apart(model: LocalBackend, c: Conversation, own: Sequence[str], bare: Seque
     W_ov of system tokens, random directions, the agent's tokens in the first and in the last
     round, and its tokens in the first round of the conversation without personas.
     """
-    asked = vectors.ask(c, own, len(own) // 2, NONE)
+    asked = probe_ask(c, own, len(own) // 2, NONE)
     rendered = model.template.render(asked.chat)
     assert rendered.template is not None
     end = rendered.template[1]

@@ -9,8 +9,8 @@ import pytest
 
 from actors import Actor, obey
 from holdfast.cli import main
-from holdfast.cli.compare import as_controls
 from holdfast.core.backend import Ask, Reply
+from holdfast.evals.compare.settings import read_controls
 from holdfast.models import load as models
 
 CONTRACT = {
@@ -101,7 +101,7 @@ def test_a_conversation_that_never_got_far_is_printed_with_dashes(
     ],
 )
 def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: list[str]) -> None:
-    assert as_controls(text) == controls
+    assert list(read_controls(text)) == controls
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,16 @@ def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
             yield inspect.Parameter(
                 one.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=None if one.default == () else one.default,
+                default=_default(one.default),
                 annotation=_annotation(hints[one.name], one.metadata["option"]),
             )
         elif is_dataclass(hints[one.name]):
             yield from _parameters(hints[one.name])
+
+
+def _default(value: Any) -> Any:
+    """A default as typer has it: several values are one text with commas, none are None."""
+    return (",".join(map(str, value)) or None) if isinstance(value, tuple) else value
 
 
 def _settings(kind: Any, values: dict[str, Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -113,11 +112,6 @@ def own_command() -> str:
 def print_json(summary: object) -> None:
     """One JSON object on one line of standard output."""
     print(json.dumps(as_record(summary), ensure_ascii=False, allow_nan=False))
-
-
-def as_controls(text: str) -> list[str]:
-    """--controls as a list: a comma before an option (`heads=0-3`) belongs to its control."""
-    return [one.strip() for one in re.split(r",(?!\s*\w+=)", text)]
 
 
 def as_names(text: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.results.conversation import JudgedRound, Participant, SamplingSummary
+from holdfast.core.records import inlined
+from holdfast.results.conversation import Failures, JudgedRound, Participant, Setting
 from holdfast.results.verdict import VerdictCount
 
 Interval = tuple[float, float]
@@ -29,54 +30,57 @@ class ControlRow:
     stability: float | None
     """Mean judge score over rounds 1…L."""
     interval: Interval | None
+    """Its interval."""
     delta: float | None
+    """Its difference from `none`'s."""
     delta_interval: Interval | None
+    """The interval of the difference."""
     late_stability: float | None
     """The same over the last ⌈L/4⌉ rounds."""
     late_interval: Interval | None
+    """Its interval."""
     late_delta: float | None
+    """Its difference from `none`'s."""
     late_delta_interval: Interval | None
+    """The interval of the difference."""
     by_category: Mapping[str, float | None]
     """Stability by the agent's category."""
     capability: float | None
     """Mean over kinds of the share of questions answered right."""
     capability_interval: Interval | None
+    """Its interval."""
     capability_delta: float | None
+    """Its difference from `none`'s."""
     capability_delta_interval: Interval | None
+    """The interval of the difference."""
     capability_by_kind: Mapping[str, float | None]
+    """Share of the questions of each kind answered right."""
     tokens_per_reply: float | None
     """Prompt and generated tokens of an agent's turn."""
     relative_ms_per_token: float | None
     """Time per generated token of the agents' turns, relative to `none`'s (see `clock`)."""
     relative_ms_interval: Interval | None
+    """Its interval, over batches and rounds."""
     curve: list[float | None]
     """Mean score after each round, 0…L."""
     curve_interval: list[tuple[float | None, float | None]]
+    """Its intervals."""
     failures: Mapping[str, int]
     """Replies that were empty, cut, too long or failed."""
     pareto: bool = False
     """Whether no other control is as good in stability and capability, and better in one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareSummary:
     """The object that `holdfast compare --json` prints."""
 
-    model: str
-    user_model: str | None
-    """The model of the user's side where it is another one."""
-    suite: str
-    seed: int
-    runs: int
-    """Probe answers drawn at each point."""
-    conversations: int
-    rounds: int
-    """Rounds of the longest length."""
-    version: str
-    sampling: SamplingSummary
+    setting: Setting = inlined()
+    """What was run; its rounds are those of the longest length."""
     lengths: list[int]
     """The lengths in rounds that have rows of their own."""
     command: str | None
+    """The command that ran it."""
     rows: list[ControlRow]
     """A row for each control over the longest length, `none` first."""
     by_rounds: Mapping[str, list[ControlRow]]
@@ -101,13 +105,14 @@ class CompareSummary:
     """Questions of each kind that count for the longest length, under one control."""
     refused: Mapping[str, str]
     """Controls that the model refused, with the reason."""
-    failures: Mapping[str, int]
+    failures: Failures
     """Failed replies of the whole run by kind."""
     clock: str
     """What timed the agents' turns: `processor time` or `wall clock`."""
     verdicts: VerdictCount | None
     """How many verdicts a judge model gave; None without one."""
     seconds: float
+    """Seconds of wall clock."""
     note: str | None
     """What must be said of this model's numbers."""
     report: str | None

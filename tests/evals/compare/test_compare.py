@@ -143,7 +143,7 @@ def test_questions_are_greedy_and_asked_where_they_were_wanted(questions: Path) 
 
 def test_every_length_has_rows_from_the_first_rounds_of_one_run(questions: Path) -> None:
     found = compared(questions=questions, rounds=[4, 2])
-    assert list(found.summary.by_rounds) == ["2", "4"] and found.summary.rounds == 4
+    assert list(found.summary.by_rounds) == ["2", "4"] and found.summary.setting.rounds == 4
     assert found.summary.by_rounds["4"] == found.rows
     short = found.summary.by_rounds["2"][0]
     assert short.curve == [1, 1, 1] and short.late_stability == 1
@@ -296,7 +296,7 @@ def test_another_comparison_in_the_same_folder_is_refused(
 def test_another_model_can_play_the_user_and_is_not_timed(tmp_path: Path) -> None:
     user = Actor(name="other")
     found = compared(user_model=user, out=tmp_path)
-    assert found.summary.user_model == "other" and {
+    assert found.summary.setting.user_model == "other" and {
         ask.control.text for call in user.calls for ask in call
     } == {"none"}
     times = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]

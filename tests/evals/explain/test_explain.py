@@ -12,6 +12,7 @@ from transformers import FalconConfig, FalconForCausalLM
 from actors import Actor, suite
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError, RunError
+from holdfast.core.records import as_record
 from holdfast.evals.explain.explain import Explanation, explain
 from holdfast.models.local.backend import LocalBackend
 from tiny_models import SHAPE, model, tokenizer
@@ -40,41 +41,41 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Explanation, Pat
 def test_share_is_given_before_and_after_each_control(
     measured: tuple[Explanation, Path],
 ) -> None:
-    none, split, anchor = measured[0].summary["controls"]
-    assert [one["control"] for one in (none, split, anchor)] == ["none", *CONTROLS]
+    none, split, anchor = measured[0].summary.controls
+    assert [one.control for one in (none, split, anchor)] == ["none", *CONTROLS]
     for one in (none, split, anchor):
-        assert len(one["prompt_share"]) == len(one["stability"]) == 3
-        assert np.shape(one["share_detail"]["heads"]) == np.shape(one["before"]["heads"])
-        assert np.shape(one["before"]["heads"]) == (3, 2, 4)
-    assert none["before"]["prompt_share"] == none["prompt_share"]
-    pairs = zip(split["before"]["prompt_share"], split["prompt_share"], strict=True)
+        assert len(one.share.prompt_share) == len(one.stability) == 3
+        assert np.shape(one.share.share_detail.heads) == np.shape(one.before.heads)
+        assert np.shape(one.before.heads) == (3, 2, 4)
+    assert none.before.prompt_share == none.share.prompt_share
+    pairs = zip(split.before.prompt_share, split.share.prompt_share, strict=True)
     assert all(before < after for before, after in pairs)
-    assert split["share_delta"]["value"] > 0 == none["share_delta"]["value"]
-    assert anchor["before"]["prompt_share"][2] != anchor["prompt_share"][2]
-    detail = none["share_detail"]
-    assert detail["dilution"] == sorted(detail["dilution"], reverse=True)
+    assert split.share_delta.value > 0 == none.share_delta.value
+    assert anchor.before.prompt_share[2] != anchor.share.prompt_share[2]
+    detail = none.share.share_detail
+    assert detail.dilution == sorted(detail.dilution, reverse=True)
 
 
 def test_dimension_is_counted_in_every_set_and_set_beside_other_text(
     measured: tuple[Explanation, Path],
 ) -> None:
-    dimension = measured[0].summary["dimension"]
-    names = [one["set"] for one in dimension["sets"]]
+    dimension = measured[0].summary.dimension
+    names = [one.set for one in dimension.sets]
     assert names == ["none", *CONTROLS, "no persona", "shuffled"]
-    few, many = dimension["vectors"]["few"], dimension["vectors"]["many"]
+    few, many = dimension.vectors["few"], dimension.vectors["many"]
     assert 4 < few < many
-    own, shuffled = dimension["sets"][0], dimension["sets"][4]
-    assert own["tokens"] == shuffled["tokens"] == sorted(own["tokens"])
-    assert own["participation"]["few"]["mean"][0] <= few - 1
-    assert own["participation"]["many"]["mean"][0] is None
+    own, shuffled = dimension.sets[0], dimension.sets[4]
+    assert own.tokens == shuffled.tokens == sorted(own.tokens)
+    assert own.participation["few"].mean[0] <= few - 1
+    assert own.participation["many"].mean[0] is None
     # The first layer's values know their token alone: in any order they are the same set.
-    layers = [np.array(one["participation"]["all"]["layers"]) for one in (own, shuffled)]
+    layers = [np.array(one.participation["all"].layers) for one in (own, shuffled)]
     assert layers[0][2, 0] == pytest.approx(layers[1][2, 0], abs=1e-3)
-    growth = [one for one in dimension["growth"] if one["set"] == "none"]
-    assert {(one["measure"], one["count"]) for one in growth} == {
+    growth = [one for one in dimension.growth if one.set == "none"]
+    assert {(one.measure, one.count) for one in growth} == {
         (measure, count) for measure in ("participation", "components") for count in ("few", "many")
     }
-    assert all(set(one["beyond"]) == {"no persona", "shuffled"} for one in growth)
+    assert all(set(one.beyond) == {"no persona", "shuffled"} for one in growth)
 
 
 def test_the_summary_is_json_and_has_a_page_with_the_findings(
@@ -82,7 +83,7 @@ def test_the_summary_is_json_and_has_a_page_with_the_findings(
 ) -> None:
     result, folder = measured
     written = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(result.summary, allow_nan=False))
+    assert written == json.loads(json.dumps(as_record(result.summary), allow_nan=False))
     page = Path(written["report"]).read_text(encoding="utf-8")
     assert result.findings and all(sentence.split(" (")[0] in page for sentence in result.findings)
 
@@ -105,7 +106,7 @@ def test_a_run_goes_on_where_it_was_cut_off(
         one, other = ((f / place / "records.jsonl").read_bytes() for f in (folder, copy))
         assert one == other
     for name in ("controls", "dimension", "association", "findings"):
-        assert again.summary[name] == result.summary[name]
+        assert getattr(again.summary, name) == getattr(result.summary, name)
 
 
 def test_another_run_is_not_gone_on_with(measured: tuple[Explanation, Path]) -> None:
@@ -135,6 +136,6 @@ def test_without_room_for_values_the_shares_are_still_there() -> None:
     summary = explain(
         tight, controls=[], suite=SMALL, pairs=2, rounds=1, runs=1, sampling=SHORT
     ).summary
-    assert summary["dimension"] is None and "cannot be read" in summary["dimension_refusal"]
-    assert {row["measure"] for row in summary["association"]} == {"share", "dilution"}
-    assert summary["controls"][0]["prompt_share"][1] is not None
+    assert summary.dimension is None and "cannot be read" in summary.dimension_refusal
+    assert {row.measure for row in summary.association} == {"share", "dilution"}
+    assert summary.controls[0].share.prompt_share[1] is not None

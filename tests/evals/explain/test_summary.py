@@ -11,7 +11,15 @@ from holdfast.core.records import Record, read_record
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.judging import judge_records
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
+from holdfast.evals.explain.summary import (
+    NO_PERSONA,
+    SHUFFLED,
+    RecordsByControl,
+    associations,
+    control_explanations,
+    dimension_summary,
+)
+from holdfast.evals.explain.value_vectors import VectorSet
 from holdfast.results.conversation import RoundRecord
 
 N, ROUNDS, COUNTS = 24, 2, {"few": 5, "many": 9}
@@ -44,14 +52,14 @@ def records(k: int, scores: np.ndarray, raised: float) -> list[RoundRecord]:
     return made
 
 
-def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
+def by_control(scores: np.ndarray, better: np.ndarray) -> RecordsByControl:
     made = records(0, scores, 0.0) + records(1, better, 0.2)
     planned = [
         Conversation(k * N + c.id, c.agent, c.user, c.starter, c.seed)
         for k in range(2)
         for c in BASE
     ]
-    return Lanes(
+    return RecordsByControl(
         ControlledPlan(BASE, (NONE, parse("boost:2"))),
         ROUNDS,
         made,
@@ -59,17 +67,17 @@ def lanes(scores: np.ndarray, better: np.ndarray) -> Lanes:
     )
 
 
-def sets(grown: float) -> list[Record]:
+def sets(grown: float) -> list[VectorSet]:
     """Every set's dimension: 4 at first, 1 more by round in plain and shuffled, `grown` in own."""
     made = []
-    for name, step in (("none", grown), ("boost:2", grown), (PLAIN, 1.0), (SHUFFLED, 1.0)):
+    for name, step in (("none", grown), ("boost:2", grown), (NO_PERSONA, 1.0), (SHUFFLED, 1.0)):
         for i in range(N):
             noise = 0.01 * i
             counted = [
-                {c: [[4 + step * r + noise, 3.0]] for c in ("all", *COUNTS)}
+                {c: [(4 + step * r + noise, 3.0)] for c in ("all", *COUNTS)}
                 for r in range(ROUNDS + 1)
             ]
-            made.append({"set": name, "conversation": i, "tokens": [9, 20, 30], "rounds": counted})
+            made.append(VectorSet(name, i, [9, 20, 30], counted))
     return made
 
 
@@ -78,56 +86,54 @@ FOLLOWING = (np.argsort(np.argsort(SHARE, 0), 0) >= N // 2).astype(float)
 
 
 def test_shares_before_and_after_are_told_apart_and_compared_with_none() -> None:
-    found = account(lanes(ALWAYS, ALWAYS), [], {})
-    none, boost = found["controls"]
-    assert none["prompt_share"] == none["before"]["prompt_share"]
-    assert boost["before"]["prompt_share"] == none["prompt_share"]
-    assert boost["share_delta"]["value"] == pytest.approx(0.2, abs=1e-4)
-    assert boost["share_delta"]["interval"] == pytest.approx([0.2, 0.2], abs=1e-4)
-    assert none["share_detail"]["dilution"] == sorted(none["share_detail"]["dilution"])[::-1]
-    assert found["dimension"] is None
+    none, boost = control_explanations(by_control(ALWAYS, ALWAYS))
+    assert none.share.prompt_share == none.before.prompt_share
+    assert boost.before.prompt_share == none.share.prompt_share
+    assert boost.share_delta.value == pytest.approx(0.2, abs=1e-4)
+    assert boost.share_delta.interval == pytest.approx([0.2, 0.2], abs=1e-4)
+    assert none.share.share_detail.dilution == sorted(none.share.share_detail.dilution)[::-1]
 
 
 def test_a_score_that_follows_the_share_is_found_to_and_one_that_does_not_is_not() -> None:
     drawn = np.random.default_rng(5).integers(0, 2, size=FOLLOWING.shape).astype(float)
-    rows = account(lanes(FOLLOWING, drawn), [], {})["association"]
-    following, other = (row for row in rows if row["measure"] == "share")
-    assert following["control"] == "none" and following["pooled"]["interval"][0] > 0.5
-    assert following["given_dilution"]["interval"][0] > 0.5
-    assert len(following["by_round"]) == ROUNDS and following["pooled"]["n"] == N
-    assert other["pooled"]["interval"][0] < 0 < other["pooled"]["interval"][1]
+    rows = associations(by_control(FOLLOWING, drawn), [])
+    following, other = (row for row in rows if row.measure == "share")
+    assert following.control == "none" and following.pooled.interval[0] > 0.5
+    assert following.given_dilution.interval[0] > 0.5
+    assert len(following.by_round) == ROUNDS and following.pooled.n == N
+    assert other.pooled.interval[0] < 0 < other.pooled.interval[1]
 
 
 def test_scores_that_are_all_alike_go_with_nothing() -> None:
-    for row in account(lanes(ALWAYS, ALWAYS), sets(1.0), COUNTS)["association"]:
-        assert row["pooled"]["rho"] is None and row["pooled"]["interval"] == [None, None]
+    for row in associations(by_control(ALWAYS, ALWAYS), sets(1.0)):
+        assert row.pooled.rho is None and row.pooled.interval == [None, None]
 
 
 def test_stability_is_compared_with_nones_on_the_same_conversations() -> None:
     worse = ALWAYS.copy()
     worse[: N // 2, 1:] = 0
-    found = account(lanes(worse, ALWAYS), [], {})["controls"][1]
-    assert found["stability_delta"]["value"] == 0.5 and found["stability_delta"]["n"] == N
-    assert found["stability_delta"]["interval"][0] > 0.2
+    found = control_explanations(by_control(worse, ALWAYS))[1]
+    assert found.stability_delta.value == 0.5 and found.stability_delta.n == N
+    assert found.stability_delta.interval[0] > 0.2
 
 
 @pytest.mark.parametrize(("grown", "sign"), [(1.0, 0), (3.0, 1), (0.0, -1)])
 def test_growth_is_set_beside_that_of_other_text(grown: float, sign: int) -> None:
-    found = account(lanes(ALWAYS, ALWAYS), sets(grown), COUNTS)["dimension"]
-    rows = [one for one in found["growth"] if one["measure"] == "participation"]
-    by = {(one["set"], one["count"]): one for one in rows}
-    assert by["none", "few"]["value"] == pytest.approx(2 * grown)
-    assert by["none", "many"]["value"] == pytest.approx(grown)
-    assert by[PLAIN, "few"]["beyond"] == {}
-    for other in (PLAIN, SHUFFLED):
-        beyond = by["none", "few"]["beyond"][other]
-        assert beyond["value"] == pytest.approx(2 * (grown - 1))
-        assert np.sign(beyond["interval"][0]) == np.sign(beyond["interval"][1]) == sign
+    found = dimension_summary(by_control(ALWAYS, ALWAYS), sets(grown), COUNTS)
+    rows = [one for one in found.growth if one.measure == "participation"]
+    by = {(one.set, one.count): one for one in rows}
+    assert by["none", "few"].growth.value == pytest.approx(2 * grown)
+    assert by["none", "many"].growth.value == pytest.approx(grown)
+    assert by[NO_PERSONA, "few"].beyond == {}
+    for other in (NO_PERSONA, SHUFFLED):
+        beyond = by["none", "few"].beyond[other]
+        assert beyond.value == pytest.approx(2 * (grown - 1))
+        assert np.sign(beyond.interval[0]) == np.sign(beyond.interval[1]) == sign
 
 
 def test_before_the_round_that_has_so_many_vectors_there_is_no_number() -> None:
-    found = account(lanes(ALWAYS, ALWAYS), sets(1.0), COUNTS)["dimension"]
-    own = found["sets"][0]
-    assert own["participation"]["many"]["mean"][0] is None
-    assert own["participation"]["few"]["mean"][0] == pytest.approx(4.115)
-    assert own["tokens"] == [9, 20, 30] and found["vectors"] == COUNTS
+    found = dimension_summary(by_control(ALWAYS, ALWAYS), sets(1.0), COUNTS)
+    own = found.sets[0]
+    assert own.participation["many"].mean[0] is None
+    assert own.participation["few"].mean[0] == pytest.approx(4.115)
+    assert own.tokens == [9, 20, 30] and found.vectors == COUNTS

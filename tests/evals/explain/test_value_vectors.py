@@ -13,8 +13,16 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ModelError
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.explain import value_vectors as vectors
 from holdfast.evals.explain.intrinsic_dimension import dimension
+from holdfast.evals.explain.value_vectors import (
+    VectorSet,
+    conversation_dimensions,
+    dimension_array,
+    prefix_dimensions,
+    probe_ask,
+    shuffled_dimensions,
+    tokens_in_view,
+)
 from holdfast.models.engine.engine import Request
 from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
@@ -50,7 +58,7 @@ def projected(subject: LocalBackend, ids: tuple[int, ...]) -> list[torch.Tensor]
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma3", "gemma2"])
 def test_values_are_those_of_the_models_value_projections(kind: str) -> None:
     subject = backend(kind)
-    asked = vectors.ask(PLAN, TURNS, 2, NONE)
+    asked = probe_ask(PLAN, TURNS, 2, NONE)
     expected = projected(subject, subject.ids(asked))
     for _ in range(2):  # computed, then read from what is kept
         for given, own in zip(subject.values(asked), expected, strict=True):
@@ -59,9 +67,9 @@ def test_values_are_those_of_the_models_value_projections(kind: str) -> None:
 
 def test_values_under_a_control_are_what_it_left_of_them() -> None:
     subject = backend()
-    plain = subject.values(vectors.ask(PLAN, TURNS, 2, NONE))
-    held = subject.values(vectors.ask(PLAN, TURNS, 2, parse("split-softmax:0.3")))
-    span = subject.template.render(vectors.ask(PLAN, TURNS, 2, NONE).chat).content
+    plain = subject.values(probe_ask(PLAN, TURNS, 2, NONE))
+    held = subject.values(probe_ask(PLAN, TURNS, 2, parse("split-softmax:0.3")))
+    span = subject.template.render(probe_ask(PLAN, TURNS, 2, NONE).chat).content
     assert span is not None
     assert torch.allclose(held[0], plain[0], atol=1e-6)
     assert torch.allclose(held[1][: span[1]], plain[1][: span[1]], atol=1e-6)
@@ -76,51 +84,51 @@ def test_values_that_there_is_no_room_for_are_refused() -> None:
 
 def test_what_is_in_view_ends_where_the_probe_begins() -> None:
     subject = backend()
-    tokens = vectors.in_view(subject, PLAN, TURNS, NONE)
-    ids = [subject.ids(vectors.ask(PLAN, TURNS, r, NONE)) for r in range(3)]
+    tokens = tokens_in_view(subject, PLAN, TURNS, NONE)
+    ids = [subject.ids(probe_ask(PLAN, TURNS, r, NONE)) for r in range(3)]
     texts = [subject.tokenizer.decode(i[:n]) for i, n in zip(ids, tokens, strict=True)]
     assert texts[0].endswith("user\n") and PLAN.agent.prompt in texts[0]
     assert texts[1].startswith(texts[0]) and "amber, I say" in texts[1]
     assert texts[2].startswith(texts[1]) and texts[2].endswith("user\n")
-    near = vectors.in_view(subject, PLAN, TURNS, parse("window:1"))
+    near = tokens_in_view(subject, PLAN, TURNS, parse("window:1"))
     assert near == [tokens[0]] * 3
 
 
 def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vectors() -> None:
     subject = backend()
-    record = vectors.own(subject, PLAN, TURNS, NONE, COUNTS)
-    assert record["tokens"] == vectors.in_view(subject, PLAN, TURNS, NONE)
-    values = subject.values(vectors.ask(PLAN, TURNS, 1, NONE))
-    first = dimension(values[0].numpy()[: record["tokens"][1]])
-    assert record["rounds"][1]["all"][0] == pytest.approx(first, abs=1e-3)
-    for r, n in enumerate(record["tokens"]):
+    record = conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
+    assert record.tokens == tokens_in_view(subject, PLAN, TURNS, NONE)
+    values = subject.values(probe_ask(PLAN, TURNS, 1, NONE))
+    first = dimension(values[0].numpy()[: record.tokens[1]])
+    assert record.rounds[1]["all"][0] == pytest.approx(first, abs=1e-3)
+    for r, n in enumerate(record.tokens):
         for name, count in COUNTS.items():
-            for found, _ in record["rounds"][r][name]:
+            for found, _ in record.rounds[r][name]:
                 assert np.isnan(found) if n < count else 1 <= found <= count - 1
-    assert record == vectors.own(subject, PLAN, TURNS, NONE, COUNTS)
+    assert record == conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
 
 
 def test_shuffled_tokens_are_the_same_tokens_after_the_system_message() -> None:
     subject = backend()
-    own = vectors.own(subject, PLAN, TURNS, NONE, COUNTS)
-    mixed = vectors.shuffled(subject, PLAN, TURNS, own["tokens"], COUNTS)
-    assert mixed["tokens"] == own["tokens"]
+    own = conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
+    mixed = shuffled_dimensions(subject, PLAN, TURNS, own.tokens, COUNTS, "shuffled")
+    assert mixed.tokens == own.tokens
     # Values of the first layer know their token alone, so that all of them are the same set.
-    assert mixed["rounds"][2]["all"][0] == pytest.approx(own["rounds"][2]["all"][0], abs=1e-3)
-    assert mixed["rounds"][0] == own["rounds"][0]
-    assert mixed["rounds"][2]["all"][1] != own["rounds"][2]["all"][1]
+    assert mixed.rounds[2]["all"][0] == pytest.approx(own.rounds[2]["all"][0], abs=1e-3)
+    assert mixed.rounds[0] == own.rounds[0]
+    assert mixed.rounds[2]["all"][1] != own.rounds[2]["all"][1]
 
 
 def test_a_conversation_that_is_shorter_gives_as_many_vectors_as_it_has() -> None:
     subject = backend()
-    record = vectors.first_of(subject, PLAN, TURNS[:2], [5, 10_000], COUNTS)
-    whole = len(subject.ids(vectors.ask(PLAN, TURNS[:2], 1, NONE)))
-    assert record["tokens"] == [5, whole]
+    record = prefix_dimensions(subject, PLAN, TURNS[:2], [5, 10_000], COUNTS, "no persona")
+    whole = len(subject.ids(probe_ask(PLAN, TURNS[:2], 1, NONE)))
+    assert record.tokens == [5, whole]
 
 
 def test_counts_come_back_from_records_by_conversation_with_gaps_where_there_are_none() -> None:
     rounds = [{"few": [[2.0, 1.0]], "all": [[3.0, 2.0]]}, {"few": [[None, None]], "all": [[4, 3]]}]
-    found = vectors.array([{"conversation": 9, "rounds": rounds}], [4, 9], "few", 2)
+    found = dimension_array([VectorSet("none", 9, [5, 9], rounds)], [4, 9], "few", 2)
     assert found.shape == (2, 3, 1, 2)
     assert found[1, 0, 0].tolist() == [2.0, 1.0]
     assert np.isnan(found[0]).all() and np.isnan(found[1, 1:]).all()
@@ -128,7 +136,7 @@ def test_counts_come_back_from_records_by_conversation_with_gaps_where_there_are
 
 def test_reading_values_asks_for_no_reply_that_is_kept() -> None:
     subject = backend()
-    subject.values(vectors.ask(PLAN, TURNS, 1, NONE))
-    asked = vectors.ask(PLAN, TURNS, 1, NONE)
+    subject.values(probe_ask(PLAN, TURNS, 1, NONE))
+    asked = probe_ask(PLAN, TURNS, 1, NONE)
     fresh = backend().reply([asked], Sampling(max_new_tokens=5))
     assert subject.reply([asked], Sampling(max_new_tokens=5))[0].text == fresh[0].text

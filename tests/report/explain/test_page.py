@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.records import read_record
 from holdfast.report.explain.findings import findings, headline
 from holdfast.report.explain.page import render, write_explain
+from holdfast.results.explain import ExplainSummary
 
 ROUNDS = 2
 
@@ -52,6 +54,22 @@ def control(name: str, share: float, better: tuple[float, float, float]) -> dict
 def counted(first: float | None) -> dict[str, Any]:
     held = {"mean": [first, 9.0, 9.5], "interval": [[8.5, 9.5]] * 3, "layers": [[first], [9], [9]]}
     return {"all": held, "few": held, "many": {**held, "mean": [None, 9.0, 9.5]}}
+
+
+def typed(found: dict[str, Any]) -> ExplainSummary:
+    """The summary as an explanation has it."""
+    whole = deepcopy(found)
+    for one in whole["controls"]:
+        turns = {"rounds": [], "within": []}
+        one["share_detail"] = {"within": [], "turns": turns, **one["share_detail"]}
+    for row in (whole["dimension"] or {}).get("growth", ()):
+        row["from_round"] = row.pop("from")
+        row["growth"] = {name: row[name] for name in ("value", "interval", "n")}
+    for row in whole["association"]:
+        row["by_round"] = [{"round": at["round"], "correlation": at} for at in row["by_round"]]
+    for one in whole["controls"]:
+        one["share"] = one
+    return read_record(ExplainSummary, whole)
 
 
 def summary() -> dict[str, Any]:
@@ -116,11 +134,11 @@ def told(**changes: Any) -> str:
         for key in where:
             at = at[int(key) if key.isdigit() else key]
         at[last] = new
-    return " ".join(findings(found))
+    return " ".join(findings(typed(found)))
 
 
 def test_the_headline_says_what_share_and_score_did() -> None:
-    assert headline(summary()) == (
+    assert headline(typed(summary())) == (
         "In 2 rounds the share of attention that the system prompt gets goes from 30% to 10%, and "
         "the score from 1.00 to 0.60"
     )
@@ -164,9 +182,9 @@ def test_a_correlation_is_one_only_where_its_interval_excludes_zero() -> None:
 
 def test_the_page_shows_every_control_set_and_correlation(tmp_path: Path) -> None:
     found = summary()
-    found["findings"] = findings(found)
+    found["findings"] = findings(typed(found))
     path = tmp_path / "report.html"
-    write_explain(found, path)
+    write_explain(typed(found), path)
     page = path.read_text(encoding="utf-8")
     for text in ("boost:2", "no persona", "shuffled", "mini is a model organism", "0.30 (0.10 to"):
         assert text in page
@@ -181,7 +199,7 @@ def test_what_was_not_measured_is_said_and_names_stay_text() -> None:
     found["model"] = "<script>alert(1)</script>"
     for one in found["controls"]:
         one["control"] = f"<b>{one['control']}"
-    page = render(found)
+    page = render(typed(found))
     assert "Not measured: there is no &lt;room&gt;" in page
     assert "<script>alert" not in page and "<b>none" not in page
 
@@ -194,5 +212,5 @@ def test_a_page_does_without_intervals_and_rounds_that_were_not_reached() -> Non
         one["share_detail"]["heads"][2] = one["share_detail"]["layers"][2] = None
         one["before"]["heads"][2] = None
         one["stability_delta"] = one["share_delta"] = value(None)
-    assert "–" in render(found)
-    assert [s for s in findings(found) if "boost" in s] == []
+    assert "–" in render(typed(found))
+    assert [s for s in findings(typed(found)) if "boost" in s] == []

@@ -10,48 +10,36 @@ arrays, and `recommendation` says which control to use.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from holdfast import report
 from holdfast.control.trained_files import trained_on
-from holdfast.core.backend import Backend, Sampling
+from holdfast.core.backend import Backend
 from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
+from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.stats import mean, numbers
 from holdfast.evals.compare.by_control import Measurements, measurements
-from holdfast.evals.compare.questions import (
-    Questions,
-    count_by_kind,
-    described,
-    draw_questions,
-    question_answers,
-    rounds_with_questions,
-    under_every_control,
-)
-from holdfast.evals.compare.recommendation import recommend
+from holdfast.evals.compare.questions import QuestionPlan, plan_questions, question_answers
+from holdfast.evals.compare.recommendation import Recommendation, recommend
+from holdfast.evals.compare.settings import SCORING, CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
-from holdfast.evals.conversation.controlled import (
-    ControlledPlan,
-    default_side_by_side,
-    hold_under_controls,
-)
+from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Pairs
-from holdfast.evals.conversation.setup import check, default_suite, draw_cast, manifest, setting
+from holdfast.evals.conversation.setup import default_suite
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.persona.suite import Suite
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -61,9 +49,6 @@ from holdfast.results.compare import (
 )
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.verdict import JudgeVerdict
-
-SCORING = ("generation", "likelihood")
-"""How multiple choice is answered; everything else is generated."""
 
 
 @dataclass(frozen=True)
@@ -123,146 +108,87 @@ def _flat(under: ConversationUnderControl) -> list[Record]:
 
 def compare(
     model: Backend,
+    settings: CompareSettings | None = None,
     *,
-    controls: Sequence[str | Control] | None = None,
-    suite: Suite | str | Path | None = None,
-    persona: Suite | str | Path | None = None,
-    agents: Sequence[str] = (),
-    users: Sequence[str] = (),
-    topic: str | None = None,
-    pairs: Pairs = 24,
-    rounds: int | Sequence[int] = 8,
-    seed: int = 0,
-    runs: int = 2,
-    sampling: Sampling | None = None,
-    questions: str | Path | None = None,
-    each: int = 2,
-    question_rounds: Sequence[int] = (),
-    scoring: str = SCORING[0],
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
     also: Sequence[Backend] = (),
-    batch: int | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     where: Where = None,
+    **changes: Any,
 ) -> Comparison:
     """Compare controls; what the command `holdfast compare` does.
 
-    `controls` are texts (`core.control`), by default `DEFAULT_CONTROLS` but for those that
-    the model refuses; `none` is always the first. `rounds` may be several lengths: one run
-    to the longest serves all. `questions` is a source of `capability.load` ("none" asks
-    nothing; by default `mini` for the embedded model and `core` for others), `each` how
-    many of a kind every conversation is asked at a time, and `question_rounds` after which
-    rounds (by default the last of every length). `scoring` "likelihood" answers multiple
-    choice with the likeliest letter. `also` are other models, trained checkpoints for
-    instance: each is a row `also:NAME` of the same conversations, whose users `user_model`, by
-    default the first model, speaks for. `batch` conversations are held side by side, each
-    under every control. The rest is as in `drift`. Raises `ControlError` for a control
-    that is named and cannot be had, and HoldfastError for what else the user can mend.
+    Args:
+        model: the agents' model.
+        settings: what to do; by default the defaults of `CompareSettings`.
+        user_model: speaks for the users; by default `model`.
+        judge_model: judges personas whose judge is a rubric.
+        also: other models, trained checkpoints for instance: each is a row `also:NAME` on the
+            same conversations.
+        out: folder of the run, which the same call resumes and which holds the page; by default
+            nothing is written.
+        command: shown on the page.
+        progress: shows rounds and replies per second; by default nothing is shown.
+        where: a shard or a pool that does the batches; by default this process does all.
+        **changes: fields of `CompareSettings` in place of those in `settings`.
+
+    Raises:
+        ControlError: a control was named that the model cannot be put under.
+        HoldfastError: something else that the user can mend.
+        ShardDone: `where` is a shard, and its part is done.
     """
-    lengths = _lengths(rounds)
-    user = user_model or model
+    settings = settle(settings, CompareSettings, changes)
+    lengths = settings.lengths()
+    user_model = user_model or model
     if also:
         model = ModelGroup(model, also)
-    chosen, refused = _controls(model, controls, [f"{ALSO}{one.name}" for one in also])
-    side_by_side = default_side_by_side(len(chosen)) if batch is None else batch
-    protocol = ConversationProtocol(
-        rounds=lengths[-1],
-        seed=seed,
-        runs=runs,
-        sampling=sampling or Sampling(),
-        filler=False,
-        history_floor=False,
-        user_persona=False,
-        measure=False,
-        batch=side_by_side * len(chosen),
-    )
-    settings = ConversationSettings(
-        suite=suite,
-        persona=persona,
-        agents=tuple(agents),
-        users=tuple(users),
-        topic=topic,
-        pairs=pairs,
-        seed=seed,
-    )
-    cast = draw_cast(settings, model)
-    conversations = cast.conversations
-    check(model, judge_model, conversations, protocol)
-    _check_scoring(model, scoring)
-    counted_rounds = rounds_with_questions(lengths, question_rounds)
-    asked_rounds = sorted({r for of_length in counted_rounds.values() for r in of_length})
-    source = str(questions or default_suite(model))
-    asked = draw_questions(source, conversations, asked_rounds, each, seed)
-    plan = ControlledPlan(conversations, chosen)
-    chat = SelfChat(
+    controls, refused = _controls(model, settings, also)
+    setup = prepare(
         model,
-        user,
-        protocol,
-        questions=under_every_control(asked, plan),
-        likelihood=scoring == "likelihood",
+        settings,
+        controls,
+        rounds=lengths[-1],
+        measure=False,
+        side_by_side=settings.batch,
+        user_model=user_model,
+        judge_model=judge_model,
     )
-    described_run = as_record(
-        manifest("compare", chat, conversations, cast.suite.name, judge_model, chosen)
-    ) | {
-        "controls": [control.text for control in chosen],
-        "questions": described(asked),
-        "scoring": scoring if asked else None,
-    }
-    run = open_run(out, described_run, RoundRecord, JudgeVerdict, where)
+    _check_scoring(model, settings.scoring)
+    source = str(settings.questions or default_suite(model))
+    questions = plan_questions(settings, source, setup.plan.conversations)
+    setup = replace(
+        setup,
+        chat=replace(
+            setup.chat,
+            questions=questions.under_every_control(setup.plan),
+            likelihood=settings.scoring == "likelihood",
+        ),
+    )
+    scoring = settings.scoring if questions.questions else None
+    described = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
+    run = open_run(out, described, RoundRecord, JudgeVerdict, where)
     began = time.monotonic()
-    judged = hold_under_controls(
-        chat,
-        plan,
-        run,
-        progress or Progress(enabled=False),
-        judge_model,
-        timed=True,
-        where=where,
-    )
-    page = run.folder / "report.html" if run.folder else None
-    summary = CompareSummary(
-        **vars(setting(chat, conversations, cast.suite.name)),
-        lengths=lengths,
-        command=command,
-        **_rows(plan, judged, run, asked, counted_rounds),
-        floor=numbers(mean(scores(judged[:: len(chosen)], "floor", 1)[:, 0])),
-        question_source=source if asked else None,
-        scoring=scoring if asked else None,
-        capability_rounds=asked_rounds if asked else [],
-        questions=count_by_kind(asked, counted_rounds[lengths[-1]]),
-        refused=refused,
-        failures=vars(costs(run.records).failures),
-        clock=clock_of(model),
-        verdicts=count_verdicts(run),
-        seconds=round(time.monotonic() - began, 1),
-        note=NOTES.get(model.name),
-        report=str(page) if page else None,
-    )
-    comparison = Comparison(summary, _by_conversation(plan, judged, run.records, asked))
+    judged = setup.hold(run, progress or Progress(enabled=False), timed=True, where=where)
+    summary = _summary(setup, questions, judged, run, settings, refused, command, began)
+    comparison = Comparison(summary, _by_conversation(setup.plan, judged, run, questions))
     run.finish(summary)
-    if page:
-        report.write_compare(summary, comparison.conversations, page)
+    if summary.report:
+        report.write_compare(summary, comparison.conversations, Path(summary.report))
     return comparison
 
 
-def _lengths(rounds: int | Sequence[int]) -> list[int]:
-    lengths = sorted({rounds} if isinstance(rounds, int) else {*rounds})
-    if not lengths or lengths[0] < 1:
-        raise HoldfastError(f"rounds must be at least 1, not {lengths[0] if lengths else 'none'}")
-    return lengths
-
-
 def _controls(
-    model: Backend, chosen: Sequence[str | Control] | None, also: Sequence[str] = ()
+    model: Backend, settings: CompareSettings, also: Sequence[Backend]
 ) -> tuple[list[Control], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    named = [*(DEFAULT_CONTROLS if chosen is None else chosen), *also]
-    controls = [NONE, *(parse(one, models=bool(also)) for one in named)]
+    chosen = DEFAULT_CONTROLS if settings.controls is None else settings.controls
+    texts = [*chosen, *(f"{ALSO}{one.name}" for one in also)]
+    controls = [NONE, *(parse(text, models=bool(also)) for text in texts)]
     refused = {control.text: why for control in controls if (why := model.refusal(control))}
-    if refused and chosen is not None:
+    if refused and settings.controls is not None:
         raise ControlError(next(iter(refused.values())))
     return [one for one in dict.fromkeys(controls) if one.text not in refused], refused
 
@@ -274,32 +200,61 @@ def _check_scoring(model: Backend, scoring: str) -> None:
         model.likelihoods((), ())  # refuses where only text comes back
 
 
+def _summary(
+    setup: ControlledSetup,
+    questions: QuestionPlan,
+    judged: Sequence[JudgedConversation],
+    run: ConversationRun,
+    settings: CompareSettings,
+    refused: dict[str, str],
+    command: str | None,
+    began: float,
+) -> CompareSummary:
+    lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
+    assert model is not None
+    rows, advice = _rows(plan, judged, run, questions)
+    return CompareSummary(
+        setting=setup.setting(),
+        lengths=lengths,
+        command=command,
+        rows=rows[lengths[-1]],
+        by_rounds={str(length): of_length for length, of_length in rows.items()},
+        recommended=advice.control,
+        recommendation=advice.sentence,
+        chosen_on=advice.chosen_on,
+        reported_on=advice.reported_on,
+        floor=numbers(mean(scores(judged[:: len(plan.controls)], "floor", 1)[:, 0])),
+        question_source=questions.source if questions.questions else None,
+        scoring=settings.scoring if questions.questions else None,
+        capability_rounds=questions.rounds,
+        questions=questions.count_by_kind(lengths[-1]),
+        refused=refused,
+        failures=costs(run.records).failures,
+        clock=clock_of(model),
+        verdicts=count_verdicts(run),
+        seconds=round(time.monotonic() - began, 1),
+        note=NOTES.get(model.name),
+        report=str(run.folder / "report.html") if run.folder else None,
+    )
+
+
 def _rows(
     plan: ControlledPlan,
     judged: Sequence[JudgedConversation],
     run: ConversationRun,
-    questions: Questions,
-    counted_rounds: Mapping[int, Sequence[int]],
-) -> Record:
+    questions: QuestionPlan,
+) -> tuple[dict[int, list[ControlRow]], Recommendation]:
     """The rows of every length, and what they recommend over the longest."""
-    longest = max(counted_rounds)
+    counted, longest = questions.counted, max(questions.counted)
     measured = [
         _of_its_personas(one, plan.conversations)
-        for one in measurements(plan, longest, judged, run.records, run.times, questions)
+        for one in measurements(plan, longest, judged, run.records, run.times, questions.questions)
     ]
-    by_rounds = {
-        str(length): control_rows(measured, plan.conversations, length, rounds)
-        for length, rounds in counted_rounds.items()
+    rows = {
+        length: control_rows(measured, plan.conversations, length, rounds)
+        for length, rounds in counted.items()
     }
-    advice = recommend(measured, plan.conversations, longest, counted_rounds[longest])
-    return {
-        "rows": by_rounds[str(longest)],
-        "by_rounds": by_rounds,
-        "recommended": advice.control,
-        "recommendation": advice.sentence,
-        "chosen_on": advice.chosen_on,
-        "reported_on": advice.reported_on,
-    }
+    return rows, recommend(measured, plan.conversations, longest, counted[longest])
 
 
 def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:
@@ -313,13 +268,13 @@ def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -
 def _by_conversation(
     plan: ControlledPlan,
     judged: Sequence[JudgedConversation],
-    records: Sequence[RoundRecord],
-    questions: Questions,
+    run: ConversationRun,
+    questions: QuestionPlan,
 ) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
     by_id = {one.id: one for one in judged}
     answers: dict[int, list[CapabilityAnswer]] = {}
-    for record in records:
+    for record in run.records:
         _, conversation = plan.locate(record.conversation)
         answers.setdefault(record.conversation, []).extend(
             CapabilityAnswer(
@@ -332,7 +287,7 @@ def _by_conversation(
                 right=capability.right(question, answer.text),
                 stop=answer.stop,
             )
-            for question, answer in question_answers(record, conversation, questions)
+            for question, answer in question_answers(record, conversation, questions.questions)
         )
     return [
         ComparedConversation(

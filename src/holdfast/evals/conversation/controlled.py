@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control
 from holdfast.core.progress import Progress
+from holdfast.core.records import Record, as_record
 from holdfast.core.shards import Where
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.results.conversation import JudgedConversation
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.setup import check, draw_cast, manifest, setting
+from holdfast.results.conversation import JudgedConversation, Setting
 
 ROWS = 384
 """Conversations of one batch, counted under each control."""
@@ -56,35 +60,95 @@ class ControlledPlan:
         return [variant for c in self.conversations for variant in self.variants(c)]
 
 
-def default_side_by_side(controls: int) -> int:
-    """How many conversations a batch holds, each under every one of so many controls."""
-    return max(1, ROWS // controls)
+@dataclass(frozen=True)
+class ControlledSetup:
+    """A command's conversations, ready to be held under its controls."""
+
+    chat: SelfChat
+    """The models and what is asked in a round."""
+    plan: ControlledPlan
+    """The conversations and the controls."""
+    suite: str
+    """Name of the suite of the agents' personas."""
+    judge_model: Backend | None
+    """Scores the answers of personas that a rubric judges."""
+
+    def manifest(self, command: str, **more: Any) -> Record:
+        """What determines the records, as JSON; `more` is what the command adds."""
+        controls = self.plan.controls
+        shared = manifest(
+            command, self.chat, self.plan.conversations, self.suite, self.judge_model, controls
+        )
+        record: Record = as_record(shared)
+        return record | {"controls": [control.text for control in controls], **more}
+
+    def setting(self) -> Setting:
+        """What was run, as the summary begins."""
+        return setting(self.chat, self.plan.conversations, self.suite)
+
+    def hold(
+        self, run: ConversationRun, progress: Progress, *, timed: bool = False, where: Where = None
+    ) -> list[JudgedConversation]:
+        """Hold every conversation under every control, and score the answers.
+
+        Args:
+            run: takes the records; what it holds already is not done again.
+            progress: is told of every round.
+            timed: also record how long the agents' turns take.
+            where: what part of the batches is done here.
+
+        Returns:
+            The judged conversations, with the ids that the plan gives them in the records.
+        """
+        variants = self.plan.variants_of_all()
+        converse(self.chat, variants, run, progress, timed=timed, where=where)
+        return judge_conversations(run, variants, self.judge_model)
 
 
-def hold_under_controls(
-    chat: SelfChat,
-    plan: ControlledPlan,
-    run: ConversationRun,
-    progress: Progress,
-    judge_model: Backend | None,
+def prepare(
+    model: Backend,
+    settings: ConversationSettings,
+    controls: Sequence[Control],
     *,
-    timed: bool = False,
-    where: Where = None,
-) -> list[JudgedConversation]:
-    """Hold every conversation under every control, and score the answers.
+    rounds: int,
+    measure: bool,
+    side_by_side: int | None = None,
+    user_model: Backend | None = None,
+    judge_model: Backend | None = None,
+) -> ControlledSetup:
+    """Draw who talks to whom, and refuse what would fail half way.
+
+    Only the agents' own probes are asked, and the floor once.
 
     Args:
-        chat: the models and the protocol.
-        plan: the conversations and the controls.
-        run: takes the records; what it holds already is not done again.
-        progress: is told of every round.
+        model: the agents' model.
+        settings: who talks to whom, and how replies are sampled.
+        controls: `none` and the others.
+        rounds: rounds of each conversation.
+        measure: whether to measure the prompt share.
+        side_by_side: conversations of a batch, each under every control; by default so many
+            that a batch has `ROWS` rows.
+        user_model: speaks for the users; by default `model`.
         judge_model: scores the answers of personas that a rubric judges.
-        timed: also record how long the agents' turns take.
-        where: what part of the batches is done here.
 
-    Returns:
-        The judged conversations, with the ids that the plan gives them in the records.
+    Raises:
+        HoldfastError: something the user can mend.
     """
-    variants = plan.variants_of_all()
-    converse(chat, variants, run, progress, timed=timed, where=where)
-    return judge_conversations(run, variants, judge_model)
+    if side_by_side is None:
+        side_by_side = max(1, ROWS // len(controls))
+    protocol = ConversationProtocol(
+        rounds=rounds,
+        seed=settings.seed,
+        runs=settings.runs,
+        sampling=settings.sampling,
+        filler=False,
+        history_floor=False,
+        user_persona=False,
+        measure=measure,
+        batch=side_by_side * len(controls),
+    )
+    cast = draw_cast(settings, model)
+    check(model, judge_model, cast.conversations, protocol)
+    chat = SelfChat(model, user_model or model, protocol)
+    plan = ControlledPlan(cast.conversations, controls)
+    return ControlledSetup(chat, plan, cast.suite.name, judge_model)

@@ -7,9 +7,10 @@ on the conversations of a drift run, under each control:
     share       π of the probe's answer by layer and head, as the control left it, beside what
                 plain attention would have given the same queries, and beside dilution: the
                 prompt's tokens over all tokens in view
-    dimension   of the value vectors in view (`vectors`), beside conversations without a
+    dimension   of the value vectors in view (`value_vectors`), beside conversations without a
                 persona and beside shuffled tokens
-    score       the judge's; and whether the two go with it across conversations (`association`)
+    score       the judge's; and whether the two go with it across conversations
+                (`rank_correlation`)
 
 A correlation across conversations is no cause: share, length and difficulty hang together.
 """
@@ -23,127 +24,129 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.backend import Backend, Sampling
+from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record, as_record
+from holdfast.core.records import Record
 from holdfast.core.run import Run
+from holdfast.core.settings import settle
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.controlled import (
-    ControlledPlan,
-    default_side_by_side,
-    hold_under_controls,
-)
+from holdfast.evals.conversation.controlled import ControlledSetup, prepare
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Pairs
-from holdfast.evals.conversation.setup import check, draw_cast, manifest, setting
-from holdfast.evals.explain import value_vectors as vectors
-from holdfast.evals.explain.summary import PLAIN, SHUFFLED, Lanes, account
-from holdfast.evals.explain.value_vectors import DRAWS
+from holdfast.evals.explain.settings import ExplainSettings
+from holdfast.evals.explain.summary import (
+    NO_PERSONA,
+    SHUFFLED,
+    RecordsByControl,
+    associations,
+    control_explanations,
+    dimension_summary,
+)
+from holdfast.evals.explain.value_vectors import (
+    DRAWS,
+    VectorSet,
+    conversation_dimensions,
+    prefix_dimensions,
+    shuffled_dimensions,
+    tokens_in_view,
+    turns_of,
+)
 from holdfast.models.notes import NOTES
-from holdfast.persona.suite import Suite
 from holdfast.report.explain.findings import findings
 from holdfast.results.conversation import RoundRecord
+from holdfast.results.explain import ExplainSummary
 from holdfast.results.verdict import JudgeVerdict
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
-CONTROLS = ("none", "split-softmax:0.7", "anchor")
-
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was measured. `summary` is the object that `holdfast explain --json` prints."""
+    """What an explanation found."""
 
-    summary: Record
+    summary: ExplainSummary
+    """The object that `holdfast explain --json` prints."""
 
     @property
     def findings(self) -> list[str]:
-        """What it comes to, a sentence each."""
-        return list(self.summary["findings"])
+        """What was found, a sentence each."""
+        return self.summary.findings
 
 
 def explain(
     model: Backend,
+    settings: ExplainSettings | None = None,
     *,
-    controls: Sequence[str | Control] = CONTROLS,
-    suite: Suite | str | Path | None = None,
-    persona: Suite | str | Path | None = None,
-    agents: Sequence[str] = (),
-    users: Sequence[str] = (),
-    topic: str | None = None,
-    pairs: Pairs = 12,
-    rounds: int = 8,
-    seed: int = 0,
-    runs: int = 2,
-    sampling: Sampling | None = None,
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Explanation:
     """Measure what goes with drift; what the command `holdfast explain` does.
 
-    `none` is always among the controls, and the first. The rest is as in `drift`; with `out`
-    the run is a folder that can be resumed and holds the page. Raises `ModelError` for a
-    model whose attention cannot be seen, and HoldfastError for what else the user can mend.
+    Args:
+        model: the agents' model, on this machine.
+        settings: what to measure; by default the defaults of `ExplainSettings`.
+        user_model: speaks for the users; by default `model`.
+        judge_model: judges personas whose judge is a rubric.
+        out: folder of the run, which the same call resumes and which holds the page; by default
+            nothing is written.
+        command: shown on the page.
+        progress: shows rounds and replies per second; by default nothing is shown.
+        **changes: fields of `ExplainSettings` in place of those in `settings`.
+
+    Raises:
+        ModelError: the model's attention cannot be seen.
+        HoldfastError: something else that the user can mend.
     """
+    settings = settle(settings, ExplainSettings, changes)
     local = _local(model)
-    wanted = tuple(dict.fromkeys([NONE, *map(parse, controls)]))
-    if why := next((why for control in wanted if (why := model.refusal(control))), None):
-        raise ControlError(why)
-    side = default_side_by_side(len(wanted))
-    p = ConversationProtocol(
-        rounds=rounds,
-        seed=seed,
-        runs=runs,
-        sampling=sampling or Sampling(),
-        filler=False,
-        history_floor=False,
-        user_persona=False,
-        batch=side * len(wanted),
+    setup = prepare(
+        model,
+        settings,
+        _controls(model, settings.controls),
+        rounds=settings.rounds,
+        measure=True,
+        user_model=user_model,
+        judge_model=judge_model,
     )
-    settings = ConversationSettings(
-        suite=suite,
-        persona=persona,
-        agents=tuple(agents),
-        users=tuple(users),
-        topic=topic,
-        pairs=pairs,
-        seed=seed,
-    )
-    cast = draw_cast(settings, model)
-    base = cast.conversations
-    check(model, judge_model, base, p)
-    chat = SelfChat(model, user_model or model, p)
-    described = as_record(manifest("explain", chat, base, cast.suite.name, judge_model, wanted))
-    described |= {"controls": [control.text for control in wanted], "draws": DRAWS}
+    described = setup.manifest("explain", draws=DRAWS)
     run = Run(out, described, RoundRecord, JudgeVerdict)
-    plan = ControlledPlan(base, wanted)
-    shown, began = progress or Progress(enabled=False), time.monotonic()
-    talks = hold_under_controls(chat, plan, run, shown, judge_model)
-    lanes = Lanes(plan, p.rounds, run.records, talks)
-    plain = _without_personas(chat, base, side, run, described, shown)
-    sets, counts, refusal = _sets(local, lanes, plain, run, described, shown)
-    page = run.folder / "report.html" if run.folder else None
-    summary: Record = {
-        **as_record(setting(chat, base, cast.suite.name)),
-        "command": command,
-        **account(lanes, sets, counts),
-        "dimension_refusal": refusal,
-        "seconds": round(time.monotonic() - began, 1),
-        "note": NOTES.get(model.name),
-        "report": str(page) if page else None,
-    }
-    summary["findings"] = findings(summary)
+    progress, began = progress or Progress(enabled=False), time.monotonic()
+    judged = setup.hold(run, progress)
+    records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
+    vectors = VectorMeasurement(local, records, run, described, progress)
+    sets, counts, refusal = vectors.measure(_without_personas(setup, run, described, progress))
+    summary = ExplainSummary(
+        setting=setup.setting(),
+        command=command,
+        controls=control_explanations(records),
+        dimension=dimension_summary(records, sets, counts) if sets else None,
+        association=associations(records, sets),
+        dimension_refusal=refusal,
+        seconds=round(time.monotonic() - began, 1),
+        note=NOTES.get(model.name),
+        report=str(run.folder / "report.html") if run.folder else None,
+        findings=[],
+    )
+    summary = replace(summary, findings=findings(summary))
     run.finish(summary)
-    if page:
-        report.write_explain(summary, page)
+    if summary.report:
+        report.write_explain(summary, Path(summary.report))
     return Explanation(summary)
+
+
+def _controls(model: Backend, texts: Sequence[str | Control]) -> list[Control]:
+    """The controls, `none` first. Raises `ControlError` for one that the model refuses."""
+    controls = list(dict.fromkeys([NONE, *map(parse, texts)]))
+    for control in controls:
+        if refusal := model.refusal(control):
+            raise ControlError(refusal)
+    return controls
 
 
 def _local(model: Backend) -> LocalBackend:
@@ -155,10 +158,10 @@ def _local(model: Backend) -> LocalBackend:
             if model.share_refusal:
                 raise ModelError(f"{model.name} cannot be explained: {model.share_refusal}.")
             return model
-    raise elsewhere(model.name)
+    raise not_here(model.name)
 
 
-def elsewhere(name: str) -> ModelError:
+def not_here(name: str) -> ModelError:
     """What to say of a model that does not run on this machine."""
     return ModelError(
         f"{name} cannot be explained: attention and value vectors are read on this machine, so "
@@ -167,66 +170,89 @@ def elsewhere(name: str) -> ModelError:
 
 
 def _without_personas(
-    chat: SelfChat,
-    base: Sequence[Conversation],
-    side: int,
-    run: ConversationRun,
-    described: Mapping[str, Any],
-    shown: Progress,
+    setup: ControlledSetup, run: ConversationRun, described: Record, progress: Progress
 ) -> dict[int, list[str]]:
     """The turns of the same conversations where neither side has a system prompt."""
-    bare = [
+    conversations = [
         replace(c, agent=replace(c.agent, prompt=""), user=replace(c.user, prompt=""), floor=False)
-        for c in base
+        for c in setup.plan.conversations
     ]
-    p = replace(chat.protocol, runs=1, measure=False, batch=side)
+    side_by_side = setup.chat.protocol.batch // len(setup.plan.controls)
+    protocol = replace(setup.chat.protocol, runs=1, measure=False, batch=side_by_side)
     folder = run.folder / "without" if run.folder else None
-    held = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
-    converse(replace(chat, protocol=p), bare, held, shown)
-    return {c.id: vectors.said(held.records, c.id) for c in bare}
+    without = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
+    converse(replace(setup.chat, protocol=protocol), conversations, without, progress)
+    return {c.id: turns_of(without.records, c.id) for c in conversations}
 
 
-def _sets(
-    model: LocalBackend,
-    lanes: Lanes,
-    plain: Mapping[int, Sequence[str]],
-    run: ConversationRun,
-    described: Mapping[str, Any],
-    shown: Progress,
-) -> tuple[list[Record], dict[str, int], str | None]:
-    """The dimensions of every set of every conversation, with the equal numbers of vectors.
+@dataclass(frozen=True)
+class VectorMeasurement:
+    """The value vectors of every conversation: under each control, and the two other sets."""
 
-    Where values cannot be read there are none, and the sentence that says why.
-    """
-    try:
-        model.forget()
-        tokens = {
-            c.id: vectors.in_view(model, c, lanes.said(0, c.id), NONE)
-            for c in lanes.plan.conversations
+    model: LocalBackend
+    records: RecordsByControl
+    run: ConversationRun
+    described: Record
+    """The manifest of the run."""
+    progress: Progress
+
+    def measure(
+        self, without: Mapping[int, Sequence[str]]
+    ) -> tuple[list[VectorSet], dict[str, int], str | None]:
+        """The dimensions of every set, the equal numbers of vectors, and why there are none.
+
+        Args:
+            without: the turns of the conversations without personas.
+        """
+        try:
+            tokens = self._tokens()
+            counts = _equal_counts(list(tokens.values()))
+            folder = self.run.folder / "vectors" if self.run.folder else None
+            vectors = Run(folder, {**self.described, "counts": counts}, VectorSet)
+            done = {(one.set, one.conversation) for one in vectors.records}
+            conversations = self.records.plan.conversations
+            names = [*map(str, self.records.plan.controls), NO_PERSONA, SHUFFLED]
+            with self.progress.of(len(names) * len(conversations)):
+                for k, name in enumerate(names):
+                    for c in conversations:
+                        self.progress.advance(1, 0)
+                        if (name, c.id) not in done:
+                            self.model.forget()
+                            one = self._set(k, name, c, tokens[c.id], counts, without)
+                            vectors.append([one])
+        except ModelError as error:
+            return [], {}, str(error)
+        return vectors.records, counts, None
+
+    def _tokens(self) -> dict[int, list[int]]:
+        """Tokens in view after each round of every conversation without a control."""
+        self.model.forget()
+        return {
+            c.id: tokens_in_view(self.model, c, self.records.turns(0, c.id), NONE)
+            for c in self.records.plan.conversations
         }
-        first, second = ([n[i] for n in tokens.values() if len(n) > i] for i in (0, 1))
-        counts = {"few": int(min(first)), "many": int(min(second, default=0))}
-        held = Run(run.folder / "vectors" if run.folder else None, {**described, "counts": counts})
-        there = {(r["set"], r["conversation"]) for r in held.records}
-        names = [*map(str, lanes.plan.controls), PLAIN, SHUFFLED]
-        with shown.of(len(names) * len(lanes.plan.conversations)):
-            for k, name in enumerate(names):
-                for c in lanes.plan.conversations:
-                    shown.advance(1, 0)
-                    if (name, c.id) in there:
-                        continue
-                    model.forget()
-                    if name == PLAIN:
-                        bare = replace(c, agent=replace(c.agent, prompt=""))
-                        made = vectors.first_of(model, bare, plain[c.id], tokens[c.id], counts)
-                    elif name == SHUFFLED:
-                        turns = lanes.said(0, c.id)
-                        made = vectors.shuffled(model, c, turns, tokens[c.id], counts)
-                    else:
-                        made = vectors.own(
-                            model, c, lanes.said(k, c.id), lanes.plan.controls[k], counts
-                        )
-                    held.append([{"set": name, "conversation": c.id, **made}])
-    except ModelError as error:
-        return [], {}, str(error)
-    return held.records, counts, None
+
+    def _set(
+        self,
+        k: int,
+        name: str,
+        c: Conversation,
+        tokens: Sequence[int],
+        counts: Mapping[str, int],
+        without: Mapping[int, Sequence[str]],
+    ) -> VectorSet:
+        """One set of one conversation; k is the control's position where it is a control's."""
+        if name == NO_PERSONA:
+            bare = replace(c, agent=replace(c.agent, prompt=""))
+            return prefix_dimensions(self.model, bare, without[c.id], tokens, counts, name)
+        if name == SHUFFLED:
+            turns = self.records.turns(0, c.id)
+            return shuffled_dimensions(self.model, c, turns, tokens, counts, name)
+        control, turns = self.records.plan.controls[k], self.records.turns(k, c.id)
+        return conversation_dimensions(self.model, c, turns, control, counts)
+
+
+def _equal_counts(tokens: Sequence[Sequence[int]]) -> dict[str, int]:
+    """`few`: what the shortest system message has; `many`: the shortest chat after one round."""
+    after_one = [of_rounds[1] for of_rounds in tokens if len(of_rounds) > 1]
+    return {"few": min(of_rounds[0] for of_rounds in tokens), "many": min(after_one, default=0)}

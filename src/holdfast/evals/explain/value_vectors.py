@@ -1,18 +1,18 @@
 """Value vectors of what a model has in view, round by round, and how many dimensions they have.
 
 The set at round r is everything before the text of the probe that is asked after r rounds:
-at r = 0 the system message alone (and the head of the user message that the probe stands
-in). The vectors are those that the model computed under its control, the heads of a layer
-side by side. Each set is counted three times over (`dimension`): with all its vectors,
+at r = 0 the system message alone (and the head of the user message that the probe is in).
+The vectors are those that the model computed under its control, the heads of a layer side
+by side. Each set is counted three times over (`intrinsic_dimension`): with all its vectors,
 and at two equal numbers of them, since more vectors always seem to have more dimensions:
 `few` is what the shortest system message has, `many` what the shortest conversation has
 in view after one round.
 
-Two sets stand beside a conversation's own and show what no persona and no order gives:
+Two more sets show what no persona and no order give:
 
-    plain      the first tokens of a conversation that nobody has a persona in, as many as the
-               conversation had in view
-    shuffled   its own tokens after the system message, in a drawn order
+    no persona   the first tokens of a conversation that nobody has a persona in, as many as the
+                 conversation had in view
+    shuffled     its own tokens after the system message, in random order
 
 This module knows a local model and texts. It does not know how an answer was judged.
 """
@@ -20,14 +20,14 @@ This module knows a local model and texts. It does not know how an answer was ju
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from holdfast.core.backend import Ask
 from holdfast.core.chat import agent_view
 from holdfast.core.control import NONE, Control
-from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation
@@ -38,126 +38,158 @@ if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
 COUNTS = ("all", "few", "many")
-DRAWS = 16  # sets of an equal number of vectors that a count is averaged over
-_OTHER = "qzxotherxzq"  # a probe that shares no token with any
+DRAWS = 16
+"""Draws of an equal number of vectors that a dimension is averaged over."""
+_OTHER_PROBE = "qzxotherxzq"  # shares no token with any probe
+
+Dimensions = dict[str, list[tuple[float | None, float | None]]]
+"""By number of vectors, for each layer: participation and components."""
 
 
-def said(records: Sequence[RoundRecord], conversation: int) -> list[str]:
-    """The turns of a conversation, in order."""
-    mine = sorted((r for r in records if r.conversation == conversation), key=lambda r: r.round)
-    return [turn.text for record in mine for turn in (record.user, record.agent) if turn]
+@dataclass(frozen=True)
+class VectorSet:
+    """The dimensions of one set of one conversation, as its line in the records has them."""
+
+    set: str
+    """The control, `no persona` or `shuffled`."""
+    conversation: int
+    """Id of the conversation."""
+    tokens: list[int]
+    """Number of vectors at each round."""
+    rounds: list[Dimensions]
+    """The dimensions at each round."""
 
 
-def ask(plan: Conversation, turns: Sequence[str], r: int, control: Control) -> Ask:
+def turns_of(records: Sequence[RoundRecord], conversation: int) -> list[str]:
+    """The texts of a conversation's turns, in order."""
+    rounds = [r for r in records if r.conversation == conversation and r.user and r.agent]
+    rounds.sort(key=lambda record: record.round)
+    return [turn.text for r in rounds for turn in (r.user, r.agent) if turn]
+
+
+def probe_ask(plan: Conversation, turns: Sequence[str], r: int, control: Control) -> Ask:
     """The chat that asks the agent's own probe after r rounds."""
-    view = agent_view(plan.agent.prompt, turns[: 2 * r], plan.probe(0))
-    return Ask(view, 0, control)
+    return Ask(agent_view(plan.agent.prompt, turns[: 2 * r], plan.probe(0)), 0, control)
 
 
-def in_view(
+def tokens_in_view(
     model: LocalBackend, plan: Conversation, turns: Sequence[str], control: Control
 ) -> list[int]:
     """Tokens before the text of the probe, after each round: rounds + 1 of them."""
-    found = []
+    tokens = []
     for r in range(len(turns) // 2 + 1):
-        other = Ask(agent_view(plan.agent.prompt, turns[: 2 * r], _OTHER), 0, control)
-        found.append(_common(model.ids(ask(plan, turns, r, control)), model.ids(other)))
-    return found
+        other = Ask(agent_view(plan.agent.prompt, turns[: 2 * r], _OTHER_PROBE), 0, control)
+        own = probe_ask(plan, turns, r, control)
+        tokens.append(_common_prefix(model.ids(own), model.ids(other)))
+    return tokens
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """Length of the longest common prefix."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
-def own(
+def conversation_dimensions(
     model: LocalBackend,
     plan: Conversation,
     turns: Sequence[str],
     control: Control,
     counts: Mapping[str, int],
-) -> Record:
-    """The dimensions of a conversation's sets, by round and layer."""
-    tokens = in_view(model, plan, turns, control)
+) -> VectorSet:
+    """The dimensions of a conversation's vectors under a control, by round and layer.
+
+    Args:
+        model: computes the vectors.
+        plan: the conversation.
+        turns: the texts of its turns.
+        control: what it was held under.
+        counts: the equal numbers of vectors.
+    """
+    tokens = tokens_in_view(model, plan, turns, control)
     rounds = []
     for r, n in enumerate(tokens):
-        layers = [v.numpy()[:n] for v in model.values(ask(plan, turns, r, control))]
-        rounds.append(_counted(layers, counts, seed_of(plan.seed, "vectors", r)))
-    return {"tokens": tokens, "rounds": rounds}
+        layers = [v.numpy()[:n] for v in model.values(probe_ask(plan, turns, r, control))]
+        rounds.append(_dimensions(layers, counts, seed_of(plan.seed, "vectors", r)))
+    return VectorSet(control.text, plan.id, tokens, rounds)
 
 
-def first_of(
+def prefix_dimensions(
     model: LocalBackend,
     plan: Conversation,
     turns: Sequence[str],
     tokens: Sequence[int],
     counts: Mapping[str, int],
-) -> Record:
-    """The dimensions of the first `tokens` tokens of a conversation, for each number of them."""
-    asked = ask(plan, turns, len(turns) // 2, NONE)
-    layers = [v.numpy() for v in model.values(asked)]
-    return _prefixes(layers, tokens, counts, plan.seed)
+    name: str,
+) -> VectorSet:
+    """The dimensions of the first `tokens[r]` tokens of a whole conversation, for each r."""
+    ask = probe_ask(plan, turns, len(turns) // 2, NONE)
+    layers = [v.numpy() for v in model.values(ask)]
+    return _prefixes(layers, plan, tokens, counts, name)
 
 
-def shuffled(
+def shuffled_dimensions(
     model: LocalBackend,
     plan: Conversation,
     turns: Sequence[str],
     tokens: Sequence[int],
     counts: Mapping[str, int],
-) -> Record:
-    """The same of the conversation's own tokens, those after the first set in a drawn order."""
-    asked = ask(plan, turns, len(turns) // 2, NONE)
-    ids = list(model.ids(asked)[: tokens[-1]])
+    name: str,
+) -> VectorSet:
+    """The same of the conversation's own tokens, in random order after the first `tokens[0]`."""
+    ask = probe_ask(plan, turns, len(turns) // 2, NONE)
+    ids = list(model.ids(ask)[: tokens[-1]])
     rng = np.random.default_rng(seed_of(plan.seed, "shuffled"))
     order = [*range(tokens[0]), *(tokens[0] + rng.permutation(tokens[-1] - tokens[0]))]
-    layers = [v.numpy() for v in model.values(asked, [ids[i] for i in order])]
-    return _prefixes(layers, tokens, counts, plan.seed)
+    layers = [v.numpy() for v in model.values(ask, [ids[i] for i in order])]
+    return _prefixes(layers, plan, tokens, counts, name)
 
 
 def _prefixes(
     layers: Sequence[Array],
+    plan: Conversation,
     tokens: Sequence[int],
     counts: Mapping[str, int],
-    seed: int,
-) -> Record:
+    name: str,
+) -> VectorSet:
     kept = [min(n, len(layers[0])) for n in tokens]
     rounds = [
-        _counted([v[:n] for v in layers], counts, seed_of(seed, "vectors", r))
+        _dimensions([v[:n] for v in layers], counts, seed_of(plan.seed, "vectors", r))
         for r, n in enumerate(kept)
     ]
-    return {"tokens": kept, "rounds": rounds}
+    return VectorSet(name, plan.id, kept, rounds)
 
 
-def _counted(
-    layers: Sequence[Array], counts: Mapping[str, int], seed: int
-) -> dict[str, list[list[float]]]:
+def _dimensions(layers: Sequence[Array], counts: Mapping[str, int], seed: int) -> Dimensions:
     """Both counts of each layer's vectors: with all of them, and at each equal number."""
-    found: dict[str, list[list[float]]] = {"all": [_rounded(dimension(v)) for v in layers]}
+    dimensions: Dimensions = {"all": [_rounded(dimension(v)) for v in layers]}
     for name, count in counts.items():
         # The same draw in every layer: the same tokens.
-        drawn = [equal(v, count, DRAWS, np.random.default_rng(seed)) for v in layers]
-        found[name] = [_rounded(one) for one in drawn]
-    return found
+        draws = [equal(v, count, DRAWS, np.random.default_rng(seed)) for v in layers]
+        dimensions[name] = [_rounded(one) for one in draws]
+    return dimensions
 
 
-def _rounded(found: Dimension) -> list[float]:
-    return [round(float(x), 4) for x in found]
+def _rounded(one: Dimension) -> tuple[float, float]:
+    return round(float(one.participation), 4), round(float(one.components), 4)
 
 
-def array(
-    records: Sequence[Mapping[str, Any]], conversations: Sequence[int], count: str, rounds: int
+def dimension_array(
+    sets: Sequence[VectorSet], conversations: Sequence[int], count: str, rounds: int
 ) -> Array:
-    """A set's counts: (conversations, rounds + 1, layers, 2), NaN where there are none.
+    """One set's dimensions: (conversations, rounds + 1, layers, 2), NaN where there are none.
 
-    The last axis is participation and components; `count` is one of `COUNTS`.
+    Args:
+        sets: the set of every conversation.
+        conversations: their ids, in the order of the first axis.
+        count: one of `COUNTS`.
+        rounds: R. The last axis is participation and components.
     """
     rows = {id_: row for row, id_ in enumerate(conversations)}
-    layers = max((len(r["rounds"][0]["all"]) for r in records), default=0)
-    found = np.full((len(rows), rounds + 1, layers, 2), np.nan)
-    for record in records:
-        for r, counted in enumerate(record["rounds"]):
-            # JSON has no NaN: a count that could not be taken comes back as None.
-            found[rows[record["conversation"]], r] = np.array(counted[count], float)
-    return found
+    layers = max((len(one.rounds[0]["all"]) for one in sets), default=0)
+    array = np.full((len(rows), rounds + 1, layers, 2), np.nan)
+    for one in sets:
+        for r, dimensions in enumerate(one.rounds):
+            # JSON has no NaN: a dimension that could not be taken comes back as None.
+            array[rows[one.conversation], r] = np.array(dimensions[count], float)
+    return array

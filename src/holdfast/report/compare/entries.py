@@ -154,7 +154,7 @@ def control_entries(summary: CompareSummary) -> list[ControlEntry]:
             row,
             row.control == summary.recommended,
             leaders[family(row.control)].control == row.control,
-            summary.conversations if "prism:" in row.control else 0,
+            summary.setting.conversations if "prism:" in row.control else 0,
         )
         for place, row in enumerate(summary.rows, 1)
     ]

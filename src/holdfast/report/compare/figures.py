@@ -49,7 +49,7 @@ class LegendItem:
 
 def tradeoff(summary: CompareSummary) -> list[Figure]:
     """Stability, then late stability, against capability (tokens where nothing was asked)."""
-    entries, length = control_entries(summary), summary.rounds
+    entries, length = control_entries(summary), summary.setting.rounds
     asked = any(entry.row.capability is not None for entry in entries)
     cost = CAPABILITY if asked else TOKENS
     return [
@@ -165,7 +165,7 @@ def legend(summary: CompareSummary) -> list[LegendItem]:
 def curves(summary: CompareSummary) -> Figure:
     """Every control's scores by round: the named in colour, the rest thin."""
     entries = _in_drawing_order(control_entries(summary))
-    rounds = [str(r) for r in range(summary.rounds + 1)]
+    rounds = [str(r) for r in range(summary.setting.rounds + 1)]
     low, ticks = _scale([v for e in entries for v in (*e.row.curve, *_band_ends(e))])
 
     def drawing(wide: bool) -> Markup:

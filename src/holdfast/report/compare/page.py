@@ -38,7 +38,7 @@ def render(summary: CompareSummary, conversations: Sequence[ComparedConversation
     other = counterpart(entries)
     pair = (names[0], other.name if other else names[0])
     use, why = sentences.headline(summary.recommendation)
-    transcripts = side_by_side.transcripts(conversations, names, pair, summary.rounds)
+    transcripts = side_by_side.transcripts(conversations, names, pair, summary.setting.rounds)
     other_name, measures = tables.beside_none(summary)
     return html.fill(
         "compare/page.html.j2",
@@ -60,5 +60,5 @@ def render(summary: CompareSummary, conversations: Sequence[ComparedConversation
         data=side_by_side.data(transcripts),
         names=names,
         pair=pair,
-        late=late_rounds(summary.rounds),
+        late=late_rounds(summary.setting.rounds),
     )

@@ -32,7 +32,7 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     if not entries:
         return []
     none, other = entries[0], counterpart(entries)
-    sentences = [_loss(none.row, summary.rounds)]
+    sentences = [_loss(none.row, summary.setting.rounds)]
     if other is not None:
         sentences += [_gain(other), _cost(none.row, other.row), _steadier(other.row, entries)]
     return [sentence for sentence in sentences if sentence]

@@ -1,44 +1,57 @@
-"""What an explanation comes to, a sentence each, made from its summary.
+"""What an explanation finds, a sentence each, made from its summary.
 
-A difference or a correlation is only called one where its interval excludes 0, and is
-called missing by name where it does not: a negative result is a result.
+A sentence calls a difference or a correlation one only where its interval excludes 0, and says
+so where it does not: a negative result is a result.
 
 This module knows a summary and English. It knows neither HTML nor charts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.report.words import (
     between,
     ends,
-    known,
     number,
     percent,
     quantity,
     signed,
     signed_span,
 )
+from holdfast.results.explain import (
+    Association,
+    ControlExplanation,
+    DimensionSummary,
+    ExplainSummary,
+    RankCorrelation,
+)
 
-Summary = Mapping[str, Any]
+SETS = {
+    "no persona": "conversations without any persona",
+    "shuffled": "the same tokens in a drawn order",
+}
+MEASURES = {"share": "a higher share", "dimension": "a higher dimension"}
 
 
-def findings(summary: Summary) -> list[str]:
+def findings(summary: ExplainSummary) -> list[str]:
     """The sentences, in the order of the page."""
+    none, *others = summary.controls
+    rounds = summary.setting.rounds
     return [
-        *_decay(summary["controls"][0], summary["rounds"]),
-        *(sentence for one in summary["controls"][1:] for sentence in _control(one)),
-        *_dimension(summary),
-        *_association(summary),
-    ]
+        *_decay(none, rounds),
+        *(sentence for one in others for sentence in _control(one)),
+        *_dimension(summary.dimension, none.control, rounds),
+        *(sentence for row in summary.association if row.control == none.control
+          for sentence in _association(row)),
+    ]  # fmt: skip
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: ExplainSummary) -> str:
     """What share and score did without a control, in one sentence without a full stop."""
-    none, rounds = summary["controls"][0], quantity(summary["rounds"], "round")
-    share, score = none["prompt_share"] or (None,), none["stability"]
+    none, rounds = summary.controls[0], quantity(summary.setting.rounds, "round")
+    share, score = none.share.prompt_share or (None,), none.stability
     return (
         f"In {rounds} the share of attention that the system prompt gets goes from "
         f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "
@@ -48,15 +61,15 @@ def headline(summary: Summary) -> str:
 
 def sign(interval: Sequence[Any] | None) -> int:
     """1 or -1 where an interval lies above or below 0, else 0."""
-    found = ends(interval)
-    return 0 if found is None else (found[0] > 0) - (found[1] < 0)
+    span = ends(interval)
+    return 0 if span is None else (span[0] > 0) - (span[1] < 0)
 
 
-def _decay(none: Summary, rounds: int) -> Iterator[str]:
-    detail = none.get("share_detail")
-    if not detail or known(none["prompt_share"][-1]) is None:
+def _decay(none: ControlExplanation, rounds: int) -> Iterator[str]:
+    share, detail = none.share.prompt_share, none.share.share_detail
+    if not share or not detail or share[-1] is None:
         return
-    share, dilution = none["prompt_share"], detail["dilution"]
+    dilution = detail.dilution
     yield (
         f"Without a control an answer gives {percent(share[0])} of its attention to the system "
         f"prompt at round 0 and {percent(share[-1])} at round {rounds}, while the prompt’s part of "
@@ -64,87 +77,79 @@ def _decay(none: Summary, rounds: int) -> Iterator[str]:
     )
 
 
-def _control(one: Summary) -> Iterator[str]:
-    share, held = one["share_delta"], one["stability_delta"]
-    if known(share["value"]) is None or known(held["value"]) is None:
+def _control(one: ControlExplanation) -> Iterator[str]:
+    share, stability = one.share_delta, one.stability_delta
+    if share.value is None or stability.value is None:
         return
-    moved = {1: "raises the share", -1: "lowers the share", 0: "leaves the share where it was"}
-    kept = {1: "raises stability", -1: "lowers stability", 0: "no change of stability is shown"}
-    up, better = sign(share["interval"]), sign(held["interval"])
-    joined = "but" if up * better <= 0 and up != better else "and"
+    share_sign, score_sign = sign(share.interval), sign(stability.interval)
+    share_moves = {
+        1: "raises the share",
+        -1: "lowers the share",
+        0: "leaves the share where it was",
+    }[share_sign]
+    score_moves = {
+        1: "raises stability",
+        -1: "lowers stability",
+        0: "no change of stability is shown",
+    }[score_sign]
+    link = "but" if share_sign * score_sign <= 0 and share_sign != score_sign else "and"
     yield (
-        f"{one['control']} {moved[up]} ({_points(share['value'])} on average over rounds, "
-        f"{' to '.join(map(_points, share['interval']))}) {joined} {kept[better]} "
-        f"({signed(held['value'])}, {signed_span(held['interval'])})."
+        f"{one.control} {share_moves} ({_points(share.value)} on average over rounds, "
+        f"{' to '.join(map(_points, share.interval))}) {link} {score_moves} "
+        f"({signed(stability.value)}, {signed_span(stability.interval)})."
     )
 
 
-def _points(value: float) -> str:
+def _points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
-    return f"{100 * value:+.1f} points".replace("-", "−")
+    return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
 
 
-def _dimension(summary: Summary) -> Iterator[str]:
-    found = summary.get("dimension")
-    if not found:
+def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) -> Iterator[str]:
+    if not dimension:
         return
-    name, n = summary["controls"][0]["control"], found["vectors"]["many"]
-    row = next(
-        one
-        for one in found["growth"]
-        if (one["set"], one["measure"], one["count"]) == (name, "participation", "many")
-    )
-    if known(row["value"]) is None or not ends(row["interval"]):
+    key = (control, "participation", "many")
+    row = next(one for one in dimension.growth if (one.set, one.measure, one.count) == key)
+    if row.growth.value is None or not ends(row.growth.interval):
         return
-    grows = {1: "grows", -1: "shrinks", 0: "is not shown to change"}[sign(row["interval"])]
+    grows = {1: "grows", -1: "shrinks", 0: "is not shown to change"}[sign(row.growth.interval)]
     yield (
-        f"At an equal number of vectors ({n}) the intrinsic dimension of the values in view "
-        f"{grows} from round {row['from']} to round {summary['rounds']} ({signed(row['value'])} "
-        f"of participation, {signed_span(row['interval'])})."
+        f"At an equal number of vectors ({dimension.vectors['many']}) the intrinsic dimension of "
+        f"the values in view {grows} from round {row.from_round} to round {rounds} "
+        f"({signed(row.growth.value)} of participation, {signed_span(row.growth.interval)})."
     )
-    for other, beyond in row["beyond"].items():
-        if not ends(beyond["interval"]):
+    for name, beyond in row.beyond.items():
+        if not ends(beyond.interval):
             continue
-        told = {1: "it grows more", -1: "it grows less", 0: "no difference in growth is shown"}
+        more = {1: "it grows more", -1: "it grows less", 0: "no difference in growth is shown"}
         yield (
-            f"Beside {_OTHERS[other]} {told[sign(beyond['interval'])]} "
-            f"({signed(beyond['value'])}, {signed_span(beyond['interval'])})."
+            f"Beside {SETS[name]} {more[sign(beyond.interval)]} "
+            f"({signed(beyond.value)}, {signed_span(beyond.interval)})."
         )
 
 
-_OTHERS = {
-    "no persona": "conversations without any persona",
-    "shuffled": "the same tokens in a drawn order",
-}
-
-
-def _association(summary: Summary) -> Iterator[str]:
-    control = summary["controls"][0]["control"]
-    for row in summary["association"]:
-        if row["control"] != control or row["measure"] == "dilution":
-            continue
-        pooled, fixed = row["pooled"], row["given_dilution"]
-        if known(pooled["rho"]) is None or not ends(pooled["interval"]):
-            yield (
-                f"Whether {_MEASURES[row['measure']]} goes with the score cannot be said: scores "
-                "do not differ enough between conversations."
-            )
-            continue
-        told = {1: "goes with a higher", -1: "goes with a lower", 0: "is not shown to go with the"}
+def _association(row: Association) -> Iterator[str]:
+    if row.measure not in MEASURES:
+        return
+    pooled, measure = row.pooled, MEASURES[row.measure]
+    if pooled.rho is None or not ends(pooled.interval):
         yield (
-            f"Across {quantity(pooled['n'], 'conversation')}, within rounds, "
-            f"{_MEASURES[row['measure']]} {told[sign(pooled['interval'])]} score (rank correlation "
-            f"{number(pooled['rho'])}, {between(pooled['interval'])}{_fixed(fixed)})."
+            f"Whether {measure} goes with the score cannot be said: scores do not differ enough "
+            "between conversations."
         )
+        return
+    goes = {1: "goes with a higher", -1: "goes with a lower", 0: "is not shown to go with the"}
+    yield (
+        f"Across {quantity(pooled.n, 'conversation')}, within rounds, "
+        f"{measure} {goes[sign(pooled.interval)]} score (rank correlation {number(pooled.rho)}, "
+        f"{between(pooled.interval)}{_at_equal_dilution(row.given_dilution)})."
+    )
 
 
-_MEASURES = {"share": "a higher share", "dimension": "a higher dimension"}
-
-
-def _fixed(found: Summary | None) -> str:
-    if not found or known(found["rho"]) is None or not ends(found["interval"]):
+def _at_equal_dilution(fixed: RankCorrelation | None) -> str:
+    if not fixed or fixed.rho is None or not ends(fixed.interval):
         return ""
     return (
-        f"; {number(found['rho'])}, {between(found['interval'])} where the prompt’s part of the "
+        f"; {number(fixed.rho)}, {between(fixed.interval)} where the prompt’s part of the "
         "text is held fixed"
     )

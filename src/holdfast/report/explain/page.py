@@ -1,22 +1,21 @@
 """The page of an explanation: share, dimension and score, and whether they go together.
 
-Each figure is drawn for a wide and for a narrow page, as in `figures`; a control has its
-family's colour, as on the page of a comparison.
+Each figure is drawn once for a wide and once for a narrow page; a control has its family's
+colour, as on the page of a comparison.
 
-This module knows the summary. The sentences are `findings`'s.
+This module knows the summary. The sentences are in `findings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from holdfast.report import html as shell
+from holdfast.report import html
 from holdfast.report.charts import chart
-from holdfast.report.charts import heatmap as tiles
+from holdfast.report.charts import heatmap as heatmaps
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.compare.entries import family, short
 from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, numbers
@@ -24,84 +23,93 @@ from holdfast.report.explain.findings import headline
 from holdfast.report.words import (
     between,
     ends,
-    known,
     number,
     percent,
     quantity,
     signed,
     signed_span,
 )
+from holdfast.results.drift import Interval, Values
+from holdfast.results.explain import (
+    ControlExplanation,
+    DimensionSummary,
+    Estimate,
+    ExplainSummary,
+    RankCorrelation,
+)
 
-Summary = Mapping[str, Any]
-_SETS = {"no persona": "history", "shuffled": "filler"}
+OTHER_SETS = {"no persona": "history", "shuffled": "filler"}
+"""Sets that are no control's, and their CSS classes."""
+Axis = tuple[float, float, Sequence[tuple[float, str]]]
+"""Lower end, upper end and ticks."""
 
 
-def write_explain(summary: Summary, path: Path) -> None:
+def write_explain(summary: ExplainSummary, path: Path) -> None:
     """Write the page. Raises `RunError` where the file cannot be written."""
-    shell.save(render(summary), path)
+    html.save(render(summary), path)
 
 
-def render(summary: Summary) -> str:
+def render(summary: ExplainSummary) -> str:
     """The page as text."""
-    return shell.fill(
+    controls, rounds = summary.controls, summary.setting.rounds
+    return html.fill(
         "explain/page.html.j2",
         s=summary,
+        setting=summary.setting,
         headline=headline(summary),
-        overview=[_share(summary), _stability(summary)],
-        panels=[_panel(i, one) for i, one in enumerate(summary["controls"])],
-        layers=[_layers(i, one) for i, one in enumerate(summary["controls"])],
-        heads=[panel for i, one in enumerate(summary["controls"]) for panel in _heads(i, one)],
-        dimension=_dimension(summary),
-        growth=_growth(summary),
+        overview=[_share(controls, rounds), _stability(controls, rounds)],
+        panels=[_panel(i, one) for i, one in enumerate(controls)],
+        layers=[_layers(i, one) for i, one in enumerate(controls)],
+        heads=[panel for i, one in enumerate(controls) for panel in _heads(i, one)],
+        dimension=_dimension(summary.dimension, rounds) if summary.dimension else None,
+        growth=_growth(summary.dimension) if summary.dimension else None,
         association=_association(summary),
     )
 
 
-def _kind(control: str) -> str:
+def _css(control: str) -> str:
     return f"f-{family(control)} {'plain' if control == 'none' else 'fore'}"
 
 
-def _band(control: str, intervals: Sequence[Any] | None) -> list[tuple[float, float] | None]:
-    """The intervals of none, which the others are read against; nothing else's."""
-    return [ends(one) for one in intervals or ()] if control == "none" else []
-
-
-def _rounds(summary: Summary) -> list[str]:
-    return [str(r) for r in range(summary["rounds"] + 1)]
+def _series(name: str, values: Values, intervals: Sequence[Interval] | None) -> Series:
+    """A line; `none`'s, which the others are read against, has a band."""
+    band = [ends(one) for one in intervals or ()] if name == "none" else []
+    return Series(OTHER_SETS.get(name) or _css(name), numbers(values), band)
 
 
 def _lines(
     key: str,
     title: str,
     caption: str,
-    drawn: Sequence[tuple[str, Series]],
-    x: Sequence[str],
-    axis: tuple[float, float, Sequence[tuple[float, str]]],
-    written: Any,
+    lines: Sequence[tuple[str, Series]],
+    rounds: int,
+    axis: Axis,
+    write: Callable[[float | None], str],
 ) -> Figure:
     """A line for each named series, with a table of the same numbers."""
     low, top, ticks = axis
+    x = [str(r) for r in range(rounds + 1)]
     cells = [
         [
-            written(v) + (f" ({written(b[0])} to {written(b[1])})" if b else "")
-            for v, b in zip(one.values, one.band or [None] * len(x), strict=True)
+            write(value) + (f" ({write(span[0])} to {write(span[1])})" if span else "")
+            for value, span in zip(line.values, line.band or [None] * len(x), strict=True)
         ]
-        for _, one in drawn
+        for _, line in lines
     ]
     notes = [
         "\n".join(
-            [f"after {quantity(int(r), 'round')}"]
-            + [f"{name}: {cell[i]}" for (name, _), cell in zip(drawn, cells, strict=True)]
+            [f"after {quantity(r, 'round')}"]
+            + [f"{name}: {cell[r]}" for (name, _), cell in zip(lines, cells, strict=True)]
         )
-        for i, r in enumerate(x)
+        for r in range(rounds + 1)
     ]
 
     def drawing(wide: bool) -> Markup:
         named = [
-            Series(one.kind, one.values, one.band, short(name, 26 if wide else 16))
-            for name, one in drawn
+            Series(line.kind, line.values, line.band, short(name, 26 if wide else 16))
+            for name, line in lines
         ]
-        right = 24 + 6.7 * max(len(one.label) for one in named)
+        right = 24 + 6.7 * max(len(line.label) for line in named)
         frame = Frame(560, 300, 42, right, 14, 40) if wide else Frame(360, 280, 40, right, 12, 40)
         text = Text(f"{key}-{'wide' if wide else 'narrow'}", title, caption)
         return chart.lines(
@@ -109,166 +117,150 @@ def _lines(
         )
 
     rows = tuple((r, *(cell[i] for cell in cells)) for i, r in enumerate(x))
-    table = Table(("round", *(name for name, _ in drawn)), rows)
+    table = Table(("round", *(name for name, _ in lines)), rows)
     return Figure(key, title, caption, drawing(True), drawing(False), table)
 
 
-def _share(summary: Summary) -> Figure:
-    controls = summary["controls"]
-    drawn = [
+def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure:
+    lines = [
         (
-            one["control"],
-            Series(
-                _kind(one["control"]),
-                numbers(one["prompt_share"]),
-                _band(one["control"], one["prompt_share_interval"]),
-            ),
+            one.control,
+            _series(one.control, one.share.prompt_share, one.share.prompt_share_interval),
         )
         for one in controls
-        if one["prompt_share"]
+        if one.share.prompt_share
     ]
-    detail = controls[0]["share_detail"] or {}
-    drawn.append(("part of the text", Series("dilution", numbers(detail.get("dilution")))))
-    top, ticks = chart.ceiling_for(
-        v for _, one in drawn for v in (*one.values, *(b[1] for b in one.band if b))
-    )
+    detail = controls[0].share.share_detail
+    dilution = numbers(detail.dilution) if detail else ()
+    lines.append(("part of the text", Series("dilution", dilution)))
+    top, ticks = chart.ceiling_for(v for _, line in lines for v in _all_values(line))
     return _lines(
         "share",
         "Attention given to the system prompt",
         "Mean over layers and heads, for the tokens of the probe’s answer, as each control left "
         "it; the band is none’s 95% interval. Dashed: the prompt’s tokens over all tokens in view.",
-        drawn,
-        _rounds(summary),
+        lines,
+        rounds,
         (0.0, top, [(t, f"{100 * t:g}%") for t in ticks]),
         percent,
     )
 
 
-def _stability(summary: Summary) -> Figure:
-    drawn = [
-        (
-            one["control"],
-            Series(
-                _kind(one["control"]),
-                numbers(one["stability"]),
-                _band(one["control"], one["interval"]),
-            ),
-        )
-        for one in summary["controls"]
+def _all_values(line: Series) -> list[float]:
+    """The values of a line and the ends of its band, without gaps."""
+    return [
+        v for v in (*line.values, *(end for span in line.band or () for end in span or ())) if v
     ]
+
+
+def _stability(controls: Sequence[ControlExplanation], rounds: int) -> Figure:
     return _lines(
         "stability",
         "Stability of the same conversations",
         "Mean judge score of the probe’s answers. The band is none’s 95% interval.",
-        drawn,
-        _rounds(summary),
+        [(one.control, _series(one.control, one.stability, one.interval)) for one in controls],
+        rounds,
         (0.0, 1.0, SCORES),
         number,
     )
 
 
-def _panel(place: int, one: Summary) -> Panel:
+def _panel(place: int, one: ControlExplanation) -> Panel:
     """One control: the share before, the share after, and dilution."""
-    after, before = numbers(one["prompt_share"]), numbers(one["before"]["prompt_share"])
-    dilution = numbers((one["share_detail"] or {}).get("dilution"))
+    after, before = numbers(one.share.prompt_share), numbers(one.before.prompt_share)
+    dilution = numbers(one.share.share_detail.dilution) if one.share.share_detail else ()
     top, ticks = chart.ceiling_for((*after, *before, *dilution))
-    x = [str(r) for r in range(len(one["stability"]))]
+    x = [str(r) for r in range(len(one.stability))]
     series = [Series("dilution", dilution), Series("template", before), Series("share", after)]
     notes = [
         f"after {quantity(r, 'round')}\nafter the control: {percent(a)}\nbefore: {percent(b)}\n"
         f"part of the text: {percent(d)}"
         for r, (a, b, d) in enumerate(zip(after, before, dilution, strict=False))
     ]
-    said = f"{percent(after[-1])} at the end, {percent(before[-1])} before" if after else "–"
+    summary = f"{percent(after[-1])} at the end, {percent(before[-1])} before" if after else "–"
 
     def drawing(width: float, height: float) -> Markup:
         return chart.lines(
             series,
             Frame(width, height, 34, 6, 8, 24),
-            Text(f"panel-{place}-{width:g}", f"Share before and after {one['control']}", said),
+            Text(f"panel-{place}-{width:g}", f"Share before and after {one.control}", summary),
             x=x,
             ticks=[(t, f"{100 * t:g}%") for t in ticks],
             top=top,
             notes=notes,
         )
 
-    return Panel(one["control"], said, drawing(256, 148), drawing(164, 124))
+    return Panel(one.control, summary, drawing(256, 148), drawing(164, 124))
 
 
-def _layers(place: int, one: Summary) -> Figure:
+def _layers(place: int, one: ControlExplanation) -> Figure:
     """Layer by round under one control."""
-    by_round = [numbers(row) for row in (one["share_detail"] or {}).get("layers") or ()]
-    deep = max((len(row) for row in by_round), default=0)
-    rows = [[row[i] if i < len(row) else None for row in by_round] for i in range(deep)]
-    x, y = [str(r) for r in range(len(by_round))], [str(i + 1) for i in range(deep)]
+    detail = one.share.share_detail
+    by_round = [numbers(row) for row in (detail.layers if detail else ())]
+    count = max((len(row) for row in by_round), default=0)
+    rows = [[row[i] if i < len(row) else None for row in by_round] for i in range(count)]
+    x, y = [str(r) for r in range(len(by_round))], [str(i + 1) for i in range(count)]
     most = max((v for row in rows for v in row if v is not None), default=0.0)
 
     def note(layer: int, r: int, value: float) -> str:
         return f"layer {layer + 1}, after {quantity(r, 'round')}: {percent(value)}"
 
     def drawing(width: int) -> Markup:
-        frame = Frame(width, 46 + max(5.0, min(26.0, 260 / max(1, deep))) * deep, 28, 8, 6, 40)
-        said = f"{deep} layers; the highest cell is {percent(most)}."
-        text = Text(f"layers-{place}-{width}", f"Share by layer under {one['control']}", said)
-        return tiles.heat(rows, frame, text, x=x, y=y, top=most, note=note, x_name=X_NAME)
+        height = 46 + max(5.0, min(26.0, 260 / max(1, count))) * count
+        description = f"{count} layers; the highest cell is {percent(most)}."
+        text = Text(f"layers-{place}-{width}", f"Share by layer under {one.control}", description)
+        frame = Frame(width, height, 28, 8, 6, 40)
+        return heatmaps.heat(rows, frame, text, x=x, y=y, top=most, note=note, x_name=X_NAME)
 
-    table = tuple((y[i], *(percent(v) for v in row)) for i, row in enumerate(rows))
+    cells = tuple((y[i], *(percent(v) for v in row)) for i, row in enumerate(rows))
     caption = f"Layer 1, nearest the input, is on top. The highest cell is {percent(most)}."
-    heading = Table(("layer", *(f"round {r}" for r in x)), table)
-    return Figure(f"layers-{place}", one["control"], caption, drawing(500), drawing(340), heading)
+    table = Table(("layer", *(f"round {r}" for r in x)), cells)
+    return Figure(f"layers-{place}", one.control, caption, drawing(500), drawing(340), table)
 
 
-def _heads(place: int, one: Summary) -> Iterator[Panel]:
+def _heads(place: int, one: ControlExplanation) -> Iterator[Panel]:
     """Layer by head at the first and the last round, and before the control at the last."""
-    after = [rows for rows in (one["share_detail"] or {}).get("heads") or () if rows]
-    before = [rows for rows in one["before"]["heads"] or () if rows]
+    detail = one.share.share_detail
+    after = [rows for rows in (detail.heads if detail else ()) if rows]
+    before = [rows for rows in one.before.heads or () if rows]
     if not after:
         return
-    shown = [("round 0", after[0]), (f"round {len(one['stability']) - 1}", after[-1])]
+    last = f"round {len(one.stability) - 1}"
+    maps = [("round 0", after[0]), (last, after[-1])]
     if before and before[-1] != after[-1]:
-        shown.append((f"{shown[1][0]}, before the control", before[-1]))
-    top = max(v for _, rows in shown for row in rows for v in row)
-    for i, (name, rows) in enumerate(shown):
-        wide, high = max(len(row) for row in rows), len(rows)
-        cell = min(22.0, 150 / max(wide, high))
-        most = percent(max(v for row in rows for v in row))
-        text = Text(
-            f"heads-{place}-{i}", f"Every head, {one['control']}, {name}", f"At most {most}."
-        )
-        frame = Frame(cell * wide, cell * high, 0, 0, 0, 0)
-        drawing = tiles.mosaic(rows, frame, text, top=top)
-        yield Panel(f"{one['control']}, {name}", f"at most {most}", drawing, drawing)
+        maps.append((f"{last}, before the control", before[-1]))
+    top = max(v for _, rows in maps for row in rows for v in row if v is not None)
+    for i, (name, rows) in enumerate(maps):
+        width, height = max(len(row) for row in rows), len(rows)
+        cell = min(22.0, 150 / max(width, height))
+        most = percent(max(v for row in rows for v in row if v is not None))
+        text = Text(f"heads-{place}-{i}", f"Every head, {one.control}, {name}", f"At most {most}.")
+        frame = Frame(cell * width, cell * height, 0, 0, 0, 0)
+        drawing = heatmaps.mosaic(rows, frame, text, top=top)
+        yield Panel(f"{one.control}, {name}", f"at most {most}", drawing, drawing)
 
 
-def _dimension(summary: Summary) -> Figure | None:
+def _dimension(dimension: DimensionSummary, rounds: int) -> Figure:
     """Participation at an equal number of vectors, by set."""
-    found = summary["dimension"]
-    if not found:
-        return None
-    drawn = []
-    for one in found["sets"]:
-        held = one["participation"]["many"]
-        kind = _SETS.get(one["set"], _kind(one["set"]))
-        values, band = numbers(held["mean"]), _band(one["set"], held["interval"])
-        drawn.append((one["set"], Series(kind, values, band)))
-    there = [
-        v for _, one in drawn for v in (*one.values, *(x for b in one.band if b for x in b)) if v
+    lines = [
+        (one.set, _series(one.set, curve.mean, curve.interval))
+        for one in dimension.sets
+        for curve in (one.participation["many"],)
     ]
-    low, top, ticks = _axis(there)
     return _lines(
         "dimension",
         "Intrinsic dimension of the values in view",
-        f"Participation ratio of {found['vectors']['many']} value vectors, drawn from all in view, "
-        "mean over layers. “no persona” are conversations in which nobody has a system prompt, "
-        "“shuffled” the same tokens in a drawn order.",
-        drawn,
-        _rounds(summary),
-        (low, top, ticks),
+        f"Participation ratio of {dimension.vectors['many']} value vectors, drawn from all in "
+        "view, mean over layers. “no persona” are conversations in which nobody has a system "
+        "prompt, “shuffled” the same tokens in a drawn order.",
+        lines,
+        rounds,
+        _axis([v for _, line in lines for v in _all_values(line)]),
         number,
     )
 
 
-def _axis(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
+def _axis(values: Sequence[float]) -> Axis:
     """An axis around values: its ends and about five ticks, all round numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
     step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if 6 * s >= most - least)
@@ -277,46 +269,44 @@ def _axis(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]
     return ticks[0][0], ticks[-1][0], ticks
 
 
-def _growth(summary: Summary) -> Table | None:
-    found = summary["dimension"]
-    if not found:
-        return None
+def _growth(dimension: DimensionSummary) -> Table:
     rows = [
         (
-            one["set"],
-            one["measure"],
-            f"{found['vectors'][one['count']]} vectors, from round {one['from']}",
-            _changed(one),
-            *(_changed(one["beyond"].get(other)) for other in _SETS),
+            one.set,
+            one.measure,
+            f"{dimension.vectors[one.count]} vectors, from round {one.from_round}",
+            _change(one.growth),
+            *(_change(one.beyond.get(other)) for other in OTHER_SETS),
         )
-        for one in found["growth"]
+        for one in dimension.growth
     ]
-    header = ("set", "measure", "at", "growth", *(f"beyond {other}" for other in _SETS))
+    header = ("set", "measure", "at", "growth", *(f"beyond {other}" for other in OTHER_SETS))
     return Table(header, tuple(rows))
 
 
-def _changed(found: Summary | None) -> str:
-    if not found or known(found["value"]) is None:
+def _change(estimate: Estimate | None) -> str:
+    if not estimate or estimate.value is None:
         return "–"
-    return f"{signed(found['value'])} ({signed_span(found['interval'])})"
+    return f"{signed(estimate.value)} ({signed_span(estimate.interval)})"
 
 
-def _association(summary: Summary) -> Table:
-    rounds = range(1, summary["rounds"] + 1)
+def _association(summary: ExplainSummary) -> Table:
     rows = [
         (
-            row["control"],
-            row["measure"],
-            *(_rho(row[name]) for name in ("pooled", "given_dilution")),
-            *(number(at["rho"]) for at in row["by_round"]),
+            row.control,
+            row.measure,
+            _rho(row.pooled),
+            _rho(row.given_dilution),
+            *(number(at.correlation.rho) for at in row.by_round),
         )
-        for row in summary["association"]
+        for row in summary.association
     ]
-    header = ("control", "measure", "mean over rounds", "at equal dilution")
-    return Table((*header, *(f"round {r}" for r in rounds)), tuple(rows))
+    rounds = (f"round {r}" for r in range(1, summary.setting.rounds + 1))
+    header = ("control", "measure", "mean over rounds", "at equal dilution", *rounds)
+    return Table(header, tuple(rows))
 
 
-def _rho(found: Summary | None) -> str:
-    if not found or known(found["rho"]) is None:
+def _rho(correlation: RankCorrelation | None) -> str:
+    if not correlation or correlation.rho is None:
         return "–"
-    return f"{number(found['rho'])} ({between(found['interval'])}), n = {found['n']}"
+    return f"{number(correlation.rho)} ({between(correlation.interval)}), n = {correlation.n}"

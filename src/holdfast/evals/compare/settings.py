@@ -1,0 +1,81 @@
+"""Settings of a comparison: what is compared, over which lengths, and what is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.control import Control
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.evals.conversation.settings import ConversationSettings
+
+SCORING = ("generation", "likelihood")
+"""How multiple choice is answered; everything else is generated."""
+
+_ROUNDS: int | Sequence[int] = 8
+
+
+def read_controls(text: str) -> tuple[str, ...]:
+    """Controls from a text with commas between; one before an option belongs to its control."""
+    return tuple(one.strip() for one in re.split(r",(?!\s*\w+=)", text))
+
+
+def read_lengths(text: str) -> int | Sequence[int]:
+    """One or several numbers of rounds from a text with commas between."""
+    try:
+        return tuple(int(piece) for piece in str(text).split(","))
+    except ValueError:
+        raise HoldfastError(
+            f"--rounds is a number, or several with commas between, not {text!r}"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(ConversationSettings):
+    """What a comparison does."""
+
+    controls: Sequence[str | Control] | None = option(
+        None,
+        "Controls, with commas between; by default all, at several strengths.",
+        parse=read_controls,
+        metavar="TEXT",
+    )
+    """The controls; by default `DEFAULT_CONTROLS` without those that the model refuses."""
+    rounds: int | Sequence[int] = option(
+        _ROUNDS,
+        "Rounds of each conversation, or several lengths: 2,4,8,16.",
+        parse=read_lengths,
+        metavar="TEXT",
+    )
+    """Rounds of each conversation, or several lengths that one run to the longest serves."""
+    questions: str | Path | None = option(
+        None,
+        "What capability is asked with: mini, core, mmlu, gsm8k, a JSONL file, or none.",
+        parse=str,
+        metavar="TEXT",
+    )
+    """Source of the capability questions (`capability.load`); "none" asks nothing. By default
+    `mini` for the embedded model and `core` for others."""
+    each: int = option(2, "Of these, per conversation and length.", "--questions-per-kind")
+    """Questions of each kind that a conversation is asked at a time."""
+    question_rounds: tuple[int, ...] = option(
+        (), "Ask them after this round (repeat; the last by default).", "--question-round"
+    )
+    """The rounds that questions follow; by default the last of every length."""
+    scoring: str = option(
+        SCORING[0], "Of multiple choice: generation or likelihood (local models)."
+    )
+    """`likelihood` answers multiple choice with the likeliest letter."""
+    batch: int | None = option(None, "Conversations held side by side, each under every control.")
+    """Conversations held side by side, each under every control; by default 384 rows in all."""
+
+    def lengths(self) -> list[int]:
+        """The lengths in rounds, in ascending order."""
+        lengths = sorted({self.rounds} if isinstance(self.rounds, int) else {*self.rounds})
+        if not lengths or lengths[0] < 1:
+            least = lengths[0] if lengths else "none"
+            raise HoldfastError(f"rounds must be at least 1, not {least}")
+        return lengths

@@ -1,0 +1,28 @@
+"""Settings of an explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.core.control import Control
+from holdfast.core.settings import option, with_default
+from holdfast.evals.compare.settings import read_controls
+from holdfast.evals.conversation.settings import ConversationSettings, Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainSettings(ConversationSettings):
+    """What an explanation measures."""
+
+    pairs: Pairs = with_default(ConversationSettings, "pairs", 12)
+    """How many pairs of agent and user persona are drawn."""
+    controls: Sequence[str | Control] = option(
+        ("none", "split-softmax:0.7", "anchor"),
+        "Controls, with commas between; none is always among them.",
+        parse=read_controls,
+        metavar="TEXT",
+    )
+    """The controls; `none` is always among them, and the first."""
+    rounds: int = option(8, "Rounds of each conversation.")
+    """Rounds of each conversation."""
