@@ -170,8 +170,9 @@ def _rows(name: str, argument: Sequence[Any]) -> list[Any]:
 def _place(columns: Sequence[int]) -> Place:
     first, end = columns if len(columns) == 2 else (0, 0)
     if not 0 <= first < end:
+        columns_text = "-".join(map(str, columns))
         raise ControlError(
-            f"`span` has {'-'.join(map(str, columns))}: columns run from the first to past the last."
+            f"`span` has {columns_text}: columns run from the first to past the last."
         )
     return Place((first, end), (first, end))
 
