@@ -121,11 +121,11 @@ def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
     # The users are spoken for by mini as it ships, whoever the agent is.
     other = models.load("mini")
     slipped = drift(backend, settings, user_model=other)
-    f, d = faithful.summary, slipped.summary
+    f, d = faithful.summary.scores, slipped.summary
     return {
-        "fidelity": {k: f[k] for k in ("score", "interval", "by_task")},
+        "fidelity": {"score": f.score, "interval": f.interval, "by_task": f.by_task},
         "drift": {"curve": d.curves.stability, "interval": d.curves.interval},
-        "personas": {row["persona"]: row["score"] for row in f["rows"]},
+        "personas": {row.persona: row.score for row in f.rows},
     }
 
 

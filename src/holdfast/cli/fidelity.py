@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +13,15 @@ from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.session import own_command, print_json, resumable
-from holdfast.evals.tasks.settings import TaskSampling
+from holdfast.evals.fidelity.settings import FidelitySettings
+
+if TYPE_CHECKING:
+    from holdfast.results.fidelity import FidelitySummary
 
 
 @flattened
 def fidelity(
-    models: ModelOptions,
-    sampling: TaskSampling,
-    output: OutputOptions,
+    *,
     model: options.Model = "mini",
     suite: options.Suite = None,
     questions: Annotated[
@@ -36,25 +38,19 @@ def fidelity(
     personas: Annotated[
         str | None, typer.Option(help="With generate: a text file, a description on each line.")
     ] = None,
-    n: Annotated[
-        int | None, typer.Option("--questions-per-task", help="At most so many of each.")
-    ] = None,
-    people: Annotated[int | None, typer.Option(help="Draw so many persons.")] = None,
-    calls: Annotated[int, typer.Option(help="Calls of each judge for an answer.")] = 2,
-    examples: Annotated[
-        bool, typer.Option(help="Show judges an example answer for every grade.")
-    ] = True,
     calibrate: Annotated[
         Path | None,
         typer.Option(help="A CSV file of answers graded by people: compare a judge with them."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Answers drawn for each question.")] = 1,
-    seed: options.Seed = 0,
+    settings: FidelitySettings,
+    loading: ModelOptions,
+    output: OutputOptions,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
     from holdfast.core.progress import Progress
 
-    judges = [models.open(name) for name in judge_model or []]
+    judges = [loading.open(name) for name in judge_model or []]
+    calls, seed = settings.questionnaire.calls, settings.seed
     if calibrate:
         from holdfast.evals.fidelity.calibration import calibration
 
@@ -64,46 +60,37 @@ def fidelity(
         return
     from holdfast.evals.fidelity.fidelity import fidelity
 
-    gym: dict[str, Any] = {}
-    if questions:
-        gym = {
-            "personas": personas,
-            "author": models.open(author_model) if author_model else None,
-            "examples": examples,
-            "n": n,
-            "people": people,
-            "calls": calls,
-        }
     with resumable(output.out) as folder:
-        result = fidelity(
-            models.open(model),
-            suite=suite,
-            questions=questions,
+        summary = fidelity(
+            loading.open(model),
+            replace(
+                settings,
+                suite=suite,
+                questions=questions,
+                questionnaire=replace(settings.questionnaire, personas=personas),
+            ),
             judges=judges,
-            samples=samples,
-            seed=seed,
-            sampling=sampling,
+            author_model=loading.open(author_model) if questions and author_model else None,
             out=folder,
             command=own_command(),
             progress=Progress(step="answers"),
-            **gym,
-        )
+        ).summary
     if output.as_json:
-        print_json(result.summary)
-        return
-    _show(result.summary)
+        print_json(summary)
+    else:
+        _print_summary(summary)
 
 
-def _show(summary: Mapping[str, Any]) -> None:
+def _print_summary(summary: FidelitySummary) -> None:
     from holdfast.report.fidelity import headline, remarks
 
-    print(f"{summary['model']}: {headline(summary)}.")
+    print(f"{summary.model}: {headline(summary)}.")
     for sentence in remarks(summary):
         print(sentence)
-    if summary["note"]:
-        print(summary["note"])
-    if summary["report"]:
-        print(summary["report"])
+    if summary.note:
+        print(summary.note)
+    if summary.report:
+        print(summary.report)
 
 
 def _show_calibration(found: Mapping[str, Any]) -> None:

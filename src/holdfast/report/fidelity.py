@@ -5,9 +5,7 @@ This module knows the summary. What a score is, `personascore` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from holdfast.report import html as shell
 from holdfast.report.charts import chart
@@ -15,18 +13,17 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import Figure, Table
 from holdfast.report.transcript import said
 from holdfast.report.words import between, number, quantity
+from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
 
-Summary = Mapping[str, Any]
 
-
-def write_fidelity(summary: Summary, path: Path) -> None:
+def write_fidelity(summary: FidelitySummary, path: Path) -> None:
     """Write the page. Raises `RunError` where the file cannot be written."""
     shell.save(render(summary), path)
 
 
-def render(summary: Summary) -> str:
+def render(summary: FidelitySummary) -> str:
     """The page as text."""
-    rows = sorted(summary["rows"], key=lambda row: row["score"])
+    rows = sorted(summary.scores.rows, key=_score)
     return shell.fill(
         "fidelity.html.j2",
         s=summary,
@@ -37,112 +34,122 @@ def render(summary: Summary) -> str:
         judges=_judges(summary),
         rows=[
             {
-                "persona": row["persona"],
-                "score": number(row["score"]),
-                "by_task": [f"{task} {number(score)}" for task, score in row["by_task"].items()],
-                "prompt": said(row["answer"]["prompt"]),
-                "question": said(row["answer"]["question"]),
-                "text": said(row["answer"]["text"]),
-                "grade": number(row["answer"]["score"]),
-                "why": row["answer"]["why"],
+                "persona": row.persona,
+                "score": number(row.score),
+                "by_task": [f"{task} {number(score)}" for task, score in row.by_task.items()],
+                "prompt": said(row.answer.prompt),
+                "question": said(row.answer.question),
+                "text": said(row.answer.text),
+                "grade": number(row.answer.score),
+                "why": row.answer.why,
             }
             for row in rows
+            if row.answer
         ],
     )
 
 
-def headline(summary: Summary) -> str:
-    """What was found, in one sentence without a full stop."""
-    low, high = summary["scale"]
-    floor = summary.get("floor")
+def _score(row: PersonaFidelity) -> float:
+    return row.score or 0.0
+
+
+def headline(summary: FidelitySummary) -> str:
+    """The result, in one sentence without a full stop."""
+    low, high = summary.details.scale
+    floor = getattr(summary.details, "floor", None)
     beside = f", and {number(floor)} without their prompts" if floor is not None else ""
+    scores = summary.scores
     return (
-        f"Fidelity is {number(summary['score'])} on a scale from {low} to {high} "
-        f"({between(summary['interval'])}, {quantity(summary['personas'], 'persona')}){beside}"
+        f"Fidelity is {number(scores.score)} on a scale from {low} to {high} "
+        f"({between(scores.interval)}, {quantity(scores.personas, 'persona')}){beside}"
     )
 
 
-def remarks(summary: Summary) -> list[str]:
+def remarks(summary: FidelitySummary) -> list[str]:
     """The sentences under the headline: the weakest task, and what failed."""
-    by_task = summary["by_task"]
+    by_task = summary.scores.by_task
     said = []
     if len(by_task) > 1:
         weakest, best = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
-        spans = summary["by_task_interval"]
+        spans = summary.scores.by_task_interval
         said.append(
             f"Weakest is {weakest}, {number(by_task[weakest])} ({between(spans[weakest])}), and "
             f"strongest {best}, {number(by_task[best])} ({between(spans[best])})."
         )
-    if summary["parse_failures"]:
+    if failures := summary.details.parse_failures:
         said.append(
-            f"{summary['parse_failures']} of {quantity(summary['judge_calls'], 'call')} of the "
+            f"{failures} of {quantity(summary.details.judge_calls, 'call')} of the "
             "judges gave no grade and count as the lowest one."
         )
     for key, what in (
         ("failed_replies", "could not be had and count as the lowest score"),
         ("empty_replies", "were empty and count as the lowest score"),
     ):
-        if summary[key]:
-            said.append(f"{quantity(summary[key], 'answer')} {what}.")
+        if count := getattr(summary.details, key):
+            said.append(f"{quantity(count, 'answer')} {what}.")
     for key, what in (
         ("question_failures", "request for questions failed"),
         ("example_failures", "request for example answers failed"),
     ):
-        if summary.get(key):
-            said.append(f"{summary[key]} × {what} twice; what it was for went without.")
+        if count := getattr(summary.details, key, 0):
+            said.append(f"{count} × {what} twice; what it was for went without.")
     return said
 
 
-def _tasks(summary: Summary) -> Table:
-    floors = summary.get("floor_by_task")
+def _tasks(summary: FidelitySummary) -> Table:
+    floors = getattr(summary.details, "floor_by_task", None)
     header = ("task", "personas", "score", *(("without the prompt",) if floors else ()))
     return Table(
         header,
         tuple(
             (
                 task,
-                str(summary["by_task_personas"][task]),
-                f"{number(score)} ({between(summary['by_task_interval'][task])})",
+                str(summary.scores.by_task_personas[task]),
+                f"{number(score)} ({between(summary.scores.by_task_interval[task])})",
                 *((number(floors[task]),) if floors else ()),
             )
-            for task, score in summary["by_task"].items()
+            for task, score in summary.scores.by_task.items()
         ),
     )
 
 
-def _judges(summary: Summary) -> Table | None:
-    held = summary.get("by_judge") or {}
+def _judges(summary: FidelitySummary) -> Table | None:
+    held = getattr(summary.details, "by_judge", {})
     if len(held) < 2:
         return None
-    tasks = list(summary["by_task"])
+    tasks = list(summary.scores.by_task)
     return Table(
         ("judge", "score", *tasks),
         tuple(
             (
                 name,
-                f"{number(one['score'])} ({between(one['interval'])})",
-                *(number(one["by_task"].get(task)) for task in tasks),
+                f"{number(one.score)} ({between(one.interval)})",
+                *(number(one.by_task.get(task)) for task in tasks),
             )
             for name, one in held.items()
         ),
     )
 
 
-def _personas(summary: Summary) -> Figure:
+def _personas(summary: FidelitySummary) -> Figure:
     """Every persona's score, from the lowest to the highest."""
-    rows = sorted(summary["rows"], key=lambda row: row["score"])
-    low, high = summary["scale"]
+    rows = sorted(summary.scores.rows, key=_score)
+    low, high = summary.details.scale
     title = "Score of each persona"
     series = [
-        Series("floor", [summary["score"]] * len(rows), label=f"mean {number(summary['score'])}"),
-        Series("own", [row["score"] for row in rows], dots=len(rows) <= 100),
+        Series(
+            "floor",
+            [summary.scores.score] * len(rows),
+            label=f"mean {number(summary.scores.score)}",
+        ),
+        Series("own", [row.score for row in rows], dots=len(rows) <= 100),
     ]
     ticks = [(v, number(v)) for v in (low + (high - low) * i / 4 for i in range(5))]
     frames = (
         ("wide", Frame(740, 300, 34, 120, 14, 40)),
         ("narrow", Frame(360, 280, 28, 90, 12, 40)),
     )
-    told = f"From {number(rows[0]['score'])} to {number(rows[-1]['score'])}."
+    told = f"From {number(rows[0].score)} to {number(rows[-1].score)}."
     wide, narrow = (
         chart.lines(
             series,
@@ -152,7 +159,7 @@ def _personas(summary: Summary) -> Figure:
             ticks=ticks,
             low=low,
             top=high,
-            notes=[f"{row['persona']}: {number(row['score'])}" for row in rows],
+            notes=[f"{row.persona}: {number(row.score)}" for row in rows],
             x_name="personas, from the lowest to the highest",
         )
         for width, frame in frames

@@ -12,10 +12,11 @@ import pytest
 from actors import Actor, obey
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.records import as_record
 from holdfast.evals.fidelity import author, questionnaire
-from holdfast.evals.fidelity import personagym as gym
 from holdfast.evals.fidelity.fidelity import fidelity
 from holdfast.evals.fidelity.questionnaire import Questionnaire
+from holdfast.evals.fidelity.settings import PROMPT, QuestionnaireSettings
 
 SUITE = """
 [[persona]]
@@ -50,10 +51,10 @@ def suite(tmp_path: Path) -> Path:
 
 def test_a_suites_own_judges_score_its_probes_beside_a_floor(suite: Path) -> None:
     s = fidelity(Actor(obey), suite=suite).summary
-    assert {"score", "by_task", "interval", "parse_failures"} <= s.keys()
-    assert (s["score"], s["by_task"]) == (0.5, {"memory": 1, "pattern": 0})
-    assert (s["floor"], s["parse_failures"], s["scale"]) == (0, 0, [0, 1])
-    assert (s["personas"], s["answers"]) == (2, 3)
+    assert {"score", "by_task", "interval", "parse_failures"} <= as_record(s).keys()
+    assert (s.scores.score, s.scores.by_task) == (0.5, {"memory": 1, "pattern": 0})
+    assert (s.details.floor, s.details.parse_failures, s.details.scale) == (0, 0, (0, 1))
+    assert (s.scores.personas, s.scores.answers) == (2, 3)
 
 
 def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite: Path) -> None:
@@ -61,8 +62,8 @@ def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite
         return Reply("", "error") if "Which one?" in str(ask.chat) else obey(ask)
 
     s = fidelity(Actor(gone), suite=suite).summary
-    assert s["by_task"]["memory"] == 0.5
-    assert s["failed_replies"] == 2  # with the prompt and without
+    assert s.scores.by_task["memory"] == 0.5
+    assert s.details.failed_replies == 2  # with the prompt and without
 
 
 def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path
     )
     assert fidelity(Actor(obey), suite=path, judges=[strict, mild]).score == 0.5
     s = fidelity(Actor(obey), suite=path, judges=[mild, mute]).summary
-    assert (s["score"], s["parse_failures"], s["judge_calls"]) == (0.5, 4, 8)
+    assert (s.scores.score, s.details.parse_failures, s.details.judge_calls) == (0.5, 4, 8)
     with pytest.raises(HoldfastError, match="cannot judge its own"):
         fidelity(Actor(obey, name="mild"), suite=path, judges=[mild])
     with pytest.raises(HoldfastError, match="each judge is named once"):
@@ -102,6 +103,8 @@ def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> N
 # --- questionnaires -----------------------------------------------------------
 
 ASKED = {task: (f"{task}: what now?", f"{task}: and then?") for task in questionnaire.tasks()}
+ONCE = QuestionnaireSettings(calls=1)
+PLAIN = QuestionnaireSettings(examples=False)
 SHEETS = [Questionnaire(who, tuple(ASKED.items())) for who in ("A baker", "A sailor")]
 GRADES = dict(zip(ASKED, (5, 4, 3, 4, 5), strict=True))
 
@@ -121,15 +124,20 @@ def grader(ask: Ask) -> Reply:
 
 def test_five_tasks_are_graded_and_averaged() -> None:
     s = fidelity(Actor(player), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
-    assert s["by_task"] == GRADES
-    assert (s["score"], s["scale"], s["parse_failures"]) == (4.2, [1, 5], 0)
-    assert (s["personas"], s["answers"], s["judge_calls"]) == (2, 20, 40)
-    assert {"score", "by_task", "interval", "parse_failures"} <= s.keys()
+    assert s.scores.by_task == GRADES
+    assert (s.scores.score, s.details.scale, s.details.parse_failures) == (4.2, (1, 5), 0)
+    assert (s.scores.personas, s.scores.answers, s.details.judge_calls) == (2, 20, 40)
+    assert {"score", "by_task", "interval", "parse_failures"} <= as_record(s).keys()
 
 
 def test_a_call_has_one_answer_its_rubric_and_an_example_for_each_grade() -> None:
     judge = Actor(grader, name="judge")
-    fidelity(Actor(player), questions=SHEETS[:1], judges=[judge], calls=1)
+    fidelity(
+        Actor(player),
+        questions=SHEETS[:1],
+        judges=[judge],
+        questionnaire=QuestionnaireSettings(calls=1),
+    )
     asks = [a.chat[1]["content"] for call in judge.calls for a in call if "Scale:" in str(a.chat)]
     assert len(asks) == 10
     for said in asks:
@@ -143,16 +151,16 @@ def test_the_agent_is_asked_under_the_papers_prompt() -> None:
     model = Actor(player)
     fidelity(model, questions=SHEETS, judges=[Actor(grader, name="judge")])
     (system, user) = model.calls[0][0].chat
-    assert system["content"] == gym.PROMPT.format(persona="A baker")
+    assert system["content"] == PROMPT.format(persona="A baker")
     assert user["content"] == "Expected Action: what now?"
 
 
 def test_the_score_is_the_mean_of_all_judges_and_each_has_its_own() -> None:
     harsh = Actor(lambda ask: Reply('{"score": 1}'), name="harsh")
     mild = Actor(lambda ask: Reply('{"score": 5}'), name="mild")
-    s = fidelity(Actor(player), questions=SHEETS, judges=[harsh, mild], examples=False).summary
-    assert s["score"] == 3
-    assert {name: one["score"] for name, one in s["by_judge"].items()} == {"harsh": 1, "mild": 5}
+    s = fidelity(Actor(player), questions=SHEETS, judges=[harsh, mild], questionnaire=PLAIN).summary
+    assert s.scores.score == 3
+    assert {name: one.score for name, one in s.details.by_judge.items()} == {"harsh": 1, "mild": 5}
 
 
 def test_calls_without_a_grade_are_counted_and_never_dropped() -> None:
@@ -162,9 +170,9 @@ def test_calls_without_a_grade_are_counted_and_never_dropped() -> None:
         )
 
     judge = Actor(fickle, name="fickle")
-    s = fidelity(Actor(player), questions=SHEETS, judges=[judge], examples=False).summary
-    assert (s["parse_failures"], s["judge_calls"]) == (20, 40)
-    assert (s["score"], s["score_parsed"], s["answers_parsed"]) == (3, 5, 10)
+    s = fidelity(Actor(player), questions=SHEETS, judges=[judge], questionnaire=PLAIN).summary
+    assert (s.details.parse_failures, s.details.judge_calls) == (20, 40)
+    assert (s.scores.score, s.details.score_parsed, s.details.answers_parsed) == (3, 5, 10)
 
 
 def test_example_answers_that_cannot_be_had_are_counted_and_gone_without() -> None:
@@ -172,7 +180,7 @@ def test_example_answers_that_cannot_be_had_are_counted_and_gone_without() -> No
         return Reply("No.") if "each grade" in str(ask.chat) else Reply('{"score": 4}')
 
     s = fidelity(Actor(player), questions=SHEETS, judges=[Actor(silent, name="j")]).summary
-    assert (s["example_failures"], s["score"]) == (20, 4)
+    assert (s.details.example_failures, s.scores.score) == (20, 4)
 
 
 def test_a_failed_reply_has_the_lowest_grade_and_no_judge_is_asked() -> None:
@@ -180,8 +188,8 @@ def test_a_failed_reply_has_the_lowest_grade_and_no_judge_is_asked() -> None:
         return Reply("", "error") if "sailor" in str(ask.chat) else player(ask)
 
     s = fidelity(Actor(gone), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
-    assert (s["failed_replies"], s["judge_calls"]) == (10, 20)
-    assert {row["persona"]: row["score"] for row in s["rows"]} == {"A baker": 4.2, "A sailor": 1}
+    assert (s.details.failed_replies, s.details.judge_calls) == (10, 20)
+    assert {row.persona: row.score for row in s.scores.rows} == {"A baker": 4.2, "A sailor": 1}
 
 
 def test_a_run_goes_on_where_it_stopped_at_every_step(tmp_path: Path) -> None:
@@ -189,7 +197,9 @@ def test_a_run_goes_on_where_it_stopped_at_every_step(tmp_path: Path) -> None:
         model, judge = Actor(player), Actor(grader, name="judge")
         found = fidelity(model, questions=SHEETS, judges=[judge], out=out)
         asked = sum(map(len, [*model.calls, *judge.calls]))
-        return {k: v for k, v in found.summary.items() if k not in ("seconds", "report")}, asked
+        return {
+            k: v for k, v in as_record(found.summary).items() if k not in ("seconds", "report")
+        }, asked
 
     whole, asked = made(tmp_path / "whole")
     assert asked == 20 + 20 + 40
@@ -220,27 +230,23 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
     found = fidelity(
         Actor(player),
         questions="generate",
-        personas=people,
-        author=Actor(writer, name="writer"),
+        author_model=Actor(writer, name="writer"),
         judges=[Actor(grader, name="judge")],
-        examples=False,
-        n=3,
+        questionnaire=QuestionnaireSettings(personas=people, examples=False, questions_per_task=3),
         out=out,
     ).summary
     # One task of the sailor failed twice: it is counted, and the sailor has four tasks.
-    assert (found["question_failures"], found["answers"]) == (1, 27)
-    assert found["by_task_personas"]["Toxicity Control"] == 1
+    assert (found.details.question_failures, found.scores.answers) == (1, 27)
+    assert found.scores.by_task_personas["Toxicity Control"] == 1
     steps = [json.loads(x)["step"] for x in (out / "records.jsonl").read_text("utf-8").splitlines()]
     assert [steps.count(s) for s in ("settings", "questions", "answer")] == [2, 10, 27]
     model = Actor(player)
     fidelity(
         model,
         questions="generate",
-        personas=people,
-        author=Actor(writer, name="writer"),
+        author_model=Actor(writer, name="writer"),
         judges=[Actor(grader, name="judge")],
-        examples=False,
-        n=3,
+        questionnaire=QuestionnaireSettings(personas=people, examples=False, questions_per_task=3),
         out=out,
     )
     assert model.calls == []
@@ -252,10 +258,10 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
         ({"judges": []}, "graded by a model: add --judge-model"),
         ({"questions": "generate"}, "one description on each line with --personas"),
         ({"questions": "nothing"}, "no questions in"),
-        ({"calls": 0}, "at least 1 call"),
-        ({"n": 0}, "at least 1 question"),
+        ({"questionnaire": QuestionnaireSettings(calls=0)}, "at least 1 call"),
+        ({"questionnaire": QuestionnaireSettings(questions_per_task=0)}, "at least 1 question"),
         ({"samples": 0}, "at least 1 sample"),
-        ({"prompt": "Be kind."}, "no {persona}"),
+        ({"questionnaire": QuestionnaireSettings(prompt="Be kind.")}, "no {persona}"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], said: str) -> None:
@@ -271,7 +277,7 @@ def test_an_author_that_writes_nothing_usable_ends_the_run(tmp_path: Path) -> No
         fidelity(
             Actor(player),
             questions="generate",
-            personas=people,
+            questionnaire=QuestionnaireSettings(personas=people),
             judges=[Actor(lambda ask: Reply("Hm."), name="mute")],
         )
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.evals.fidelity.questionnaire import tasks
-from holdfast.evals.fidelity.score import Graded, summed, table
+from holdfast.evals.fidelity.score import Graded, persona_scores, table
+from holdfast.results.fidelity import PersonaFidelity
 
 # PersonaGym v3 (arXiv:2407.18416), table 1: action justification, expected action, linguistic
 # habits, persona consistency, toxicity control, PersonaScore.
@@ -31,16 +32,16 @@ def test_published_task_means_give_the_published_score(model: str) -> None:
         for persona, apart in (("one", 0.05), ("other", -0.05))
         for question in range(10)
     ]
-    found = summed(graded)
-    assert found["score"] == pytest.approx(score, abs=0.00501)
-    assert list(found["by_task"].values()) == pytest.approx(means)
-    low, high = found["interval"]
-    assert low < found["score"] < high
+    found = persona_scores(graded)
+    assert found.score == pytest.approx(score, abs=0.00501)
+    assert list(found.by_task.values()) == pytest.approx(means)
+    low, high = found.interval
+    assert low < found.score < high
 
 
 def test_a_task_with_more_questions_weighs_no_more() -> None:
     graded = [Graded("p", "a", 5), *(Graded("p", "b", 1) for _ in range(9))]
-    assert summed(graded)["score"] == 3
+    assert persona_scores(graded).score == 3
 
 
 def test_a_persona_without_a_task_leaves_a_gap() -> None:
@@ -48,24 +49,24 @@ def test_a_persona_without_a_task_leaves_a_gap() -> None:
     people, names, means = table(graded)
     assert (people, names) == (["p", "q"], ["a", "b"])
     assert means[1, 1] != means[1, 1]
-    found = summed(graded)
-    assert (found["score"], found["by_task"]) == (3, {"a": 4, "b": 1})
-    assert found["by_task_personas"] == {"a": 2, "b": 1}
-    assert found["rows"][1] == {"persona": "q", "score": 3, "by_task": {"a": 3}}
+    found = persona_scores(graded)
+    assert (found.score, found.by_task) == (3, {"a": 4, "b": 1})
+    assert found.by_task_personas == {"a": 2, "b": 1}
+    assert found.rows[1] == PersonaFidelity("q", 3, {"a": 3})
 
 
 def test_intervals_are_over_personas_and_zeros_and_ones_have_wilsons() -> None:
     same = [Graded(f"p{i}", "a", 1) for i in range(10) for _ in range(50)]
-    low, high = summed(same)["interval"]
+    low, high = persona_scores(same).interval
     assert (low < 0.8, high) == (True, 1)  # ten personas, not five hundred answers
     apart = [Graded(f"p{i}", "a", 1 + 4 * (i % 2)) for i in range(10)]
-    low, high = summed(apart)["interval"]
+    low, high = persona_scores(apart).interval
     assert low < 3 < high
     assert high - low > 1
 
 
 def test_one_persona_has_no_interval() -> None:
-    assert summed([Graded("p", "a", 5), Graded("p", "b", 1)])["interval"] == [None, None]
+    assert persona_scores([Graded("p", "a", 5), Graded("p", "b", 1)]).interval == (None, None)
 
 
 @settings(deadline=None)
@@ -75,7 +76,7 @@ def test_one_persona_has_no_interval() -> None:
 def test_a_score_lies_between_the_lowest_and_the_highest_grade(
     drawn: list[tuple[str, str, float]],
 ) -> None:
-    found = summed([Graded(*one) for one in drawn])
+    found = persona_scores([Graded(*one) for one in drawn])
     grades = [grade for _, _, grade in drawn]
-    assert min(grades) - 1e-4 <= found["score"] <= max(grades) + 1e-4
-    assert found["answers"] == len(drawn)
+    assert min(grades) - 1e-4 <= found.score <= max(grades) + 1e-4
+    assert found.answers == len(drawn)

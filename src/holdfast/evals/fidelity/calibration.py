@@ -34,8 +34,8 @@ from holdfast.core.run import Run
 from holdfast.core.stats import Array, Resampler, numbers, percentiles
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity import author, questionnaire
-from holdfast.evals.fidelity import personagym as gym
 from holdfast.evals.fidelity.questionnaire import GRADES
+from holdfast.evals.fidelity.settings import PROMPT
 from holdfast.judge.rubric import Item, Rubric
 
 _NEEDED = ("persona", "task", "question", "answer", "score")
@@ -152,7 +152,7 @@ def _asked(run: Run, judge: Backend, labels: Sequence[Label], calls: int) -> lis
         for start in range(0, len(mine), author.ROWS):
             batch = mine[start : start + author.ROWS]
             items = [
-                Item(gym.PROMPT.format(persona=one.persona), one.question, one.answer)
+                Item(PROMPT.format(persona=one.persona), one.question, one.answer)
                 for one in (labels[i] for i in batch)
             ]
             run.add_verdicts(

@@ -1,10 +1,10 @@
 """How well a model stays in character: its answers to questions that a persona decides.
 
-Two protocols, one summary (`personascore`):
+Two protocols, one summary (`score`):
 
     a suite           every persona's own probes, judged by its own judge: a score in [0, 1],
                       by category, beside a floor, the same probes without the system prompt
-    a questionnaire   PersonaGym's five tasks (`gym`): grades 1 to 5 by any number of judge
+    a questionnaire   PersonaGym's five tasks (`personagym`): grades 1 to 5 by any number of judge
                       models, by task
 
 A reply that failed or is empty has the lowest score and is counted, never dropped, and so does a
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,23 @@ from holdfast.core.progress import Progress
 from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import settle
 from holdfast.core.version import __version__
-from holdfast.evals.fidelity import personagym as gym
-from holdfast.evals.fidelity import score as personascore
-from holdfast.evals.fidelity.questionnaire import Questionnaire
-from holdfast.evals.fidelity.score import Graded
+from holdfast.evals.fidelity import personagym
+from holdfast.evals.fidelity.score import Graded, persona_scores
+from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Persona, load_suite
+from holdfast.results.fidelity import (
+    FidelitySummary,
+    PersonaFidelity,
+    PersonaScores,
+    QuestionnaireDetails,
+    SuiteDetails,
+    WeakestAnswer,
+)
 
 ROWS = 256  # replies asked for side by side
 _FAILED = {"overflow", "error"}
@@ -47,83 +55,111 @@ Key = tuple[str, int, str, int]  # persona, probe, arm, sample: an answer
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What was found. `summary` is the object that `holdfast fidelity --json` prints."""
+    """The result of `fidelity`."""
 
-    summary: Record
+    summary: FidelitySummary
+    """The object that `holdfast fidelity --json` prints."""
 
     @property
     def score(self) -> float:
         """Mean over personas of the mean over their tasks."""
-        return float(self.summary["score"])
+        return float(self.summary.scores.score or 0.0)
 
     @property
-    def rows(self) -> list[Record]:
+    def rows(self) -> tuple[PersonaFidelity, ...]:
         """One row per persona."""
-        return list(self.summary["rows"])
+        return self.summary.scores.rows
 
 
 def fidelity(
     model: Backend,
+    settings: FidelitySettings | None = None,
     *,
-    suite: str | Path | None = None,
-    questions: str | Path | Sequence[Questionnaire] | None = None,
     judges: Sequence[Backend] = (),
-    samples: int = 1,
-    seed: int = 0,
-    sampling: Sampling | None = None,
+    author_model: Backend | None = None,
     out: Path | str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
-    **protocol: Any,
+    **changes: Any,
 ) -> Fidelity:
-    """Measure how well a model stays in character; what the command `holdfast fidelity` does.
+    """Measure how well a model stays in character, as `holdfast fidelity` does.
 
-    `suite` is one of `persona.load_suite`, by default `mini` for the embedded model and `core`
-    for others. `questions` asks PersonaGym's tasks instead, which takes `judges`; `protocol` are
-    the options of `gym.Protocol`. Raises HoldfastError for what the user can mend.
+    Args:
+        model: the model to measure.
+        settings: what is asked, and how often.
+        judges: models that grade where no rule can; none of them `model`. A questionnaire needs
+            at least one.
+        author_model: writes questions and example answers; by default the first judge.
+        out: folder of the run, which the same call resumes; None keeps everything in memory.
+        command: the command line, for the summary and the page.
+        progress: shows how far the run is.
+        **changes: fields of `settings` to change.
+
+    Raises:
+        HoldfastError: what the user can mend.
     """
-    if samples < 1:
-        raise HoldfastError(f"at least 1 sample of each answer is needed, not {samples}")
-    if twice := next((j.name for j in judges if j.name == model.name), None):
-        raise HoldfastError(f"{twice} cannot judge its own replies: name another --judge-model.")
-    names = [judge.name for judge in judges]
-    if len(set(names)) < len(names):
-        raise HoldfastError(f"each judge is named once, not {', '.join(names)}.")
     began = time.monotonic()
+    settings = settle(settings, FidelitySettings, changes)
+    _check(model, judges, settings)
     shown = progress or Progress(enabled=False, step="answers")
-    drawn = sampling or Sampling(max_new_tokens=512)
-    described: Record = {
+    manifest: Record = {
         "command": "fidelity",
         "version": __version__,
         "model": model.describe(),
         "judges": [judge.describe() for judge in judges],
-        "samples": samples,
-        "seed": seed,
-        "sampling": asdict(drawn),
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "sampling": asdict(settings.sampling),
     }
-    if questions is not None:
-        run, found = gym.measured(
-            model, questions, judges, described, drawn, out, shown, **protocol
+    scores: PersonaScores
+    details: SuiteDetails | QuestionnaireDetails
+    if settings.questions is not None:
+        run, scores, details = personagym.measure(
+            model,
+            settings.questions,
+            judges,
+            manifest,
+            settings.sampling,
+            out,
+            shown,
+            settings.questionnaire,
+            author_model,
         )
     else:
-        people = load_suite(suite or ("mini" if model.name == "mini" else "core")).personas
-        run, found = _suite(model, people, judges, described, drawn, out, shown)
+        source = settings.suite or ("mini" if model.name == "mini" else "core")
+        people = load_suite(source).personas
+        run, scores, details = _suite(
+            model, people, judges, manifest, settings.sampling, out, shown
+        )
     page = run.folder / "report.html" if run.folder else None
-    summary: Record = {
-        "model": model.name,
-        "command": command,
-        **found,
-        "judges": names,
-        "samples": samples,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began, 1),
-        "note": NOTES.get(model.name),
-        "report": str(page) if page else None,
-    }
+    summary = FidelitySummary(
+        model=model.name,
+        command=command,
+        scores=scores,
+        details=details,
+        judges=tuple(judge.name for judge in judges),
+        samples=settings.samples,
+        seed=settings.seed,
+        seconds=round(time.monotonic() - began, 1),
+        note=NOTES.get(model.name),
+        report=str(page) if page else None,
+    )
     run.finish(summary)
     if page:
         report.write_fidelity(summary, page)
     return Fidelity(summary)
+
+
+def _check(model: Backend, judges: Sequence[Backend], settings: FidelitySettings) -> None:
+    if settings.samples < 1:
+        raise HoldfastError(f"at least 1 sample of each answer is needed, not {settings.samples}")
+    names = [judge.name for judge in judges]
+    if model.name in names:
+        raise HoldfastError(
+            f"{model.name} cannot judge its own replies: name another --judge-model."
+        )
+    if len(set(names)) < len(names):
+        raise HoldfastError(f"each judge is named once, not {', '.join(names)}.")
 
 
 # --- suites ---------------------------------------------------------------------
@@ -137,7 +173,7 @@ def _suite(
     sampling: Sampling,
     out: Path | str | None,
     shown: Progress,
-) -> tuple[Run, Record]:
+) -> tuple[Run, PersonaScores, SuiteDetails]:
     """Every persona's probes, with and without its prompt, by its own judge."""
     if not judges and (graded := next((p for p in people if p.needs_model), None)):
         raise HoldfastError(
@@ -159,7 +195,7 @@ def _suite(
             )
             shown.advance(len(batch), len(batch))
     _judge(run, people, judges)
-    return run, _summed(run, people, seed)
+    return run, *_summarise(run, people, seed)
 
 
 _KEY = ("persona", "probe", "arm", "sample")
@@ -210,14 +246,16 @@ def _judge(run: Run, people: Sequence[Persona], judges: Sequence[Backend]) -> No
             )
 
 
-def _summed(run: Run, people: Sequence[Persona], seed: int) -> Record:
+def _summarise(
+    run: Run, people: Sequence[Persona], seed: int
+) -> tuple[PersonaScores, SuiteDetails]:
     """Scores by category and persona, and the floor."""
     at = {persona.id: persona for persona in people}
     graded: dict[str, list[Graded]] = {"own": [], "none": []}
     told: dict[str, list[float]] = {}
     for verdict in run.verdicts:
         told.setdefault(str(verdict["answer"]), []).append(verdict["value"])
-    examples: dict[str, Record] = {}
+    weakest: dict[str, WeakestAnswer] = {}
     for record in run.records:
         persona = at[record["persona"]]
         if record["stop"] in _FAILED:
@@ -229,35 +267,32 @@ def _summed(run: Run, people: Sequence[Persona], seed: int) -> Record:
             score, why = judges_.build(persona.judge)(record["text"])
         graded[record["arm"]].append(Graded(persona.id, persona.category, score))
         if record["arm"] == "own":
-            _shown(examples, persona, record, score, why)
-    own, floor = (personascore.summed(graded[arm], seed) for arm in ("own", "none"))
-    return {
-        **own,
-        "scale": [0, 1],
-        "floor": floor["score"],
-        "floor_interval": floor["interval"],
-        "floor_by_task": floor["by_task"],
-        "parse_failures": sum(verdict["failures"] for verdict in run.verdicts),
-        "judge_calls": sum(verdict["calls"] for verdict in run.verdicts),
-        "failed_replies": sum(record["stop"] in _FAILED for record in run.records),
-        "empty_replies": sum(
+            _keep_weakest(weakest, persona, record, score, why)
+    own, floor = (persona_scores(graded[arm], seed) for arm in ("own", "none"))
+    rows = tuple(replace(row, answer=weakest[row.persona]) for row in own.rows)
+    return replace(own, rows=rows), SuiteDetails(
+        floor=floor.score,
+        floor_interval=floor.interval,
+        floor_by_task=floor.by_task,
+        parse_failures=sum(verdict["failures"] for verdict in run.verdicts),
+        judge_calls=sum(verdict["calls"] for verdict in run.verdicts),
+        failed_replies=sum(record["stop"] in _FAILED for record in run.records),
+        empty_replies=sum(
             not record["text"].strip() and record["stop"] not in _FAILED for record in run.records
         ),
-        "protocol": "suite",
-        "rows": [{**row, "answer": examples[row["persona"]]} for row in own["rows"]],
-    }
+    )
 
 
-def _shown(
-    examples: dict[str, Record], persona: Persona, record: Record, score: float, why: str
+def _keep_weakest(
+    weakest: dict[str, WeakestAnswer], persona: Persona, record: Record, score: float, why: str
 ) -> None:
     """Keep a persona's lowest answer, which the page shows."""
-    held = examples.get(persona.id)
-    if held is None or score < held["score"]:
-        examples[persona.id] = {
-            "question": persona.probes[record["probe"]],
-            "text": record["text"],
-            "score": round(score, 4),
-            "why": why,
-            "prompt": persona.prompt,
-        }
+    other = weakest.get(persona.id)
+    if other is None or score < other.score:
+        weakest[persona.id] = WeakestAnswer(
+            question=persona.probes[record["probe"]],
+            text=record["text"],
+            score=round(score, 4),
+            why=why,
+            prompt=persona.prompt,
+        )

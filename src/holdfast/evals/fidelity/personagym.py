@@ -15,7 +15,7 @@ This module asks and records. What a score is made of, `personascore` says.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,50 +27,23 @@ from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import author, questionnaire
-from holdfast.evals.fidelity import score as personascore
 from holdfast.evals.fidelity.questionnaire import GRADES, Questionnaire
-from holdfast.evals.fidelity.score import Graded
+from holdfast.evals.fidelity.score import Graded, persona_scores
+from holdfast.evals.fidelity.settings import QuestionnaireSettings
 from holdfast.judge.rubric import Item, Rubric
-
-PROMPT = (  # the paper's, as its appendix and its code have it
-    "Adopt the identity of {persona}. Answer the questions while staying in strict accordance with "
-    "the nature of this identity."
+from holdfast.results.fidelity import (
+    JudgeScores,
+    PersonaScores,
+    QuestionnaireDetails,
+    WeakestAnswer,
 )
+
 GENERATE = "generate"
 _FAILED = {"overflow", "error"}
 Key = tuple[str, str, int, int]  # persona, task, question, sample: an answer
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How the gym is run.
-
-    `personas` names a file of descriptions where questions are generated, `author` the model that
-    writes them and the example answers (the first judge, where there is none); `n` bounds the
-    questions of a task and `people` the persons; `calls` are a judge's for each answer, taking
-    turns between the orders of `rubric`.
-    """
-
-    personas: str | Path | None = None
-    author: Backend | None = None
-    examples: bool = True
-    n: int | None = None
-    people: int | None = None
-    calls: int = 2
-    prompt: str = PROMPT
-
-    def __post_init__(self) -> None:
-        if "{persona}" not in self.prompt:
-            raise HoldfastError("the prompt has no {persona}, where the description is to stand.")
-        for number, what in (
-            (self.calls, "call of a judge"),
-            (1 if self.n is None else self.n, "question of each task"),
-        ):
-            if number < 1:
-                raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
-
-
-def measured(
+def measure(
     model: Backend,
     questions: str | Path | Sequence[Questionnaire],
     judges: Sequence[Backend],
@@ -78,13 +51,14 @@ def measured(
     sampling: Sampling,
     out: Path | str | None,
     shown: Progress,
-    **protocol: Any,
-) -> tuple[Run, Record]:
-    """The run and what its summary says. `protocol` are the fields of `Protocol`."""
-    p = Protocol(**protocol)
+    p: QuestionnaireSettings,
+    author_model: Backend | None,
+) -> tuple[Run, PersonaScores, QuestionnaireDetails]:
+    """The run, its scores, and what failed."""
+    p.check()
     if not judges:
         raise HoldfastError("answers to a questionnaire are graded by a model: add --judge-model.")
-    writes = p.author or judges[0]
+    writes = author_model or judges[0]
     seed, samples = described["seed"], described["samples"]
     people: Sequence[str] = ()
     if str(questions) == GENERATE:
@@ -96,7 +70,7 @@ def measured(
         people = questionnaire.descriptions(p.personas)[: p.people]
         sheets: tuple[Questionnaire, ...] = ()
     elif isinstance(questions, str | Path):
-        sheets = questionnaire.load(questions, n=p.n, people=p.people, seed=seed)
+        sheets = questionnaire.load(questions, n=p.questions_per_task, people=p.people, seed=seed)
     else:
         sheets = tuple(questions)
     run = Run(
@@ -107,14 +81,16 @@ def measured(
             "questions": questionnaire.described(sheets),
             "author": writes.describe() if p.examples or people else None,
             "examples": p.examples,
-            "n": p.n,
+            "n": p.questions_per_task,
             "calls": p.calls,
             "prompt": p.prompt,
         },
     )
     failed = 0
     if people:
-        sheets, failed = author.questionnaires(run, writes, people, p.n or 10, seed)
+        sheets, failed = author.questionnaires(
+            run, writes, people, p.questions_per_task or 10, seed
+        )
     if not any(sheet.items for sheet in sheets):
         raise HoldfastError(
             f"{writes.name} wrote no questions in the form that it was asked for: name another "
@@ -127,7 +103,7 @@ def measured(
             author.examples(run, writes, sheets, seed)
         for judge in judges:
             _graded(run, judge, sheets, p)
-    return run, {**_summed(run, sheets, judges, seed), "question_failures": failed}
+    return run, *_summarise(run, sheets, judges, seed, failed)
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -179,7 +155,9 @@ def _key(record: Record) -> Key:
     return record["persona"], record["task"], record["question"], record["sample"]
 
 
-def _graded(run: Run, judge: Backend, sheets: Sequence[Questionnaire], p: Protocol) -> None:
+def _graded(
+    run: Run, judge: Backend, sheets: Sequence[Questionnaire], p: QuestionnaireSettings
+) -> None:
     """Every answer's grades by a judge, a task at a time, recorded as they come."""
     asked = {(s.persona, task, i): q for s in sheets for task, i, q in s.items}
     examples = {
@@ -223,9 +201,13 @@ def _graded(run: Run, judge: Backend, sheets: Sequence[Questionnaire], p: Protoc
 # --- numbers ----------------------------------------------------------------------
 
 
-def _summed(
-    run: Run, sheets: Sequence[Questionnaire], judges: Sequence[Backend], seed: int
-) -> Record:
+def _summarise(
+    run: Run,
+    sheets: Sequence[Questionnaire],
+    judges: Sequence[Backend],
+    seed: int,
+    question_failures: int,
+) -> tuple[PersonaScores, QuestionnaireDetails]:
     """PersonaScore, by task and by judge, and everything that failed."""
     names = [judge.name for judge in judges]
     asked = {(s.persona, task, i): q for s in sheets for task, i, q in s.items}
@@ -235,7 +217,7 @@ def _summed(
     records = [record for record in run.records if record["step"] == "answer"]
     graded: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
     parsed: list[Graded] = []
-    worst: dict[str, Record] = {}
+    weakest: dict[str, WeakestAnswer] = {}
     for record in records:
         held = given.get(str(list(_key(record))), {})
         # Where the model gave no reply there is nothing to grade: the lowest score.
@@ -245,38 +227,33 @@ def _summed(
             graded[name].append(Graded(record["persona"], record["task"], value))
         if held and all(None not in held[name]["grades"] for name in names):
             parsed.append(Graded(record["persona"], record["task"], score))
-        if record["persona"] not in worst or score < worst[record["persona"]]["score"]:
-            worst[record["persona"]] = {
-                "task": record["task"],
-                "question": asked[record["persona"], record["task"], record["question"]],
-                "text": record["text"],
-                "score": round(score, 4),
-                "why": "; ".join(f"{name}: {held[name]['why']}" for name in held),
-                "prompt": record["persona"],
-            }
-    whole = personascore.summed(graded[""], seed)
+        persona = record["persona"]
+        if persona not in weakest or score < weakest[persona].score:
+            weakest[persona] = WeakestAnswer(
+                task=record["task"],
+                question=asked[persona, record["task"], record["question"]],
+                text=record["text"],
+                score=round(score, 4),
+                why="; ".join(f"{name}: {held[name]['why']}" for name in held),
+                prompt=persona,
+            )
+    whole = persona_scores(graded[""], seed)
     calls = [grade for verdict in run.verdicts for grade in verdict["grades"]]
-    return {
-        **whole,
-        "scale": [1, GRADES],
-        "by_judge": {
-            name: {
-                k: v
-                for k, v in personascore.summed(graded[name], seed).items()
-                if k in ("score", "interval", "by_task")
-            }
-            for name in names
-        },
-        "parse_failures": sum(grade is None for grade in calls),
-        "judge_calls": len(calls),
-        # The same without answers for which a call gave no grade: what the failures cost.
-        "score_parsed": personascore.summed(parsed, seed)["score"] if parsed else None,
-        "answers_parsed": len(parsed),
-        "example_failures": sum(
-            r["step"] == "examples" and r["written"] is None for r in run.records
-        ),
-        "failed_replies": sum(record["stop"] in _FAILED for record in records),
-        "empty_replies": sum(not r["text"].strip() and r["stop"] not in _FAILED for r in records),
-        "protocol": "questionnaire",
-        "rows": [{**row, "answer": worst[row["persona"]]} for row in whole["rows"]],
-    }
+    rows = tuple(replace(row, answer=weakest[row.persona]) for row in whole.rows)
+    return replace(whole, rows=rows), QuestionnaireDetails(
+        scale=(1, GRADES),
+        by_judge={name: _of_judge(graded[name], seed) for name in names},
+        parse_failures=sum(grade is None for grade in calls),
+        judge_calls=len(calls),
+        score_parsed=persona_scores(parsed, seed).score if parsed else None,
+        answers_parsed=len(parsed),
+        example_failures=sum(r["step"] == "examples" and r["written"] is None for r in run.records),
+        failed_replies=sum(record["stop"] in _FAILED for record in records),
+        empty_replies=sum(not r["text"].strip() and r["stop"] not in _FAILED for r in records),
+        question_failures=question_failures,
+    )
+
+
+def _of_judge(graded: Sequence[Graded], seed: int) -> JudgeScores:
+    scores = persona_scores(graded, seed)
+    return JudgeScores(scores.score, scores.interval, scores.by_task)

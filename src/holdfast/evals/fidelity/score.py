@@ -13,14 +13,13 @@ This module knows scores by persona and task. It knows no texts and no models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from holdfast.core.records import Record
 from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.results.fidelity import PersonaFidelity, PersonaScores
 
 
 @dataclass(frozen=True)
@@ -46,26 +45,36 @@ def table(graded: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
     return personas, tasks, means
 
 
-def summed(graded: Sequence[Graded], seed: int = 0) -> Record:
-    """`score`, `by_task`, their intervals, the deviation over personas, and a row for each."""
+def persona_scores(graded: Sequence[Graded], seed: int = 0) -> PersonaScores:
+    """The score, by task and by persona, with intervals over personas."""
     personas, tasks, means = table(graded)
-    each = mean(means, axis=1)
-    sample = Resampler.of(personas, seed=seed)
-    spans = _intervals(sample, means)
-    found = mean(means, axis=0)
-    return {
-        "score": numbers(mean(each)),
-        "interval": numbers(_intervals(sample, each)),
-        "std": numbers(each.std(ddof=1) if len(each) > 1 else np.asarray(np.nan)),
-        "by_task": {task: numbers(found[t]) for t, task in enumerate(tasks)},
-        "by_task_interval": {task: numbers(spans[t]) for t, task in enumerate(tasks)},
-        "by_task_personas": {
+    each, by_task = mean(means, axis=1), mean(means, axis=0)
+    resampler = Resampler.of(personas, seed=seed)
+    intervals = _intervals(resampler, means)
+    return PersonaScores(
+        score=numbers(mean(each)),
+        interval=tuple(numbers(_intervals(resampler, each))),
+        std=numbers(each.std(ddof=1) if len(each) > 1 else np.asarray(np.nan)),
+        by_task={task: numbers(by_task[t]) for t, task in enumerate(tasks)},
+        by_task_interval={task: tuple(numbers(intervals[t])) for t, task in enumerate(tasks)},
+        by_task_personas={
             task: int((~np.isnan(means[:, t])).sum()) for t, task in enumerate(tasks)
         },
-        "personas": len(personas),
-        "answers": len(graded),
-        "rows": [_row(who, each[p], tasks, means[p]) for p, who in enumerate(personas)],
-    }
+        personas=len(personas),
+        answers=len(graded),
+        rows=tuple(
+            PersonaFidelity(
+                persona=persona,
+                score=numbers(each[p]),
+                by_task={
+                    task: numbers(means[p, t])
+                    for t, task in enumerate(tasks)
+                    if not np.isnan(means[p, t])
+                },
+            )
+            for p, persona in enumerate(personas)
+        ),
+    )
 
 
 def _intervals(sample: Resampler, values: Array) -> Array:
@@ -76,9 +85,3 @@ def _intervals(sample: Resampler, values: Array) -> Array:
     if held.size and held.min() >= 0 and held.max() <= 1:
         return sample.interval(values)
     return sample.statistic(lambda v: v, values)
-
-
-def _row(who: str, score: Any, tasks: Sequence[str], scores: Array) -> Record:
-    there = [t for t in range(len(tasks)) if not np.isnan(scores[t])]
-    by_task: Mapping[str, Any] = {tasks[t]: numbers(scores[t]) for t in there}
-    return {"persona": who, "score": numbers(score), "by_task": by_task}

@@ -1,0 +1,64 @@
+"""The settings of `holdfast fidelity`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.evals.fidelity.questionnaire import Questionnaire
+from holdfast.evals.tasks.settings import TaskSampling
+
+PROMPT = (  # PersonaGym's, as its appendix and its code have it
+    "Adopt the identity of {persona}. Answer the questions while staying in strict accordance with "
+    "the nature of this identity."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionnaireSettings:
+    """How PersonaGym's protocol is run."""
+
+    personas: str | Path | None = field(default=None)
+    """File of descriptions, where questions are generated."""
+    questions_per_task: int | None = option(None, "At most so many of each.")
+    """Questions of each task at most."""
+    people: int | None = option(None, "Draw so many persons.")
+    """Persons at most."""
+    calls: int = option(2, "Calls of each judge for an answer.")
+    """Calls of each judge for an answer; they take turns between the orders of the rubric."""
+    examples: bool = option(True, "Show judges an example answer for every grade.")
+    """Whether judges are shown an example answer for every grade."""
+    prompt: str = PROMPT
+    """The system prompt; {persona} is the description."""
+
+    def check(self) -> None:
+        """Raise `HoldfastError` for a prompt or a number that cannot be."""
+        if "{persona}" not in self.prompt:
+            raise HoldfastError("the prompt has no {persona}, where the description is to stand.")
+        for number, what in (
+            (self.calls, "call of a judge"),
+            (self.questions_per_task, "question of each task"),
+        ):
+            if number is not None and number < 1:
+                raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelitySettings:
+    """What is asked, and how often."""
+
+    suite: str | Path | None = field(default=None)
+    """Personas whose own probes are asked; by default mini for mini, else core."""
+    questions: str | Path | Sequence[Questionnaire] | None = field(default=None)
+    """PersonaGym's tasks in place of a suite: a folder, "generate", or questionnaires."""
+    samples: int = option(1, "Answers drawn for each question.")
+    """Answers drawn for each question."""
+    seed: int = option(0, "Decides everything that is drawn.")
+    """Decides everything that is drawn."""
+    questionnaire: QuestionnaireSettings = field(default_factory=QuestionnaireSettings)
+    """How PersonaGym's protocol is run."""
+    sampling: TaskSampling = field(default_factory=TaskSampling)
+    """How answers are drawn."""

@@ -1,0 +1,157 @@
+"""What `holdfast fidelity` finds: scores by task and by persona, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.core.records import inlined, omitted
+
+Interval = tuple[float | None, float | None]
+"""A 95% interval; None where there is nothing to compute it from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakestAnswer:
+    """A persona's answer with the lowest score."""
+
+    task: str | None = omitted()
+    """Its task, in a questionnaire."""
+    question: str
+    """What was asked."""
+    text: str
+    """The answer."""
+    score: float
+    """Its score."""
+    why: str
+    """The judge's reason."""
+    prompt: str
+    """The persona's prompt, or its description."""
+
+
+@dataclass(frozen=True)
+class PersonaFidelity:
+    """The score of a persona."""
+
+    persona: str
+    """Its id, or its description."""
+    score: float | None
+    """Mean over its tasks."""
+    by_task: Mapping[str, float]
+    """Mean score in each task that it has."""
+    answer: WeakestAnswer | None = omitted()
+    """Its weakest answer."""
+
+
+@dataclass(frozen=True)
+class PersonaScores:
+    """PersonaScore: the mean over personas of the mean over their tasks."""
+
+    score: float | None
+    """The score."""
+    interval: Interval
+    """Its 95% interval over personas."""
+    std: float | None
+    """Standard deviation over personas."""
+    by_task: Mapping[str, float]
+    """Mean over the personas that have the task, by task."""
+    by_task_interval: Mapping[str, Interval]
+    """95% intervals of that."""
+    by_task_personas: Mapping[str, int]
+    """Personas that have the task."""
+    personas: int
+    """Personas."""
+    answers: int
+    """Answers."""
+    rows: tuple[PersonaFidelity, ...]
+    """A row for each persona."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteDetails:
+    """What a suite's run adds to its scores."""
+
+    scale: tuple[int, int] = (0, 1)
+    """Lowest and highest score."""
+    floor: float | None
+    """The score of the same probes without the system prompt."""
+    floor_interval: Interval
+    """Its 95% interval over personas."""
+    floor_by_task: Mapping[str, float]
+    """The floor by task."""
+    parse_failures: int
+    """Calls of judge models that gave no score."""
+    judge_calls: int
+    """Calls of judge models."""
+    failed_replies: int
+    """Replies that did not fit or failed."""
+    empty_replies: int
+    """Replies that were empty."""
+    protocol: str = "suite"
+    """Which protocol this is."""
+
+
+@dataclass(frozen=True)
+class JudgeScores:
+    """The scores of one judge."""
+
+    score: float | None
+    """The score."""
+    interval: Interval
+    """Its 95% interval over personas."""
+    by_task: Mapping[str, float]
+    """The score by task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionnaireDetails:
+    """What a questionnaire's run adds to its scores."""
+
+    scale: tuple[int, int]
+    """Lowest and highest grade."""
+    by_judge: Mapping[str, JudgeScores]
+    """The scores of each judge."""
+    parse_failures: int
+    """Calls of judges that gave no grade."""
+    judge_calls: int
+    """Calls of judges."""
+    score_parsed: float | None
+    """The score without answers for which a call gave no grade: what the failures cost."""
+    answers_parsed: int
+    """Answers for which every call gave a grade."""
+    example_failures: int
+    """Questions for which no example answers could be written."""
+    failed_replies: int
+    """Replies that did not fit or failed."""
+    empty_replies: int
+    """Replies that were empty."""
+    protocol: str = "questionnaire"
+    """Which protocol this is."""
+    question_failures: int
+    """Requests for questions that failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelitySummary:
+    """What `holdfast fidelity --json` prints."""
+
+    model: str
+    """Name of the model."""
+    command: str | None
+    """The command line."""
+    scores: PersonaScores = inlined()
+    """Scores by task and by persona."""
+    details: SuiteDetails | QuestionnaireDetails = inlined()
+    """What the protocol adds."""
+    judges: tuple[str, ...]
+    """Names of the judge models."""
+    samples: int
+    """Answers drawn for each question."""
+    seed: int
+    """Decides everything that is drawn."""
+    seconds: float
+    """Wall time of the run."""
+    note: str | None
+    """What to know of the model."""
+    report: str | None
+    """The page, where one was written."""
