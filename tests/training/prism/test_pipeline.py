@@ -30,7 +30,8 @@ from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
 from holdfast.results.prism import DroppedTasks
 from holdfast.serve.app import create_app
-from holdfast.training.prism import pipeline
+from holdfast.training.prism import pipeline, stages
+from holdfast.training.prism.deciders import held_out_probabilities
 from holdfast.training.prism.distillation import Distillation, distil, two_views
 from holdfast.training.prism.evaluation import ARMS, decide, evaluate
 from serve.running import client, served
@@ -81,7 +82,7 @@ def other_tasks(tasks: Path, folder: Path) -> Path:
 def trained(out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> pipeline.PrismResult:
     """Every second query is won, whatever was said: a random model has no better."""
     even = lambda pair: lambda text: float(pair.query.number % 2 and text == pair.persona)  # noqa: E731
-    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: even)
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: even)
     return pipeline.train(backend(), out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF, **FEW)
 
 
@@ -285,10 +286,10 @@ def test_a_gate_is_measured_on_no_text_that_it_learned_from() -> None:
     h = torch.randn(30, 8).repeat(4, 1)
     won = [bool(x) for x in torch.randint(0, 2, (30,))] * 4
     texts = [*range(30)] * 4
-    by_text = pipeline._held_out(h, won, texts, texts, 0)
+    by_text = held_out_probabilities(h, won, texts, texts, 0)
     assert auc(by_text, won) < 0.7
     personas = [str(i % 5) for i in range(120)]
-    assert auc(pipeline._held_out(h, won, personas, texts, 0), won) < 0.7
+    assert auc(held_out_probabilities(h, won, personas, texts, 0), won) < 0.7
 
 
 def test_a_judge_model_scores_what_no_rule_can_and_once_only(
@@ -315,11 +316,11 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match="needs a model on this machine"):
         pipeline.train(Actor(), out=tmp_path / "a")
-    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
     options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), **BRIEF}
     with pytest.raises(ModelError, match="no persona won any of 32"):
         pipeline.train(backend(), out=tmp_path / "b", **options)
-    monkeypatch.setattr(pipeline, "_scorers", lambda own, tasks: None)
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: None)
     with pytest.raises(ModelError, match="never said A, B or TIE"):
         pipeline.train(backend(), out=tmp_path / "c", **options)
     with pytest.raises(RunError, match="no trained PRISM"):

@@ -33,7 +33,6 @@ class Reward:
     def __init__(
         self,
         tasks: Sequence[Task],
-        *,
         kind: str = "auto",
         reading: str = "final",
         verify: Verify | None = None,

@@ -103,38 +103,26 @@ def train(
     settings = settle(settings, PermixSettings, changes)
     settings.check()
     data = load_data(settings.data, model, settings.seed)
-    kind, reading = settings.verifier, settings.reading
-    with Reward(data.tasks, kind=kind, reading=reading, verify=verify) as reward:
+    with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
         _check_reward(reward, data)
         backend = _open(model, bool(settings.rank), dtype, device)
         plan = _plan(settings, data, backend.engine.model.num_parameters())
-        manifest = _manifest(backend, plan, data, settings)
-        run = Run(folder if main_process() else None, manifest)
-        done = folder / "summary.json"
-        if done.exists():
-            record = json.loads(done.read_text(encoding="utf-8"))
-            return PermixResult(read_record(PermixSummary, record, str(done)))
+        run = Run(folder if main_process() else None, _manifest(backend, plan, data, settings))
+        if (done := _read_summary(folder)) is not None:
+            return PermixResult(done)
         if main_process():
             _write_items(folder / ITEMS, data.tasks)
         means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
-        summary = PermixSummary(
-            arm=plan.arm,
-            model=model,
-            steps=plan.steps,
-            means=means,
-            beta=plan.settings.beta if plan.arm != "sft" else None,
-            mixing=plan.mixing if plan.arm != "rlvr" else None,
-            bare=settings.data.bare if plan.arm != "rlvr" else 1.0,
-            tasks=len(data.tasks),
-            personas=len(plan.personas),
-            held_out=len(data.held_out),
-            verifier_errors=reward.errors,
-            checkpoint=str(folder / MODEL),
-            report=str(folder / "report.html"),
-            command=command,
-            seed=plan.seed,
-            seconds=round(time.monotonic() - began, 1),
-        )
+    summary = PermixSummary(
+        **_described(plan, settings, data),
+        model=model,
+        means=means,
+        verifier_errors=reward.errors,
+        checkpoint=str(folder / MODEL),
+        report=str(folder / "report.html"),
+        command=command,
+        seconds=round(time.monotonic() - began, 1),
+    )
     if main_process():
         run.finish(summary)
         report.write_permix(summary, read_metrics(folder), folder / "report.html")
@@ -204,6 +192,29 @@ def _manifest(
         trl=trl.__version__,
         reward=(settings.verifier, settings.reading),
     )
+
+
+def _described(plan: TrainingPlan, settings: PermixSettings, data: TrainingData) -> dict[str, Any]:
+    """The fields of the summary that say what was trained on."""
+    return {
+        "arm": plan.arm,
+        "steps": plan.steps,
+        "beta": plan.settings.beta if plan.arm != "sft" else None,
+        "mixing": plan.mixing if plan.arm != "rlvr" else None,
+        "bare": settings.data.bare if plan.arm != "rlvr" else 1.0,
+        "tasks": len(data.tasks),
+        "personas": len(plan.personas),
+        "held_out": len(data.held_out),
+        "seed": plan.seed,
+    }
+
+
+def _read_summary(folder: Path) -> PermixSummary | None:
+    """The summary of a run that is done."""
+    path = folder / "summary.json"
+    if not path.exists():
+        return None
+    return read_record(PermixSummary, json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:

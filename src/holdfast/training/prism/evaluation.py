@@ -33,7 +33,6 @@ from holdfast.core.records import read_record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
-from holdfast.core.stats import Array, Resampler, mean, numbers
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.asking import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
@@ -44,14 +43,13 @@ from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.persona.experts import LENGTHS, Expert, roles
 from holdfast.results.prism import (
     ArmAnswer,
-    ArmScores,
     DroppedTasks,
-    PairedDifference,
     PrismAbout,
     PrismEvalManifest,
     PrismEvalSummary,
 )
 from holdfast.results.verdict import JudgeVerdict
+from holdfast.training.prism.arm_scores import EvaluationScores, answer_key
 from holdfast.training.prism.settings import PrismEvalSettings
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
@@ -107,19 +105,10 @@ def evaluate(
     began = time.monotonic()
     settings = settle(settings, PrismEvalSettings, changes)
     check_judge([model], judge_model)
-    folder = Path(adapter)
-    about = read_record(PrismAbout, read_about(folder), str(folder / "prism.json"))
-    source = settings.tasks or ("mini" if model.name == "mini" else "core")
-    drawn_by = seed_of("prism eval", settings.seed)
-    tasks = load(source, n=settings.tasks_per_category, seed=drawn_by)
+    folder, about = Path(adapter), _read_about(Path(adapter))
+    tasks = _load_tasks(model, settings)
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
-    if not usable:
-        raise HoldfastError(
-            "no task is left that has an exact answer or a judge and was not trained on "
-            f"({dropped_line(dropped)})."
-        )
-    manifest = _manifest(model, judge_model, about, usable, settings)
-    run = Run(out, manifest, ArmAnswer, JudgeVerdict)
+    run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     # A router needs two queries of either kind to be trained on, which there may not have been.
     arms = [arm for arm in (*PROMPTED, *ADAPTED) if arm != "router" or about.summary.router]
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
@@ -127,7 +116,7 @@ def evaluate(
         evaluation = _Evaluation(model, gated, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
     if judge_model is not None:
-        replies = {_key(record): (record.task, record.replies) for record in run.records}
+        replies = {answer_key(record): (record.task, record.replies) for record in run.records}
         judge_tasks(run, usable, replies, judge_model)
     summary = PrismEvalSummary(
         model=model.name,
@@ -138,13 +127,22 @@ def evaluate(
         seed=settings.seed,
         left_out=tuple(task.id for task in tasks if task not in usable),
         dropped=dropped,
-        rows=_Scores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
+        rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
         command=command,
         seconds=round(time.monotonic() - began, 1),
     )
     run.finish(summary)
     return summary
+
+
+def _read_about(folder: Path) -> PrismAbout:
+    return read_record(PrismAbout, read_about(folder), str(folder / "prism.json"))
+
+
+def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task, ...]:
+    source = settings.tasks or ("mini" if model.name == "mini" else "core")
+    return load(source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed))
 
 
 def _usable(
@@ -165,6 +163,11 @@ def _usable(
         trained_on=len(scored) - len(new),
         repeated=len(new) - len(usable),
     )
+    if not usable:
+        raise HoldfastError(
+            "no task is left that has an exact answer or a judge and was not trained on "
+            f"({dropped_line(dropped)})."
+        )
     return usable, dropped
 
 
@@ -289,73 +292,3 @@ def decide(
 def _has_system_prompt(ask: Ask) -> bool:
     """Whether the ask's router lets its system prompt through."""
     return any(m["role"] == "system" for m in rewrite(ask.chat, ask.control))
-
-
-def _key(record: ArmAnswer) -> tuple[str, str, int]:
-    return record.arm, record.task, record.sample
-
-
-# --- scoring ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Scores and routing of all arms, and the draws that all their intervals share."""
-
-    means: Mapping[str, Array]
-    """Mean score over samples, (tasks,) for each arm."""
-    routed: Mapping[str, Array]
-    """Share of turns that were routed, (tasks, samples) for each arm."""
-    categories: Mapping[str, Array]
-    """Which tasks are of a category, (tasks,) for each."""
-    resampler: Resampler
-
-    @classmethod
-    def of(
-        cls,
-        run: Run[ArmAnswer, JudgeVerdict],
-        tasks: Sequence[Task],
-        samples: int,
-        arms: Sequence[str],
-    ) -> _Scores:
-        """Score a run's answers; the oracle takes the better of base and always."""
-        at = {task.id: i for i, task in enumerate(tasks)}
-        shape = (len(tasks), samples)
-        scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
-        routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
-        judged = {verdict.answer: verdict.value for verdict in run.verdicts}
-        for record in run.records:
-            place = at[record.task], record.sample
-            score = judged.get(_key(record), tasks[place[0]].score(record.replies))
-            scores[record.arm][place] = np.nan if score is None else score
-            routed[record.arm][place] = float(np.mean(record.routed))
-        means = {arm: mean(scores[arm], axis=1) for arm in arms}
-        means["oracle"] = np.fmax(means["base"], means["always"])
-        better = np.asarray(means["always"] > means["base"], float)
-        routed["oracle"] = np.repeat(better[:, None], samples, 1)
-        names = dict.fromkeys(task.category for task in tasks)
-        categories = {c: np.array([task.category == c for task in tasks]) for c in names}
-        return cls(means, routed, categories, Resampler.of(range(len(tasks))))
-
-    def rows(self) -> tuple[ArmScores, ...]:
-        """The scores of every arm."""
-        return tuple(
-            ArmScores(
-                arm=arm,
-                overall=numbers(mean(means)),
-                interval=numbers(self.resampler.interval(means)),
-                against={other: self._difference(arm, other) for other in ("base", "matched")},
-                by_category=self._by_category(means),
-                routed=numbers(self.routed[arm].mean()),
-                routed_by_category=self._by_category(self.routed[arm].mean(axis=1)),
-            )
-            for arm, means in self.means.items()
-        )
-
-    def _difference(self, arm: str, other: str) -> PairedDifference:
-        delta = self.means[arm] - self.means[other]
-        interval = numbers(self.resampler.statistic(lambda v: v, delta))
-        return PairedDifference(delta=numbers(mean(delta)), interval=interval)
-
-    def _by_category(self, values: Array) -> dict[str, float | None]:
-        return {name: numbers(mean(values[where])) for name, where in self.categories.items()}

@@ -1,0 +1,78 @@
+"""Scores of the arms of an evaluation, and the draws that all their intervals share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from holdfast.core.run import Run
+from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.evals.tasks.tasks import Task
+from holdfast.results.prism import ArmAnswer, ArmScores, PairedDifference
+from holdfast.results.verdict import JudgeVerdict
+
+
+def answer_key(record: ArmAnswer) -> tuple[str, str, int]:
+    """What identifies an answer among the judge's verdicts."""
+    return record.arm, record.task, record.sample
+
+
+@dataclass(frozen=True)
+class EvaluationScores:
+    """Scores and routing of all arms, and the draws that all their intervals share."""
+
+    means: Mapping[str, Array]
+    """Mean score over samples, (tasks,) for each arm."""
+    routed: Mapping[str, Array]
+    """Share of turns that were routed, (tasks, samples) for each arm."""
+    categories: Mapping[str, Array]
+    """Which tasks are of a category, (tasks,) for each."""
+    resampler: Resampler
+
+    @classmethod
+    def of(
+        cls, run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], samples: int, arms: Sequence[str]
+    ) -> EvaluationScores:
+        """Score a run's answers; the oracle takes the better of base and always."""
+        at = {task.id: i for i, task in enumerate(tasks)}
+        shape = (len(tasks), samples)
+        scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
+        routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
+        judged = {verdict.answer: verdict.value for verdict in run.verdicts}
+        for record in run.records:
+            place = at[record.task], record.sample
+            score = judged.get(answer_key(record), tasks[place[0]].score(record.replies))
+            scores[record.arm][place] = np.nan if score is None else score
+            routed[record.arm][place] = float(np.mean(record.routed))
+        means = {arm: mean(scores[arm], axis=1) for arm in arms}
+        means["oracle"] = np.fmax(means["base"], means["always"])
+        better = np.asarray(means["always"] > means["base"], float)
+        routed["oracle"] = np.repeat(better[:, None], samples, 1)
+        names = dict.fromkeys(task.category for task in tasks)
+        categories = {c: np.array([task.category == c for task in tasks]) for c in names}
+        return cls(means, routed, categories, Resampler.of(range(len(tasks))))
+
+    def rows(self) -> tuple[ArmScores, ...]:
+        """The scores of every arm."""
+        return tuple(
+            ArmScores(
+                arm=arm,
+                overall=numbers(mean(means)),
+                interval=numbers(self.resampler.interval(means)),
+                against={other: self._difference(arm, other) for other in ("base", "matched")},
+                by_category=self._by_category(means),
+                routed=numbers(self.routed[arm].mean()),
+                routed_by_category=self._by_category(self.routed[arm].mean(axis=1)),
+            )
+            for arm, means in self.means.items()
+        )
+
+    def _difference(self, arm: str, other: str) -> PairedDifference:
+        delta = self.means[arm] - self.means[other]
+        interval = numbers(self.resampler.statistic(lambda v: v, delta))
+        return PairedDifference(delta=numbers(mean(delta)), interval=interval)
+
+    def _by_category(self, values: Array) -> dict[str, float | None]:
+        return {name: numbers(mean(values[where])) for name, where in self.categories.items()}
