@@ -33,7 +33,11 @@ class EvaluationScores:
 
     @classmethod
     def of(
-        cls, run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], samples: int, arms: Sequence[str]
+        cls,
+        run: Run[ArmAnswer, JudgeVerdict],
+        tasks: Sequence[Task],
+        samples: int,
+        arms: Sequence[str],
     ) -> EvaluationScores:
         """Score a run's answers; the oracle takes the better of base and always."""
         at = {task.id: i for i, task in enumerate(tasks)}
