@@ -101,7 +101,7 @@ def test_several_processes_are_asked_for_their_folder(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run("train", *given, *FEW) == 2
-    assert "give it with --out" in capsys.readouterr().err
+    assert "name the folder that the result goes to with --out" in capsys.readouterr().err
 
 
 def test_an_interrupt_ends_with_the_command_that_goes_on(
