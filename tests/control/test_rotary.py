@@ -13,6 +13,7 @@ from transformers import (
     AutoModelForCausalLM,
     Cohere2Config,
     CohereConfig,
+    DeepseekV2Config,
     DeepseekV3Config,
     FalconConfig,
     Gemma4TextConfig,
@@ -284,3 +285,14 @@ def test_positions_that_enter_in_another_way_as_well_are_refused() -> None:
     decoder.register_forward_pre_hook(add, with_kwargs=True)
     with pytest.raises(ControlError, match=r"^layer 0 of LlamaForCausalLM does not turn"):
         Rotary(made)
+
+
+def test_a_model_that_rotates_by_complex_numbers_is_refused_in_a_sentence() -> None:
+    config = DeepseekV2Config(
+        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, n_routed_experts=2, n_shared_experts=1,
+        num_experts_per_tok=1, first_k_dense_replace=2, kv_lora_rank=8, q_lora_rank=8,
+        qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8, head_dim=8,
+    )  # fmt: skip
+    with pytest.raises(ControlError, match="rotates by complex numbers"):
+        Rotary(AutoModelForCausalLM.from_config(config))

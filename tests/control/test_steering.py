@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from holdfast.control import steering
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import RowSteering, Steering
 from holdfast.control.switch import EAGER, FUSED, attention_for, use_attention
@@ -42,7 +43,7 @@ def off() -> RowSteering:
 def logits(
     judge: PreTrainedModel,
     rows: list[tuple[int, ...]],
-    steering: list[RowSteering | None],
+    rows_steering: list[RowSteering | None],
     cuts: tuple[int, ...] = (),
 ) -> Tensor:
     """Logits of every token, (B, L, V), the rows flush right and encoded in chunks at `cuts`."""
@@ -51,8 +52,8 @@ def logits(
     tokens = torch.tensor([[0] * pad + list(row) for pad, row in zip(pads, rows, strict=True)])
     mask = torch.arange(width) >= torch.tensor(pads)[:, None]
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    placed = [one and _right(one, pad) for one, pad in zip(steering, pads, strict=True)]
-    anchored = any(one and one.control.anchor for one in steering)
+    placed = [one and _right(one, pad) for one, pad in zip(rows_steering, pads, strict=True)]
+    anchored = any(one and one.control.anchor for one in rows_steering)
     plan = Steering(placed, Rotary(judge) if anchored else None)
     past, parts = DynamicCache(config=judge.config), []
     kind, _ = attention_for(judge)
@@ -116,12 +117,24 @@ def test_chunks_and_single_tokens_come_out_as_the_whole(kind: str, text: str) ->
         close(logits(model(kind), [ids(40)], [held(text)], cuts), whole)
 
 
+@pytest.mark.parametrize("few_keys", [512, 0])
+@pytest.mark.parametrize("text", CONTROLS)
+def test_a_chunk_that_ends_before_a_rows_persona_does_comes_out_as_the_whole(
+    text: str, few_keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "FEW_KEYS", few_keys)
+    rows, spans = [ids(40), ids(40, 1)], [held(text), held(text, (14, 24), (24, 30))]
+    whole = logits(model(), rows, [*spans])
+    for cuts in [(12, 18, 22), tuple(range(1, 40))]:
+        close(logits(model(), rows, [*spans], cuts), whole)
+
+
 def test_rows_under_different_controls_share_a_batch() -> None:
     rows = [ids(40, i) for i in range(len(CONTROLS))]
-    steering: list[RowSteering | None] = [held(text) for text in CONTROLS]
-    together = logits(model(), rows, steering)
+    rows_steering: list[RowSteering | None] = [held(text) for text in CONTROLS]
+    together = logits(model(), rows, rows_steering)
     for i, row in enumerate(rows):
-        close(together[i : i + 1], logits(model(), [row], [steering[i]]))
+        close(together[i : i + 1], logits(model(), [row], [rows_steering[i]]))
 
 
 def test_layers_and_heads_restrict_a_control() -> None:
@@ -136,10 +149,10 @@ def test_layers_and_heads_restrict_a_control() -> None:
 
 def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
     judge = LlamaForCausalLM(LlamaConfig(**GROUPED)).eval()
-    steering: list[RowSteering | None] = [None, held("boost:4"), held("anchor")]
-    whole = [logits(judge, [ids(40)], [h]) for h in steering]
+    rows_steering: list[RowSteering | None] = [None, held("boost:4"), held("anchor")]
+    whole = [logits(judge, [ids(40)], [h]) for h in rows_steering]
     judge.to(torch.bfloat16)
-    halves = [logits(judge, [ids(40)], [h]).float() for h in steering]
+    halves = [logits(judge, [ids(40)], [h]).float() for h in rows_steering]
     off = [float((a - b).norm()) for a, b in zip(whole, halves, strict=True)]
     assert max(off[1:]) < 2 * off[0]
 

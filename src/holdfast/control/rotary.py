@@ -137,7 +137,13 @@ class Rotary:
         if kind not in self._scales:
             # The cosine of position 0 is 1, times the attention scaling.
             origin = torch.zeros(1, 1, dtype=torch.long, device=device)
-            self._scales[kind] = float(self._rotary(like, origin, **options)[0].max())
+            waves = self._rotary(like, origin, **options)
+            if not isinstance(waves, tuple):
+                raise ControlError(
+                    f"{self.name} rotates by complex numbers, and anchor knows cosine and sine:"
+                    " use reminder."
+                )
+            self._scales[kind] = float(waves[0].max())
         cos, sin = self._rotary(like, shift.to(device), **options)
         cos, minus_sin = cos / self._scales[kind], sin / -self._scales[kind]
         self._last_shift[kind, device] = weakref.ref(shift), cos, minus_sin

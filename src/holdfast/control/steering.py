@@ -344,12 +344,14 @@ class SteeredPass:
         """Scores (B, H, 1, Lk) with those of the persona's keys replaced by `near`'s."""
         cache, keys = self.steering.gathered_keys, key.shape[2]
         places, there = (x.to(key.device) for x in self.key_places(keys))
-        if key.requires_grad or not self._can_reuse_keys(keys):
-            cache.pop(layer, None)
-        if layer not in cache:
-            cache[layer] = gather_columns(key, places)
+        reuses = not key.requires_grad and self._can_reuse_keys(keys)
+        persona = cache.get(layer) if reuses else None
+        if persona is None:
+            persona = gather_columns(key, places)
+            if reuses:
+                cache[layer] = persona
         index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
-        anchored = attention_scores(near, cache[layer], scale)
+        anchored = attention_scores(near, persona, scale)
         anchored = torch.where(there[:, None, None], anchored, 0.0)
         # Added to zeros, since places without a key may repeat another's.
         everywhere = torch.zeros_like(score).scatter_add(3, index, anchored)

@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 
 FUSED = "holdfast"
 EAGER = "holdfast-eager"
+HELD_CONFIGS: set[int] = set()
+"""Configurations of models inside a `hold` block, by id: a configuration chooses the attention."""
 
 
 def attention_for(model: PreTrainedModel) -> tuple[str | None, str | None]:

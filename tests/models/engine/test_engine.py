@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from holdfast.core.backend import Sampling
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.engine import Continuation, Engine, Request
+from holdfast.models.local.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
 
 END = frozenset([2])
@@ -290,3 +291,12 @@ def test_keys_from_before_the_rotary_frequencies_change_are_not_used_after() -> 
     assert second.cached == 0
     (again,) = Engine(subject.model).generate([Request(long, 0)], GREEDY)
     assert second.ids == again.ids
+
+
+def test_a_model_inside_a_hold_block_is_refused_and_later_replies_are_plain() -> None:
+    subject, fresh = engine(), engine()
+    asked = requests([tuple(range(20, 50))])
+    expected = fresh.generate(asked, GREEDY)
+    with hold(subject.model, "boost:9", span=(2, 9)), pytest.raises(ControlError, match="block"):
+        subject.generate(asked, GREEDY)
+    assert subject.generate(asked, GREEDY) == expected

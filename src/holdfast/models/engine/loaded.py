@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import RowSteering, Steering
-from holdfast.control.switch import FUSED, attention_for, use_attention
+from holdfast.control.switch import FUSED, HELD_CONFIGS, attention_for, use_attention
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
@@ -146,7 +146,16 @@ class LoadedModel:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Run the model with attention that can be measured; one thread at a time is inside."""
+        """Run the model with attention that can be measured; one thread at a time is inside.
+
+        Raises:
+            ControlError: the model is inside a `hold` block, which would steer the rows too.
+        """
+        if id(self.model.get_decoder().config) in HELD_CONFIGS:
+            raise ControlError(
+                f"{self.name} is inside a hold block, which would steer these rows unseen: leave"
+                " the block first, or ask under its control."
+            )
         with self.lock, torch.inference_mode(), use_attention(self.model, self.attention):
             yield
 

@@ -36,13 +36,11 @@ from holdfast.control.steering import (
     refuse_unreached,
     unreached,
 )
-from holdfast.control.switch import attention_for, use_attention
+from holdfast.control.switch import HELD_CONFIGS, attention_for, use_attention
 from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
 
-# Configurations of models inside a block, by id: a configuration chooses the attention.
-_active: set[int] = set()
 _lock = threading.Lock()
 
 
@@ -264,17 +262,17 @@ def _exclusive(decoder: PreTrainedModel) -> Iterator[None]:
     """Allow one block at a time for a model, or for models that share a configuration."""
     key = id(decoder.config)
     with _lock:
-        if key in _active:
+        if key in HELD_CONFIGS:
             raise ControlError(
                 f"{type(decoder).__name__} is held already (or shares its configuration with a"
                 " model that is): leave that block first, or join controls with `+`."
             )
-        _active.add(key)
+        HELD_CONFIGS.add(key)
     try:
         yield
     finally:
         with _lock:
-            _active.remove(key)
+            HELD_CONFIGS.remove(key)
 
 
 def _unwrap(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
