@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import ContextError, HoldfastError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.drift import drift
+from holdfast.models.load import load
 from holdfast.persona.suite import Persona, Suite, load_suite
 
 SMALL = suite()
@@ -224,3 +226,21 @@ def test_another_model_can_play_the_user() -> None:
     found = as_record(drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary)
     assert found["user_model"] == "other"
     assert {m["role"] for call in user.calls for a in call for m in a.chat[1:2]} == {"assistant"}
+
+
+TORCH = "2.13.0+cpu"
+"""The torch whose arithmetic made the records below; another one may round otherwise."""
+RECORDS = {
+    1: "e2e79b845d9ea56f65b3a453d385487c86bf05e455e1a721857a08023f1a5dfa",
+    2: "2e708c3e4aec37def60314d1fcb72919963aac21733e0644bd24aec6216441cf",
+}
+"""SHA-256 of records.jsonl by torch's threads, whose number decides the order of sums."""
+
+
+def test_minis_records_are_byte_for_byte_what_they_were(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.__version__ != TORCH:
+        pytest.skip(f"the records were made by torch {TORCH}, this is {torch.__version__}")
+    drift(load("mini"), pairs=24, rounds=8, seed=0, out=tmp_path)
+    digest = hashlib.sha256((tmp_path / "records.jsonl").read_bytes()).hexdigest()
+    assert digest == RECORDS[torch.get_num_threads()]

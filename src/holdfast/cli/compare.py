@@ -53,7 +53,7 @@ def compare(
             also=[open_model(name) for name in also or ()],
             out=folder,
             command=own_command(),
-            progress=Progress(),
+            progress=Progress(stage="compare"),
             where=where,
         )
         _show(result, output.as_json)

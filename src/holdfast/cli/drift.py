@@ -54,7 +54,7 @@ def drift(
             judge_model=open_model(others.judge_model) if others.judge_model else None,
             out=folder,
             command=own_command(),
-            progress=Progress(),
+            progress=Progress(stage="drift"),
             where=where,
         )
         _show(result, output.as_json)

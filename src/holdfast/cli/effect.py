@@ -64,7 +64,7 @@ def effect(
             judge_model=loading.open(judge_model) if judge_model else None,
             out=folder,
             command=own_command(),
-            progress=Progress(),
+            progress=Progress(stage="effect"),
             where=where,
         ).summary
         if output.as_json:

@@ -33,7 +33,7 @@ def explain(
             judge_model=models.open(others.judge_model) if others.judge_model else None,
             out=folder,
             command=own_command(),
-            progress=Progress(),
+            progress=Progress(stage="explain"),
         )
     if output.as_json:
         print_json(result.summary)

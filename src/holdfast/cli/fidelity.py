@@ -73,7 +73,7 @@ def fidelity(
             author_model=loading.open(author_model) if questions and author_model else None,
             out=folder,
             command=own_command(),
-            progress=Progress(step="answers"),
+            progress=Progress(stage="fidelity", step="answers"),
         ).summary
     if output.as_json:
         print_json(summary)

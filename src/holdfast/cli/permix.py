@@ -43,7 +43,7 @@ def train(
             dtype=loading.dtype,
             device=loading.device,
             command=own_command(),
-            progress=Progress(enabled=main_process(), step="steps"),
+            progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
         ).summary
     if not main_process():
         return

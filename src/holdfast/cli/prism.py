@@ -51,7 +51,7 @@ def train(
             settings,
             out=folder,
             command=own_command(),
-            progress=Progress(enabled=True, step="steps"),
+            progress=Progress(stage="prism train", step="steps"),
         )
     if as_json:
         print_json(as_record(result.summary))
@@ -107,7 +107,7 @@ def evaluation(
         judge_model=loading.open(judge_model) if judge_model else None,
         out=output.out,
         command=own_command(),
-        progress=Progress(enabled=True, step="arms"),
+        progress=Progress(stage="prism eval", step="arms"),
     )
     if output.as_json:
         print_json(as_record(summary))

@@ -45,7 +45,7 @@ def robustness(
             replace(settings, tasks=tasks, personas=personas),
             out=folder,
             command=own_command(),
-            progress=Progress(step="items"),
+            progress=Progress(stage="robustness", step="items"),
             where=where,
         ).summary
         if output.as_json:

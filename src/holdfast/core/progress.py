@@ -1,47 +1,119 @@
-"""A progress bar on standard error: steps, replies per second, time left.
+"""Progress on standard error: steps, replies per second, time left.
 
-Nothing here knows what a step is. Disabled, it does nothing and costs nothing.
+On a terminal it is a bar. Elsewhere, as in a log file, it is a plain line about every ten seconds,
+and one at the end of each stage:
+
+    drift: 120 of 216 rounds, 63.2 replies/s, 0:04:10 left
+
+Nothing here knows what a step is. Disabled, it writes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+INTERVAL = 10.0
+"""Seconds between two plain lines."""
+
 
 class Progress:
     """Shows steps done out of a total, and replies per second, while `of` is open."""
 
-    def __init__(self, enabled: bool = True, step: str = "rounds") -> None:
+    def __init__(
+        self,
+        enabled: bool = True,
+        step: str = "rounds",
+        *,
+        stage: str = "",
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is shown before `of` opens.
+
+        Args:
+            enabled: show anything at all.
+            step: what a step is called, in the plural.
+            stage: what the steps belong to; begins a plain line.
+            stream: where it is shown; by default standard error.
+            clock: seconds from any beginning.
+        """
+        self.replies = 0
+        self._step, self._stage, self._clock = step, stage, clock
+        self._stream = stream or sys.stderr
+        self._plain = enabled and not self._stream.isatty()
         self._bar = Bar(
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {step}"),
             BarColumn(),
             TextColumn("{task.fields[rate]} replies/s"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not enabled,
+            console=Console(file=self._stream),
+            disable=not enabled or self._plain,
         )
         self._task: TaskID | None = None
-        self._began = 0.0
-        self.replies = 0
+        self._began = self._last_line = 0.0
+        self._first_replies = 0
+        self._lock = threading.Lock()
+        self._done = self._total = 0.0
 
     @contextlib.contextmanager
     def of(self, total: int) -> Iterator[None]:
-        """Show the bar for `total` steps."""
-        self._began = time.monotonic()
-        with self._bar:
-            self._task = self._bar.add_task("", total=total, rate="0.0")
-            yield
+        """Show progress over `total` steps."""
+        self._began = self._last_line = self._clock()
+        self._first_replies, self._done, self._total = self.replies, 0.0, float(total)
+        ended = threading.Event()
+        if self._plain:
+            threading.Thread(target=self._keep_writing, args=(ended,), daemon=True).start()
+        try:
+            with self._bar:
+                self._task = self._bar.add_task("", total=total, rate="0.0")
+                yield
+        finally:
+            ended.set()
+        if self._plain:
+            self._write_line()
 
     def advance(self, steps: float, replies: int) -> None:
         """Say that steps are done, and how many replies were generated for them."""
         self.replies += replies
-        seconds = time.monotonic() - self._began
+        self._done += steps
         if self._task is not None:
-            rate = f"{self.replies / seconds:.1f}" if seconds > 0 else "0.0"
-            self._bar.update(self._task, advance=steps, rate=rate)
+            self._bar.update(self._task, advance=steps, rate=f"{self._rate():.1f}")
+        self.tick()
+
+    def tick(self) -> None:
+        """Write a plain line where the last one is old enough, also while a step takes long."""
+        with self._lock:
+            if self._plain and self._clock() - self._last_line >= INTERVAL:
+                self._last_line = self._clock()
+                self._write_line()
+
+    def _keep_writing(self, ended: threading.Event) -> None:
+        while not ended.wait(1.0):
+            self.tick()
+
+    def _rate(self) -> float:
+        seconds = self._clock() - self._began
+        return (self.replies - self._first_replies) / seconds if seconds > 0 else 0.0
+
+    def _write_line(self) -> None:
+        stage = f"{self._stage}: " if self._stage else ""
+        left = ""
+        if 0 < self._done < self._total:
+            seconds = (self._clock() - self._began) * (self._total - self._done) / self._done
+            left = f", {timedelta(seconds=round(seconds))} left"
+        print(
+            f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}, "
+            f"{self._rate():.1f} replies/s{left}",
+            file=self._stream,
+            flush=True,
+        )

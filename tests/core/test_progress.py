@@ -1,0 +1,87 @@
+"""Progress is a bar on a terminal and a plain line now and then in a file."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from holdfast.core.progress import Progress
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(stage="drift", stream=file, clock=clock)
+    with progress.of(60):
+        for _ in range(30):
+            clock.now += 1
+            progress.advance(1, 4)
+        assert file.getvalue().splitlines() == [
+            "drift: 10 of 60 rounds, 4.0 replies/s, 0:00:50 left",
+            "drift: 20 of 60 rounds, 4.0 replies/s, 0:00:40 left",
+            "drift: 30 of 60 rounds, 4.0 replies/s, 0:00:30 left",
+        ]
+        progress.advance(30, 0)
+    assert file.getvalue().splitlines()[-1] == "drift: 60 of 60 rounds, 4.0 replies/s"
+
+
+def test_a_long_step_has_its_line_when_it_ends() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(step="items", stream=file, clock=clock)
+    with progress.of(2):
+        clock.now += 3600
+        progress.advance(1, 0)
+        assert file.getvalue() == "1 of 2 items, 0.0 replies/s, 1:00:00 left\n"
+
+
+def test_before_anything_is_done_no_time_is_promised() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(5):
+        clock.now += 11
+        progress.tick()
+        progress.tick()
+        assert file.getvalue() == "0 of 5 rounds, 0.0 replies/s\n"
+
+
+def test_a_second_stage_counts_its_own_replies() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(1):
+        clock.now += 1
+        progress.advance(1, 1000)
+    with progress.of(1):
+        clock.now += 10
+        progress.advance(1, 10)
+    assert "1.0 replies/s" in file.getvalue().splitlines()[-1] and progress.replies == 1010
+
+
+def test_on_a_terminal_there_is_a_bar_and_no_lines() -> None:
+    terminal, clock = Terminal(), Clock()
+    progress = Progress(stage="drift", stream=terminal, clock=clock)
+    with progress.of(2):
+        clock.now += 20
+        progress.advance(2, 8)
+    assert "2/2 rounds" in terminal.getvalue() and "drift:" not in terminal.getvalue()
+
+
+def test_disabled_it_writes_nothing() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(enabled=False, stream=file, clock=clock)
+    with progress.of(1):
+        clock.now += 60
+        progress.advance(1, 1)
+    assert file.getvalue() == "" and progress.replies == 1
