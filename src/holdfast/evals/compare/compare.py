@@ -141,32 +141,9 @@ def compare(
         ShardDone: `where` is a shard, and its part is done.
     """
     settings = settle(settings, CompareSettings, changes)
-    lengths = settings.lengths()
-    user_model = user_model or model
-    if also:
-        model = ModelGroup(model, also)
-    controls, refused = _controls(model, settings, also)
-    setup = prepare(
-        model,
-        settings,
-        controls,
-        rounds=lengths[-1],
-        measure=False,
-        side_by_side=settings.batch,
-        user_model=user_model,
-        judge_model=judge_model,
-    )
-    _check_scoring(model, settings.scoring)
-    source = str(settings.questions or default_suite(model))
-    questions = plan_questions(settings, source, setup.plan.conversations)
-    setup = replace(
-        setup,
-        chat=replace(
-            setup.chat,
-            questions=questions.under_every_control(setup.plan),
-            likelihood=settings.scoring == "likelihood",
-        ),
-    )
+    group = ModelGroup(model, also) if also else model
+    controls, refused = _controls(group, settings, also)
+    setup, questions = _set_up(group, settings, controls, user_model or model, judge_model)
     scoring = settings.scoring if questions.questions else None
     described = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
@@ -178,6 +155,35 @@ def compare(
     if summary.report:
         report.write_compare(summary, comparison.conversations, Path(summary.report))
     return comparison
+
+
+def _set_up(
+    model: Backend,
+    settings: CompareSettings,
+    controls: Sequence[Control],
+    user_model: Backend,
+    judge_model: Backend | None,
+) -> tuple[ControlledSetup, QuestionPlan]:
+    """The conversations with their questions; refuses what would fail half way."""
+    setup = prepare(
+        model,
+        settings,
+        controls,
+        rounds=settings.lengths()[-1],
+        measure=False,
+        side_by_side=settings.batch,
+        user_model=user_model,
+        judge_model=judge_model,
+    )
+    _check_scoring(model, settings.scoring)
+    source = str(settings.questions or default_suite(model))
+    questions = plan_questions(settings, source, setup.plan.conversations)
+    chat = replace(
+        setup.chat,
+        questions=questions.under_every_control(setup.plan),
+        likelihood=settings.scoring == "likelihood",
+    )
+    return replace(setup, chat=chat), questions
 
 
 def _controls(

@@ -133,11 +133,15 @@ def explain(
         report=str(run.folder / "report.html") if run.folder else None,
         findings=[],
     )
-    summary = replace(summary, findings=findings(summary))
+    return Explanation(_written(replace(summary, findings=findings(summary)), run))
+
+
+def _written(summary: ExplainSummary, run: ConversationRun) -> ExplainSummary:
+    """The summary, once it and the page are in the run's folder."""
     run.finish(summary)
     if summary.report:
         report.write_explain(summary, Path(summary.report))
-    return Explanation(summary)
+    return summary
 
 
 def _controls(model: Backend, texts: Sequence[str | Control]) -> list[Control]:
