@@ -176,12 +176,12 @@ def _figure(
 ) -> Figure:
     """A line chart in both widths."""
 
-    def drawn(width: str, frame: Frame) -> Markup:
+    def draw(width: str, frame: Frame) -> Markup:
         text = Text(f"{key}-{width}", title, summary)
         return chart.lines(series, frame, text, x=_labels(parts), x_name="step", **more)
 
-    wide = drawn("wide", Frame(740, 300, 40, 150, 14, 40))
-    return Figure(key, title, caption, wide, drawn("narrow", Frame(360, 280, 36, 112, 12, 40)))
+    wide = draw("wide", Frame(740, 300, 40, 150, 14, 40))
+    return Figure(key, title, caption, wide, draw("narrow", Frame(360, 280, 36, 112, 12, 40)))
 
 
 def _last(values: Sequence[float | None]) -> float | None:
