@@ -1,6 +1,7 @@
 """PRISM: a persona distilled into an adapter, and a gate that switches it on per query.
 
-After Hu et al. (arXiv:2603.18507). This package trains both; `models.local.gated_adapter` runs them.
+After Hu et al. (arXiv:2603.18507). This package trains both; `models.local.gated_adapter` uses
+them.
 
     settings        what is asked, and how the adapter is trained
     pipeline        the whole: `holdfast prism train`
