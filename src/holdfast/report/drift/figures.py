@@ -153,7 +153,7 @@ def stability(summary: DriftSummary) -> Figure:
         ]
         return chart.lines(
             series,
-            Frame(740, 400, 34, 176, 14, 40) if wide else Frame(360, 330, 28, 106, 12, 40),
+            Frame(740, 400, 34, 216, 14, 40) if wide else Frame(360, 330, 28, 126, 12, 40),
             Text(
                 "stability-wide" if wide else "stability-narrow",
                 title,

@@ -69,7 +69,7 @@ def share(summary: DriftSummary) -> Figure | None:
         ]
         return chart.lines(
             series,
-            Frame(560, 290, 42, 150, 14, 40) if wide else Frame(360, 270, 40, 124, 12, 40),
+            Frame(560, 290, 42, 160, 14, 40) if wide else Frame(360, 270, 40, 144, 12, 40),
             Text(
                 "share-wide" if wide else "share-narrow",
                 title,
