@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    suite, start = load_suite("mini"), Path(files.find_source(options.start))
+    suite, start = load_suite("mini"), Path(files.find_source(options.start).path)
     names = options.variants.split(",")
     case = Case.of(suite, suite.personas, options.pairs, options.rounds, options.seed)
     found: dict[str, list[Arm]] = {}

@@ -20,7 +20,7 @@ from holdfast.models.local import files
 
 @pytest.fixture(scope="module")
 def step():  # type: ignore[no-untyped-def]
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(files.find_source("mini"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(files.find_source("mini").path)
     return next(train.batches(tokenizer, recipe(1)))
 
 
@@ -67,7 +67,7 @@ def test_weights_are_trained_once_and_another_recipes_are_refused(
     real = recipe
     small = {"tokens": 96, "parts": 1, "widths": (48,)}
     monkeypatch.setattr(positions, "recipe", lambda steps: replace(real(steps), **small))
-    start = Path(files.find_source("mini"))
+    start = Path(files.find_source("mini").path)
     assert folder("shipped", start, 1, tmp_path) == start
     at = folder("linear", start, 1, tmp_path)
     model = AutoModelForCausalLM.from_pretrained(at)

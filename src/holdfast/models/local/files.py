@@ -9,18 +9,24 @@ This module knows names and files. It loads nothing.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import errors as hub
 from safetensors import SafetensorError
 
 from holdfast.core.errors import ModelError
+from holdfast.models.catalogue import CATALOGUE, find_model
+from holdfast.models.fetch import fetch
 
 MINI = Path(__file__).parents[1] / "mini" / "weights"
+ADAPTER = "adapter_config.json"
 # Files of more bytes in all are hashed by headers and sizes only: hashing them whole takes minutes.
 HASHED = 1 << 30
 # A quantisation's name in config.json to the package that reads it, where the two differ.
@@ -31,22 +37,80 @@ _PACKAGES = {
 }  # fmt: skip
 
 
-def find_source(name: str) -> str:
-    """Find the folder or hub id of a name. Raises `ModelError` if a folder holds no model."""
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are."""
+
+    path: str
+    """A folder on this machine, or a hub id."""
+    gguf: str | None = None
+    """The GGUF file in the folder, if the weights are in one."""
+    adapter: str | None = None
+    """The folder of a PEFT adapter that goes onto the weights."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `from_pretrained` needs beside the path."""
+        return {"gguf_file": self.gguf} if self.gguf else {}
+
+
+def find_source(name: str, base: str | None = None) -> Source:
+    """Find the files of a model.
+
+    Args:
+        name: `mini`, a short name of `holdfast models list`, a folder, a GGUF file, the folder of
+            a PEFT adapter, or a hub id.
+        base: the model that an adapter goes onto, in place of the one that it names.
+
+    Raises:
+        ModelError: a folder or file holds no model.
+    """
     if name == "mini":
         if not (MINI / "config.json").exists():
             raise ModelError(f"the embedded model is not in this installation ({MINI} is missing).")
-        return str(MINI)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").exists():
-            raise ModelError(f"{name} holds no model: it has no config.json.")
-        return str(folder)
-    if folder.exists():
-        raise ModelError(f"{name} is a file: pass the model's folder.")
+        return Source(str(MINI))
+    place = Path(name).expanduser()
+    if place.is_dir():
+        return _source_in_folder(name, place, base)
+    if place.exists():
+        if place.suffix.lower() != ".gguf":
+            raise ModelError(f"{name} is a file and no GGUF file: pass the model's folder.")
+        return Source(str(place.parent), gguf=place.name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"there is no folder {name}: check the path.")
-    return name
+        raise ModelError(f"there is no folder or file {name}: check the path.")
+    if any(model.name == name for model in CATALOGUE):
+        return find_source(str(fetch(find_model(name))))
+    return Source(name)
+
+
+def _source_in_folder(name: str, folder: Path, base: str | None) -> Source:
+    """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
+    if (folder / "config.json").exists():
+        return Source(str(folder))
+    if (folder / ADAPTER).exists():
+        return _adapter_source(name, folder, base)
+    files = sorted(file.name for file in folder.glob("*.gguf"))
+    if len(files) == 1:
+        return Source(str(folder), gguf=files[0])
+    if files:
+        raise ModelError(f"{name} holds {len(files)} GGUF files: name one, as in {name}/{files[0]}")
+    raise ModelError(f"{name} holds no model: it has no config.json, no adapter and no GGUF file.")
+
+
+def _adapter_source(name: str, folder: Path, base: str | None) -> Source:
+    """The source of an adapter: the files of the model that it was trained on, and its own."""
+    about = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    trained_on = base or about.get("base_model_name_or_path")
+    if not trained_on:
+        raise ModelError(f"{name} is an adapter that names no model: name it with --base.")
+    try:
+        source = find_source(str(trained_on))
+    except ModelError as error:
+        raise ModelError(
+            f"{name} is an adapter on {trained_on}, which is not here ({error}) name the model "
+            "with --base."
+        ) from error
+    return replace(source, adapter=str(folder))
 
 
 @contextmanager
@@ -62,6 +126,8 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
     except ModelError:
         raise
     except ImportError as error:
+        if "gguf" in str(error).lower():
+            raise ModelError(f"{name} is a GGUF file, which needs: pip install gguf.") from error
         if quantisation is None:
             raise
         package = _PACKAGES.get(quantisation, quantisation)
@@ -114,14 +180,22 @@ def _first(error: BaseException) -> str:
     return lines[0][:300].rstrip(".")
 
 
-def hash_files(path: str) -> str | None:
-    """sha256 over a folder's safetensors in order of name; None if the folder has none.
+def hash_source(source: Source) -> str | None:
+    """sha256 over a model's weights, and its adapter's; None if they are not in a folder here."""
+    own = _hash([Path(source.path) / source.gguf]) if source.gguf else hash_files(source.path)
+    if own is None or source.adapter is None:
+        return own
+    return hashlib.sha256(f"{own} {hash_files(source.adapter)}".encode()).hexdigest()
 
-    If they have more than `HASHED` bytes in all, only their headers and sizes are hashed.
-    """
+
+def hash_files(path: str) -> str | None:
+    """sha256 over a folder's safetensors in order of name; None if the folder has none."""
     files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
-    if not files:
-        return None
+    return _hash(files) if files else None
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """sha256 over files, or over their headers and sizes if they have over `HASHED` bytes."""
     whole = sum(file.stat().st_size for file in files) <= HASHED
     digest = hashlib.sha256()
     for file in files:

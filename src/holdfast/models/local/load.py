@@ -12,9 +12,9 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import find_source, hash_files, model_errors
+from holdfast.models.local.files import Source, find_source, hash_source, model_errors
 from holdfast.models.local.template import Template
-from holdfast.models.local.weights import empty_model, load_weights
+from holdfast.models.local.weights import empty_model, load_weights, refuse_format
 
 
 def load(
@@ -26,11 +26,13 @@ def load(
     batch_size: int | None = None,
     cache_bytes: int | None = None,
     options: Mapping[str, Any] | None = None,
+    base: str | None = None,
 ) -> LocalBackend:
     """Load a model for this machine.
 
     Args:
-        name: `mini`, a folder, or a hub id.
+        name: `mini`, a short name of the catalogue, a folder, a GGUF file, the folder of a PEFT
+            adapter, or a hub id.
         dtype: "float32", "bfloat16", "float16" or a torch dtype. "auto" is float32 on a CPU for
             models below a billion parameters, and bfloat16 on a GPU.
         device: "cpu", "cuda", "mps" or another of torch's. "auto" is the first of CUDA, MPS and
@@ -40,21 +42,22 @@ def load(
         cache_bytes: bytes of keys and values kept between calls; by default a quarter of the
             device's memory.
         options: options of the chat template (`enable_thinking`, for instance).
+        base: the model that an adapter goes onto, in place of the one that it names.
 
     Raises:
         ModelError: the name is not found, the files cannot be read, or the model is no chat model.
     """
-    path, config, tokenizer = _read_small_files(name)
+    source, config, tokenizer = _read_small_files(name, base)
     # The template is checked before the weights are read, so that its errors come sooner.
     Template(tokenizer, name, options)
     return LocalBackend(
-        load_weights(name, path, config, dtype=dtype, device=device, device_map=device_map),
+        load_weights(name, source, config, dtype=dtype, device=device, device_map=device_map),
         tokenizer,
         name,
         batch_size=batch_size,
         cache_bytes=cache_bytes,
         options=options,
-        digest=hash_files(path) or getattr(config, "_commit_hash", None),
+        digest=hash_source(source) or getattr(config, "_commit_hash", None),
     )
 
 
@@ -67,9 +70,17 @@ def outline(name: str) -> LocalBackend:
     return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0)
 
 
-def _read_small_files(name: str) -> tuple[str, PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Return a model's folder or hub id, its configuration and its tokenizer."""
-    path = find_source(name)
+def _read_small_files(
+    name: str, base: str | None = None
+) -> tuple[Source, PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Return where a model's files are, its configuration and its tokenizer."""
+    source = find_source(name, base)
     with model_errors(name):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        return path, config, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(
+            source.path, trust_remote_code=False, **source.arguments
+        )
+        refuse_format(name, config)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source.path, trust_remote_code=False, **source.arguments
+        )
+        return source, config, tokenizer

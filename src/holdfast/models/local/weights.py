@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from holdfast.core.errors import ModelError
-from holdfast.models.local.files import model_errors
+from holdfast.models.local.files import Source, model_errors
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
@@ -27,7 +27,7 @@ SMALL = 1_000_000_000
 
 def load_weights(
     name: str,
-    path: str,
+    source: Source,
     config: PreTrainedConfig,
     *,
     dtype: str | torch.dtype = "auto",
@@ -38,7 +38,7 @@ def load_weights(
 
     Args:
         name: the model's name, for errors.
-        path: a folder or a hub id.
+        source: where its files are.
         config: the model's configuration.
         dtype: as in `pick_dtype`.
         device: as in `pick_device`.
@@ -56,12 +56,14 @@ def load_weights(
             device_map = "auto"
         with _quiet():
             outcome: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                config=config,
+                source.path,
+                config=None if source.gguf else config,
                 dtype=chosen,
                 device_map=device_map,
                 output_loading_info=True,
                 trust_remote_code=False,
+                **source.arguments,
+                **_dense(source),
             )
         loaded, info = outcome
         if device_map is None:
@@ -72,8 +74,43 @@ def load_weights(
             f"the weights of {name} lack {len(missing)} of the model's tensors ({missing[0]}, …):"
             " it is not a causal language model, or its files are incomplete."
         )
-    result: PreTrainedModel = loaded.eval()
+    result: PreTrainedModel = _with_adapter(name, loaded, source).eval()
     return result
+
+
+def _dense(source: Source) -> dict[str, Any]:
+    """The argument that unpacks a GGUF file's weights, which newer versions else leave packed."""
+    if not source.gguf:
+        return {}
+    try:
+        from transformers import GgufConfig
+    except ImportError:  # older versions always unpack them
+        return {}
+    return {"quantization_config": GgufConfig(dequantize=True)}
+
+
+def _with_adapter(name: str, model: Any, source: Source) -> Any:
+    """The model with its adapter merged in. Raises `ModelError` where that cannot be done."""
+    if source.adapter is None:
+        return model
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError as missing:
+        raise ModelError(
+            f"{name} is an adapter, which needs {missing.name}: pip install 'holdfast[prism]'."
+        ) from missing
+    with model_errors(name):
+        return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+
+
+def refuse_format(name: str, config: PreTrainedConfig) -> None:
+    """Raise `ModelError` for weights in a format that transformers does not read."""
+    mlx = getattr(config, "quantization", None)
+    if isinstance(mlx, dict) and {"bits", "group_size"} <= mlx.keys():
+        raise ModelError(
+            f"{name} is quantised for MLX, which transformers does not read: choose the original "
+            "weights, or serve it with mlx_lm.server and use --model api:NAME."
+        )
 
 
 @contextmanager
