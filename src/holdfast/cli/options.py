@@ -5,19 +5,21 @@ Where a command means something else by an option it declares its own, beside it
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
 
 if TYPE_CHECKING:
     from holdfast.core.backend import Backend
 
 # What answers.
-Model = Annotated[str, typer.Option(help="mini, a folder, a hub id, or api:NAME.")]
+Model = Annotated[str, typer.Option(help="mini, a folder, a GGUF file, a hub id, or api:NAME.")]
 LocalModel = Annotated[str, typer.Option(help="mini, a folder or a hub id.")]
 UserModel = Annotated[str | None, typer.Option(help="Another model for the user's side.")]
 JudgeModel = Annotated[str | None, typer.Option(help="A model for personas that a rubric judges.")]
@@ -79,6 +81,17 @@ Shard = Annotated[
 ]
 
 
+def read_template_option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE as a name and a value: JSON where it is JSON, else the text itself."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise HoldfastError(f"--template-option is NAME=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions:
     """How a model on this machine is loaded."""
@@ -87,12 +100,21 @@ class LocalOptions:
     """Number format of the weights."""
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps…")
     """Where the model runs."""
+    base: str | None = option(None, "The model that the folder of an adapter goes onto.")
+    """The model under an adapter, in place of the one that it names."""
+    template_option: tuple[str, ...] = option(
+        (), "An option of the chat template, as in enable_thinking=false (repeat)."
+    )
+    """Options of the chat template, as NAME=VALUE."""
 
     def open(self, name: str) -> Backend:
         """The model of that name."""
         from holdfast.models.load import load
 
-        return load(name, dtype=self.dtype, device=self.device)
+        more: dict[str, Any] = {"base": self.base} if self.base else {}
+        if self.template_option:
+            more["options"] = dict(map(read_template_option, self.template_option))
+        return load(name, dtype=self.dtype, device=self.device, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
