@@ -59,12 +59,15 @@ JUDGE = "persona_judge"  # the score of a sample, as the task names it
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A run as it is read back: its conversations, each under its control, and when it ended."""
+class RecordedRun:
+    """A run that is read from its folder."""
 
     run: ConversationRun
+    """Its records and verdicts."""
     plans: Sequence[Conversation]
+    """Its conversations, each under its control."""
     ended: datetime
+    """When its last record was written."""
 
     @property
     def rounds(self) -> int:
@@ -73,7 +76,7 @@ class Opened:
 
     @property
     def controls(self) -> list[str]:
-        """What the agents were under, in order."""
+        """The controls of the agents, in order."""
         return list(dict.fromkeys(str(plan.control) for plan in self.plans))
 
     @property
@@ -94,15 +97,22 @@ class Opened:
 
 
 def export(folder: Path | str, out: Path | str) -> Path:
-    """Write a run's records to an `.eval` (or `.json`) log, and return its path.
+    """Write a run's records to a log of Inspect.
 
-    Raises `RunError` for a folder that holds no run of `drift` or `compare`, and for a name that
-    no log can have.
+    Args:
+        folder: the folder of a run of `drift` or `compare`.
+        out: the log, which ends in .eval or .json.
+
+    Returns:
+        The path of the log.
+
+    Raises:
+        RunError: the folder holds no such run, or no log can have that name.
     """
     out = Path(out)
     if out.suffix not in (".eval", ".json"):
         raise RunError(f"a log of Inspect ends in .eval or .json, not as {out.name}: rename it.")
-    log = _log(_opened(Path(folder)))
+    log = _log(_read_run(Path(folder)))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_eval_log(log, str(out))
@@ -111,7 +121,7 @@ def export(folder: Path | str, out: Path | str) -> Path:
     return out
 
 
-def _opened(folder: Path) -> Opened:
+def _read_run(folder: Path) -> RecordedRun:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -126,14 +136,14 @@ def _opened(folder: Path) -> Opened:
     if not run.records:
         raise RunError(f"{folder} has no records yet: run its command first.")
     written = (folder / "records.jsonl").stat().st_mtime
-    return Opened(run, _planned(manifest), datetime.fromtimestamp(written, UTC))
+    return RecordedRun(run, _conversations(manifest), datetime.fromtimestamp(written, UTC))
 
 
-def _planned(manifest: Record) -> list[Conversation]:
+def _conversations(manifest: Record) -> list[Conversation]:
     """The conversations as the command planned them."""
-    people = {id_: persona(described) for id_, described in manifest["personas"].items()}
+    personas = {id_: persona(described) for id_, described in manifest["personas"].items()}
     base = [
-        Conversation(id_, people[agent], people[user], starter, seed, tuple(script) or None)
+        Conversation(id_, personas[agent], personas[user], starter, seed, tuple(script) or None)
         for id_, agent, user, starter, seed, script in manifest["conversations"]
     ]
     texts = manifest.get("controls", [manifest["protocol"]["control"]])
@@ -141,33 +151,33 @@ def _planned(manifest: Record) -> list[Conversation]:
     return ControlledPlan(base, controls).variants_of_all()
 
 
-def _log(opened: Opened) -> EvalLog:
-    run, plans = opened.run, opened.plans
-    talks = judge_conversations(run, plans, None)
-    held: dict[int, list[RoundRecord]] = {plan.id: [] for plan in plans}
+def _log(recorded: RecordedRun) -> EvalLog:
+    run, plans = recorded.run, recorded.plans
+    judged = judge_conversations(run, plans, None)
+    records: dict[int, list[RoundRecord]] = {plan.id: [] for plan in plans}
     for record in run.records:
-        held[record.conversation].append(record)
+        records[record.conversation].append(record)
     samples = [
-        _sample(opened, plan, talk, held[plan.id])
-        for plan, talk in zip(plans, talks, strict=True)
-        if held[plan.id]
+        _sample(recorded, plan, conversation, records[plan.id])
+        for plan, conversation in zip(plans, judged, strict=True)
+        if records[plan.id]
     ]
-    when = opened.ended.isoformat()
+    when = recorded.ended.isoformat()
     return EvalLog(
         status="success" if len(samples) == len(plans) else "cancelled",
-        eval=_spec(opened, [str(sample.id) for sample in samples], when),
-        results=_results(opened, samples),
+        eval=_spec(recorded, [str(sample.id) for sample in samples], when),
+        results=_results(recorded, samples),
         stats=EvalStats(
             started_at=when,
             completed_at=when,
-            model_usage={opened.model: _usage(run.records)},
+            model_usage={recorded.model: _usage(run.records)},
         ),
         samples=samples,
     )
 
 
-def _spec(opened: Opened, ids: list[str], when: str) -> EvalSpec:
-    manifest = opened.run.manifest
+def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
+    manifest = recorded.run.manifest
     given = manifest["protocol"]["sampling"]
     mark = hashlib.blake2b(dumps(manifest).encode(), digest_size=11).hexdigest()
     return EvalSpec(
@@ -176,10 +186,10 @@ def _spec(opened: Opened, ids: list[str], when: str) -> EvalSpec:
         run_id=mark,
         task_id=mark,
         task=f"holdfast/{manifest['command']}",
-        task_args={"suite": manifest["suite"], "rounds": opened.rounds},
+        task_args={"suite": manifest["suite"], "rounds": recorded.rounds},
         dataset=EvalDataset(name=manifest["suite"], samples=len(ids), sample_ids=ids),
-        model=opened.model,
-        model_args={"control": ", ".join(opened.controls)},
+        model=recorded.model,
+        model_args={"control": ", ".join(recorded.controls)},
         model_generate_config=GenerateConfig(
             temperature=given["temperature"],
             top_p=given["top_p"],
@@ -193,26 +203,26 @@ def _spec(opened: Opened, ids: list[str], when: str) -> EvalSpec:
 
 
 def _sample(
-    opened: Opened,
+    recorded: RecordedRun,
     plan: Conversation,
     talk: JudgedConversation,
     records: list[RoundRecord],
 ) -> EvalSample:
     """A conversation: the agent's view of it as messages, its rounds and probes as a transcript."""
     control = str(plan.control)
-    score = scored(talk, opened.rounds)
+    score = scored(talk, recorded.rounds)
     messages: list[ChatMessage] = [ChatMessageSystem(content=plan.agent.prompt)]
     for at in talk.rounds:
         if at.user is not None and at.agent is not None:
             messages.append(ChatMessageUser(content=at.user))
-            messages.append(ChatMessageAssistant(content=at.agent, model=opened.model))
+            messages.append(ChatMessageAssistant(content=at.agent, model=recorded.model))
     return EvalSample(
-        id=opened.name(plan),
+        id=recorded.name(plan),
         epoch=1,
         input=plan.starter,
         target="",
         messages=messages,
-        output=ModelOutput.from_content(opened.model, str(messages[-1].text)),
+        output=ModelOutput.from_content(recorded.model, str(messages[-1].text)),
         scores={JUDGE: score},
         metadata={
             "conversation": plan.id,
@@ -223,12 +233,12 @@ def _sample(
             "user_prompt": plan.user.prompt,
         },
         store={"rounds": as_record(records)},
-        events=[event for at in talk.rounds for event in _events(opened, at)],
-        model_usage={opened.model: _usage(records)},
+        events=[event for at in talk.rounds for event in _events(recorded, at)],
+        model_usage={recorded.model: _usage(records)},
     )
 
 
-def _events(opened: Opened, at: JudgedRound) -> list[Any]:
+def _events(recorded: RecordedRun, at: JudgedRound) -> list[Any]:
     """A round as a span: what was said, and every probe with its judge's score."""
     name = f"round {at.round}"
     turns = [("user", at.user), ("agent", at.agent)] if at.user is not None else []
@@ -239,7 +249,7 @@ def _events(opened: Opened, at: JudgedRound) -> list[Any]:
         )
         for a in at.probes
     ]
-    when: dict[str, Any] = {"timestamp": opened.ended, "working_start": 0.0, "span_id": name}
+    when: dict[str, Any] = {"timestamp": recorded.ended, "working_start": 0.0, "span_id": name}
     return [
         SpanBeginEvent(id=name, name=name, **when),
         *(InfoEvent(source=source, data=data, **when) for source, data in (*turns, *probes)),
@@ -247,11 +257,11 @@ def _events(opened: Opened, at: JudgedRound) -> list[Any]:
     ]
 
 
-def _results(opened: Opened, samples: Sequence[EvalSample]) -> EvalResults:
+def _results(recorded: RecordedRun, samples: Sequence[EvalSample]) -> EvalResults:
     """The metric over each control's conversations."""
-    plans = {opened.name(plan): plan for plan in opened.plans}
+    plans = {recorded.name(plan): plan for plan in recorded.plans}
     found = []
-    for control in opened.controls:
+    for control in recorded.controls:
         mine = [one for one in samples if one.metadata["control"] == control]
         if not mine:
             continue
@@ -259,7 +269,7 @@ def _results(opened: Opened, samples: Sequence[EvalSample]) -> EvalResults:
         metrics = summed(np.array(rows, float), [plans[str(one.id)] for one in mine])
         found.append(
             EvalScore(
-                name=control if opened.several else JUDGE,
+                name=control if recorded.several else JUDGE,
                 scorer=JUDGE,
                 scored_samples=len(mine),
                 metrics={
@@ -270,7 +280,7 @@ def _results(opened: Opened, samples: Sequence[EvalSample]) -> EvalResults:
             )
         )
     return EvalResults(
-        total_samples=len(opened.plans), completed_samples=len(samples), scores=found
+        total_samples=len(recorded.plans), completed_samples=len(samples), scores=found
     )
 
 

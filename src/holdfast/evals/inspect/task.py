@@ -65,11 +65,19 @@ def drift(
 ) -> Task:
     """Persona drift in self-chat (arXiv:2402.10962), one sample per conversation.
 
-    `suite` is core, mini, a TOML file or a folder of them: by default mini for holdfast/mini,
-    and core for other models. `cache` keeps every reply in Inspect's cache, so that a retry goes
-    on in the middle of a conversation. The rest is as in `holdfast drift`.
+    Args:
+        suite: core, mini, a TOML file or a folder of them; by default mini for holdfast/mini, and
+            core for other models.
+        pairs: pairs of personas to draw, or "all".
+        rounds: rounds of each conversation.
+        runs: probe answers drawn at each point.
+        seed: decides everything that is drawn.
+        agent: only agents with these ids.
+        user: only users with these ids.
+        topic: starter of every conversation.
+        cache: keep every reply in Inspect's cache, so that a retry goes on within a conversation.
     """
-    drawn = Sampling()
+    sampling = Sampling()
     try:
         settings = ConversationSettings(
             suite=suite or _default_suite(),
@@ -89,7 +97,9 @@ def drift(
         solver=self_chat(rounds, runs, cache),
         scorer=persona_judge(rounds),
         config=GenerateConfig(
-            temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_new_tokens
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_new_tokens,
         ),
         metadata={"protocol": "arXiv:2402.10962", "suite": cast.suite.name},
     )
@@ -100,8 +110,8 @@ def _default_suite() -> str:
     return "mini" if isinstance(api, HoldfastAPI) and api.model_name == "mini" else "core"
 
 
-def _names(given: str | list[str] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _names(ids: str | list[str] | None) -> tuple[str, ...]:
+    return (ids,) if isinstance(ids, str) else tuple(ids or ())
 
 
 def _sample(conversation: Conversation) -> Sample:
@@ -123,15 +133,15 @@ def self_chat(rounds: int, runs: int, cache: bool = False) -> Solver:
     """Two models talk; the agent is probed on a branch after every round."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        talk = Talk(planned(state.metadata, state.input_text), state, runs, cache)
-        await talk.hold(rounds)
+        chat = SelfChat(planned(state.metadata, state.input_text), state, runs, cache)
+        await chat.run(rounds)
         return state
 
     return solve
 
 
-class Talk:
-    """One sample under way: who answers, the turns so far, and what was recorded of them."""
+class SelfChat:
+    """One sample in progress: its models, the turns so far, and their records."""
 
     def __init__(
         self, conversation: Conversation, state: TaskState, runs: int, cache: bool
@@ -141,8 +151,8 @@ class Talk:
         self.turns: list[str] = []
         self.records: list[Record] = []
 
-    async def hold(self, rounds: int) -> None:
-        """Every round, or those that fit the context; raises where not even one did."""
+    async def run(self, rounds: int) -> None:
+        """Do every round, or those that fit the context; raises if not even one fits."""
         said: str | None = self.plan.starter
         await self._probes(0, last=True)
         for number in range(1, rounds + 1):
