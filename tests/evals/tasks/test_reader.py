@@ -86,6 +86,9 @@ NUMBERS = [
 ]
 
 
+NUMBERS += [("69", "<45 + 24 = 69.>", "01?"), ("42", "[It is 42.]", "01?")]
+
+
 @pytest.mark.parametrize(("answer", "reply", "expected"), NUMBERS)
 def test_a_stated_number_counts_before_the_last_one(answer: str, reply: str, expected: str) -> None:
     assert agrees(read(Gold(answer), reply, "numeric"), expected)
@@ -137,6 +140,12 @@ WORDS = [
     ("Amos Vane", "Amos Vane made it", "who", True, "?11"),
     ("blue", "red, green or blue", JAR, True, "?00"),
     ("blue", "**blue**", JAR, True, "111"),
+]
+
+
+WORDS += [
+    ("Plosta", "It is Plosta. Kadras.", "Plosta met Wren. Who met Wren?", False, "?11"),
+    ("Bea", "Bea, Carl", ROW, False, "??0"),
 ]
 
 

@@ -46,6 +46,8 @@ class Occurrence:
     """How many other candidates are listed beside it."""
     alternative: bool
     """Whether "or" joins it to one of them."""
+    named: bool
+    """Whether the question names one of them."""
 
     @property
     def asserted(self) -> bool:
@@ -63,8 +65,8 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
     """
     text = unicodedata.normalize("NFC", text)
     for start, end in sorted(set(_places(text, phrase)))[-_MOST:]:
-        rivals, alternative = _rivals(text, start, end, question)
-        yield Occurrence(start, end, _denied(text, start, end, phrase), rivals, alternative)
+        denied = _denied(text, start, end, phrase)
+        yield Occurrence(start, end, denied, *_rivals(text, start, end, question))
 
 
 def says(text: str, phrase: str, question: str = "") -> bool:
@@ -164,17 +166,20 @@ _SMALL_WORDS = (
 _SMALL = frozenset(_SMALL_WORDS.split())
 
 
-def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool]:
-    """How many items of a list beside a place are of its kind, and whether "or" joins one."""
+def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool]:
+    """How many items of a list beside a place are of its kind.
+
+    Then whether "or" joins one of them, and whether the question names one.
+    """
     near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
     parts = _PARTS.split(near)
     here = next(i for i, part in enumerate(parts) if _MARK in part)
     if len(_content(parts[here].replace(_MARK, ""))) > 2:
-        return 0, False
+        return 0, False, False
     capital = text[start:end][:1].isupper() and not text.isupper()
     own = set(words(text[start:end]).split())
     asked = set(words(question).split()) - _SMALL
-    count, alternative = 0, False
+    count, alternative, named = 0, False, False
     for step in (-2, 2):
         i = here + step
         while 0 <= i < len(parts):
@@ -186,8 +191,9 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool]:
                     break
                 count += bool(inner) and not set(map(str.lower, inner)) & own
                 alternative |= bool(inner) and joined == "or"
+                named |= bool(inner) and set(map(str.lower, inner)) <= asked - own
             i += step
-    return count, alternative
+    return count, alternative, named
 
 
 def _content(part: str) -> list[str]:

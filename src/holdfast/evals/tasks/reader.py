@@ -157,7 +157,8 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     answer, place, statement = number(gold.answer), placed(text), stated(text)
-    strictly = frozenset() if place is None or _OPERATOR.match(place) else first_number(place)
+    kept = place is not None and not _OPERATOR.match(place) and not _UNOPENED.search(place)
+    strictly = first_number(place or "") if kept else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
     values = values or last_number(text, gold.question)
     alternatives = _OR.search(statement if statement else _ending(text))
@@ -178,6 +179,9 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
 
 _OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\\(?:times|cdot|div|le|ge)\b|"
                        r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
+
+
+_UNOPENED = re.compile(r"^[^(\[{<]*[)\]}>]\W*$")  # a bracket of the persona's own
 
 
 def _stated_number(statement: str, question: str = "") -> Values:
@@ -238,8 +242,9 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     committed = not _HEDGE.search(where) and all(
         any(_gives(one, form, gold.question) for form in gold.forms) for one in statements(text)
     )
-    rivals = [o.rivals for form in gold.forms for o in occurrences(where, form, gold.question)]
-    final = finished and lenient and committed and (not rivals or min(rivals) == 0)
+    places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
+    alone = not places or any(one.asserted and not one.named for one in places)
+    final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 
 
