@@ -23,12 +23,13 @@ import numpy as np
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
+from holdfast.core.intervals import Sample
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import judge_conversations, scores
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
@@ -170,7 +171,7 @@ _NAMES = {
 
 def rows(arms: Sequence[Arm], planned: Sequence[Conversation]) -> list[Row]:
     """A row for each arm; `delta`s are differences from the first arm, paired."""
-    sample = Resampler.of(*cluster_labels(planned))
+    sample = sample_of(planned)
     found = [_row(arm, arms[0], planned, sample) for arm in arms]
     return [row | {"pareto": not any(_beats(other, row) for other in found)} for row in found]
 
@@ -181,14 +182,14 @@ def _beats(other: Row, row: Row) -> bool:
     return theirs[0] >= mine[0] and theirs[1] >= mine[1] and theirs != mine
 
 
-def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Resampler) -> Row:
+def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Sample) -> Row:
     found: Row = {"control": arm.name, "n": len(planned)}
     for what, (value, interval, delta) in _NAMES.items():
         own, other = by_conversation(arm, what), by_conversation(base, what)
         found[value] = numbers(mean(own))
-        found[interval] = numbers(sample.statistic(_itself, own))
+        found[interval] = numbers(sample.score_interval(own))
         found[delta] = numbers(mean(own - other))
-        found[f"{delta}_interval"] = numbers(sample.statistic(_itself, own - other))
+        found[f"{delta}_interval"] = numbers(sample.difference_interval(own, other))
     categories = np.array([c.agent.category for c in planned])
     own = by_conversation(arm, "stability")
     found["by_category"] = {
@@ -200,10 +201,6 @@ def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Resampler
     found["probe_tokens"] = [None if np.isnan(n) else round(float(n)) for n in mean(arm.length)]
     found["seconds"] = round(arm.seconds, 1)
     return found
-
-
-def _itself(values: Array) -> Array:
-    return values
 
 
 def choose(found: Iterable[Row], base: Row) -> Row:

@@ -31,7 +31,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.intervals import GROUPS, Sample
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.persona.suite import Persona, load_suite
@@ -155,7 +155,7 @@ def _categories(
 ) -> Iterator[Cell | None]:
     """The mean of one category, whose conversations are few."""
     rows = world.categories == 0
-    if np.unique(world.agents[rows]).size < min(FEWEST, rows.sum()):
+    if np.unique(world.agents[rows]).size < min(GROUPS, rows.sum()):
         return  # taken as given: the interval is about these personas alone
     part, keep = world.sample().part(rows), world.offset
     world.offset = keep - keep[rows].mean()

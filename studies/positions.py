@@ -50,8 +50,8 @@ from holdfast.core.chat import Chat
 from holdfast.core.errors import RunError
 from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
-from holdfast.core.stats import Array, Resampler, mean, numbers
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.core.stats import Array, mean, numbers
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.models.local import files
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import load_suite
@@ -185,24 +185,18 @@ def backend_of(at: Path, name: str) -> LocalBackend:
 
 def gains(found: Mapping[str, Sequence[Arm]], case: Case) -> list[dict[str, Any]]:
     """Each variant's gain by anchor, overall and late, and how it differs from control's."""
-    sample = Resampler.of(*cluster_labels(case.planned))
+    sample = sample_of(case.planned)
     lines = []
     for name, arms in found.items():
         line: dict[str, Any] = {"part": "gain", "variant": name}
         for what in ("stability", "late"):
             own, reference = (_gain(of, what) for of in (arms, found.get("control", arms)))
             line[what] = numbers(mean(own))
-            line[f"{what}_interval"] = numbers(sample.statistic(_same, own))
+            line[f"{what}_interval"] = numbers(sample.mean_interval(own))
             line[f"{what}_beyond_control"] = numbers(mean(own - reference))
-            line[f"{what}_beyond_control_interval"] = numbers(
-                sample.statistic(_same, own - reference)
-            )
+            line[f"{what}_beyond_control_interval"] = numbers(sample.mean_interval(own - reference))
         lines.append(line)
     return lines
-
-
-def _same(values: Array) -> Array:
-    return values
 
 
 def _gain(arms: Sequence[Arm], what: str) -> Array:

@@ -27,7 +27,8 @@ grows with the share of scores that are exactly 0 or 1: where most are, a failur
 is a whole one.
 
 Difference of two means, paired: MOVER (Zou & Donner 2008; Newcombe 1998, method 10), which
-joins the two means' limits by their correlation. Ratio: the same for N - θD, solved for θ
+joins the two means' limits by their correlation; Student's t where no difference is exactly
+-1, 0 or 1. Ratio: the same for N - θD, solved for θ
 (Donner & Zou 2012), which is Fieller's interval where the limits are symmetric.
 
 This module knows arrays. It knows no personas and no rounds. Missing values are NaN.
@@ -35,7 +36,7 @@ This module knows arrays. It knows no personas and no rounds. Missing values are
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,8 +46,10 @@ from scipy.special import stdtr, stdtrit
 
 from holdfast.core.stats import Array, mean
 
-FEWEST = 5
-"""Observations, and groups that recur: from fewer no interval covers what it says."""
+FEWEST = 3
+"""Observations; from fewer there is no interval."""
+GROUPS = 5
+"""Groups that recur; fewer are taken as given."""
 PRIOR, LEAST = 0.5, 0.03
 """κ = LEAST + PRIOR × the share of scores that are exactly 0 or 1."""
 
@@ -60,7 +63,7 @@ class Moments:
     df: Array
     n: Array
     ends: Array
-    """Share of the observations that are exactly 0 or 1."""
+    """Share of the observations that are exactly 0 or 1 (or -1, a difference)."""
 
 
 class _Model:
@@ -196,7 +199,7 @@ class Sample:
                 found = self._design(rows).moments(flat[np.ix_(rows, columns)])
                 variance[columns], df[columns] = found
         n = there.sum(axis=0)
-        ends = ((flat == 0) | (flat == 1)).sum(axis=0) / n.clip(min=1)
+        ends = np.isin(flat, (-1.0, 0.0, 1.0)).sum(axis=0) / n.clip(min=1)
         arrays = (mean(flat), variance, df, n, ends)
         return Moments(*(np.asarray(a).reshape(shape) for a in arrays))
 
@@ -205,9 +208,9 @@ class Sample:
         if key not in self._designs:
             groups = [_codes(g[rows].tolist()) for g in self.recurring]
             several = [g for g in groups if g.max() + 1 < len(g)]
-            given = [g for g in several if g.max() + 1 < FEWEST]
+            given = [g for g in several if g.max() + 1 < GROUPS]
             given += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
-            random = [g for g in several if g.max() + 1 >= FEWEST]
+            random = [g for g in several if g.max() + 1 >= GROUPS]
             self._designs[key] = Design(random, given, int(rows.sum()))
         return self._designs[key]
 
@@ -303,6 +306,10 @@ def _difference(one: Moments, other: Moments, apart: Moments, t: Array) -> Array
     a, b = one.mean, other.mean
     down = _joined(a - low_a, high_b - b, rho)
     up = _joined(high_a - a, b - low_b, rho)
+    # Differences of which none is exactly -1, 0 or 1 show their own spread: Student's t.
+    half = t * np.sqrt(apart.variance)
+    smooth = apart.ends == 0
+    down, up = np.where(smooth, half, down), np.where(smooth, half, up)
     return np.stack([a - b - down, a - b + up], axis=-1)
 
 
@@ -311,11 +318,15 @@ def _joined(x: Array, y: Array, rho: Array) -> Array:
 
 
 def _correlation(one: Moments, other: Moments, apart: Moments) -> Array:
-    """Correlation of two means, drawn towards 0 as few observations show little of it."""
+    """Correlation of two means, drawn towards 0 where many pairs are exactly alike.
+
+    Newcombe's (1998) correction for continuity in a simpler form: a pair that differs may not
+    have been seen yet.
+    """
     product = np.sqrt(one.variance * other.variance)
     top = (one.variance + other.variance - apart.variance) / 2
     rho = np.divide(top, product, out=np.zeros(np.shape(top)), where=product > 1e-12)
-    return np.asarray(rho.clip(-1, 1) * (1 - 1 / apart.n.clip(min=1)))
+    return np.asarray(rho.clip(-1, 1) * (1 - apart.ends / apart.n.clip(min=1)))
 
 
 def _wilson(m: Moments, t: Array, *, outer: bool = False) -> Array:
@@ -335,6 +346,23 @@ def _wilson(m: Moments, t: Array, *, outer: bool = False) -> Array:
         wide = t * np.sqrt(centre * (1 - centre) / (size + t**2))
         low, high = np.where(p < 0.5, centre - wide, low), np.where(p > 0.5, centre + wide, high)
     return np.stack([low.clip(0, 1), high.clip(0, 1)], axis=-1)
+
+
+def pseudo_values(function: Callable[..., Array], *values: Array) -> Array:
+    """Jackknife pseudo-values of a function of means over the first axis: (observations, ...).
+
+    Their mean is moved to the function's own value; their spread gives its variance
+    (Miller 1974). An observation with a missing value has none.
+    """
+    whole = np.all([~np.isnan(v.reshape(len(v), -1)).any(axis=1) for v in values], axis=0)
+    rows = [v[whole] for v in values]
+    n = len(rows[0])
+    value = function(*(v.mean(axis=0) for v in rows))
+    left_out = function(*((v.sum(axis=0) - v) / (n - 1) for v in rows))
+    pseudo = n * value - (n - 1) * left_out
+    result = np.full((len(whole), *np.shape(value)), np.nan)
+    result[whole] = pseudo + (value - pseudo.mean(axis=0))
+    return result
 
 
 def false_discovery(p: Sequence[float | None]) -> list[float | None]:

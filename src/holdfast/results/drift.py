@@ -45,6 +45,8 @@ class CategoryCurve:
     """Score of the same probe without a system prompt."""
     normalised: Values
     """(stability − floor) / (ceiling − floor)."""
+    interval_note: str | None = None
+    """Why there is no interval, where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,11 @@ def test_the_figures_are_those_of_the_half_it_was_not_chosen_on() -> None:
     first = advice(none, anchor)
     anchor.scores[first.reported_on] = 0.4
     again = advice(none, anchor)
-    assert again.control == "anchor" and again.chosen_on == first.chosen_on
+    assert again.control == "none" and again.chosen_on == first.chosen_on
+    assert again.sentence.startswith("Nothing here is shown to hold better than no control: anchor")
     assert "0.40 against 0.50 for none (-0.10" in again.sentence
     assert "which is not clearly better" in again.sentence
+    assert "how many would show a gain" in again.sentence
 
 
 def test_both_halves_have_every_category_even_where_their_number_is_even() -> None:
@@ -132,3 +134,32 @@ def test_conversations_that_end_early_recommend_nothing() -> None:
     none.scores[:, ROUNDS:] = anchor.scores[:, ROUNDS:] = np.nan
     found = advice(none, anchor)
     assert found.control == "none" and found.sentence.startswith("Nothing to recommend: ")
+
+
+def test_twenty_controls_that_do_nothing_are_hardly_ever_recommended() -> None:
+    rng, runs = np.random.default_rng(0), 40
+    recommended = sentences = 0
+    for _ in range(runs):
+        easy = rng.beta(3, 1, (24, 1))
+        measured = []
+        for name in ["none", *(f"window:{k + 1}" for k in range(20))]:
+            one = lane(name, 0.5)
+            one.scores[:] = rng.random(one.scores.shape) < easy
+            measured.append(one)
+        found = advice(*measured)
+        recommended += found.control != "none"
+        sentences += "conversations are needed" in found.sentence
+    assert recommended <= 0.05 * runs + 1
+    assert sentences >= 0.9 * runs
+
+
+def test_a_control_that_holds_better_is_found_among_twenty() -> None:
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(5):
+        measured = []
+        for name in ["none", "anchor", *(f"window:{k + 1}" for k in range(18))]:
+            one = lane(name, 0.5, pairs=30)
+            one.scores[:] = rng.random(one.scores.shape) < (0.98 if name == "anchor" else 0.1)
+            measured.append(one)
+        hits += advice(*measured).control == "anchor"
+    assert hits >= 4

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.core.stats import Resampler
-from holdfast.evals.explain.rank_correlation import correlation, pooled
+from holdfast.core.intervals import Sample
+from holdfast.evals.explain.rank_correlation import _rho, correlation, pooled
 
 few = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=15)
 
 
-def sample(n: int) -> Resampler:
-    return Resampler.of(range(n), draws=300)
+def sample(n: int) -> Sample:
+    return Sample(n)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -34,14 +34,24 @@ def test_rho_is_spearmans_ties_and_all(pairs: list[tuple[int, int]]) -> None:
 
 @settings(max_examples=40)
 @given(few, st.integers(0, 99))
-def test_an_observation_drawn_twice_counts_as_two(pairs: list[tuple[int, int]], seed: int) -> None:
+def test_an_observation_with_weight_two_counts_as_two(
+    pairs: list[tuple[int, int]], seed: int
+) -> None:
     x, y = np.array(pairs, float).T
     counts = np.random.default_rng(seed).integers(0, 3, len(pairs))
-    drawn = Resampler(counts[None].astype(float), len(pairs))
-    low, high = correlation(x, y, drawn).interval
-    assert low == high or np.isnan(low)
+    (found,) = _rho(x, y, counts[None].astype(float), None)
     again = spearman(x.repeat(counts), y.repeat(counts)) if counts.any() else np.nan
-    assert low == pytest.approx(again, nan_ok=True, abs=1e-6)
+    assert found == pytest.approx(again, nan_ok=True, abs=1e-6)
+
+
+def test_the_interval_covers_a_correlation_where_conversations_stand_alone() -> None:
+    rng, truth = np.random.default_rng(3), 6 / np.pi * np.arcsin(0.6 / 2)
+    hits = 0
+    for _ in range(200):
+        x = rng.normal(size=30)
+        low, high = correlation(x, 0.6 * x + 0.8 * rng.normal(size=30), sample(30)).interval
+        hits += bool(low <= truth <= high)
+    assert 0.9 <= hits / 200 <= 0.99
 
 
 def test_what_goes_together_has_an_interval_above_zero_and_what_does_not_around_it() -> None:

@@ -1,11 +1,12 @@
 """The numbers of a comparison with their intervals: means, paired differences, relative time.
 
-All intervals of a comparison come from the same draws of conversations (`stats.Resampler`), so
-that a difference of two controls is resampled jointly. Those of the relative time
+Intervals are those of `core.intervals`; differences are paired by conversation. That of the
+relative time
 
     relative = (seconds / tokens) / (none's seconds / tokens)
 
-resample the units (batch, round), in which the controls take turns.
+is Student's on its logarithm, with the jackknife over units (batch, round), in which the
+controls take turns.
 
 This module knows arrays. NaN marks what was not measured.
 """
@@ -13,16 +14,13 @@ This module knows arrays. NaN marks what was not measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.intervals import FEWEST, Sample, pseudo_values
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.results.compare import Interval
-
-Statistic = Callable[[Array], Array]
-"""A function of values over the last axis to one number."""
 
 
 class Estimate(NamedTuple):
@@ -39,62 +37,72 @@ def late_rounds(length: int) -> slice:
     return slice(length - math.ceil(length / 4) + 1, length + 1)
 
 
-def mean_over(part: slice) -> Statistic:
-    """The mean over a part of the last axis."""
-    return lambda values: mean(values[..., part], axis=-1)
-
-
-def estimate(values: Array, none: Array, statistic: Statistic, sample: Resampler) -> Estimate:
-    """A statistic of the means over conversations, and its paired difference from `none`.
+def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> Estimate:
+    """The mean over a part of the last axis, and its paired difference from `none`.
 
     Args:
-        values: one control's, (conversations, …).
-        none: those of `none`, in the same shape.
-        statistic: what is made of the means.
-        sample: the draws of conversations.
+        values: one control's, (conversations, points).
+        none: those of `none`, in the same shape; None for `none` itself.
+        part: the points that count.
+        sample: what the conversations share.
     """
     if not values.size:
         return Estimate(None, None, None, None)
-    value, interval = statistic(mean(values)), mean_interval(values, statistic, sample)
-    delta, delta_interval = paired_difference(values, none, statistic, sample)
+    own = by_conversation(values[:, part])
+    value, interval = mean(own), sample.score_interval(own)
+    if none is None:
+        delta = mean(own) * 0
+        return Estimate(_number(value), _interval(interval), _number(delta), _zero(delta))
+    delta, delta_interval = paired_difference(values, none, part, sample)
     return Estimate(_number(value), _interval(interval), _number(delta), _interval(delta_interval))
 
 
-def mean_interval(values: Array, statistic: Statistic, sample: Resampler) -> Array:
-    """The interval; Wilson's where every conversation is all right or all wrong (`stats`)."""
-    by_conversation = statistic(values)
-    if np.isin(by_conversation[~np.isnan(by_conversation)], (0.0, 1.0)).all():
-        return sample.interval(by_conversation)
-    return sample.statistic(statistic, values)
+def by_conversation(values: Array) -> Array:
+    """Values of conversations whose mean is the mean over points of the mean by point.
+
+    (conversations, points) to (conversations,). A conversation that missed some points enters
+    by what it adds to the mean of each (linearisation), and one that missed all is NaN.
+    """
+    there = ~np.isnan(values)
+    observed = there.any(axis=1)
+    middle = mean(values)
+    points = ~np.isnan(middle)
+    if not points.any():
+        return np.full(len(values), np.nan)
+    moved = np.where(there, values - middle, 0.0)[:, points] / there.sum(axis=0)[points]
+    linear = middle[points].mean() + observed.sum() * moved.mean(axis=1)
+    return np.asarray(np.where(observed, linear, np.nan))
 
 
 def paired_difference(
-    values: Array, others: Array, statistic: Statistic, sample: Resampler
+    values: Array, others: Array, part: slice, sample: Sample, level: float = 0.95
 ) -> tuple[Array, Array]:
-    """The statistic less the other control's, and its interval, over what both measured."""
+    """The mean less the other control's, and its interval, over what both measured."""
     missing = np.isnan(values) | np.isnan(others)
-    a, b = np.where(missing, np.nan, values), np.where(missing, np.nan, others)
-    interval = sample.statistic(lambda x, y: statistic(x) - statistic(y), a, b)
-    return statistic(mean(a)) - statistic(mean(b)), interval
+    a, b = (by_conversation(np.where(missing, np.nan, v)[:, part]) for v in (values, others))
+    return mean(a) - mean(b), sample.difference_interval(a, b, level)
 
 
-def relative_time(
-    timing: Array, none: Array, sample: Resampler
-) -> tuple[float | None, Interval | None]:
+def relative_time(timing: Array, none: Array | None) -> tuple[float | None, Interval | None]:
     """Time per token relative to `none`, over the units in which both were timed.
 
     Args:
         timing: seconds and tokens of one control, (batches, rounds, 2).
-        none: those of `none`, in the same shape.
-        sample: the draws of units.
+        none: those of `none`, in the same shape; None for `none` itself.
     """
-    missing = np.isnan(timing) | np.isnan(none)
-    a, b = (np.where(missing, np.nan, times).reshape(-1, 2) for times in (timing, none))
+    if not timing.size:
+        return None, None
+    plain = timing if none is None else none
+    missing = np.isnan(timing) | np.isnan(plain)
+    a, b = (np.where(missing, np.nan, times).reshape(-1, 2) for times in (timing, plain))
     units = int((~np.isnan(a[:, 0])).sum())
     if not units:
         return None, None
-    interval = sample.statistic(_ratio, a, b) if units > 1 else None  # one unit has no spread
-    return _number(_ratio(mean(a), mean(b))), None if interval is None else _interval(interval)
+    value = _ratio(mean(a), mean(b))
+    if none is None or units < FEWEST:
+        return _number(value), (1.0, 1.0) if none is None and units > 1 else None
+    logarithms = pseudo_values(lambda x, y: np.log(_ratio(x, y)), a, b)
+    return _number(value), _interval(np.exp(Sample(len(a)).mean_interval(logarithms)))
 
 
 def _ratio(timing: Array, none: Array) -> Array:
@@ -103,6 +111,11 @@ def _ratio(timing: Array, none: Array) -> Array:
 
 def _number(value: Array) -> float | None:
     return None if np.isnan(value) else float(numbers(value))
+
+
+def _zero(delta: Array) -> Interval | None:
+    """The interval of `none`'s difference from itself."""
+    return None if np.isnan(delta).any() else (0.0, 0.0)
 
 
 def _interval(ends: Array) -> Interval | None:

@@ -1,7 +1,8 @@
 """Which control to use: the best of many looks better than it is, so it is chosen apart.
 
 Every second conversation of each category is used to choose, and the sentence has the
-figures of the others. With `none` first among the controls:
+figures of the others. A control is recommended only where the others confirm that it holds
+better than none: their paired interval lies above 0. With `none` first among the controls:
 
     able      measured late on as many conversations as none, and not clearly losing more than
               .02 of capability against it: its paired interval reaches a loss of .02 or less
@@ -19,18 +20,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.core.stats import Resampler
+import numpy as np
+
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import Array
 from holdfast.evals.compare.by_control import Measurements
-from holdfast.evals.compare.intervals import late_rounds, mean_over, paired_difference
+from holdfast.evals.compare.intervals import by_conversation, late_rounds, paired_difference
 from holdfast.evals.compare.tradeoff import control_rows
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.compare import ControlRow
 
+NONE = "none"
+"""The control that the others are held against."""
 FEWEST = 8
 """Conversations; fewer are not split in halves to choose and to report on."""
 LOSS = 0.02
 """Of capability; a control that clearly loses more is left out."""
+GAIN = 0.05
+"""Of late stability; what a run should be large enough to show, where none was seen."""
+POWER = (1.96 + 0.84) ** 2
+"""(z_.975 + z_.8)²: a two-sided test at 5% finds the gain four times in five."""
 NEAR = 0.1
 """Of none's cost: a smaller difference counts as none."""
 
@@ -66,15 +76,64 @@ def recommend(
         [one.subset(second) for one in measurements], reporting, length, question_rounds
     )
     by_control = {row.control: row for row in rows}
+    halved = first != second
+    evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
         by_control[chosen],
         by_control[best] if best else None,
         rows,
         len(first),
         len(second),
-        halved=first != second,
+        evidence,
     )
-    return Recommendation(chosen, sentence, [c.id for c in choosing], [c.id for c in reporting])
+    control = chosen if evidence.confirms(chosen) else NONE
+    return Recommendation(control, sentence, [c.id for c in choosing], [c.id for c in reporting])
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the conversations that a control is reported on show of its gain."""
+
+    measurements: Sequence[Measurements]
+    conversations: Sequence[Conversation]
+    rows: Sequence[int]
+    length: int
+    halved: bool
+
+    def _late(self, control: str) -> tuple[Array, Array]:
+        """Late scores of the control and of none, by conversation, where both have them."""
+        by_control = {one.control.text: one.scores for one in self.measurements}
+        pair = [by_control[name][list(self.rows)] for name in (control, NONE)]
+        missing = np.isnan(pair[0]) | np.isnan(pair[1])
+        part = late_rounds(self.length)
+        a, b = (by_conversation(np.where(missing, np.nan, v)[:, part]) for v in pair)
+        return a, b
+
+    def _sample(self) -> Sample:
+        return sample_of([self.conversations[i] for i in self.rows])
+
+    def confirms(self, control: str) -> bool:
+        """Whether it holds better than none by more than its interval.
+
+        Without halves it was chosen on the same conversations, so the level is corrected for
+        the number of controls (Bonferroni).
+        """
+        if control == NONE:
+            return True
+        others = 1 if self.halved else max(1, len(self.measurements) - 1)
+        interval = self._sample().difference_interval(*self._late(control), 1 - 0.05 / others)
+        return bool(interval[0] > 0)
+
+    def needed(self, control: str) -> str:
+        """How many conversations would show its gain, or one of `GAIN`, four times in five."""
+        a, b = self._late(control)
+        found = self._sample().moments(a - b)
+        gain = float(found.mean) if found.mean >= LOSS else GAIN
+        if np.isnan(found.variance) or not found.variance:
+            return "the conversations measured are too alike to say how many would show a gain"
+        n = float(found.n * found.variance) * POWER / gain**2 * (2 if self.halved else 1)
+        rounded = int(np.ceil(max(n, 2 * FEWEST) / 10) * 10)
+        return f"to show a gain of {gain:+.2f} some {rounded:,} conversations are needed"
 
 
 def _halves(conversations: Sequence[Conversation]) -> tuple[list[int], list[int]]:
@@ -98,7 +157,7 @@ def _choose(
     if not able:
         return none.control, None
     best = max(able, key=_late)
-    sample, late = Resampler.of(*cluster_labels(conversations)), mean_over(late_rounds(length))
+    sample, late = sample_of(conversations), late_rounds(length)
 
     def as_good(row: ControlRow) -> bool:
         _, gap = paired_difference(scores[best.control], scores[row.control], late, sample)
@@ -146,8 +205,7 @@ def _sentence(
     rows: Sequence[ControlRow],
     choosing: int,
     reporting: int,
-    *,
-    halved: bool,
+    evidence: _Evidence,
 ) -> str:
     none = rows[0]
     if none.late_stability is None or row.late_stability is None:
@@ -159,12 +217,20 @@ def _sentence(
         )
     basis = (
         f"chosen on {_conversations(choosing)} and measured on {reporting} others,"
-        if halved
+        if evidence.halved
         else f"of {_conversations(reporting)}, too few to choose on some and report others,"
     )
     if row is none:
-        return f"Use no control: {basis} none has a late stability of {_why_none(rows, best)}."
-    figures = ", ".join(_figures(row, none))
+        needed = f"; {evidence.needed(best.control)}" if best else ""
+        return (
+            f"Use no control: {basis} none has a late stability of {_why_none(rows, best)}{needed}."
+        )
+    figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
+    if not evidence.confirms(row.control):
+        return (
+            f"Nothing here is shown to hold better than no control: {row.control}, {basis} has a "
+            f"late stability of {figures}; {evidence.needed(row.control)}."
+        )
     return f"Use {row.control}: {basis} it has a late stability of {figures}."
 
 
@@ -190,11 +256,10 @@ def _conversations(n: int) -> str:
     return f"{n} conversation{'' if n == 1 else 's'}"
 
 
-def _figures(row: ControlRow, none: ControlRow) -> list[str]:
+def _figures(row: ControlRow, none: ControlRow, clear: bool) -> list[str]:
     """What it holds, what it costs, and what the intervals do not bear out."""
     gain = f"{row.late_stability:.2f} against {none.late_stability:.2f} for none "
     gain += f"({_change(row, 'late')})"
-    clear = row.late_delta_interval is not None and row.late_delta_interval[0] > 0
     figures = [gain if clear else f"{gain}, which is not clearly better"]
     if row.capability_delta is None:
         figures.append("capability was not measured")

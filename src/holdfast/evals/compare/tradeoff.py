@@ -17,10 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.compare.by_control import Measurements
-from holdfast.evals.compare.intervals import estimate, late_rounds, mean_over, relative_time
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.compare.intervals import estimate, late_rounds, relative_time
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.compare import ControlRow
 
@@ -40,11 +41,9 @@ def control_rows(
         question_rounds: the rounds whose questions count; by default the last.
     """
     asked = [length] if question_rounds is None else question_rounds
-    sample = Resampler.of(*cluster_labels(conversations))
-    units = Resampler.of(range(max(1, len(measurements[0].timing) * length)))
+    sample = sample_of(conversations)
     rows = [
-        _row(one, measurements[0], conversations, length, asked, sample, units)
-        for one in measurements
+        _row(one, measurements[0], conversations, length, asked, sample) for one in measurements
     ]
     return [replace(row, pareto=not any(_dominates(other, row) for other in rows)) for row in rows]
 
@@ -55,20 +54,23 @@ def _row(
     conversations: Sequence[Conversation],
     length: int,
     question_rounds: Sequence[int],
-    sample: Resampler,
-    units: Resampler,
+    sample: Sample,
 ) -> ControlRow:
     rounds = slice(1, length + 1)
-    scores, plain = own.scores[:, : length + 1], none.scores[:, : length + 1]
-    stability = estimate(scores, plain, mean_over(rounds), sample)
-    late = estimate(scores, plain, mean_over(late_rounds(length)), sample)
+    scores = own.scores[:, : length + 1]
+    itself = own is none
+    plain = None if itself else none.scores[:, : length + 1]
+    stability = estimate(scores, plain, rounds, sample)
+    late = estimate(scores, plain, late_rounds(length), sample)
     capability = estimate(
         _shares(own, question_rounds),
-        _shares(none, question_rounds),
-        mean_over(slice(None)),
+        None if itself else _shares(none, question_rounds),
+        slice(None),
         sample,
     )
-    time, time_interval = relative_time(own.timing[:, rounds], none.timing[:, rounds], units)
+    time, time_interval = relative_time(
+        own.timing[:, rounds], None if itself else none.timing[:, rounds]
+    )
     return ControlRow(
         control=own.control.text,
         system_prompt=own.control.system,
@@ -93,7 +95,7 @@ def _row(
         relative_ms_per_token=time,
         relative_ms_interval=time_interval,
         curve=numbers(mean(scores)),
-        curve_interval=numbers(sample.interval(scores)),
+        curve_interval=numbers(sample.score_interval(scores)),
         failures={kind: int(n[: length + 1].sum()) for kind, n in own.failures.items()},
     )
 

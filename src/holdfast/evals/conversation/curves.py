@@ -1,7 +1,7 @@
 """Curves and intervals of a drift run, from judged conversations.
 
-Means are over conversations, a conversation's probe runs averaged first. Intervals resample
-conversations, or the agents' and users' personas where these recur (`core.stats`).
+Means are over conversations, a conversation's probe runs averaged first. Intervals take
+conversations, agents' and users' personas as drawn anew (`core.intervals`).
 
     normalised(r) = (stability(r) - floor) / (ceiling - floor),  ceiling = stability(0)
 """
@@ -12,25 +12,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holdfast.core.stats import Array, Resampler, mean, normalised, numbers
+from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.stats import Array, mean, normalised, numbers
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.conversation import JudgedConversation
 from holdfast.results.drift import CategoryCurve, Change, Curves, Interval, Values
 
 
-def cluster_labels(planned: Sequence[Conversation]) -> list[list[str]]:
-    """What to resample: the agents' and the users' personas where they recur, else conversations.
-
-    Fewer than five personas cannot be resampled: they are then fixed, and the interval is about
-    them alone. So are the personas of recorded chats.
-    """
-    recurring = []
-    if all(c.script is None for c in planned):
-        for ids in ([c.agent.id for c in planned], [c.user.id for c in planned]):
-            if 5 <= len(set(ids)) < len(ids):
-                recurring.append(ids)
-    return recurring or [[str(c.id) for c in planned]]
+def sample_of(planned: Sequence[Conversation]) -> Sample:
+    """How the conversations share personas, and their categories; recorded chats share nothing."""
+    if any(c.script is not None for c in planned):
+        return Sample(len(planned))
+    personas = [[c.agent.id for c in planned], [c.user.id for c in planned]]
+    return Sample(len(planned), personas, [c.agent.category for c in planned])
 
 
 def curves(
@@ -48,23 +43,23 @@ def curves(
     # Round 0 has no history: the same question on the empty one stands for it.
     history_floor[:, 0] = _at_start(history_floor, scores(judged, "floor", points, first=True))
     filler[:, 0] = _at_start(filler, scores(judged, "own", points, first=True))
-    sample = Resampler.of(*cluster_labels(planned))
+    sample = sample_of(planned)
     normal, normal_interval = _normalised(own, floor, sample)
     return Curves(
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
         stability=numbers(mean(own)),
-        interval=numbers(sample.interval(own)),
+        interval=numbers(sample.score_interval(own)),
         normalised=normal,
         normalised_interval=normal_interval,
         ceiling=numbers(mean(own)[0]),
-        ceiling_interval=numbers(sample.interval(own[:, 0])),
+        ceiling_interval=numbers(sample.score_interval(own[:, 0])),
         floor=numbers(mean(floor)[0]),
-        floor_interval=numbers(sample.interval(floor[:, 0])),
+        floor_interval=numbers(sample.score_interval(floor[:, 0])),
         change=_change(own, sample),
         user_persona=numbers(mean(user)),
-        user_persona_interval=numbers(sample.interval(user)),
+        user_persona_interval=numbers(sample.score_interval(user)),
         user_persona_floor=numbers(mean(user_floor)),
-        user_persona_floor_interval=numbers(sample.interval(user_floor)),
+        user_persona_floor_interval=numbers(sample.score_interval(user_floor)),
         history_floor=_mean_or_none(history_floor),
         history_floor_interval=_interval_or_none(history_floor, sample),
         filler=_mean_or_none(filler),
@@ -85,30 +80,37 @@ def _mean_or_none(values: Array) -> Values | None:
     return None if np.isnan(values).all() else numbers(mean(values))
 
 
-def _interval_or_none(values: Array, sample: Resampler) -> list[Interval] | None:
-    return None if np.isnan(values).all() else numbers(sample.interval(values))
+def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
+    return None if np.isnan(values).all() else numbers(sample.score_interval(values))
 
 
-def _normalised(own: Array, floor: Array, sample: Resampler) -> tuple[Values, list[Interval]]:
-    """Normalised stability, with floor and ceiling resampled jointly."""
+def _normalised(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
+    """Normalised stability, and the intervals of the ratio."""
 
-    def normalise(score: Array, low: Array) -> Array:
-        return normalised(score, low, score[..., :1])
+    value = normalised(mean(own), mean(floor), mean(own)[:1])
+    interval = sample.ratio_interval(own, floor, own[:, :1])
+    interval[0] = np.where(np.isnan(interval[0]), np.nan, 1.0)  # the ceiling itself, by definition
+    interval[np.isnan(value)] = np.nan
+    return numbers(value), numbers(interval)
 
-    interval = sample.statistic(normalise, own, floor)
-    return numbers(normalise(mean(own), mean(floor))), numbers(interval)
+
+def too_few(n: int) -> str | None:
+    """Why a mean over n conversations has no interval; None where it has one."""
+    if n >= FEWEST:
+        return None
+    return f"No interval: fewer than {FEWEST} conversations."
 
 
-def _change(own: Array, sample: Resampler) -> Change:
+def _change(own: Array, sample: Sample) -> Change:
     """Last point minus first, on the conversations that reached the last."""
     whole = np.where(np.isnan(own[:, -1:]), np.nan, own)
     value = mean(whole)
-    interval = sample.statistic(lambda v: np.asarray(v[..., -1] - v[..., 0]), whole)
+    interval = sample.difference_interval(whole[:, -1], whole[:, 0])
     return Change(numbers(value[-1] - value[0]), numbers(interval))
 
 
 def _by_category(
-    own: Array, floor: Array, planned: Sequence[Conversation], sample: Resampler
+    own: Array, floor: Array, planned: Sequence[Conversation], sample: Sample
 ) -> dict[str, CategoryCurve]:
     categories = np.array([c.agent.category for c in planned])
     found = {}
@@ -118,9 +120,10 @@ def _by_category(
         found[str(category)] = CategoryCurve(
             n=int(where.sum()),
             stability=numbers(curve),
-            interval=numbers(sample.interval(own, where)),
+            interval=numbers(sample.part(where).score_interval(own[where])),
             ceiling=numbers(curve[0]),
             floor=numbers(low[0]),
             normalised=numbers(normalised(curve, low, curve[:1])),
+            interval_note=too_few(int(where.sum())),
         )
     return found

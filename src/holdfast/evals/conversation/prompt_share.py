@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.backend import Share
-from holdfast.core.stats import Array, Resampler, mean, numbers
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.core.stats import Array, mean, numbers
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.conversation import RoundRecord, TurnShare
 from holdfast.results.drift import PromptShare, ShareDetail, TurnShares, Values
@@ -43,9 +43,7 @@ def prompt_share(
     heads = [_mean([share.heads for share in at]) for at in answers]
     return PromptShare(
         prompt_share=numbers(mean(by_conversation)),
-        prompt_share_interval=numbers(
-            Resampler.of(*cluster_labels(planned)).interval(by_conversation)
-        ),
+        prompt_share_interval=numbers(sample_of(planned).score_interval(by_conversation)),
         share_detail=ShareDetail(
             heads=[None if one is None else numbers(one) for one in heads],
             layers=[None if one is None else numbers(one.mean(axis=1)) for one in heads],

@@ -1,8 +1,8 @@
 """Do two measurements go together across conversations? Rank correlation, with an interval.
 
-Spearman's ρ is Pearson's correlation of midranks. Its interval resamples conversations
-with the run's own draws: a conversation drawn w times counts as w conversations, in the
-ranks too. With a third measurement z held fixed,
+Spearman's ρ is Pearson's correlation of midranks. Its interval is Student's on Fisher's
+z = artanh ρ, with the jackknife's variance (leave out each conversation, rank again), in which
+conversations share personas as in every mean (`core.intervals`). With a third z held fixed,
 
     ρ_xy|z = (ρ_xy - ρ_xz ρ_yz) / √((1 - ρ_xz²)(1 - ρ_yz²))
 
@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.core.stats import Array, Resampler, percentiles
+from holdfast.core.intervals import FEWEST, Sample, quantile
+from holdfast.core.stats import Array
 
 
 class Correlation(NamedTuple):
@@ -28,16 +29,14 @@ class Correlation(NamedTuple):
     n: int
 
 
-def correlation(x: Array, y: Array, sample: Resampler, given: Array | None = None) -> Correlation:
+def correlation(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
     """ρ of x and y, (observations,); with `given`, what is left of it at equal `given`."""
     kept = _whole(x, y, given)
-    drawn = _rho(x, y, sample.weights * kept, given)
-    value = float(_rho(x, y, kept[None].astype(float), given)[0])
-    low, high = percentiles(drawn)
-    return Correlation(value, (float(low), float(high)), int(kept.sum()))
+    rho = _rho(x, y, _weights(kept) * kept, given)
+    return _with_interval(rho, kept, sample)
 
 
-def pooled(x: Array, y: Array, sample: Resampler, given: Array | None = None) -> Correlation:
+def pooled(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
     """ρ within each point, averaged over points: x and y are (observations, points).
 
     A trend over the points that both follow does not enter it. `n` counts the observations
@@ -46,15 +45,34 @@ def pooled(x: Array, y: Array, sample: Resampler, given: Array | None = None) ->
     points = range(x.shape[1])
     thirds = [None if given is None else given[:, r] for r in points]
     kept = np.stack([_whole(x[:, r], y[:, r], thirds[r]) for r in points], 1)
-    every = np.concatenate([np.ones((1, len(x))), sample.weights])
-    rho = np.stack([_rho(x[:, r], y[:, r], every * kept[:, r], thirds[r]) for r in points], 1)
-    # The points where there is a ρ for the whole sample: a draw may not bring in others.
+    weights = _weights(np.asarray(kept.any(axis=1)))
+    rho = np.stack([_rho(x[:, r], y[:, r], weights * kept[:, r], thirds[r]) for r in points], 1)
+    # The points where there is a ρ for the whole sample: leaving one out may not bring in others.
     there = ~np.isnan(rho[0])
     if not there.any():
         return Correlation(np.nan, (np.nan, np.nan), 0)
     means = np.ma.masked_invalid(rho[:, there]).mean(1).filled(np.nan)
-    low, high = percentiles(means[1:])
-    return Correlation(float(means[0]), (float(low), float(high)), int(kept.any(1).sum()))
+    return _with_interval(means, np.asarray(kept.any(axis=1)), sample)
+
+
+def _weights(kept: NDArray[np.bool_]) -> Array:
+    """Weights of the whole sample, then of the sample without each kept observation."""
+    without = (1 - np.eye(len(kept)))[kept]
+    return np.concatenate([np.ones((1, len(kept))), without])
+
+
+def _with_interval(rho: Array, kept: NDArray[np.bool_], sample: Sample) -> Correlation:
+    """The interval from ρ of the whole (first) and without each kept observation."""
+    value, n = float(rho[0]), int(kept.sum())
+    pseudo = np.full(len(kept), np.nan)
+    pseudo[kept] = n * value - (n - 1) * rho[1:]
+    found = sample.moments(pseudo)
+    room = 1 - value**2
+    if np.isnan(value) or np.isnan(found.variance) or found.n < FEWEST or room < 1e-9:
+        return Correlation(value, (np.nan, np.nan), n)
+    half = float(quantile(found.df, 0.95)) * float(found.variance) ** 0.5 / room
+    low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
+    return Correlation(value, (float(low), float(high)), n)
 
 
 def _whole(*values: Array | None) -> NDArray[np.bool_]:

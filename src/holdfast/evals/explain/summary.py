@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.conversation.controlled import ControlledPlan
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.explain.intrinsic_dimension import Dimension
@@ -54,9 +55,9 @@ class RecordsByControl:
     """The same with scores."""
 
     @property
-    def sample(self) -> Resampler:
-        """The draws of conversations that every interval uses."""
-        return Resampler.of(*cluster_labels(self.plan.conversations))
+    def sample(self) -> Sample:
+        """What the conversations share, for every interval."""
+        return sample_of(self.plan.conversations)
 
     def under(self, k: int) -> list[RoundRecord]:
         """The records under the control at a position."""
@@ -91,7 +92,7 @@ def control_explanations(records: RecordsByControl) -> list[ControlExplanation]:
     return [_control(records, k, sample) for k in range(len(records.plan.controls))]
 
 
-def _control(records: RecordsByControl, k: int, sample: Resampler) -> ControlExplanation:
+def _control(records: RecordsByControl, k: int, sample: Sample) -> ControlExplanation:
     plan = records.plan
     conversations = [
         replace(c, id=id_) for c, id_ in zip(plan.conversations, plan.record_ids(k), strict=True)
@@ -104,10 +105,10 @@ def _control(records: RecordsByControl, k: int, sample: Resampler) -> ControlExp
         control=plan.controls[k].text,
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
         stability=numbers(mean(own)),
-        interval=numbers(sample.interval(own)),
-        stability_delta=_mean_over_rounds(own - plain, sample),
+        interval=numbers(sample.score_interval(own)),
+        stability_delta=_difference(own, plain, sample),
         share=prompt_share(records.under(k), conversations, records.rounds),
-        share_delta=_mean_over_rounds(share - bare, sample),
+        share_delta=_difference(share, bare, sample),
         before=ShareBefore(
             before.prompt_share,
             before.prompt_share_interval,
@@ -129,14 +130,19 @@ def _unsteered(answer: ProbeAnswer) -> ProbeAnswer:
     return replace(answer, share=replace(share, heads=share.heads_before))
 
 
-def _mean_over_rounds(values: Array, sample: Resampler) -> Estimate:
-    """The mean over rounds 1…R of each conversation, averaged."""
-    return _estimate(mean(values[:, 1:], axis=1), sample)
+def _difference(values: Array, others: Array, sample: Sample) -> Estimate:
+    """The mean over rounds 1…R of each conversation less the others', both in [0, 1]."""
+    missing = np.isnan(values) | np.isnan(others)
+    a, b = (mean(np.where(missing, np.nan, v)[:, 1:], axis=1) for v in (values, others))
+    n = int((~np.isnan(a)).sum())
+    if np.array_equal(values, others, equal_nan=True) and n:  # none beside itself
+        return Estimate(0.0, [0.0, 0.0], n)
+    return Estimate(numbers(mean(a - b)), numbers(sample.difference_interval(a, b)), n)
 
 
-def _estimate(values: Array, sample: Resampler) -> Estimate:
+def _estimate(values: Array, sample: Sample) -> Estimate:
     """The mean over conversations, its interval, and how many entered."""
-    interval = sample.statistic(lambda v: v, values)
+    interval = sample.mean_interval(values)
     return Estimate(numbers(mean(values)), numbers(interval), int((~np.isnan(values)).sum()))
 
 
@@ -190,15 +196,15 @@ def _tokens(records: RecordsByControl, sets: Sequence[VectorSet], name: str) -> 
     return values
 
 
-def _curve(values: Array, sample: Resampler) -> DimensionCurve:
+def _curve(values: Array, sample: Sample) -> DimensionCurve:
     """From (conversations, rounds + 1, layers): the mean over layers, and each layer's."""
     overall = mean(values, axis=2)
-    interval = sample.statistic(lambda v: v, overall)
+    interval = sample.mean_interval(overall)
     return DimensionCurve(numbers(mean(overall)), numbers(interval), numbers(mean(values)))
 
 
 def _growth(
-    arrays: Mapping[str, Array], count: str, first: int, sample: Resampler
+    arrays: Mapping[str, Array], count: str, first: int, sample: Sample
 ) -> Iterator[DimensionGrowth]:
     """Growth of each measure from a round to the last, mean over layers, and beyond other sets."""
     for i, measure in enumerate(Dimension._fields):
@@ -230,7 +236,7 @@ def associations(records: RecordsByControl, sets: Sequence[VectorSet]) -> list[A
 
 
 def _associations(
-    records: RecordsByControl, k: int, dimensions: Mapping[str, Array], sample: Resampler
+    records: RecordsByControl, k: int, dimensions: Mapping[str, Array], sample: Sample
 ) -> Iterator[Association]:
     """Rank correlations with the score, round by round and averaged over rounds 1…R."""
     control, score = records.plan.controls[k].text, records.scores(k)[:, 1:]

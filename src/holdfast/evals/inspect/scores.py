@@ -4,7 +4,7 @@ A sample's score has a number for the floor and for every round; the metric has,
 
     stability(r) = mean over conversations of the mean judge score of the probe's answers
 
-and a 95% interval that resamples conversations, or the personas that recur in them.
+and a 95% interval (`core.intervals`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from holdfast.core.records import Record, as_record, read_record
-from holdfast.core.stats import Array, Resampler, mean
-from holdfast.evals.conversation.curves import cluster_labels
+from holdfast.core.stats import Array, mean
+from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import judge_records, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.persona.suite import Persona
@@ -75,14 +75,14 @@ def points(rounds: int) -> list[str]:
 def summed(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
     """(conversations, 1 + rounds + 1) scores as one flat table of means and intervals."""
     names = points(values.shape[1] - 2)
-    sample = Resampler.of(*cluster_labels(plans))
+    sample = sample_of(plans)
     found: dict[str, float] = {}
-    bands = sample.interval(values)
+    bands = sample.score_interval(values)
     for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
         found |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
     whole = np.where(np.isnan(values[:, -1:]), np.nan, values)
     first_last = mean(whole)[[1, -1]]
-    low, high = sample.statistic(lambda v: np.asarray(v[..., -1] - v[..., 1]), whole)
+    low, high = sample.difference_interval(whole[:, -1], whole[:, 1])
     found |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
     return {name: round(float(value), 4) for name, value in found.items()}
 
