@@ -41,6 +41,9 @@ _OTHER_LETTER = re.compile(
 _DASHES = re.compile(r"[-']{2,}")
 
 
+_NEAR = 40
+
+
 class _Heard(NamedTuple):
     option: int
     weight: int
@@ -119,7 +122,9 @@ class _Finder:
 
 def _names_an_option(clause: str, match: re.Match[str]) -> bool:
     """True unless a capital letter is the article "A", the pronoun "I", or a "vitamin C"."""
-    before, after = clause[: match.start()], clause[match.end() :]
+    # A few words on either side decide; whole prefixes would take quadratic time.
+    before = clause[max(0, match.start() - _NEAR) : match.start()]
+    after = clause[match.end() : match.end() + _NEAR]
     if _OTHER_LETTER.search(before):
         return False
     if match.group() not in "AI" or _NAMED.search(before) or re.match(r"[).:\]]", after):
@@ -162,7 +167,10 @@ def _clauses(sentence: str) -> list[tuple[str, bool]]:
     cuts = list(_CLAUSE.finditer(rest))
     starts, ends = [0, *(c.end() for c in cuts)], [*(c.start() for c in cuts), len(rest)]
     clauses = [rest[start:end] for start, end in zip(starts, ends, strict=True)]
-    hangs = [c.group().lower().endswith("if") and conditional(rest[c.end() :]) for c in cuts]
+    hangs = [
+        c.group().lower().endswith("if") and conditional(rest[c.end() : c.end() + 200])
+        for c in cuts
+    ]
     found = [(clause, depends or on) for clause, on in zip(clauses, [*hangs, False], strict=True)]
     return [(opening.group(1), depends), *found] if opening else found
 

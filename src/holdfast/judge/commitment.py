@@ -240,7 +240,7 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     start, end = group[0].start, group[-1].end
     # What is further back says nothing, and would make a reply full of names slow to weigh.
     before = clause[max(0, start - _REACH) : start]
-    gap, after = clause[since:start], clause[end:until]
+    gap, after = clause[max(since, start - _REACH) : start], clause[end : min(until, end + _REACH)]
     options = {mention.option for mention in group}
     if len(options) > 1 and (_OFFERED.search(before) or _OR.search(clause[start:end])):
         return 0
@@ -258,7 +258,7 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     if commits or _POINTS.search(gap) or _COMMITS_NEXT.search(after):
         return 3
     if len(options) == 1 and all(
-        word.lower() in _FILL for word in words(before) + words(clause[end:])
+        word.lower() in _FILL for word in words(before) + words(clause[end : end + _REACH])
     ):
         return 3
     if _ADDS.search(gap) or _ADDED_NEXT.search(after):

@@ -65,22 +65,22 @@ def _spelled(text: str) -> list[float]:
 def _read(run: list[str]) -> list[float]:
     """Number words in a row: "two hundred and five" is one number, "two three" are two."""
     found: list[float] = []
-    total = group = 0
+    total = group = 0.0  # floats: a thousand “hundred”s in a row are infinite, not huge
     last = math.inf
     for token in run:
         if token in _SCALES:
             group = max(group, 1) * _SCALES[token]
             if _SCALES[token] > 100:
-                total, group = total + group, 0
+                total, group = total + group, 0.0
             last = math.inf
         elif token != "and":
             value = _VALUES[token]
             if (value >= 10 and last < math.inf) or last < 20:
-                found.append(float(total + group))
-                total = group = 0
+                found.append(total + group)
+                total = group = 0.0
             group += value
             last = value
-    return [*found, float(total + group)]
+    return [*found, total + group]
 
 
 def _check(params: Params) -> tuple[str, Callable[[float], bool]]:

@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Never
 
+from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import LIST_MARKER, lines, words
+from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
 from holdfast.judge.score import Judge, Score, falling
 
-_FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
 _BULLET = re.compile(r"^[ \t]*[-*+•–—‣◦▪·][ \t]+\S")
 _NUMBER = re.compile(r"^[ \t]*\(?(\d{1,3})[.):][ \t]+\S")
 
@@ -35,7 +37,12 @@ def json_schema(params: Params) -> Judge:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         params.fail(f"parameter “schema” is not a JSON schema: {error.message}")
-    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        for source in patterns_of(schema):
+            Pattern(source)
+    except JudgeError as error:
+        params.fail(f"parameter “schema” holds a pattern: {error}")
+    validator = limited_validator()(schema, registry=Registry())
     _try_references(params, schema)
     samples: tuple[object, ...] = ({}, [], "", 0)
     try:
@@ -45,7 +52,7 @@ def json_schema(params: Params) -> Judge:
         params.fail("parameter “schema” refers to itself without end")
 
     def judge(text: str) -> Score:
-        blocks = _FENCE.findall(text)
+        blocks = _fenced(text)
         source = blocks[0] if len(blocks) == 1 else text
         try:
             value = json.loads(source, parse_constant=_refuse)
@@ -57,6 +64,22 @@ def json_schema(params: Params) -> Judge:
         return Score(0.0, f"valid JSON, but at {error.json_path}: {error.message[:120]}")
 
     return judge
+
+
+def _fenced(text: str) -> list[str]:
+    """The contents of fenced code blocks."""
+    blocks: list[str] = []
+    block: list[str] | None = None
+    for line in text.split("\n"):
+        fence = _FENCE.fullmatch(line)
+        if block is None:
+            block = [] if fence else None
+        elif fence and not fence[1]:
+            blocks.append("\n".join(block))
+            block = None
+        else:
+            block.append(line)
+    return blocks
 
 
 def _refuse(constant: str) -> Never:

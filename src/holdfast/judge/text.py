@@ -15,8 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
+from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, falling, quoted, share, verdict
 
 _SMALL_WORDS = (
@@ -25,7 +27,6 @@ _SMALL_WORDS = (
 )
 _MINOR = frozenset(_SMALL_WORDS.split())
 _OPENING = re.compile(r"^[\s\W_]+")
-_CLOSING = re.compile(r"[\s\W_]+$")
 
 
 def case(params: Params) -> Judge:
@@ -139,8 +140,16 @@ class Target:
         seen = self.view(text).strip()
         if self.closes.search(seen):
             return True
-        seen = _CLOSING.sub("", seen) if self.ends_wordish else seen.rstrip("\"' )]")
+        seen = _without_closing(seen) if self.ends_wordish else seen.rstrip("\"' )]")
         return bool(self.closes.search(seen))
+
+
+def _without_closing(text: str) -> str:
+    """The text up to its last letter or digit; a regular expression would take quadratic time."""
+    end = len(text)
+    while end and not text[end - 1].isalnum():
+        end -= 1
+    return text[:end]
 
 
 def _wordish(char: str) -> bool:
@@ -265,19 +274,16 @@ def regex(params: Params) -> Judge:
     params.done()
     if not isinstance(given, str) or set(given) - set("imsx"):
         params.fail(f"parameter “flags” must be letters out of “imsx”, not {given!r}")
-    flags = 0 if cased else re.IGNORECASE
-    for letter in given:
-        flags |= re.RegexFlag[letter.upper()]
     try:
-        found = re.compile(pattern, flags)
-    except (re.error, OverflowError, RecursionError) as error:
-        params.fail(f"parameter “pattern” is not a regular expression: {error}")
+        compiled = Pattern(pattern, given if cased else given + "i")
+    except JudgeError as error:
+        params.fail(f"parameter “pattern”: {error}")
 
     def judge(text: str) -> Score:
         if mode in _MODES:
             parts = _MODES[mode](text)
-            return share(sum(bool(found.search(p)) for p in parts), len(parts), mode[9:])
-        hit = found.fullmatch(text.strip()) if mode == "full" else found.search(text)
-        return verdict(bool(hit), "the pattern matches", "the pattern does not match")
+            return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:])
+        hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
+        return verdict(hit, "the pattern matches", "the pattern does not match")
 
     return judge

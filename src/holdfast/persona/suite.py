@@ -150,7 +150,10 @@ def check_persona(persona: Persona) -> Iterator[Problem]:
     judge = judges.build(persona.judge)
     for expected, examples in (("pass", persona.passes), ("fail", persona.fails)):
         for example in examples:
-            value, why = judge(example)
+            try:
+                value, why = judge(example)
+            except JudgeError as error:
+                raise PersonaError(f"persona “{persona.id}”: {error}") from None
             if (value >= PASS) != (expected == "pass"):
                 yield Problem(persona.id, example, expected, value, why)
 
