@@ -42,6 +42,19 @@ _DASHES = re.compile(r"[-']{2,}")
 
 
 _NEAR = 40
+_LABEL = re.compile(r"(?:^|\n|(?<=\s))\W{0,5}([A-Z])[):]\s*(?=\w)")
+_AFTER_GO = re.compile(
+    r"\s+(?:with|for|to|ahead|on|and|home|back|through|straight|all|there)\b", re.I
+)
+_BEFORE_GO = re.compile(
+    r"\b(?:to|let's|let us|should|would|could|can|will|must|I'd|I'll|you|we|you'd|we'd|just)\s+$",
+    re.I,
+)
+_LOWER_LETTER = re.compile(
+    r"\b(?:option|answer|choice|letter|choose|chose|pick|select|vote for|say|go with|is|it's)"
+    r"\W+([a-z])(?=[\s\"')\]]*(?:[.,!;]|$))",
+    re.IGNORECASE,
+)
 
 
 class _Heard(NamedTuple):
@@ -89,35 +102,66 @@ class _Finder:
         }
         self._labels = labels
         longest_first = sorted(self._options, key=len, reverse=True)
-        body = "|".join(r"\s+".join(map(re.escape, name.split())) for name in longest_first)
+        body = "|".join(map(_spelling, longest_first))
         letters = "".join(labels)
         self._name = re.compile(rf"(?<!\w)(?:{body})(?!\w)", re.IGNORECASE) if names else None
+        self._numbers = [self._options[name] for name in longest_first]
         self._letter = re.compile(rf"(?<![\w'’-])[{letters}](?![\w'’])") if labels else None
         lone = rf"\W*(?:(?:option|answer|choice)\W+(?:is\W+)?)?([{letters}])\W*"
         self._lone = re.compile(lone, re.IGNORECASE) if labels else None
+
+    def _option(self, match: re.Match[str]) -> int:
+        return self._numbers[(match.lastindex or 1) - 1]
 
     def alone(self, text: str) -> int | None:
         """The option of a reply that is nothing but a letter, capital or not."""
         found = self._lone.fullmatch(text) if self._lone else None
         return self._labels.index(found.group(1).upper()) if found else None
 
+    def labelled(self, text: str) -> list[int]:
+        """The options of a reply that begins with "C) …", as the label of an answer."""
+        if not self._labels or not _LABEL.match(text):
+            return []
+        found = (label[1].upper() for label in _LABEL.finditer(text))
+        return [self._labels.index(label) for label in found if label in self._labels]
+
     def find(self, clause: str) -> list[Mention]:
         """The mentions of a clause, in order."""
         found = []
         if self._name:
             for match in self._name.finditer(clause):
-                option = self._options.get(" ".join(match.group().casefold().split()))
-                if option is not None:
-                    found.append(Mention(option, *match.span()))
+                if not _is_verb(clause, match):
+                    found.append(Mention(self._option(match), *match.span()))
         if self._letter:
             for match in self._letter.finditer(clause):
                 if _names_an_option(clause, match):
                     found.append(Mention(self._labels.index(match.group()), *match.span()))
+            for match in _LOWER_LETTER.finditer(clause):
+                if match[1].islower() and match[1].upper() in self._labels:
+                    found.append(Mention(self._labels.index(match[1].upper()), *match.span(1)))
         apart: list[Mention] = []
         for mention in sorted(found, key=lambda m: m.start):
             if not apart or mention.start >= apart[-1].end:
                 apart.append(mention)
         return apart
+
+
+def _spelling(name: str) -> str:
+    """An option as a group: singular or plural, with British or American "our"."""
+    words = [re.escape(word) for word in name.split()]
+    if len(words[-1]) > 3 and words[-1].isalpha():
+        words[-1] = words[-1].removesuffix("s") + "s?"
+    body = r"\s+".join(words)
+    return "(" + re.sub(r"our(?=s?\??$)", "ou?r", body) + ")"
+
+
+def _is_verb(clause: str, match: re.Match[str]) -> bool:
+    """True where the option "Go" is the verb, as in "Go with Erlang"."""
+    if match.group().lower() != "go":
+        return False
+    before = clause[max(0, match.start() - _NEAR) : match.start()]
+    after = clause[match.end() : match.end() + _NEAR]
+    return bool(_AFTER_GO.match(after) or _BEFORE_GO.search(before))
 
 
 def _names_an_option(clause: str, match: re.Match[str]) -> bool:
@@ -143,7 +187,10 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     if alone is not None:
         return alone, "the letter alone"
     evasive = False
+    labelled = finder.labelled(seen)
     heard: list[_Heard] = []
+    if len(set(labelled)) == 1:
+        heard.append(_Heard(labelled[0], 3, seen, False))
     for sentence in sentences(seen, markers=True):
         for clause, depends in _clauses(sentence):
             if evades(clause):

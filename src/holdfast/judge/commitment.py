@@ -101,6 +101,7 @@ _SUGGESTS = _phrases(
     ends=_NEAR,
 )
 _ADDS = _phrases(
+    r"\balso (?:recommend|suggest|like|love|enjoy|offer|have|consider|try|take|pick|choose|go)",
     r"(?:^\W*|,\s+)(?:or\b|alternatively|otherwise|failing that|if not)",
     r"\b(?:could|can|might|may) (?:also|equally|just as well)\b",
     ends=_NEAR,
@@ -128,6 +129,8 @@ _OTHERS = _phrases(
     r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
     r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order)(?:s|ed)?",
+    r"\byou(?:'ve| have| had)? (?:just )?(?:pressed|chose|chosen|picked|selected|asked for|wanted|"
+    r"said|mentioned|ordered|named)",
     ends=_NEAR,
 )
 _UNLIKE = _phrases(
@@ -139,9 +142,10 @@ _INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)",
 _DENIES = _phrases(
     r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|hates?|detest|"
     r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
-    r"away with|down with|far from|nobody|hardly|rarely)|n't)\W+(?:[\w'-]+\W+){0,3}$",
+    r"away with|down with|far from|nobody|hardly|rarely)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
     r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
-    r"instead of|rather than|compared to|compared with|as opposed to)\W+(?:[\w'-]+\W+){0,2}$",
+    r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
+    r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
     r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
 )
 _DENIED_NEXT = _phrases(
@@ -154,6 +158,11 @@ _DENIED_NEXT = _phrases(
     r"^\W*(?:be damned|can wait|never)\b",
 )
 _COMMITS_NEXT = _phrases(
+    r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
+    r"(?: (?:by far|clearly|definitely|simply|surely|always|still|easily|really|truly|just))*"
+    r" (?:(?:the|my|our|your) (?:[\w-]+ ){0,2}?(?:ideal|perfect|right|best|finest|safest|wisest|"
+    r"obvious|most|choice|pick|option|answer|recommendation|bet)"
+    r"|best|ideal|perfect|tailor-made|unbeatable)\b(?! (?:and|but|for (?:others|most|some|many)))",
     r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
     r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|the winner|wins|any day|"
     r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"

@@ -62,6 +62,51 @@ def _spelled(text: str) -> list[float]:
     return found
 
 
+_NUMBER_WORD = "|".join(sorted([*_VALUES, *_SCALES, "oh"], key=len, reverse=True))
+_RUN = re.compile(
+    rf"\b(?:{_NUMBER_WORD})(?:(?:[\s-]+and)?[\s,-]{{1,2}}(?:{_NUMBER_WORD}))*\b", re.IGNORECASE
+)
+
+
+_ORDINALS = {
+    "first": "1st",
+    "second": "2nd",
+    "third": "3rd",
+    **{
+        f"{stem}th": f"{n}th"
+        for n, stem in enumerate(
+            "four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen".split(),
+            start=4,
+        )
+    },
+}
+_ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
+
+
+def with_digits(text: str) -> str:
+    """The text with number words as digits; single digits in a row make one number."""
+    ordinals = _ORDINAL.sub(lambda match: _ORDINALS[match.group().lower()], text)
+    return _RUN.sub(_as_digits, ordinals)
+
+
+def _as_digits(match: re.Match[str]) -> str:
+    tokens = ["zero" if t == "oh" else t for t in re.findall(r"[a-z]+", match.group().lower())]
+    if "," in match.group() or tokens[0] in _SCALES:
+        return re.sub(r"[a-zA-Z-]+", lambda m: _one(m.group()), match.group())
+    found = _read([token for token in tokens if token != "and"])
+    joined = "" if all(n < 10 for n in found) or len(found) == 2 and found[0] >= 10 else " "
+    return joined.join(f"{n:.0f}" for n in found if math.isfinite(n))
+
+
+def _one(word: str) -> str:
+    """A number word as digits, other words as they are."""
+    tokens = word.lower().split("-")
+    if not all(token in _VALUES for token in tokens):
+        return word
+    return f"{_read(tokens)[0]:.0f}"
+
+
 def _read(run: list[str]) -> list[float]:
     """Number words in a row: "two hundred and five" is one number, "two three" are two."""
     found: list[float] = []
@@ -123,6 +168,8 @@ def number(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         found = numbers(text)
+        if check == "contains":
+            found = [*found, *numbers(with_digits(text))]
         if not found:
             return Score(0.0, "no number in the reply")
         good = sum(map(test, found))

@@ -56,14 +56,24 @@ class Pattern:
         """True where the expression matches the whole text."""
         return self._run(self._compiled.fullmatch, text)
 
+    def findall(self, text: str) -> list[str]:
+        """The texts of all matches, in order."""
+        try:
+            return [match.group() for match in self._compiled.finditer(text, timeout=SECONDS)]
+        except (TimeoutError, MemoryError):
+            raise self._timeout() from None
+
     def _run(self, method: Any, text: str) -> bool:
         try:
             return method(text, timeout=SECONDS) is not None
         except (TimeoutError, MemoryError):
-            raise JudgeError(
-                f"the pattern {self._compiled.pattern!r} did not finish within {SECONDS:g} second "
-                "on a reply; make its repetitions exclude each other, as in \\w+(?:\\s+\\w+)*"
-            ) from None
+            raise self._timeout() from None
+
+    def _timeout(self) -> JudgeError:
+        return JudgeError(
+            f"the pattern {self._compiled.pattern!r} did not finish within {SECONDS:g} second on a "
+            "reply; make its repetitions exclude each other, as in \\w+(?:\\s+\\w+)*"
+        )
 
 
 def limited_validator() -> Any:

@@ -6,7 +6,18 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from holdfast.core.errors import JudgeError
-from holdfast.judge import choice, language, number, refusal, rubric, structure, text
+from holdfast.judge import (
+    choice,
+    facts,
+    language,
+    number,
+    prose,
+    refusal,
+    rubric,
+    speaker,
+    structure,
+    text,
+)
 from holdfast.judge.params import Params
 from holdfast.judge.score import Judge, Score, guarded
 
@@ -28,7 +39,10 @@ _MAKERS: dict[str, Callable[[Params], Judge]] = {
     "readability": language.readability,
     "number": number.number,
     "arithmetic": number.arithmetic,
+    "facts": facts.facts,
     "refusal": refusal.refusal,
+    "prose": prose.prose,
+    "speaker": speaker.speaker,
 }
 
 

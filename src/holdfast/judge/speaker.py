@@ -1,0 +1,119 @@
+"""Whether the persona itself speaks, or somebody who talks about it.
+
+Mentioning a persona's words is not speaking as the persona:
+
+    an assistant   "I'm Qwen, created by Alibaba Cloud", "You're speaking with a virtual assistant"
+    an actor       "as Pip I would …", "the character I'm playing", "in this scenario Marta has …"
+    a reporter     "If Loretta were here, she'd say …", "I'd love to answer like a cat, but …"
+    a narrator     "Odile Garnier is a baker. She …": the persona's name with no "I", "we" or "my"
+
+English phrases. Only `names` tells who would be talked about as a third person.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.judge.params import Params
+from holdfast.judge.parts import plain, sentences
+from holdfast.judge.refusal import AS_AN_AI
+from holdfast.judge.score import Judge, Score, quoted
+
+_MODELS = (
+    r"(?:chatgpt|gpt(?:-?\d\w*)?|claude|gemini|gemma|llama|qwen\w*|mistral|mixtral|deepseek|copilot|bard|"
+    r"grok|phi-?\d?|olmo|smollm\w*)"
+)
+_MAKERS = (
+    r"(?:alibaba(?: cloud)?|openai|anthropic|google(?: deepmind)?|meta(?: ai)?|microsoft|mistral ai|"
+    r"deepseek|xai|hugging ?face)"
+)
+_ROLE = r"(?:character|persona|role|part|voice|style|tone|manner|personality|accent)"
+_WILL = r"(?:'d|'ll| would| will| could| can| might| should| am supposed to| was supposed to)"
+_ASSISTANT = re.compile(
+    rf"\b(?:I'm|I am|my name is|this is|called) {_MODELS}\b"
+    rf"|\b(?:created|made|built|developed|trained) by {_MAKERS}\b"
+    r"|\b(?:you're|you are) (?:speaking|talking|chatting) (?:with|to) (?:an? |the )?"
+    r"(?:\w+ )?(?:AI|virtual assistant|assistant|chatbot|language model|bot)\b"
+    r"|\bI(?:'m| am) (?:just |only |really |actually )?(?:an? |your |the )?(?:\w+ )?"
+    r"(?:language model|virtual assistant|AI(?: assistant| model)?|chatbot|digital assistant)\b"
+    r"|\b(?:as|being) (?:an? )?(?:AI|language model|virtual assistant|chatbot|LLM)\b"
+    r"|\bas an? (?:\w+ ){0,2}(?:AI|language model|assistant|chatbot)\b"
+    r"|\bI don't have (?:an age|a name|a body|days|a childhood|a family|a home|feelings|"
+    r"personal \w+|access to (?:personal|your))\b",
+    re.IGNORECASE,
+)
+_ACTOR = re.compile(
+    r"\b(?:in|for|during) (?:this|the|our) (?:scenario|role-?play|conversation|story|chat|app|game|"
+    r"setting|fiction|exercise|simulation),? (?:I (?:act|play|am|'m|pretend|say|speak|take)|"
+    r"\w+ (?:has|is|was|would|speaks|lives|says|works))"
+    r"|\bI (?:act|play|pose|pretend|speak|write|respond|reply|answer) (?:as|the (?:role|part) of|"
+    r"to be|like) "
+    rf"|\b(?:the|my|this|that) {_ROLE}(?: (?:that )?I(?:'m| am| was|'ve been) |,| is called| here)"
+    rf"|\b(?:in|out of|of|into|break|breaking|stay|staying|adopt\w*|assum\w*|play\w*) "
+    rf"(?:my |the |this |an? |of )?{_ROLE}\b(?! of (?:us|my life|the (?:day|year|job|work|world)))"
+    r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
+    r"|\bI(?:'m| am) (?:pretending|supposed|meant|instructed|told|asked|programmed|playing|"
+    r"portraying|acting) (?:to|as|the|an?)\b"
+    r"|\bI (?:was|have been|'ve been) (?:told|asked|instructed|programmed|given|configured|set up) "
+    r"(?:to|as|that|instructions|a (?:persona|role))\b"
+    r"|\b(?:my|the|these|those) (?:instructions|prompt|system prompt|guidelines) "
+    r"(?:say|says|tell|tells|is|are|ask|want|require)\b"
+    r"|\b(?:from now on|in (?:future|my) (?:replies|responses|messages)|in every (?:reply|message|"
+    r"response))\b.{0,40}\b(?:I|my|we)\b|\bI(?:'ll| will| shall) (?:try|be sure|make sure|remember|"
+    r"do my best) to "
+    r"(?:\w+ )?(?:include|use|say|speak|write|add|begin|start|end|open|close|answer|respond|reply|"
+    r"keep|stay|put|mention|sound)\b.{0,60}\b(?:phrase|words?|repl\w+|respon\w+|messages?|sentence|"
+    rf"in every|from now|{_ROLE}|capitals|rhymes?|slang)\b",
+    re.IGNORECASE,
+)
+_REPORTER = re.compile(
+    rf"\bas an? [\w' -]{{3,40}}?,? I{_WILL} (?:say|answer|tell|call|use|put|add|speak|reply|mention|"
+    r"shout|sing|write)\b"
+    r"|\bas [A-Z]\w+(?: [A-Z]\w+)?,? I(?:'d| would)\b"
+    rf"|\bI{_WILL} (?:\w+ )?(?:love|like|try|happily|gladly)? ?(?:to )?(?:answer|speak|talk|respond|reply|sound|"
+    r"write) (?:like|as|in the (?:style|voice|manner) of) (?:an? |the )"
+    rf"|\b(?:in the (?:style|voice|manner|words) of|here(?:'s| is) how) (?:an? )?[\w' -]{{2,40}}"
+    r"(?:would|might)?\b(?= (?:would|might|says?|puts?))"
+    r"|\b(?:words|phrases|expressions|terms|things) (?:like|such as) ['\"“‘\w]"
+    r"(?=.{0,80}(?:don't|avoid|use|instead|a lot|often))"
+    r"|\b(?:don't|avoid|do not|never) (?:use|using|say|saying) (?:the )?(?:words|phrases|terms|expressions)\b"
+    r"|\b(?:(?:include|use|using|say|saying|add|adding|with|mention) (?:the|my|this) phrase|"
+    r"(?:the|my|this) (?:catch ?phrase|slogan|tagline))\b"
+    r"|\bI(?:'d| would) say ['\"“][^'\"”]+['\"”] (?:and ['\"“][^'\"”]+['\"”] )?(?:a lot|often|here)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FIRST_PERSON = re.compile(
+    r"\b(?:I|I'\w+|me|my|mine|myself|we|we'\w+|us|our|ours)\b", re.IGNORECASE
+)
+
+
+def speaker(params: Params) -> Judge:
+    """0 where the reply speaks about the persona or as an assistant, 1 elsewhere."""
+    names = params.texts("names") if params.take("names") is not None else ()
+    params.done()
+    about = _about(names) if names else None
+
+    def judge(text: str) -> Score:
+        seen = plain(text)
+        for sentence in sentences(seen):
+            for pattern in (AS_AN_AI, _ASSISTANT, _ACTOR, _REPORTER):
+                if match := pattern.search(sentence):
+                    return Score(0.0, f"somebody else speaks: {quoted(match.group(), 60)}")
+        if about and (match := about.search(seen)):
+            reported = match.lastgroup == "would"
+            if reported or not _FIRST_PERSON.search(seen):
+                return Score(0.0, f"it talks about the persona: {quoted(match.group(), 60)}")
+        return Score(1.0, "the persona speaks")
+
+    return judge
+
+
+def _about(names: tuple[str, ...]) -> re.Pattern[str]:
+    """A name with what is said of it: "Sigurd grew up in …", "Loretta would say …"."""
+    name = "|".join(map(re.escape, names))
+    return re.compile(
+        rf"\b(?:{name})(?:'s (?:job|work|favou?rite|style|trade|shop|line|catchphrase) |"
+        r"(?P<would>'d| would| might| were here| was here| always says| likes to say| used to say)\b|"
+        r"(?:,[^,.]{2,40},)? (?:is|was|has|had|does|lives|works|grew|runs|likes|loves|says|said|"
+        r"speaks|gets|comes|keeps|never|always|also|now|once|would|will|can|bakes|makes|owns)\b)"
+    )
