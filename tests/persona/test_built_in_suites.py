@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from holdfast import judge
-from holdfast.judge.refusal import refuses
+from holdfast.judge.content.refusal import refuses
 from holdfast.persona.suite import CATEGORIES, Suite, check_suite, load_suite, suite_names
 
 GENERIC = (

@@ -68,18 +68,12 @@ _RUN = re.compile(
 )
 
 
-_ORDINALS = {
-    "first": "1st",
-    "second": "2nd",
-    "third": "3rd",
-    **{
-        f"{stem}th": f"{n}th"
-        for n, stem in enumerate(
-            "four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen "
-            "seventeen eighteen nineteen".split(),
-            start=4,
-        )
-    },
+_STEMS = (
+    "four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd"} | {
+    f"{stem}th": f"{n}th" for n, stem in enumerate(_STEMS.split(), start=4)
 }
 _ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
 
@@ -95,7 +89,7 @@ def _as_digits(match: re.Match[str]) -> str:
     if "," in match.group() or tokens[0] in _SCALES:
         return re.sub(r"[a-zA-Z-]+", lambda m: _one(m.group()), match.group())
     found = _read([token for token in tokens if token != "and"])
-    joined = "" if all(n < 10 for n in found) or len(found) == 2 and found[0] >= 10 else " "
+    joined = "" if all(n < 10 for n in found) or (len(found) == 2 and found[0] >= 10) else " "
     return joined.join(f"{n:.0f}" for n in found if math.isfinite(n))
 
 

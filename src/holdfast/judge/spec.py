@@ -6,19 +6,10 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from holdfast.core.errors import JudgeError
-from holdfast.judge import (
-    choice,
-    facts,
-    language,
-    number,
-    prose,
-    refusal,
-    rubric,
-    speaker,
-    structure,
-    text,
-)
+from holdfast.judge import language, number, rubric, structure, text
+from holdfast.judge.content import alike, choice, facts, prose, refusal, speaker
 from holdfast.judge.params import Params
+from holdfast.judge.parts import EACH, words
 from holdfast.judge.score import Judge, Score, guarded
 
 _MAKERS: dict[str, Callable[[Params], Judge]] = {
@@ -40,19 +31,22 @@ _MAKERS: dict[str, Callable[[Params], Judge]] = {
     "number": number.number,
     "arithmetic": number.arithmetic,
     "facts": facts.facts,
+    "alike": alike.alike,
     "refusal": refusal.refusal,
     "prose": prose.prose,
     "speaker": speaker.speaker,
 }
 
 
-COMBINATIONS = ("all", "any", "mean", "not")
+COMBINATIONS = ("all", "any", "mean", "not", "throughout")
 
 
 NAMES = (*_MAKERS, *COMBINATIONS, "rubric")
 
 
 _DEEPEST = 12
+HALF = 0.5
+"""The score at which a part passes."""
 
 
 RubricMaker = Callable[[str, int], Judge]
@@ -132,6 +126,8 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
         params.fail(f"combinations are nested more than {_DEEPEST} deep")
     if params.name == "not":
         return _negation(params, depth, grader)
+    if params.name == "throughout":
+        return _throughout(params, depth, grader)
     held = params.need("of", "a list of judges")
     params.done()
     if not isinstance(held, list) or not held:
@@ -160,6 +156,32 @@ def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
     def judge(text: str) -> Score:
         value, why = inner(text)
         return Score(1.0 - min(1.0, max(0.0, value)), f"not: {why}")
+
+    return judge
+
+
+def _throughout(params: Params, depth: int, grader: RubricMaker) -> Judge:
+    """The share of the words in parts that pass the inner judge, 1 at `share` and above."""
+    inner_spec = params.need("of", "a judge")
+    unit = params.one_of("unit", ("sentence", "paragraph", "line"), "sentence")
+    full = params.number("share", 0.01, 1.0)
+    params.done()
+    if not isinstance(inner_spec, Mapping):
+        params.fail("parameter “of” must be one judge, as { name = … }")
+    if needs_model(inner_spec):
+        params.fail("a rubric judges replies whole: put it beside “throughout”, not inside")
+    inner = guarded(_build(inner_spec, depth + 1, grader))
+    enough = 1.0 if full is None else full
+
+    def judge(text: str) -> Score:
+        parts = [(part, len(words(part)) or 1) for part in EACH[unit](text)]
+        if not parts:
+            return Score(0.0, f"no {unit} to judge")
+        total = sum(size for _, size in parts)
+        passing = sum(size for part, size in parts if inner(part).value >= HALF)
+        return Score(
+            passing / total / enough, f"{passing} of {total} words are in {unit}s that pass"
+        )
 
     return judge
 

@@ -65,7 +65,7 @@ def gold(question: Question) -> Gold:
 
 def _refuses(text: str) -> bool:
     """A refusal in English, or one of mini's in any of its languages."""
-    from holdfast.judge.refusal import refuses
+    from holdfast.judge.content.refusal import refuses
     from holdfast.models.mini.world import world
 
     replies = f" {words(text)} "

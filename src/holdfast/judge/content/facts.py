@@ -33,16 +33,19 @@ _CLAUSE = re.compile(r"[;!?\n]|,(?!\d)|\.(?!\d)|\band\b|\bwhile\b|\bbut\b")
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
 _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
 _DENIED = re.compile(
-    r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|except|"
+    r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|"
+    r"except|"
     r"unlike|forget|ignore)|n't)(?: (?:be|is|was|called|named|say|use|take|at|in|on|to|the|a|an|"
     r"from|with|about))* ?$"
 )
 _DENIED_NEXT = re.compile(
-    r"\W*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|wasn't|aren't|"
+    r"\W*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|wasn't|"
+    r"aren't|"
     r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
 )
 _CORRECTION = re.compile(
-    r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|wait,? no|"
+    r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
+    r"wait,? no|"
     r"no longer|used to (?:be|have|live|work)|i take that back|just kidding|actually,? no)\b"
 )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
@@ -25,108 +26,14 @@ LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
 WINDOW = 24
-_GLUE = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "in",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "am",
-        "i",
-        "i'm",
-        "i'd",
-        "i'll",
-        "i've",
-        "you",
-        "you're",
-        "your",
-        "we",
-        "we're",
-        "our",
-        "my",
-        "me",
-        "it",
-        "it's",
-        "its",
-        "he",
-        "she",
-        "they",
-        "them",
-        "this",
-        "that",
-        "these",
-        "those",
-        "there",
-        "and",
-        "or",
-        "but",
-        "nor",
-        "so",
-        "if",
-        "as",
-        "for",
-        "with",
-        "on",
-        "at",
-        "by",
-        "from",
-        "up",
-        "out",
-        "off",
-        "into",
-        "over",
-        "about",
-        "than",
-        "then",
-        "not",
-        "no",
-        "don't",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "can",
-        "can't",
-        "will",
-        "won't",
-        "would",
-        "should",
-        "could",
-        "may",
-        "might",
-        "must",
-        "let",
-        "let's",
-        "what",
-        "who",
-        "how",
-        "when",
-        "where",
-        "why",
-        "which",
-        "all",
-        "any",
-        "some",
-        "each",
-        "every",
-        "one",
-        "here",
-        "just",
-        "only",
-        "too",
-        "very",
-    ]
+_GLUE_WORDS = (
+    "the a an of to in is are was were be been am i i'm i'd i'll i've you you're your we we're "
+    "our my me it it's its he she they them this that these those there and or but nor so if as "
+    "for with on at by from up out off into over about than then not no don't do does did has "
+    "have had can can't will won't would should could may might must let let's what who how "
+    "when where why which all any some each every one here just only too very"
 )
+_GLUE = frozenset(_GLUE_WORDS.split())
 _PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|–—\n\"]|\.\s|\s-\s|…")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 _WIDE = re.compile(r"[\u2e80-\U0003ffff]")
@@ -171,7 +78,7 @@ def heap(text: str, english: bool = True, lettered: bool = False) -> str | None:
         return None
     if _share(tokens, _GLUE.__contains__) < LEAST_GLUE:
         return "a row of words that nothing joins"
-    pairs = list(zip(tokens, tokens[1:], strict=False))
+    pairs = list(pairwise(tokens))
     if len(set(pairs)) < len(pairs):
         return "it repeats words without a sentence"
     return None

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast import judge
 
-from .specs import AI, PLAIN, REFUSAL
+from ..specs import AI, PLAIN, REFUSAL
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import re
 
+from holdfast.judge.content.refusal import AS_AN_AI
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
-from holdfast.judge.refusal import AS_AN_AI
 from holdfast.judge.score import Judge, Score, quoted
 
 _MODELS = (
-    r"(?:chatgpt|gpt(?:-?\d\w*)?|claude|gemini|gemma|llama|qwen\w*|mistral|mixtral|deepseek|copilot|bard|"
+    r"(?:chatgpt|gpt(?:-?\d\w*)?|claude|gemini|gemma|llama|qwen\w*|mistral|mixtral|deepseek|"
+    r"copilot|bard|"
     r"grok|phi-?\d?|olmo|smollm\w*)"
 )
 _MAKERS = (
-    r"(?:alibaba(?: cloud)?|openai|anthropic|google(?: deepmind)?|meta(?: ai)?|microsoft|mistral ai|"
+    r"(?:alibaba(?: cloud)?|openai|anthropic|google(?: deepmind)?|meta(?: ai)?|microsoft|mistral "
+    r"ai|"
     r"deepseek|xai|hugging ?face)"
 )
 _ROLE = r"(?:character|persona|role|part|voice|style|tone|manner|personality|accent)"
@@ -67,19 +69,23 @@ _ACTOR = re.compile(
     re.IGNORECASE,
 )
 _REPORTER = re.compile(
-    rf"\bas an? [\w' -]{{3,40}}?,? I{_WILL} (?:say|answer|tell|call|use|put|add|speak|reply|mention|"
+    rf"\bas an? [\w' -]{{3,40}}?,? I{_WILL} (?:say|answer|tell|call|use|put|add|speak|reply|"
+    rf"mention|"
     r"shout|sing|write)\b"
     r"|\bas [A-Z]\w+(?: [A-Z]\w+)?,? I(?:'d| would)\b"
-    rf"|\bI{_WILL} (?:\w+ )?(?:love|like|try|happily|gladly)? ?(?:to )?(?:answer|speak|talk|respond|reply|sound|"
+    rf"|\bI{_WILL} (?:\w+ )?(?:love|like|try|happily|gladly)? ?(?:to )?(?:answer|speak|talk|"
+    rf"respond|reply|sound|"
     r"write) (?:like|as|in the (?:style|voice|manner) of) (?:an? |the )"
     rf"|\b(?:in the (?:style|voice|manner|words) of|here(?:'s| is) how) (?:an? )?[\w' -]{{2,40}}"
     r"(?:would|might)?\b(?= (?:would|might|says?|puts?))"
     r"|\b(?:words|phrases|expressions|terms|things) (?:like|such as) ['\"“‘\w]"
     r"(?=.{0,80}(?:don't|avoid|use|instead|a lot|often))"
-    r"|\b(?:don't|avoid|do not|never) (?:use|using|say|saying) (?:the )?(?:words|phrases|terms|expressions)\b"
+    r"|\b(?:don't|avoid|do not|never) (?:use|using|say|saying) (?:the )?(?:words|phrases|terms|"
+    r"expressions)\b"
     r"|\b(?:(?:include|use|using|say|saying|add|adding|with|mention) (?:the|my|this) phrase|"
     r"(?:the|my|this) (?:catch ?phrase|slogan|tagline))\b"
-    r"|\bI(?:'d| would) say ['\"“][^'\"”]+['\"”] (?:and ['\"“][^'\"”]+['\"”] )?(?:a lot|often|here)\b",
+    r"|\bI(?:'d| would) say ['\"“][^'\"”]+['\"”] (?:and ['\"“][^'\"”]+['\"”] )?(?:a lot|often|"
+    r"here)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _FIRST_PERSON = re.compile(
@@ -112,8 +118,10 @@ def _about(names: tuple[str, ...]) -> re.Pattern[str]:
     """A name with what is said of it: "Sigurd grew up in …", "Loretta would say …"."""
     name = "|".join(map(re.escape, names))
     return re.compile(
-        rf"\b(?:{name})(?:'s (?:job|work|favou?rite|style|trade|shop|line|catchphrase) |"
-        r"(?P<would>'d| would| might| were here| was here| always says| likes to say| used to say)\b|"
+        rf"\b(?:{name})(?: [A-Z]\w+)?(?:"
+        r"'s (?:job|work|favou?rite|style|trade|shop|line|catchphrase) |"
+        r"(?P<would>'d| would| might| were here| was here| always says| likes to say| used to "
+        r"say)\b|"
         r"(?:,[^,.]{2,40},)? (?:is|was|has|had|does|lives|works|grew|runs|likes|loves|says|said|"
         r"speaks|gets|comes|keeps|never|always|also|now|once|would|will|can|bakes|makes|owns)\b)"
     )

@@ -18,8 +18,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from holdfast.judge.content.refusal import AS_AN_AI
 from holdfast.judge.parts import words
-from holdfast.judge.refusal import AS_AN_AI
 
 
 class Mention(NamedTuple):

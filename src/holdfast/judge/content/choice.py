@@ -2,7 +2,7 @@
 
 A substring is no judge of a choice: "As an AI, I cannot choose" holds an A, and "I
 would take tea over coffee" names both drinks. So every mention of an option is
-weighed by the clause it stands in (`holdfast.judge.commitment`), and the reply
+weighed by the clause it stands in (`holdfast.judge.content.commitment`), and the reply
 commits to the option with the heaviest mention, if no other is as heavy. Of several that
 are merely named, the one that the reply begins with, ends with and names most is meant,
 as in "Neptune … Saturn has its rings, but Neptune has mystery". Where the
@@ -17,7 +17,7 @@ import string
 from collections import Counter
 from typing import NamedTuple
 
-from holdfast.judge.commitment import ADDED, Mention, conditional, evades, suggested, weigh
+from holdfast.judge.content.commitment import ADDED, Mention, conditional, evades, suggested, weigh
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score, quoted

@@ -1,0 +1,87 @@
+"""Whether what a reply says is nearer to examples that pass than to examples that fail.
+
+Words are a poor test of a leak: "it takes signals from the sky" names no satellite. So each clause
+c of the reply is compared in meaning with both lists, by the cosine of sentence embeddings:
+
+    margin(c) = max over good examples g of cos(c, g) - max over bad examples b of cos(c, b)
+    score     = min over clauses of clip(0.5 + margin(c) / WIDTH, 0, 1)
+
+One clause that leaks fails the reply; one of a single word is no statement. To name the thing in
+question is no leak either: for each of the `topics` the good examples grow by "A zebra?", "I do
+not know a zebra" and their like. A clause that is like none of the bad examples (cosine below
+`floor`) is nobody's leak and counts as good. The embeddings know topics better than style, and
+English best; write several examples of each kind of reply that the probes invite.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from holdfast.judge.content.embedding import embed
+from holdfast.judge.params import Params
+from holdfast.judge.parts import plain, sentences, words
+from holdfast.judge.score import Judge, Score, quoted
+
+WIDTH = 0.2
+_CUT = re.compile(
+    r"[;:]\s+|\s[–—-]+\s|—|(?:,\s+|\s+)(?=(?:but|because|although|though|which|while|whereas|"
+    r"unlike|"
+    r"except|so)\b)|,\s+(?=(?:and|or|I|it|they|he|she|you|we|there)\b)|\.{3}\s*|…\s*"
+)
+_IGNORANCE = (
+    "{}?",
+    "{}, you say?",
+    "What is {}?",
+    "I do not know {}.",
+    "I do not know what {} is.",
+    "I have never heard of {}.",
+    "I have never seen {}.",
+    "{} is a strange word to me.",
+)
+
+
+def alike(params: Params) -> Judge:
+    """The least margin of a clause between good and bad examples, as a score."""
+    good, bad = params.texts("good"), params.texts("bad")
+    topics = params.texts("topics") if params.take("topics") is not None else ()
+    good += tuple(form.format(topic) for topic in topics for form in _IGNORANCE)
+    floor = params.number("floor", 0.0, 1.0)
+    least = 0.35 if floor is None else floor
+    params.done()
+
+    def judge(text: str) -> Score:
+        parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
+        if not parts:
+            return Score(0.0, "no words to judge")
+        vectors = embed(parts)
+        to_good = (vectors @ embed(good).T).max(axis=1)
+        to_bad = vectors @ embed(bad).T
+        nearest = to_bad.max(axis=1)
+        margins = np.where(nearest < least, WIDTH, to_good - nearest)
+        worst = int(margins.argmin())
+        value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
+        example = bad[int(to_bad[worst].argmax())]
+        if value >= 0.5:
+            return Score(value, "every clause is nearer to what passes")
+        return Score(value, f"{quoted(parts[worst], 50)} is like {quoted(example, 50)}")
+
+    return judge
+
+
+def clauses(text: str) -> list[str]:
+    """Clauses in order; those of one or two words are joined to a neighbour."""
+    found: list[str] = []
+    for sentence in sentences(plain(text)):
+        pending = ""
+        for piece in _CUT.split(sentence):
+            pending = f"{pending} {piece}".strip()
+            if len(words(pending)) > 2:
+                found.append(pending)
+                pending = ""
+        if pending and found and len(words(sentence)) > len(words(pending)):
+            found[-1] = f"{found[-1]} {pending}"
+        elif words(pending):
+            found.append(pending)
+    return found

