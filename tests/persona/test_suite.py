@@ -203,3 +203,14 @@ def test_the_documentation_describes_every_field_and_its_example_checks(tmp_path
     assert all(f"`{category}`" in docs for category in CATEGORIES)
     suite = load_suite(write(tmp_path, docs.split("```toml\n")[1].split("```")[0]))
     assert check_suite(suite) == [] and len(suite.personas[0].fails) == 3
+
+
+def test_a_nul_in_a_prompt_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nul.toml"
+    path.write_text(
+        '[[persona]]\nid = "a"\ncategory = "pattern"\nprompt = "\\u0000"\nprobes = ["Hi?"]\n'
+        'judge = { name = "case", to = "upper" }\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(PersonaError, match="field “prompt” holds a NUL character"):
+        load_suite(path)

@@ -35,8 +35,14 @@ class Params:
         """The raw value of a parameter that must be given; `what` says what it is."""
         value = self.take(key)
         if value is None:
-            self.fail(f"parameter “{key}” is missing; give {what}")
+            self.fail(f"{self._misspelt(key)}parameter “{key}” is missing; give {what}")
         return value
+
+    def _misspelt(self, key: str) -> str:
+        """A hint where the spec has a parameter that looks like `key` under another name."""
+        others = [name for name in self._spec if name not in self._known and name != key]
+        close = difflib.get_close_matches(key, others, n=1, cutoff=0.7)
+        return f"unknown parameter “{close[0]}” (did you mean “{key}”?); " if close else ""
 
     def one_of(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         """One of a few words."""
@@ -73,7 +79,8 @@ class Params:
         given = [key for key in keys if key in self._spec]
         names = " or ".join(f"“{key}”" for key in keys)
         if len(given) != 1:
-            self.fail(f"give exactly one of the parameters {names}")
+            hints = "".join(map(self._misspelt, keys)) if not given else ""
+            self.fail(f"{hints}give exactly one of the parameters {names}")
         return given[0]
 
     def flag(self, key: str, default: bool) -> bool:
@@ -107,7 +114,8 @@ class Params:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 10**9:
-            self.fail(f"parameter “{key}” must be a whole number of at least {low}, not {value!r}")
+            limits = f"of at least {low} and at most {10**9}"
+            self.fail(f"parameter “{key}” must be a whole number {limits}, not {value!r}")
         return value
 
     def bounds(

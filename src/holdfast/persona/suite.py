@@ -244,6 +244,8 @@ def _text(file: Path, who: str, key: str, value: object) -> str:
         _fail(file, who, key, "is missing")
     if not isinstance(value, str) or not value.strip():
         _fail(file, who, key, f"must be a string that is not empty, not {value!r}")
+    if "\0" in value:
+        _fail(file, who, key, "holds a NUL character, which no model's text has; remove it")
     return value
 
 

@@ -39,8 +39,8 @@ _DENIED = re.compile(
     r"from|with|about))* ?$"
 )
 _DENIED_NEXT = re.compile(
-    r"[ ,'\")-]*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|wasn't|"
-    r"aren't|"
+    r"[ ,'\")-]*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|"
+    r"wasn't|aren't|"
     r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
 )
 _CORRECTION = re.compile(
