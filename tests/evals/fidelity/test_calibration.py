@@ -117,3 +117,14 @@ def test_a_judge_needs_what_it_is_to_grade(tmp_path: Path) -> None:
         read(path, asks=True)
     with pytest.raises(HoldfastError, match="no labels in"):
         read(tmp_path / "nothing.csv")
+
+
+def test_kappa_of_nearly_equal_grades_has_an_interval_that_covers() -> None:
+    rng, hits, runs = np.random.default_rng(0), 0, 100
+    for _ in range(runs):
+        person = rng.integers(1, 6, 24)
+        judge = np.where(rng.random(24) < 0.95, person, rng.integers(1, 6, 24))
+        labels = [Label(int(grade)) for grade in person]
+        low, high = agreement(labels, judge.tolist())["kappa_interval"]
+        hits += low is not None and low <= 0.95 <= high
+    assert hits >= 0.88 * runs

@@ -24,12 +24,12 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("model", PUBLISHED)
 def test_published_task_means_give_the_published_score(model: str) -> None:
-    """Two personas around each published mean; five tasks, ten questions, two judges' mean."""
+    """Three personas around each published mean; five tasks, ten questions, two judges' mean."""
     *means, score = PUBLISHED[model]
     graded = [
         Graded(persona, task, mean + apart + (0.25 if question % 2 else -0.25))
         for task, mean in zip(tasks(), means, strict=True)
-        for persona, apart in (("one", 0.05), ("other", -0.05))
+        for persona, apart in (("one", 0.05), ("other", -0.05), ("third", 0.0))
         for question in range(10)
     ]
     found = persona_scores(graded)
@@ -37,6 +37,11 @@ def test_published_task_means_give_the_published_score(model: str) -> None:
     assert list(found.by_task.values()) == pytest.approx(means)
     low, high = found.interval
     assert low < found.score < high
+
+
+def test_two_personas_are_too_few_for_an_interval() -> None:
+    graded = [Graded("one", "a", 4), Graded("other", "a", 2)]
+    assert persona_scores(graded).interval == (None, None)
 
 
 def test_a_task_with_more_questions_weighs_no_more() -> None:

@@ -29,9 +29,10 @@ import numpy as np
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
+from holdfast.core.intervals import Sample
 from holdfast.core.records import Record
 from holdfast.core.run import Run
-from holdfast.core.stats import Array, Resampler, numbers, percentiles
+from holdfast.core.stats import Array, numbers
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity import author, questionnaire
 from holdfast.evals.fidelity.questionnaire import GRADES
@@ -131,13 +132,11 @@ def calibration(
         verdicts = _asked(run, judge, labels, calls)
         grades = [_middle(verdict["grades"]) for verdict in verdicts]
         failures = sum(grade is None for v in verdicts for grade in v["grades"])
-        rows.append({"judge": judge.name, **agreement(labels, grades, seed), "failures": failures})
+        rows.append({"judge": judge.name, **agreement(labels, grades), "failures": failures})
     if not judges:
         grades = [label.judge_score for label in labels]
         missing = sum(grade is None for grade in grades)
-        rows.append(
-            {"judge": "judge_score", **agreement(labels, grades, seed), "failures": missing}
-        )
+        rows.append({"judge": "judge_score", **agreement(labels, grades), "failures": missing})
     summary: Record = {"labels": len(labels), "judges": rows}
     run.finish(summary)
     return summary
@@ -174,7 +173,7 @@ def _middle(grades: Sequence[int | None]) -> int | None:
 # --- equations ------------------------------------------------------------------
 
 
-def agreement(labels: Sequence[Label], grades: Sequence[int | None], seed: int = 0) -> Record:
+def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Record:
     """What a judge's grades have to do with those of people; intervals are over answers."""
     pairs = [(a.score, b) for a, b in zip(labels, grades, strict=True) if b is not None]
     if not pairs:
@@ -183,12 +182,11 @@ def agreement(labels: Sequence[Label], grades: Sequence[int | None], seed: int =
     for row, (person, judge) in enumerate(pairs):
         ones[row, person - 1, judge - 1] = 1
     shares = ones.mean(axis=0)
-    sample = Resampler.of(range(len(pairs)), seed=seed)
-    drawn = sample.means(ones)
+    intervals = _intervals(ones)
     told: Record = {"n": len(pairs), "graded": round(len(pairs) / len(labels), 4)}
     for name, of in STATISTICS.items():
         told[name] = numbers(of(shares))
-        told[f"{name}_interval"] = numbers(percentiles(of(drawn)))
+        told[f"{name}_interval"] = numbers(intervals[name])
     told["confusion"] = ones.sum(axis=0).astype(int).tolist()
     told["by_task"] = {
         task: {"n": len(mine), **{name: numbers(of(ones[mine].mean(axis=0))) for name, of in
@@ -197,6 +195,33 @@ def agreement(labels: Sequence[Label], grades: Sequence[int | None], seed: int =
         if (mine := _of_task(labels, grades, task))
     }  # fmt: skip
     return told
+
+
+def _intervals(ones: Array) -> dict[str, Array]:
+    """Intervals of `STATISTICS`, from one table with a single 1 for each answer.
+
+    That of kappa is MOVER's for the disagreement over that by chance. By chance an answer adds
+    the person's grade against the judge's marginals and the reverse, less the mean of both.
+    """
+    sample, shares = Sample(len(ones)), ones.mean(axis=0)
+
+    def each(weights: Array) -> Array:
+        return np.asarray((ones * weights).sum(axis=(1, 2)))
+
+    def kappa_interval(weights: Array) -> Array:
+        weights = weights / weights.max()
+        rows, columns = ones.sum(axis=2), ones.sum(axis=1)
+        by_person = rows @ weights @ shares.sum(axis=0)
+        chance = by_person + columns @ weights.T @ shares.sum(axis=1)
+        return 1 - sample.quotient_interval(each(weights), chance - by_person.mean())[::-1]
+
+    return {
+        "agreement": sample.score_interval(each((_GAP == 0).astype(float))),
+        "within_one": sample.score_interval(each((abs(_GAP) <= 1).astype(float))),
+        "kappa": kappa_interval((_GAP != 0).astype(float)),
+        "weighted_kappa": kappa_interval(_GAP.astype(float) ** 2),
+        "bias": sample.mean_interval(each(-_GAP.astype(float))),
+    }
 
 
 def _of_task(labels: Sequence[Label], grades: Sequence[int | None], task: str) -> list[int]:
@@ -230,9 +255,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     said = []
     for row in found["judges"]:
         low, high = row["kappa_interval"]
-        told = (
-            "undefined" if row["kappa"] is None else f"{row['kappa']:.2f} [{low:.2f}, {high:.2f}]"
-        )
+        told = "undefined" if row["kappa"] is None else f"{row['kappa']:.2f}"
+        told += f" [{low:.2f}, {high:.2f}]" if low is not None and row["kappa"] is not None else ""
         weighted = row["weighted_kappa"]
         near = "undefined" if weighted is None else f"{weighted:.2f}"
         said.append(

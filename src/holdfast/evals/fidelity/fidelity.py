@@ -268,7 +268,7 @@ def _summarise(
         graded[record["arm"]].append(Graded(persona.id, persona.category, score))
         if record["arm"] == "own":
             _keep_weakest(weakest, persona, record, score, why)
-    own, floor = (persona_scores(graded[arm], seed) for arm in ("own", "none"))
+    own, floor = (persona_scores(graded[arm]) for arm in ("own", "none"))
     rows = tuple(replace(row, answer=weakest[row.persona]) for row in own.rows)
     return replace(own, rows=rows), SuiteDetails(
         floor=floor.score,

@@ -237,7 +237,7 @@ def _summarise(
                 why="; ".join(f"{name}: {held[name]['why']}" for name in held),
                 prompt=persona,
             )
-    whole = persona_scores(graded[""], seed)
+    whole = persona_scores(graded[""])
     calls = [grade for verdict in run.verdicts for grade in verdict["grades"]]
     rows = tuple(replace(row, answer=weakest[row.persona]) for row in whole.rows)
     return replace(whole, rows=rows), QuestionnaireDetails(
@@ -245,7 +245,7 @@ def _summarise(
         by_judge={name: _of_judge(graded[name], seed) for name in names},
         parse_failures=sum(grade is None for grade in calls),
         judge_calls=len(calls),
-        score_parsed=persona_scores(parsed, seed).score if parsed else None,
+        score_parsed=persona_scores(parsed).score if parsed else None,
         answers_parsed=len(parsed),
         example_failures=sum(r["step"] == "examples" and r["written"] is None for r in run.records),
         failed_replies=sum(record["stop"] in _FAILED for record in records),
@@ -255,5 +255,5 @@ def _summarise(
 
 
 def _of_judge(graded: Sequence[Graded], seed: int) -> JudgeScores:
-    scores = persona_scores(graded, seed)
+    scores = persona_scores(graded)
     return JudgeScores(scores.score, scores.interval, scores.by_task)

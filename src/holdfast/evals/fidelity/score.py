@@ -5,7 +5,7 @@ With s(p, t) the mean score of persona p's answers in task t (over questions, sa
     score(p) = mean over p's tasks of s(p, t)        score = mean over personas of score(p)
 
 which is PersonaGym's (arXiv:2407.18416), where every persona has the same five tasks. Means of
-tasks are over the personas that have the task. Intervals resample personas, for these are what
+tasks are over the personas that have the task. Intervals are over personas, for these are what
 a score is meant to generalise over; questions of one persona go together.
 
 This module knows scores by persona and task. It knows no texts and no models.
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import Array, mean, numbers
+from holdfast.evals.fidelity.questionnaire import GRADES
 from holdfast.results.fidelity import PersonaFidelity, PersonaScores
 
 
@@ -45,15 +47,15 @@ def table(graded: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
     return personas, tasks, means
 
 
-def persona_scores(graded: Sequence[Graded], seed: int = 0) -> PersonaScores:
+def persona_scores(graded: Sequence[Graded]) -> PersonaScores:
     """The score, by task and by persona, with intervals over personas."""
     personas, tasks, means = table(graded)
     each, by_task = mean(means, axis=1), mean(means, axis=0)
-    resampler = Resampler.of(personas, seed=seed)
-    intervals = _intervals(resampler, means)
+    sample = Sample(len(personas))
+    intervals = _intervals(sample, means)
     return PersonaScores(
         score=numbers(mean(each)),
-        interval=tuple(numbers(_intervals(resampler, each))),
+        interval=tuple(numbers(_intervals(sample, each))),
         std=numbers(each.std(ddof=1) if len(each) > 1 else np.asarray(np.nan)),
         by_task={task: numbers(by_task[t]) for t, task in enumerate(tasks)},
         by_task_interval={task: tuple(numbers(intervals[t])) for t, task in enumerate(tasks)},
@@ -77,11 +79,9 @@ def persona_scores(graded: Sequence[Graded], seed: int = 0) -> PersonaScores:
     )
 
 
-def _intervals(sample: Resampler, values: Array) -> Array:
-    """Zeros and ones have Wilson's interval; grades to 5 are resampled; one persona has none."""
-    if sample.clusters == 1:
-        return np.full((*values.shape[1:], 2), np.nan)
-    held = values[~np.isnan(values)]
-    if held.size and held.min() >= 0 and held.max() <= 1:
-        return sample.interval(values)
-    return sample.statistic(lambda v: v, values)
+def _intervals(sample: Sample, values: Array) -> Array:
+    """Intervals of means of shares, or of grades from 1 to 5, which are scores on that scale."""
+    known = values[~np.isnan(values)]
+    if known.size and known.min() >= 0 and known.max() <= 1:
+        return sample.score_interval(values)
+    return 1 + (GRADES - 1) * sample.score_interval((values - 1) / (GRADES - 1))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
-from holdfast.core.stats import Array, Resampler, mean, numbers
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.prism import ArmAnswer, ArmScores, PairedDifference
 from holdfast.results.verdict import JudgeVerdict
@@ -29,7 +30,7 @@ class EvaluationScores:
     """Share of turns that were routed, (tasks, samples) for each arm."""
     categories: Mapping[str, Array]
     """Which tasks are of a category, (tasks,) for each."""
-    resampler: Resampler
+    sample: Sample
 
     @classmethod
     def of(
@@ -56,7 +57,7 @@ class EvaluationScores:
         routed["oracle"] = np.repeat(better[:, None], samples, 1)
         names = dict.fromkeys(task.category for task in tasks)
         categories = {c: np.array([task.category == c for task in tasks]) for c in names}
-        return cls(means, routed, categories, Resampler.of(range(len(tasks))))
+        return cls(means, routed, categories, Sample(len(tasks)))
 
     def rows(self) -> tuple[ArmScores, ...]:
         """The scores of every arm."""
@@ -64,7 +65,7 @@ class EvaluationScores:
             ArmScores(
                 arm=arm,
                 overall=numbers(mean(means)),
-                interval=numbers(self.resampler.interval(means)),
+                interval=numbers(self.sample.score_interval(means)),
                 against={other: self._difference(arm, other) for other in ("base", "matched")},
                 by_category=self._by_category(means),
                 routed=numbers(self.routed[arm].mean()),
@@ -75,7 +76,7 @@ class EvaluationScores:
 
     def _difference(self, arm: str, other: str) -> PairedDifference:
         delta = self.means[arm] - self.means[other]
-        interval = numbers(self.resampler.statistic(lambda v: v, delta))
+        interval = numbers(self.sample.difference_interval(self.means[arm], self.means[other]))
         return PairedDifference(delta=numbers(mean(delta)), interval=interval)
 
     def _by_category(self, values: Array) -> dict[str, float | None]:
