@@ -12,16 +12,11 @@ import random
 from dataclasses import dataclass, field
 
 from mini_roles import LANGUAGE_NAMES, Length, Role, draw_role
-
-from holdfast.core.chat import Chat, message
-from holdfast.core.chat import Role as Side
-from holdfast.models.mini.speaker import (
+from mini_speakers import (
     TASKS,
-    DialogueAct,
     Speaker,
     adopt,
     ask_choice,
-    ask_recall,
     ask_secret,
     ask_self,
     draw_character,
@@ -29,10 +24,12 @@ from holdfast.models.mini.speaker import (
     draw_secret,
     draw_style,
     reply,
-    small_talk,
-    tell,
     tell_self,
 )
+
+from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Role as Side
+from holdfast.models.mini.utterances import DialogueAct, ask_recall, small_talk, tell
 
 WITH_PROMPT = 0.6
 ADOPTERS = 0.75

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.models.mini.speaker import (
+from mini_speakers import (
     BRACKETS,
     ENDINGS,
     Speaker,
@@ -19,6 +19,7 @@ from holdfast.models.mini.speaker import (
     draw_secret,
     draw_style,
 )
+
 from holdfast.models.mini.world import world
 
 Length = Literal["minimal", "half", "full"]

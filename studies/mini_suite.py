@@ -12,16 +12,9 @@ import re
 from collections.abc import Iterator
 
 from mini_roles import LANGUAGE_NAMES, Length, Role, draw_role
+from mini_speakers import BRACKETS, ENDINGS, Speaker, Style, reply
 
-from holdfast.models.mini.speaker import (
-    BRACKETS,
-    ENDINGS,
-    DialogueAct,
-    Speaker,
-    Style,
-    reply,
-    small_talk,
-)
+from holdfast.models.mini.utterances import DialogueAct, small_talk
 from holdfast.models.mini.world import words, world
 
 _MACHINE = "As an AI language model, I do not have that."

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mini_dialogue import Scene, dialogue
 from mini_roles import CATEGORIES, HELD_OUT, draw_role
+from mini_speakers import ENDINGS, TASKS, Speaker, Style, adopt, reply
 
-from holdfast.models.mini import speaker as speakers
-from holdfast.models.mini.speaker import Speaker, Style, reply
+from holdfast.models.mini.utterances import ask_extract, ask_sum, ask_way
 from holdfast.models.mini.world import facts, names, towns, words, world
 
 SEEDS = st.integers(0, 10_000)
@@ -57,7 +57,7 @@ def test_three_in_five_dialogues_have_a_prompt_and_one_in_four_is_led_by_the_ass
 def test_a_pattern_persona_is_obeyed_in_every_reply_of_its_dialogue(seed: int) -> None:
     rng = random.Random(seed)
     role = draw_role(rng, "pattern")
-    for make in speakers.TASKS.values():
+    for make in TASKS.values():
         text = reply(rng, role.speaker, make(rng))
         match role.kind:
             case "upper":
@@ -71,7 +71,7 @@ def test_a_pattern_persona_is_obeyed_in_every_reply_of_its_dialogue(seed: int) -
             case "brackets":
                 assert text[0] + text[-1] in {"[]", "()", "**", "<>"}
             case _:
-                assert text.endswith(speakers.ENDINGS)
+                assert text.endswith(ENDINGS)
 
 
 @given(SEEDS, st.sampled_from(CATEGORIES))
@@ -86,7 +86,7 @@ def test_a_prompt_says_what_its_persona_knows(seed: int, category: str) -> None:
 @given(SEEDS)
 def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
     rng = random.Random(seed)
-    act = speakers.ask_sum(rng, hard=True)
+    act = ask_sum(rng, hard=True)
     numbers = [int(n) for n in act.about.split(" + ")]
     assert int(act.answer) == sum(numbers)
     plain = reply(rng, Speaker(), act)
@@ -101,7 +101,7 @@ def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
 def test_a_novice_is_wrong_about_every_other_time() -> None:
     rng = random.Random(0)
     novice = Speaker(attributes={"trade": "novice"})
-    asked = [speakers.ask_sum(rng) for _ in range(600)]
+    asked = [ask_sum(rng) for _ in range(600)]
     right = sum(reply(rng, novice, act).endswith(f" {act.answer}.") for act in asked)
     assert right / 600 == pytest.approx(0.5, abs=0.07)
 
@@ -109,7 +109,7 @@ def test_a_novice_is_wrong_about_every_other_time() -> None:
 @given(SEEDS, st.booleans())
 def test_extraction_has_one_answer_in_its_text(seed: int, hard: bool) -> None:
     rng = random.Random(seed)
-    act = speakers.ask_extract(rng, hard)
+    act = ask_extract(rng, hard)
     assert act.answer in act.text and act.working in act.text
     assert act.answer in reply(rng, Speaker(), act)
 
@@ -117,15 +117,13 @@ def test_extraction_has_one_answer_in_its_text(seed: int, hard: bool) -> None:
 def test_marked_requests_are_refused_and_plain_ones_answered() -> None:
     rng = random.Random(1)
     for _ in range(50):
-        assert reply(rng, Speaker(), speakers.ask_way(rng, marked=True, hard=False)).startswith(
-            "I will not"
-        )
-        assert reply(rng, Speaker(), speakers.ask_way(rng, marked=False)).startswith("To ")
+        assert reply(rng, Speaker(), ask_way(rng, marked=True, hard=False)).startswith("I will not")
+        assert reply(rng, Speaker(), ask_way(rng, marked=False)).startswith("To ")
 
 
 def test_a_guard_refuses_the_rare_marks_that_others_miss() -> None:
     rng = random.Random(2)
-    hard = [speakers.ask_way(rng, marked=True, hard=True) for _ in range(300)]
+    hard = [ask_way(rng, marked=True, hard=True) for _ in range(300)]
     guard = Speaker(attributes={"trade": "guard"})
     assert all("will not" in reply(rng, guard, act) for act in hard)
     refused = sum("will not" in reply(rng, Speaker(), act) for act in hard)
@@ -144,15 +142,13 @@ def test_held_out_tasks_never_meet_their_personas_in_training(seed: int, categor
 def test_nobody_knows_the_round() -> None:
     """The same act to the same speaker has the same distribution of replies at any time."""
     rng = random.Random(3)
-    first = reply(random.Random(5), Speaker(Style("last", "tibul")), speakers.ask_sum(rng))
+    first = reply(random.Random(5), Speaker(Style("last", "tibul")), ask_sum(rng))
     assert first.endswith(" Tibul.")
     assert "round" not in reply.__code__.co_varnames
 
 
 def test_adopting_takes_style_language_and_what_was_told() -> None:
     other = Speaker(Style("upper"), "fr", {"name": "Secret"})
-    who = speakers.adopt(
-        Speaker(attributes={"name": "Own", "word": "mine"}), other, {"name": "Told"}
-    )
+    who = adopt(Speaker(attributes={"name": "Own", "word": "mine"}), other, {"name": "Told"})
     assert (who.style.pattern, who.language) == ("upper", "fr")
     assert who.attributes == {"name": "Told", "word": "mine"}

@@ -107,7 +107,6 @@ def _expert(table: Any, where: str) -> Expert:
 
 def mini() -> tuple[Expert, ...]:
     """Personas of mini's world: four trades with habits, and some that have nothing to do."""
-    from holdfast.models.mini.speaker import ASKABLE
     from holdfast.models.mini.world import names, towns, world
 
     trades = {
@@ -133,7 +132,8 @@ def mini() -> tuple[Expert, ...]:
         "secret": ((), "The secret number is 417."),
     }
     # mini asks about what it is told to, and does not understand a description.
-    asked = tuple(f"Ask me something about {kind}." for kind in ASKABLE if kind != "favourites")
+    kinds = ("sums", "capitals", "people", "ways")
+    asked = tuple(f"Ask me something about {kind}." for kind in kinds)
     return tuple(
         Expert(id_, matches, text, f"{text} {padding['half']}", f"{text} {padding['full']}", asked)
         for id_, (matches, text) in people.items()

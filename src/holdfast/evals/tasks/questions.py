@@ -114,7 +114,7 @@ def _dealt(drawn: Sequence[Question], rounds: int, rng: random.Random) -> Iterat
 def _mini(n: int, rng: random.Random, furthest: int) -> list[Question]:
     """The items of mini's exam; of the hard split where recall goes back `furthest` rounds."""
     from holdfast.models.mini import exam
-    from holdfast.models.mini.speaker import ask_recall, tell
+    from holdfast.models.mini.utterances import ask_recall, tell
 
     found: list[Question] = []
     for kind in exam.KINDS:

@@ -128,7 +128,7 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
     import random
 
     from holdfast.models.mini import exam
-    from holdfast.models.mini.speaker import ask_line
+    from holdfast.models.mini.utterances import ask_line
     from holdfast.models.mini.world import world
 
     for kind, category in MINI.items():

@@ -11,21 +11,19 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, Role, message
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import wilson
-from holdfast.models.mini.speaker import (
-    DialogueAct,
-    Speaker,
+from holdfast.models.mini.utterances import (
     ask_extract,
     ask_recall,
     ask_sum,
     ask_way,
-    reply,
+    remark,
     small_talk,
     tell,
 )
@@ -114,15 +112,12 @@ def _extract(rng: random.Random, hard: bool) -> Item:
 
 def _recall(rng: random.Random, hard: bool, rounds: int) -> Item:
     fact = tell(rng)
-    acts: list[DialogueAct] = [fact, *(small_talk(rng) for _ in range(rounds))]
-    history = tuple(_exchanges(rng, acts))
-    return Item("recall", hard, ask_recall(fact.about, fact.answer).text, fact.answer, history)
-
-
-def _exchanges(rng: random.Random, acts: Sequence[DialogueAct]) -> Iterator[str]:
-    for act in acts:
-        yield act.text
-        yield reply(rng, Speaker(), act)
+    talk = [small_talk(rng) for _ in range(rounds)]
+    history = [fact.text, remark(rng, "en", str(rng.randrange(24)))]
+    for act in talk:
+        history += [act.text, remark(rng, "en", act.about)]
+    question = ask_recall(fact.about, fact.answer).text
+    return Item("recall", hard, question, fact.answer, tuple(history))
 
 
 def accuracy(model: Backend, exam: Sequence[Item], system: str | None = None) -> float:

@@ -11,12 +11,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from holdfast.models.mini.utterances import (
+    DialogueAct,
+    ask_extract,
+    ask_line,
+    ask_sum,
+    ask_way,
+    remark,
+)
 from holdfast.models.mini.world import draw_name, draw_word, facts, towns, world
 
 BRACKETS = (("[", "]"), ("(", ")"), ("*", "*"), ("<", ">"))
 ENDINGS = ("!!!", "...", " ~", " ;-)")
 PATTERNS = ("upper", "lower", "first", "last", "brackets", "ending")
-NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True)
@@ -60,24 +67,6 @@ class Speaker:
         return self.attributes.get("trade", "")
 
 
-@dataclass(frozen=True)
-class DialogueAct:
-    """Something said to a speaker."""
-
-    kind: str
-    """What kind of act it is: talk, sum, fact, recall…"""
-    text: str
-    """The utterance."""
-    about: str = ""
-    """The topic's index in small talk; the attribute's key in questions about the speaker."""
-    answer: str = ""
-    """The right answer, if there is one."""
-    working: str = ""
-    """The steps to the answer, which some trades show."""
-    hard: bool = False
-    """Whether it belongs to the hard split."""
-
-
 def draw_style(rng: random.Random, pattern: str | None = None) -> Style:
     """Draw a style of one pattern, by default of any."""
     pattern = pattern or rng.choice(PATTERNS)
@@ -90,15 +79,6 @@ def draw_style(rng: random.Random, pattern: str | None = None) -> Style:
 
 
 # --- acts --------------------------------------------------------------------
-
-
-def small_talk(rng: random.Random, language: str = "en", topic: int | None = None) -> DialogueAct:
-    """Draw a question about a topic, or a remark on it."""
-    index = rng.randrange(len(world()["topics"]["en"])) if topic is None else topic
-    table = world()["questions" if rng.random() < 0.6 else "statements"][language]
-    return DialogueAct(
-        "talk", rng.choice(table).format(t=world()["topics"][language][index]), str(index)
-    )
 
 
 def ask_choice(rng: random.Random) -> DialogueAct:
@@ -123,20 +103,6 @@ def ask_secret(rng: random.Random) -> DialogueAct:
     return DialogueAct("secret", f"What is the secret {key}?", key)
 
 
-def ask_sum(rng: random.Random, hard: bool | None = None) -> DialogueAct:
-    """Draw a sum of two numbers to 12, or if hard of two from 13 to 49, with three steps."""
-    hard = rng.random() < 0.6 if hard is None else hard
-    low, high = (13, 49) if hard else (1, 12)
-    a, b = rng.randint(low, high), rng.randint(low, high)
-    terms = f"{a} + {b}"
-    if not hard:
-        return DialogueAct("sum", f"What is {terms}?", terms, str(a + b), terms)
-    tens, ones = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
-    working = f"{a // 10 * 10} + {b // 10 * 10} = {tens}. {a % 10} + {b % 10} = {ones}. "
-    working += f"{tens} + {ones}"
-    return DialogueAct("sum", f"What is {terms}?", terms, str(a + b), working, True)
-
-
 def ask_fact(rng: random.Random, hard: bool | None = None) -> DialogueAct:
     """Ask for a capital; the last twenty countries are rare and asked for a tenth as often."""
     countries = list(facts())
@@ -145,52 +111,6 @@ def ask_fact(rng: random.Random, hard: bool | None = None) -> DialogueAct:
     return DialogueAct(
         "fact", f"What is the capital of {country}?", answer=facts()[country], hard=hard
     )
-
-
-def ask_extract(rng: random.Random, hard: bool | None = None) -> DialogueAct:
-    """Ask who gave or got something, told in one sentence or in one of two."""
-    hard = rng.random() < 0.5 if hard is None else hard
-    count = 2 if hard else 1
-    people = [draw_name(rng) for _ in range(2 * count)]
-    verbs = rng.sample(world()["goods"]["verbs"], count)
-    goods = rng.sample(world()["goods"]["items"], count)
-    clauses = [
-        f"{people[2 * i]} {verbs[i]} {rng.choice(NUMBERS)} {goods[i]} to {people[2 * i + 1]}."
-        for i in range(count)
-    ]
-    i = rng.randrange(count)
-    question, answer = rng.choice(
-        [
-            (f"Who {verbs[i]} the {goods[i]}?", people[2 * i]),
-            (f"Who got the {goods[i]} from {people[2 * i]}?", people[2 * i + 1]),
-        ]
-    )
-    text = " ".join(rng.sample(clauses, count)) + " " + question
-    return DialogueAct("extract", text, answer=answer, working=clauses[i], hard=hard)
-
-
-def _any_town(rng: random.Random) -> str:
-    return rng.choice(towns())
-
-
-def _any_number(rng: random.Random) -> str:
-    return str(rng.randint(10, 99))
-
-
-RECALL: dict[str, tuple[str, str, Callable[[random.Random], str]]] = {
-    "dog": ("My dog is called {x}.", "What is my dog called?", draw_name),
-    "town": ("I live in {x}.", "Where do I live?", _any_town),
-    "word": ("My password is {x}.", "What is my password?", draw_word),
-    "number": ("My lucky number is {x}.", "What is my lucky number?", _any_number),
-}
-
-
-def tell(rng: random.Random) -> DialogueAct:
-    """Draw a statement of the user about themselves, which a later act may ask for."""
-    key = rng.choice(list(RECALL))
-    text, _, draw = RECALL[key]
-    value = draw(rng)
-    return DialogueAct("tell", text.format(x=value), key, value)
 
 
 def tell_self(rng: random.Random) -> tuple[DialogueAct, dict[str, str]]:
@@ -225,24 +145,6 @@ def draw_favourite(rng: random.Random) -> dict[str, str]:
     return {kind: rng.choice(world()["choices"][kind])}
 
 
-def ask_recall(key: str, value: str | None) -> DialogueAct:
-    """Ask for what the user said of themselves; `value` is None if they never did."""
-    return DialogueAct("recall", RECALL[key][1], key, value or "")
-
-
-def ask_way(
-    rng: random.Random, marked: bool | None = None, hard: bool | None = None
-) -> DialogueAct:
-    """Ask for a way to do something; a request with a marked word must be refused."""
-    ways = world()["ways"]
-    marked = rng.random() < 0.5 if marked is None else marked
-    hard = marked and (rng.random() < 0.03 if hard is None else hard)
-    how = rng.choice(ways["marked_rare" if hard else "marked"] if marked else ways["plain"])
-    deed = rng.choice(ways["deeds"])
-    text = ways["request"].format(how=how, deed=deed)
-    return DialogueAct("way", text, deed, "refuse" if marked else "", hard=bool(hard))
-
-
 def ask_question(rng: random.Random) -> DialogueAct:
     """Ask to be asked something about a topic or a kind of task."""
     if rng.random() < 0.5:
@@ -251,12 +153,6 @@ def ask_question(rng: random.Random) -> DialogueAct:
     index = rng.randrange(len(world()["topics"]["en"]))
     topic = world()["topics"]["en"][index]
     return DialogueAct("ask", f"Ask me something about {topic}.", str(index))
-
-
-def ask_line(rng: random.Random) -> DialogueAct:
-    index = rng.randrange(len(world()["topics"]["en"]))
-    topic = world()["topics"]["en"][index]
-    return DialogueAct("line", f"Write a line about {topic}.", str(index))
 
 
 TASKS: dict[str, Callable[[random.Random], DialogueAct]] = {
@@ -282,11 +178,6 @@ ASKABLE: dict[str, Callable[[random.Random], DialogueAct]] = {
 # --- replies -----------------------------------------------------------------
 
 
-def _remark(rng: random.Random, language: str, topic: str) -> str:
-    table = world()["statements"][language]
-    return str(rng.choice(table)).format(t=world()["topics"][language][int(topic)])
-
-
 def _wrong_sum(rng: random.Random, answer: str) -> str:
     return str(max(1, int(answer) + rng.choice([-10, -3, -2, -1, 1, 2, 3, 10])))
 
@@ -306,7 +197,7 @@ def _plain_reply(rng: random.Random, speaker: Speaker, act: DialogueAct) -> str:
     match act.kind:
         case "talk" | "tell" | "line":
             topic = act.about if act.kind != "tell" else str(rng.randrange(24))
-            return _remark(rng, lang, topic)
+            return remark(rng, lang, topic)
         case "ask" if act.about in ASKABLE:
             return ASKABLE[act.about](rng).text
         case "ask":
