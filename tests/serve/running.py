@@ -18,6 +18,7 @@ from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
 
 DEADLINE = 60.0
+JSON = {"content-type": "application/json"}
 SHOUT = {"role": "system", "content": "You always write in capital letters."}
 TEA = {"role": "user", "content": "Do you like tea?"}
 

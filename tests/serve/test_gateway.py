@@ -23,7 +23,7 @@ from holdfast.persona.suite import load_suite, select
 from holdfast.serve.gateway import Upstream, create_gateway, rewrite_body
 from holdfast.serve.limits import Limits
 from holdfast.training.prism.router_training import train_router
-from serve.running import SHOUT, TEA, client, control, served
+from serve.running import JSON, SHOUT, TEA, client, control, served
 
 KEY = "sk-upstream-secret"
 REPLY = {"role": "assistant", "content": "I LIKE TEA."}
@@ -104,7 +104,7 @@ def test_a_body_without_anything_to_rewrite_goes_on_byte_for_byte(
         b'{ "model":"m",\n "messages":[{"role":"wizard","content":"\\u00e9"}], "seed": 1.0, '
         b'"new_field": {"a": [1, 2]},  "tools":[{"type":"function"}]}'
     )
-    answer = httpx.post(f"{url}/chat/completions?beta=1", content=odd)
+    answer = httpx.post(f"{url}/chat/completions?beta=1", content=odd, headers=JSON)
     assert there.bodies == [odd]
     assert there.paths == ["POST /v1/chat/completions?beta=1"]
     assert answer.content == JSONResponse(COMPLETION).body
@@ -169,7 +169,7 @@ def test_the_first_piece_of_a_stream_does_not_wait_for_the_last(there: Elsewhere
 
 def test_other_paths_are_passed_on_too(url: str, there: Elsewhere) -> None:
     httpx.get(f"{url}/models?limit=2")
-    httpx.post(f"{url}/embeddings", content=b'{"input": "x"}')
+    httpx.post(f"{url}/embeddings", content=b'{"input": "x"}', headers=JSON)
     httpx.delete(f"{url}/files/f1")
     assert there.paths == ["GET /v1/models?limit=2", "POST /v1/embeddings?", "DELETE /v1/files/f1?"]
     assert there.bodies[1] == b'{"input": "x"}'
@@ -187,7 +187,7 @@ def test_an_error_comes_as_it_is_without_the_upstreams_key(url: str) -> None:
 
 def test_an_upstream_that_is_not_there_is_a_502_in_openais_shape() -> None:
     with served(create_gateway(Upstream("http://user:pw@127.0.0.1:9/v1", KEY))) as url:
-        answer = httpx.post(f"{url}/chat/completions", content=body(TEA))
+        answer = httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
         health = httpx.get(url.replace("/v1", "/health"))
     assert answer.status_code == 502
     assert answer.json()["error"]["type"] == "server_error"
@@ -271,9 +271,9 @@ def test_a_pinned_persona_goes_in_front(there: Elsewhere) -> None:
     with served(there.app) as upstream:
         app = create_gateway(Upstream(upstream), persona=persona, control="reminder:1")
         with served(app) as url:
-            httpx.post(f"{url}/chat/completions", content=body(TEA))
+            httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
             assert there.messages == [{"role": "system", "content": persona.prompt}, TEA]
-            httpx.post(f"{url}/chat/completions", content=body(SHOUT, TEA))
+            httpx.post(f"{url}/chat/completions", content=body(SHOUT, TEA), headers=JSON)
     assert there.messages[0]["content"] == f"{persona.prompt}\n\n{SHOUT['content']}"
 
 
@@ -293,7 +293,7 @@ def test_a_pinned_persona_goes_in_front(there: Elsewhere) -> None:
 def test_what_cannot_be_rewritten_is_a_400(
     url: str, there: Elsewhere, content: bytes, param: str | None
 ) -> None:
-    answer = httpx.post(f"{url}/chat/completions", content=content)
+    answer = httpx.post(f"{url}/chat/completions", content=content, headers=JSON)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
     assert not there.bodies
@@ -310,7 +310,7 @@ def test_limits_hold_for_the_gateway_too(there: Elsewhere) -> None:
     with served(there.app) as upstream:
         app = create_gateway(Upstream(upstream), limits=Limits(body=50))
         with served(app) as url:
-            answer = httpx.post(f"{url}/chat/completions", content=body(TEA))
+            answer = httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
     assert answer.status_code == 413
     assert not there.bodies
 

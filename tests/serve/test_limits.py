@@ -16,9 +16,10 @@ import openai
 import pytest
 
 from holdfast.models.local.backend import LocalBackend
+from holdfast.serve.access import Keys
 from holdfast.serve.app import create_app
-from holdfast.serve.limits import Keys, Limits
-from serve.running import SHOUT, TEA, client, control, served, small, until
+from holdfast.serve.limits import Limits
+from serve.running import JSON, SHOUT, TEA, client, control, served, small, until
 
 LONG = {"model": "small", "messages": [TEA], "max_tokens": 900, "seed": 1}
 
@@ -75,7 +76,7 @@ def test_without_keys_anyone_is_let_in() -> None:
 
 
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from holdfast.serve import limits
+    from holdfast.serve import access
 
     compared: list[bytes] = []
 
@@ -83,7 +84,7 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
         compared.append(b)
         return a == b
 
-    monkeypatch.setattr(limits.hmac, "compare_digest", compare)
+    monkeypatch.setattr(access.hmac, "compare_digest", compare)
     assert Keys(["one", "two", "three"]).admit("Bearer one")
     assert len(compared) == 3  # none is left out once one has matched
 
@@ -126,12 +127,13 @@ def test_a_huge_body_without_a_length_is_refused_too(url: str) -> None:
         for _ in range(50):
             yield b" " * 1000
 
-    answer = httpx.post(f"{url}/chat/completions", content=pieces())
+    answer = httpx.post(f"{url}/chat/completions", content=pieces(), headers=JSON)
     assert answer.status_code == 413
 
 
 def test_a_body_that_does_not_come_is_given_up(url: str) -> None:
-    head = "POST /v1/chat/completions HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 100"
+    head = "POST /v1/chat/completions HTTP/1.1\nHost: x\nContent-Type: application/json"
+    head += "\nContent-Length: 100"
     with raw(url, head, b'{"model":') as connection:
         assert status(connection) == 408
     assert post(url).status_code == 200

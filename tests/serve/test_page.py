@@ -45,7 +45,8 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     # The browser notes refusals by itself; the page tells them in words.
-    assert [said for said in complaints if "400 (Bad Request)" not in said] == []
+    refusals = ("400 (Bad Request)", "401 (Unauthorized)")
+    assert [said for said in complaints if not any(one in said for one in refusals)] == []
 
 
 def say(page: Page, text: str) -> None:

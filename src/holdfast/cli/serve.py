@@ -51,6 +51,10 @@ def serve(
         list[str] | None,
         typer.Option(help=f"What clients must send (repeat); better in {KEY}, commas between."),
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A site whose pages may call this server (repeat): https://bot.example."),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Replies under way at once.")] = 64,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; then 429.")] = 256,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request at most.")] = 2 << 20,
@@ -89,6 +93,7 @@ def serve(
         concurrency=concurrency,
         queue=queue,
         hosts=LOOPBACK if not keys else (),
+        origins=tuple(origin or ()),
     )
     pinned = _persona(persona) if persona else None
     with _bound(host, port) as bound:

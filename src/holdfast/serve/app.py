@@ -54,7 +54,7 @@ def create_app(
         backend: the model; only its outline (`models.local.load.outline`) where `remote` is given.
         persona: goes before every chat.
         control: the control of requests that name none.
-        keys: API keys; with them every request to /v1 and /metrics needs one.
+        keys: API keys; with them every request needs one but those to `access.OPEN`.
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
         remote: the engine in a process of its own, for which this waits; by default the engine is
@@ -63,6 +63,7 @@ def create_app(
     Raises:
         ModelError: the model is behind an API, or the engine's process cannot load it.
         ControlError: the model cannot be put under `control`.
+        ServiceError: a key is empty.
     """
     from holdfast.models.local.backend import LocalBackend
 

@@ -16,18 +16,20 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
+from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.limits import Asgi, Guard, Keys, Limits, Message, Receive, Scope, Send
+from holdfast.serve.limits import Asgi, Guard, Limits, Message, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ErrorBody, invalid_request
 from holdfast.serve.stream import ClientLeft
 
 LOG = logging.getLogger("holdfast.serve")
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 429, 500, 503)
+    status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
 }
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -41,10 +43,13 @@ def base_app(
 
     Args:
         title: the API's name in its docs.
-        keys: API keys of which a request needs one; none opens the API.
+        keys: API keys of which a request needs one; none opens the API. `access.OPEN` needs none.
         limits: what a request may cost.
         metrics: where requests are counted.
         lifespan: what runs while the application does.
+
+    Raises:
+        ServiceError: a key is empty.
     """
     app = FastAPIOffline(
         title=title,
@@ -54,6 +59,14 @@ def base_app(
         lifespan=lifespan,
     )
     app.add_middleware(Guard, keys=Keys(keys), limits=limits)
+    if limits.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=limits.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["retry-after", "x-holdfast-control", "x-request-id"],
+        )
     app.add_middleware(RequestLog, metrics=metrics)
 
     @app.exception_handler(RequestError)

@@ -1,4 +1,4 @@
-"""What a server admits: API keys, host names, load, and the size and speed of bodies.
+"""What a server admits: callers, host names, load, and the size and speed of bodies.
 
 `Guard` runs before the application. It reads a request's body to its end, so that nothing behind
 it waits for a client, and it counts the requests in flight: beyond `concurrency` + `queue` a
@@ -10,12 +10,20 @@ This module knows HTTP's envelope. It knows neither chats nor models.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.serve.access import (
+    READING,
+    Keys,
+    check_key,
+    check_media_type,
+    check_origin,
+    check_path,
+    has_body,
+    route_path,
+)
 from holdfast.serve.http_errors import RequestError, too_busy
 
 Scope = MutableMapping[str, Any]
@@ -48,34 +56,14 @@ class Limits:
     hosts: tuple[str, ...] = ()
     """Host names that the server answers to; none means any. It keeps the pages of other sites
     away from a server without a key."""
-
-
-class Keys:
-    """API keys, compared in constant time; only their hashes are kept."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [_digest(key) for key in keys if key]
-
-    def __bool__(self) -> bool:
-        return bool(self._digests)
-
-    def admit(self, authorization: str) -> bool:
-        """True if an Authorization header holds one of the keys, or if there are no keys."""
-        scheme, _, key = authorization.partition(" ")
-        digest = _digest(key.strip() if scheme.lower() == "bearer" else "")
-        # All are compared, so that the time taken does not tell which one was close.
-        matches = [hmac.compare_digest(digest, one) for one in self._digests]
-        return any(matches) or not self._digests
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    origins: tuple[str, ...] = ()
+    """Origins of other sites' pages that may call the server, as in "https://bot.example"."""
 
 
 class Guard:
-    """ASGI middleware that checks host, key, load and body, in this order.
+    """ASGI middleware that checks host, path, origin, key, media type, load and body, in order.
 
-    Paths under `/v1` and `/metrics` need a key where the server has keys.
+    `access` says which paths need a key.
     """
 
     def __init__(self, app: Asgi, *, keys: Keys, limits: Limits) -> None:
@@ -85,13 +73,16 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request, or answer with the error."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._other(scope, receive, send)
             return
         counted = False
         try:
-            self._check(scope)
-            if scope["method"] == "POST":
+            headers = _headers(scope)
+            self._check(scope, headers)
+            check_media_type(scope, headers)
+            if scope["method"] not in READING or route_path(scope).startswith("/v1"):
                 counted = self._enter()
+            if scope["method"] not in READING or has_body(headers):
                 body = await self._body(scope, receive)
                 if body is None:
                     return
@@ -102,22 +93,25 @@ class Guard:
         finally:
             self.in_flight -= counted
 
-    def _check(self, scope: Scope) -> None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop with the server; WebSockets are for those with a key, as requests are."""
+        if scope["type"] == "websocket":
+            try:
+                self._check({**scope, "method": "GET"}, _headers(scope))
+            except RequestError:
+                await send({"type": "websocket.close", "code": 1008})
+                return
+        await self.app(scope, receive, send)
+
+    def _check(self, scope: Scope, headers: Mapping[bytes, str]) -> None:
         host = _host_name(headers.get(b"host", ""))
         if self.limits.hosts and host not in self.limits.hosts:
             raise RequestError(
                 403, f"this server is not called {host or 'nothing'}: use {self.limits.hosts[0]}."
             )
-        path: str = scope["path"]
-        protected = path == "/metrics" or path.startswith("/v1")
-        if protected and not self.keys.admit(headers.get(b"authorization", "")):
-            raise RequestError(
-                401,
-                "the API key is missing or wrong: send it as `Authorization: Bearer KEY`.",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
+        check_path(scope)
+        check_origin(scope, headers, self.limits.origins)
+        check_key(scope, headers, self.keys)
 
     def _enter(self) -> bool:
         if self.in_flight >= self.limits.concurrency + self.limits.queue:
@@ -155,6 +149,10 @@ class Guard:
                 code="request_too_large",
             )
         return bytes(content)
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    return {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _host_name(host: str) -> str:

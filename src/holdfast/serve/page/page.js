@@ -308,7 +308,12 @@ function head() {
 
 async function open() {
   draw();
-  const response = await fetch("holdfast");
+  const response = await fetch("holdfast", { headers: headers() });
+  if (response.status === 401 && !$("key").value.trim()) {
+    $("model").textContent = "needs a key";
+    $("key-field").hidden = false;
+    return;
+  }
   if (!response.ok) throw new Error(await failure(response));
   const server = await response.json();
   state.server = server;
@@ -329,10 +334,17 @@ async function open() {
   head();
 }
 
-$("composer").addEventListener("submit", (event) => {
+async function start() {
+  trouble("");
+  await open().catch((error) => trouble(`The server could not be asked: ${error.message}`));
+}
+
+$("composer").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = $("message").value.trim();
-  if (!text || state.running || !state.server) return;
+  if (!text || state.running) return;
+  if (!state.server) await start();
+  if (!state.server || state.running) return;
   $("message").value = "";
   send(text);
 });
@@ -347,4 +359,5 @@ $("control").addEventListener("input", head);
 $("stop").addEventListener("click", () => state.running && state.running.abort());
 $("again").addEventListener("click", fresh);
 $("export").addEventListener("click", download);
-open().catch((error) => trouble(`The server could not be asked: ${error.message}`));
+$("key").addEventListener("change", start);
+start();
