@@ -169,11 +169,10 @@ def drift(
     """
     settings = settle(settings, DriftSettings, changes)
     cast, rounds = _cast(settings, model)
-    protocol = settings.protocol(rounds)
-    planned = cast.conversations
-    check(model, judge_model, planned, protocol)
-    chat = SelfChat(model, user_model or model, protocol, cast.fillers)
-    described = manifest("drift", chat, planned, cast.suite.name, judge_model)
+    planned, suite = cast.conversations, cast.suite.name
+    chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
+    check(model, judge_model, planned, chat.protocol)
+    described = manifest("drift", chat, planned, suite, judge_model)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
     progress, began = progress or Progress(enabled=False), time.monotonic()
     converse(chat, planned, run, progress, where=where)
@@ -182,26 +181,33 @@ def drift(
     page = run.folder / "report.html" if run.folder else None
     found = curves(judged, planned, rounds)
     summary = DriftSummary(
-        setting=setting(chat, planned, cast.suite.name),
-        control=protocol.control,
+        setting=setting(chat, planned, suite),
+        control=settings.control,
         command=command,
         curves=found,
         share=prompt_share(run.records, planned, rounds),
         costs=costs(run.records),
-        cost=getattr(model, "cost", None),
-        dropped_parameters=getattr(model, "dropped_parameters", {}),
-        share_refusal=getattr(model, "share_refusal", None),
+        **_of_backend(model),
         seconds=round(seconds, 1),
         replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
         verdicts=count_verdicts(run),
         note=NOTES.get(model.name) if model else None,
         report=str(page) if page else None,
-        reference=_reference(found.stability) if protocol.reference else None,
+        reference=_reference(found.stability) if settings.reference else None,
     )
     run.finish(summary)
     if page:
         report.write_drift(summary, judged, page)
     return DriftResult(summary, judged)
+
+
+def _of_backend(model: Backend | None) -> dict[str, Any]:
+    """What some backends say of a run: its price, and what they could not do."""
+    return {
+        "cost": getattr(model, "cost", None),
+        "dropped_parameters": getattr(model, "dropped_parameters", {}),
+        "share_refusal": getattr(model, "share_refusal", None),
+    }
 
 
 def _cast(settings: DriftSettings, model: Backend | None) -> tuple[Cast, int]:

@@ -24,6 +24,7 @@ from holdfast.core.clock import seconds_of
 from holdfast.core.control import Control, parse
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation, filler
+from holdfast.evals.conversation.reply_records import probe_answer, turn_of
 from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.evals.tasks import answers as capability
 from holdfast.evals.tasks.answers import LETTERS, Question
@@ -33,7 +34,6 @@ from holdfast.results.conversation import (
     ProbeAnswer,
     RoundRecord,
     Turn,
-    TurnShare,
 )
 
 K = TypeVar("K", bound=Hashable)
@@ -140,8 +140,8 @@ class SelfChat:
             RoundRecord(
                 conversation=c.id,
                 round=r,
-                user=_turn(users[c.id]),
-                agent=_turn(agents.replies[c.id]),
+                user=turn_of(users[c.id]),
+                agent=turn_of(agents.replies[c.id]),
                 filled=self._filler_turn(c, users[c.id], agents.twins.get(c.id)),
                 answers=answers.get(c.id, ()),
                 stopped=True if c.stopped else None,
@@ -231,7 +231,7 @@ class SelfChat:
         if twin is None or self.agent is None:
             return None
         neutral, count = c.twin_turns[-2], self.agent.count
-        return FillerTurn(neutral, (count(user.text), count(neutral)), _turn(twin))
+        return FillerTurn(neutral, (count(user.text), count(neutral)), turn_of(twin))
 
     def _probe(
         self, conversations: Sequence[OpenConversation], r: int
@@ -263,9 +263,9 @@ class SelfChat:
             c.next_user = replies.get((c.id, "next user", 0))
             if r and c.plan.script is not None:
                 reply = Reply(c.turns[-1])
-                answers[c.id].append(_probe_answer(Probe("reply", 0, c.turns[-2], ()), reply))
+                answers[c.id].append(probe_answer("reply", 0, c.turns[-2], reply))
         for key, (c, p) in probes.items():
-            answers[c.id].append(_probe_answer(p, replies[key]))
+            answers[c.id].append(probe_answer(p.arm, p.run, p.question, replies[key]))
         return {id_: tuple(given) for id_, given in answers.items()}
 
     def _probes(self, c: OpenConversation, r: int) -> Iterator[Probe]:
@@ -311,7 +311,7 @@ class SelfChat:
         replies = self._likeliest(asks, letters) | self._reply(self.agent, texts, greedy)
         answers: dict[int, list[Turn]] = {}
         for key in asks:
-            answers.setdefault(key[0], []).append(_turn(replies[key]))
+            answers.setdefault(key[0], []).append(turn_of(replies[key]))
         return {id_: tuple(given) for id_, given in answers.items()}
 
     def _likeliest(self, asks: Mapping[K, Ask], options: Mapping[K, str]) -> dict[K, Reply]:
@@ -331,27 +331,3 @@ def _likeliest(scores: Sequence[float], options: Sequence[str]) -> Reply:
     if best == -inf:
         return Reply("", "overflow")
     return Reply(options[scores.index(best)])
-
-
-def _turn(reply: Reply) -> Turn:
-    share = None
-    if reply.share:
-        share = TurnShare(reply.share.tokens, reply.share.span, reply.share.length)
-    return Turn(reply.text, reply.stop, _tokens(reply), reply.error or None, share)
-
-
-def _probe_answer(probe: Probe, reply: Reply) -> ProbeAnswer:
-    return ProbeAnswer(
-        probe.arm,
-        probe.run,
-        probe.question,
-        reply.text,
-        reply.stop,
-        _tokens(reply),
-        reply.error or None,
-        reply.share,
-    )
-
-
-def _tokens(reply: Reply) -> tuple[int, int, int]:
-    return reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
