@@ -66,9 +66,10 @@ def _show(result: DriftResult, as_json: bool) -> None:
         print_json(summary)
         return
     print(result.headline)
-    for r, (value, band) in enumerate(zip(curves.stability, curves.interval, strict=True)):
+    for r, (value, (low, high)) in enumerate(zip(curves.stability, curves.interval, strict=True)):
+        interval = "[–]" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
         if value is not None:
-            print(f"  round {r:>2}  {value:.2f}  [{band[0]:.2f}, {band[1]:.2f}]  n {curves.n[r]}")
+            print(f"  round {r:>2}  {value:.2f}  {interval}  n {curves.n[r]}")
     if summary.note:
         print(summary.note)
     if summary.report:
