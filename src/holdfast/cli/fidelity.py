@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,13 +49,13 @@ def fidelity(
     from holdfast.core.progress import Progress
 
     judges = [loading.open(name) for name in judge_model or []]
-    calls, seed = settings.questionnaire.calls, settings.seed
+    calls = settings.questionnaire.calls
     if calibrate:
-        from holdfast.evals.fidelity.calibration import calibration
+        from holdfast.evals.fidelity.calibration import calibration, sentences
 
         with resumable(output.out) as folder:
-            found = calibration(calibrate, judges=judges, calls=calls, seed=seed, out=folder)
-        print_json(found) if output.as_json else _show_calibration(found)
+            agreement = calibration(calibrate, judges=judges, calls=calls, out=folder)
+        print_json(agreement) if output.as_json else print(*sentences(agreement), sep="\n")
         return
     from holdfast.evals.fidelity.fidelity import fidelity
 
@@ -91,10 +90,3 @@ def _print_summary(summary: FidelitySummary) -> None:
         print(summary.note)
     if summary.report:
         print(summary.report)
-
-
-def _show_calibration(found: Mapping[str, Any]) -> None:
-    from holdfast.evals.fidelity.calibration import sentences
-
-    for sentence in sentences(found):
-        print(sentence)

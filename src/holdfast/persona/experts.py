@@ -12,7 +12,6 @@ This module knows text. It knows no models but how long they count a text to be.
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from holdfast.core.errors import PersonaError
 from holdfast.core.seeds import seed_of
+from holdfast.persona.files import read_toml
 from holdfast.persona.suite import load_suite
 
 LENGTHS = ("minimal", "half", "full")
@@ -61,17 +61,10 @@ def load(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
     path = (
         Path(__file__).with_name("data") / "experts.toml" if str(source) == "core" else Path(source)
     )
-    try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PersonaError(
-            f"there are no personas in {path} ({error.strerror}): name core, mini or a TOML file."
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PersonaError(f"{path} is not TOML ({error}).") from error
-    if "persona" in held:
+    file = read_toml(path, "personas", "name core, mini or a TOML file", PersonaError)
+    if "persona" in file:
         return tuple(Expert(p.id, (p.id,), *(p.prompt,) * 3) for p in load_suite(path).personas)
-    tables = held.get("expert")
+    tables = file.get("expert")
     if not isinstance(tables, list) or not tables:
         raise PersonaError(
             f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."

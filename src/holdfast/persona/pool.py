@@ -10,13 +10,13 @@ This module knows text. It knows no models and no tasks.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import PersonaError
+from holdfast.persona.files import read_toml
 
 KINDS = ("helpful", "irrelevant", "harmful")
 SPLITS = ("train", "held-out")
@@ -53,17 +53,10 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
 
 
 def _tables(path: Path) -> list[Any]:
-    try:
-        held = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise PersonaError(
-            f"there are no personas in {path} ({error.strerror}): name core, mini or a TOML file."
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PersonaError(f"{path} is not TOML ({error}).") from error
-    if other := next((key for key in held if key != "persona"), None):
+    file = read_toml(path, "personas", "name core, mini or a TOML file", PersonaError)
+    if other := next((key for key in file if key != "persona"), None):
         raise PersonaError(f"{path}: {other} is unknown; a pool has [[persona]] tables alone.")
-    tables = held.get("persona")
+    tables = file.get("persona")
     if not isinstance(tables, list) or not tables:
         raise PersonaError(f"{path} is an empty pool: write [[persona]] tables.")
     return tables

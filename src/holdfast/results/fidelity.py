@@ -1,14 +1,165 @@
-"""What `holdfast fidelity` finds: scores by task and by persona, and what failed."""
+"""What `holdfast fidelity` records and finds: answers, grades, scores, and what failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from holdfast.core.backend import Sampling
 from holdfast.core.records import inlined, omitted
 
 Interval = tuple[float | None, float | None]
 """A 95% interval; None where there is nothing to compute it from."""
+
+
+@dataclass(frozen=True)
+class FidelityManifest:
+    """What determines the records of either protocol."""
+
+    command: str
+    """The command."""
+    version: str
+    """Version of Holdfast."""
+    model: Mapping[str, Any]
+    """The model as its backend describes it."""
+    judges: tuple[Mapping[str, Any], ...]
+    """The judge models likewise."""
+    samples: int
+    """Answers drawn for each question."""
+    seed: int
+    """Decides everything that is drawn."""
+    sampling: Sampling
+    """How answers are drawn."""
+
+
+@dataclass(frozen=True)
+class SuiteManifest(FidelityManifest):
+    """What determines the records of a suite."""
+
+    personas: tuple[Mapping[str, Any], ...]
+    """The personas in full."""
+
+
+@dataclass(frozen=True)
+class QuestionnaireManifest(FidelityManifest):
+    """What determines the records of a questionnaire."""
+
+    personas: tuple[str, ...]
+    """Descriptions of the people that questions are generated for."""
+    questions: tuple[Mapping[str, Any], ...]
+    """The questionnaires in full, where they are not generated."""
+    author: Mapping[str, Any] | None
+    """The model that writes questions and example answers, where any are written."""
+    examples: bool
+    """Whether judges see an example answer for every grade."""
+    n: int | None
+    """Questions of each task at most."""
+    calls: int
+    """Calls of each judge for an answer."""
+    prompt: str
+    """The system prompt; {persona} is the description."""
+
+
+@dataclass(frozen=True)
+class SuiteAnswer:
+    """An answer to a persona's own probe."""
+
+    persona: str
+    """Id of the persona."""
+    probe: int
+    """Index of the probe."""
+    arm: Literal["own", "none"]
+    """`own` under the persona's prompt, `none` without it."""
+    sample: int
+    """Index of the sample."""
+    text: str = ""
+    """The answer."""
+    stop: str = ""
+    """Why it ended."""
+
+    @property
+    def key(self) -> tuple[str, int, str, int]:
+        """What identifies it."""
+        return self.persona, self.probe, self.arm, self.sample
+
+
+@dataclass(frozen=True)
+class SuiteVerdict:
+    """A judge model's score of an answer to a probe."""
+
+    answer: tuple[str, int, str, int]
+    """Key of the answer."""
+    judge: str
+    """Name of the judge model."""
+    value: float
+    """The score, from 0 to 1."""
+    why: str
+    """The judge's reason."""
+    failures: int
+    """Calls that gave no score."""
+    calls: int
+    """Calls."""
+
+
+@dataclass(frozen=True)
+class QuestionnaireAnswer:
+    """An answer to a question of a questionnaire."""
+
+    step: Literal["answer"]
+    """Which kind of record this is."""
+    persona: str
+    """Description of the person."""
+    task: str
+    """Name of the task."""
+    question: int
+    """Index of the question in its task."""
+    sample: int
+    """Index of the sample."""
+    text: str = ""
+    """The answer."""
+    stop: str = ""
+    """Why it ended."""
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What identifies it."""
+        return self.persona, self.task, self.question, self.sample
+
+
+@dataclass(frozen=True)
+class WrittenTexts:
+    """What the author model wrote in reply to one request."""
+
+    step: Literal["settings", "questions", "examples"]
+    """What was asked for."""
+    persona: str
+    """Description of the person."""
+    place: str
+    """The task, or the task and the question's index; empty for settings."""
+    written: tuple[str, ...] | None
+    """The texts; None where the request failed twice."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies it."""
+        return self.step, self.persona, self.place
+
+
+@dataclass(frozen=True)
+class QuestionnaireVerdict:
+    """A judge model's grades of an answer to a question."""
+
+    answer: tuple[str, str, int, int]
+    """Key of the answer."""
+    judge: str
+    """Name of the judge model."""
+    grades: tuple[int | None, ...]
+    """The grade of each call; None where a call gave none."""
+    score: float
+    """Mean of the grades; a call without one counts as the lowest."""
+    why: str
+    """The judge's reason."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity.calibration import (
-    Label,
     agreement,
     calibration,
     kappa,
     read,
     sentences,
 )
+from holdfast.results.calibration import Label
 
 HEADER = "persona,task,question,answer,score\n"
 ROWS = "A baker,Toxicity,Why?,Because.,5\nA baker,Expected Action,What?,Bread.,2\n"
@@ -40,17 +40,17 @@ def test_kappa_is_that_of_the_textbook() -> None:
 
 def test_agreement_confusion_and_bias_are_counted() -> None:
     found = agreement(*labelled([(5, 5), (4, 5), (3, 3), (1, 5), (2, 2)]))
-    assert (found["n"], found["agreement"], found["within_one"]) == (5, 0.6, 0.8)
-    assert found["bias"] == 1.0
-    assert found["confusion"][0] == [0, 0, 0, 0, 1]
-    assert sum(map(sum, found["confusion"])) == 5
-    low, high = found["agreement_interval"]
+    assert (found.n, found.agreement, found.within_one) == (5, 0.6, 0.8)
+    assert found.bias == 1.0
+    assert found.confusion[0] == [0, 0, 0, 0, 1]
+    assert sum(map(sum, found.confusion)) == 5
+    low, high = found.agreement_interval
     assert low < 0.6 < high
 
 
 def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
     near = agreement(*labelled([(1, 2), (2, 3), (3, 4), (4, 5), (5, 4)]))
-    assert near["kappa"] < 0 < near["weighted_kappa"]
+    assert (near.kappa or 0) < 0 < (near.weighted_kappa or 0)
 
 
 @settings(deadline=None)
@@ -58,9 +58,10 @@ def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
 def test_kappa_is_at_most_one_and_is_one_only_for_agreement(pairs: list[tuple[int, int]]) -> None:
     found = agreement(*labelled(pairs))
     for name in ("kappa", "weighted_kappa"):
-        if found[name] is not None:
-            assert found[name] <= 1
-            assert (found[name] == 1) == all(a == b for a, b in pairs)
+        value = getattr(found, name)
+        if value is not None:
+            assert value <= 1
+            assert (value == 1) == all(a == b for a, b in pairs)
 
 
 def test_a_judge_is_asked_for_the_answers_and_its_failures_are_counted(tmp_path: Path) -> None:
@@ -73,9 +74,10 @@ def test_a_judge_is_asked_for_the_answers_and_its_failures_are_counted(tmp_path:
 
     judge = Actor(grade, name="judge")
     found = calibration(path, judges=[judge], out=tmp_path / "run")
-    (row,) = found["judges"]
-    assert (row["n"], row["graded"], row["agreement"], row["failures"]) == (2, 0.6667, 0.5, 2)
-    assert row["by_task"]["Toxicity Control"]["n"] == 1
+    (judged,) = found.judges
+    row = judged.agreement
+    assert (row.n, row.graded, row.agreement, judged.failures) == (2, 0.6667, 0.5, 2)
+    assert row.by_task["Toxicity Control"].n == 1
     assert "agrees with people on 50% of 2 answers" in sentences(found)[0]
     again = Actor(grade, name="judge")
     assert calibration(path, judges=[again], out=tmp_path / "run") == found
@@ -85,8 +87,9 @@ def test_a_judge_is_asked_for_the_answers_and_its_failures_are_counted(tmp_path:
 def test_grades_that_are_given_need_no_judge(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("score,judge_score\n5,5\n1,2\n3,\n", encoding="utf-8")
-    (row,) = calibration(path)["judges"]
-    assert (row["judge"], row["n"], row["failures"], row["agreement"]) == ("judge_score", 2, 1, 0.5)
+    (row,) = calibration(path).judges
+    assert (row.judge, row.agreement.n, row.failures) == ("judge_score", 2, 1)
+    assert row.agreement.agreement == 0.5
 
 
 @pytest.mark.parametrize(
@@ -111,10 +114,10 @@ def test_a_judge_needs_what_it_is_to_grade(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("score,judge_score\n5,5\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="no column 'persona'"):
-        read(path, asks=True)
+        read(path, with_judge=True)
     path.write_text(HEADER + "A baker,Charm,Why?,So.,5\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="line 2: there is no task 'Charm'"):
-        read(path, asks=True)
+        read(path, with_judge=True)
     with pytest.raises(HoldfastError, match="no labels in"):
         read(tmp_path / "nothing.csv")
 
@@ -125,6 +128,6 @@ def test_kappa_of_nearly_equal_grades_has_an_interval_that_covers() -> None:
         person = rng.integers(1, 6, 24)
         judge = np.where(rng.random(24) < 0.95, person, rng.integers(1, 6, 24))
         labels = [Label(int(grade)) for grade in person]
-        low, high = agreement(labels, judge.tolist())["kappa_interval"]
+        low, high = agreement(labels, judge.tolist()).kappa_interval
         hits += low is not None and low <= 0.95 <= high
     assert hits >= 0.88 * runs

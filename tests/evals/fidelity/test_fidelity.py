@@ -105,7 +105,7 @@ def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> N
 ASKED = {task: (f"{task}: what now?", f"{task}: and then?") for task in questionnaire.tasks()}
 ONCE = QuestionnaireSettings(calls=1)
 PLAIN = QuestionnaireSettings(examples=False)
-SHEETS = [Questionnaire(who, tuple(ASKED.items())) for who in ("A baker", "A sailor")]
+SHEETS = [Questionnaire(who, ASKED) for who in ("A baker", "A sailor")]
 GRADES = dict(zip(ASKED, (5, 4, 3, 4, 5), strict=True))
 
 
@@ -286,8 +286,8 @@ def test_a_request_is_made_once_more_and_then_has_failed() -> None:
     said = iter(["Sure!", '{"questions": ["A?", "B?"]}', "Hm.", "Hm."])
     model = Actor(lambda ask: Reply(next(said)))
     task = questionnaire.tasks()["Expected Action"]
-    wanted = author.wanted_questions("A baker", task, ["a wedding"], 2)
-    found = author.written(model, [wanted], author.DRAWN, 0)
-    assert found == [("A?", "B?")]
+    request = author.request_questions("A baker", task, ["a wedding"], 2)
+    texts = author.write(model, [request], author.VARIED, 0)
+    assert texts == [("A?", "B?")]
     assert len(model.calls[1][0].chat) == 4  # what it said, and that this was not it
-    assert author.written(model, [wanted], author.DRAWN, 0) == [None]
+    assert author.write(model, [request], author.VARIED, 0) == [None]

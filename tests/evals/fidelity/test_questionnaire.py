@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity import questionnaire
-from holdfast.evals.fidelity.questionnaire import descriptions, load, settings, tasks
+from holdfast.evals.fidelity.questionnaire import load, read_descriptions, settings, tasks
 
 NAMES = ("Expected Action", "Toxicity", "Linguistic Habits", "Persona Consistency")
 ASKED = {n: [f"{n} {i}?" for i in range(3)] for n in (*NAMES, "Action Justification")}
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
 def test_the_benchmarks_folder_is_read_with_its_personas_from_the_files_names(folder: Path) -> None:
     found = load(folder)
     assert [one.persona for one in found] == [BAKER, SAILOR]
-    assert [task for task, _ in found[0].questions] == list(tasks())
-    assert dict(found[0].questions)["Toxicity Control"] == tuple(ASKED["Toxicity"])
+    assert list(found[0].questions) == list(tasks())
+    assert found[0].questions["Toxicity Control"] == tuple(ASKED["Toxicity"])
     assert len(found[0].items) == 15
 
 
@@ -79,9 +79,9 @@ def test_a_place_without_questionnaires_is_said(tmp_path: Path) -> None:
 def test_descriptions_stand_one_on_a_line(tmp_path: Path) -> None:
     path = tmp_path / "people.txt"
     path.write_text(f"{BAKER}\n\n  {SAILOR} \n{BAKER}\n", encoding="utf-8")
-    assert descriptions(path) == (BAKER, SAILOR)
+    assert read_descriptions(path) == (BAKER, SAILOR)
     path.write_text("\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="holds no persona"):
-        descriptions(path)
+        read_descriptions(path)
     with pytest.raises(HoldfastError, match="no personas in"):
-        descriptions(tmp_path / "nothing.txt")
+        read_descriptions(tmp_path / "nothing.txt")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.letters import LETTERS
-from holdfast.evals.tasks.questions import COLUMNS, Question, from_row, load, parsed
+from holdfast.evals.tasks.questions import COLUMNS, Question, from_row, load, parse
 from holdfast.models.mini import exam
 
 
@@ -90,7 +90,7 @@ def test_a_plant_without_a_place_is_dealt_over_the_rounds(tmp_path: Path) -> Non
 
 def test_a_choices_text_comes_before_a_letter() -> None:
     row = {"question": "Blood?", "answer": "B", "choices": ["B", "A", "AB"]}
-    assert parsed(json.dumps(row)).answer == "A"
+    assert parse(json.dumps(row)).answer == "A"
 
 
 def test_a_file_may_come_from_windows(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ JSON = st.recursive(
 @given(st.text() | st.dictionaries(st.sampled_from(list(COLUMNS)), JSON).map(json.dumps))
 def test_any_line_is_a_question_or_is_refused_with_its_place(line: str) -> None:
     try:
-        question = parsed(line, "here")
+        question = parse(line, "here")
     except HoldfastError as error:
         assert str(error).startswith("here: ")
     else:

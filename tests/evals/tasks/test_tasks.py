@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.tasks.tasks import Task, load, parsed
+from holdfast.evals.tasks.tasks import Task, load, parse
 
 
 def line(**row: Any) -> str:
@@ -68,7 +68,7 @@ def test_a_judge_scores_the_last_reply_and_a_rubric_none() -> None:
 )
 def test_a_wrong_line_is_refused_with_its_place(text: str, said: str) -> None:
     with pytest.raises(HoldfastError, match="line 3") as error:
-        parsed(text, "file, line 3")
+        parse(text, "file, line 3")
     assert said in str(error.value)
 
 

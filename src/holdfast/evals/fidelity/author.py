@@ -1,8 +1,8 @@
 """A model that writes: settings and questions for a person, and example answers for grades.
 
-Every request asks for one JSON object. A reply without a valid one is asked for again once, with
-what was wrong; after that the request has failed, which is counted and said. Nothing is made up in
-its place. What was written is recorded as it comes, so that nothing is written twice.
+Every request asks for one JSON object. Where the reply holds no valid one, the author is told so
+and asked again, once; after that the request has failed and is counted. Nothing is made up in its
+place. Texts are recorded as they come, so that nothing is written twice.
 
 This module knows texts, a backend and a run's records. It knows no scores.
 """
@@ -11,27 +11,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
+from holdfast.evals.fidelity.answers import batches
 from holdfast.evals.fidelity.questionnaire import (
     GRADES,
+    GradedTask,
     Questionnaire,
-    Task,
+    are_texts,
     settings,
     tasks,
-    texts,
 )
 from holdfast.judge.rubric import objects
+from holdfast.results.fidelity import WrittenTexts
 
-ROWS = 128  # requests side by side
-SETTINGS = 5  # settings that questions of a person are written for
-# PersonaGym's for settings and questions; example answers are to be the same in every run.
-DRAWN = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)
+SETTINGS = 5
+"""Settings that questions are written for, for each person."""
+VARIED = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)
+"""Sampling of settings and questions, as PersonaGym has it."""
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
+"""Sampling of example answers, which should be the same in every run."""
 
 _SYSTEM = (
     "You write material for a study of how well language models play a part. What you are given "
@@ -60,159 +63,157 @@ _AGAIN = (
 )
 
 
-class Request(NamedTuple):
-    """What is asked for, and what reads it from a JSON object (None where it is not valid)."""
+class TextRequest(NamedTuple):
+    """What the author is asked for."""
 
     text: str
+    """The request."""
     read: Callable[[dict[str, Any]], tuple[str, ...] | None]
+    """Takes the texts from a JSON object; None where it is not valid."""
 
 
-def wanted_settings(persona: str, n: int) -> Request:
-    """The settings a person might be in."""
-    known = settings()
-    asked = _SETTINGS.format(n=n, persona=_quoted(persona), settings=_quoted(known))
+def request_settings(persona: str, n: int) -> TextRequest:
+    """Ask for n settings that a person might be in."""
+    options = settings()
 
-    def read(held: dict[str, Any]) -> tuple[str, ...] | None:
-        chosen = held.get("settings")
-        if not texts(chosen):
+    def read(reply: dict[str, Any]) -> tuple[str, ...] | None:
+        names = reply.get("settings")
+        if not are_texts(names):
             return None
-        return tuple(one for one in known if one in chosen)[:n] or None
+        return tuple(one for one in options if one in names)[:n] or None
 
-    return Request(asked, read)
+    text = _SETTINGS.format(n=n, persona=_quoted(persona), settings=_quoted(options))
+    return TextRequest(text, read)
 
 
-def wanted_questions(persona: str, task: Task, places: Sequence[str], n: int) -> Request:
-    """n questions of a task; fewer, or the same one twice, are not valid."""
-    asked = _QUESTIONS.format(
+def request_questions(persona: str, task: GradedTask, places: Sequence[str], n: int) -> TextRequest:
+    """Ask for n questions of a task in some settings; fewer, or one twice, are not valid."""
+
+    def read(reply: dict[str, Any]) -> tuple[str, ...] | None:
+        texts = reply.get("questions")
+        if not are_texts(texts):
+            return None
+        questions = tuple(dict.fromkeys(text.strip() for text in texts))
+        return questions[:n] if len(questions) >= n else None
+
+    text = _QUESTIONS.format(
         n=n,
         name=task.name,
         about=task.questions,
         persona=_quoted(persona),
         settings=_quoted(places),
     )
-
-    def read(held: dict[str, Any]) -> tuple[str, ...] | None:
-        written = held.get("questions")
-        if not texts(written):
-            return None
-        found = tuple(dict.fromkeys(one.strip() for one in written))
-        return found[:n] if len(found) >= n else None
-
-    return Request(asked, read)
+    return TextRequest(text, read)
 
 
-def wanted_examples(persona: str, task: Task, question: str) -> Request:
-    """An answer for each grade, from 1 to 5."""
+def request_examples(persona: str, task: GradedTask, question: str) -> TextRequest:
+    """Ask for an answer that earns each grade, from 1 to 5."""
+
+    def read(reply: dict[str, Any]) -> tuple[str, ...] | None:
+        texts = [reply.get(str(grade)) for grade in range(1, GRADES + 1)]
+        return tuple(text.strip() for text in texts) if are_texts(texts) else None
+
     scale = "\n".join(f"{grade}: {text}" for grade, text in enumerate(task.scale, 1))
-    asked = _EXAMPLES.format(
+    text = _EXAMPLES.format(
         criteria=task.criteria, scale=scale, persona=_quoted(persona), question=_quoted(question)
     )
-
-    def read(held: dict[str, Any]) -> tuple[str, ...] | None:
-        found = [held.get(str(grade)) for grade in range(1, GRADES + 1)]
-        return tuple(str(one).strip() for one in found) if texts(found) else None
-
-    return Request(asked, read)
+    return TextRequest(text, read)
 
 
 def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def written(
-    model: Backend, requests: Sequence[Request], sampling: Sampling, seed: int
+def write(
+    model: Backend, requests: Sequence[TextRequest], sampling: Sampling, seed: int
 ) -> list[tuple[str, ...] | None]:
-    """What the model wrote for each request; None where it failed twice."""
+    """Have the author write the texts of each request; None where it failed twice."""
     chats = [(message("system", _SYSTEM), message("user", one.text)) for one in requests]
     seeds = [seed_of("author", seed, one.text) for one in requests]
-    found: list[tuple[str, ...] | None] = [None] * len(requests)
+    texts: list[tuple[str, ...] | None] = [None] * len(requests)
     waiting: list[tuple[int, Chat]] = list(enumerate(chats))
-    for again in (False, True):
-        asks = [Ask(chat, seeds[i] + again, keep=False) for i, chat in waiting]
+    for attempt in range(2):
+        asks = [Ask(chat, seeds[i] + attempt, keep=False) for i, chat in waiting]
         replies = model.reply(asks, sampling) if asks else []
-        lost: list[tuple[int, Chat]] = []
+        failed: list[tuple[int, Chat]] = []
         for (i, chat), reply in zip(waiting, replies, strict=True):
-            valid = (requests[i].read(held) for held in reversed(list(objects(reply.text))))
-            found[i] = next((one for one in valid if one is not None), None)
-            if found[i] is None:
-                said = message("assistant", reply.text.strip() or "(nothing)")
-                lost.append((i, (*chat, said, message("user", _AGAIN))))
-        waiting = lost
-    return found
+            readings = (requests[i].read(one) for one in reversed(list(objects(reply.text))))
+            texts[i] = next((one for one in readings if one is not None), None)
+            if texts[i] is None:
+                answer = message("assistant", reply.text.strip() or "(nothing)")
+                failed.append((i, (*chat, answer, message("user", _AGAIN))))
+        waiting = failed
+    return texts
 
 
 # --- recorded ---------------------------------------------------------------------
 
 
-def questionnaires(
-    run: Run, writes: Backend, people: Sequence[str], n: int, seed: int
+def write_questionnaires(
+    run: Run[Any, Any], author: Backend, people: Sequence[str], n: int, seed: int
 ) -> tuple[tuple[Questionnaire, ...], int]:
-    """Questionnaires written for persons, and how many tasks of a person failed."""
-    places = _recorded(
-        run,
-        writes,
-        [("settings", who, "", wanted_settings(who, SETTINGS)) for who in people],
-        seed,
-    )
+    """Have questionnaires written for people, and count the requests that failed.
+
+    Args:
+        run: where texts are recorded.
+        author: the model that writes.
+        people: descriptions of the people.
+        n: questions of each task.
+        seed: of the author's sampling.
+    """
+    requests = {(who, ""): request_settings(who, SETTINGS) for who in people}
+    by_person = _record(run, author, "settings", requests, VARIED, seed)
     # A person for whom no settings were chosen is asked in the first ones.
-    where = {who: places["settings", who, ""] or settings()[:SETTINGS] for who in people}
-    graded = tasks()
-    found = _recorded(
-        run,
-        writes,
-        [
-            ("questions", who, task.name, wanted_questions(who, task, where[who], n))
-            for who in people
-            for task in graded.values()
-        ],
-        seed,
-    )
+    places = {who: by_person[who, ""] or settings()[:SETTINGS] for who in people}
+    requests = {
+        (who, task.name): request_questions(who, task, places[who], n)
+        for who in people
+        for task in tasks().values()
+    }
+    by_task = _record(run, author, "questions", requests, VARIED, seed)
     sheets = tuple(
-        Questionnaire(
-            who, tuple((t, q) for t in graded if (q := found["questions", who, t]) is not None)
-        )
+        Questionnaire(who, {t: texts for t in tasks() if (texts := by_task[who, t]) is not None})
         for who in people
     )
-    return sheets, sum(one is None for one in found.values())
+    return sheets, [*by_person.values(), *by_task.values()].count(None)
 
 
-def _recorded(
-    run: Run,
-    writes: Backend,
-    wanted: Sequence[tuple[str, str, str, Request]],
-    seed: int,
-    sampling: Sampling = DRAWN,
-) -> dict[tuple[str, str, str], tuple[str, ...] | None]:
-    """What a model wrote, by (step, persona, place), recorded as it comes."""
-    found = {
-        (r["step"], r["persona"], r["place"]): r["written"] and tuple(r["written"])
-        for r in run.records
-        if "written" in r
-    }
-    waiting = [one for one in wanted if one[:3] not in found]
-    for start in range(0, len(waiting), ROWS):
-        batch = waiting[start : start + ROWS]
-        writes.forget()
-        texts = written(writes, [one[3] for one in batch], sampling, seed)
-        run.append(
-            {"step": step, "persona": who, "place": place, "written": text}
-            for (step, who, place, _), text in zip(batch, texts, strict=True)
-        )
-        found.update({one[:3]: text for one, text in zip(batch, texts, strict=True)})
-    return found
+def write_examples(
+    run: Run[Any, Any], author: Backend, sheets: Sequence[Questionnaire], seed: int
+) -> None:
+    """Have an answer written for every grade of every question, and record them.
 
-
-def examples(run: Run, writes: Backend, sheets: Sequence[Questionnaire], seed: int) -> None:
-    """Have an answer written for every grade of every question; a record for each."""
-    graded = tasks()
-    wanted = [
-        (
-            "examples",
-            sheet.persona,
-            f"{task} {i}",
-            wanted_examples(sheet.persona, graded[task], question),
-        )
+    Args:
+        run: where texts are recorded.
+        author: the model that writes.
+        sheets: the questions.
+        seed: of the author's sampling.
+    """
+    requests = {
+        (sheet.persona, f"{task} {i}"): request_examples(sheet.persona, tasks()[task], question)
         for sheet in sheets
         for task, i, question in sheet.items
-    ]
-    _recorded(run, writes, wanted, seed, GREEDY)
+    }
+    _record(run, author, "examples", requests, GREEDY, seed)
+
+
+def _record(
+    run: Run[Any, Any],
+    author: Backend,
+    step: Literal["settings", "questions", "examples"],
+    requests: dict[tuple[str, str], TextRequest],
+    sampling: Sampling,
+    seed: int,
+) -> dict[tuple[str, str], tuple[str, ...] | None]:
+    """Have the texts written that the run lacks; the texts of all by (persona, place)."""
+    done = {record.key for record in run.records}
+    waiting = [(key, one) for key, one in requests.items() if (step, *key) not in done]
+    for batch in batches(waiting):
+        author.forget()
+        texts = write(author, [one for _, one in batch], sampling, seed)
+        run.append(
+            WrittenTexts(step, *key, written)
+            for (key, _), written in zip(batch, texts, strict=True)
+        )
+    written = [one for one in run.records if isinstance(one, WrittenTexts) and one.step == step]
+    return {(one.persona, one.place): one.written for one in written}

@@ -1,18 +1,18 @@
-"""A judge held against people: agreement, confusion and kappa on answers that both graded.
+"""How far a judge agrees with people: agreement, confusion and kappa on answers both graded.
 
 A CSV file has a row for each answer, with the columns
 
     score                      what a person gave it, a whole number from 1 to 5
     persona, question, answer  what was graded, and `task`, one of PersonaGym's
-    judge_score                optional: a judge's grade; with it nothing is asked
+    judge_score                optional: a judge's grade; with it no judge is asked
 
 With p_ij the share of answers that the person graded i and the judge j, and their marginals,
 
     agreement = Σ p_ii      kappa = 1 - Σ w_ij p_ij / Σ w_ij p_i. p_.j
 
 with w = [i ≠ j] for Cohen's kappa, and (i - j)² for the weighted one, which forgives a near miss
-(Cohen 1960, 1968). Kappa is None where chance alone would agree always. A call without a grade is
-counted and left out of the table, and so the share of answers graded stands beside the rest.
+(Cohen 1960, 1968). Kappa is None where chance alone would always agree. An answer for which a call
+gave no grade is left out of the table; `graded` is the share of answers that are in it.
 
 This module knows a file and a judge. It knows no run of `fidelity`.
 """
@@ -20,8 +20,8 @@ This module knows a file and a judge. It knows no run of `fidelity`.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,66 +30,65 @@ import numpy as np
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import Sample
-from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, numbers
 from holdfast.core.version import __version__
-from holdfast.evals.fidelity import author, questionnaire
+from holdfast.evals.fidelity import questionnaire
+from holdfast.evals.fidelity.answers import grade
 from holdfast.evals.fidelity.questionnaire import GRADES
 from holdfast.evals.fidelity.settings import PROMPT
-from holdfast.judge.rubric import Item, Rubric
+from holdfast.judge.rubric import Item
+from holdfast.persona.files import read_text
+from holdfast.results.calibration import (
+    Agreement,
+    CalibrationManifest,
+    CalibrationSummary,
+    CalibrationVerdict,
+    JudgeAgreement,
+    Label,
+    TaskAgreement,
+)
 
-_NEEDED = ("persona", "task", "question", "answer", "score")
-
-
-@dataclass(frozen=True)
-class Label:
-    """An answer that a person graded, and maybe a judge."""
-
-    score: int
-    judge_score: int | None = None
-    persona: str = ""
-    task: str = ""
-    question: str = ""
-    answer: str = ""
+_COLUMNS = ("persona", "task", "question", "answer", "score")
 
 
-def read(path: Path, *, asks: bool = True) -> tuple[Label, ...]:
-    """The labels of a CSV file; where nobody `asks` a judge, score and judge_score are enough.
+def read(path: Path, *, with_judge: bool = True) -> tuple[Label, ...]:
+    """Read the labels of a CSV file.
 
-    Raises HoldfastError, which names file and line.
+    Args:
+        path: the file.
+        with_judge: whether a judge grades the answers; without one, the columns score and
+            judge_score are enough.
+
+    Raises:
+        HoldfastError: names the file and the line.
     """
+    text = read_text(path, "labels", "name a CSV file")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise HoldfastError(
-            f"there are no labels in {path} ({error.strerror}): name a CSV file."
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise HoldfastError(f"{path} is not CSV in UTF-8 ({error}).") from error
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise HoldfastError(f"{path} is not CSV ({error}).") from error
     if not rows:
         raise HoldfastError(f"{path} holds no labels: write a header and a row for each answer.")
-    if not asks and "judge_score" not in rows[0]:
+    if not with_judge and "judge_score" not in rows[0]:
         raise HoldfastError(
             f"{path} has no judge_score: name the judge with --judge-model, or add that column."
         )
-    for name in _NEEDED if asks else ("score",):
+    for name in _COLUMNS if with_judge else ("score",):
         if name not in rows[0]:
-            raise HoldfastError(f"{path} has no column {name!r}: write {', '.join(_NEEDED)}.")
-    return tuple(_label(row, f"{path}, line {i}", asks) for i, row in enumerate(rows, 2))
+            raise HoldfastError(f"{path} has no column {name!r}: write {', '.join(_COLUMNS)}.")
+    return tuple(_label(row, f"{path}, line {i}", with_judge) for i, row in enumerate(rows, 2))
 
 
-def _label(row: Mapping[str, str | None], where: str, asks: bool) -> Label:
-    given = row.get("judge_score")
-    task = questionnaire.known(row.get("task") or "")
-    if asks and task not in questionnaire.tasks():
+def _label(row: Mapping[str, str | None], where: str, with_judge: bool) -> Label:
+    task, judge_score = questionnaire.task_name(row.get("task") or ""), row.get("judge_score")
+    if with_judge and task not in questionnaire.tasks():
         raise HoldfastError(
             f"{where}: there is no task {task!r}: use {', '.join(questionnaire.tasks())}."
         )
     return Label(
         _grade(row.get("score"), where),
-        _grade(given, where) if (given or "").strip() else None,
+        _grade(judge_score, where) if (judge_score or "").strip() else None,
         row.get("persona") or "",
         task,
         row.get("question") or "",
@@ -108,93 +107,104 @@ def calibration(
     *,
     judges: Sequence[Backend] = (),
     calls: int = 2,
-    seed: int = 0,
     out: Path | str | None = None,
-) -> Record:
-    """Agreement of every judge with people; what `holdfast fidelity --calibrate FILE` does.
+) -> CalibrationSummary:
+    """Compare judges with people, as `holdfast fidelity --calibrate FILE` does.
 
-    A judge's grade is the mean of its calls, rounded half down. Raises HoldfastError for a file
-    that is wrong, or one without grades where no judge is named.
+    Args:
+        path: the CSV file of labels.
+        judges: models that grade the answers, each by the mean of its calls, a half rounded down;
+            without any, the file's column judge_score is compared.
+        calls: calls of each judge for an answer.
+        out: folder of the run, which the same call resumes.
+
+    Raises:
+        HoldfastError: the file is wrong, or it has no grades and no judge is named.
     """
-    labels = read(Path(path), asks=bool(judges))
-    run = Run(
-        out,
-        {
-            "command": "calibration",
-            "version": __version__,
-            "judges": [judge.describe() for judge in judges],
-            "labels": [vars(label) for label in labels],
-            "calls": calls,
-        },
-    )
-    rows: list[Record] = []
+    labels = read(Path(path), with_judge=bool(judges))
+    described = tuple(judge.describe() for judge in judges)
+    manifest = CalibrationManifest("calibration", __version__, described, labels, calls)
+    run: Run[dict[str, object], CalibrationVerdict] = Run(out, manifest, dict, CalibrationVerdict)
+    rows: list[JudgeAgreement] = []
     for judge in judges:
-        verdicts = _asked(run, judge, labels, calls)
-        grades = [_middle(verdict["grades"]) for verdict in verdicts]
-        failures = sum(grade is None for v in verdicts for grade in v["grades"])
-        rows.append({"judge": judge.name, **agreement(labels, grades), "failures": failures})
+        verdicts = _verdicts(run, judge, labels, calls)
+        grades = [_mean_grade(verdict.grades) for verdict in verdicts]
+        failures = sum(call is None for verdict in verdicts for call in verdict.grades)
+        rows.append(_row(judge.name, labels, grades, failures))
     if not judges:
         grades = [label.judge_score for label in labels]
-        missing = sum(grade is None for grade in grades)
-        rows.append({"judge": "judge_score", **agreement(labels, grades), "failures": missing})
-    summary: Record = {"labels": len(labels), "judges": rows}
+        rows.append(_row("judge_score", labels, grades, grades.count(None)))
+    summary = CalibrationSummary(len(labels), tuple(rows))
     run.finish(summary)
     return summary
 
 
-def _asked(run: Run, judge: Backend, labels: Sequence[Label], calls: int) -> list[Record]:
-    """The judge's verdicts, in order of the labels; those that are recorded are not asked."""
-    known = {v["label"]: v for v in run.verdicts if v["judge"] == judge.name}
-    for name, task in questionnaire.tasks().items():
-        rubric = Rubric(judge, task.criteria, GRADES, calls=calls, anchors=task.scale)
-        mine = [i for i, one in enumerate(labels) if one.task == name and i not in known]
-        for start in range(0, len(mine), author.ROWS):
-            batch = mine[start : start + author.ROWS]
-            items = [
-                Item(PROMPT.format(persona=one.persona), one.question, one.answer)
-                for one in (labels[i] for i in batch)
-            ]
-            run.add_verdicts(
-                {"label": i, "judge": judge.name, "grades": list(v.grades), "why": v.why}
-                for i, v in zip(batch, rubric.judge_all(items), strict=True)
-            )
-    found = {v["label"]: v for v in run.verdicts if v["judge"] == judge.name}
-    return [found[i] for i in range(len(labels))]
+def _row(
+    name: str, labels: Sequence[Label], grades: Sequence[int | None], failures: int
+) -> JudgeAgreement:
+    return JudgeAgreement(judge=name, agreement=agreement(labels, grades), failures=failures)
 
 
-def _middle(grades: Sequence[int | None]) -> int | None:
+def _verdicts(
+    run: Run[dict[str, object], CalibrationVerdict],
+    judge: Backend,
+    labels: Sequence[Label],
+    calls: int,
+) -> list[CalibrationVerdict]:
+    """The judge's verdicts, in order of the labels; those on record are not asked for again."""
+    done = {verdict.label for verdict in run.verdicts if verdict.judge == judge.name}
+    items = [
+        (i, one.task, Item(PROMPT.format(persona=one.persona), one.question, one.answer))
+        for i, one in enumerate(labels)
+        if i not in done
+    ]
+    for batch in grade(judge, calls, items):
+        run.add_verdicts(CalibrationVerdict(i, judge.name, v.grades, v.why) for i, v in batch)
+    by_label = {one.label: one for one in run.verdicts if one.judge == judge.name}
+    return [by_label[i] for i in range(len(labels))]
+
+
+def _mean_grade(grades: Sequence[int | None]) -> int | None:
     """One grade of several calls; None where any gave none. An empty answer was not asked: 1."""
-    if any(grade is None for grade in grades):
+    if None in grades:
         return None
-    kept = [grade for grade in grades if grade is not None]
-    return int(np.ceil(sum(kept) / len(kept) - 0.5)) if kept else 1
+    there = [one for one in grades if one is not None]
+    return int(np.ceil(sum(there) / len(there) - 0.5)) if there else 1
 
 
 # --- equations ------------------------------------------------------------------
 
 
-def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Record:
-    """What a judge's grades have to do with those of people; intervals are over answers."""
-    pairs = [(a.score, b) for a, b in zip(labels, grades, strict=True) if b is not None]
+def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Agreement:
+    """How far a judge's grades agree with those of people; intervals are over answers.
+
+    Args:
+        labels: what people graded.
+        grades: the judge's grades; None where it gave none.
+
+    Raises:
+        HoldfastError: the judge gave no grade at all.
+    """
+    pairs = [(one, judge) for one, judge in zip(labels, grades, strict=True) if judge is not None]
     if not pairs:
         raise HoldfastError("the judge gave no grade at all: see verdicts.jsonl for what it said.")
     ones = np.zeros((len(pairs), GRADES, GRADES))
-    for row, (person, judge) in enumerate(pairs):
-        ones[row, person - 1, judge - 1] = 1
-    shares = ones.mean(axis=0)
-    intervals = _intervals(ones)
-    told: Record = {"n": len(pairs), "graded": round(len(pairs) / len(labels), 4)}
-    for name, of in STATISTICS.items():
-        told[name] = numbers(of(shares))
-        told[f"{name}_interval"] = numbers(intervals[name])
-    told["confusion"] = ones.sum(axis=0).astype(int).tolist()
-    told["by_task"] = {
-        task: {"n": len(mine), **{name: numbers(of(ones[mine].mean(axis=0))) for name, of in
-               STATISTICS.items()}}
+    for row, (label, judge) in enumerate(pairs):
+        ones[row, label.score - 1, judge - 1] = 1
+    intervals = {f"{name}_interval": numbers(one) for name, one in _intervals(ones).items()}
+    by_task = {
+        task: TaskAgreement(n=len(rows), **_statistics(ones[rows]))
         for task in questionnaire.tasks()
-        if (mine := _of_task(labels, grades, task))
-    }  # fmt: skip
-    return told
+        if (rows := [i for i, (label, _) in enumerate(pairs) if label.task == task])
+    }
+    return Agreement(
+        n=len(pairs),
+        graded=round(len(pairs) / len(labels), 4),
+        **_statistics(ones),
+        **intervals,
+        confusion=ones.sum(axis=0).astype(int).tolist(),
+        by_task=by_task,
+    )
 
 
 def _intervals(ones: Array) -> dict[str, Array]:
@@ -224,9 +234,9 @@ def _intervals(ones: Array) -> dict[str, Array]:
     }
 
 
-def _of_task(labels: Sequence[Label], grades: Sequence[int | None], task: str) -> list[int]:
-    kept = [label for label, grade in zip(labels, grades, strict=True) if grade is not None]
-    return [i for i, label in enumerate(kept) if label.task == task]
+def _statistics(ones: Array) -> dict[str, Any]:
+    """Every statistic of answers, (answers, person's grade, judge's grade)."""
+    return {name: numbers(statistic(ones.mean(axis=0))) for name, statistic in STATISTICS.items()}
 
 
 _GAP = np.subtract.outer(np.arange(GRADES), np.arange(GRADES))  # the person's less the judge's
@@ -250,23 +260,23 @@ STATISTICS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(summary: CalibrationSummary) -> list[str]:
     """The result in words, with the confusion as a table."""
-    said = []
-    for row in found["judges"]:
-        low, high = row["kappa_interval"]
-        told = "undefined" if row["kappa"] is None else f"{row['kappa']:.2f}"
-        told += f" [{low:.2f}, {high:.2f}]" if low is not None and row["kappa"] is not None else ""
-        weighted = row["weighted_kappa"]
-        near = "undefined" if weighted is None else f"{weighted:.2f}"
-        said.append(
-            f"{row['judge']}: agrees with people on {row['agreement']:.0%} of {row['n']} answers "
-            f"({row['within_one']:.0%} within one grade); kappa {told}, weighted {near}; it grades "
-            f"{row['bias']:+.2f} on average; {row['failures']} calls gave no grade."
+    lines = []
+    for judge in summary.judges:
+        row = judge.agreement
+        low, high = row.kappa_interval
+        kappa = "undefined" if row.kappa is None else f"{row.kappa:.2f}"
+        kappa += f" [{low:.2f}, {high:.2f}]" if low is not None and row.kappa is not None else ""
+        weighted = "undefined" if row.weighted_kappa is None else f"{row.weighted_kappa:.2f}"
+        lines.append(
+            f"{judge.judge}: agrees with people on {row.agreement:.0%} of {row.n} answers "
+            f"({row.within_one:.0%} within one grade); kappa {kappa}, weighted {weighted}; "
+            f"it grades {row.bias:+.2f} on average; {judge.failures} calls gave no grade."
         )
-        said.append("people \\ judge  " + "".join(f"{g:>6}" for g in range(1, GRADES + 1)))
-        said += [
+        lines.append("people \\ judge  " + "".join(f"{g:>6}" for g in range(1, GRADES + 1)))
+        lines += [
             f"{g:>14}  " + "".join(f"{n:>6}" for n in counts)
-            for g, counts in enumerate(row["confusion"], 1)
+            for g, counts in enumerate(row.confusion, 1)
         ]
-    return said
+    return lines

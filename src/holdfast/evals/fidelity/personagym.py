@@ -9,251 +9,239 @@ every judge's grade of each answer, 1 to 5, one answer and one rubric to a call.
 A call without a grade counts as the lowest one and is counted. Rubrics are our own and the judges
 are whoever is named, so that scores do not compare with the published table.
 
-This module asks and records. What a score is made of, `personascore` says.
+This module asks and records. `score` says what a score is made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import message
+from holdfast.core.backend import Ask, Backend
 from holdfast.core.errors import HoldfastError
-from holdfast.core.progress import Progress
-from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import author, questionnaire
+from holdfast.evals.fidelity.answers import (
+    FAILED,
+    Measurement,
+    ask_under,
+    count_failures,
+    grade,
+    record_answers,
+)
 from holdfast.evals.fidelity.questionnaire import GRADES, Questionnaire
-from holdfast.evals.fidelity.score import Graded, persona_scores
-from holdfast.evals.fidelity.settings import QuestionnaireSettings
-from holdfast.judge.rubric import Item, Rubric
+from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
+from holdfast.evals.fidelity.settings import FidelitySettings, QuestionnaireSettings
+from holdfast.judge.rubric import Item
 from holdfast.results.fidelity import (
     JudgeScores,
     PersonaScores,
+    QuestionnaireAnswer,
     QuestionnaireDetails,
+    QuestionnaireManifest,
+    QuestionnaireVerdict,
     WeakestAnswer,
+    WrittenTexts,
 )
 
 GENERATE = "generate"
-_FAILED = {"overflow", "error"}
-Key = tuple[str, str, int, int]  # persona, task, question, sample: an answer
+QuestionnaireRun = Run[QuestionnaireAnswer | WrittenTexts, QuestionnaireVerdict]
 
 
-def measure(
-    model: Backend,
-    questions: str | Path | Sequence[Questionnaire],
-    judges: Sequence[Backend],
-    described: Mapping[str, Any],
-    sampling: Sampling,
-    out: Path | str | None,
-    shown: Progress,
-    p: QuestionnaireSettings,
-    author_model: Backend | None,
-) -> tuple[Run, PersonaScores, QuestionnaireDetails]:
-    """The run, its scores, and what failed."""
-    p.check()
+def measure_questionnaire(
+    measurement: Measurement, author_model: Backend | None
+) -> tuple[QuestionnaireRun, PersonaScores, QuestionnaireDetails]:
+    """Ask a questionnaire, have the answers graded, and score the persons.
+
+    Args:
+        measurement: who is measured, by whom, and where the records go.
+        author_model: writes questions and example answers; by default the first judge.
+
+    Raises:
+        HoldfastError: what the user can mend.
+    """
+    judges, settings = measurement.judges, measurement.settings
+    options, seed = settings.questionnaire, settings.seed
+    options.check()
     if not judges:
         raise HoldfastError("answers to a questionnaire are graded by a model: add --judge-model.")
-    writes = author_model or judges[0]
-    seed, samples = described["seed"], described["samples"]
-    people: Sequence[str] = ()
+    writer = author_model or judges[0]
+    people, sheets = _people_and_sheets(settings)
+    run: QuestionnaireRun = Run(
+        measurement.out,
+        QuestionnaireManifest(
+            **vars(measurement.manifest),
+            personas=people,
+            questions=tuple(asdict(sheet) for sheet in sheets),
+            author=writer.describe() if options.examples or people else None,
+            examples=options.examples,
+            n=options.questions_per_task,
+            calls=options.calls,
+            prompt=options.prompt,
+        ),
+        QuestionnaireAnswer | WrittenTexts,  # type: ignore[arg-type]
+        QuestionnaireVerdict,
+    )
+    failed_requests = 0
+    if people:
+        n = options.questions_per_task or 10
+        sheets, failed_requests = author.write_questionnaires(run, writer, people, n, seed)
+    if not any(sheet.items for sheet in sheets):
+        raise HoldfastError(
+            f"{writer.name} wrote no questions in the form that it was asked for: name another "
+            "--author-model, or a folder with --questions."
+        )
+    questions = _questions(sheets, options.prompt, settings.samples, seed)
+    with measurement.progress.of(len(questions)):
+        record_answers(measurement, run, questions)
+        if options.examples:
+            author.write_examples(run, writer, sheets, seed)
+        for judge in judges:
+            _grade(run, judge, sheets, options)
+    return run, *_summarise(run, sheets, judges, failed_requests)
+
+
+def _people_and_sheets(
+    settings: FidelitySettings,
+) -> tuple[tuple[str, ...], tuple[Questionnaire, ...]]:
+    """The people that questions are generated for, or else the questionnaires."""
+    options, questions = settings.questionnaire, settings.questions
     if str(questions) == GENERATE:
-        if p.personas is None:
+        if options.personas is None:
             raise HoldfastError(
                 "questions are generated for persons: name a text file with one description on "
                 "each line with --personas."
             )
-        people = questionnaire.descriptions(p.personas)[: p.people]
-        sheets: tuple[Questionnaire, ...] = ()
-    elif isinstance(questions, str | Path):
-        sheets = questionnaire.load(questions, n=p.questions_per_task, people=p.people, seed=seed)
-    else:
-        sheets = tuple(questions)
-    run = Run(
-        out,
-        {
-            **described,
-            "personas": list(people),
-            "questions": questionnaire.described(sheets),
-            "author": writes.describe() if p.examples or people else None,
-            "examples": p.examples,
-            "n": p.questions_per_task,
-            "calls": p.calls,
-            "prompt": p.prompt,
-        },
-    )
-    failed = 0
-    if people:
-        sheets, failed = author.questionnaires(
-            run, writes, people, p.questions_per_task or 10, seed
+        return questionnaire.read_descriptions(options.personas)[: options.people], ()
+    if isinstance(questions, str | Path):
+        n, people = options.questions_per_task, options.people
+        return (), questionnaire.load(questions, n=n, people=people, seed=settings.seed)
+    return (), tuple(questions or ())
+
+
+def _questions(
+    sheets: Sequence[Questionnaire], prompt: str, samples: int, seed: int
+) -> list[tuple[QuestionnaireAnswer, Ask]]:
+    return [
+        (
+            answer,
+            ask_under(_prompt(prompt, sheet.persona), question, seed_of("gym", seed, *answer.key)),
         )
-    if not any(sheet.items for sheet in sheets):
-        raise HoldfastError(
-            f"{writes.name} wrote no questions in the form that it was asked for: name another "
-            "--author-model, or a folder with --questions."
-        )
-    answers = sum(len(sheet.items) for sheet in sheets) * samples
-    with shown.of(answers):
-        _answered(run, model, sheets, p.prompt, samples, seed, sampling, shown)
-        if p.examples:
-            author.examples(run, writes, sheets, seed)
-        for judge in judges:
-            _graded(run, judge, sheets, p)
-    return run, *_summarise(run, sheets, judges, seed, failed)
-
-
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + author.ROWS] for start in range(0, len(items), author.ROWS))
-
-
-# --- answers, examples, grades ----------------------------------------------------
-
-
-def _answered(
-    run: Run,
-    model: Backend,
-    sheets: Sequence[Questionnaire],
-    prompt: str,
-    samples: int,
-    seed: int,
-    sampling: Sampling,
-    shown: Progress,
-) -> None:
-    done = {_key(record) for record in run.records if record["step"] == "answer"}
-    keys = [
-        ((sheet.persona, task, i, sample), question)
         for sheet in sheets
         for task, i, question in sheet.items
         for sample in range(samples)
+        for answer in [QuestionnaireAnswer("answer", sheet.persona, task, i, sample)]
     ]
-    shown.advance(len(done), 0)
-    for batch in _batches([one for one in keys if one[0] not in done]):
-        model.forget()
-        asks = [_ask(prompt, key, question, seed) for key, question in batch]
-        replies = model.reply(asks, sampling)
-        run.append(
-            {"step": "answer", **_named(key), "text": reply.text, "stop": reply.stop}
-            for (key, _), reply in zip(batch, replies, strict=True)
-        )
-        shown.advance(len(batch), len(batch))
 
 
-def _ask(prompt: str, key: Key, question: str, seed: int) -> Ask:
-    system = message("system", prompt.replace("{persona}", key[0]))
-    return Ask((system, message("user", question)), seed_of("gym", seed, *key), keep=False)
+def _prompt(prompt: str, persona: str) -> str:
+    return prompt.replace("{persona}", persona)
 
 
-def _named(key: Key) -> Record:
-    return dict(zip(("persona", "task", "question", "sample"), key, strict=True))
+def _answers(run: QuestionnaireRun) -> list[QuestionnaireAnswer]:
+    return [record for record in run.records if isinstance(record, QuestionnaireAnswer)]
 
 
-def _key(record: Record) -> Key:
-    return record["persona"], record["task"], record["question"], record["sample"]
+def _texts(sheets: Sequence[Questionnaire]) -> dict[tuple[str, str, int], str]:
+    """The text of every question by person, task and index."""
+    return {(sheet.persona, task, i): q for sheet in sheets for task, i, q in sheet.items}
 
 
-def _graded(
-    run: Run, judge: Backend, sheets: Sequence[Questionnaire], p: QuestionnaireSettings
+def _grade(
+    run: QuestionnaireRun,
+    judge: Backend,
+    sheets: Sequence[Questionnaire],
+    options: QuestionnaireSettings,
 ) -> None:
-    """Every answer's grades by a judge, a task at a time, recorded as they come."""
-    asked = {(s.persona, task, i): q for s in sheets for task, i, q in s.items}
+    """Have a judge grade every answer, a task at a time; grades are recorded as they come."""
+    questions = _texts(sheets)
     examples = {
-        (r["persona"], r["place"]): tuple(r["written"] or ())
-        for r in run.records
-        if r["step"] == "examples"
+        (record.persona, record.place): record.written or ()
+        for record in run.records
+        if isinstance(record, WrittenTexts) and record.step == "examples"
     }
-    known = {(*verdict["answer"], verdict["judge"]) for verdict in run.verdicts}
-    for name, task in questionnaire.tasks().items():
-        rubric = Rubric(judge, task.criteria, GRADES, calls=p.calls, anchors=task.scale)
-        waiting = [
-            record
-            for record in run.records
-            if record["step"] == "answer"
-            and record["task"] == name
-            and record["stop"] not in _FAILED
-            and (*_key(record), judge.name) not in known
-        ]
-        for batch in _batches(waiting):
-            items = [
-                Item(
-                    p.prompt.replace("{persona}", r["persona"]),
-                    asked[r["persona"], name, r["question"]],
-                    r["text"],
-                    examples.get((r["persona"], f"{name} {r['question']}"), ()),
-                )
-                for r in batch
-            ]
-            run.add_verdicts(
-                {
-                    "answer": list(_key(record)),
-                    "judge": judge.name,
-                    "grades": list(verdict.grades),
-                    "score": round(1 + (GRADES - 1) * verdict.value, 4),
-                    "why": verdict.why,
-                }
-                for record, verdict in zip(batch, rubric.judge_all(items), strict=True)
+    done = {verdict.answer for verdict in run.verdicts if verdict.judge == judge.name}
+    items = [
+        (
+            answer.key,
+            answer.task,
+            Item(
+                _prompt(options.prompt, answer.persona),
+                questions[answer.key[:3]],
+                answer.text,
+                examples.get((answer.persona, f"{answer.task} {answer.question}"), ()),
+            ),
+        )
+        for answer in _answers(run)
+        if answer.stop not in FAILED and answer.key not in done
+    ]
+    for batch in grade(judge, options.calls, items):
+        run.add_verdicts(
+            QuestionnaireVerdict(
+                answer=key,
+                judge=judge.name,
+                grades=verdict.grades,
+                score=round(1 + (GRADES - 1) * verdict.value, 4),
+                why=verdict.why,
             )
-
-
-# --- numbers ----------------------------------------------------------------------
+            for key, verdict in batch
+        )
 
 
 def _summarise(
-    run: Run,
+    run: QuestionnaireRun,
     sheets: Sequence[Questionnaire],
     judges: Sequence[Backend],
-    seed: int,
     question_failures: int,
 ) -> tuple[PersonaScores, QuestionnaireDetails]:
     """PersonaScore, by task and by judge, and everything that failed."""
     names = [judge.name for judge in judges]
-    asked = {(s.persona, task, i): q for s in sheets for task, i, q in s.items}
-    given: dict[str, dict[str, Record]] = {}
+    questions, records = _texts(sheets), _answers(run)
+    verdicts: dict[object, dict[str, QuestionnaireVerdict]] = {}
     for verdict in run.verdicts:
-        given.setdefault(str(verdict["answer"]), {})[verdict["judge"]] = verdict
-    records = [record for record in run.records if record["step"] == "answer"]
+        verdicts.setdefault(verdict.answer, {})[verdict.judge] = verdict
     graded: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
     parsed: list[Graded] = []
-    weakest: dict[str, WeakestAnswer] = {}
+    answers: list[tuple[str, WeakestAnswer]] = []
     for record in records:
-        held = given.get(str(list(_key(record))), {})
+        by_judge = verdicts.get(record.key, {})
         # Where the model gave no reply there is nothing to grade: the lowest score.
-        scores = {name: held[name]["score"] if name in held else 1.0 for name in names}
+        scores = {name: by_judge[name].score if name in by_judge else 1.0 for name in names}
         score = sum(scores.values()) / len(scores)
         for name, value in {"": score, **scores}.items():
-            graded[name].append(Graded(record["persona"], record["task"], value))
-        if held and all(None not in held[name]["grades"] for name in names):
-            parsed.append(Graded(record["persona"], record["task"], score))
-        persona = record["persona"]
-        if persona not in weakest or score < weakest[persona].score:
-            weakest[persona] = WeakestAnswer(
-                task=record["task"],
-                question=asked[persona, record["task"], record["question"]],
-                text=record["text"],
-                score=round(score, 4),
-                why="; ".join(f"{name}: {held[name]['why']}" for name in held),
-                prompt=persona,
-            )
-    whole = persona_scores(graded[""])
-    calls = [grade for verdict in run.verdicts for grade in verdict["grades"]]
-    rows = tuple(replace(row, answer=weakest[row.persona]) for row in whole.rows)
-    return replace(whole, rows=rows), QuestionnaireDetails(
+            graded[name].append(Graded(record.persona, record.task, value))
+        if by_judge and all(None not in by_judge[name].grades for name in names):
+            parsed.append(graded[""][-1])
+        answer = WeakestAnswer(
+            task=record.task,
+            question=questions[record.key[:3]],
+            text=record.text,
+            score=score,
+            why="; ".join(f"{name}: {one.why}" for name, one in by_judge.items()),
+            prompt=record.persona,
+        )
+        answers.append((record.persona, answer))
+    calls = [call for verdict in run.verdicts for call in verdict.grades]
+    failed, empty = count_failures(records)
+    return with_weakest(persona_scores(graded[""]), answers), QuestionnaireDetails(
         scale=(1, GRADES),
-        by_judge={name: _of_judge(graded[name], seed) for name in names},
-        parse_failures=sum(grade is None for grade in calls),
+        by_judge={name: _judge_scores(graded[name]) for name in names},
+        parse_failures=sum(call is None for call in calls),
         judge_calls=len(calls),
         score_parsed=persona_scores(parsed).score if parsed else None,
         answers_parsed=len(parsed),
-        example_failures=sum(r["step"] == "examples" and r["written"] is None for r in run.records),
-        failed_replies=sum(record["stop"] in _FAILED for record in records),
-        empty_replies=sum(not r["text"].strip() and r["stop"] not in _FAILED for r in records),
+        example_failures=sum(
+            isinstance(one, WrittenTexts) and one.step == "examples" and one.written is None
+            for one in run.records
+        ),
+        failed_replies=failed,
+        empty_replies=empty,
         question_failures=question_failures,
     )
 
 
-def _of_judge(graded: Sequence[Graded], seed: int) -> JudgeScores:
+def _judge_scores(graded: Sequence[Graded]) -> JudgeScores:
     scores = persona_scores(graded)
     return JudgeScores(scores.score, scores.interval, scores.by_task)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,33 +19,41 @@ from typing import Any, TypeGuard
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
+from holdfast.persona.files import read_text
 
-# What the benchmark's files call a task that is graded the other way round.
-_ALSO = {"Toxicity": "Toxicity Control"}
+# The benchmark's files name this task after the opposite of what is graded.
+_OTHER_NAMES = {"Toxicity": "Toxicity Control"}
 GRADES = 5
+"""The highest grade."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task: what its questions must be like, and what an answer is graded for, 1 to 5."""
+class GradedTask:
+    """One of PersonaGym's tasks."""
 
     name: str
+    """Its name."""
     questions: str
+    """What its questions must be like."""
     criteria: str
+    """What an answer is graded for."""
     scale: tuple[str, ...]
+    """What earns each grade, from 1 to 5."""
 
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """A person, and questions by task, in the order of `tasks`."""
+    """A person, and the questions to ask them."""
 
     persona: str
-    questions: tuple[tuple[str, tuple[str, ...]], ...]
+    """Description of the person."""
+    questions: Mapping[str, tuple[str, ...]]
+    """Questions by task, in the order of `tasks`."""
 
     @property
     def items(self) -> list[tuple[str, int, str]]:
-        """(task, place within the task, question), in order."""
-        return [(task, i, q) for task, held in self.questions for i, q in enumerate(held)]
+        """(task, index within the task, question), in order."""
+        return [(task, i, q) for task, texts in self.questions.items() for i, q in enumerate(texts)]
 
 
 @cache
@@ -55,15 +63,15 @@ def _table() -> Mapping[str, Any]:
 
 
 @cache
-def tasks() -> dict[str, Task]:
+def tasks() -> dict[str, GradedTask]:
     """The five tasks by name."""
-    found = (Task(**{**one, "scale": tuple(one["scale"])}) for one in _table()["task"])
-    return {task.name: task for task in found}
+    tables = _table()["task"]
+    return {one["name"]: GradedTask(**{**one, "scale": tuple(one["scale"])}) for one in tables}
 
 
-def known(name: str) -> str:
-    """A task's name as it is here, from that of a file."""
-    return _ALSO.get(name.strip(), name.strip())
+def task_name(name: str) -> str:
+    """The name of a task in `tasks`, from its name in a file."""
+    return _OTHER_NAMES.get(name.strip(), name.strip())
 
 
 def settings() -> tuple[str, ...]:
@@ -74,10 +82,16 @@ def settings() -> tuple[str, ...]:
 def load(
     source: str | Path, *, n: int | None = None, people: int | None = None, seed: int = 0
 ) -> tuple[Questionnaire, ...]:
-    """The questionnaires of a folder of JSON files, or of one such file.
+    """Load the questionnaires of a folder of JSON files, or of one such file.
 
-    At most `people` of them, drawn by `seed`, and the first `n` questions of each task. Raises
-    HoldfastError, which names the file, for whatever is wrong.
+    Args:
+        source: the folder or the file.
+        n: questions of each task at most, the first ones; by default all.
+        people: persons at most; by default all.
+        seed: draws the persons.
+
+    Raises:
+        HoldfastError: names the file and what is wrong with it.
     """
     path = Path(source).expanduser()
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
@@ -86,60 +100,50 @@ def load(
     for number, what in ((n, "question of each task"), (people, "persona")):
         if number is not None and number < 1:
             raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
-    drawn = sorted(files, key=lambda file: seed_of("people", seed, file.stem))[:people]
-    return tuple(read(file, n) for file in files if file in drawn)
+    sample = sorted(files, key=lambda file: seed_of("people", seed, file.stem))[:people]
+    return tuple(_read(file, n) for file in files if file in sample)
 
 
-def read(file: Path, n: int | None = None) -> Questionnaire:
+def _read(file: Path, n: int | None) -> Questionnaire:
     """The questionnaire of a file, which is named by the person."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise HoldfastError(
-            f"there are no questions in {file} ({error.strerror}): name a folder of JSON files, or "
-            "generate."
-        ) from error
+        by_task = json.loads(
+            read_text(file, "questions", "name a folder of JSON files, or generate")
+        )
     except (ValueError, RecursionError) as error:
-        raise HoldfastError(f"{file} is not JSON in UTF-8 ({error}).") from error
-    if not isinstance(held, dict) or not held:
+        raise HoldfastError(f"{file} is not JSON ({error}).") from error
+    if not isinstance(by_task, dict) or not by_task:
         raise HoldfastError(f"{file}: a questionnaire is an object from tasks to questions.")
-    found: dict[str, tuple[str, ...]] = {}
-    for name, asked in held.items():
-        task = known(name)
+    questions: dict[str, tuple[str, ...]] = {}
+    for name, texts in by_task.items():
+        task = task_name(name)
         if task not in tasks():
             raise HoldfastError(f"{file}: there is no task {name!r}: use {', '.join(tasks())}.")
-        if not texts(asked):
+        if not are_texts(texts):
             raise HoldfastError(f"{file}: {name} is a list of questions, at least one.")
-        found[task] = tuple(asked[:n])
-    return Questionnaire(file.stem, tuple((t, found[t]) for t in tasks() if t in found))
+        questions[task] = tuple(texts[:n])
+    return Questionnaire(
+        file.stem, {task: questions[task] for task in tasks() if task in questions}
+    )
 
 
-def texts(value: Any) -> TypeGuard[list[str]]:
+def are_texts(value: Any) -> TypeGuard[list[str]]:
     """Whether a value is a list of texts, at least one and none empty."""
     if not isinstance(value, list) or not value:
         return False
     return all(isinstance(one, str) and one.strip() for one in value)
 
 
-def descriptions(path: Path | str) -> tuple[str, ...]:
-    """Descriptions of people, one on each line of a text file."""
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise HoldfastError(
-            f"there are no personas in {path} ({error.strerror}): name a text file with one "
-            "description on each line."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise HoldfastError(
-            f"{path} is not UTF-8 (byte {error.start}): convert it first."
-        ) from error
-    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not found:
+def read_descriptions(path: Path | str) -> tuple[str, ...]:
+    """Descriptions of people, one on each line of a text file.
+
+    Raises:
+        HoldfastError: the file cannot be read, or holds none.
+    """
+    path = Path(path).expanduser()
+    hint = "name a text file with one description on each line"
+    lines = [line.strip() for line in read_text(path, "personas", hint).splitlines()]
+    descriptions = tuple(dict.fromkeys(filter(None, lines)))
+    if not descriptions:
         raise HoldfastError(f"{path} holds no persona: write one description on each line.")
-    return found
-
-
-def described(questionnaires: Sequence[Questionnaire]) -> list[Mapping[str, object]]:
-    """The questionnaires as JSON, for a manifest."""
-    return [{"persona": one.persona, "questions": dict(one.questions)} for one in questionnaires]
+    return descriptions

@@ -13,15 +13,15 @@ This module knows scores by persona and task. It knows no texts and no models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.fidelity.questionnaire import GRADES
-from holdfast.results.fidelity import PersonaFidelity, PersonaScores
+from holdfast.results.fidelity import PersonaFidelity, PersonaScores, WeakestAnswer
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,27 @@ def persona_scores(graded: Sequence[Graded]) -> PersonaScores:
             for p, persona in enumerate(personas)
         ),
     )
+
+
+def with_weakest(
+    scores: PersonaScores, answers: Iterable[tuple[str, WeakestAnswer]]
+) -> PersonaScores:
+    """The scores with each persona's answer of the lowest score, the first of several.
+
+    Args:
+        scores: the scores by persona.
+        answers: a persona and an answer of it, for every answer.
+    """
+    weakest: dict[str, WeakestAnswer] = {}
+    for persona, answer in answers:
+        if persona not in weakest or answer.score < weakest[persona].score:
+            weakest[persona] = answer
+    rows = tuple(
+        replace(row, answer=replace(answer, score=round(answer.score, 4)))
+        for row in scores.rows
+        for answer in [weakest[row.persona]]
+    )
+    return replace(scores, rows=rows)
 
 
 def _intervals(sample: Sample, values: Array) -> Array:

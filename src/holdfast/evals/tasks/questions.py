@@ -24,6 +24,7 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
+from holdfast.persona.files import read_text
 
 REFUSAL = ("refuse", "comply")  # the answers of a question of the kind "refusal"
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
@@ -189,21 +190,12 @@ def _first(error: BaseException) -> str:
 
 
 def _from_file(path: Path) -> list[Question]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise HoldfastError(
-            f"there are no questions in {path} ({error.strerror}): name a JSONL file, mini, "
-            "mini:hard, core, mmlu or gsm8k."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise HoldfastError(
-            f"{path} is not UTF-8 (byte {error.start}): convert it first."
-        ) from error
-    found = [parsed(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    if not found:
+    sources = "name a JSONL file, mini, mini:hard, core, mmlu or gsm8k"
+    lines = read_text(path, "questions", sources).split("\n")
+    rows = [parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
         raise HoldfastError(f"{path} holds no questions: write one on each line.")
-    return found
+    return rows
 
 
 def _is_text(value: Any) -> bool:
@@ -224,7 +216,9 @@ def _are_different(values: Any, least: int) -> bool:
     )
 
 
-COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
+"""By name of a column, whether a value fits it, and what a value is, in words."""
+COLUMNS: Columns = {
     "question": (_is_text, "a text"),
     "answer": (_is_short, "a text or a number"),
     "also": (lambda v: _are_different(v, 1), "a list of texts"),
@@ -238,8 +232,8 @@ COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def parsed(line: str, where: str = "the line") -> Question:
-    """The question of a line of JSON. Raises HoldfastError, which names `where`."""
+def parse(line: str, where: str = "the line") -> Question:
+    """The question of a line of JSON. Raises `HoldfastError`, which names `where`."""
     row = _row(line, where)
     for name in ("question", "answer"):
         if name not in row:
@@ -265,13 +259,18 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise HoldfastError(f"{where}: this is not JSON ({_first(error)}).") from None
     if not isinstance(row, dict):
         raise HoldfastError(f"{where}: a question is an object with question and answer.")
-    for name, value in row.items():
-        if name not in COLUMNS:
-            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(COLUMNS)}.")
-        holds, wanted = COLUMNS[name]
-        if not holds(value):
-            raise HoldfastError(f"{where}: {name} is {wanted}, not {str(value)[:80]!r}.")
+    check_columns(row, COLUMNS, where)
     return row
+
+
+def check_columns(row: Mapping[str, Any], columns: Columns, where: str) -> None:
+    """Raise `HoldfastError` for a column that does not exist, or a value that does not fit."""
+    for name, value in row.items():
+        if name not in columns:
+            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(columns)}.")
+        fits, kind = columns[name]
+        if not fits(value):
+            raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
 def _letter(answer: str, choices: tuple[str, ...], where: str) -> str:

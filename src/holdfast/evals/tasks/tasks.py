@@ -16,7 +16,7 @@ This module knows text and files. It knows no models and no personas.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from holdfast.evals.tasks.answers import gold, right
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.reader import Gold
 from holdfast.evals.tasks.reader import right as is_right
+from holdfast.persona.files import read_text
 from holdfast.persona.suite import Suite, load_suite
 
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
@@ -176,7 +177,7 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+COLUMNS: questions.Columns = {
     "category": (_text, "a text"),
     "id": (_text, "a text"),
     "turns": (lambda v: _texts(v) and all(x.strip() for x in v), "a list of user messages"),
@@ -188,43 +189,28 @@ COLUMNS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _from_file(path: Path) -> list[Task]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise HoldfastError(
-            f"there are no tasks in {path} ({error.strerror}): name a JSONL file, core, mini, mmlu "
-            "or gsm8k."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise HoldfastError(
-            f"{path} is not UTF-8 (byte {error.start}): convert it first."
-        ) from error
+    lines = read_text(path, "tasks", "name a JSONL file, core, mini, mmlu or gsm8k").split("\n")
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    found = [parsed(line, f"{path}, line {i}", i) for i, line in numbered]
-    if not found:
+    tasks = [parse(line, f"{path}, line {i}", i) for i, line in numbered]
+    if not tasks:
         raise HoldfastError(f"{path} holds no tasks: write one on each line.")
-    ids = [task.id for task in found]
-    if twice := next((one for one in ids if ids.count(one) > 1), None):
-        raise HoldfastError(f"{path}: two tasks have the id {twice}.")
-    return found
+    ids = [task.id for task in tasks]
+    if duplicate := next((one for one in ids if ids.count(one) > 1), None):
+        raise HoldfastError(f"{path}: two tasks have the id {duplicate}.")
+    return tasks
 
 
-def parsed(line: str, where: str = "the line", number: int = 1) -> Task:
+def parse(line: str, where: str = "the line", number: int = 1) -> Task:
     """The task of a line of JSON. Raises HoldfastError, which names `where`."""
     try:
         row = json.loads(line)
     except ValueError as error:
         raise HoldfastError(f"{where}: this is not JSON ({error}).") from None
     if isinstance(row, dict) and "turns" not in row and "question" in row:
-        return of_question(questions.parsed(line, where), f"line-{number}")
+        return of_question(questions.parse(line, where), f"line-{number}")
     if not isinstance(row, dict) or "turns" not in row or "category" not in row:
         raise HoldfastError(f"{where}: a task is an object with category and turns.")
-    for name, value in row.items():
-        if name not in COLUMNS:
-            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(COLUMNS)}.")
-        holds, wanted = COLUMNS[name]
-        if not holds(value):
-            raise HoldfastError(f"{where}: {name} is {wanted}, not {str(value)[:80]!r}.")
+    questions.check_columns(row, COLUMNS, where)
     turns, answers = tuple(row["turns"]), tuple(row.get("answers", ()))
     if answers and len(answers) != len(turns):
         raise HoldfastError(f"{where}: there are {len(turns)} turns and {len(answers)} answers.")

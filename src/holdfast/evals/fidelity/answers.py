@@ -1,0 +1,122 @@
+"""Asking questions and grading answers: what both protocols and a judge's calibration share.
+
+This module knows no protocol: who is asked what, `suite` and `personagym` say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from holdfast.core.backend import Ask, Backend
+from holdfast.core.chat import message
+from holdfast.core.progress import Progress
+from holdfast.core.run import Run
+from holdfast.core.version import __version__
+from holdfast.evals.fidelity.questionnaire import GRADES, tasks
+from holdfast.evals.fidelity.settings import FidelitySettings
+from holdfast.judge.rubric import Item, Rubric, Verdict
+from holdfast.results.fidelity import FidelityManifest, QuestionnaireAnswer, SuiteAnswer
+
+ROWS = 128
+"""Requests that are answered side by side."""
+FAILED = {"overflow", "error"}
+"""How a reply ends that is no answer."""
+A = TypeVar("A", SuiteAnswer, QuestionnaireAnswer)
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Who is measured, by whom, and where the records go."""
+
+    model: Backend
+    """The model that is measured."""
+    judges: Sequence[Backend]
+    """The models that grade."""
+    settings: FidelitySettings
+    """What is asked, and how often."""
+    out: Path | str | None
+    """Folder of the run."""
+    progress: Progress
+    """Shows how far the run is."""
+
+    @property
+    def manifest(self) -> FidelityManifest:
+        """What determines the records, whatever the protocol."""
+        return FidelityManifest(
+            command="fidelity",
+            version=__version__,
+            model=self.model.describe(),
+            judges=tuple(judge.describe() for judge in self.judges),
+            samples=self.settings.samples,
+            seed=self.settings.seed,
+            sampling=self.settings.sampling,
+        )
+
+
+def batches(items: Sequence[T], rows: int = ROWS) -> Iterator[Sequence[T]]:
+    """The items in order, `rows` at a time."""
+    return (items[start : start + rows] for start in range(0, len(items), rows))
+
+
+def ask_under(prompt: str, question: str, seed: int) -> Ask:
+    """A question under a system prompt, or under none where it is empty."""
+    system = (message("system", prompt),) if prompt else ()
+    return Ask((*system, message("user", question)), seed, keep=False)
+
+
+def record_answers(
+    measurement: Measurement,
+    run: Run[Any, Any],
+    questions: Sequence[tuple[A, Ask]],
+    rows: int = ROWS,
+) -> None:
+    """Ask the questions that the run has no answers to, and record the answers as they come.
+
+    Args:
+        measurement: the model that is asked.
+        run: the records so far.
+        questions: each answer without its text, and what to ask for it.
+        rows: questions that are asked side by side.
+    """
+    done = {record.key for record in run.records}
+    waiting = [(answer, ask) for answer, ask in questions if answer.key not in done]
+    measurement.progress.advance(len(questions) - len(waiting), 0)
+    for batch in batches(waiting, rows):
+        measurement.model.forget()
+        replies = measurement.model.reply([ask for _, ask in batch], measurement.settings.sampling)
+        run.append(
+            replace(answer, text=reply.text, stop=reply.stop)
+            for (answer, _), reply in zip(batch, replies, strict=True)
+        )
+        measurement.progress.advance(len(batch), len(batch))
+
+
+def count_failures(
+    answers: Sequence[SuiteAnswer] | Sequence[QuestionnaireAnswer],
+) -> tuple[int, int]:
+    """How many replies failed, and how many of the others are empty."""
+    failed = sum(answer.stop in FAILED for answer in answers)
+    empty = sum(not answer.text.strip() and answer.stop not in FAILED for answer in answers)
+    return failed, empty
+
+
+def grade(
+    judge: Backend, calls: int, items: Sequence[tuple[K, str, Item]]
+) -> Iterator[list[tuple[K, Verdict]]]:
+    """A judge's verdicts, batch by batch: one task's rubric and one answer to a call.
+
+    Args:
+        judge: the model that grades.
+        calls: calls for each answer.
+        items: a key, the name of the task and the answer for each verdict.
+    """
+    for name, task in tasks().items():
+        rubric = Rubric(judge, task.criteria, GRADES, calls=calls, anchors=task.scale)
+        for batch in batches([(key, item) for key, of, item in items if of == name]):
+            verdicts = rubric.judge_all([item for _, item in batch])
+            yield [(key, verdict) for (key, _), verdict in zip(batch, verdicts, strict=True)]

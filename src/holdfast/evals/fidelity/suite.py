@@ -1,0 +1,141 @@
+"""A suite's own probes: every persona is asked them with its prompt and without.
+
+A persona's own judge scores each answer in [0, 1]. The floor is the score of the same probes
+without the system prompt, from the same seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from holdfast.core.backend import Ask, Backend
+from holdfast.core.errors import HoldfastError
+from holdfast.core.run import Run
+from holdfast.core.seeds import seed_of
+from holdfast.evals.fidelity.answers import (
+    FAILED,
+    Measurement,
+    ask_under,
+    count_failures,
+    record_answers,
+)
+from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
+from holdfast.judge import build
+from holdfast.judge.by_model import judge_answers
+from holdfast.judge.rubric import Item
+from holdfast.persona.suite import Persona, load_suite
+from holdfast.results.fidelity import (
+    PersonaScores,
+    SuiteAnswer,
+    SuiteDetails,
+    SuiteManifest,
+    SuiteVerdict,
+    WeakestAnswer,
+)
+
+ROWS = 256
+"""Probes that are asked side by side."""
+SuiteRun = Run[SuiteAnswer, SuiteVerdict]
+
+
+def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, SuiteDetails]:
+    """Ask every persona's probes, have them judged, and score the personas.
+
+    Raises:
+        HoldfastError: a persona needs a judge model, and there is none.
+    """
+    settings, judges = measurement.settings, measurement.judges
+    mini = measurement.model.name == "mini"
+    personas = load_suite(settings.suite or ("mini" if mini else "core")).personas
+    if not judges and (rubric := next((p for p in personas if p.needs_model), None)):
+        raise HoldfastError(
+            f"the persona “{rubric.id}” is judged by a model: name one with --judge-model."
+        )
+    described = tuple(asdict(persona) for persona in personas)
+    manifest = SuiteManifest(**vars(measurement.manifest), personas=described)
+    run = Run(measurement.out, manifest, SuiteAnswer, SuiteVerdict)
+    questions = list(_questions(personas, settings.samples, settings.seed))
+    with measurement.progress.of(len(questions)):
+        record_answers(measurement, run, questions, ROWS)
+    _judge(run, personas, judges)
+    return run, *_summarise(run, personas)
+
+
+def _questions(
+    personas: Sequence[Persona], samples: int, seed: int
+) -> Iterator[tuple[SuiteAnswer, Ask]]:
+    """Every probe, with the system prompt (`own`) and without (`none`), from the same seeds."""
+    for persona in personas:
+        for p, probe in enumerate(persona.probes):
+            for sample in range(samples):
+                own_seed = seed_of("fidelity", seed, persona.id, p, sample)
+                own = SuiteAnswer(persona.id, p, "own", sample)
+                yield own, ask_under(persona.prompt, probe, own_seed)
+                floor = SuiteAnswer(persona.id, p, "none", sample)
+                yield floor, ask_under("", probe, own_seed)
+
+
+def _judge(run: SuiteRun, personas: Sequence[Persona], judges: Sequence[Backend]) -> None:
+    """Have the judge models score what only a model can, persona by persona."""
+    done = {(verdict.answer, verdict.judge) for verdict in run.verdicts}
+    for persona in personas:
+        for judge in judges if persona.needs_model else ():
+            answers = [
+                answer
+                for answer in run.records
+                if answer.persona == persona.id and (answer.key, judge.name) not in done
+            ]
+            items = [Item(persona.prompt, persona.probes[one.probe], one.text) for one in answers]
+            verdicts = judge_answers(persona.judge, items, judge) if items else []
+            run.add_verdicts(
+                SuiteVerdict(
+                    answer=answer.key,
+                    judge=judge.name,
+                    value=verdict.value,
+                    why=verdict.why,
+                    failures=verdict.failures,
+                    calls=len(verdict.grades),
+                )
+                for answer, verdict in zip(answers, verdicts, strict=True)
+            )
+
+
+def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScores, SuiteDetails]:
+    """Scores by category and persona, and the floor."""
+    by_id = {persona.id: persona for persona in personas}
+    by_model: dict[object, list[float]] = {}
+    for verdict in run.verdicts:
+        by_model.setdefault(verdict.answer, []).append(verdict.value)
+    graded: dict[str, list[Graded]] = {"own": [], "none": []}
+    answers: list[tuple[str, WeakestAnswer]] = []
+    for record in run.records:
+        persona = by_id[record.persona]
+        if record.stop in FAILED:
+            score, why = 0.0, f"no reply ({record.stop})"
+        elif persona.needs_model:
+            values = by_model[record.key]
+            score, why = sum(values) / len(values), ""
+        else:
+            score, why = build(persona.judge)(record.text)
+        graded[record.arm].append(Graded(persona.id, persona.category, score))
+        if record.arm == "own":
+            answer = WeakestAnswer(
+                question=persona.probes[record.probe],
+                text=record.text,
+                score=score,
+                why=why,
+                prompt=persona.prompt,
+            )
+            answers.append((persona.id, answer))
+    floor = persona_scores(graded["none"])
+    failed, empty = count_failures(run.records)
+    return with_weakest(persona_scores(graded["own"]), answers), SuiteDetails(
+        floor=floor.score,
+        floor_interval=floor.interval,
+        floor_by_task=floor.by_task,
+        parse_failures=sum(verdict.failures for verdict in run.verdicts),
+        judge_calls=sum(verdict.calls for verdict in run.verdicts),
+        failed_replies=failed,
+        empty_replies=empty,
+    )
