@@ -41,10 +41,31 @@ def serve(
         typer.Option(help="Goes before every chat: a TOML file with one persona, or FILE:ID."),
     ] = None,
     control: Annotated[str, typer.Option(help="Of requests that choose none.")] = "none",
+    lock: Annotated[
+        bool | None,
+        typer.Option(
+            "--lock/--no-lock",
+            help="Refuse requests that choose another control; by default with --persona behind "
+            "--upstream or keys.",
+            show_default=False,
+        ),
+    ] = None,
     verify: Annotated[
         str | None,
         typer.Option(help="neutral: --upstream's replies under a persona are checked without it."),
     ] = None,
+    pass_through: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Path that --upstream gets as it is (repeat): /v1/files, `DELETE /v1/files/*`."
+        ),
+    ] = None,
+    upstream_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until --upstream answers or goes on.")
+    ] = 600.0,
+    upstream_retries: Annotated[
+        int, typer.Option(min=0, max=10, help="Tries more if --upstream is away or says 503.")
+    ] = 1,
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     api_key: Annotated[
@@ -78,10 +99,12 @@ def serve(
         if (missing.name or "").partition(".")[0] not in _NEEDED:
             raise
         raise ModelError(
-            f"a server needs {missing.name}: pip install 'holdfast[serve]'."
+            f"a server needs {missing.name}: pip install 'holdfast[{"gateway" if upstream else "serve"}]'."
         ) from missing
     if verify and not upstream:
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
+    if pass_through and not upstream:
+        raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
     if host not in LOOPBACK and not keys:
         raise ServiceError(
             f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
@@ -97,10 +120,13 @@ def serve(
     )
     pinned = _persona(persona) if persona else None
     with _bound(host, port) as bound:
-        common: dict[str, Any] = {"persona": pinned, "control": control, "keys": keys}
-        common |= {"limits": limits, "log_prompts": log_prompts}
+        common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
+        common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
         app = (
-            _gateway(upstream, upstream_key, {**common, "verify": verify})
+            _gateway(
+                (upstream, upstream_key, upstream_timeout, upstream_retries),
+                {**common, "verify": verify, "pass_through": pass_through or ()},
+            )
             if upstream
             else _local(model, dtype, device, None if cache is None else cache << 20, common)
         )
@@ -109,10 +135,12 @@ def serve(
         _run(app, bound)
 
 
-def _gateway(url: str, key: str | None, common: Mapping[str, Any]) -> FastAPI:
+def _gateway(place: tuple[str, str | None, float, int], common: Mapping[str, Any]) -> FastAPI:
     from holdfast.serve.gateway import Upstream, create_gateway
 
-    return create_gateway(Upstream(url, key or os.environ.get(UPSTREAM_KEY)), **common)
+    url, key, timeout, retries = place
+    upstream = Upstream(url, key or os.environ.get(UPSTREAM_KEY), timeout, retries)
+    return create_gateway(upstream, **common)
 
 
 def _local(

@@ -181,6 +181,8 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
     if models and text.startswith(ALSO):
         name = text.removeprefix(ALSO).partition("+")[0]
         return replace(parse(_without_model(text)), text=text, model=name)
+    if not text.isprintable():  # it becomes a header and a line of a log
+        raise ControlError(f"{text!r} is no control: leave out line breaks and control characters.")
     values: dict[str, Any] = {}
     for piece in text.split("+"):
         name, value = _piece(piece.strip(), text)
@@ -232,7 +234,8 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
             raise ControlError(f"`{name}` in `{text}` takes no strength: leave out `:{strength}`.")
         return 0.0
     low, high, _, meaning = _STRENGTHS[name]
-    if not re.fullmatch(r"\d+" if name == "window" else r"\d+\.?\d*|\.\d+", strength):
+    pattern = r"[0-9]+" if name == "window" else r"[0-9]+\.?[0-9]*|\.[0-9]+"
+    if not re.fullmatch(pattern, strength):
         raise ControlError(f"`{name}` in `{text}` needs a strength: {name}:{meaning}.")
     if not low <= float(strength) <= high or float(strength) == math.inf:
         raise ControlError(f"`{name}:{strength}` is out of range: {name} takes {meaning}.")
@@ -246,7 +249,7 @@ def _attention_control(kind: Kind, strength: float, options: str, text: str) -> 
         key, _, value = (word.strip() for word in option.partition("="))
         if key == "span" and value in ("content", "message"):
             span = "content" if value == "content" else "message"
-        elif key in ("layers", "heads") and (at := re.fullmatch(r"(\d+)(?:-(\d+))?", value)):
+        elif key in ("layers", "heads") and (at := re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", value)):
             ranges[key] = (int(at[1]), int(at[2] or at[1]))
             if ranges[key][0] > ranges[key][1]:
                 raise ControlError(f"`{option}` in `{text}` runs backwards: write the lower first.")

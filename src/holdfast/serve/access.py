@@ -100,8 +100,13 @@ def check_path(scope: MutableMapping[str, Any]) -> None:
 
 
 def check_key(scope: MutableMapping[str, Any], headers: Mapping[bytes, str], keys: Keys) -> None:
-    """Raise `RequestError` if the path needs a key and the request has none."""
-    if route_path(scope) in OPEN or keys.admit(headers.get(b"authorization", "")):
+    """Raise `RequestError` if the path needs a key and the request has none.
+
+    Anthropic's clients send theirs as `x-api-key`.
+    """
+    own = headers.get(b"x-api-key", "")
+    authorization = headers.get(b"authorization", "") or f"Bearer {own}"
+    if route_path(scope) in OPEN or keys.admit(authorization):
         return
     raise RequestError(
         401,

@@ -43,6 +43,7 @@ def create_app(
     *,
     persona: Persona | None = None,
     control: str | Control = NONE,
+    lock: bool | None = None,
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
@@ -54,6 +55,8 @@ def create_app(
         backend: the model; only its outline (`models.local.load.outline`) where `remote` is given.
         persona: goes before every chat.
         control: the control of requests that name none.
+        lock: whether requests that choose another control are refused; by default if there are
+            a persona and keys. The live page compares controls, so it needs False.
         keys: API keys; with them every request needs one but those to `access.OPEN`.
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
@@ -87,7 +90,8 @@ def create_app(
         await asyncio.to_thread(engine.stop)
 
     app = base_app("Holdfast", keys, limits, metrics, lifespan)
-    context = CompletionContext(backend, engine, metrics, limits, persona, control)
+    lock = bool(persona and keys) if lock is None else lock
+    context = CompletionContext(backend, engine, metrics, limits, persona, control, lock)
     add_page(
         app,
         model=backend.name,

@@ -48,6 +48,11 @@ class Metrics:
             buckets=_SHARES, registry=registry,
         )  # fmt: skip
 
+        self.upstream_errors = Counter(
+            "holdfast_upstream_errors", "Failures of the API behind the gateway, by kind",
+            ["kind"], registry=registry,
+        )  # fmt: skip
+
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is read when Prometheus asks."""
         Gauge(name, meaning, registry=self.registry).set_function(value)

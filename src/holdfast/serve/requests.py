@@ -11,25 +11,28 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
-from holdfast.models.engine.request import Request
-from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona
-from holdfast.serve.engine_process import EngineProcess
-from holdfast.serve.engine_thread import EngineThread
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatMessage, ChatRequest
 
+if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
+    from holdfast.models.engine.request import Request
+    from holdfast.models.local.backend import LocalBackend
+    from holdfast.serve.engine_process import EngineProcess
+    from holdfast.serve.engine_thread import EngineThread
+
+_THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
 
 
@@ -59,6 +62,7 @@ class CompletionContext:
     limits: Limits
     persona: Persona | None = None
     control: Control = NONE
+    lock: bool = False
     judge: judge.Judge | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +86,10 @@ class CompletionContext:
             raise RequestError(
                 400, f"n is at most {self.limits.choices} here.", code="invalid_value", param="n"
             )
-        control = pick_control(body.holdfast.control if body.holdfast else None, self.control)
+        if self.lock:
+            check_locked(body.model_extra or {})
+        own = body.holdfast.control if body.holdfast else None
+        control = pick_control(own, self.control, self.lock)
         ignored = body.unknown
         request = self._request(body, control, ignored)
         return CompletionPlan(body, control, request, ignored, choices)
@@ -148,8 +155,24 @@ class CompletionContext:
         )
 
 
-def pick_control(text: str | None, default: Control) -> Control:
-    """The control of a request. A client may not name files of the server (route, prism)."""
+def pick_control(text: str | None, default: Control, lock: bool = False) -> Control:
+    """The control of a request. A client may not name files of the server (route, prism).
+
+    Args:
+        text: the control that the request names, if it names one.
+        default: the server's.
+        lock: whether the request may name no other.
+
+    Raises:
+        RequestError: there is no such control, or the client may not choose it.
+    """
+    if lock and text is not None and text != default.text:
+        raise RequestError(
+            403,
+            f"the control is locked to `{default.text}` here: leave holdfast.control out.",
+            code="locked",
+            param="holdfast.control",
+        )
     try:
         control = parse(text or default)
     except ControlError as error:
@@ -165,6 +188,29 @@ def pick_control(text: str | None, default: Control) -> Control:
             param="holdfast.control",
         )
     return control
+
+
+def check_locked(fields: Mapping[str, Any], further: Collection[str] = ()) -> None:
+    """Refuse fields that would change how a locked persona reaches the model.
+
+    Args:
+        fields: the request's body.
+        further: fields that are refused beside those of chat templates.
+
+    Raises:
+        RequestError: with the field's name.
+    """
+    options = fields.get("chat_template_kwargs")
+    own_options = isinstance(options, dict) and options.keys() <= _THINKING
+    for name in ("chat_template", "chat_template_kwargs", *sorted(further)):
+        if fields.get(name) is None or (name == "chat_template_kwargs" and own_options):
+            continue
+        raise RequestError(
+            403,
+            f"the persona is locked here, and {name} could go round it: leave it out.",
+            code="locked",
+            param=name,
+        )
 
 
 def read_chat(messages: Sequence[ChatMessage], persona: Persona | None) -> Chat:

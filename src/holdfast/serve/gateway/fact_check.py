@@ -11,13 +11,16 @@ This module knows OpenAI's JSON. How it is sent is the gateway's.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 
+from holdfast.core.chat import Chat
 from holdfast.models.fact_check import CHECK, check_chat, read_check, rewrite_chat
 
 HEADER = "x-holdfast-verify"
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
+_PROMPT_ROLES = ("system", "developer")
+_REASONING_TOKENS = 4096  # of a check by a model that reasons first
 # Fields that ask for more than a reply's text.
 _BEYOND_TEXT = ("tools", "functions", "logprobs", "audio", "response_format")
 
@@ -27,7 +30,7 @@ def checkable(fields: Mapping[str, Any]) -> bool:
     messages = fields.get("messages")
     if not isinstance(messages, list) or not all(_is_plain(one) for one in messages):
         return False
-    prompted = bool(messages) and messages[0]["role"] in ("system", "developer")
+    prompted = bool(messages) and messages[0]["role"] in _PROMPT_ROLES
     return (
         prompted and fields.get("n") in (None, 1) and not any(fields.get(n) for n in _BEYOND_TEXT)
     )
@@ -42,12 +45,16 @@ def _is_plain(one: object) -> bool:
 
 
 async def check_draft(
-    fields: Mapping[str, Any], draft: dict[str, Any], post: Post
+    fields: Mapping[str, Any],
+    messages: Sequence[Mapping[str, Any]],
+    draft: dict[str, Any],
+    post: Post,
 ) -> tuple[dict[str, Any], str]:
     """Check a draft, and have it written again if it is wrong.
 
     Args:
         fields: the request's body.
+        messages: its messages before the control, which may repeat the system prompt.
         draft: the upstream's completion.
         post: sends a body and returns the completion, or None if there was none.
 
@@ -57,24 +64,37 @@ async def check_draft(
     text = _text(draft)
     if not text:
         return draft, "unclear"
-    chat = tuple(fields["messages"])
-    check = await post(
-        {
-            "model": fields.get("model"),
-            "messages": list(check_chat(chat, text)),
-            "temperature": CHECK.temperature,
-            "max_tokens": CHECK.max_new_tokens,
-        }
-    )
+    check = await _check(fields, messages, text, post)
     named = read_check(_text(check) or "") if check else None
     if named is None:
         return _with_usage(draft, check), "unclear"
     if not named:
         return _with_usage(draft, check), "right"
+    chat = cast(Chat, tuple(fields["messages"]))
     new = await post({**unstreamed(fields), "messages": list(rewrite_chat(chat, text, named))})
     if not new or not _text(new):
         return _with_usage(draft, check), "unclear"
     return _with_usage(new, draft, check), "rewritten"
+
+
+async def _check(
+    fields: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], text: str, post: Post
+) -> dict[str, Any] | None:
+    """The check of a draft.
+
+    Models that reason take neither `max_tokens` nor a temperature, so a check that fails is
+    asked for once more as they want it.
+    """
+    chat = [one for one in messages if one["role"] not in _PROMPT_ROLES]
+    question = list(check_chat(cast(Chat, tuple(chat)), text))
+    common = {"model": fields.get("model"), "messages": question}
+    plain = {**common, "temperature": CHECK.temperature, "max_tokens": CHECK.max_new_tokens}
+    reasoning = {**common, "max_completion_tokens": _REASONING_TOKENS}
+    forms = [reasoning] if "max_completion_tokens" in fields else [plain, reasoning]
+    for form in forms:
+        if (check := await post(form)) is not None:
+            return check
+    return None
 
 
 def unstreamed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,14 +104,17 @@ def unstreamed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 async def as_events(completion: Mapping[str, Any], usage: bool) -> AsyncGenerator[bytes]:
     """A completion as the events of a stream."""
-    choice = completion["choices"][0]
+    choices = completion.get("choices")
     head = {k: v for k, v in completion.items() if k not in ("choices", "usage", "object")}
     head["object"] = "chat.completion.chunk"
-    delta = {"role": "assistant", "content": _text(completion)}
-    chunks: list[dict[str, Any]] = [
-        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-        {"choices": [{"index": 0, "delta": {}, "finish_reason": choice.get("finish_reason")}]},
-    ]
+    chunks: list[dict[str, Any]] = []
+    for one in choices if isinstance(choices, list) and choices else [{}]:
+        choice = one if isinstance(one, dict) else {}
+        delta = choice.get("message") or {"role": "assistant", "content": None}
+        chunks += [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": choice.get("finish_reason")}]},
+        ]
     if usage:
         chunks.append({"choices": [], "usage": completion.get("usage")})
     for one in chunks:

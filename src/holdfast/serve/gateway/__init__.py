@@ -1,0 +1,17 @@
+"""A gateway in front of any API that speaks OpenAI's or Anthropic's protocol.
+
+    app         the routes: which requests are rewritten, which pass, which are refused
+    paths       the paths of the upstream that clients may reach
+    rewriting   the chat of a request's body, under a persona and a control
+    upstream    requests to the API and its answers, without its key
+    fact_check  `--verify neutral`
+
+It needs no torch.
+"""
+
+from __future__ import annotations
+
+from holdfast.serve.gateway.app import create_gateway
+from holdfast.serve.gateway.upstream import Upstream
+
+__all__ = ["Upstream", "create_gateway"]

@@ -1,0 +1,209 @@
+"""The gateway's application: which requests are rewritten, which pass, and which are refused.
+
+    POST /v1/chat/completions, /v1/responses, /v1/messages    rewritten under persona and control
+    GET /v1/models, /v1/models/…, and `pass_through`          forwarded as they are
+    anything else                                             refused
+
+The response's header `x-holdfast-control` names the control. The upstream's key appears in no
+response and no log. A client's own key is forwarded only if the gateway has none.
+
+This module knows HTTP. It knows no models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from holdfast.core.control import NONE, Control, parse
+from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.models.fact_check import METHODS
+from holdfast.persona.suite import Persona
+from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
+from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
+from holdfast.serve.gateway.paths import MODELS, passes, read_rule
+from holdfast.serve.gateway.rewriting import (
+    CHAT,
+    DIALECTS,
+    Dialect,
+    Rewritten,
+    Rules,
+    rewrite_body,
+    weights_refusal,
+)
+from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, connect, with_headers
+from holdfast.serve.http import ERROR_RESPONSES, base_app
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.limits import Limits
+from holdfast.serve.metrics import Metrics
+from holdfast.serve.protocol import ChatRequest
+from holdfast.serve.stream import StreamingAnswer
+
+LOG = logging.getLogger("holdfast.serve")
+CONTROL = "x-holdfast-control"
+LARGE_BODY = 65_536  # bytes; rewriting a longer chat in the event loop would keep others waiting
+
+
+def create_gateway(
+    upstream: Upstream,
+    *,
+    persona: Persona | None = None,
+    control: str | Control = NONE,
+    lock: bool | None = None,
+    verify: str | None = None,
+    pass_through: Sequence[str] = (),
+    keys: Sequence[str] = (),
+    limits: Limits | None = None,
+    log_prompts: bool = False,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """Build an ASGI application that forwards an API and rewrites its chats under a control.
+
+    Args:
+        upstream: the API behind the gateway.
+        persona: goes before every chat.
+        control: the control of requests that name none: window, reminder or route.
+        lock: whether requests that choose another control are refused; by default if there is
+            a persona.
+        verify: "neutral" checks replies under a system prompt without it (`fact_check`).
+        pass_through: paths that are forwarded as they are (`paths.read_rule`), beside models.
+        keys: API keys of which a client needs one; they are never forwarded.
+        limits: what a request may cost; by default `Limits()`.
+        log_prompts: also log what is said.
+        transport: how the upstream is reached; by default over the network.
+
+    Raises:
+        ControlError: `control` needs the weights.
+        ServiceError: one of `pass_through` is no path.
+        HoldfastError: there is no such way to verify.
+    """
+    limits = limits or Limits()
+    control = parse(control)
+    if why := weights_refusal(control):
+        raise ControlError(why)
+    if verify not in (None, *METHODS):
+        raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
+    rules = Rules(persona, control, persona is not None if lock is None else lock)
+    allowed = (*MODELS, *map(read_rule, pass_through))
+    client = connect(upstream, limits.concurrency + limits.queue, transport)
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
+    metrics = Metrics()
+    app = base_app("Holdfast gateway", keys, limits, metrics, running)
+    proxy = Proxy(upstream, client, bool(keys), limits, metrics)
+
+    @app.get("/health", tags=["server"], summary="Whether the gateway is ready")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", "upstream": upstream.public})
+
+    for dialect in DIALECTS:
+        _add_chat_route(app, _ChatRoute(dialect, rules, proxy, bool(verify), log_prompts))
+
+    @app.api_route("/v1/{path:path}", methods=list(HTTP_METHODS), include_in_schema=False)
+    async def rest(path: str, request: Request) -> Response:
+        if not passes(allowed, request.method, path):
+            raise RequestError(
+                403,
+                f"the gateway does not forward {request.method} /v1/{path[:200]}: an operator "
+                "allows a path with --pass-through.",
+                code="path_not_allowed",
+            )
+        return await proxy.forward(request, path, await request.body(), {})
+
+    return app
+
+
+@dataclass(frozen=True)
+class _ChatRoute:
+    """A route whose requests are rewritten."""
+
+    dialect: Dialect
+    rules: Rules
+    proxy: Proxy
+    verify: bool
+    log_prompts: bool
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body()
+        work = (body, self.rules, self.dialect)
+        large = len(body) > LARGE_BODY
+        chat = await asyncio.to_thread(rewrite_body, *work) if large else rewrite_body(*work)
+        about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
+        if self.log_prompts:
+            LOG.info("asked under %s: %s", about[CONTROL], chat.body.decode())
+        if self.verify and self.dialect is CHAT and checkable(chat.fields):
+            return await self._checked(request, chat, about)
+        return await self.proxy.forward(request, self.dialect.path, chat.body, about)
+
+    async def _checked(
+        self, request: Request, chat: Rewritten, about: Mapping[str, str]
+    ) -> Response:
+        """Forward a request; the reply is checked without its system prompt before it is sent."""
+        fields, proxy = chat.fields, self.proxy
+
+        async def post(one: dict[str, Any]) -> dict[str, Any] | None:
+            try:
+                answer = await proxy.send(request, CHAT.path, json.dumps(one).encode())
+                content = await proxy.read(answer, REPLY_BYTES)
+            except RequestError:  # which is logged; the draft is good enough
+                return None
+            return _object(content) if content and answer.status_code < 400 else None
+
+        answer = await proxy.send(request, CHAT.path, json.dumps(unstreamed(fields)).encode())
+        headers = proxy.headers(answer, about)
+        if answer.status_code >= 400:
+            content = await proxy.read_error(answer)
+            return with_headers(Response(content, answer.status_code), headers)
+        whole = await proxy.read(answer, REPLY_BYTES)
+        if whole is None:
+            raise RequestError(502, f"{proxy.upstream.public} sent a reply that is too long.")
+        draft = _object(whole)
+        if draft is None:
+            return with_headers(Response(whole, answer.status_code), headers)
+        completion, outcome = await check_draft(fields, chat.chat, draft, post)
+        extra = {**about, HEADER: outcome}
+        if not fields.get("stream"):
+            return JSONResponse(completion, headers=extra)
+        options = fields.get("stream_options")
+        usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        extra["content-type"] = "text/event-stream; charset=utf-8"
+        events = as_events(completion, usage)
+        return StreamingAnswer(events, proxy.limits.write_timeout, 200, extra)
+
+
+def _add_chat_route(app: FastAPI, route: _ChatRoute) -> None:
+    described: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if route.dialect is CHAT:
+        described["application/json"]["schema"] = ChatRequest.model_json_schema()
+
+    @app.post(
+        f"/v1/{route.dialect.path}",
+        tags=["anthropic" if route.dialect.path == "messages" else "openai"],
+        summary="A chat, its messages rewritten under the control",
+        responses=ERROR_RESPONSES,
+        openapi_extra={"requestBody": {"content": described}},
+    )
+    async def chat(request: Request) -> Response:
+        return await route.answer(request)
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

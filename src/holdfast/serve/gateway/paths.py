@@ -1,0 +1,79 @@
+"""The paths of the upstream that a client may reach, beside those that are rewritten.
+
+A path passes if it is named exactly, or begins with a name that ends in `*`. Spellings of a
+rewritten path (`//chat/completions`, a trailing slash, other case) never pass: an upstream may
+take them for the path itself, and would answer without the persona.
+
+This module knows methods and paths below `/v1/`. It knows no requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.core.errors import ServiceError
+
+REWRITTEN = ("chat/completions", "responses", "messages")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class PathRule:
+    """A path that passes, or all that begin with it."""
+
+    methods: tuple[str, ...]
+    """The methods that pass."""
+    path: str
+    """The path below `/v1/`, without the `*`."""
+    open_ended: bool = False
+    """True if longer paths that begin with it pass too."""
+
+    def matches(self, method: str, path: str) -> bool:
+        """True if a request of this method and path passes."""
+        same = path.startswith(self.path) if self.open_ended else path == self.path
+        return same and method in self.methods
+
+
+MODELS = (PathRule(("GET",), "models"), PathRule(("GET",), "models/", open_ended=True))
+
+
+def read_rule(text: str) -> PathRule:
+    """Read `/v1/embeddings`, `POST /v1/files` or `DELETE /v1/files/*`.
+
+    Without a method GET and POST pass. Raises `ServiceError` for anything else.
+    """
+    method, space, path = text.strip().rpartition(" ")
+    path = path.removeprefix("/v1/").removeprefix("/")
+    open_ended = path.endswith("*")
+    path = path.removesuffix("*")
+    whole = open_ended and not path
+    known = not space or method.strip().upper() in METHODS
+    if not known or not (whole or is_plain(path.removesuffix("/") if open_ended else path)):
+        raise ServiceError(
+            f"--pass-through takes a path as in /v1/embeddings, `POST /v1/files` or "
+            f"`DELETE /v1/files/*`, not {text!r}."
+        )
+    if _spelling(path) in REWRITTEN and not open_ended:
+        raise ServiceError(f"--pass-through {text}: the gateway rewrites this path, always.")
+    methods = (method.strip().upper(),) if space else ("GET", "POST")
+    return PathRule(methods, path, open_ended)
+
+
+def passes(rules: Sequence[PathRule], method: str, path: str) -> bool:
+    """True if a request may be forwarded as it is."""
+    if not is_plain(path) or _spelling(path) in REWRITTEN:
+        return False
+    return any(rule.matches(method, path) for rule in rules)
+
+
+def is_plain(path: str) -> bool:
+    """True if a path has names only: no empty one, no `.` or `..`, no backslash, no control."""
+    names = path.split("/")
+    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(names)
+
+
+def _spelling(path: str) -> str:
+    """A path as a lenient upstream may read it."""
+    names = path.casefold().replace("\\", "/").split("/")
+    return "/".join(name.strip() for name in names if name.strip() not in ("", "."))

@@ -1,0 +1,319 @@
+"""A request's chat under a persona and a control, in three protocols.
+
+    protocol           system prompt              messages
+    chat/completions   the first message          messages
+    responses          instructions               input
+    messages           system                     messages     (Anthropic's)
+
+The persona's prompt goes before the client's own. A reminder joins the user's message, since not
+every API takes a system message in mid-chat. A body without anything to rewrite stays as it came,
+byte for byte.
+
+An upstream may read a body otherwise than this module: a name twice, or in other case
+(`Messages`). Such bodies are refused.
+
+This module knows messages as JSON. It knows no models and no HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from holdfast.control.rewrite import rewrite
+from holdfast.core.chat import Chat, Message, Role, message
+from holdfast.core.control import NONE, Control
+from holdfast.persona.suite import Persona
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.protocol import HoldfastOptions, invalid_request
+from holdfast.serve.requests import check_locked, pick_control
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Where a protocol has its chat."""
+
+    path: str
+    """The path below `/v1/`."""
+    prompt: str | None
+    """The field of the system prompt; None if it is the first message."""
+    messages: str
+    """The field of the messages."""
+    text_part: str = "text"
+    """The type of a user's text part."""
+
+
+CHAT = Dialect("chat/completions", None, "messages")
+RESPONSES = Dialect("responses", "instructions", "input", "input_text")
+MESSAGES = Dialect("messages", "system", "messages")
+DIALECTS = (CHAT, RESPONSES, MESSAGES)
+
+# Fields that hold a chat in some protocol, or a part of one that is kept elsewhere.
+_CHAT_FIELDS = frozenset({"messages", "input", "system", "instructions", "prompt", "holdfast"})
+_STORED = ("previous_response_id", "conversation", "prompt")
+_PROMPT_ROLES = ("system", "developer")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a gateway does to every chat."""
+
+    persona: Persona | None = None
+    """Goes before the chat."""
+    control: Control = NONE
+    """Of requests that name none."""
+    lock: bool = False
+    """Whether a request may choose no control of its own."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A request under its control."""
+
+    body: bytes
+    """What is forwarded."""
+    fields: Item
+    """The same, read."""
+    control: Control
+    """The control."""
+    chat: Sequence[Item]
+    """The messages with the persona, before the control."""
+
+
+def rewrite_body(body: bytes, rules: Rules, dialect: Dialect = CHAT) -> Rewritten:
+    """Rewrite a request's body.
+
+    Args:
+        body: the body as it came.
+        rules: persona, control, lock.
+        dialect: the protocol.
+
+    Raises:
+        RequestError: the body cannot be understood, its control needs the weights, or it
+            chooses what is locked.
+    """
+    fields = _read(body)
+    options = fields.pop("holdfast", None)
+    control = pick_control(_options(options).control, rules.control, rules.lock)
+    if why := weights_refusal(control):
+        raise RequestError(400, why, code="invalid_value", param="holdfast.control")
+    _check(fields, rules, control, dialect)
+    original = dict(fields)
+    try:
+        prompted = _with_persona(fields, rules.persona, dialect)
+        fields = _under(control, prompted, dialect)
+        if fields != original or options is not None:
+            body = json.dumps(fields).encode()
+    except RecursionError:
+        raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
+    return Rewritten(body, fields, control, _items(prompted, dialect))
+
+
+def weights_refusal(control: Control) -> str | None:
+    """Why an API cannot be put under a control, or None."""
+    if not control.needs_weights:
+        return None
+    return (
+        f"the model is behind an API, and `{control.text}` needs its weights: use window, reminder "
+        "or route."
+    )
+
+
+# Reading
+
+
+class _Twice(Exception):
+    """A name that an object has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Item:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return fields
+
+
+def _read(body: bytes) -> Item:
+    try:
+        fields = json.loads(body.decode(), object_pairs_hook=_once)
+    except _Twice as error:
+        raise RequestError(
+            400, f"the body has {str(error)[:100]!r} twice: write it once.", code="invalid_json"
+        ) from None
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
+    return fields
+
+
+def _options(value: object) -> HoldfastOptions:
+    try:
+        return HoldfastOptions.model_validate({} if value is None else value)
+    except ValidationError as error:
+        errors = [{**one, "loc": ("holdfast", *one["loc"])} for one in error.errors()]
+        raise invalid_request(errors) from error
+
+
+def _check(fields: Item, rules: Rules, control: Control, dialect: Dialect) -> None:
+    """Raise `RequestError` for a body whose chat the upstream may find elsewhere than we do."""
+    for name in fields:
+        plain = name.strip().casefold()
+        if name != plain and plain in _CHAT_FIELDS:
+            raise RequestError(
+                400, f"there is no field {name[:100]!r}: write {plain}.",
+                code="invalid_value", param=name,
+            )  # fmt: skip
+    if rules.lock:
+        own = {dialect.prompt, dialect.messages}
+        check_locked(fields, _CHAT_FIELDS - own)
+    if dialect is RESPONSES and control.rewrites:
+        for name in _STORED:
+            if fields.get(name) is not None:
+                raise RequestError(
+                    400,
+                    f"`{control.text}` cannot rewrite messages that are kept behind the API: leave "
+                    f"{name} out and send the whole chat as input, or use the control none.",
+                    code="unsupported_value",
+                    param=name,
+                )
+    value = fields.get(dialect.messages)
+    if isinstance(value, str) and dialect is RESPONSES:
+        return
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise RequestError(
+            400, f"{dialect.messages} must be a list of objects.",
+            code="invalid_type", param=dialect.messages,
+        )  # fmt: skip
+
+
+# The persona
+
+
+def _with_persona(fields: Item, persona: Persona | None, dialect: Dialect) -> Item:
+    """The fields with the persona's prompt before the client's own."""
+    if persona is None:
+        return fields
+    if dialect.prompt is None:
+        messages = fields[dialect.messages]
+        if messages and messages[0].get("role") in _PROMPT_ROLES:
+            head = _prefixed(persona.prompt, messages[0], dialect)
+            return {**fields, dialect.messages: [head, *messages[1:]]}
+        head = {"role": "system", "content": persona.prompt}
+        return {**fields, dialect.messages: [head, *messages]}
+    own = fields.get(dialect.prompt)
+    if not isinstance(own, str | list | None):
+        raise RequestError(400, f"{dialect.prompt} must be text.", param=dialect.prompt)
+    prompt = _prefixed(persona.prompt, {"content": own or None}, dialect)["content"]
+    return {**fields, dialect.prompt: prompt}
+
+
+def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
+    """A message with a text and a blank line before its content, whatever its shape."""
+    content = one.get("content")
+    if isinstance(content, list):
+        return {**one, "content": [{"type": dialect.text_part, "text": f"{text}\n\n"}, *content]}
+    return {**one, "content": text if content is None else f"{text}\n\n{content}"}
+
+
+# The control
+
+
+def _under(control: Control, fields: Item, dialect: Dialect) -> Item:
+    """The fields under the control; messages that stay are the same objects."""
+    items = _items(fields, dialect)
+    count = _head_size(items, dialect)
+    head, turns = items[:count], list(_turns(items[count:], dialect))
+    prompt = fields.get(dialect.prompt) if dialect.prompt else None
+    texts = [_text(prompt)] if prompt else []
+    texts += [_text(one.get("content")) for one in head]
+    system = (message("system", "\n\n".join(texts)),) if texts else ()
+    shadows = tuple(_shadow(turn) for turn in turns)
+    chat: Chat = rewrite((*system, *shadows), control, system_anywhere=True, user_first=True)
+    stays = not system or (bool(chat) and chat[0] is system[0])
+    body = _rewritten_turns(chat[1:] if system and stays else chat, shadows, turns, dialect)
+    result = dict(fields)
+    if not stays and dialect.prompt:
+        result.pop(dialect.prompt, None)
+    if not isinstance(fields[dialect.messages], str):
+        result[dialect.messages] = [*(head if stays else ()), *body]
+    return result
+
+
+def _rewritten_turns(
+    chat: Chat, shadows: Chat, turns: Sequence[list[Item]], dialect: Dialect
+) -> Iterator[Item]:
+    own = {id(shadow): turn for shadow, turn in zip(shadows, turns, strict=True)}
+    reminder: str | None = None
+    for shadow in chat:
+        if id(shadow) not in own:
+            reminder = shadow["content"]
+            continue
+        turn = own[id(shadow)]
+        if reminder is not None:
+            turn = [_prefixed(reminder, turn[0], dialect), *turn[1:]]
+        reminder = None
+        yield from turn
+
+
+def _items(fields: Item, dialect: Dialect) -> list[Item]:
+    value = fields[dialect.messages]
+    return [{"role": "user", "content": value}] if isinstance(value, str) else list(value)
+
+
+def _head_size(items: Sequence[Item], dialect: Dialect) -> int:
+    """How many items at the start are system prompts."""
+    if dialect is MESSAGES:
+        return 0
+    count = 0
+    while count < len(items) and items[count].get("role") in _PROMPT_ROLES:
+        count += 1
+    return min(count, 1) if dialect is CHAT else count
+
+
+def _turns(items: Sequence[Item], dialect: Dialect) -> Iterator[list[Item]]:
+    """Items that a window keeps or drops together: reasoning and calls, or the calls' results."""
+    turn: list[Item] = []
+    for one in items:
+        together = dialect is RESPONSES and turn and _role(one) == _role(turn[-1]) != "user"
+        if turn and not together:
+            yield turn
+            turn = []
+        turn.append(one)
+    if turn:
+        yield turn
+
+
+def _shadow(turn: Sequence[Item]) -> Message:
+    """A turn's role and text, which is all that controls read."""
+    return cast(
+        Message,
+        {"role": _role(turn[0]), "content": "".join(_text(one.get("content")) for one in turn)},
+    )
+
+
+def _role(one: Mapping[str, Any]) -> Role:
+    """An item's role, in which a tool's result is `tool`."""
+    role, kind, content = one.get("role"), str(one.get("type")), one.get("content")
+    if role is None:  # an item of the Responses API that is no message
+        is_result = kind.endswith(("_output", "_response"))
+        return "tool" if is_result else "assistant"
+    if role == "user" and isinstance(content, list):
+        kinds = [part.get("type") for part in content if isinstance(part, dict)]
+        if any(str(kind).endswith("tool_result") for kind in kinds):
+            return "tool"
+    return cast(Role, "system" if role == "developer" else role)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""

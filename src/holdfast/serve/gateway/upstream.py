@@ -1,0 +1,346 @@
+"""Requests to the API behind the gateway, and its answers.
+
+Answers come back as they are, headers and all, but for the upstream's key: it is replaced by
+`[key]` wherever it stands, also across the pieces of a stream. Nothing is compressed on the way;
+what an upstream compresses nevertheless is unpacked here, in small pieces. Errors are read whole,
+up to `ERROR_BYTES`.
+
+This module knows HTTP. It knows no chats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+from fastapi import Request
+from starlette.responses import Response
+
+from holdfast.core.errors import ServiceError
+from holdfast.models.api.endpoint import public_url
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.limits import Limits
+from holdfast.serve.metrics import Metrics
+from holdfast.serve.stream import StreamingAnswer, until_client_leaves
+
+LOG = logging.getLogger("holdfast.serve")
+ERROR_BYTES = 1 << 20
+REPLY_BYTES = 32 << 20  # of a reply that is checked before it is sent
+_PIECE = 1 << 16
+_SHORTEST_SECRET = 8  # a shorter one would be found in ordinary text
+_MASK = b"[key]"
+_CONNECT_SECONDS = 15.0
+Headers = list[tuple[bytes, bytes]]
+
+# Headers of one connection and not of the message (RFC 9110, 7.6.1), and headers that are ours.
+_CONNECTION_HEADERS = {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te",
+    b"trailer", b"transfer-encoding", b"upgrade", b"host", b"content-length", b"accept-encoding",
+    b"cookie", b"set-cookie", b"server", b"date",
+}  # fmt: skip
+_PACKINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True, "deflate": True}
+_KEY_HEADERS = {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"}
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The API behind the gateway. Raises `ServiceError` if `url` is no base URL."""
+
+    url: str = field(repr=False)
+    """Its base URL."""
+    key: str | None = field(default=None, repr=False)
+    """Its key; None forwards the client's."""
+    timeout: float = 600.0
+    """Seconds until an answer begins, and then between two pieces of it."""
+    retries: int = 1
+    """Further tries where it cannot be reached or says 503, so that nothing was done."""
+
+    def __post_init__(self) -> None:
+        public_url(self.url)
+        key = self.key or ""
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ServiceError("the upstream's key holds characters that no key has: copy it again")
+
+    @property
+    def public(self) -> str:
+        """The base URL without credentials."""
+        return public_url(self.url)
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What no response may hold: the key and the URL's password, also as JSON writes them."""
+        parts = urlsplit(self.url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode() if password else ""
+        texts = [self.key or "", password, parts.password or "", basic]
+        texts += [text.replace("/", "\\/") for text in texts]
+        return tuple({text.encode() for text in texts if len(text) >= _SHORTEST_SECRET})
+
+    def url_for(self, path: str, query: str) -> str:
+        """The URL of a path below the base URL; the path is not encoded yet."""
+        encoded = quote(path, safe="/:@!$&'()*+,;=~")
+        return f"{self.url.rstrip('/')}/{encoded}" + (f"?{query}" if query else "")
+
+    def key_headers(self, path: str) -> Headers:
+        """The headers that carry the key, as OpenAI's protocol and Anthropic's have them."""
+        if not self.key:
+            return []
+        key = self.key.encode()
+        bearer = [(b"authorization", b"Bearer " + key)]
+        if path.partition("/")[0] != "messages":
+            return bearer
+        host = urlsplit(self.url).hostname or ""
+        # Anthropic's own server refuses a request with both.
+        own = host == "anthropic.com" or host.endswith(".anthropic.com")
+        return [(b"x-api-key", key), *([] if own else bearer)]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Forwards requests to the upstream."""
+
+    upstream: Upstream
+    client: httpx.AsyncClient
+    keyed: bool
+    """True if the client's key is the gateway's, and so is not forwarded."""
+    limits: Limits
+    metrics: Metrics
+
+    async def forward(
+        self, request: Request, path: str, body: bytes, about: Mapping[str, str]
+    ) -> Response:
+        """Forward a request; the upstream's response is sent as it comes.
+
+        Args:
+            request: the client's request.
+            path: where it goes, below the base URL.
+            body: the body to forward.
+            about: headers of ours.
+        """
+        answer = await self.send(request, path, body)
+        headers = self.headers(answer, about)
+        if answer.status_code >= 400:
+            return with_headers(
+                Response(await self.read_error(answer), answer.status_code), headers
+            )
+        pieces = self._pieces(answer)
+        timeout = self.limits.write_timeout
+        return with_headers(StreamingAnswer(pieces, timeout, answer.status_code), headers)
+
+    async def send(self, request: Request, path: str, body: bytes) -> httpx.Response:
+        """Send a request, and return the upstream's response with its body still unread.
+
+        Raises:
+            RequestError: the upstream cannot be reached, or does not answer in time.
+        """
+        try:
+            sent = self.client.build_request(
+                request.method,
+                self.upstream.url_for(path, request.url.query),
+                headers=self._request_headers(request, path),
+                content=body,
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise RequestError(400, "the path or its query is no part of a URL.") from None
+        for attempt in range(self.upstream.retries + 1):
+            if attempt:
+                await asyncio.sleep(min(0.25 * 2 ** (attempt - 1), 4.0))
+            last = attempt == self.upstream.retries
+            try:
+                sending = self.client.send(sent, stream=True)
+                answer = await until_client_leaves(request.receive, sending)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if last:
+                    raise self._failed(502, "unreachable", error) from error
+            except httpx.TimeoutException as error:
+                raise self._failed(504, "timeout", error) from error
+            except httpx.HTTPError as error:
+                raise self._failed(502, "unreachable", error) from error
+            else:
+                if last or answer.status_code != 503:
+                    return await self._unpackable(answer)
+                await answer.aclose()
+        raise AssertionError("the last try returns or raises")
+
+    async def read_error(self, answer: httpx.Response) -> bytes:
+        """The body of an error; one that is too long is replaced by ours."""
+        content = await self.read(answer, ERROR_BYTES)
+        if content is not None:
+            return content
+        sentence = f"{self.upstream.public} sent an error of more than {ERROR_BYTES} bytes."
+        return RequestError(answer.status_code, sentence, code="upstream_error_too_large").content
+
+    async def read(self, answer: httpx.Response, limit: int) -> bytes | None:
+        """A response's whole body without secrets; None if it is longer than `limit` bytes."""
+        content = bytearray()
+        try:
+            async with (
+                asyncio.timeout(self.upstream.timeout),
+                aclosing(self._decoded(answer)) as it,
+            ):
+                async for piece in it:
+                    content += piece
+                    if len(content) > limit:
+                        return None
+        except TimeoutError as error:
+            raise self._failed(504, "timeout", error) from error
+        except (httpx.HTTPError, zlib.error) as error:
+            raise self._failed(502, "broken", error) from error
+        finally:
+            await answer.aclose()
+        return self._masked(bytes(content))
+
+    def headers(self, answer: httpx.Response, about: Mapping[str, str]) -> Headers:
+        """The response's headers for the client, and ours."""
+        headers = [
+            (name, self._masked(value))
+            for name, value in _passed(answer.headers.raw)
+            if name.lower() != b"content-encoding"
+        ]
+        return [*headers, *((name.encode(), value.encode()) for name, value in about.items())]
+
+    def _request_headers(self, request: Request, path: str) -> Headers:
+        headers = _passed(request.headers.raw)
+        if self.upstream.key or self.keyed:
+            headers = [(name, value) for name, value in headers if name.lower() not in _KEY_HEADERS]
+        return [*headers, (b"accept-encoding", b"identity"), *self.upstream.key_headers(path)]
+
+    async def _pieces(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
+        """A response's body without secrets, as it comes."""
+        try:
+            async with aclosing(self._decoded(answer)) as decoded:
+                async for piece in mask(decoded, self.upstream.secrets):
+                    yield piece
+        except (httpx.HTTPError, zlib.error) as error:
+            self._count("broken", error)
+            # The client's connection breaks as the upstream's did.
+            raise ConnectionResetError from error
+        finally:
+            await answer.aclose()
+
+    async def _unpackable(self, answer: httpx.Response) -> httpx.Response:
+        """The response. Raises `RequestError` if it is packed in a way that we cannot unpack."""
+        packing = _packing(answer)
+        if packing not in _PACKINGS:
+            await answer.aclose()
+            cause = ValueError(f"content-encoding {packing[:40]!r}, although asked for identity")
+            raise self._failed(502, "broken", cause)
+        return answer
+
+    async def _decoded(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
+        """A response's body, unpacked."""
+        if not _PACKINGS[_packing(answer)]:
+            async for piece in answer.aiter_raw():
+                yield piece
+            return
+        async with aclosing(unpack(answer.aiter_raw())) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _masked(self, content: bytes) -> bytes:
+        for secret in self.upstream.secrets:
+            content = content.replace(secret, _MASK)
+        return content
+
+    def _failed(self, status: int, kind: str, cause: Exception) -> RequestError:
+        self._count(kind, cause)
+        sentences = {
+            "unreachable": "cannot be reached.",
+            "timeout": "did not answer in time.",
+            "broken": "broke off.",
+        }
+        return RequestError(status, f"{self.upstream.public} {sentences[kind]}")
+
+    def _count(self, kind: str, cause: Exception) -> None:
+        self.metrics.upstream_errors.labels(kind).inc()
+        reason = self._masked(f"{type(cause).__name__}: {cause}".encode())
+        text = reason.decode(errors="replace")[:300].encode("unicode_escape").decode()
+        LOG.warning("upstream %s: %s (%s)", kind, self.upstream.public, text)
+
+
+def with_headers(response: Response, headers: Headers) -> Response:
+    """Give a response these headers; one that is no stream keeps its length."""
+    lengths = [pair for pair in response.raw_headers if pair[0] == b"content-length"]
+    response.raw_headers = [*((name.lower(), value) for name, value in headers), *lengths]
+    return response
+
+
+def connect(
+    upstream: Upstream, connections: int, transport: httpx.AsyncBaseTransport | None
+) -> httpx.AsyncClient:
+    """A client for the upstream.
+
+    Args:
+        upstream: the API.
+        connections: how many there may be at once.
+        transport: how it is reached; by default over the network.
+    """
+    timeout = httpx.Timeout(upstream.timeout, connect=min(_CONNECT_SECONDS, upstream.timeout))
+    return httpx.AsyncClient(
+        timeout=timeout,
+        limits=httpx.Limits(max_connections=connections),
+        transport=transport,
+        follow_redirects=False,
+    )
+
+
+async def mask(pieces: AsyncIterator[bytes], secrets: Sequence[bytes]) -> AsyncGenerator[bytes]:
+    """Pieces with every secret replaced, also one that is cut by the border of two pieces."""
+    rest = b""
+    async for piece in pieces:
+        text = rest + piece
+        for secret in secrets:
+            text = text.replace(secret, _MASK)
+        kept = _beginning(text, secrets)
+        rest = text[len(text) - kept :]
+        if len(text) > kept:
+            yield text[: len(text) - kept]
+    if rest:
+        yield rest
+
+
+def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
+    """Length of the longest end of a text that a secret begins with."""
+    longest = max((len(secret) for secret in secrets), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(secret.startswith(text[-size:]) for secret in secrets):
+            return size
+    return 0
+
+
+async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Gzip or zlib unpacked, at most `_PIECE` bytes at a time. Raises `zlib.error`."""
+    packed = zlib.decompressobj(wbits=47)
+    began = False
+    async for piece in pieces:
+        while piece:
+            if packed.eof:  # a further member of the file
+                packed = zlib.decompressobj(wbits=47)
+            text = packed.decompress(piece, _PIECE)
+            piece = packed.unused_data if packed.eof else packed.unconsumed_tail
+            began = True
+            if text:
+                yield text
+    if began and not packed.eof:
+        raise zlib.error("the packed body ends early")
+
+
+def _packing(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-encoding", "")).strip().lower()
+
+
+def _passed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers without those of one connection."""
+    pairs = [(name, value) for name, value in headers]
+    named = [value for name, value in pairs if name.lower() == b"connection"]
+    dropped = _CONNECTION_HEADERS | {
+        one.strip().lower() for value in named for one in value.split(b",")
+    }
+    return [(name, value) for name, value in pairs if name.lower() not in dropped]
