@@ -98,8 +98,9 @@ def serve(
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in _NEEDED:
             raise
+        extra = "gateway" if upstream else "serve"
         raise ModelError(
-            f"a server needs {missing.name}: pip install 'holdfast[{"gateway" if upstream else "serve"}]'."
+            f"a server needs {missing.name}: pip install 'holdfast[{extra}]'."
         ) from missing
     if verify and not upstream:
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")

@@ -170,7 +170,7 @@ def test_models_and_named_paths_pass_with_their_method(there: Recorded) -> None:
         for method, path, status in (
             ("GET", "models", 200), ("GET", "models/org/name", 200), ("POST", "embeddings", 200),
             ("POST", "files", 200), ("GET", "files", 403), ("DELETE", "files/f1", 200),
-            ("PUT", "files/f1", 403), ("POST", "embeddings/", 403),
+            ("PUT", "files/f1", 403), ("POST", "embeddings/x", 403),
         ):  # fmt: skip
             assert raw_status(url, method, f"/v1/{path}", b"{}") == status, (method, path)
     assert there.paths == [
@@ -264,6 +264,15 @@ def test_a_window_never_parts_a_tools_result_from_its_use() -> None:
     assert rewritten(MESSAGES, "reminder:1", messages=chat)["messages"] == [
         *chat[:2], said("user", f"{PERSONA.prompt}\n\nc"), use, result,
     ]  # fmt: skip
+
+
+def test_a_key_of_the_gateway_may_come_as_anthropics_clients_send_it(there: Recorded) -> None:
+    asked = {"model": "m", "max_tokens": 9, "messages": [TEA]}
+    with gateway(there, keys=["ours"]) as url:
+        for key, status in (("ours", 200), ("other", 401)):
+            answer = httpx.post(f"{url}/messages", json=asked, headers={"x-api-key": key})
+            assert answer.status_code == status
+    assert there.requests[0].headers["x-api-key"] == KEY
 
 
 def test_anthropics_own_server_gets_its_key_in_its_own_header_only() -> None:
