@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from holdfast.models.local.backend import LocalBackend
+from holdfast.serve.server import configuration
 from tiny_models import model, tokenizer
 
 DEADLINE = 60.0
@@ -38,7 +39,9 @@ def small(kind: str = "llama", template: str = "chatml") -> LocalBackend:
 def served(app: FastAPI) -> Iterator[str]:
     """The server's base URL, with /v1; it is stopped at the end."""
     bound = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    has_limits = hasattr(app.state, "limits")  # an upstream of a test has none
+    plain = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}
+    config = configuration(app, 5) if has_limits else uvicorn.Config(app, **plain)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -133,7 +130,9 @@ def serve(
         )
         name = f"[{host}]" if ":" in host else host
         print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
-        _run(app, bound)
+        from holdfast.serve.server import run
+
+        run(app, bound)
 
 
 def _gateway(place: tuple[str, str | None, float, int], common: Mapping[str, Any]) -> FastAPI:
@@ -188,25 +187,3 @@ def _bound(host: str, port: int) -> socket.socket:
             f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another "
             "--port or --host."
         ) from error
-
-
-def _run(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until interrupted; replies under way are finished first, for half a minute at most."""
-    import uvicorn
-
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    for name in ("uvicorn", "httpx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=30,
-    )
-    gc.freeze()  # what is here now stays: looking through it again and again takes time
-    uvicorn.Server(config).run(sockets=[bound])

@@ -69,7 +69,8 @@ class _Strength(NamedTuple):
 _STRENGTHS: Mapping[str, _Strength] = {
     "window": _Strength(1, math.inf, None, "a whole number of messages, 1 or more"),
     "reminder": _Strength(0, 1, 0, "a probability from 0 (off) to 1"),
-    "guidance": _Strength(1, math.inf, 1, "1 (off) or more"),
+    # Far beyond use; much higher ones leave no finite logits.
+    "guidance": _Strength(1, 1000, 1, "from 1 (off) to 1000"),
     "split-softmax": _Strength(0, 1, 1, "from 0 (all attention) to 1 (off)"),
     "boost": _Strength(1, math.inf, 1, "1 (off) or more"),
     "spotlight": _Strength(0, 1, 0, "a share from 0 (off) to 1"),

@@ -7,6 +7,7 @@ engine and one `Metrics`; `limits.Guard` runs before them.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from holdfast.core.backend import Backend
@@ -25,13 +27,14 @@ from holdfast.persona.suite import Persona
 from holdfast.serve.completion import Completion
 from holdfast.serve.engine_process import EngineProcess
 from holdfast.serve.engine_thread import EngineThread
-from holdfast.serve.http import ERROR_RESPONSES, base_app
+from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import read_object
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import add_page
-from holdfast.serve.protocol import ChatRequest
-from holdfast.serve.requests import CompletionContext
+from holdfast.serve.protocol import ChatRequest, invalid_request
+from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
 
 LOG = logging.getLogger("holdfast.serve")
@@ -150,16 +153,30 @@ def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
 def _add_chat_route(app: FastAPI, context: CompletionContext, log_prompts: bool) -> None:
     """Add /v1/chat/completions."""
 
-    @app.post("/v1/chat/completions", tags=["openai"], responses=ERROR_RESPONSES)
-    async def chat(body: ChatRequest, request: Request) -> Response:
+    def read(content: bytes) -> tuple[CompletionPlan, str]:
+        """A request's plan, and its messages for the log."""
+        fields = read_object(content)
+        try:
+            body = ChatRequest.model_validate(fields)
+        except ValidationError as error:
+            raise invalid_request(error.errors()) from None
+        return context.read(body), json.dumps(fields["messages"]) if log_prompts else ""
+
+    @app.post(
+        "/v1/chat/completions",
+        tags=["openai"],
+        responses=ERROR_RESPONSES,
+        openapi_extra=CHAT_BODY,
+    )
+    async def chat(request: Request) -> Response:
         """A chat completion, streamed where `stream` is true."""
-        large = int(request.headers.get("content-length", 0)) > LARGE_BODY
-        plan = await asyncio.to_thread(context.read, body) if large else context.read(body)
+        content = await request.body()
+        large = len(content) > LARGE_BODY
+        plan, messages = await asyncio.to_thread(read, content) if large else read(content)
         completion = Completion(context, plan)
         if log_prompts:
-            messages = body.model_dump_json(include={"messages"})
             LOG.info("%s asked: %s", completion.id, messages)
-        if body.stream:
+        if plan.body.stream:
             chunks = events(logged_chunks(completion))
             return StreamingAnswer(chunks, context.limits.write_timeout, headers=EVENTS)
         try:

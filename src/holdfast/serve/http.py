@@ -24,7 +24,7 @@ from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Asgi, Guard, Limits, Message, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.protocol import ErrorBody, invalid_request
+from holdfast.serve.protocol import ChatRequest, ErrorBody, invalid_request
 from holdfast.serve.stream import ClientLeft
 
 LOG = logging.getLogger("holdfast.serve")
@@ -58,6 +58,8 @@ def base_app(
         static_url="/docs-files",
         lifespan=lifespan,
     )
+    app.state.limits = limits
+    _describe_chat_request(app)
     app.add_middleware(Guard, keys=Keys(keys), limits=limits)
     if limits.origins:
         app.add_middleware(
@@ -94,6 +96,31 @@ def base_app(
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+# The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.
+CHAT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}},
+        },
+    }
+}
+
+
+def _describe_chat_request(app: FastAPI) -> None:
+    """Add the schema that `CHAT_BODY` refers to."""
+    document = app.openapi
+    own = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts = {**own.pop("$defs", {}), "ChatRequest": own}
+
+    def with_chat_request() -> dict[str, Any]:
+        described = document()
+        described["components"]["schemas"].update(parts)
+        return described
+
+    app.openapi = with_chat_request  # type: ignore[method-assign]
 
 
 def error_response(error: RequestError) -> Response:

@@ -49,6 +49,13 @@ class Limits:
     """Requests that may wait beside them."""
     choices: int = 8
     """Replies to one request (`n`)."""
+    headers: int = 32 << 10
+    """Bytes of a request's headers."""
+    connections: int = 4096
+    """Open connections, and at most half the files that the process may open. Beyond it the one
+    that has waited longest for a request is closed."""
+    head_timeout: float = 10.0
+    """Seconds that a request's headers may take to arrive."""
     read_timeout: float = 30.0
     """Seconds that a body may take to arrive."""
     write_timeout: float = 60.0
@@ -126,7 +133,9 @@ class Guard:
                 return await self._read(receive)
         except TimeoutError:
             raise RequestError(
-                408, f"the body took more than {self.limits.read_timeout:g} seconds."
+                408,
+                f"the body took more than {self.limits.read_timeout:g} seconds.",
+                headers={"connection": "close"},
             ) from None
 
     async def _read(self, receive: Receive) -> bytes | None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.serve.http_errors import RequestError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+COLDEST = 1e-4  # the lowest temperature but 0
 # Longer than any useful control: the text is parsed.
 ControlText = Annotated[str, Field(max_length=200, examples=["anchor", "reminder:0.5"])]
 
@@ -125,6 +126,13 @@ class ChatRequest(BaseModel):
                 "out.",
                 code="unsupported_value",
                 param=name,
+            )
+        if self.temperature is not None and 0 < self.temperature < COLDEST:
+            raise RequestError(
+                400,
+                f"temperature is 0 (greedy) or {COLDEST:g} and more: lower ones overflow.",
+                code="invalid_value",
+                param="temperature",
             )
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")

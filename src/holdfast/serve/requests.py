@@ -19,7 +19,7 @@ from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.control import NONE, Control, parse
-from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
@@ -103,13 +103,15 @@ class CompletionContext:
         measure = body.holdfast is None or body.holdfast.measure
         ask = Ask(read_chat(body.messages, self.persona), seed, control, measure=measure)
         try:
-            request = self.backend.request(ask, options)
+            request = self.backend.request(ask, options, self._longest_chat)
             if options and not self._template_uses(options):
                 ignored.append("tools")
         except ControlError as error:
             raise RequestError(
                 400, str(error), code="invalid_value", param="holdfast.control"
             ) from error
+        except ContextError as error:
+            raise self._too_long("many more") from error
         except HoldfastError as error:
             raise RequestError(400, str(error), param="messages") from error
         except Exception as error:  # a template is a program of the model's, and may raise anything
@@ -118,7 +120,8 @@ class CompletionContext:
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
-        self._check_length(request)
+        if self._longest_chat is not None and len(request.ids) > self._longest_chat:
+            raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return replace(request, logprobs=logprobs, plain_share=False)
 
@@ -128,18 +131,22 @@ class CompletionContext:
         with_tools, plain = self.backend.template_with(options), self.backend.template
         return with_tools.text(with_tools.fold(probe)) != plain.text(plain.fold(probe))
 
-    def _check_length(self, request: Request) -> None:
-        count, model = len(request.ids), self.backend.context
+    @property
+    def _longest_chat(self) -> int | None:
+        """Tokens of a chat at most; None if nothing bounds them."""
+        model = self.backend.context
         bounds = [bound for bound in (self.limits.context, model and model - 1) if bound]
-        if bounds and count > min(bounds):
-            raise RequestError(
-                400,
-                # In OpenAI's words, which clients look for.
-                f"This model's maximum context length is {min(bounds)} tokens, and the chat has "
-                f"{count}: shorten it.",
-                code="context_length_exceeded",
-                param="messages",
-            )
+        return min(bounds, default=None)
+
+    def _too_long(self, count: str) -> RequestError:
+        return RequestError(
+            400,
+            # In OpenAI's words, which clients look for.
+            f"This model's maximum context length is {self._longest_chat} tokens, and the chat has "
+            f"{count}: shorten it.",
+            code="context_length_exceeded",
+            param="messages",
+        )
 
     def sampling(self, body: ChatRequest, request: Request) -> Sampling:
         """How to sample the reply, with OpenAI's defaults."""
@@ -234,6 +241,6 @@ def _message(one: ChatMessage) -> Message:
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
             try:
                 function["arguments"] = json.loads(function["arguments"])
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return cast(Message, fields)

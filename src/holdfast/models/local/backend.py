@@ -26,7 +26,7 @@ from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import Chat
 from holdfast.core.control import Control
-from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Spans
@@ -37,6 +37,7 @@ from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import hash_parameters
 
 TEMPLATES = 16  # templates with further options that are kept
+LONG_OPTIONS = 100_000  # characters of options that are not kept
 SMALL = 50_000_000  # below this many parameters a step costs the same for any number of rows
 
 
@@ -222,17 +223,23 @@ class LocalBackend:
             self._adapters[path] = GatedAdapter(self.engine, self.name, self.digest, Path(path))
         return self._adapters[path]
 
-    def request(self, ask: Ask, options: Mapping[str, Any] | None = None) -> Request:
+    def request(
+        self, ask: Ask, options: Mapping[str, Any] | None = None, limit: int | None = None
+    ) -> Request:
         """Return an ask as the engine takes it.
 
         `options` go to the chat template with the backend's own (`tools`, for instance). Raises
-        `ControlError` and `ModelError` as `reply` does.
+        `ControlError` and `ModelError` as `reply` does, and `ContextError` for a chat that has more
+        than `limit` tokens for certain, before it is rendered.
         """
         control = ask.control
         if control.needs_weights and (why := self.refusal(control)):
             raise ControlError(why)
         template = self.template_with(options)
-        chat = template.render(self.rewritten(ask.chat, control))
+        rewritten = self.rewritten(ask.chat, control)
+        if limit is not None and (least := template.least_tokens(rewritten)) > limit:
+            raise ContextError(f"the chat has {least} tokens or more, and the limit is {limit}")
+        chat = template.render(rewritten)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
         held = self._steering(control, chat) if control.steers and has_prompt else None
@@ -254,6 +261,8 @@ class LocalBackend:
         if not options:
             return self.template
         key = json.dumps(options, sort_keys=True)
+        if len(key) > LONG_OPTIONS:
+            return self.template.with_options(options)
         template = self._templates.pop(key, None) or self.template.with_options(options)
         self._templates[key] = template
         if len(self._templates) > TEMPLATES:

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import ModelError
+from holdfast.models.local.prompt_cache import PromptCache
 from holdfast.models.local.special_tokens import SpecialTokens
 
 Span = tuple[int, int]
@@ -37,7 +38,7 @@ AGAIN, TOLD = "qzxagainxzq", "qzxtoldxzq"
 _USER, _ASSISTANT = message("user", ASIDE), message("assistant", REPLY)
 _SYSTEM, _LATER = message("system", MARK), message("user", TOLD)
 
-KNOWN = 4096  # prompts whose spans are remembered
+_TOKEN = 40  # bytes of a token id in a tuple, about
 _CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 TODAY = "HOLDFAST_TODAY"  # the environment's date for templates that write one
 
@@ -113,8 +114,8 @@ class Template:
         self.default_system, self._empty_system = self._find_default()
         self.turn_ids = self._find_turn_ids()
         self._bos_opens_messages = self._find_bos_role()
-        self._bounds = lru_cache(maxsize=KNOWN)(self._find_bounds)
-        self._heads: dict[str, tuple[tuple[int, ...], Span, Span]] = {}
+        self._bounds = PromptCache[_Bounds]()
+        self._heads = PromptCache[tuple[tuple[int, ...], Span, Span]]()
 
     def with_options(self, options: Mapping[str, Any]) -> Template:
         """Return this template with further options and the same date."""
@@ -154,16 +155,35 @@ class Template:
             if ids[: len(known[0])] == known[0]:
                 return Rendered(ids, known[1], known[2])
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
-        bounds = self._bounds(system)
+        bounds = self._bounds.get(system) or self._find_bounds(system)
         if bounds is None or not text.startswith(bounds.head):
             return Rendered(ids)
+        self._bounds.put(system, bounds, 4 * len(bounds.head))
         content = self._tokens(text, ids, offsets, bounds.start, bounds.end)
         whole = (0, self._tokens(text, ids, offsets, 0, len(bounds.head))[1])
         # One token more than the message, so that a token grown across its end is noticed.
-        if len(self._heads) >= KNOWN:
-            del self._heads[next(iter(self._heads))]
-        self._heads[system] = (ids[: whole[1] + 1], content, whole)
+        head = ids[: whole[1] + 1]
+        self._heads.put(system, (head, content, whole), _TOKEN * len(head))
         return Rendered(ids, content, whole)
+
+    def least_tokens(self, chat: Chat) -> int:
+        """Count the tokens that a chat has at least, without rendering it; 0 if that is unknown.
+
+        No token stands for more characters than the longest of the vocabulary, or for four times
+        as many where the tokenizer joins characters (é) first.
+        """
+        characters = sum(len(m["content"].strip()) for m in chat)
+        return characters // (4 * self._longest_token) if self._longest_token else 0
+
+    @cached_property
+    def _longest_token(self) -> int:
+        """Characters of the longest token; 0 if one token may stand for any stretch of text."""
+        tokenizer = self.tokenizer
+        inner = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+        joined = getattr(inner, "fuse_unk", True) and not getattr(inner, "byte_fallback", False)
+        if tokenizer.unk_token_id is not None and joined:
+            return 0
+        return max(map(len, tokenizer.get_vocab()), default=0)
 
     def fold(self, chat: Chat) -> Chat:
         """Return the chat as this template takes it: the system prompt folded where it must be."""

@@ -1,0 +1,52 @@
+"""JSON of clients, read with a bound on its depth.
+
+What walks a nested value recursively (a template, pydantic, `json.dumps`) ends in a
+`RecursionError` somewhere below Python's limit of 1,000 levels; nobody needs that many.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from holdfast.serve.http_errors import RequestError
+
+DEPTH = 100  # levels of lists and objects
+
+
+def read_json(text: bytes | str) -> Any:
+    """Read JSON. Raises `RequestError` if it is not valid or nested too deep."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, RecursionError):
+            raise _too_deep() from None
+        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
+    opening: tuple[Any, Any] = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
+    if sum(map(text.count, opening)) > DEPTH and _depth(value) > DEPTH:
+        raise _too_deep()
+    return value
+
+
+def read_object(text: bytes | str) -> dict[str, Any]:
+    """Read a JSON object. Raises `RequestError` if it is none."""
+    value = read_json(text)
+    if not isinstance(value, dict):
+        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and objects; counting ends above `DEPTH`."""
+    depth, level = 0, [value]
+    while level and depth <= DEPTH:
+        nested = [one for one in level if isinstance(one, dict | list)]
+        depth += bool(nested)
+        level = [x for one in nested for x in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def _too_deep() -> RequestError:
+    return RequestError(
+        400, f"the body is nested more than {DEPTH} levels deep: flatten it.", code="invalid_json"
+    )

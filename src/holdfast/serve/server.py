@@ -1,0 +1,194 @@
+"""The sockets of a server, with bounds on what no request has come of yet.
+
+uvicorn reads a head of any length for as long as it takes. Here a head has `Limits.headers` bytes
+and `Limits.head_timeout` seconds, a response whose request never ends closes its connection, and
+beyond `Limits.connections` the connection that has waited longest for a request is closed: clients
+that send nothing cannot keep others out.
+
+This module knows bytes and connections. It knows no routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import sys
+from asyncio.events import TimerHandle
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.limits import Limits
+
+REASONS = {
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+# What the other open files of a server are given at least: the model's, the upstream's, pipes.
+_SHARE = 2
+
+
+def run(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until interrupted; replies under way are finished first, for half a minute at most.
+
+    Args:
+        app: the application, made by `create_app` or `create_gateway`.
+        bound: the socket to listen on.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for name in ("uvicorn", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    settings = configuration(app)
+    gc.freeze()  # what is here now stays: looking through it again and again takes time
+    uvicorn.Server(settings).run(sockets=[bound])
+
+
+def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
+    """uvicorn's settings with the application's limits.
+
+    Args:
+        app: the application; its `state.limits` has the bounds.
+        graceful: seconds that replies under way may take once the server stops.
+    """
+    limits: Limits = app.state.limits
+    limits = replace(limits, connections=min(limits.connections, _files() // _SHARE))
+    return uvicorn.Config(
+        app,
+        http=_protocol(limits),
+        h11_max_incomplete_event_size=limits.headers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=graceful,
+    )
+
+
+def _files() -> int:
+    """Files that this process may open, after raising its soft limit as far as it goes."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 1024
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return 65_536 if soft == resource.RLIM_INFINITY else soft
+
+
+def _protocol(limits: Limits) -> Any:
+    """uvicorn's protocol with bounds; without httptools h11, which bounds heads' size alone."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ModuleNotFoundError:
+        return "h11"
+
+    class BoundedProtocol(HttpToolsProtocol):
+        """One connection.
+
+        A message is its head and its body. `_heading` is true from the end of one message to the
+        end of the next one's head, and `_changes` counts its changes.
+        """
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self._heading, self._pending, self._changes = True, 0, 0
+            self._timer: TimerHandle | None = None
+            self.waiting_since = self.loop.time()
+            super().connection_made(transport)
+            self._arm()
+            self._make_room()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            changes = self._changes
+            super().data_received(data)
+            if self._heading and self._changes == changes and not self.transport.is_closing():
+                self._pending += len(data)
+                self._arm()
+                if self._pending > limits.headers:
+                    self._refuse(431, f"the headers have more than {limits.headers} bytes.")
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._heading:  # what follows a body in pieces is nobody's
+                super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._heading, self._changes = False, self._changes + 1
+            self._disarm()
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._heading, self._pending, self._changes = True, 0, self._changes + 1
+            self._disarm()
+            super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            self.waiting_since = self.loop.time()
+            if not self._heading and not self.pipeline:
+                self._arm()  # the client still sends; it gets a moment to read the response
+            super().on_response_complete()
+
+        @property
+        def busy(self) -> bool:
+            """True while a response is under way."""
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _arm(self) -> None:
+            if self._timer is None:
+                self._timer = self.loop.call_later(limits.head_timeout, self._late)
+
+        def _disarm(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _late(self) -> None:
+            self._timer = None
+            if self.busy:
+                self._arm()
+            elif self._heading and self._pending:
+                self._refuse(408, f"the headers took more than {limits.head_timeout:g} seconds.")
+            else:
+                self.transport.close()
+
+        def _refuse(self, status: int, message: str) -> None:
+            """Answer with an error, unless a response is under way, and close the connection."""
+            if not self.busy:
+                content = RequestError(status, message).content
+                head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\n"
+                head += f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+                self.transport.write(head.encode() + content)
+            self.transport.close()
+
+        def _make_room(self) -> None:
+            """Close the connection that has waited longest if there are too many."""
+            if len(self.connections) <= limits.connections:
+                return
+            some = [
+                one
+                for one in self.connections
+                if isinstance(one, BoundedProtocol) and not one.transport.is_closing()
+            ]
+            if len(some) <= limits.connections:
+                return
+            idle = [one for one in some if not one.busy and one is not self]
+            if idle:
+                min(idle, key=lambda one: one.waiting_since).transport.abort()
+            else:
+                self._refuse(503, f"{limits.connections} connections are busy: try again later.")
+
+    return BoundedProtocol

@@ -1,0 +1,246 @@
+"""Nothing grows without a bound: heads, connections, bodies of every method, depth, and caches."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from holdfast.core.chat import message
+from holdfast.models import load as models
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.prompt_cache import PromptCache
+from holdfast.serve.app import create_app
+from holdfast.serve.json_body import DEPTH
+from holdfast.serve.limits import Limits
+from serve.running import JSON, TEA, control, served, small
+
+HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
+
+
+@pytest.fixture(scope="module")
+def backend() -> LocalBackend:
+    return small()
+
+
+@pytest.fixture(scope="module")
+def url(backend: LocalBackend) -> Iterator[str]:
+    limits = Limits(
+        body=BODY, headers=HEADERS, connections=CONNECTIONS, head_timeout=1.0, read_timeout=1.0
+    )
+    with served(create_app(backend, limits=limits)) as made:
+        yield made.removesuffix("/v1")
+
+
+def connect(url: str, content: bytes = b"") -> socket.socket:
+    parts = urlsplit(url)
+    made = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=20)
+    made.sendall(content)
+    return made
+
+
+def status(connection: socket.socket) -> int:
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def closed(connection: socket.socket) -> bool:
+    """Wait until the server closes; False if it does not within the socket's time-out."""
+    try:
+        while connection.recv(65_536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def chat(url: str, **more: Any) -> httpx.Response:
+    body = {"model": "small", "messages": [TEA], "max_tokens": 3, **more}
+    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+
+
+# Heads and connections
+
+
+def test_an_endless_header_is_refused_after_its_bound(url: str) -> None:
+    with connect(url, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ") as connection:
+        sent = 0
+        try:
+            while sent < 100 * HEADERS:
+                sent += connection.send(b"x" * 1000)
+                time.sleep(0.001)
+        except OSError:
+            pass
+        assert sent < 100 * HEADERS
+    with connect(url, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ") as connection:
+        connection.sendall(b"x" * (HEADERS + 1))
+        assert status(connection) == 431
+
+
+def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(url: str) -> None:
+    whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(url, whole) as connection:
+        assert status(connection) == 200
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        time.sleep(0.1)
+        connection.sendall(b"x" * (HEADERS + 1))
+        assert status(connection) == 431
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connect(url, head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n") as connection:
+        try:
+            for _ in range(300):
+                connection.sendall(b"x:y\r\n" * 100)
+        except OSError:
+            pass
+        assert closed(connection)
+
+
+@pytest.mark.parametrize("start", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_does_not_come_is_given_up(url: str, start: bytes) -> None:
+    began = time.monotonic()
+    with connect(url, start) as connection:
+        assert closed(connection)
+    assert 0.5 < time.monotonic() - began < 10
+
+
+def test_a_refused_request_that_goes_on_and_on_is_closed(url: str) -> None:
+    head = b"POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+    with connect(url, head + b"Content-Length: 1000000\r\n\r\n") as connection:
+        assert status(connection) == 415
+        assert closed(connection)
+
+
+def test_half_sent_requests_keep_nobody_out(url: str) -> None:
+    some = [connect(url, b"GET / HTTP/1.1\r\nHost: x\r\nX-") for _ in range(5 * CONNECTIONS)]
+    try:
+        assert chat(url).status_code == 200
+        assert httpx.get(f"{url}/health", timeout=10).status_code == 200
+    finally:
+        for one in some:
+            one.close()
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
+def test_a_body_is_bounded_under_every_method(url: str, method: str) -> None:
+    large = b'"' + b"x" * BODY + b'"'
+    answer = httpx.request(
+        method, f"{url}/v1/chat/completions", content=large, headers=JSON, timeout=30
+    )
+    assert answer.status_code == 413
+    head = f"{method} /v1/models HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connect(url, head.encode() + b"Content-Length: 100\r\n\r\n{") as connection:
+        assert status(connection) == 408
+
+
+def pieces(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), 50_000):
+        yield content[start : start + 50_000]
+
+
+def test_a_large_body_in_pieces_is_read_beside_the_event_loop(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    rewritten = backend.rewritten
+
+    def noted(*args: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return rewritten(*args)
+
+    monkeypatch.setattr(backend, "rewritten", noted)
+    body = {"model": "small", "messages": [{"role": "user", "content": "x " * 50_000}]}
+    with served(create_app(backend)) as own:
+        content = pieces(json.dumps(body).encode())
+        answer = httpx.post(f"{own}/chat/completions", content=content, headers=JSON, timeout=60)
+    assert answer.status_code == 400
+    assert threads and not any("(run)" in name for name in threads)
+
+
+@pytest.mark.parametrize("depth", [DEPTH, 500, 990])
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_deeply_nested_json_is_a_400(backend: LocalBackend, depth: int, log_prompts: bool) -> None:
+    nested = '{"a":' * depth + '"x"' + "}" * depth
+    body = '{"model": "small", "max_tokens": 1, "messages": [%s, %s, %s]%s}'
+    tea, caller = json.dumps(TEA), '{"role": "assistant", "tool_calls": [{"function": %s}]}'
+    bodies = [
+        body % (tea, tea, tea, f', "user": {nested}'),
+        body % (tea, caller % f'{{"arguments": {nested}}}', tea, ""),
+        body % (tea, caller % f'{{"arguments": {json.dumps(nested)}}}', tea, ""),
+    ]
+    with served(create_app(backend, log_prompts=log_prompts)) as own:
+        answers = [
+            httpx.post(f"{own}/chat/completions", content=one, headers=JSON, timeout=30)
+            for one in bodies
+        ]
+    assert [answer.status_code for answer in answers[:2]] == [400, 400]
+    assert answers[2].status_code in (200, 400)  # the template may or may not show the text
+
+
+def test_a_lone_surrogate_in_the_log_breaks_nothing(backend: LocalBackend) -> None:
+    content = b'{"model": "small", "max_tokens": 1, "messages": '
+    content += b'[{"role": "user", "content": "x", "name": "\\ud800"}]}'
+    with served(create_app(backend, log_prompts=True)) as own:
+        answer = httpx.post(f"{own}/chat/completions", content=content, headers=JSON, timeout=30)
+    assert answer.status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        (control("guidance:" + "9" * 180), "holdfast.control"),
+        ({"temperature": 1e-310}, "temperature"),
+    ],
+)
+def test_numbers_without_sense_are_a_400(url: str, more: dict[str, Any], param: str) -> None:
+    answer = chat(url, **more)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+# Memory
+
+
+def test_a_chat_that_is_too_long_for_certain_is_not_rendered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mini = models.load("mini")
+    with served(create_app(mini)) as own:
+        monkeypatch.setattr(mini.template, "render", lambda chat: 1 / 0)
+        messages = [{"role": "system", "content": "Write well. " * 150_000}, TEA]
+        answer = chat(own.removesuffix("/v1"), model="mini", messages=messages)
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_what_is_kept_about_prompts_is_bounded_in_bytes() -> None:
+    cache = PromptCache[int](limit=10_000)
+    for i in range(1000):
+        cache.put(f"prompt {i}", i, 100)
+        assert cache.size <= 10_000
+    assert cache.get("prompt 999") == 999 and cache.get("prompt 0") is None
+    cache.put("x" * 1000, 1, 0)
+    assert cache.get("x" * 1000) is None
+
+
+def test_what_a_template_keeps_about_prompts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = small().template
+    for cache in (template._bounds, template._heads):
+        monkeypatch.setattr(cache, "limit", 50_000)
+    for i in range(30):
+        template.render((message("system", f"{i} " + "word " * (100 * i)), message("user", "x")))
+        assert template._bounds.size <= 50_000 and template._heads.size <= 50_000
+    assert len(template._bounds) > 0 < len(template._heads)
