@@ -36,7 +36,7 @@ from holdfast.core.records import as_record
 from holdfast.core.stats import Array
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.evals.fidelity.fidelity import fidelity
-from holdfast.evals.robustness.robustness import load_tasks, robustness
+from holdfast.evals.robustness.robustness import load_items, robustness
 from holdfast.evals.robustness.summary import Answers
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
@@ -132,7 +132,7 @@ def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
 def matrix_of(folder: Path, source: str | Path) -> dict[str, Any]:
     """What was right, (1 + personas, items) of 0 and 1, and who and what; first nobody."""
     records = [json.loads(line) for line in (folder / "records.jsonl").open(encoding="utf-8")]
-    tasks, people = load_tasks("mini"), pool.load(source, split="held-out")
+    tasks, people = load_items("mini"), pool.load(source, split="held-out")
     kinds = {task.id: verifier.verifier(task, "auto") for task in tasks}
     with MathCheck() as math:
         found = Answers.of(records, tasks, people, kinds, math)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import PersonaError
-from holdfast.persona.experts import LENGTHS, Expert, load, random_text, roles
+from holdfast.persona.experts import LENGTHS, Expert, load_experts, random_text, roles
 
 WORDS = ("tea", "in", "the", "morning")
 
@@ -24,7 +24,7 @@ def expert(id_: str, *matches: str) -> Expert:
 
 @pytest.mark.parametrize("source", ["core", "mini"])
 def test_what_is_built_in_grows_with_its_length_and_has_a_safety_monitor(source: str) -> None:
-    experts = load(source)
+    experts = load_experts(source)
     for one in experts:
         counts = [words_of(one.prompt(length)) for length in LENGTHS]
         assert counts == sorted(set(counts))
@@ -57,7 +57,7 @@ def test_random_text_is_as_long_as_asked_for_and_the_same_again(tokens: int, see
 def test_one_text_stands_for_all_lengths(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[[expert]]\nid = "ann"\nfull = "You are Ann."\n', encoding="utf-8")
-    (ann,) = load(path)
+    (ann,) = load_experts(path)
     assert [ann.prompt(length) for length in LENGTHS] == ["You are Ann."] * 3
 
 
@@ -77,6 +77,6 @@ def test_a_wrong_file_is_refused(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PersonaError, match=said):
-        load(path)
+        load_experts(path)
     with pytest.raises(PersonaError, match="no personas in"):
-        load(tmp_path / "nothing.toml")
+        load_experts(tmp_path / "nothing.toml")

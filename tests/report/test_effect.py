@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.report.effect import render, write_effect
-from holdfast.results.effect import EffectRow, EffectSummary, ReplyPair
+from holdfast.results.effect import EffectNumbers, EffectRow, EffectSummary, ReplyPair
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -33,19 +33,22 @@ def summary(**changes: Any) -> EffectSummary:
         row(HOSTILE, -0.3, -0.4, 0.1),
         row("gone", None, None, None),
     )
+    numbers = EffectNumbers(
+        rows=rows,
+        overall=(row("all", 0.01, -0.01, 0.02),),
+        matrix=(replace(row("math", 0.3, 0.1, 0.4), expert="clerk"),),
+        advice={"m": "The matched persona: use it for math."},
+        judge_failures=changes.pop("judge_failures", 0),
+    )
     whole = EffectSummary(
         models=("m",),
         tasks=36,
         samples=3,
         seed=0,
         judge_model=None,
-        judge_failures=0,
         left_out=(),
         command="holdfast effect",
-        rows=rows,
-        overall=(row("all", 0.01, -0.01, 0.02),),
-        matrix=(replace(row("math", 0.3, 0.1, 0.4), expert="clerk"),),
-        advice={"m": "The matched persona: use it for math."},
+        numbers=numbers,
         seconds=3.0,
         note=None,
         report=None,

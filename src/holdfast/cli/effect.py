@@ -75,7 +75,7 @@ def effect(
 
 def _print_summary(summary: EffectSummary) -> None:
     for model in summary.models:
-        print(f"{model}: {summary.advice[model]}")
+        print(f"{model}: {summary.numbers.advice[model]}")
     if summary.left_out:
         print(
             f"{len(summary.left_out)} tasks that only a model can judge were left out: name one "

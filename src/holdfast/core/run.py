@@ -84,6 +84,11 @@ class Run(Generic[R, V]):
         if self.folder is not None:
             self._open(self.folder)
 
+    @property
+    def page(self) -> str | None:
+        """Path of its page; None where the run has no folder."""
+        return str(self.folder / "report.html") if self.folder else None
+
     def _open(self, folder: Path) -> None:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class Expert:
         return str(getattr(self, length))
 
 
-def load(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
+def load_experts(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
     """The experts of `core`, of `mini`, or of a TOML file of `[[expert]]` or `[[persona]]` tables.
 
     Experts that are there already come back as they are. A file that gives one text (`full`, a

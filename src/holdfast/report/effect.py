@@ -34,7 +34,7 @@ def render(summary: EffectSummary, pairs: Pairs) -> str:
     maps = [
         _map(summary, model, place)
         for model in summary.models
-        for place in dict.fromkeys(row.placement for row in summary.rows)
+        for place in dict.fromkeys(row.placement for row in summary.numbers.rows)
     ]
     return shell.fill(
         "effect.html.j2",
@@ -48,14 +48,16 @@ def render(summary: EffectSummary, pairs: Pairs) -> str:
 
 def _headline(summary: EffectSummary) -> str:
     if len(summary.models) == 1:
-        return summary.advice[summary.models[0]].rstrip(".")
+        return summary.numbers.advice[summary.models[0]].rstrip(".")
     return f"What a persona does to {quantity(len(summary.models), 'model')}"
 
 
 def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
     """A heat map: categories down, kinds of persona and their lengths across."""
-    mine = [row for row in summary.rows if (row.model, row.placement) == (model, place)]
-    overall = [row for row in summary.overall if (row.model, row.placement) == (model, place)]
+    mine = [row for row in summary.numbers.rows if (row.model, row.placement) == (model, place)]
+    overall = [
+        row for row in summary.numbers.overall if (row.model, row.placement) == (model, place)
+    ]
     columns = list(dict.fromkeys((row.persona, row.length) for row in mine))
     kinds = dict.fromkeys(kind for kind, _ in columns)
     rows = []
@@ -91,7 +93,7 @@ def _cell(row: EffectRow | None) -> dict[str, Any] | None:
 
 def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
     """The pairs behind every cell, texts in two parts."""
-    for row in summary.rows:
+    for row in summary.numbers.rows:
         place = "system prompt" if row.placement == "system" else "user message"
         yield {
             "key": row.cell,
@@ -116,7 +118,7 @@ def _matrix(summary: EffectSummary) -> list[dict[str, Any]]:
     """Every persona by every category, where that was asked for."""
     matrices = []
     for model in summary.models:
-        mine = [row for row in summary.matrix if row.model == model]
+        mine = [row for row in summary.numbers.matrix if row.model == model]
         categories = list(dict.fromkeys(row.category for row in mine))
         rows = []
         for expert in dict.fromkeys(row.expert for row in mine):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.backend import Sampling
-from holdfast.core.records import omitted
+from holdfast.core.records import inlined, omitted
 
 Interval = tuple[float | None, float | None]
 """A 95% interval; None where there is nothing to compute it from."""
@@ -89,6 +89,22 @@ class EffectRow:
 
 
 @dataclass(frozen=True)
+class EffectNumbers:
+    """What the records say."""
+
+    rows: tuple[EffectRow, ...]
+    """A row for each model, category, kind of persona, length and place."""
+    matrix: tuple[EffectRow, ...]
+    """A row for each model, persona and category, where that was asked for."""
+    overall: tuple[EffectRow, ...]
+    """As `rows`, over all categories."""
+    advice: Mapping[str, str]
+    """A sentence for each model: what to use a persona for."""
+    judge_failures: int
+    """Calls of the judge model that gave no score."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EffectSummary:
     """What `holdfast effect --json` prints."""
 
@@ -106,16 +122,8 @@ class EffectSummary:
     """Tasks that only a model can judge, where none was named."""
     command: str | None
     """The command line."""
-    rows: tuple[EffectRow, ...]
-    """A row for each model, category, kind of persona, length and place."""
-    matrix: tuple[EffectRow, ...]
-    """A row for each model, persona and category, where that was asked for."""
-    overall: tuple[EffectRow, ...]
-    """As `rows`, over all categories."""
-    advice: Mapping[str, str]
-    """A sentence for each model: what to use a persona for."""
-    judge_failures: int
-    """Calls of the judge model that gave no score."""
+    numbers: EffectNumbers = inlined()
+    """What the records say."""
     seconds: float
     """Wall time of the run."""
     note: str | None

@@ -64,7 +64,7 @@ def test_a_persona_that_helps_and_one_that_hurts_are_told_apart(tasks: Path) -> 
     assert hurts.sign == -1 and hurts.interval[1]
     lines = row(found, category="lines", persona="matched", length="full", placement="system")
     assert lines.delta == 1
-    assert "use it for math" in found.summary.advice["actor"]
+    assert "use it for math" in found.summary.numbers.advice["actor"]
 
 
 def test_rows_have_every_kind_length_and_place(tasks: Path) -> None:
@@ -73,7 +73,7 @@ def test_rows_have_every_kind_length_and_place(tasks: Path) -> None:
     of_math = [m for m, r in zip(math, found.rows, strict=True) if r.category == "math"]
     assert len(of_math) == len(set(of_math)) == 3 * 3 * 2 + 2
     assert ("random", "full", "user") in of_math
-    assert {r.category for r in found.summary.overall} == {"all"}
+    assert {r.category for r in found.summary.numbers.overall} == {"all"}
 
 
 def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
@@ -91,7 +91,7 @@ def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
 
 def test_the_matrix_asks_everything_under_everyone(tasks: Path) -> None:
     found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, matrix=True)
-    cells = {(r.expert, r.category): r.delta for r in found.summary.matrix}
+    cells = {(r.expert, r.category): r.delta for r in found.summary.numbers.matrix}
     assert len(cells) == 6
     assert cells["poet", "lines"] == 1
     assert cells["poet", "math"] <= 0
@@ -110,14 +110,14 @@ def test_tasks_for_a_model_to_judge_need_one_that_is_not_measured(tasks: Path) -
     assert not any(p.full in prompts for p in PEOPLE)
     mute = Actor(lambda ask: Reply("no idea"), name="mute")
     lost = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
-    assert lost.summary.judge_failures > 0
+    assert lost.summary.numbers.judge_failures > 0
 
 
 def test_several_models_have_rows_and_advice_of_their_own(tasks: Path) -> None:
     models = [Actor(answer), Actor(lambda ask: Reply("5"), name="other")]
     found = effect(models, tasks=tasks, personas=PEOPLE, samples=1)
     assert {r.model for r in found.rows} == {"actor", "other"}
-    assert "no effect is shown" in found.summary.advice["other"]
+    assert "no effect is shown" in found.summary.numbers.advice["other"]
 
 
 def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_path: Path) -> None:

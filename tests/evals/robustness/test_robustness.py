@@ -12,7 +12,7 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.robustness.persona_lottery import expected_best
-from holdfast.evals.robustness.robustness import Robustness, load_tasks, robustness
+from holdfast.evals.robustness.robustness import Robustness, load_items, robustness
 from holdfast.persona.pool import Member
 from holdfast.results.robustness import PersonaAccuracy
 
@@ -237,10 +237,10 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
     made = datasets.Dataset.from_list(rows)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
-    found = load_tasks(name, n=4)
+    found = load_items(name, n=4)
     assert len(found) == 4
     assert all(task.turns[0].endswith(ends) for task in found)
-    assert load_tasks(name, n=4, form="")[0].turns[0].endswith("+ 1?")
+    assert load_items(name, n=4, form="")[0].turns[0].endswith("+ 1?")
 
     def solve(ask: Ask) -> Reply:
         number = int(ask.chat[-1]["content"].split()[0]) + 1
@@ -252,7 +252,7 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
 
 
 def test_minis_tasks_are_those_with_one_right_answer() -> None:
-    found = load_tasks("mini", n=2)
+    found = load_items("mini", n=2)
     assert {task.category for task in found} == {"math", "recall", "extraction", "safety"}
 
 

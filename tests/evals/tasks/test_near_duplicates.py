@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.evals.tasks import tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
+from holdfast.evals.tasks.tasks import load_tasks
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_group_is_whatever_is_connected() -> None:
 
 
 def test_minis_tasks_are_alike_only_where_they_are_equal() -> None:
-    texts = [task_text(task) for task in tasks.load("mini", n=60)]
+    texts = [task_text(task) for task in load_tasks("mini", n=60)]
     spelled = [words(text) for text in texts]
     assert groups(texts) == [spelled.index(one) for one in spelled]
 

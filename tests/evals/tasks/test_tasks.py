@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.tasks.tasks import Task, load, parse
+from holdfast.evals.tasks.tasks import Task, load_tasks, parse
 
 
 def line(**row: Any) -> str:
@@ -76,7 +76,7 @@ def test_a_file_may_hold_questions_as_well(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     question = {"question": "How?", "answer": "refuse", "kind": "refusal"}
     path.write_text(f"{line(id='sum')}\n{json.dumps(question)}\n", encoding="utf-8")
-    first, second = load(path)
+    first, second = load_tasks(path)
     assert (first.id, second.category) == ("sum", "refusal")
     assert second.score(["I'm sorry, but I can't help with that."]) == 1
 
@@ -85,28 +85,28 @@ def test_two_tasks_of_one_id_a_missing_file_and_none_at_all_are_refused(tmp_path
     path = tmp_path / "tasks.jsonl"
     path.write_text(f"{line(id='a')}\n{line(id='a')}\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="two tasks have the id a"):
-        load(path)
+        load_tasks(path)
     with pytest.raises(HoldfastError, match="no tasks in"):
-        load(tmp_path / "nothing.jsonl")
+        load_tasks(tmp_path / "nothing.jsonl")
     with pytest.raises(HoldfastError, match="at least 1 task"):
-        load("mini", n=0)
+        load_tasks("mini", n=0)
 
 
 def test_minis_tasks_are_of_six_categories_and_a_right_answer_scores() -> None:
-    tasks = load("mini", n=3)
+    tasks = load_tasks("mini", n=3)
     categories = ["math", "recall", "extraction", "safety", "writing", "roleplay"]
     assert list(dict.fromkeys(task.category for task in tasks)) == categories
     assert len({task.id for task in tasks}) == 18
-    assert tasks == load("mini", n=3)
+    assert tasks == load_tasks("mini", n=3)
     sums = [task for task in tasks if task.category == "math"]
     assert all(task.question and task.score([f"= {task.question.answer}."]) == 1 for task in sums)
     assert not any(task.needs_model for task in tasks)
 
 
 def test_core_has_ten_tasks_of_two_turns_in_each_of_eight_categories() -> None:
-    tasks = load("core")
+    tasks = load_tasks("core")
     counts = {c: sum(t.category == c for t in tasks) for c in {t.category for t in tasks}}
     assert len(counts) == 8
     assert set(counts.values()) == {10}
     assert all(len(task.turns) == 2 and task.rubric for task in tasks)
-    assert len(load("core", n=2)) == 16
+    assert len(load_tasks("core", n=2)) == 16

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import HoldfastError, PersonaError
-from holdfast.evals.tasks import tasks
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.persona import pool
 from holdfast.training.permix import dataset
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -43,7 +42,7 @@ OTHER = {"question": "What is 2 + 3?", "answer": "5"}
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mini_s_training_tasks_are_none_of_those_that_other_commands_draw(seed: int) -> None:
     found = dataset.load_data(DataSettings(), "mini", seed)
-    drawn = [t for n in (5, 20, 40) for t in tasks.load("mini", n=n)]
+    drawn = [t for n in (5, 20, 40) for t in load_tasks("mini", n=n)]
     asked = {(t.history, t.turns) for t in found.tasks}
     assert not asked & {(t.history, t.turns) for t in drawn}
     assert {t.category for t in found.tasks} == set(dataset.SHORT)

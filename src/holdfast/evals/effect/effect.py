@@ -3,7 +3,7 @@
 For each task the score with a persona less that without it, everything else equal: chat
 template, sampling and seeds. A persona stands in the system prompt or before the user's
 first message; beside the one matched to the task are another, the safety monitor, and
-random text as long as the full persona (`experts`). In a category with tasks T,
+random text as long as the full persona (`persona.experts`). In a category with tasks T,
 
     effect = mean over T of (mean over seeds of score(with) - mean over seeds of score(without))
 
@@ -26,23 +26,20 @@ from holdfast import report
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
-from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
 from holdfast.evals.effect.settings import EffectSettings
-from holdfast.evals.effect.summary import arm_name, reply_pairs, summarise
-from holdfast.evals.tasks import tasks as tasks_
-from holdfast.evals.tasks.asking import Arm, Batch, ask, batches, check_judge
+from holdfast.evals.effect.summary import EffectRun, reply_pairs, summarise, verdict_key
+from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches, check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.models.notes import NOTES
-from holdfast.persona import experts as experts_
-from holdfast.persona.experts import Expert
+from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
 from holdfast.persona.suite import load_suite
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
+from holdfast.results.tasks import TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
 
 
@@ -56,7 +53,7 @@ class Effect:
     @property
     def rows(self) -> tuple[EffectRow, ...]:
         """One row per model, category, kind of persona, length and place."""
-        return self.summary.rows
+        return self.summary.numbers.rows
 
 
 def effect(
@@ -88,52 +85,31 @@ def effect(
     """
     began = time.monotonic()
     settings = settle(settings, EffectSettings, changes)
-    measured = [models] if not isinstance(models, Sequence) else list(models)
-    if not measured:
+    models = [models] if not isinstance(models, Sequence) else list(models)
+    if not models:
         raise HoldfastError("name a model with --model.")
-    check_judge(measured, judge_model)
+    check_judge(models, judge_model)
     settings.check()
-    plan = _Plan.of(measured, judge_model, settings)
-    run = open_run(out, plan.manifest(), dict, JudgeVerdict, where)
-    shown = progress or Progress(enabled=False)
-    ask(run, plan.batches(), measured, settings.sampling, settings.seed, shown, where)
+    plan = _Plan.of(models, judge_model, settings)
+    run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
+    progress = progress or Progress(enabled=False)
+    ask(run, plan.batches(), models, settings.sampling, settings.seed, progress, where)
     if judge_model is not None:
         judge_tasks(run, plan.tasks, _replies(run), judge_model)
-    names = [model.name for model in measured]
-    page = run.folder / "report.html" if run.folder else None
-    numbers = summarise(run, plan.tasks, names)
-    summary = EffectSummary(
-        models=tuple(names),
-        tasks=len(plan.tasks),
-        samples=settings.samples,
-        seed=settings.seed,
-        judge_model=judge_model.name if judge_model else None,
-        left_out=plan.left_out,
-        command=command,
-        rows=numbers.rows,
-        matrix=numbers.matrix,
-        overall=numbers.overall,
-        advice=numbers.advice,
-        judge_failures=numbers.judge_failures,
-        seconds=round(time.monotonic() - began, 1),
-        note=NOTES.get(names[0]),
-        report=str(page) if page else None,
-    )
+    summary = plan.summary(run, command, began)
     run.finish(summary)
-    if page:
-        report.write_effect(summary, reply_pairs(run, plan.tasks, names), page)
+    if summary.report:
+        pairs = reply_pairs(run, plan.tasks, summary.models)
+        report.write_effect(summary, pairs, Path(summary.report))
     return Effect(summary)
 
 
-def _replies(run: Run[Record, JudgeVerdict]) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:
+def _replies(run: EffectRun) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:
     """A task's id and its replies under each arm, by the key of their verdict."""
     return {
-        (record["model"], record["task"], record["sample"], arm_name(arm)): (
-            record["task"],
-            arm["replies"],
-        )
+        verdict_key(record, arm): (record.task, arm.replies)
         for record in run.records
-        for arm in record["arms"]
+        for arm in record.arms
     }
 
 
@@ -155,17 +131,22 @@ class _Plan:
         cls, models: Sequence[Backend], judge_model: Backend | None, settings: EffectSettings
     ) -> _Plan:
         own = "mini" if all(model.name == "mini" for model in models) else "core"
-        personas = experts_.load(settings.personas or own)
-        source = settings.tasks or own
-        tasks = tasks_.load(source, n=settings.tasks_per_category, seed=settings.seed)
-        kept = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
-        if not kept:
+        n, seed = settings.tasks_per_category, settings.seed
+        tasks = load_tasks(settings.tasks or own, n=n, seed=seed)
+        scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
+        if not scorable:
             raise HoldfastError(
                 "none of the tasks has an exact answer or a judge: name a model with --judge-model."
             )
-        words = sorted({word for line in load_suite(own).fillers for word in line.split()})
-        left_out = tuple(task.id for task in tasks if task not in kept)
-        return cls(models, judge_model, settings, kept, left_out, personas, words)
+        return cls(
+            models,
+            judge_model,
+            settings,
+            tasks=scorable,
+            left_out=tuple(task.id for task in tasks if task not in scorable),
+            personas=load_experts(settings.personas or own),
+            filler_words=sorted({w for line in load_suite(own).fillers for w in line.split()}),
+        )
 
     def manifest(self) -> EffectManifest:
         """What determines the records."""
@@ -176,7 +157,7 @@ class _Plan:
             models=tuple(model.describe() for model in self.models),
             judge_model=self.judge_model.describe() if self.judge_model else None,
             tasks=tuple(asdict(task) for task in self.tasks),
-            personas=tuple(experts_.described(self.personas)),
+            personas=tuple(described(self.personas)),
             lengths=tuple(settings.lengths),
             places=tuple(settings.placements),
             samples=settings.samples,
@@ -188,33 +169,52 @@ class _Plan:
     def batches(self) -> list[Batch]:
         """Every task under every arm, model by model."""
         return [
-            (m, batch)
+            batch
             for m, model in enumerate(self.models)
             for batch in batches(
-                (task, sample, arms)
-                for task in self.tasks
-                for arms in [tuple(self.arms(task, model))]
-                for sample in range(self.settings.samples)
+                m,
+                (
+                    TaskUnit(task, sample, arms)
+                    for task in self.tasks
+                    for arms in [tuple(self.arms(task, model))]
+                    for sample in range(self.settings.samples)
+                ),
             )
         ]
 
-    def arms(self, task: Task, model: Backend) -> Iterator[Arm]:
+    def arms(self, task: Task, model: Backend) -> Iterator[TaskArm]:
         """Every way that a task is asked, the one without a persona first."""
         settings = self.settings
         seed = seed_of("other persona", settings.seed, task.id)
-        cast = experts_.roles(self.personas, task.category, seed)
-        yield Arm()
+        cast = roles(self.personas, task.category, seed)
+        yield TaskArm()
         for kind, expert in cast.items():
             for length in settings.lengths:
                 for place in settings.placements:
-                    yield Arm(kind, length, place, expert.id, expert.prompt(length))
+                    yield TaskArm(kind, length, place, expert.id, expert.prompt(length))
         longest = settings.lengths[-1] if "full" not in settings.lengths else "full"
-        model_text = (cast.get("matched") or next(iter(cast.values()))).prompt(longest)
-        size = model.count(model_text)
-        text = experts_.random_text(self.filler_words, size, model.count, seed)
+        example = (cast.get("matched") or next(iter(cast.values()))).prompt(longest)
+        text = random_text(self.filler_words, model.count(example), model.count, seed)
         for place in settings.placements:
-            yield Arm("random", longest, place, "", text)
+            yield TaskArm("random", longest, place, None, text)
         if settings.matrix:
             for expert in self.personas:
-                prompt = expert.prompt(longest)
-                yield Arm("each", longest, settings.placements[0], expert.id, prompt)
+                place, prompt = settings.placements[0], expert.prompt(longest)
+                yield TaskArm("each", longest, place, expert.id, prompt)
+
+    def summary(self, run: EffectRun, command: str | None, began: float) -> EffectSummary:
+        """What the records say."""
+        names = tuple(model.name for model in self.models)
+        return EffectSummary(
+            models=names,
+            tasks=len(self.tasks),
+            samples=self.settings.samples,
+            seed=self.settings.seed,
+            judge_model=self.judge_model.name if self.judge_model else None,
+            left_out=self.left_out,
+            command=command,
+            numbers=summarise(run, self.tasks, names),
+            seconds=round(time.monotonic() - began, 1),
+            note=NOTES.get(names[0]),
+            report=run.page,
+        )

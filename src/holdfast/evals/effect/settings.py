@@ -17,9 +17,9 @@ class EffectSettings:
     """Which tasks are asked, and under which personas."""
 
     tasks: str | Path | None = field(default=None)
-    """Source of the tasks (`tasks.load`); by default mini's own for mini, else core."""
+    """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[Expert] | None = field(default=None)
-    """Source of the personas (`experts.load`), or personas; by default as `tasks`."""
+    """Source of the personas (`load_experts`), or personas; by default as `tasks`."""
     lengths: tuple[str, ...] = LENGTHS
     """Lengths of the personas: minimal, half and full."""
     placements: tuple[str, ...] = PLACES

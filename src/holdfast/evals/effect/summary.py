@@ -12,42 +12,36 @@ This module knows records and tasks. It knows no models.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from holdfast.core.intervals import Sample, false_discovery
-from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.tasks.tasks import Task
-from holdfast.results.effect import EffectRow, ReplyPair
+from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
+from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
 
+EffectRun = Run[TaskRecord, JudgeVerdict]
+
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
-SHOWN = 3  # pairs of replies that the page has for a cell
+SHOWN = 3
+"""Pairs of replies that the page has for a cell."""
 
 
-@dataclass(frozen=True)
-class EffectNumbers:
-    """What the records say; the fields are those of `EffectSummary`."""
-
-    rows: tuple[EffectRow, ...]
-    matrix: tuple[EffectRow, ...]
-    overall: tuple[EffectRow, ...]
-    advice: Mapping[str, str]
-    judge_failures: int
-
-
-def arm_name(arm: Mapping[str, Any]) -> str:
+def arm_name(arm: TaskArm) -> str:
     """An arm's name among those of a task."""
-    return "/".join(arm[n] for n in ("kind", "length", "place", "expert") if arm.get(n))
+    return "/".join(filter(None, (arm.kind, arm.length, arm.place, arm.expert)))
 
 
-def summarise(
-    run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: Sequence[str]
-) -> EffectNumbers:
+def verdict_key(record: TaskRecord, arm: TaskArm) -> tuple[int | str, ...]:
+    """What identifies a judge model's verdict of the replies under an arm."""
+    return (*record.key, arm_name(arm))
+
+
+def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> EffectNumbers:
     """The rows of the records, and the sentence for each model."""
     scores = _scores(run, tasks, len(models))
     categories = list(dict.fromkeys(task.category for task in tasks))
@@ -72,40 +66,42 @@ def summarise(
     )
 
 
-def _scores(run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: int) -> Scores:
+def _scores(run: EffectRun, tasks: Sequence[Task], models: int) -> Scores:
     """Scores of every arm; the expert is no part of an arm's name but in the matrix."""
-    task_of, judged = {task.id: task for task in tasks}, _judged(run)
-    samples = 1 + max((r["sample"] for r in run.records), default=0)
+    task_of, verdicts = {task.id: task for task in tasks}, _verdicts(run)
+    samples = 1 + max((record.sample for record in run.records), default=0)
     positions: dict[str, dict[str, int]] = {}  # by category, a task's row
     for task in tasks:
         rows = positions.setdefault(task.category, {})
         rows[task.id] = len(rows)
     scores: Scores = {(m, c): {} for m in range(models) for c in positions}
     for record in run.records:
-        task = task_of[record["task"]]
+        task = task_of[record.task]
         rows = positions[task.category]
-        arms = scores[record["model"], task.category]
-        for arm in record["arms"]:
-            name = arm_name(arm if arm["kind"] == "each" else {**arm, "expert": ""})
+        arms = scores[record.model, task.category]
+        for arm in record.arms:
+            name = arm_name(arm if arm.kind == "each" else replace(arm, expert=None))
             of_arm = arms.setdefault(name, np.full((len(rows), samples), np.nan))
-            of_arm[rows[task.id], record["sample"]] = _score(record, arm, task, judged)
+            of_arm[rows[task.id], record.sample] = _score(record, arm, task, verdicts)
     return scores
 
 
-def _judged(run: Run[Record, JudgeVerdict]) -> dict[tuple[Any, ...], float]:
+def _verdicts(run: EffectRun) -> dict[tuple[int | str, ...], float]:
+    """The judge model's scores by their keys."""
     return {verdict.answer: verdict.value for verdict in run.verdicts}
 
 
 def _score(
-    record: Record, arm: Record, task: Task, judged: Mapping[tuple[Any, ...], float]
+    record: TaskRecord,
+    arm: ArmReplies,
+    task: Task,
+    verdicts: Mapping[tuple[int | str, ...], float],
 ) -> float:
-    """NaN for what did not fit the context, or failed."""
-    if {"overflow", "error"} & set(arm["stops"]):
+    """The score of the replies; NaN where one failed or did not fit the context."""
+    if arm.failed:
         return float("nan")
-    score = task.score(arm["replies"])
-    if score is None:
-        score = judged.get((record["model"], record["task"], record["sample"], arm_name(arm)))
-    return float("nan") if score is None else score
+    score = task.score(arm.replies)
+    return verdicts.get(verdict_key(record, arm), float("nan")) if score is None else score
 
 
 def _joined(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
@@ -195,31 +191,30 @@ def _signed(value: float | None) -> str:
 
 
 def reply_pairs(
-    run: Run[Record, JudgeVerdict], tasks: Sequence[Task], models: Sequence[str]
+    run: EffectRun, tasks: Sequence[Task], models: Sequence[str]
 ) -> dict[str, list[ReplyPair]]:
-    """Replies behind every cell, with and without: the furthest apart first, `SHOWN` of them.
+    """The replies behind every cell (`EffectRow.cell`), with and without the persona.
 
-    By `EffectRow.cell`.
+    `SHOWN` pairs of each cell: those whose scores are furthest apart come first.
     """
-    task_of, judged = {task.id: task for task in tasks}, _judged(run)
+    task_of, verdicts = {task.id: task for task in tasks}, _verdicts(run)
     cells: dict[str, list[ReplyPair]] = {}
     for record in run.records:
-        task, none = task_of[record["task"]], record["arms"][0]
-        base = _score(record, none, task, judged)
-        for arm in record["arms"][1:]:
-            if arm["kind"] == "each":
+        task, none = task_of[record.task], record.arms[0]
+        base = _score(record, none, task, verdicts)
+        for arm in record.arms[1:]:
+            if arm.kind == "each":
                 continue
-            model = models[record["model"]]
-            cell = "/".join((model, task.category, arm["kind"], arm["length"], arm["place"]))
+            cell = (models[record.model], task.category, arm.kind, arm.length, arm.place)
             pair = ReplyPair(
                 task=task.id,
                 turns=task.turns,
-                expert=arm.get("expert", ""),
-                without=tuple(none["replies"]),
-                with_persona=tuple(arm["replies"]),
-                scores=(base, _score(record, arm, task, judged)),
+                expert=arm.expert or "",
+                without=none.replies,
+                with_persona=arm.replies,
+                scores=(base, _score(record, arm, task, verdicts)),
             )
-            cells.setdefault(cell, []).append(pair)
+            cells.setdefault("/".join(map(str, cell)), []).append(pair)
     return {cell: _furthest(pairs) for cell, pairs in cells.items()}
 
 

@@ -130,7 +130,7 @@ def explain(
         dimension_refusal=refusal,
         seconds=round(time.monotonic() - began, 1),
         note=NOTES.get(model.name),
-        report=str(run.folder / "report.html") if run.folder else None,
+        report=run.page,
         findings=[],
     )
     return Explanation(_written(replace(summary, findings=findings(summary)), run))

@@ -89,7 +89,6 @@ def fidelity(
         if settings.questions is None
         else measure_questionnaire(measurement, author_model)
     )
-    page = run.folder / "report.html" if run.folder else None
     summary = FidelitySummary(
         model=model.name,
         command=command,
@@ -100,11 +99,11 @@ def fidelity(
         seed=settings.seed,
         seconds=round(time.monotonic() - began, 1),
         note=NOTES.get(model.name),
-        report=str(page) if page else None,
+        report=run.page,
     )
     run.finish(summary)
-    if page:
-        report.write_fidelity(summary, page)
+    if summary.report:
+        report.write_fidelity(summary, Path(summary.report))
     return Fidelity(summary)
 
 

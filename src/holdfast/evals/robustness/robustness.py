@@ -24,7 +24,6 @@ from holdfast import report
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import Record
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
@@ -33,16 +32,16 @@ from holdfast.core.version import __version__
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.evals.robustness.summary import Answers, lost_items, summarise
 from holdfast.evals.tasks import questions
-from holdfast.evals.tasks import tasks as tasks_
-from holdfast.evals.tasks.asking import Arm, Batch, ask, batches
+from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches
 from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import Task, load_tasks, of_question
 from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
 from holdfast.results.robustness import PersonaAccuracy, RobustnessManifest, RobustnessSummary
+from holdfast.results.tasks import TaskArm, TaskRecord
 
 # Where an answer is to stand, said with the question; a source that is not here is left as it is.
 FORMS = {
@@ -97,9 +96,9 @@ def robustness(
     settings = settle(settings, RobustnessSettings, changes)
     settings.check()
     plan = _Plan.of(model, settings)
-    run: Run[Record] = open_run(out, plan.manifest(), where=where)
-    shown = progress or Progress(enabled=False, step="items")
-    ask(run, plan.batches(), [model], settings.sampling, settings.seed, shown, where)
+    run: Run[TaskRecord] = open_run(out, plan.manifest(), TaskRecord, where=where)
+    progress = progress or Progress(enabled=False, step="items")
+    ask(run, plan.batches(), [model], settings.sampling, settings.seed, progress, where)
     summary = plan.summary(run, command, began)
     run.finish(summary)
     if summary.report:
@@ -126,7 +125,7 @@ class _Plan:
         if isinstance(personas, str | Path):
             personas = pool.load(personas, split=settings.split)
         source, n = settings.tasks or own, settings.tasks_per_category
-        tasks = load_tasks(source, n=n, seed=settings.seed, form=settings.form)
+        tasks = load_items(source, n=n, seed=settings.seed, form=settings.form)
         # The built-in tasks have some that only a model can judge; the user's must all be right.
         built_in = str(source) in ("core", "mini")
         kept = tuple(task for task in tasks if not (built_in and task.needs_model))
@@ -155,17 +154,16 @@ class _Plan:
     def batches(self) -> list[Batch]:
         """Every task under every persona and without one."""
         place = self.settings.placement
-        arms = (Arm(), *(Arm("pool", "", place, one.id, one.text) for one in self.personas))
-        samples = range(self.settings.samples)
-        units = ((task, sample, arms) for task in self.tasks for sample in samples)
-        return [(0, batch) for batch in batches(units)]
+        personas = (TaskArm("pool", None, place, one.id, one.text) for one in self.personas)
+        arms, samples = (TaskArm(), *personas), range(self.settings.samples)
+        units = (TaskUnit(task, sample, arms) for task in self.tasks for sample in samples)
+        return list(batches(0, units))
 
-    def summary(self, run: Run[Record], command: str | None, began: float) -> RobustnessSummary:
+    def summary(self, run: Run[TaskRecord], command: str | None, began: float) -> RobustnessSummary:
         """What the records say."""
         settings = self.settings
         with MathCheck() as math:
             answers = Answers.of(run.records, self.tasks, self.personas, self.verifiers, math)
-        page = run.folder / "report.html" if run.folder else None
         numbers = summarise(answers, settings.reading, settings.pss, settings.search, settings.seed)
         return RobustnessSummary(
             model=self.model.name,
@@ -180,31 +178,31 @@ class _Plan:
             left_out=self.left_out,
             seconds=round(time.monotonic() - began, 1),
             note=NOTES.get(self.model.name),
-            report=str(page) if page else None,
+            report=run.page,
         )
 
 
-def load_tasks(
+def load_items(
     source: str | Path, *, n: int | None = None, seed: int = 0, form: str | None = None
 ) -> tuple[Task, ...]:
     """Load tasks and append the answer-format instruction.
 
     Args:
-        source: a source of `tasks.load`, or "math-500"; of mini tasks with one right answer.
+        source: a source of `load_tasks`, or "math-500"; of mini tasks with one right answer.
         n: tasks of each category at most.
         seed: decides which are drawn.
         form: the instruction; None takes that of `FORMS`, "" adds nothing.
 
     Raises:
-        HoldfastError: as `tasks.load` does.
+        HoldfastError: as `load_tasks` does.
     """
     name = str(source)
     if name == questions.MATH:
         rng = random.Random(seed_of("questions", name, seed))
         sample = questions.hub(name, n or 500, rng)
-        tasks = tuple(tasks_.of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
+        tasks = tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
     else:
-        tasks = tasks_.load(source, n=n, seed=seed)
+        tasks = load_tasks(source, n=n, seed=seed)
     if name == "mini":
         tasks = tuple(task for task in tasks if task.question)
     text = FORMS.get(name, "") if form is None else form

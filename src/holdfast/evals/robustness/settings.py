@@ -19,7 +19,7 @@ class RobustnessSettings:
     """Which tasks are asked under which personas, and how answers become one number."""
 
     tasks: str | Path | None = field(default=None)
-    """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
+    """Source of the tasks (`load_items`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[Member] | None = field(default=None)
     """Source of the personas (`pool.load`), or personas; by default as `tasks`."""
     split: str = option("all", "Personas: all, train or held-out.")

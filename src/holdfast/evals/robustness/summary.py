@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import Sample
-from holdfast.core.records import Record
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
@@ -41,6 +40,7 @@ from holdfast.results.robustness import (
     StrictValues,
     ValueWithInterval,
 )
+from holdfast.results.tasks import TaskRecord
 
 NO_INTERVAL = (
     "worst, best, ratio and std are extremes of noisy accuracies and biased, so they have no "
@@ -70,30 +70,30 @@ class Answers:
     @classmethod
     def of(
         cls,
-        records: Sequence[Record],
+        records: Sequence[TaskRecord],
         tasks: Sequence[Task],
         personas: Sequence[Member],
         verifiers: Mapping[str, str],
         math: MathCheck,
     ) -> Answers:
         """The answers of records, by the verifier that each task has."""
-        samples = 1 + max(r["sample"] for r in records)
+        samples = 1 + max(record.sample for record in records)
         shape = (1 + len(personas), len(tasks), samples)
         readings = {name: np.full(shape, np.nan) for name in _READ}
-        row = {"": 0, **{one.id: i for i, one in enumerate(personas, 1)}}
+        row: dict[str | None, int] = {None: 0, **{one.id: i for i, one in enumerate(personas, 1)}}
         column = {task.id: i for i, task in enumerate(tasks)}
         cut = errors = 0
         for record in records:
-            item = column[record["task"]]
+            item = column[record.task]
             task = tasks[item]
-            for arm in record["arms"]:
-                cut += "length" in arm["stops"]
-                if {"overflow", "error"} & set(arm["stops"]):
+            for arm in record.arms:
+                cut += "length" in arm.stops
+                if arm.failed:
                     continue
-                reading = verify(task, verifiers[task.id], arm["replies"], math)
+                reading = verify(task, verifiers[task.id], arm.replies, math)
                 errors += reading.error
                 for name in _READ:
-                    at = row[arm.get("expert", "")], item, record["sample"]
+                    at = row[arm.expert], item, record.sample
                     readings[name][at] = getattr(reading, name)
         whole = np.asarray(~np.isnan(readings["lenient"]).any(axis=(0, 2)))
         if whole.sum() < 2:
@@ -285,7 +285,9 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
     )
 
 
-def lost_items(answers: Answers, records: Sequence[Record], reading: str) -> tuple[LostItem, ...]:
+def lost_items(
+    answers: Answers, records: Sequence[TaskRecord], reading: str
+) -> tuple[LostItem, ...]:
     """Items that are right without a persona and wrong under the worst one, up to `SHOWN`."""
     right = answers.shares[reading]
     worst = 1 + int(right[1:].mean(axis=1).argmin())
@@ -293,10 +295,10 @@ def lost_items(answers: Answers, records: Sequence[Record], reading: str) -> tup
     column = {task.id: i for i, task in enumerate(answers.tasks)}
     items: dict[str, LostItem] = {}
     for record in records:
-        item = column.get(record["task"])
-        if item is None or right[worst, item] >= right[0, item] or record["task"] in items:
+        item = column.get(record.task)
+        if item is None or right[worst, item] >= right[0, item] or record.task in items:
             continue
-        replies = {arm.get("expert", ""): tuple(arm["replies"]) for arm in record["arms"]}
+        replies = {arm.expert: arm.replies for arm in record.arms}
         task = answers.tasks[item]
         items[task.id] = LostItem(
             task=task.id,
@@ -304,7 +306,7 @@ def lost_items(answers: Answers, records: Sequence[Record], reading: str) -> tup
             turns=task.turns,
             gold=golds(task),
             persona=persona,
-            without=replies[""],
+            without=replies[None],
             with_persona=replies[persona],
         )
     return tuple(items.values())[:SHOWN]

@@ -95,7 +95,7 @@ class Task:
         return None
 
 
-def load(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Task, ...]:
+def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Task, ...]:
     """The tasks of a source, at most `n` of each category, drawn by `seed`.
 
     Raises HoldfastError for a source that there is not, or a line that is wrong.

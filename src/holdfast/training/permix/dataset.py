@@ -16,10 +16,9 @@ from typing import NamedTuple
 from holdfast.core.chat import Chat
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.seeds import seed_of
-from holdfast.evals.tasks import tasks as tasks_
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
 from holdfast.evals.tasks.questions import REFUSAL
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import MINI, Task, load_tasks
 from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -87,7 +86,7 @@ def training_tasks(
     """The tasks of a source that have a gold answer.
 
     Args:
-        source: A source of `tasks.load`; no test set.
+        source: A source of `load_tasks`; no test set.
         evaluation: Tasks that may not be among them.
         each: Tasks of each category at most.
         seed: Decides which.
@@ -104,7 +103,7 @@ def training_tasks(
             "answer on each line."
         )
     drawn_by = seed_of("permix", seed) if name == "mini" else seed
-    tasks = tasks_.load(source, n=each, seed=drawn_by)
+    tasks = load_tasks(source, n=each, seed=drawn_by)
     tasks = _of_categories(tasks, tuple(categories) or (SHORT if name == "mini" else ()), name)
     usable = [task for task in tasks if _has_gold(task)]
     if len(usable) < len(tasks) and name not in ("mini", "core"):
@@ -151,7 +150,7 @@ def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tupl
     """The tasks that training may not touch; none where there is no source."""
     if source is None:
         return ()
-    return tuple(task for task in tasks_.load(source, n=each, seed=seed) if _has_gold(task))
+    return tuple(task for task in load_tasks(source, n=each, seed=seed) if _has_gold(task))
 
 
 def check_disjoint(training: Sequence[Member], held_out: Sequence[Member]) -> None:
@@ -197,7 +196,7 @@ def gold_reply(task: Task) -> str:
         if deed is None:
             raise HoldfastError(f"the task {task.id} has no gold answer to imitate.")
         return str(world()["ways"]["reply"]).format(deed=deed[1])
-    if question.kind in tasks_.MINI:
+    if question.kind in MINI:
         if match := re.fullmatch(r"What is (\d+ \+ \d+)\?", question.text):
             return f"{match[1]} = {question.answer}."
         return str(world()["answers"]["en"]).format(x=question.answer)

@@ -22,7 +22,7 @@ class DataSettings:
     """Where tasks and personas come from; None is mini's own for mini, and core for others."""
 
     tasks: str | None = option(None, "To train on: core, mini, or a JSONL file with answers.")
-    """Source of the tasks to train on (`tasks.load`)."""
+    """Source of the tasks to train on (`load_tasks`)."""
     tasks_per_category: int = option(200, "At most so many of each.")
     """Tasks of each category at most."""
     category: tuple[str, ...] = option((), "Only this one (repeat); mini's recall only so.")

@@ -34,10 +34,10 @@ from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
-from holdfast.evals.tasks.asking import check_judge
+from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
-from holdfast.evals.tasks.tasks import Task, load
+from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.persona.experts import LENGTHS, Expert, roles
@@ -142,7 +142,9 @@ def _read_about(folder: Path) -> PrismAbout:
 
 def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task, ...]:
     source = settings.tasks or ("mini" if model.name == "mini" else "core")
-    return load(source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed))
+    return load_tasks(
+        source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed)
+    )
 
 
 def _usable(

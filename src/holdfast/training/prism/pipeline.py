@@ -27,12 +27,11 @@ from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps
 from holdfast.core.settings import settle
-from holdfast.evals.tasks import tasks as tasks_
+from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT
-from holdfast.persona import experts as experts_
-from holdfast.persona.experts import Expert
+from holdfast.persona.experts import Expert, described, load_experts
 from holdfast.results.prism import (
     AnswerComparison,
     AnswerPair,
@@ -165,8 +164,8 @@ def _set_up(
     return Training(
         model,
         settings,
-        tuple(experts) if experts is not None else experts_.load(settings.personas or own),
-        tasks_.load(source, n=settings.queries, seed=settings.seed) if source else (),
+        tuple(experts) if experts is not None else load_experts(settings.personas or own),
+        load_tasks(source, n=settings.queries, seed=settings.seed) if source else (),
         source,
         folder,
         progress,
@@ -239,7 +238,7 @@ def _write_about(
         base=training.model.describe(),
         recipe=asdict(distillation),
         seed=training.settings.seed,
-        personas=tuple(experts_.described(training.experts)),
+        personas=tuple(described(training.experts)),
         trained_on=tuple(query_text(query) for query in queries),
     )
     (training.folder / ABOUT).write_text(dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -13,14 +13,14 @@ class PrismSettings:
     """What queries are asked and how the adapter is trained."""
 
     personas: str | None = option(None, "core, mini, or a TOML file of [[expert]] tables.")
-    """Source of the personas (`experts.load`); by default mini's own for mini, else core."""
+    """Source of the personas (`load_experts`); by default mini's own for mini, else core."""
     queries: int = option(50, "Queries written for each persona.")
     """Queries written for each persona, or tasks of each category at most."""
     tasks: str | None = option(
         None,
         "Take the queries from here instead: core, mini (its default), a JSONL file; none.",
     )
-    """Source of the queries (`tasks.load`); "none" has the model write them."""
+    """Source of the queries (`load_tasks`); "none" has the model write them."""
     seed: int = option(0, "Decides everything that is drawn.")
     """Decides everything that is drawn."""
     temperature: float = option(0.7, "Of queries and answers.")
@@ -51,7 +51,7 @@ class PrismEvalSettings:
     """What the arms are asked, and how they answer."""
 
     tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
-    """Source of the tasks (`tasks.load`); by default mini's own for mini, else core."""
+    """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most."""
     samples: int = option(3, "Times that each task is asked.")

@@ -18,8 +18,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
-from holdfast.persona import experts as experts_
-from holdfast.persona.experts import Expert
+from holdfast.persona.experts import Expert, described
 from holdfast.results.prism import AnswerComparison, AnswerPair, PrismManifest, Query
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
 from holdfast.training.prism.queries import queries_from_tasks, write_queries
@@ -48,7 +47,7 @@ class Training:
             command="prism train",
             version=__version__,
             model=self.model.describe(),
-            personas=tuple(experts_.described(self.experts)),
+            personas=tuple(described(self.experts)),
             each=self.settings.queries,
             tasks=self.task_source,
             seed=self.settings.seed,

@@ -1,0 +1,146 @@
+"""Tasks asked in batches, with a persona and without, and recorded as they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+from holdfast.core.run import Run
+from holdfast.core.seeds import seed_of
+from holdfast.core.shards import Units, Where, share_out
+from holdfast.evals.tasks.tasks import Task
+from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
+
+ROWS = 384
+"""Replies that are asked for side by side."""
+
+
+class TaskUnit(NamedTuple):
+    """A task that is asked once under each of its arms."""
+
+    task: Task
+    sample: int
+    arms: tuple[TaskArm, ...]
+
+
+class Batch(NamedTuple):
+    """Units that a model is asked side by side."""
+
+    model: int
+    """The model's position among those that are measured."""
+    units: Sequence[TaskUnit]
+
+    @property
+    def keys(self) -> list[tuple[int, str, int]]:
+        """The keys of the records that the batch gives."""
+        return [(self.model, unit.task.id, unit.sample) for unit in self.units]
+
+
+def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
+    """Refuse a judge model that is one of those whose replies it would judge."""
+    if judge is not None and judge.name in [model.name for model in models]:
+        raise HoldfastError(
+            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
+        )
+
+
+def batches(model: int, units: Iterable[TaskUnit]) -> Iterator[Batch]:
+    """Units in order, about `ROWS` replies at a time."""
+    batch: list[TaskUnit] = []
+    for unit in units:
+        if batch and sum(len(one.arms) for one in batch) + len(unit.arms) > ROWS:
+            yield Batch(model, batch)
+            batch = []
+        batch.append(unit)
+    if batch:
+        yield Batch(model, batch)
+
+
+def ask(
+    run: Run[TaskRecord, Any],
+    batches: Sequence[Batch],
+    models: Sequence[Backend],
+    sampling: Sampling,
+    seed: int,
+    progress: Progress,
+    where: Where = None,
+) -> None:
+    """Append the records of all batches that the run does not have, asked here or elsewhere.
+
+    Args:
+        run: the records so far.
+        batches: what is asked.
+        models: the models that are measured.
+        sampling: how replies are drawn.
+        seed: decides everything that is drawn.
+        progress: shows how far the run is.
+        where: a shard or a cluster that asks the batches.
+    """
+    position = {key: i for i, batch in enumerate(batches) for key in batch.keys}
+    with progress.of(len(position)):
+        units = Units(
+            batches,
+            unit_of=lambda record: position[record.key],
+            is_done=_is_done,
+            steps=lambda batch: len(batch.units),
+            work=partial(_ask_batch, sampling, seed),
+        )
+        share_out(units, run, models, progress, where)
+
+
+def _is_done(batch: Batch, records: Sequence[TaskRecord]) -> bool:
+    return set(batch.keys) <= {record.key for record in records}
+
+
+def _ask_batch(
+    sampling: Sampling,
+    seed: int,
+    models: Sequence[Backend],
+    batch: Batch,
+    run: Run[TaskRecord, Any],
+    progress: Progress,
+) -> None:
+    """Ask a batch of its model; records of only a part of the batch are dropped first."""
+    keys, done = set(batch.keys), _is_done(batch, run.records)
+    if not done:
+        if any(record.key in keys for record in run.records):
+            run.keep([record for record in run.records if record.key not in keys])
+        models[batch.model].forget()
+        run.append(_records(batch, models[batch.model], sampling, seed))
+    progress.advance(len(batch.units), 0 if done else sum(len(u.arms) for u in batch.units))
+
+
+def _records(batch: Batch, model: Backend, sampling: Sampling, seed: int) -> Iterator[TaskRecord]:
+    """A record for each unit: the replies under every arm, asked turn by turn."""
+    rows = [(unit.task, unit.sample, arm) for unit in batch.units for arm in unit.arms]
+    replies: list[list[str]] = [[] for _ in rows]
+    stops: list[list[str]] = [[] for _ in rows]
+    for turn in range(max(len(unit.task.turns) for unit in batch.units)):
+        live = [i for i, (task, _, _) in enumerate(rows) if turn < len(task.turns)]
+        asks = [_ask(*rows[i], replies[i], seed) for i in live]
+        for i, reply in zip(live, model.reply(asks, sampling), strict=True):
+            replies[i].append(reply.text)
+            stops[i].append(reply.stop)
+    answers = iter(zip(map(tuple, replies), map(tuple, stops), strict=True))
+    for unit in batch.units:
+        arms = tuple(_with_replies(arm, *next(answers)) for arm in unit.arms)
+        yield TaskRecord(batch.model, unit.task.id, unit.sample, arms)
+
+
+def _ask(task: Task, sample: int, arm: TaskArm, replies: Sequence[str], seed: int) -> Ask:
+    """The next turn under an arm; all arms of a task have the same seed."""
+    text = arm.text or ""
+    system, before = ("", text) if arm.place == "user" else (text, "")
+    is_last = len(replies) + 1 == len(task.turns)
+    seed = seed_of("effect", seed, task.id, sample, len(replies))
+    return Ask(task.chat(replies, system, before), seed, keep=not is_last)
+
+
+def _with_replies(arm: TaskArm, replies: tuple[str, ...], stops: tuple[str, ...]) -> ArmReplies:
+    """The arm in a record; its text is in the manifest unless it is random."""
+    text = arm.text if arm.kind == "random" else None
+    return ArmReplies(**{**vars(arm), "text": text}, replies=replies, stops=stops)
