@@ -80,3 +80,18 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except ControlError:
         return
     assert control.text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["window:\u0663", "reminder:\u0661", "boost:\u0664", "anchor@heads=\u0663", "window:\u00b2"],
+)
+def test_digits_are_ascii(text: str) -> None:
+    with pytest.raises(ControlError):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["window:1\r\n", "window:1\n+anchor", "\x00none", "route:/a\nb"])
+def test_a_control_is_one_line_without_control_characters(text: str) -> None:
+    with pytest.raises(ControlError, match="line breaks"):
+        parse(text)
