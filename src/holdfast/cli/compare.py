@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
-from holdfast.cli.session import own_command, placed, print_json, resumable, verified
+from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
 
@@ -56,17 +57,14 @@ def compare(
             progress=Progress(stage="compare"),
             where=where,
         )
-        _show(result, output.as_json)
+        print_summary(result.summary, _lines(result), output.as_json)
 
 
-def _show(result: Comparison, as_json: bool) -> None:
+def _lines(result: Comparison) -> Iterator[str]:
     s = result.summary
-    if as_json:
-        print_json(s)
-        return
-    print(result.recommendation)
+    yield result.recommendation
     width = max(len(row.control) for row in s.rows)
-    print(f"  {'control':{width}}  stability  late  late vs none         capability  ms/token")
+    yield f"  {'control':{width}}  stability  late  late vs none         capability  ms/token"
     for row in s.rows:
         cells = [
             f"{row.control:{width}}",
@@ -76,21 +74,17 @@ def _show(result: Comparison, as_json: bool) -> None:
             f"{_number(row.capability):>10}",
             f"{_number(row.relative_ms_per_token):>8}",
         ]
-        print("* " if row.pareto else "  ", "  ".join(cells), sep="")
+        yield ("* " if row.pareto else "  ") + "  ".join(cells)
     for row in s.rows:
         if row.n < s.setting.conversations:
-            print(
+            yield (
                 f"  {row.control}: n/a but on the personas it was trained on, those of "
                 f"{row.n} of {s.setting.conversations} conversations; the system prompt "
                 f"{'is dropped' if row.system_prompt == 'dropped' else 'stays'}"
             )
-    print("  * on the front of stability and capability; late is the last quarter of the rounds")
+    yield "  * on the front of stability and capability; late is the last quarter of the rounds"
     for control, why in s.refused.items():
-        print(f"  left out: {control} ({why})")
-    if s.note:
-        print(s.note)
-    if s.report:
-        print(s.report)
+        yield f"  left out: {control} ({why})"
 
 
 def _number(value: float | None) -> str:

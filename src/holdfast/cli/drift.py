@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
-from holdfast.cli.session import own_command, placed, print_json, resumable, verified
+from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
 from holdfast.core.progress import Progress
 from holdfast.evals.drift import DriftResult, DriftSettings
 from holdfast.evals.drift import drift as measure_drift
@@ -57,20 +58,13 @@ def drift(
             progress=Progress(stage="drift"),
             where=where,
         )
-        _show(result, output.as_json)
+        print_summary(result.summary, _lines(result), output.as_json)
 
 
-def _show(result: DriftResult, as_json: bool) -> None:
-    summary, curves = result.summary, result.summary.curves
-    if as_json:
-        print_json(summary)
-        return
-    print(result.headline)
+def _lines(result: DriftResult) -> Iterator[str]:
+    curves = result.summary.curves
+    yield result.headline
     for r, (value, (low, high)) in enumerate(zip(curves.stability, curves.interval, strict=True)):
         interval = "[–]" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
         if value is not None:
-            print(f"  round {r:>2}  {value:.2f}  {interval}  n {curves.n[r]}")
-    if summary.note:
-        print(summary.note)
-    if summary.report:
-        print(summary.report)
+            yield f"  round {r:>2}  {value:.2f}  {interval}  n {curves.n[r]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
-from holdfast.cli.session import as_names, own_command, placed, print_json, resumable, verified
+from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
 from holdfast.evals.effect.settings import EffectSettings
 
 if TYPE_CHECKING:
@@ -25,15 +25,7 @@ def effect(
         list[str] | None,
         typer.Option(help="mini, a folder, a hub id, or api:NAME; repeat for several."),
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="core, mini, mmlu, gsm8k, or a JSONL file.")
-    ] = None,
-    personas: Annotated[
-        str | None, typer.Option(help="core, mini, or a TOML file of [[expert]] tables.")
-    ] = None,
     settings: EffectSettings,
-    lengths: Annotated[str, typer.Option(help="Of these, with commas.")] = "minimal,half,full",
-    placements: Annotated[str, typer.Option(help="Of these, with commas.")] = "system,user",
     judge_model: options.TaskJudge = None,
     verify: options.Verify = None,
     loading: ModelOptions,
@@ -45,13 +37,6 @@ def effect(
     from holdfast.evals.effect.effect import effect
 
     names = model or ["mini"]
-    settings = replace(
-        settings,
-        tasks=tasks,
-        personas=personas,
-        lengths=tuple(as_names(lengths)),
-        placements=tuple(as_names(placements)),
-    )
     place = placed(sharing, names, loading.open, loading.device, output, alone=[verify])
     with (
         place as (where, models),
@@ -67,21 +52,14 @@ def effect(
             progress=Progress(stage="effect"),
             where=where,
         ).summary
-        if output.as_json:
-            print_json(summary)
-        else:
-            _print_summary(summary)
+        print_summary(summary, _lines(summary), output.as_json)
 
 
-def _print_summary(summary: EffectSummary) -> None:
-    for model in summary.models:
-        print(f"{model}: {summary.numbers.advice[model]}")
+def _lines(summary: EffectSummary) -> Iterator[str]:
+    for model, advice in summary.numbers.advice.items():
+        yield f"{model}: {advice}"
     if summary.left_out:
-        print(
+        yield (
             f"{len(summary.left_out)} tasks that only a model can judge were left out: name one "
             "with --judge-model."
         )
-    if summary.note:
-        print(summary.note)
-    if summary.report:
-        print(summary.report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions
-from holdfast.cli.session import own_command, print_json, resumable
+from holdfast.cli.session import own_command, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.explain.settings import ExplainSettings
 
@@ -35,11 +35,4 @@ def explain(
             command=own_command(),
             progress=Progress(stage="explain"),
         )
-    if output.as_json:
-        print_json(result.summary)
-        return
-    print("\n".join(result.findings))
-    if result.summary.note:
-        print(result.summary.note)
-    if result.summary.report:
-        print(result.summary.report)
+    print_summary(result.summary, result.findings, output.as_json)

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions
-from holdfast.cli.session import own_command, print_json, resumable
+from holdfast.cli.session import own_command, print_json, print_summary, resumable
 from holdfast.evals.fidelity.settings import FidelitySettings
-
-if TYPE_CHECKING:
-    from holdfast.results.fidelity import FidelitySummary
 
 
 @flattened
 def fidelity(
     *,
     model: options.Model = "mini",
-    suite: options.Suite = None,
-    questions: Annotated[
-        str | None,
-        typer.Option(help="PersonaGym's tasks: a folder of JSON files, or “generate”."),
-    ] = None,
     judge_model: Annotated[
         list[str] | None, typer.Option(help="A model that grades; repeat for several.")
     ] = None,
     author_model: Annotated[
         str | None,
         typer.Option(help="Writes questions and example answers; else the first judge."),
-    ] = None,
-    personas: Annotated[
-        str | None, typer.Option(help="With generate: a text file, a description on each line.")
     ] = None,
     calibrate: Annotated[
         Path | None,
@@ -58,35 +46,19 @@ def fidelity(
         print_json(agreement) if output.as_json else print(*sentences(agreement), sep="\n")
         return
     from holdfast.evals.fidelity.fidelity import fidelity
+    from holdfast.report.fidelity import headline, remarks
 
     with resumable(output.out) as folder:
         summary = fidelity(
             loading.open(model),
-            replace(
-                settings,
-                suite=suite,
-                questions=questions,
-                questionnaire=replace(settings.questionnaire, personas=personas),
-            ),
+            settings,
             judges=judges,
-            author_model=loading.open(author_model) if questions and author_model else None,
+            author_model=loading.open(author_model)
+            if settings.questions and author_model
+            else None,
             out=folder,
             command=own_command(),
             progress=Progress(stage="fidelity", step="answers"),
         ).summary
-    if output.as_json:
-        print_json(summary)
-    else:
-        _print_summary(summary)
-
-
-def _print_summary(summary: FidelitySummary) -> None:
-    from holdfast.report.fidelity import headline, remarks
-
-    print(f"{summary.model}: {headline(summary)}.")
-    for sentence in remarks(summary):
-        print(sentence)
-    if summary.note:
-        print(summary.note)
-    if summary.report:
-        print(summary.report)
+    lines = (f"{summary.model}: {headline(summary)}.", *remarks(summary))
+    print_summary(summary, lines, output.as_json)

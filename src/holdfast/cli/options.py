@@ -34,7 +34,6 @@ Verify = Annotated[
     typer.Option(help="neutral: what is written under a persona is checked without it."),
 ]
 
-Suite = Annotated[str | None, typer.Option(help="core, mini, a TOML file or a folder of them.")]
 Seed = Annotated[int, typer.Option(help="Decides everything that is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 

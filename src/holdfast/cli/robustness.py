@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
 from holdfast.cli import options
 from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
-from holdfast.cli.session import own_command, placed, print_json, resumable
+from holdfast.cli.session import own_command, placed, print_summary, resumable
 from holdfast.evals.robustness.settings import RobustnessSettings
-
-if TYPE_CHECKING:
-    from holdfast.results.robustness import RobustnessSummary
 
 
 @flattened
 def robustness(
     *,
     model: options.Model = "mini",
-    tasks: Annotated[
-        str | None, typer.Option(help="mini, core, math-500, gsm8k, mmlu, or a JSONL file.")
-    ] = None,
-    personas: Annotated[
-        str | None, typer.Option(help="core, mini, or a TOML file of [[persona]] tables.")
-    ] = None,
     settings: RobustnessSettings,
     loading: ModelOptions,
     sharing: SharingOptions,
@@ -35,6 +21,7 @@ def robustness(
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
     from holdfast.core.progress import Progress
     from holdfast.evals.robustness.robustness import robustness
+    from holdfast.report.robustness import remarks
 
     with (
         placed(sharing, [model], loading.open, loading.device, output) as (where, models),
@@ -42,25 +29,11 @@ def robustness(
     ):
         summary = robustness(
             models[0],
-            replace(settings, tasks=tasks, personas=personas),
+            settings,
             out=folder,
             command=own_command(),
             progress=Progress(stage="robustness", step="items"),
             where=where,
         ).summary
-        if output.as_json:
-            print_json(summary)
-        else:
-            _print_summary(summary)
-
-
-def _print_summary(summary: RobustnessSummary) -> None:
-    from holdfast.report.robustness import remarks
-
-    print(f"{summary.model}: {summary.headline}.")
-    for sentence in remarks(summary):
-        print(sentence)
-    if summary.note:
-        print(summary.note)
-    if summary.report:
-        print(summary.report)
+        lines = (f"{summary.model}: {summary.headline}.", *remarks(summary))
+        print_summary(summary, lines, output.as_json)

@@ -6,10 +6,10 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
+
+
+class Summary(Protocol):
+    """The summary of a command that measures a model and writes a page."""
+
+    @property
+    def note(self) -> str | None:
+        """What to know of the model."""
+
+    @property
+    def report(self) -> str | None:
+        """The page, where one was written."""
 
 
 @contextlib.contextmanager
@@ -114,9 +126,18 @@ def print_json(summary: object) -> None:
     print(json.dumps(as_record(summary), ensure_ascii=False, allow_nan=False))
 
 
-def as_names(text: str) -> list[str]:
-    """Names with commas between as a list."""
-    return [one.strip() for one in text.split(",") if one.strip()]
+def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None:
+    """The result of a command: one JSON object, or lines for people.
+
+    Args:
+        summary: the result.
+        lines: the result in words; what to know of the model and the page's path follow them.
+        as_json: print the object.
+    """
+    if as_json:
+        print_json(summary)
+    else:
+        print(*lines, *filter(None, (summary.note, summary.report)), sep="\n")
 
 
 def shortened(text: str, limit: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
-from holdfast.evals.tasks.settings import PLACES, TaskSampling
+from holdfast.evals.tasks.settings import PLACES, TaskSampling, read_names
 from holdfast.persona.experts import LENGTHS, Expert
 
 
@@ -16,13 +16,21 @@ from holdfast.persona.experts import LENGTHS, Expert
 class EffectSettings:
     """Which tasks are asked, and under which personas."""
 
-    tasks: str | Path | None = field(default=None)
+    tasks: str | Path | None = option(
+        None, "core, mini, mmlu, gsm8k, or a JSONL file.", parse=str, metavar="TEXT"
+    )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
-    personas: str | Path | Sequence[Expert] | None = field(default=None)
+    personas: str | Path | Sequence[Expert] | None = option(
+        None, "core, mini, or a TOML file of [[expert]] tables.", parse=str, metavar="TEXT"
+    )
     """Source of the personas (`load_experts`), or personas; by default as `tasks`."""
-    lengths: tuple[str, ...] = LENGTHS
+    lengths: tuple[str, ...] = option(
+        LENGTHS, "Of these, with commas.", parse=read_names, metavar="TEXT"
+    )
     """Lengths of the personas: minimal, half and full."""
-    placements: tuple[str, ...] = PLACES
+    placements: tuple[str, ...] = option(
+        PLACES, "Of these, with commas.", parse=read_names, metavar="TEXT"
+    )
     """Where the personas are: system, user, or both."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most."""

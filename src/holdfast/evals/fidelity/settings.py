@@ -21,7 +21,12 @@ PROMPT = (  # PersonaGym's, as its appendix and its code have it
 class QuestionnaireSettings:
     """How PersonaGym's protocol is run."""
 
-    personas: str | Path | None = field(default=None)
+    personas: str | Path | None = option(
+        None,
+        "With generate: a text file, a description on each line.",
+        parse=str,
+        metavar="TEXT",
+    )
     """File of descriptions, where questions are generated."""
     questions_per_task: int | None = option(None, "At most so many of each.")
     """Questions of each task at most."""
@@ -50,9 +55,16 @@ class QuestionnaireSettings:
 class FidelitySettings:
     """What is asked, and how often."""
 
-    suite: str | Path | None = field(default=None)
+    suite: str | Path | None = option(
+        None, "core, mini, a TOML file or a folder of them.", parse=str, metavar="TEXT"
+    )
     """Personas whose own probes are asked; by default mini for mini, else core."""
-    questions: str | Path | Sequence[Questionnaire] | None = field(default=None)
+    questions: str | Path | Sequence[Questionnaire] | None = option(
+        None,
+        "PersonaGym's tasks: a folder of JSON files, or “generate”.",
+        parse=str,
+        metavar="TEXT",
+    )
     """PersonaGym's tasks in place of a suite: a folder, "generate", or questionnaires."""
     samples: int = option(1, "Answers drawn for each question.")
     """Answers drawn for each question."""

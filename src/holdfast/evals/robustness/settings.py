@@ -18,9 +18,13 @@ READINGS = ("lenient", "strict")
 class RobustnessSettings:
     """Which tasks are asked under which personas, and how answers become one number."""
 
-    tasks: str | Path | None = field(default=None)
+    tasks: str | Path | None = option(
+        None, "mini, core, math-500, gsm8k, mmlu, or a JSONL file.", parse=str, metavar="TEXT"
+    )
     """Source of the tasks (`load_items`); by default mini's own for mini, else core."""
-    personas: str | Path | Sequence[Member] | None = field(default=None)
+    personas: str | Path | Sequence[Member] | None = option(
+        None, "core, mini, or a TOML file of [[persona]] tables.", parse=str, metavar="TEXT"
+    )
     """Source of the personas (`pool.load`), or personas; by default as `tasks`."""
     split: str = option("all", "Personas: all, train or held-out.")
     """Which personas of a source: all, train or held-out."""

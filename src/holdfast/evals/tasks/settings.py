@@ -10,6 +10,11 @@ from holdfast.core.settings import with_default
 PLACES = ("system", "user")  # where a persona may be: system prompt, or before the first message
 
 
+def read_names(text: str) -> tuple[str, ...]:
+    """Names with commas between, as the command line has them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 @dataclass(frozen=True)
 class TaskSampling(Sampling):
     """How replies to tasks are drawn: they may be long."""
