@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 
@@ -37,13 +38,11 @@ def batch(count: int = 5, measure: bool = True) -> list[Request]:
 def reported(judge: PreTrainedModel, request: Request, result: Continuation) -> torch.Tensor:
     """π by query, span, layer and head from `output_attentions`, all in one plain pass."""
     ids = torch.tensor([[*request.ids, *result.ids]])
-    before = judge.config._attn_implementation
+    # A copy, since transformers leaves hooks on a model that has returned its attentions.
+    judge = copy.deepcopy(judge)
     judge.set_attn_implementation("eager")
-    try:
-        with torch.no_grad():
-            layers = judge(ids, output_attentions=True).attentions
-    finally:
-        judge.set_attn_implementation(before)
+    with torch.no_grad():
+        layers = judge(ids, output_attentions=True).attentions
     first = len(request.ids) - 1
     weights = torch.stack([layer[0, :, first : first + result.steps] for layer in layers])
     parts = [weights[..., a:b].sum(-1) for a, b in SPANS]
