@@ -153,7 +153,8 @@ def _local(
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
     outline = models.import_local(model).outline
     from holdfast.serve.app import create_app
-    from holdfast.serve.engine_process import EngineProcess, EngineSpec, load_engine
+    from holdfast.serve.engine.process import EngineProcess
+    from holdfast.serve.engine.worker import EngineSpec, load_engine
 
     spec = EngineSpec(model, common["limits"].concurrency, dtype, device, cache)
     if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model

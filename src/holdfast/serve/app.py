@@ -24,11 +24,11 @@ from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Persona
-from holdfast.serve.completion import Completion
-from holdfast.serve.engine_process import EngineProcess
-from holdfast.serve.engine_thread import EngineThread
+from holdfast.serve.completion import RETRY, Completion
+from holdfast.serve.engine.process import EngineProcess
+from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.json_body import read_object
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
@@ -113,12 +113,18 @@ def _watched(engine: EngineProcess | EngineThread) -> Metrics:
     metrics = Metrics()
     metrics.watch("holdfast_rows_running", "Replies under way", lambda: engine.running)
     metrics.watch("holdfast_rows_waiting", "Replies that wait for a row", lambda: engine.waiting)
-    metrics.watch("holdfast_decoding_steps", "Steps since the start", lambda: engine.steps)
+    metrics.watch("holdfast_decoding_steps", "Steps since the engine's start", lambda: engine.steps)
+    metrics.watch("holdfast_engine_up", "1 while the engine answers", lambda: engine.up)
+    metrics.watch(
+        "holdfast_engine_restarts_total",
+        "Engines that took the place of a dead or stuck one",
+        lambda: engine.restarts,
+    )
     return metrics
 
 
 def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
-    """Add /health and /v1/models."""
+    """Add /health, /ready and /v1/models."""
     backend, persona = context.backend, context.persona
     card = {
         "id": backend.name,
@@ -132,10 +138,18 @@ def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
         },
     }
 
-    @app.get("/health", tags=["server"], summary="Whether the server is ready")
+    @app.get("/health", tags=["server"], summary="Whether the server is alive")
     async def health() -> JSONResponse:
+        """503 if only a restart of the server helps."""
         if not context.engine.alive:
-            raise RequestError(503, "the engine has ended: restart the server.")
+            raise RequestError(503, "the engine has ended for good: restart the server.")
+        return JSONResponse({"status": "ok", "model": backend.name})
+
+    @app.get("/ready", tags=["server"], summary="Whether the server answers")
+    async def ready() -> JSONResponse:
+        """503 while the engine is being restarted or does not react."""
+        if not context.engine.up:
+            raise unavailable("the engine does not answer at the moment: try again.", RETRY)
         return JSONResponse({"status": "ok", "model": backend.name})
 
     @app.get("/v1/models", tags=["openai"], summary="The model that is served")

@@ -24,11 +24,12 @@ from typing import Any
 from holdfast.core.version import __version__
 from holdfast.models.engine.request import Continuation, Logprob, Request
 from holdfast.serve.detokenize import ReplyText
-from holdfast.serve.engine_thread import Inbox, Job, Piece
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.engine.thread import EngineDown, Inbox, Job, Piece
+from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.metrics import label
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 
+RETRY = 5  # seconds after which a lost engine may be back
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
 
@@ -38,6 +39,9 @@ class Completion:
     Args:
         context: what all completions of the server share.
         plan: the request, read.
+
+    Raises:
+        RequestError: the engine is being restarted.
     """
 
     def __init__(self, context: CompletionContext, plan: CompletionPlan) -> None:
@@ -64,7 +68,10 @@ class Completion:
         self.texts = [""] * choices
         self.results: dict[int, Continuation] = {}
         self.scores: dict[int, float] = {}
-        context.engine.submit(self.jobs)
+        try:
+            context.engine.submit(self.jobs)
+        except EngineDown as error:
+            raise unavailable(str(error), RETRY) from error
 
     def drop(self) -> None:
         """Free the completion's rows."""
@@ -124,6 +131,8 @@ class Completion:
         try:
             while len(self.results) < len(self.jobs):
                 index, piece = await self._pieces.get()
+                if piece.error is not None and piece.lost:
+                    raise unavailable(piece.error, RETRY)
                 if piece.error is not None:
                     raise RequestError(500, piece.error, code="model_error")
                 self.texts[index] += piece.text

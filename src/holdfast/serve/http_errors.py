@@ -73,3 +73,9 @@ def too_busy(message: str, seconds: float) -> RequestError:
     """The error of a server at its limit: try again after some seconds."""
     after = {"retry-after": str(max(1, round(seconds)))}
     return RequestError(429, message, code="rate_limit_exceeded", headers=after)
+
+
+def unavailable(message: str, seconds: float) -> RequestError:
+    """The error of a server whose engine is away: try again after some seconds."""
+    after = {"retry-after": str(max(1, round(seconds)))}
+    return RequestError(503, message, code="engine_unavailable", headers=after)

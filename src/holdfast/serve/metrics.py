@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from holdfast.core.control import Control
 
@@ -54,12 +56,26 @@ class Metrics:
         )  # fmt: skip
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Add a gauge whose value is read when Prometheus asks."""
-        Gauge(name, meaning, registry=self.registry).set_function(value)
+        """Add a gauge whose value is read when Prometheus asks.
+
+        A name that ends in `_total` is a counter's.
+        """
+        self.registry.register(_Watched(name, meaning, value))
 
     def page(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+class _Watched(Collector):
+    """A gauge or a counter that is read when Prometheus asks."""
+
+    def __init__(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        self._name, self._meaning, self._value = name, meaning, value
+
+    def collect(self) -> Iterable[Metric]:
+        kind = CounterMetricFamily if self._name.endswith("_total") else GaugeMetricFamily
+        yield kind(self._name, self._meaning, value=self._value())
 
 
 def label(control: Control) -> str:

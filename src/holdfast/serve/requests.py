@@ -29,8 +29,8 @@ from holdfast.serve.protocol import ChatMessage, ChatRequest
 if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
     from holdfast.models.engine.request import Request
     from holdfast.models.local.backend import LocalBackend
-    from holdfast.serve.engine_process import EngineProcess
-    from holdfast.serve.engine_thread import EngineThread
+    from holdfast.serve.engine.process import EngineProcess
+    from holdfast.serve.engine.thread import EngineThread
 
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says

@@ -38,6 +38,12 @@ class Piece(NamedTuple):
     logprobs: Sequence[Logprob] = ()
     result: Continuation | None = None
     error: str | None = None
+    lost: bool = False
+    """With an error: the engine is gone, and another one may answer."""
+
+
+class EngineDown(HoldfastError):
+    """The engine takes no jobs, since it is being restarted."""
 
 
 class Inbox(NamedTuple):
@@ -114,7 +120,7 @@ class EngineThread:
         deliver: Callable[[Pieces], None] = post,
     ) -> None:
         self.engine, self.ends, self.rows, self._deliver = engine, ends, rows, deliver
-        self.steps = 0
+        self.steps = self.restarts = 0
         self._waiting: deque[Job] = deque()
         self._batches: dict[Batch, list[Job]] = {}
         self._shared = Batch(engine, ends)
@@ -136,6 +142,11 @@ class EngineThread:
     def alive(self) -> bool:
         """True while the thread runs."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def up(self) -> bool:
+        """True while it takes jobs."""
+        return self.alive
 
     def start(self) -> None:
         """Start the thread, after a `stop` too."""
