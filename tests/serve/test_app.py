@@ -163,10 +163,82 @@ def test_fields_that_change_nothing_are_named(ai: openai.OpenAI) -> None:
     assert reply.holdfast["ignored"] == ["tempratur", "user"]
 
 
-def test_tools_that_the_template_does_not_show_are_named(ai: openai.OpenAI) -> None:
+def test_tools_that_could_never_be_called_are_refused(ai: openai.OpenAI) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-    assert ask(ai, tools=[tool]).holdfast["ignored"] == ["tools"]
+    with pytest.raises(openai.BadRequestError, match="tool_choice to none") as caught:
+        ask(ai, tools=[tool])
+    assert caught.value.param == "tools"
     assert "ignored" not in ask(ai, tools=[tool], tool_choice="none").holdfast
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_p", 0.1), ("repetition_penalty", 1.2), ("guided_json", {"type": "object"}),
+        ("guided_choice", ["a"]), ("functions", [{"name": "f"}]), ("reasoning_effort", "low"),
+        ("modalities", ["audio"]), ("structured_outputs", {"json": {}}), ("ignore_eos", True),
+        ("min_tokens", 4), ("chat_template", "x"), ("continue_final_message", True),
+        ("stop_token_ids", [1]), ("verbosity", "low"), ("prediction", {"type": "content"}),
+    ],
+)  # fmt: skip
+def test_fields_that_would_change_the_reply_are_refused_by_name(
+    ai: openai.OpenAI, name: str, value: Any
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(ai, extra_body={name: value})
+    assert caught.value.param == name
+
+
+def test_fields_at_the_value_that_changes_nothing_are_no_news(ai: openai.OpenAI) -> None:
+    fields = {"min_p": 0, "repetition_penalty": 1.0, "modalities": ["text"], "functions": None}
+    assert "ignored" not in ask(ai, extra_body=fields).holdfast
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [SHOUT, {"role": "user"}]}, "messages[1].content"),
+        ({"messages": [TEA, {"role": "assistant", "content": None}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].type",
+        ),
+        ({"messages": [TEA], "stop": [1]}, "stop[0]"),
+        ({"messages": [TEA], "stream_options": {"include_usage": True}}, "stream_options"),
+        ({"messages": [TEA], "chat_template_kwargs": {"tokenize": True}},
+         "chat_template_kwargs.tokenize"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_as_a_client_wrote_it(
+    url: str, fields: dict[str, Any], param: str
+) -> None:
+    answer = httpx.post(f"{url}/chat/completions", json={"model": "mini", **fields})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+def test_options_of_the_template_that_it_does_not_know_are_named(ai: openai.OpenAI) -> None:
+    reply = ask(ai, extra_body={"chat_template_kwargs": {"enable_thinking": False}})
+    assert reply.holdfast["ignored"] == ["chat_template_kwargs"]
+
+
+def test_a_field_with_half_a_character_in_its_name_is_a_400(url: str) -> None:
+    body = b'{"model": "mini", "messages": [{"role": "user", "content": "Hi"}], "\\ud800": 1}'
+    answer = httpx.post(
+        f"{url}/chat/completions", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+
+
+def test_a_locked_server_takes_no_other_control(mini: LocalBackend) -> None:
+    app = create_app(mini, persona=pinned(), control="boost:4", keys=["sesame"])
+    with served(app) as url, client(url, "sesame") as ai:
+        assert ask(ai, TEA).holdfast["control"] == "boost:4"
+        for extra in (control("none"), {"chat_template_kwargs": {"custom": "x"}}):
+            with pytest.raises(openai.PermissionDeniedError, match="locked"):
+                ask(ai, TEA, extra_body=extra)
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [

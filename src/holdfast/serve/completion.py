@@ -23,6 +23,7 @@ from typing import Any
 
 from holdfast.core.version import __version__
 from holdfast.models.engine.request import Continuation, Logprob, Request
+from holdfast.models.local.tool_calls import read_calls
 from holdfast.serve.detokenize import ReplyText
 from holdfast.serve.engine.thread import EngineDown, Inbox, Job, Piece
 from holdfast.serve.http_errors import RequestError, unavailable
@@ -86,12 +87,13 @@ class Completion:
         choices = [
             {
                 "index": i,
-                "message": {"role": "assistant", "content": self.texts[i], "refusal": None},
+                "message": {"role": "assistant", **message, "refusal": None},
                 "logprobs": self._logprobs(last[i].logprobs),
-                "finish_reason": _FINISH[self.results[i].stop],
+                "finish_reason": finish,
                 **({"holdfast": self._measures([i])} if len(last) > 1 else {}),
             }
             for i in sorted(last)
+            for message, finish in [self._outcome(i)]
         ]
         return {
             **self._frame("chat.completion", choices),
@@ -118,13 +120,27 @@ class Completion:
 
     def _piece_chunks(self, index: int, piece: Piece, summarise: bool) -> Iterator[dict[str, Any]]:
         """A piece as chunks; with `summarise` the last chunk of all has `holdfast`."""
-        if piece.text or piece.logprobs:
-            yield self._chunk(index, {"content": piece.text}, self._logprobs(piece.logprobs))
+        # A reply that may call tools is read at its end: only then is it known to be no call.
+        text = "" if self.plan.tools else piece.text
+        if text or piece.logprobs:
+            yield self._chunk(index, {"content": text}, self._logprobs(piece.logprobs))
         if piece.result is not None:
-            end = self._chunk(index, {}, finish=_FINISH[piece.result.stop])
+            message, finish = self._outcome(index)
+            if self.plan.tools:
+                calls = [{"index": i, **one} for i, one in enumerate(message.pop("tool_calls", []))]
+                yield self._chunk(index, {**message, **({"tool_calls": calls} if calls else {})})
+            end = self._chunk(index, {}, finish=finish)
             if summarise and len(self.results) == len(self.jobs):
                 end["holdfast"] = self._summary()
             yield end
+
+    def _outcome(self, index: int) -> tuple[dict[str, Any], str]:
+        """A finished reply's content and tool calls, and why it ended."""
+        text, finish = self.texts[index], _FINISH[self.results[index].stop]
+        content, calls = read_calls(text) if self.plan.tools else (text, [])
+        if not calls:
+            return {"content": content}, finish
+        return {"content": content, "tool_calls": calls}, "tool_calls"
 
     async def _arrivals(self) -> AsyncGenerator[tuple[int, Piece]]:
         """Pieces until every choice has ended."""

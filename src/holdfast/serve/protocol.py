@@ -1,8 +1,8 @@
 """OpenAI's chat completion requests, validated.
 
-A wrong field is refused by its name. So is a known field at a value that would change the reply
-and that this server does not support (`frequency_penalty`, `response_format`, …). An unknown field
-changes nothing, since clients send many: the response names it in `holdfast.ignored`. Inside
+A wrong field is refused by its name. So is a field of OpenAI's or vLLM's at a value that would
+change the reply and that this server does not support (`frequency_penalty`, `min_p`, …). An unknown
+field changes nothing, since clients send many: the response names it in `holdfast.ignored`. Inside
 `holdfast`, which is ours, any unknown field is refused.
 
 This module knows requests. It knows no models, and neither threads nor HTTP.
@@ -16,6 +16,32 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.serve.http_errors import RequestError
+
+# Fields of OpenAI's and vLLM's servers that are not supported, and the values that change nothing.
+_UNSUPPORTED: Mapping[str, Sequence[Any]] = {
+    **dict.fromkeys(
+        ("logit_bias", "functions", "function_call", "reasoning_effort", "audio", "prediction",
+         "web_search_options", "verbosity", "guided_json", "guided_regex", "guided_choice",
+         "guided_grammar", "structured_outputs", "chat_template", "documents", "bad_words",
+         "stop_token_ids", "allowed_token_ids", "prompt_logprobs", "logits_processors"),
+        (None, {}, []),
+    ),
+    **dict.fromkeys(
+        ("frequency_penalty", "presence_penalty", "min_p", "min_tokens"), (None, 0)
+    ),
+    **dict.fromkeys(
+        ("ignore_eos", "echo", "use_beam_search", "continue_final_message",
+         "include_stop_str_in_output"),
+        (None, False),
+    ),
+    "repetition_penalty": (None, 1),
+    "length_penalty": (None, 1),
+    "modalities": (None, ["text"]),
+    "add_generation_prompt": (None, True),
+    "add_special_tokens": (None, False),
+    "skip_special_tokens": (None, True),
+    "tool_choice": (None, "none", "auto"),
+}  # fmt: skip
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 COLDEST = 1e-4  # the lowest temperature but 0
@@ -87,6 +113,7 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
     logit_bias: dict[str, Finite] | None = None
@@ -107,19 +134,15 @@ class ChatRequest(BaseModel):
     @property
     def unknown(self) -> list[str]:
         """Top-level fields that are not understood."""
-        return sorted(self.model_extra or {})
+        return sorted((self.model_extra or {}).keys() - _UNSUPPORTED.keys())
 
     def check(self) -> None:
         """Raise `RequestError` for a value that would change the reply and is not supported."""
-        form = (self.response_format or {"type": "text"}).get("type")
-        unsupported = {
-            "frequency_penalty": bool(self.frequency_penalty),
-            "presence_penalty": bool(self.presence_penalty),
-            "logit_bias": bool(self.logit_bias),
-            "response_format": form != "text",
-            "tool_choice": self.tool_choice not in (None, "none", "auto"),
-        }
-        for name in (name for name, used in unsupported.items() if used):
+        fields = {**(self.model_extra or {}), **dict(self)}
+        used = [name for name, free in _UNSUPPORTED.items() if fields.get(name) not in free]
+        if (self.response_format or {"type": "text"}).get("type") != "text":
+            used.append("response_format")
+        for name in used:
             raise RequestError(
                 400,
                 f"{name} is not supported at this value, which would change the reply: leave it "
@@ -127,13 +150,19 @@ class ChatRequest(BaseModel):
                 code="unsupported_value",
                 param=name,
             )
-        if self.temperature is not None and 0 < self.temperature < COLDEST:
+        if self.stream_options is not None and not self.stream:
             raise RequestError(
-                400,
-                f"temperature is 0 (greedy) or {COLDEST:g} and more: lower ones overflow.",
-                code="invalid_value",
-                param="temperature",
+                400, "stream_options needs stream to be true.", param="stream_options"
             )
+        for i, one in enumerate(self.messages):
+            if one.content is None and not (one.role == "assistant" and one.tool_calls):
+                raise RequestError(
+                    400,
+                    f"messages[{i}].content is missing: only an assistant's message with "
+                    "tool_calls has none.",
+                    code="invalid_value",
+                    param=f"messages[{i}].content",
+                )
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
 
@@ -155,8 +184,8 @@ class ErrorBody(BaseModel):
 
 def invalid_request(errors: Sequence[Mapping[str, Any]]) -> RequestError:
     """The first of pydantic's errors as an error of ours."""
-    error = errors[0]
-    place = [part for part in error["loc"] if part != "body"]
+    error = _clearest(errors)
+    place = _place(error)
     kind = str(error["type"])
     if kind == "json_invalid":
         return RequestError(400, "the body is not valid JSON.", code="invalid_json")
@@ -166,6 +195,21 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> RequestError:
     param = param.lstrip(".")
     code = "missing_required_parameter" if kind == "missing" else "invalid_value"
     return RequestError(400, f"{param}: {_sentence(error)}.", code=code, param=param)
+
+
+def _clearest(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first error; of a value that may have several types, the one that fits it best."""
+    first = _place(errors[0])
+    return max(
+        (one for one in errors if _place(one)[: len(first)] == first),
+        key=lambda one: len(_place(one)),
+    )
+
+
+def _place(error: Mapping[str, Any]) -> list[str | int]:
+    """Where an error is, without the types that pydantic tried (`str`, `list[TextPart]`)."""
+    place = [part for part in error["loc"] if part != "body"]
+    return [part for part in place if part != "str" and not str(part).startswith("list[")]
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

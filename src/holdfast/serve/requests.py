@@ -20,6 +20,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
+from holdfast.models.local.tool_calls import is_readable
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
@@ -32,6 +33,12 @@ if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
     from holdfast.serve.engine.process import EngineProcess
     from holdfast.serve.engine.thread import EngineThread
 
+# Arguments of `apply_chat_template` that no client may set.
+_RESERVED = {
+    "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+    "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors",
+    "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token",
+}  # fmt: skip
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
 
@@ -50,6 +57,8 @@ class CompletionPlan:
     """Fields that change nothing."""
     choices: int
     """Number of replies."""
+    tools: bool = False
+    """Whether the replies may call tools."""
 
 
 @dataclass(frozen=True)
@@ -87,25 +96,28 @@ class CompletionContext:
                 400, f"n is at most {self.limits.choices} here.", code="invalid_value", param="n"
             )
         if self.lock:
-            check_locked(body.model_extra or {})
+            options = {"chat_template_kwargs": body.chat_template_kwargs}
+            check_locked({**(body.model_extra or {}), **options})
         own = body.holdfast.control if body.holdfast else None
         control = pick_control(own, self.control, self.lock)
         ignored = body.unknown
         request = self._request(body, control, ignored)
-        return CompletionPlan(body, control, request, ignored, choices)
+        return CompletionPlan(body, control, request, ignored, choices, _may_call(body))
 
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
-        """The chat in token ids. Adds `tools` to `ignored` if the template does not show them."""
-        options: dict[str, Any] = {}
-        if body.tools and body.tool_choice != "none":
-            options["tools"] = body.tools
+        """The chat in token ids. Adds `chat_template_kwargs` to `ignored` if they do nothing."""
+        options = self._template_options(body)
         seed = secrets.randbits(62) if body.seed is None else body.seed
         measure = body.holdfast is None or body.holdfast.measure
         ask = Ask(read_chat(body.messages, self.persona), seed, control, measure=measure)
         try:
             request = self.backend.request(ask, options, self._longest_chat)
-            if options and not self._template_uses(options):
-                ignored.append("tools")
+            if _may_call(body) and not self._calls_tools(options):
+                raise _unread_tools()
+            if body.chat_template_kwargs and not self._template_uses(body.chat_template_kwargs):
+                ignored.append("chat_template_kwargs")
+        except RequestError:
+            raise
         except ControlError as error:
             raise RequestError(
                 400, str(error), code="invalid_value", param="holdfast.control"
@@ -124,6 +136,22 @@ class CompletionContext:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return replace(request, logprobs=logprobs, plain_share=False)
+
+    def _template_options(self, body: ChatRequest) -> dict[str, Any]:
+        options = dict(body.chat_template_kwargs or {})
+        if taken := options.keys() & _RESERVED:
+            raise RequestError(
+                400,
+                f"chat_template_kwargs may not set {min(taken)}: it is a field of its own.",
+                code="invalid_value",
+                param=f"chat_template_kwargs.{min(taken)}",
+            )
+        return {**options, "tools": body.tools} if _may_call(body) else options
+
+    def _calls_tools(self, options: Mapping[str, Any]) -> bool:
+        """True if the template shows tools, and asks for calls that `tool_calls` reads."""
+        template = str(self.backend.tokenizer.chat_template)
+        return is_readable(template) and self._template_uses({"tools": options["tools"]})
 
     def _template_uses(self, options: Mapping[str, Any]) -> bool:
         """True if the template renders the options, such as tools."""
@@ -160,6 +188,20 @@ class CompletionContext:
             top_k=body.top_k or 0,
             stop=body.stops,
         )
+
+
+def _may_call(body: ChatRequest) -> bool:
+    return bool(body.tools) and body.tool_choice != "none"
+
+
+def _unread_tools() -> RequestError:
+    return RequestError(
+        400,
+        "this model's chat template has no tool calls in a format that the server reads: leave "
+        "tools out, or set tool_choice to none.",
+        code="unsupported_value",
+        param="tools",
+    )
 
 
 def pick_control(text: str | None, default: Control, lock: bool = False) -> Control:
