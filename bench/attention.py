@@ -1,26 +1,26 @@
 """Two-part attention against what it replaces, on random tensors.
 
 The geometry is that of an 8B model: 32 heads of 128 on 8 key heads. A persona of 256
-tokens stands after 8 template tokens; queries are the last of the sequence, one
-(decoding) or 256 (a prefill). Measured side by side, taking turns:
+tokens follows 8 template tokens; the queries are the last tokens of the sequence, one
+(decoding) or 256 (a prefill). The contenders take turns:
 
-- *fused*: `scaled_dot_product_attention`, grouped heads, which knows no persona;
+- *fused*: `scaled_dot_product_attention`, grouped heads, which has no persona;
 - *two-part*: `two_part_attention` under split-softmax, on the same tensors and mask;
 - *matrix*: the attention matrix reweighted after its softmax, as a hook on transformers'
   `eager` attention does it (heads repeated, softmax in float32, a mask for the span);
-- *in place*: the same with nothing copied that need not be, and the span a slice;
+- *in place*: the same without needless copies, and with a slice as the span;
 - *padded*: two-part again, where rows begin at different columns, against fused with
   the same padding masked.
 
-On CUDA also *slices*, two-part attention without a mask, as a whole prompt's prefill has
-it, against the flash kernel that SDPA takes for a causal mask ending at the last key.
+On CUDA also *slices*: two-part attention without a mask, as in the prefill of a whole prompt,
+against the flash kernel that SDPA uses for a causal mask that ends at the last key.
 
     python bench/attention.py
     python bench/attention.py --device cuda --keys 2048,8192,32768 --dtypes bfloat16
 
-Prints a Markdown table of medians in milliseconds and of the ratios of two sides at each
-turn, their median too; `--json` the same as one object. Every side's output is compared
-first, so that none is fast by being something else.
+Prints a Markdown table: medians in milliseconds, and medians of the ratio of two contenders at
+each turn. `--json` prints the same as one object. Outputs are compared first, so that no contender
+is fast because it computes something else.
 """
 
 from __future__ import annotations
@@ -44,34 +44,36 @@ from holdfast.control.kernels import additive
 TEMPLATE, PERSONA = 8, 256
 HEADS, GROUPS, SIZE = 32, 8, 128
 SHARE, OFF = SplitSoftmax(0.7), SplitSoftmax(1.0)
-Sides = dict[str, Callable[[SplitSoftmax], Tensor]]
+Contenders = dict[str, Callable[[SplitSoftmax], Tensor]]
 
 
 def case(
     keys: int, queries: int, args: argparse.Namespace, dtype: torch.dtype
 ) -> dict[str, object]:
     """Medians of one size, and their ratios."""
-    sides = contenders(keys, queries, args, dtype)
+    entries = contenders(keys, queries, args, dtype)
     for name, against in AGAINST.items():
-        if name in sides:
-            torch.testing.assert_close(sides[name](OFF), sides[against](OFF), atol=2e-2, rtol=2e-2)
-    took = interleaved(sides, args.repeats, args.device)
+        if name in entries:
+            torch.testing.assert_close(
+                entries[name](OFF), entries[against](OFF), atol=2e-2, rtol=2e-2
+            )
+    seconds = interleaved(entries, args.repeats, args.device)
     ratios = {
-        f"{a} / {b}": statistics.median(x / y for x, y in zip(took[a], took[b], strict=True))
+        f"{a} / {b}": statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
         for a, b in RATIOS
-        if a in took
+        if a in seconds
     }
     print(f"{keys} keys, {queries} queries, {dtype}: {ratios}", file=sys.stderr)
     return {
         "keys": keys,
         "queries": queries,
         "dtype": str(dtype).removeprefix("torch."),
-        **{f"{name}, ms": 1e3 * statistics.median(spent) for name, spent in took.items()},
+        **{f"{name}, ms": 1e3 * statistics.median(spent) for name, spent in seconds.items()},
         **ratios,
     }
 
 
-# What each side replaces; with the share function off, their outputs are equal.
+# What each contender replaces; with the share function off, their outputs are equal.
 AGAINST = {
     "two-part": "fused",
     "matrix": "fused",
@@ -88,16 +90,20 @@ RATIOS = (
 )
 
 
-def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.dtype) -> Sides:
-    """The sides by name: each computes its attention once, those that can under a share."""
+def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.dtype) -> Contenders:
+    """The contenders by name; each computes its attention once, under a share if it can."""
     rows, device = args.rows, args.device
     make = torch.Generator(device).manual_seed(0)
 
-    def drawn(heads: int, tokens: int) -> Tensor:
+    def random_tensor(heads: int, tokens: int) -> Tensor:
         shape = (rows, heads, tokens, SIZE)
         return torch.randn(shape, generator=make, device=device).to(dtype)
 
-    query, key, value = drawn(HEADS, queries), drawn(GROUPS, keys), drawn(GROUPS, keys)
+    query, key, value = (
+        random_tensor(HEADS, queries),
+        random_tensor(GROUPS, keys),
+        random_tensor(GROUPS, keys),
+    )
     at = torch.arange(keys, device=device)
     causal = (at <= torch.arange(keys - queries, keys, device=device)[:, None])[None, None]
     bias = additive(causal, query)
@@ -113,7 +119,7 @@ def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.d
     def two_part(span: Tensor, share: SplitSoftmax, mask: Tensor | None) -> Tensor:
         return two_part_attention(query, key, value, span, share, mask)[0]
 
-    sides: Sides = {
+    entries: Contenders = {
         "fused": lambda _: fused(mask),
         "two-part": lambda share: two_part(span, share, mask),
         "matrix": lambda share: matrix(query, key, value, span, share, bias),
@@ -124,11 +130,11 @@ def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.d
     if device.startswith("cuda"):
         columns = TEMPLATE, TEMPLATE + PERSONA
         ending = causal_lower_right(queries, keys) if queries > 1 else None
-        sides["flash"] = lambda _: fused(ending)
-        sides["slices"] = lambda share: sliced_attention(
+        entries["flash"] = lambda _: fused(ending)
+        entries["slices"] = lambda share: sliced_attention(
             Queries(query, query), key, value, columns, share, causal=True
         )[0]
-    return sides
+    return entries
 
 
 def matrix(
@@ -155,7 +161,7 @@ def matrix(
 def in_place(
     query: Tensor, key: Tensor, value: Tensor, share: SplitSoftmax, mask: Tensor | None
 ) -> Tensor:
-    """The reweighted matrix with no copy of it that can be saved."""
+    """The reweighted matrix without needless copies."""
     rows, heads, queries, size = query.shape
     grouped = query.reshape(rows, key.shape[1], -1, size) @ key.transpose(-1, -2)
     scores = grouped.reshape(rows, heads, queries, -1).mul_(size**-0.5)
@@ -174,12 +180,12 @@ def in_place(
 
 
 def interleaved(
-    sides: Mapping[str, Callable[[SplitSoftmax], Tensor]], repeats: int, device: str
+    entries: Mapping[str, Callable[[SplitSoftmax], Tensor]], repeats: int, device: str
 ) -> dict[str, list[float]]:
-    """The seconds of each side at each turn, which they take in order."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
+    """Seconds of each contender at each turn; they take turns in order."""
+    times: dict[str, list[float]] = {name: [] for name in entries}
     for turn in range(repeats + 2):
-        for name, run in sides.items():
+        for name, run in entries.items():
             began = time.perf_counter()
             _ = run(SHARE)
             if device.startswith("cuda"):
@@ -203,7 +209,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with torch.inference_mode():
-        found = [
+        rows = [
             case(int(keys), int(queries), args, getattr(torch, dtype))
             for keys in args.keys.split(",")
             for queries in args.queries.split(",")
@@ -211,9 +217,9 @@ def main() -> None:
         ]
     where = torch.cuda.get_device_name() if args.device.startswith("cuda") else args.device
     setting = f"{where}, {args.threads} threads, {args.rows} rows, torch {torch.__version__}"
-    print(json.dumps({"setting": setting, "rows": found}) if args.json else setting)
+    print(json.dumps({"setting": setting, "rows": rows}) if args.json else setting)
     if not args.json:
-        print("\n" + table(found))
+        print("\n" + table(rows))
 
 
 if __name__ == "__main__":

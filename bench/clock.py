@@ -1,4 +1,4 @@
-"""Two clocks for one protocol: what a round, and each kind of call, takes on either side."""
+"""Clocks for the two sides of the drift benchmark: seconds of each round and kind of call."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ def _counter() -> dict[Any, list[float]]:
 
 @dataclass
 class Side:
-    """One side's clock: [replies, seconds] by round, and of the backend's calls by kind."""
+    """The clock of one side."""
 
     rounds: int
+    """Rounds that both sides have."""
     by_round: dict[int, list[float]] = field(default_factory=_counter)
+    """[replies, seconds] of each round."""
     calls: dict[str, list[float]] = field(default_factory=_counter)
+    """[replies, seconds] of the backend's calls, by kind."""
     now: int = 0
+    """The round under way."""
 
     def rate(self) -> float:
-        """Replies per second over the rounds that both sides have, everything counted."""
+        """Replies per second over the rounds that both sides have."""
         counted = [self.by_round[number] for number in range(self.rounds + 1)]
         return sum(n for n, _ in counted) / sum(seconds for _, seconds in counted)
 
@@ -56,30 +60,30 @@ class Timed:
 
 
 class Interleaved(Progress):
-    """Told of each round of ours, holds the same round of the reference, off our clock."""
+    """Holds each round of the reference after the same round of ours, off our clock."""
 
     def __init__(
-        self, ours: Side, stock: Side, chat: SelfChat, talks: Sequence[OpenConversation]
+        self, ours: Side, stock: Side, chat: SelfChat, conversations: Sequence[OpenConversation]
     ) -> None:
         super().__init__(enabled=False)
-        self.ours, self.stock, self.chat, self.talks = ours, stock, chat, talks
+        self.ours, self.stock, self.chat, self.conversations = ours, stock, chat, conversations
         ours.now = stock.now = 0
         self.began = time.perf_counter()
 
     def advance(self, steps: int, replies: int) -> None:
         """Called by `converse`: once with no step as it begins, then after each round."""
         if steps:
-            took = time.perf_counter() - self.began
-            self.ours.by_round[self.ours.now][1] += took
-            print(f"round {self.ours.now}: {replies} replies, {took:.1f} s", file=sys.stderr)
+            seconds = time.perf_counter() - self.began
+            self.ours.by_round[self.ours.now][1] += seconds
+            print(f"round {self.ours.now}: {replies} replies, {seconds:.1f} s", file=sys.stderr)
             self.ours.now += 1
-            going = [talk for talk in self.talks if not talk.stopped]
-            if self.stock.now <= self.stock.rounds and going:
-                self._reference(self.stock.now, going)
+            open_ones = [one for one in self.conversations if not one.stopped]
+            if self.stock.now <= self.stock.rounds and open_ones:
+                self._reference(self.stock.now, open_ones)
         self.began = time.perf_counter()
 
-    def _reference(self, number: int, talks: Sequence[OpenConversation]) -> None:
+    def _reference(self, number: int, conversations: Sequence[OpenConversation]) -> None:
         began = time.perf_counter()
-        self.chat.hold(talks, number)
+        self.chat.hold(conversations, number)
         self.stock.by_round[number][1] += time.perf_counter() - began
         self.stock.now += 1

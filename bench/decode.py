@@ -1,9 +1,9 @@
 """What a control costs at decoding: seconds per step under it, against none.
 
 A random Llama of 100M parameters continues prompts of 2,000 tokens that begin with a
-persona of 256; their keys and values are there already, so that a call is one short
-prefill and then `--steps` steps. Controls take turns, so that a slow moment of the
-machine hits all alike, and the ratio is that of the medians over the rounds.
+persona of 256. Their keys and values are cached, so a call is one short prefill and then
+`--steps` steps. Controls take turns, so that a slow moment of the machine hits all of them. The
+ratio is that of the medians over the turns.
 
     python bench/decode.py
     python bench/decode.py --rows 1 --controls none,anchor --tokens 8000
@@ -39,12 +39,12 @@ def request(text: str, tokens: int, seed: int, *, ragged: bool) -> Request:
     length = tokens - (rng.randrange(tokens // 10) if ragged else 0)
     ids = tuple(rng.randrange(300, 1500) for _ in range(length))
     control, end = parse(text), TEMPLATE + PERSONA
-    held = None
+    steering = None
     if control.steers:
         turns = tuple(range(end, length, TURN))
-        held = RowSteering(control, (TEMPLATE, end), (1, end), turns)
+        steering = RowSteering(control, (TEMPLATE, end), (1, end), turns)
     guide = Guide(ids[end:], control.guidance) if control.guidance else None
-    return Request(ids, seed, state=control.state, steering=held, guide=guide)
+    return Request(ids, seed, state=control.state, steering=steering, guide=guide)
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:
@@ -52,17 +52,17 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     engine = Engine(backend.engine.model, batch_size=2 * args.rows)
     sampling = Sampling(max_new_tokens=args.steps)
     names = args.controls.split(",")
-    asked = {
+    requests = {
         name: [request(name, args.tokens, i, ragged=args.ragged) for i in range(args.rows)]
         for name in names
     }
     for name in names:  # fills the cache, and warms up
-        engine.generate(asked[name], sampling)
+        engine.generate(requests[name], sampling)
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.repeats):
         for name in names:
             began = time.perf_counter()
-            engine.generate(asked[name], sampling)
+            engine.generate(requests[name], sampling)
             times[name].append((time.perf_counter() - began) / args.steps)
     base = statistics.median(times[names[0]])
     return [

@@ -1,13 +1,12 @@
 """Replies per second of the drift protocol: the local backend against the reference way.
 
-Both sides are the same code, `holdfast.conversation`, on the same weights in the same
+Both sides are the same code, `holdfast.evals.conversation`, on the same weights in the same
 process, with the same arms and the same sampling; only the backend differs. The
 reference answers one chat at a time, and stock `generate` encodes the whole history
-again for every turn and probe. It has nothing in common between two conversations, so
-it is timed on a few of them (`--sample`) and compared per reply. After each round of
-ours comes the same round of the reference, so that a slow moment of the machine hits
-both. Ours then goes on to more rounds, to show what a round costs when the history is
-long.
+again for every turn and probe. It shares no work between conversations, so it is timed on
+a few of them (`--sample`) and compared per reply. The reference holds each round right after
+ours, so that a slow moment of the machine hits both. Ours then goes on to more rounds, to
+show what a round costs when the history is long.
 
     python bench/drift.py                  # mini at 64 × 8, and 100M parameters at 16 × 4
     python bench/drift.py --only mini --plain --threads 1
@@ -49,18 +48,22 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A model, how much is asked of it, and the ratio it should reach.
-
-    Ours goes on alone from `rounds` to `longest`.
-    """
+    """A model, and how it is measured."""
 
     model: str
+    """Its name."""
     conversations: int
+    """Conversations that ours holds."""
     rounds: int
+    """Rounds of both sides."""
     longest: int
+    """Rounds that ours goes on to."""
     sample: int
+    """Conversations that the reference holds."""
     target: int
+    """The ratio that ours should reach."""
     sampling: Sampling
+    """How replies are drawn."""
 
 
 CASES = (
@@ -72,10 +75,10 @@ CASES = (
 def measure(
     case: Case, backend: LocalBackend, protocol: ConversationProtocol
 ) -> dict[str, list[Row]]:
-    """Hold the case's conversations on both sides; the tables of what that took."""
+    """Hold the case's conversations on both sides, and make tables of the times."""
     suite, n = load_suite("mini"), case.conversations
-    planned = plan(suite.personas, suite.personas, suite, pairs=n, seed=protocol.seed)
-    sampled = {planned[i * n // case.sample].id for i in range(case.sample)}
+    plans = plan(suite.personas, suite.personas, suite, pairs=n, seed=protocol.seed)
+    sampled = {plans[i * n // case.sample].id for i in range(case.sample)}
     ours, stock = Side(case.rounds), Side(case.rounds)
 
     def self_chat(of: Backend, side: Side) -> SelfChat:
@@ -85,12 +88,10 @@ def measure(
     reference = self_chat(Stock(backend), stock)
     records: list[RoundRecord] = []
     for start in range(0, n, protocol.batch):
-        batch = planned[start : start + protocol.batch]
-        talks = [
-            OpenConversation(conversation) for conversation in batch if conversation.id in sampled
-        ]
+        batch = plans[start : start + protocol.batch]
+        sample = [OpenConversation(one) for one in batch if one.id in sampled]
         run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
-        converse(self_chat(backend, ours), batch, run, Interleaved(ours, stock, reference, talks))
+        converse(self_chat(backend, ours), batch, run, Interleaved(ours, stock, reference, sample))
         records += run.records
     name = f"{case.model}, {n} × {case.rounds}"
     return {
@@ -197,20 +198,20 @@ def main() -> None:
         "arms": "turns and one probe" if o.plain else "all",
         "prompt share": "measured" if o.share else "not measured",
     }
-    found = {}
+    tables: dict[str, dict[str, list[Row]]] = {}
     mini = load("mini")
     for case in CASES:
         if o.only in (None, case.model):
-            given = {f.name: getattr(o, f.name, None) for f in fields(Case)}
-            case = replace(case, **{name: size for name, size in given.items() if size})
+            sizes = {f.name: getattr(o, f.name, None) for f in fields(Case)}
+            case = replace(case, **{name: size for name, size in sizes.items() if size})
             backend = mini if case.model == "mini" else random_llama(mini)
             p = replace(protocol, rounds=max(case.rounds, case.longest), sampling=case.sampling)
             warm = replace(case, conversations=2, rounds=1, sample=1)
             measure(warm, backend, replace(p, rounds=1))
-            found[case.model] = measure(case, backend, p)
+            tables[case.model] = measure(case, backend, p)
             if not o.json:
-                print(*map(table, found[case.model].values()), sep="\n", flush=True)
-    print(json.dumps(machine | found) if o.json else table([machine]))
+                print(*map(table, tables[case.model].values()), sep="\n", flush=True)
+    print(json.dumps(machine | tables) if o.json else table([machine]))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """What mixing costs a training step: TRL's own GRPO step, and ours, on the same prompts.
 
-Both sides train the same model from the same seeds on the same prompts, personas included, so
-that they write the same tokens and a step has the same work:
+All sides train the same model from the same seeds on the same prompts, personas included. So they
+write the same tokens, and their steps do the same work:
 
 - *plain*: `GRPOTrainer` on rows that hold the personas already, with the reward as a function;
 - *prompt*: rows under `PersonaMix`, the sampler and the metrics of `holdfast permix train`;
-- *rollout*: the same, mixing per rollout (other prompts: to be read with care).
+- *rollout*: the same, mixed per rollout (its prompts differ, so compare with care).
 
     OMP_NUM_THREADS=1 python bench/permix.py
     OMP_NUM_THREADS=1 python bench/permix.py --rounds 9 --steps 6
 
 The sides take turns, each time with a new trainer, whose first step warms up. The ratio is that of
 matching steps, in processor time (which other work on the machine does not move) and in wall
-time. Prints a Markdown table of medians, and what drawing a row costs.
+time. Prints a Markdown table of medians, and the time to draw a row.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ from holdfast.training.permix.plan import TrainingPlan
 from holdfast.training.permix.reward import Reward
 from holdfast.training.permix.settings import DataSettings, PermixSettings, TrainerSettings
 
-Took = tuple[float, float]  # processor and wall seconds
+Seconds = tuple[float, float]
+"""Processor and wall time."""
 
 
 class Clock(TrainerCallback):
     """Processor and wall seconds of every step, its log included."""
 
     def __init__(self) -> None:
-        self.took: list[Took] = []
+        self.seconds: list[Seconds] = []
 
     def on_step_begin(self, *args: Any, **rest: Any) -> None:
         self._began = time.process_time(), time.perf_counter()
@@ -59,11 +60,11 @@ class Clock(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         if logs and "loss" in logs:
             cpu, wall = self._began
-            self.took.append((time.process_time() - cpu, time.perf_counter() - wall))
+            self.seconds.append((time.process_time() - cpu, time.perf_counter() - wall))
 
 
 def plain(backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path) -> GRPOTrainer:
-    """TRL's trainer on the very rows, which need no mixing any more."""
+    """TRL's trainer on the same rows, which are mixed already."""
     prompts = chats(plan.rows, plan.tasks, plan.personas)
     rows = [
         {"prompt": [dict(m) for m in chat], "item": row.item}
@@ -78,7 +79,7 @@ def plain(backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Pat
     )
 
 
-def timed(side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> list[Took]:
+def timed(side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> list[Seconds]:
     """Seconds of each step of a new trainer on a fresh copy of the model."""
     fresh = LocalBackend(copy.deepcopy(backend.engine.model), backend.tokenizer, backend.name)
     clock = Clock()
@@ -97,10 +98,10 @@ def timed(side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward) 
             trainer.remove_callback(theirs)
         trainer.add_callback(clock)
         trainer.train()
-    return clock.took[1:]
+    return clock.seconds[1:]
 
 
-def _row(side: str, steps: Sequence[Took], others: Sequence[Took]) -> dict[str, object]:
+def _row(side: str, steps: Sequence[Seconds], others: Sequence[Seconds]) -> dict[str, object]:
     """Medians of one side, and of its steps' ratios to the same steps of TRL's own."""
     row: dict[str, object] = {"side": side}
     for which, name in enumerate(("processor", "wall")):
@@ -135,14 +136,14 @@ def main() -> None:
             "permix", rows, (), data.tasks, data.personas, per, args.steps, 0, settings
         )
     sides = {"plain": plans["prompt"], **plans}
-    took: dict[str, list[Took]] = {side: [] for side in sides}
+    seconds: dict[str, list[Seconds]] = {side: [] for side in sides}
     for turn in range(args.rounds):
         order = list(sides.items())
         for side, plan in order if turn % 2 == 0 else order[::-1]:
-            took[side] += timed(side, backend, plan, reward)
+            seconds[side] += timed(side, backend, plan, reward)
     print(f"{args.model}, {settings.prompts} prompts of {settings.rollouts} rollouts, "
           f"{args.threads} threads, torch {torch.__version__}\n")  # fmt: skip
-    print(table([_row(side, steps, took["plain"]) for side, steps in took.items()]))
+    print(table([_row(side, steps, seconds["plain"]) for side, steps in seconds.items()]))
     print(f"Drawing a row takes {drawing * 1e6:.0f} µs.")
     reward.math.close()
 

@@ -1,16 +1,16 @@
 """What a gate and an adapter cost at inference: the same batch with them and without.
 
-The adapter and the gate have random numbers, which changes no cost. Sides take turns:
+The adapter and the gate have random weights, which costs the same. The sides take turns:
 
 - *base*: the model alone;
-- *off*: the gate looks at every prompt, and switches the adapter on for none;
+- *off*: the gate reads every prompt and switches the adapter on for none;
 - *half*, *on*: the same, and on for every second row, or for all.
 
     python bench/prism.py
     python bench/prism.py --model Qwen/Qwen3-0.6B --rows 8 --tokens 512
 
 The model is `mini`, a Llama of 100M random parameters (`--model random-100M`), or any other
-Llama-like one. Prints a Markdown table of medians, and of the ratios of each turn.
+Llama-like model. Prints a Markdown table of medians, and of the ratios at each turn.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from holdfast.training.prism.distillation import TARGETS
 
 def lora(model: torch.nn.Module, rank: int = 16) -> Lora:
     """A LoRA with random matrices on all seven projections of layers 1 and up."""
-    found = {}
+    matrices = {}
     for path, module in model.named_modules():
         if path.split(".")[-1] in TARGETS and ".layers.0." not in path:
             outputs, inputs = module.weight.shape
-            found[path] = torch.randn(rank, inputs) / 100, torch.randn(outputs, rank) / 100
-    return Lora(found, 2.0)
+            matrices[path] = torch.randn(rank, inputs) / 100, torch.randn(outputs, rank) / 100
+    return Lora(matrices, 2.0)
 
 
 def routed(
-    engine: Engine, rows: RowLora, asked: list[Request], sampling: Sampling, on: str
+    engine: Engine, rows: RowLora, requests: list[Request], sampling: Sampling, on: str
 ) -> None:
-    """One call with the gate's look at layer 0, which `on` then overrules."""
-    gate.features(engine.model, [request.ids for request in asked])
-    chosen = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(asked))]
+    """One call in which the gate reads layer 0, and `on` overrules its decision."""
+    gate.features(engine.model, [request.ids for request in requests])
+    switches = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(requests))]
     engine.adapters = {"on": rows}
     engine.generate(
         [
             Request(r.ids, r.seed, keep=False, adapter="on" if a else "", state="on" if a else "")
-            for r, a in zip(asked, chosen, strict=True)
+            for r, a in zip(requests, switches, strict=True)
         ],
         sampling,
     )
@@ -75,24 +75,24 @@ def main() -> None:
     engine = Engine(backend.engine.model, batch_size=args.rows)
     rows = RowLora(engine.model, lora(engine.model))
     rng = random.Random(0)
-    asked = [
+    requests = [
         Request(tuple(rng.randrange(300, 1500) for _ in range(args.prompt)), i, keep=False)
         for i in range(args.rows)
     ]
     sampling = Sampling(max_new_tokens=args.tokens)
     sides = {
-        "base": partial(engine.generate, asked, sampling),
-        "off": partial(routed, engine, rows, asked, sampling, "off"),
-        "half": partial(routed, engine, rows, asked, sampling, "half"),
-        "on": partial(routed, engine, rows, asked, sampling, "on"),
+        "base": partial(engine.generate, requests, sampling),
+        "off": partial(routed, engine, rows, requests, sampling, "off"),
+        "half": partial(routed, engine, rows, requests, sampling, "half"),
+        "on": partial(routed, engine, rows, requests, sampling, "on"),
     }
-    took: dict[str, list[float]] = {side: [] for side in sides}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(args.repeats + 1):
         for side, run in sides.items():
             began = time.perf_counter()
             run()
             if turn:  # the first warms up
-                took[side].append(time.perf_counter() - began)
+                seconds[side].append(time.perf_counter() - began)
     print(
         f"{name}, {args.rows} rows of {args.prompt} + {args.tokens} tokens, {args.threads} "
         f"threads, torch {torch.__version__}\n"
@@ -104,10 +104,10 @@ def main() -> None:
                     "adapter": side,
                     "ms": 1000 * statistics.median(times),
                     "of base": statistics.median(
-                        a / b for a, b in zip(times, took["base"], strict=True)
+                        a / b for a, b in zip(times, seconds["base"], strict=True)
                     ),
                 }
-                for side, times in took.items()
+                for side, times in seconds.items()
             ]
         )
     )

@@ -1,7 +1,7 @@
-"""What the benchmarks measure against, and on: stock `generate`, and a random model.
+"""Stock `generate`, which the benchmarks compare with, and a random model.
 
-`Stock` is a backend like ours that answers one chat after another, all of it encoded
-each time by transformers' own `generate`. `random_llama` is a model of 100M parameters
+`Stock` is a backend like ours that answers one chat after another; transformers' own
+`generate` encodes the whole chat each time. `random_llama` is a model of 100M parameters
 that needs no download and whose replies all have the same length.
 """
 
@@ -27,7 +27,7 @@ class Stock:
         self.user_first, self.count, self.describe = like.user_first, like.count, like.describe
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
-        """One `generate` per ask, on the whole chat; keys and values last for that call."""
+        """One `generate` per ask on the whole chat; no keys and values are kept."""
         return [self._one(ask, sampling) for ask in asks]
 
     def _one(self, ask: Ask, sampling: Sampling) -> Reply:
@@ -54,8 +54,8 @@ class Stock:
 def random_llama(like: LocalBackend) -> LocalBackend:
     """100M random parameters behind the tokenizer of another model.
 
-    A bias on its logits lets only tokens out that are a space and a word. So no reply ends
-    before its last token, and text read back is the tokens it was written with.
+    A bias on its logits allows only tokens that are a space and a word. So no reply ends early,
+    and its text has the same tokens when it is read again.
     """
     torch.manual_seed(0)
     tokenizer = like.tokenizer

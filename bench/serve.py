@@ -1,11 +1,11 @@
 """Replies per second of a server: `holdfast serve` against `transformers serve`.
 
 All servers run the same weights (mini) on the same machine, each in a process of its own,
-and take turns under the same load, so that a slow moment of the machine hits all alike.
-Clients are as thin as can be (asyncio, one connection each, no HTTP library): each sends
-a streamed chat, waits for its end, and sends the next. Chats have a persona and two
-rounds behind them. Where other work shares the machine, replies per second of a server's
-own processor time tell more than those per second of the clock.
+and take turns under the same load, so that a slow moment of the machine hits all of them.
+Clients are thin (asyncio, one connection each, no HTTP library): each sends a streamed
+chat, waits for its end, and sends the next. A chat has a persona and two earlier rounds.
+On a machine that does other work too, read the replies per second of a server's own
+processor time, not those per second of the clock.
 
     python bench/serve.py                     # 16 and 64 clients, 10 seconds each
     python bench/serve.py --soak 10           # ours alone: errors, and growth in memory
@@ -122,40 +122,40 @@ def ready(at: Running) -> None:
 def chats() -> list[list[dict[str, str]]]:
     """A persona, two rounds, and what the user says next."""
     suite, rng = load_suite("mini"), random.Random(0)
-    found = []
+    chats = []
     for persona in suite.personas:
-        said = rng.sample(suite.starters, 3)
+        texts = rng.sample(suite.starters, 3)
         chat = [{"role": "system", "content": persona.prompt}]
-        for text in said[:2]:
+        for text in texts[:2]:
             chat += [{"role": "user", "content": text}]
             chat += [{"role": "assistant", "content": rng.choice(persona.passes)}]
-        found.append([*chat, {"role": "user", "content": said[2]}])
-    return found
+        chats.append([*chat, {"role": "user", "content": texts[2]}])
+    return chats
 
 
 def requests(server: Server, port: int) -> list[bytes]:
     """The chats as HTTP requests."""
-    made = []
+    encoded = []
     for chat in chats():
-        asked = {"model": server.model, "messages": chat, "max_tokens": TOKENS, "stream": True}
-        body = json.dumps(asked | {"temperature": 1.0}).encode()
+        settings = {"model": server.model, "messages": chat, "max_tokens": TOKENS, "stream": True}
+        body = json.dumps(settings | {"temperature": 1.0}).encode()
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        made.append(head.encode() + body)
-    return made
+        encoded.append(head.encode() + body)
+    return encoded
 
 
-async def client(port: int, asked: list[bytes], end: float, load: Load, seed: int) -> None:
+async def client(port: int, requests: list[bytes], end: float, load: Load, seed: int) -> None:
     """One client: one reply after another on one connection."""
     rng = random.Random(seed)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         while time.perf_counter() < end:
             began = time.perf_counter()
-            writer.write(rng.choice(asked))
-            first = await _answered(reader)
+            writer.write(rng.choice(requests))
+            first = await _read_reply(reader)
             load.first.append(first - began)
             load.whole.append(time.perf_counter() - began)
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
@@ -164,8 +164,8 @@ async def client(port: int, asked: list[bytes], end: float, load: Load, seed: in
         writer.close()
 
 
-async def _answered(reader: asyncio.StreamReader) -> float:
-    """Read one streamed answer; when its first text came."""
+async def _read_reply(reader: asyncio.StreamReader) -> float:
+    """Read one streamed reply; the time at which its first text came."""
     status = await reader.readline()
     if b" 200 " not in status:
         raise ValueError((status + await reader.read(300)).decode("utf-8", "replace"))
@@ -184,18 +184,24 @@ async def _answered(reader: asyncio.StreamReader) -> float:
     return first or time.perf_counter()
 
 
-async def _rewrite(port: int, asked: list[bytes], clients: int, seconds: float) -> Load:
+async def _under_load(port: int, requests: list[bytes], clients: int, seconds: float) -> Load:
     load, began = Load(), time.perf_counter()
     end = began + seconds
-    await asyncio.gather(*(client(port, asked, end, load, i) for i in range(clients)))
+    await asyncio.gather(*(client(port, requests, end, load, i) for i in range(clients)))
     load.seconds = time.perf_counter() - began
     return load
 
 
 def measure(at: Running, clients: int, seconds: float) -> Load:
-    """A server under so many clients for so long."""
+    """Put a server under load.
+
+    Args:
+        at: the server.
+        clients: how many ask at once.
+        seconds: for how long.
+    """
     before = cpu(at.process)
-    load = asyncio.run(_rewrite(at.port, requests(at.server, at.port), clients, seconds))
+    load = asyncio.run(_under_load(at.port, requests(at.server, at.port), clients, seconds))
     load.cpu = cpu(at.process) - before
     return load
 
@@ -226,17 +232,17 @@ def rates(loads: list[Load]) -> tuple[float, float]:
 def row(
     server: Server, clients: int, loads: list[Load], best: tuple[float, float]
 ) -> dict[str, Any]:
-    """One line of the table; `best` are the best rates of the others' servers."""
+    """One line of the table; `best` are the best rates of the other servers."""
     whole = sorted(second for load in loads for second in load.whole)
     first = [second for load in loads for second in load.first]
-    found = rates(loads)
-    ratios = [f"{a / b:.3g}" if b else "" for a, b in zip(found, best, strict=True)]
+    rate = rates(loads)
+    ratios = [f"{a / b:.3g}" if b else "" for a, b in zip(rate, best, strict=True)]
     return {
         "server": server.name,
         "clients": clients,
-        "replies/s": found[0],
+        "replies/s": rate[0],
         "× best of theirs": ratios[0],
-        "replies/CPU s": found[1],
+        "replies/CPU s": rate[1],
         "× best": ratios[1],
         "first text, median ms": 1e3 * statistics.median(first) if first else "",
         "whole, p95 ms": 1e3 * whole[int(len(whole) * 0.95)] if whole else "",
@@ -246,7 +252,7 @@ def row(
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every server under every load, in turns."""
-    found: dict[tuple[int, Server], list[Load]] = {}
+    loads: dict[tuple[int, Server], list[Load]] = {}
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(running(server, args.threads)) for server in SERVERS]
         for at in servers:
@@ -256,15 +262,15 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
             for clients in args.clients:
                 for at in servers:
                     load = measure(at, clients, args.seconds / args.rounds)
-                    found.setdefault((clients, at.server), []).append(load)
+                    loads.setdefault((clients, at.server), []).append(load)
                     for error in load.errors[:1]:
                         print(f"{at.server.name}: {error}", file=sys.stderr)
     rows = []
     for clients in args.clients:
-        theirs = [found[clients, server] for server in SERVERS if "transformers" in server.name]
-        each = [rates(loads) for loads in theirs]
+        theirs = [loads[clients, server] for server in SERVERS if "transformers" in server.name]
+        each = [rates(some) for some in theirs]
         best = max(rate for rate, _ in each), max(rate for _, rate in each)
-        rows += [row(server, clients, found[clients, server], best) for server in SERVERS]
+        rows += [row(server, clients, loads[clients, server], best) for server in SERVERS]
     return rows
 
 

@@ -312,7 +312,7 @@ def test_records_are_flat_and_questions_are_an_arm_of_them(questions: Path) -> N
 
 
 def test_choices_are_shown_with_their_letters(tmp_path: Path) -> None:
-    shown = Question("choice", "Which?", "B", ("red", "blue")).asked
+    shown = Question("choice", "Which?", "B", ("red", "blue")).prompt
     path = tmp_path / "choices.jsonl"
     line = {"question": "Which?", "answer": "blue", "choices": ["red", "blue"]}
     path.write_text(json.dumps(line) + "\n")

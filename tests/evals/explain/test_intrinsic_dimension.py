@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from holdfast.evals.explain.intrinsic_dimension import (
     components,
     dimension,
-    equal,
     participation,
     spectrum,
+    subsampled_dimension,
 )
 
 
@@ -68,14 +68,14 @@ def test_counts_know_neither_place_nor_size_nor_turning(
 def test_few_vectors_seem_to_have_few_dimensions_and_an_equal_number_can_be_compared() -> None:
     few, many = cloud(12, 40, 40, seed=1), cloud(400, 40, 40, seed=2)
     assert dimension(few).participation < 11 < 30 < dimension(many).participation
-    drawn = equal(many, 12, 200, np.random.default_rng(0))
+    drawn = subsampled_dimension(many, 12, 200, np.random.default_rng(0))
     assert drawn.participation == pytest.approx(dimension(few).participation, rel=0.1)
 
 
 def test_all_vectors_drawn_are_all_vectors_and_more_than_there_are_is_no_number() -> None:
     vectors, rng = cloud(9, 4, 6), np.random.default_rng(0)
-    assert equal(vectors, 9, 5, rng) == dimension(vectors)
-    assert np.isnan(equal(vectors, 10, 5, rng)).all()
+    assert subsampled_dimension(vectors, 9, 5, rng) == dimension(vectors)
+    assert np.isnan(subsampled_dimension(vectors, 10, 5, rng)).all()
 
 
 def test_vectors_that_do_not_differ_have_no_dimension() -> None:

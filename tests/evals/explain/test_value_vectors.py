@@ -21,7 +21,6 @@ from holdfast.evals.explain.value_vectors import (
     dimension_array,
     prefix_dimensions,
     probe_ask,
-    shuffled_dimensions,
     tokens_in_view,
 )
 from holdfast.models.engine.engine import Request
@@ -113,7 +112,7 @@ def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vec
 def test_shuffled_tokens_are_the_same_tokens_after_the_system_message() -> None:
     subject = backend()
     own = conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
-    mixed = shuffled_dimensions(subject, PLAN, TURNS, own.tokens, COUNTS, "shuffled")
+    mixed = prefix_dimensions(subject, PLAN, TURNS, own.tokens, COUNTS, "shuffled", shuffle=True)
     assert mixed.tokens == own.tokens
     # Values of the first layer know their token alone, so that all of them are the same set.
     assert mixed.rounds[2]["all"][0] == pytest.approx(own.rounds[2]["all"][0], abs=1e-3)

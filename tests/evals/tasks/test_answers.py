@@ -248,7 +248,7 @@ def test_questions_are_asked_after_their_round_under_the_control_and_not_kept() 
     asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
     assert len(examined(asking(actor, {(0, 1): asked, (0, 2): asked[:1]}))) == 2
     last = actor.calls[-1]
-    assert [ask.chat[-1]["content"] for ask in last] == [q.asked for q in asked]
+    assert [ask.chat[-1]["content"] for ask in last] == [q.prompt for q in asked]
     assert {(ask.control.text, ask.keep) for ask in last} == {("window:3", False)}
 
 

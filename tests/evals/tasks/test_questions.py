@@ -147,7 +147,7 @@ def test_any_line_is_a_question_or_is_refused_with_its_place(line: str) -> None:
     except HoldfastError as error:
         assert str(error).startswith("here: ")
     else:
-        assert question.asked and question.answer
+        assert question.prompt and question.answer
         assert not question.choices or question.answer in LETTERS[: len(question.choices)]
 
 

@@ -286,7 +286,7 @@ def _by_conversation(
             CapabilityAnswer(
                 round=record.round,
                 kind=question.kind,
-                question=question.asked,
+                question=question.prompt,
                 plant=question.plant,
                 expected=question.answer,
                 answer=answer.text,

@@ -53,7 +53,7 @@ class QuestionPlan:
     def as_records(self) -> list[Any]:
         """What the questions put before the model, for the manifest."""
         return [
-            [*key, [[q.kind, q.asked, q.plant, q.back, q.alone] for q in self.questions[key]]]
+            [*key, [[q.kind, q.prompt, q.plant, q.back, q.alone] for q in self.questions[key]]]
             for key in sorted(self.questions)
         ]
 

@@ -48,7 +48,6 @@ from holdfast.evals.explain.value_vectors import (
     VectorSet,
     conversation_dimensions,
     prefix_dimensions,
-    shuffled_dimensions,
     tokens_in_view,
     turns_of,
 )
@@ -251,7 +250,7 @@ class VectorMeasurement:
             return prefix_dimensions(self.model, bare, without[c.id], tokens, counts, name)
         if name == SHUFFLED:
             turns = self.records.turns(0, c.id)
-            return shuffled_dimensions(self.model, c, turns, tokens, counts, name)
+            return prefix_dimensions(self.model, c, turns, tokens, counts, name, shuffle=True)
         control, turns = self.records.plan.controls[k], self.records.turns(k, c.id)
         return conversation_dimensions(self.model, c, turns, control, counts)
 

@@ -22,66 +22,82 @@ from holdfast.core.stats import Array
 
 
 class Correlation(NamedTuple):
-    """ρ, its 95% interval, and over how many conversations; NaN where there is none."""
+    """A rank correlation with its interval; NaN where there is none."""
 
     rho: float
+    """Spearman's ρ."""
     interval: tuple[float, float]
+    """Its 95% interval."""
     n: int
+    """Conversations that enter."""
 
 
 def correlation(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
-    """ρ of x and y, (observations,); with `given`, what is left of it at equal `given`."""
-    kept = _whole(x, y, given)
-    rho = _rho(x, y, _weights(kept) * kept, given)
-    return _with_interval(rho, kept, sample)
+    """The rank correlation of two measurements.
+
+    Args:
+        x: one measurement, (observations,).
+        y: the other.
+        sample: the personas that observations share.
+        given: a third measurement that is held fixed, if any.
+    """
+    complete = _complete(x, y, given)
+    rho = _rho(x, y, _weights(complete) * complete, given)
+    return _with_interval(rho, complete, sample)
 
 
 def pooled(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
-    """ρ within each point, averaged over points: x and y are (observations, points).
+    """The rank correlation within each point, averaged over points.
 
     A trend over the points that both follow does not enter it. `n` counts the observations
     that enter at any point.
+
+    Args:
+        x: one measurement, (observations, points).
+        y: the other.
+        sample: the personas that observations share.
+        given: a third measurement that is held fixed, if any.
     """
     points = range(x.shape[1])
     thirds = [None if given is None else given[:, r] for r in points]
-    kept = np.stack([_whole(x[:, r], y[:, r], thirds[r]) for r in points], 1)
-    weights = _weights(np.asarray(kept.any(axis=1)))
-    rho = np.stack([_rho(x[:, r], y[:, r], weights * kept[:, r], thirds[r]) for r in points], 1)
-    # The points where there is a ρ for the whole sample: leaving one out may not bring in others.
+    complete = np.stack([_complete(x[:, r], y[:, r], thirds[r]) for r in points], 1)
+    weights = _weights(np.asarray(complete.any(axis=1)))
+    rho = np.stack([_rho(x[:, r], y[:, r], weights * complete[:, r], thirds[r]) for r in points], 1)
+    # Only points with a ρ of the whole sample: leaving an observation out adds no others.
     there = ~np.isnan(rho[0])
     if not there.any():
         return Correlation(np.nan, (np.nan, np.nan), 0)
     means = np.ma.masked_invalid(rho[:, there]).mean(1).filled(np.nan)
-    return _with_interval(means, np.asarray(kept.any(axis=1)), sample)
+    return _with_interval(means, np.asarray(complete.any(axis=1)), sample)
 
 
-def _weights(kept: NDArray[np.bool_]) -> Array:
-    """Weights of the whole sample, then of the sample without each kept observation."""
-    without = (1 - np.eye(len(kept)))[kept]
-    return np.concatenate([np.ones((1, len(kept))), without])
+def _weights(entering: NDArray[np.bool_]) -> Array:
+    """Weights of the whole sample, then of the sample without each observation that enters."""
+    without = (1 - np.eye(len(entering)))[entering]
+    return np.concatenate([np.ones((1, len(entering))), without])
 
 
-def _with_interval(rho: Array, kept: NDArray[np.bool_], sample: Sample) -> Correlation:
-    """The interval from ρ of the whole (first) and without each kept observation."""
-    value, n = float(rho[0]), int(kept.sum())
-    pseudo = np.full(len(kept), np.nan)
-    pseudo[kept] = n * value - (n - 1) * rho[1:]
-    found = sample.moments(pseudo)
+def _with_interval(rho: Array, entering: NDArray[np.bool_], sample: Sample) -> Correlation:
+    """The interval from ρ of the whole sample (first) and without each observation."""
+    value, n = float(rho[0]), int(entering.sum())
+    pseudo = np.full(len(entering), np.nan)
+    pseudo[entering] = n * value - (n - 1) * rho[1:]
+    moments = sample.moments(pseudo)
     room = 1 - value**2
-    if np.isnan(value) or np.isnan(found.variance) or found.n < FEWEST or room < 1e-9:
+    if np.isnan(value) or np.isnan(moments.variance) or moments.n < FEWEST or room < 1e-9:
         return Correlation(value, (np.nan, np.nan), n)
-    half = float(quantile(found.df, 0.95)) * float(found.variance) ** 0.5 / room
+    half = float(quantile(moments.df, 0.95)) * float(moments.variance) ** 0.5 / room
     low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
     return Correlation(value, (float(low), float(high)), n)
 
 
-def _whole(*values: Array | None) -> NDArray[np.bool_]:
+def _complete(*values: Array | None) -> NDArray[np.bool_]:
     """Observations in which nothing is missing."""
     return np.asarray(np.all([~np.isnan(v) for v in values if v is not None], axis=0))
 
 
 def _rho(x: Array, y: Array, weights: Array, given: Array | None) -> Array:
-    """ρ under each draw's weights (draws, observations): (draws,), NaN where there is none."""
+    """ρ under each row of weights (rows, observations): (rows,), NaN where there is none."""
     a, b = _midranks(x, weights), _midranks(y, weights)
     plain = _pearson(a, b, weights)
     if given is None:
@@ -89,7 +105,7 @@ def _rho(x: Array, y: Array, weights: Array, given: Array | None) -> Array:
     c = _midranks(given, weights)
     ac, bc = _pearson(a, c, weights), _pearson(b, c, weights)
     room = (1 - ac**2) * (1 - bc**2)
-    # Where z does not vary there is nothing to hold fixed.
+    # Where the third does not vary there is nothing to hold fixed.
     partial = np.divide(
         plain - ac * bc,
         np.sqrt(room.clip(min=0)),
@@ -100,7 +116,7 @@ def _rho(x: Array, y: Array, weights: Array, given: Array | None) -> Array:
 
 
 def _midranks(values: Array, weights: Array) -> Array:
-    """Ranks in the sample in which observation i stands weights[:, i] times: (draws, n)."""
+    """Midranks in a sample that holds observation i weights[:, i] times: (rows, n)."""
     _, group = np.unique(np.nan_to_num(values), return_inverse=True)
     member = np.eye(group.max() + 1)[group]  # (n, groups)
     size = weights @ member

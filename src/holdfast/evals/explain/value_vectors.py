@@ -1,18 +1,17 @@
 """Value vectors of what a model has in view, round by round, and how many dimensions they have.
 
 The set at round r is everything before the text of the probe that is asked after r rounds:
-at r = 0 the system message alone (and the head of the user message that the probe is in).
-The vectors are those that the model computed under its control, the heads of a layer side
-by side. Each set is counted three times over (`intrinsic_dimension`): with all its vectors,
-and at two equal numbers of them, since more vectors always seem to have more dimensions:
-`few` is what the shortest system message has, `many` what the shortest conversation has
-in view after one round.
+at r = 0 the system message alone (and the beginning of the user message that holds the probe).
+The model computes the vectors under its control; the heads of a layer are side by side. The
+dimensions of each set are counted three times (`intrinsic_dimension`): with all its vectors, and
+at two equal numbers of them, since more vectors always seem to have more dimensions. `few` is the
+number of the shortest system message, `many` that of the shortest conversation after one round.
 
-Two more sets show what no persona and no order give:
+Two more sets show what one finds without a persona and without an order:
 
-    no persona   the first tokens of a conversation that nobody has a persona in, as many as the
+    no persona   the first tokens of a conversation in which nobody has a persona, as many as the
                  conversation had in view
-    shuffled     its own tokens after the system message, in random order
+    shuffled     the conversation's own tokens, those after the system message in random order
 
 This module knows a local model and texts. It does not know how an answer was judged.
 """
@@ -31,7 +30,7 @@ from holdfast.core.control import NONE, Control
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.explain.intrinsic_dimension import Dimension, dimension, equal
+from holdfast.evals.explain.intrinsic_dimension import Dimension, dimension, subsampled_dimension
 from holdfast.results.conversation import RoundRecord
 
 if TYPE_CHECKING:
@@ -68,14 +67,28 @@ def turns_of(records: Sequence[RoundRecord], conversation: int) -> list[str]:
 
 
 def probe_ask(plan: Conversation, turns: Sequence[str], r: int, control: Control) -> Ask:
-    """The chat that asks the agent's own probe after r rounds."""
+    """The chat that asks the agent's own probe after r rounds.
+
+    Args:
+        plan: the conversation.
+        turns: the texts of its turns.
+        r: rounds before the probe.
+        control: what it is asked under.
+    """
     return Ask(agent_view(plan.agent.prompt, turns[: 2 * r], plan.probe(0)), 0, control)
 
 
 def tokens_in_view(
     model: LocalBackend, plan: Conversation, turns: Sequence[str], control: Control
 ) -> list[int]:
-    """Tokens before the text of the probe, after each round: rounds + 1 of them."""
+    """Number of tokens before the text of the probe, after each round: rounds + 1 numbers.
+
+    Args:
+        model: has the tokenizer and the template.
+        plan: the conversation.
+        turns: the texts of its turns.
+        control: what the probe is asked under.
+    """
     tokens = []
     for r in range(len(turns) // 2 + 1):
         other = Ask(agent_view(plan.agent.prompt, turns[: 2 * r], _OTHER_PROBE), 0, control)
@@ -121,43 +134,33 @@ def prefix_dimensions(
     tokens: Sequence[int],
     counts: Mapping[str, int],
     name: str,
+    *,
+    shuffle: bool = False,
 ) -> VectorSet:
-    """The dimensions of the first `tokens[r]` tokens of a whole conversation, for each r."""
-    ask = probe_ask(plan, turns, len(turns) // 2, NONE)
-    layers = [v.numpy() for v in model.values(ask)]
-    return _prefixes(layers, plan, tokens, counts, name)
+    """The dimensions of the first `tokens[r]` tokens of a whole conversation, for each r.
 
-
-def shuffled_dimensions(
-    model: LocalBackend,
-    plan: Conversation,
-    turns: Sequence[str],
-    tokens: Sequence[int],
-    counts: Mapping[str, int],
-    name: str,
-) -> VectorSet:
-    """The same of the conversation's own tokens, in random order after the first `tokens[0]`."""
-    ask = probe_ask(plan, turns, len(turns) // 2, NONE)
-    ids = list(model.ids(ask)[: tokens[-1]])
-    rng = np.random.default_rng(seed_of(plan.seed, "shuffled"))
-    order = [*range(tokens[0]), *(tokens[0] + rng.permutation(tokens[-1] - tokens[0]))]
-    layers = [v.numpy() for v in model.values(ask, [ids[i] for i in order])]
-    return _prefixes(layers, plan, tokens, counts, name)
-
-
-def _prefixes(
-    layers: Sequence[Array],
-    plan: Conversation,
-    tokens: Sequence[int],
-    counts: Mapping[str, int],
-    name: str,
-) -> VectorSet:
-    kept = [min(n, len(layers[0])) for n in tokens]
+    Args:
+        model: computes the vectors, without a control.
+        plan: the conversation.
+        turns: the texts of its turns.
+        tokens: the number of tokens at each round.
+        counts: the equal numbers of vectors.
+        name: name of the set.
+        shuffle: put the tokens after the system message in random order.
+    """
+    ask, ids = probe_ask(plan, turns, len(turns) // 2, NONE), None
+    if shuffle:
+        in_order = list(model.ids(ask)[: tokens[-1]])
+        rng = np.random.default_rng(seed_of(plan.seed, "shuffled"))
+        order = [*range(tokens[0]), *(tokens[0] + rng.permutation(tokens[-1] - tokens[0]))]
+        ids = [in_order[i] for i in order]
+    layers = [v.numpy() for v in model.values(ask, ids)]
+    lengths = [min(n, len(layers[0])) for n in tokens]
     rounds = [
         _dimensions([v[:n] for v in layers], counts, seed_of(plan.seed, "vectors", r))
-        for r, n in enumerate(kept)
+        for r, n in enumerate(lengths)
     ]
-    return VectorSet(name, plan.id, kept, rounds)
+    return VectorSet(name, plan.id, lengths, rounds)
 
 
 def _dimensions(layers: Sequence[Array], counts: Mapping[str, int], seed: int) -> Dimensions:
@@ -165,8 +168,10 @@ def _dimensions(layers: Sequence[Array], counts: Mapping[str, int], seed: int) -
     dimensions: Dimensions = {"all": [_rounded(dimension(v)) for v in layers]}
     for name, count in counts.items():
         # The same draw in every layer: the same tokens.
-        draws = [equal(v, count, DRAWS, np.random.default_rng(seed)) for v in layers]
-        dimensions[name] = [_rounded(one) for one in draws]
+        dimensions[name] = [
+            _rounded(subsampled_dimension(v, count, DRAWS, np.random.default_rng(seed)))
+            for v in layers
+        ]
     return dimensions
 
 

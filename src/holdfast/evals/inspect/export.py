@@ -1,10 +1,10 @@
 """The records of a run as a log of Inspect, for its viewer and its data frames.
 
-A sample is a conversation, or a conversation under a control where a comparison held it under
-several; its score is that of the task `holdfast/drift` (`scores`), and the log's results have
-the same metric once for each control. Everything is computed again from the records, so that
-the log says what the run's own page says. Of a comparison's questions the answers are kept; what
-is right is no part of a manifest, and stays on the page.
+A sample is a conversation; in a comparison, a conversation under one control. Its score is that of
+the task `holdfast/drift` (`scores`), and the log's results have the same metric once for each
+control. Everything is computed again from the records, so that the log says what the run's own page
+says. The log has the answers to a comparison's questions, but not which of them are right: the
+manifest does not say so.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.inspect.scores import persona, sample_id, scored, summed
+from holdfast.evals.inspect.scores import as_score, read_persona, sample_id, stability_table
 from holdfast.results.conversation import JudgedConversation, JudgedRound, RoundRecord
 from holdfast.results.verdict import JudgeVerdict
 
 COMMANDS = ("drift", "compare")
-JUDGE = "persona_judge"  # the score of a sample, as the task names it
+"""Commands whose runs can be exported."""
+JUDGE = "persona_judge"
+"""The name of a sample's score, as in the task."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class RecordedRun:
     @property
     def model(self) -> str:
         """The model as Inspect would name it, or the user's of chats that were only judged."""
-        described = self.run.manifest["model"]
-        return f"holdfast/{described['name'] if described else 'history'}"
+        model = self.run.manifest["model"]
+        return f"holdfast/{model['name'] if model else 'history'}"
 
 
 def export(folder: Path | str, out: Path | str) -> Path:
@@ -141,7 +143,7 @@ def _read_run(folder: Path) -> RecordedRun:
 
 def _conversations(manifest: Record) -> list[Conversation]:
     """The conversations as the command planned them."""
-    personas = {id_: persona(described) for id_, described in manifest["personas"].items()}
+    personas = {id_: read_persona(record) for id_, record in manifest["personas"].items()}
     base = [
         Conversation(id_, personas[agent], personas[user], starter, seed, tuple(script) or None)
         for id_, agent, user, starter, seed, script in manifest["conversations"]
@@ -178,7 +180,7 @@ def _log(recorded: RecordedRun) -> EvalLog:
 
 def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
     manifest = recorded.run.manifest
-    given = manifest["protocol"]["sampling"]
+    sampling = manifest["protocol"]["sampling"]
     mark = hashlib.blake2b(dumps(manifest).encode(), digest_size=11).hexdigest()
     return EvalSpec(
         created=when,
@@ -191,9 +193,9 @@ def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
         model=recorded.model,
         model_args={"control": ", ".join(recorded.controls)},
         model_generate_config=GenerateConfig(
-            temperature=given["temperature"],
-            top_p=given["top_p"],
-            max_tokens=given["max_new_tokens"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+            max_tokens=sampling["max_new_tokens"],
             seed=manifest["protocol"]["seed"],
         ),
         config=EvalConfig(epochs=1),
@@ -205,14 +207,14 @@ def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
 def _sample(
     recorded: RecordedRun,
     plan: Conversation,
-    talk: JudgedConversation,
+    judged: JudgedConversation,
     records: list[RoundRecord],
 ) -> EvalSample:
     """A conversation: the agent's view of it as messages, its rounds and probes as a transcript."""
     control = str(plan.control)
-    score = scored(talk, recorded.rounds)
+    score = as_score(judged, recorded.rounds)
     messages: list[ChatMessage] = [ChatMessageSystem(content=plan.agent.prompt)]
-    for at in talk.rounds:
+    for at in judged.rounds:
         if at.user is not None and at.agent is not None:
             messages.append(ChatMessageUser(content=at.user))
             messages.append(ChatMessageAssistant(content=at.agent, model=recorded.model))
@@ -233,13 +235,13 @@ def _sample(
             "user_prompt": plan.user.prompt,
         },
         store={"rounds": as_record(records)},
-        events=[event for at in talk.rounds for event in _events(recorded, at)],
+        events=[event for at in judged.rounds for event in _events(recorded, at)],
         model_usage={recorded.model: _usage(records)},
     )
 
 
 def _events(recorded: RecordedRun, at: JudgedRound) -> list[Any]:
-    """A round as a span: what was said, and every probe with its judge's score."""
+    """A round as a span: its two turns, and every probe with its judge's score."""
     name = f"round {at.round}"
     turns = [("user", at.user), ("agent", at.agent)] if at.user is not None else []
     probes: list[tuple[str, Any]] = [
@@ -260,18 +262,18 @@ def _events(recorded: RecordedRun, at: JudgedRound) -> list[Any]:
 def _results(recorded: RecordedRun, samples: Sequence[EvalSample]) -> EvalResults:
     """The metric over each control's conversations."""
     plans = {recorded.name(plan): plan for plan in recorded.plans}
-    found = []
+    scores = []
     for control in recorded.controls:
-        mine = [one for one in samples if one.metadata["control"] == control]
-        if not mine:
+        own = [one for one in samples if one.metadata["control"] == control]
+        if not own:
             continue
-        rows = [_values(one) for one in mine]
-        metrics = summed(np.array(rows, float), [plans[str(one.id)] for one in mine])
-        found.append(
+        rows = [_values(one) for one in own]
+        metrics = stability_table(np.array(rows, float), [plans[str(one.id)] for one in own])
+        scores.append(
             EvalScore(
                 name=control if recorded.several else JUDGE,
                 scorer=JUDGE,
-                scored_samples=len(mine),
+                scored_samples=len(own),
                 metrics={
                     key: EvalMetric(name=key, group="stability", value=value)
                     for key, value in metrics.items()
@@ -280,7 +282,7 @@ def _results(recorded: RecordedRun, samples: Sequence[EvalSample]) -> EvalResult
             )
         )
     return EvalResults(
-        total_samples=len(recorded.plans), completed_samples=len(samples), scores=found
+        total_samples=len(recorded.plans), completed_samples=len(samples), scores=scores
     )
 
 

@@ -1,9 +1,9 @@
 """A model of ours as a provider of Inspect: `--model holdfast/mini -M control=anchor`.
 
-Inspect asks one call at a time, and a backend answers many at once for little more than
-one. So a call leaves its ask in a list, waits a moment for company, and queues for the
-backend; whoever comes first takes along all that wait with the same sampling. While a
-batch runs the next one gathers.
+Inspect makes one call at a time, and a backend answers many calls at once for little more than the
+price of one. So a call joins a list, waits a moment for others, and queues for the backend; the
+first call to get it takes along all calls with the same sampling. The next batch gathers while one
+runs.
 
 This module knows no tasks. Settings that a backend cannot follow are refused, not ignored.
 """
@@ -38,11 +38,14 @@ from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.models.load import load
 
-GATHER = 0.005  # seconds in which calls that start together find each other
-CONNECTIONS = 64  # calls in flight, and so the largest batch
-MAX_TOKENS = 2048  # of a reply where the evaluation sets no limit, as Inspect's other local models
+GATHER = 0.005
+"""Seconds that a call waits for others to join its batch."""
+CONNECTIONS = 64
+"""Calls in flight, and so the largest batch."""
+MAX_TOKENS = 2048
+"""Tokens of a reply where the evaluation sets no limit, as for Inspect's other local models."""
 
-# What our backends have no setting for, and what would change a reply or what comes with it.
+# Settings that would change a reply or its metadata, and that our backends lack.
 _REFUSED = (
     "best_of",
     "frequency_penalty",
@@ -65,7 +68,7 @@ _STOPS: dict[Stop, StopReason] = {
 
 @dataclass(eq=False)
 class _Call:
-    """One ask on its way: what is asked, and the reply once it is there."""
+    """A request on its way, and its reply once there is one."""
 
     ask: Ask
     sampling: Sampling
@@ -124,11 +127,11 @@ class HoldfastAPI(ModelAPI):
             for n in range(config.num_choices or 1)
         ]
         began = time.monotonic()
-        replies = await self._answered(calls)
+        replies = await self._replies(calls)
         return self._output(replies, control, time.monotonic() - began)
 
-    async def _answered(self, calls: Sequence[_Call]) -> list[Reply]:
-        """The replies to a call's asks, answered together with whatever else waits."""
+    async def _replies(self, calls: Sequence[_Call]) -> list[Reply]:
+        """The replies to a call's asks, which are answered together with all that wait."""
         self._waiting += calls
         try:
             await anyio.sleep(GATHER)
@@ -137,7 +140,7 @@ class HoldfastAPI(ModelAPI):
                     batch = [c for c in self._waiting if c.sampling == calls[0].sampling]
                     self._waiting = [c for c in self._waiting if c.sampling != calls[0].sampling]
                     await anyio.to_thread.run_sync(self._reply, batch)
-        finally:  # a call that was given up must not be answered for nobody
+        finally:  # a cancelled call must not be answered
             self._waiting = [c for c in self._waiting if c not in calls]
         replies = [call.reply for call in calls if call.reply is not None]
         failed = next((reply.error for reply in replies if reply.stop == "error"), None)
@@ -146,7 +149,7 @@ class HoldfastAPI(ModelAPI):
         return replies
 
     def _reply(self, batch: Sequence[_Call]) -> None:
-        """Answer a batch. Where it fails, each alone: one bad chat must not hurt the others."""
+        """Answer a batch. If it fails, answer each alone, so that one bad chat fails alone."""
         sampling = batch[0].sampling
         try:
             replies = self.backend.reply([call.ask for call in batch], sampling)
@@ -161,8 +164,8 @@ class HoldfastAPI(ModelAPI):
             call.reply = reply
 
     def _sampling(self, config: GenerateConfig) -> Sampling:
-        """Inspect's settings as ours; what is not set has our defaults."""
-        given: dict[str, Any] = {
+        """Inspect's settings as ours; our defaults for settings that Inspect leaves out."""
+        settings: dict[str, Any] = {
             "max_new_tokens": config.max_tokens or MAX_TOKENS,
             "temperature": config.temperature,
             "top_p": config.top_p,
@@ -170,12 +173,12 @@ class HoldfastAPI(ModelAPI):
             "stop": tuple(config.stop_seqs) if config.stop_seqs else None,
         }
         return replace(
-            Sampling(), **{name: value for name, value in given.items() if value is not None}
+            Sampling(), **{name: value for name, value in settings.items() if value is not None}
         )
 
     def _control(self, config: GenerateConfig) -> Control:
-        wanted = (config.extra_body or {}).get("holdfast", {})
-        return parse(str(wanted.get("control", self.control)))
+        extra = (config.extra_body or {}).get("holdfast", {})
+        return parse(str(extra.get("control", self.control)))
 
     def _output(self, replies: Sequence[Reply], control: Control, seconds: float) -> ModelOutput:
         shares = [reply.share.tokens for reply in replies if reply.share]
@@ -222,7 +225,7 @@ class HoldfastAPI(ModelAPI):
 
 
 def _check(model: str, tools: Sequence[ToolInfo], config: GenerateConfig) -> None:
-    """Refuse what would otherwise be silently left out."""
+    """Refuse tools and settings that would otherwise be ignored."""
     if tools:
         raise HoldfastError(
             f"holdfast/{model} calls no tools: choose a task without them, or reach the model "

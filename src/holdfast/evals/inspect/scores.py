@@ -24,27 +24,33 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.persona.suite import Persona
 from holdfast.results.conversation import Arm, JudgedConversation, RoundRecord
 
-ROUNDS = "rounds"  # where a sample's store keeps its records
+ROUNDS = "rounds"
+"""The key of a sample's records in its store."""
 ARMS: tuple[Arm, ...] = ("own", "floor", "reply")
 
 
 def sample_id(conversation: Conversation, controlled: bool = False) -> str:
-    """A conversation's id in a log: its number, who talks to whom, and under which control."""
+    """A conversation's id in a log: its number and its personas.
+
+    Args:
+        conversation: the conversation.
+        controlled: add the control.
+    """
     c = conversation
     name = f"{c.id:03d} {c.agent.id} × {c.user.id}"
     return f"{name} under {c.control}" if controlled else name
 
 
-def planned(metadata: Mapping[str, Any], starter: str = "") -> Conversation:
+def conversation_of(metadata: Mapping[str, Any], starter: str = "") -> Conversation:
     """The conversation that a sample's metadata describe."""
-    agent, user = (persona(metadata[side]) for side in ("agent", "user"))
+    agent, user = (read_persona(metadata[side]) for side in ("agent", "user"))
     return Conversation(metadata["conversation"], agent, user, starter, metadata["seed"])
 
 
-def persona(described: Mapping[str, Any]) -> Persona:
-    """The persona that JSON describes."""
-    lists = {name: tuple(described[name]) for name in ("probes", "passes", "fails")}
-    return Persona(**{**described, **lists})
+def read_persona(record: Mapping[str, Any]) -> Persona:
+    """The persona that a JSON object describes."""
+    lists = {name: tuple(record[name]) for name in ("probes", "passes", "fails")}
+    return Persona(**{**record, **lists})
 
 
 @metric
@@ -52,19 +58,19 @@ def stability() -> Metric:
     """Stability after every round, the floor, and the change, each with its 95% interval."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        if not scores:  # what the display asks for before a sample is done
+        if not scores:  # Inspect's display asks before a sample is done
             return {}
-        plans = [planned(one.sample_metadata or {}) for one in scores]
+        plans = [conversation_of(one.sample_metadata or {}) for one in scores]
         names = next(list(v) for one in scores if isinstance(v := one.score.value, dict))
         rows = [[_number(one.score.value, name) for name in names] for one in scores]
-        return summed(np.array(rows, float), plans)
+        return stability_table(np.array(rows, float), plans)
 
     return compute
 
 
 def _number(value: Any, name: str) -> float:
-    given = value.get(name) if isinstance(value, Mapping) else None
-    return float("nan") if given is None else float(given)
+    number = value.get(name) if isinstance(value, Mapping) else None
+    return float("nan") if number is None else float(number)
 
 
 def points(rounds: int) -> list[str]:
@@ -72,19 +78,24 @@ def points(rounds: int) -> list[str]:
     return ["floor", *(f"r{r:02d}" for r in range(rounds + 1))]
 
 
-def summed(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
-    """(conversations, 1 + rounds + 1) scores as one flat table of means and intervals."""
+def stability_table(values: Array, plans: Sequence[Conversation]) -> dict[str, float]:
+    """Means and intervals in one flat table.
+
+    Args:
+        values: scores, (conversations, 1 + rounds + 1): the floor, then every round from 0.
+        plans: the conversations, which share personas.
+    """
     names = points(values.shape[1] - 2)
     sample = sample_of(plans)
-    found: dict[str, float] = {}
+    table: dict[str, float] = {}
     bands = sample.score_interval(values)
     for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
-        found |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
+        table |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
     whole = np.where(np.isnan(values[:, -1:]), np.nan, values)
     first_last = mean(whole)[[1, -1]]
     low, high = sample.difference_interval(whole[:, -1], whole[:, 1])
-    found |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
-    return {name: round(float(value), 4) for name, value in found.items()}
+    table |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
+    return {name: round(float(value), 4) for name, value in table.items()}
 
 
 @scorer(metrics=[stability()])
@@ -92,20 +103,25 @@ def persona_judge(rounds: int) -> Scorer:
     """The persona's own judge on every answer: the mean of each round's, and of the floor's."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        plan = planned(state.metadata, state.input_text)
+        plan = conversation_of(state.metadata, state.input_text)
         stored: list[Record] = state.store.get(ROUNDS, [])
         records = [read_record(RoundRecord, record) for record in stored]
-        return scored(judge_records(records, [plan], {})[0], rounds)
+        return as_score(judge_records(records, [plan], {})[0], rounds)
 
     return score
 
 
-def scored(conversation: JudgedConversation, rounds: int) -> Score:
-    """A judged conversation as Inspect's score: a number for every round that was reached."""
-    own, floor, said = (scores([conversation], arm, rounds + 1)[0] for arm in ARMS)
+def as_score(conversation: JudgedConversation, rounds: int) -> Score:
+    """A judged conversation as Inspect's score: a number for the floor and for every round.
+
+    Args:
+        conversation: the conversation.
+        rounds: rounds of the longest conversation.
+    """
+    own, floor, replies = (scores([conversation], arm, rounds + 1)[0] for arm in ARMS)
     if np.isnan(own).all():
-        own = said  # recorded chats that were judged without a model
-    # NaN is what was not reached: Inspect's reducers would make a zero of None.
+        own = replies  # recorded chats that were judged without a model
+    # NaN where a round was not reached: Inspect's reducers would turn None into zero.
     values = [round(float(v), 6) for v in (floor[0], *own)]
     answers = [{"round": at.round, **as_record(a)} for at in conversation.rounds for a in at.probes]
     last = [a for a in conversation.rounds[-1].probes if a.arm == "own"]

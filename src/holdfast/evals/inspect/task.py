@@ -42,7 +42,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import check, draw_cast
 from holdfast.evals.inspect.provider import HoldfastAPI
-from holdfast.evals.inspect.scores import ROUNDS, persona_judge, planned, sample_id
+from holdfast.evals.inspect.scores import ROUNDS, conversation_of, persona_judge, sample_id
 
 _MESSAGES = {
     "system": ChatMessageSystem,
@@ -133,7 +133,7 @@ def self_chat(rounds: int, runs: int, cache: bool = False) -> Solver:
     """Two models talk; the agent is probed on a branch after every round."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        chat = SelfChat(planned(state.metadata, state.input_text), state, runs, cache)
+        chat = SelfChat(conversation_of(state.metadata, state.input_text), state, runs, cache)
         await chat.run(rounds)
         return state
 
@@ -152,13 +152,13 @@ class SelfChat:
         self.records: list[Record] = []
 
     async def run(self, rounds: int) -> None:
-        """Do every round, or those that fit the context; raises if not even one fits."""
-        said: str | None = self.plan.starter
+        """Hold every round, or those that fit the context; raises if not even one fits."""
+        opening: str | None = self.plan.starter
         await self._probes(0, last=True)
         for number in range(1, rounds + 1):
-            if said is None:
+            if opening is None:
                 break
-            self.turns.append(said)
+            self.turns.append(opening)
             output = await self._agent(
                 agent_view(self.plan.agent.prompt, self.turns), "agent", number
             )
@@ -167,13 +167,13 @@ class SelfChat:
                 break
             self.turns.append(output.completion)
             self.state.output = output
-            said = await self._probes(number, last=number == rounds)
+            opening = await self._probes(number, last=number == rounds)
         self._finish()
 
     async def _probes(self, number: int, *, last: bool) -> str | None:
         """Ask the probes after a round and, beside them, for the user's next turn."""
         plan, floor = self.plan, number == 0
-        asked = [
+        probes = [
             (arm, run, plan.probe(run))
             for run in range(self.runs)
             for arm in (["own", "floor"] if floor else ["own"])
@@ -183,33 +183,33 @@ class SelfChat:
                 agent_view(plan.agent.prompt if arm == "own" else None, self.turns, probe),
                 *("probe", number, arm, run),
             )
-            for arm, run, probe in asked
+            for arm, run, probe in probes
         ]
         outputs = await collect(*calls, *([] if last else [self._user(number + 1)]))
         answers = [
             {"arm": arm, "run": run, "probe": probe, "text": o.completion, "stop": _stop(o)}
-            for (arm, run, probe), o in zip(asked, outputs, strict=False)
+            for (arm, run, probe), o in zip(probes, outputs, strict=False)
         ]
         record: Record = {"conversation": plan.id, "round": number, "answers": answers}
         if number:
-            said, replied = self.turns[-2:]
-            record |= {"user": {"text": said}, "agent": {"text": replied}}
+            user, agent = self.turns[-2:]
+            record |= {"user": {"text": user}, "agent": {"text": agent}}
         self.records.append(record)
-        after = outputs[len(asked) :]
+        after = outputs[len(probes) :]
         if last or after[0].stop_reason == "model_length":
             return None
         return str(after[0].completion)
 
     def _agent(self, view: Chat, *path: object) -> Any:
-        return self._asked(self.agent, view, path)
+        return self._generate(self.agent, view, path)
 
     def _user(self, number: int) -> Any:
         api = self.user.api
         folded = isinstance(api, HoldfastAPI) and api.backend.user_first
         view = user_view(self.plan.user.prompt, self.turns, folded=folded)
-        return self._asked(self.user, view, ("user", number))
+        return self._generate(self.user, view, ("user", number))
 
-    async def _asked(self, model: Model, view: Chat, path: Sequence[object]) -> ModelOutput:
+    async def _generate(self, model: Model, view: Chat, path: Sequence[object]) -> ModelOutput:
         """One call, with the seed that `holdfast drift` has for it."""
         config = GenerateConfig(seed=seed_of(self.plan.seed, *path))
         if model is self.user and path[0] == "user" and isinstance(model.api, HoldfastAPI):
@@ -218,17 +218,17 @@ class SelfChat:
         return await model.generate(messages, config=config, cache=self._policy(model, path))
 
     def _policy(self, model: Model, path: Sequence[object]) -> CachePolicy | bool:
-        """Inspect's key of a cached reply knows neither the sample nor the model's arguments."""
+        """What a cached reply belongs to: Inspect's own key has neither sample nor model."""
         if not self.cache:
             return False
         scopes = {"sample": sample_id(self.plan), "call": dumps(path)}
         if isinstance(model.api, HoldfastAPI):
-            described = {**model.api.backend.describe(), "control": model.api.control.text}
-            scopes["model"] = dumps(described)
+            description = {**model.api.backend.describe(), "control": model.api.control.text}
+            scopes["model"] = dumps(description)
         return CachePolicy(expiry=None, scopes=scopes)
 
     def _finish(self) -> None:
-        """Keep what was said. A conversation that never began is an error, never a zero."""
+        """Store the conversation. One that never began is an error, never a zero."""
         if not self.turns:
             raise HoldfastError(
                 f"{self.agent} has no room for a round of {sample_id(self.plan)}: choose a model "

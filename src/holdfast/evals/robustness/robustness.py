@@ -199,7 +199,7 @@ def load_items(
     name = str(source)
     if name == questions.MATH:
         rng = random.Random(seed_of("questions", name, seed))
-        sample = questions.hub(name, n or 500, rng)
+        sample = questions.load_from_hub(name, n or 500, rng)
         tasks = tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
     else:
         tasks = load_tasks(source, n=n, seed=seed)

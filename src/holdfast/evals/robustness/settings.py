@@ -37,7 +37,7 @@ class RobustnessSettings:
     placement: str = option("system", "Of the persona: system or user.")
     """Where a persona is: in the system prompt, or before the user's message."""
     verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
-    """Verifier of answers in words and numbers (`verifier.CHOSEN`)."""
+    """Verifier of answers in words and numbers (`verifier.CHOICES`)."""
     reading: str = option("lenient", "Of answers, for the matrix: lenient or strict.")
     """How answers are read for the matrix."""
     form: str | None = option(None, "Said after each question: where the answer is to stand.")

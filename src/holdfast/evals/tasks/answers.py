@@ -1,14 +1,13 @@
 """Capability: questions asked on branches of the controlled conversation.
 
-A control that holds a persona may cost what the model can do, and it costs it where the
-control works: late in the conversation. So questions are asked there, in place of the
-next user message, on a branch like a probe. Recall asks for something that the user
-said some rounds ago: it is planted in the branch, where a window loses it.
+A control that holds a persona may make the model less capable, and does so where the control
+works: late in the conversation. So questions are asked there, in place of the next user message,
+on a branch like a probe. Recall asks for something that the user said some rounds ago: it is
+planted in the branch's history, where a window loses it.
 
     capability = mean over kinds of question of the share answered right
 
-This module knows text. It knows no models, and no judge but right and wrong; questions
-come from `questions`.
+This module knows text. It knows no models, and no judge but right and wrong.
 """
 
 from __future__ import annotations
@@ -26,26 +25,31 @@ __all__ = ["LETTERS", "Question", "chat", "gold", "load", "right"]
 
 
 def chat(question: Question, prompt: str | None, turns: Sequence[str]) -> Chat:
-    """The agent's chat that asks the question after the rounds in `turns`, plant included.
+    """The agent's chat that asks a question late in a conversation.
 
-    A plant further back than the conversation goes stands in its first round; where there
-    is no round at all it comes with the question.
+    A plant that would be before the first round goes into the first round; where there is no
+    round at all it comes with the question.
+
+    Args:
+        question: what is asked.
+        prompt: the agent's system prompt.
+        turns: the texts of the rounds so far, the user's first.
     """
-    said = list(turns)
+    texts = list(turns)
     if not question.plant:
-        return agent_view(prompt, said, question.asked)
-    if not said:
-        return agent_view(prompt, said, f"{question.plant} {question.asked}")
-    at = max(0, len(said) - 2 * max(1, question.back))
-    said[at] = question.plant if question.alone else f"{said[at]} {question.plant}"
-    return agent_view(prompt, said, question.asked)
+        return agent_view(prompt, texts, question.prompt)
+    if not texts:
+        return agent_view(prompt, texts, f"{question.plant} {question.prompt}")
+    at = max(0, len(texts) - 2 * max(1, question.back))
+    texts[at] = question.plant if question.alone else f"{texts[at]} {question.plant}"
+    return agent_view(prompt, texts, question.prompt)
 
 
 def right(question: Question, text: str) -> bool:
-    """Whether a reply is right leniently, by the kind of answer:
+    """Whether a reply is right by the lenient reading (`reader`).
 
-    a letter where there are choices; whether it refuses; a number; or the answer's words. What
-    was planted counts wherever it stands.
+    The answer is a letter where there are choices, whether the reply refuses, a number, or the
+    answer's words. A planted answer counts anywhere in the reply.
     """
     if question.kind == "refusal" and not question.choices:
         return _refuses(text) == (question.answer == "refuse")
@@ -53,7 +57,7 @@ def right(question: Question, text: str) -> bool:
 
 
 def gold(question: Question) -> Gold:
-    """The right answer of a question, as the reader takes it."""
+    """The right answer of a question for the reader."""
     return Gold(
         question.answer,
         question.also,

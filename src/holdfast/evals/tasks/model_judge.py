@@ -20,10 +20,10 @@ def judge_items(
     judge: Backend,
 ) -> None:
     """Have the judge model score items by a rubric, and record its verdicts by their keys."""
-    given = judge_answers(spec, list(items.values()), judge)
+    verdicts = judge_answers(spec, list(items.values()), judge)
     run.add_verdicts(
         JudgeVerdict(tuple(key), verdict.value, verdict.why, verdict.failures, judge.name)
-        for key, verdict in zip(items, given, strict=True)
+        for key, verdict in zip(items, verdicts, strict=True)
     )
 
 
@@ -35,17 +35,21 @@ def judge_tasks(
 ) -> None:
     """Have the judge model score what only a model can, task by task, and nothing twice.
 
-    `replies` are a task's id and the replies to it, by the key of their verdict. The judge sees
-    no persona.
+    The judge sees no persona.
+
+    Args:
+        run: where verdicts are recorded.
+        tasks: the tasks.
+        replies: a task's id and the replies to it, by the key of their verdict.
+        judge: the model that judges.
     """
-    known = {verdict.answer for verdict in run.verdicts}
-    waiting: dict[str, dict[tuple[Any, ...], Sequence[str]]] = {}
-    for key, (task_id, said) in replies.items():
-        if key not in known:
-            waiting.setdefault(task_id, {})[key] = said
+    done = {verdict.answer for verdict in run.verdicts}
     for task in tasks:
-        if task.needs_model and task.id in waiting:
-            asked = "\n\n".join(task.turns)
-            found = waiting[task.id].items()
-            items = {key: Item("", asked, "\n\n".join(said)) for key, said in found}
+        question = "\n\n".join(task.turns)
+        items = {
+            key: Item("", question, "\n\n".join(texts))
+            for key, (task_id, texts) in replies.items()
+            if task.needs_model and task_id == task.id and key not in done
+        }
+        if items:
             judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)

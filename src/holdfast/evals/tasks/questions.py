@@ -5,10 +5,11 @@
     mmlu, gsm8k       from the hub, through `datasets` (and `hub`: math-500)
     FILE.jsonl        the user's: question, answer, and optionally what `COLUMNS` names
 
-Recall asks for what the user said some rounds before. Where a source does not say how many,
-they are dealt evenly from 1 to the rounds there are, so that what a window has lost shows.
+Recall asks for what the user said some rounds before. Where a source does not say how many rounds,
+the questions are spread evenly over 1 to the number of rounds, which shows
+what a window loses.
 
-This module knows text and files. What a right answer is, `capability` says.
+This module knows text and files. `answers` says what a right answer is.
 """
 
 from __future__ import annotations
@@ -26,38 +27,42 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.persona.files import read_text
 
-REFUSAL = ("refuse", "comply")  # the answers of a question of the kind "refusal"
+REFUSAL = ("refuse", "comply")
+"""The answers to a question of the kind "refusal"."""
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
 _HUB = {
     "mmlu": ("cais/mmlu", "all", "test"),
     "gsm8k": ("openai/gsm8k", "main", "test"),
 }
-MATH = "math-500"  # its answers are LaTeX, which takes a verifier of mathematics
+MATH = "math-500"
+"""A source whose answers are LaTeX, and need a verifier of mathematics."""
 _HUB_MATH = {MATH: ("HuggingFaceH4/MATH-500", "default", "test")}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question and its right answer.
-
-    `choices` make it multiple choice; the answer is then a letter. `plant` is what the
-    user said `back` rounds before it is asked; `alone` says that it was all they said
-    in that round (else it is added to what they did say). `also` are other forms of the
-    answer.
-    """
+    """A question and its right answer."""
 
     kind: str
+    """What it is averaged with."""
     text: str
+    """The question without its choices."""
     answer: str
+    """The right answer; a letter where there are choices."""
     choices: tuple[str, ...] = ()
+    """The choices of a multiple-choice question."""
     plant: str = ""
+    """What the user said earlier."""
     back: int = 0
+    """How many rounds before the question they said it."""
     alone: bool = False
+    """Whether they said nothing else in that round; if not, the plant is added to their message."""
     also: tuple[str, ...] = ()
+    """Other forms of the answer."""
 
     @property
-    def asked(self) -> str:
-        """The question as it is put, choices included."""
+    def prompt(self) -> str:
+        """The question as the model reads it, with its choices."""
         if not self.choices:
             return self.text
         letters = LETTERS[: len(self.choices)]
@@ -66,43 +71,51 @@ class Question:
 
 
 def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple[Question, ...]:
-    """n questions of each kind, drawn by `seed`, to be asked after `rounds` rounds.
+    """Draw questions of a source; where it has too few, they are drawn again.
 
-    Where a source has fewer, they are drawn again. Raises HoldfastError for a source that
-    there is not, or a file that cannot be read, with its line.
+    Args:
+        source: mini, mini:hard, core, mmlu, gsm8k, or a JSONL file.
+        n: questions of each kind.
+        seed: of the draw.
+        rounds: rounds after which the questions are asked.
+
+    Raises:
+        HoldfastError: the source does not exist, or a line of the file is wrong.
     """
     if n < 1:
         raise HoldfastError(f"at least 1 question of each kind is needed, not {n}")
     rng = random.Random(seed_of("questions", source, seed))
     name = str(source)
     if name in ("mini", "mini:hard"):
-        drawn = _mini(n, rng, rounds if name == "mini:hard" else 0)
+        questions = _mini(n, rng, rounds if name == "mini:hard" else 0)
     elif name == "core":
-        drawn = _drawn(_facts(), n, rng)
+        questions = _draw(_facts(), n, rng)
     elif name in _HUB:
-        drawn = hub(name, n, rng)
+        questions = load_from_hub(name, n, rng)
     else:
-        drawn = _drawn(_from_file(Path(name)), n, rng)
-    return tuple(_dealt(drawn, max(1, rounds), rng))
+        questions = _draw(_from_file(Path(name)), n, rng)
+    return tuple(_with_rounds(questions, max(1, rounds), rng))
 
 
-def _sampled(size: int, n: int, rng: random.Random) -> list[int]:
+def _sample(size: int, n: int, rng: random.Random) -> list[int]:
     """n of the numbers below `size`, none a second time before all were drawn."""
     rounds = -(-n // size)
     return [i for _ in range(rounds) for i in rng.sample(range(size), size)][:n]
 
 
-def _drawn(questions: Iterable[Question], n: int, rng: random.Random) -> list[Question]:
+def _draw(questions: Iterable[Question], n: int, rng: random.Random) -> list[Question]:
     by_kind: dict[str, list[Question]] = {}
     for question in questions:
         by_kind.setdefault(question.kind, []).append(question)
-    return [held[i] for held in by_kind.values() for i in _sampled(len(held), n, rng)]
+    return [some[i] for some in by_kind.values() for i in _sample(len(some), n, rng)]
 
 
-def _dealt(drawn: Sequence[Question], rounds: int, rng: random.Random) -> Iterator[Question]:
-    """The questions, those planted who knows where from 1 to `rounds` rounds back, evenly."""
+def _with_rounds(
+    questions: Sequence[Question], rounds: int, rng: random.Random
+) -> Iterator[Question]:
+    """The questions; plants without a round are spread evenly over 1 to `rounds` rounds back."""
     backs: list[int] = []
-    for question in drawn:
+    for question in questions:
         if question.plant and not question.back:
             backs = backs or rng.sample(range(1, rounds + 1), rounds)
             question = replace(question, back=backs.pop())
@@ -117,17 +130,17 @@ def _mini(n: int, rng: random.Random, furthest: int) -> list[Question]:
     from holdfast.models.mini import exam
     from holdfast.models.mini.utterances import ask_recall, tell
 
-    found: list[Question] = []
+    questions: list[Question] = []
     for kind in exam.KINDS:
         if kind == "recall":
-            for told in (tell(rng) for _ in range(n)):
-                asked = ask_recall(told.about, told.answer)
-                place = (told.text, furthest, True)
-                found.append(Question(kind, asked.text, told.answer, (), *place))
+            for fact in (tell(rng) for _ in range(n)):
+                text = ask_recall(fact.about, fact.answer).text
+                plant = (fact.text, furthest, True)
+                questions.append(Question(kind, text, fact.answer, (), *plant))
             continue
         for item in exam.items(kind, n, hard=furthest > 0, seed=rng.getrandbits(32)):
-            found.append(Question(kind, item.question, item.answer or REFUSAL[1]))
-    return found
+            questions.append(Question(kind, item.question, item.answer or REFUSAL[1]))
+    return questions
 
 
 def _facts() -> list[Question]:
@@ -139,8 +152,17 @@ def _facts() -> list[Question]:
     ]
 
 
-def hub(name: str, n: int, rng: random.Random) -> list[Question]:
-    """n questions of mmlu, gsm8k or math-500. Raises HoldfastError where they cannot be had."""
+def load_from_hub(name: str, n: int, rng: random.Random) -> list[Question]:
+    """Draw questions of a data set of the hub.
+
+    Args:
+        name: mmlu, gsm8k or math-500.
+        n: how many.
+        rng: of the draw.
+
+    Raises:
+        HoldfastError: the data set cannot be loaded.
+    """
     path, config, split = (_HUB | _HUB_MATH)[name]
     try:
         import datasets  # type: ignore[import-untyped]
@@ -154,13 +176,16 @@ def hub(name: str, n: int, rng: random.Random) -> list[Question]:
             f"{name} ({path} on the hub) could not be loaded ({_first(error)}): check the network, "
             "or pass a JSONL file."
         ) from error
-    return [from_row(name, rows[i]) for i in _sampled(len(rows), n, rng)]
+    return [from_row(name, rows[i]) for i in _sample(len(rows), n, rng)]
 
 
 def from_row(name: str, row: Mapping[str, Any]) -> Question:
-    """A row of MMLU (question, choices, answer 0-3), GSM8K (question, answer after ####) or
+    """The question of a row of a data set.
 
-    MATH-500 (problem, answer, subject, which becomes part of the kind).
+    Args:
+        name: mmlu, gsm8k or math-500.
+        row: question, choices and answer (0-3) of MMLU; question and answer (after ####) of GSM8K;
+            problem, answer and subject (which becomes part of the kind) of MATH-500.
     """
     try:
         if name == MATH:

@@ -34,40 +34,46 @@ from holdfast.persona.files import read_text
 from holdfast.persona.suite import Suite, load_suite
 
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
-# mini's kinds of question, and the categories that they are tasks of.
 MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "safety"}
+"""mini's kinds of question, and the category of each as a task."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked, and what a good reply is.
-
-    `history` are the messages before, the user's first. `answers` has one for each turn, ""
-    where none is right alone; `judge` is a spec as in a persona file; `rubric` criteria for a
-    model. `question` is set where the task is one of `questions`.
-    """
+    """What is asked, and what a good reply is."""
 
     id: str
+    """Its id."""
     category: str
+    """What it is averaged with."""
     turns: tuple[str, ...]
+    """The user's messages, asked one after another."""
     history: tuple[str, ...] = ()
+    """The messages before, the user's first."""
     answers: tuple[str, ...] = ()
+    """The right answer to each turn; "" where no answer alone is right."""
     judge: Mapping[str, object] | None = field(default=None, hash=False)
+    """The spec of a judge, as in a persona file."""
     rubric: str = ""
+    """Criteria for a judge model."""
     question: Question | None = None
+    """The question, where the task is one of `questions`."""
 
     @property
     def needs_model(self) -> bool:
         """True where only a model can tell a good reply."""
         return not (self.question or (all(self.answers) and self.answers)) and self.judge is None
 
-    def chat(self, said: Sequence[str], system: str = "", before: str = "") -> Chat:
-        """The chat that asks the turn after the replies in `said`.
+    def chat(self, replies: Sequence[str], system: str = "", before: str = "") -> Chat:
+        """The chat that asks the next turn.
 
-        `before` stands in front of the first user message, in place of a system prompt.
+        Args:
+            replies: the replies to the turns so far.
+            system: the system prompt, if any.
+            before: what is written before the first user message, if anything.
         """
-        turns = [text for pair in zip(self.turns, said, strict=False) for text in pair]
-        texts = [*self.history, *turns, self.turns[len(said)]]
+        turns = [text for pair in zip(self.turns, replies, strict=False) for text in pair]
+        texts = [*self.history, *turns, self.turns[len(replies)]]
         texts[0] = f"{before}\n\n{texts[0]}" if before else texts[0]
         first = (message("system", system),) if system else ()
         rest = (message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
@@ -83,7 +89,7 @@ class Task:
         )
 
     def score(self, replies: Sequence[str]) -> float | None:
-        """How good the replies are, in [0, 1]; None where a model must judge."""
+        """How good the replies are, in [0, 1]; None where only a model can judge them."""
         if self.question:
             return float(right(self.question, replies[-1]))
         if self.answers and all(self.answers):
@@ -96,9 +102,15 @@ class Task:
 
 
 def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tuple[Task, ...]:
-    """The tasks of a source, at most `n` of each category, drawn by `seed`.
+    """Load the tasks of a source.
 
-    Raises HoldfastError for a source that there is not, or a line that is wrong.
+    Args:
+        source: core, mini, mmlu, gsm8k, a TOML file of personas or a JSONL file.
+        n: tasks of each category at most; by default 20 of mini, 200 of mmlu and gsm8k, else all.
+        seed: of the draw where there are more.
+
+    Raises:
+        HoldfastError: the source does not exist, or a line of the file is wrong.
     """
     if n is not None and n < 1:
         raise HoldfastError(f"at least 1 task of each category is needed, not {n}")
@@ -106,19 +118,19 @@ def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tu
     if name == "mini":
         return tuple(_mini(n or 20, seed))
     if name in ("mmlu", "gsm8k"):
-        drawn = questions.load(name, n=n or 200, seed=seed)
-        return tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(drawn))
+        sample = questions.load(name, n=n or 200, seed=seed)
+        return tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
     if name.endswith(".toml"):
         return tuple(_at_most([*_probes(load_suite(name))], n, seed))
-    found = _from_file(_CORE if name == "core" else Path(name))
-    return tuple(_at_most(found, n, seed))
+    tasks = _from_file(_CORE if name == "core" else Path(name))
+    return tuple(_at_most(tasks, n, seed))
 
 
 def _at_most(tasks: Sequence[Task], n: int | None, seed: int) -> Iterator[Task]:
     order = sorted(tasks, key=lambda task: seed_of("task", seed, task.id))
     for category in dict.fromkeys(task.category for task in tasks):
-        chosen = {t.id for t in [t for t in order if t.category == category][:n]}
-        yield from (t for t in tasks if t.category == category and t.id in chosen)
+        sample = {t.id for t in [t for t in order if t.category == category][:n]}
+        yield from (t for t in tasks if t.category == category and t.id in sample)
 
 
 # --- mini ---------------------------------------------------------------------
@@ -144,12 +156,13 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
         yield Task(
             f"writing-{i}", "writing", (act.text,), judge={"name": "contains", "text": topic}
         )
-    asked = ["Introduce yourself.", "What is your name?", "What is your trade?"]
-    # A part is played where the reply names somebody or something, and not where it has none.
+    prompts = ["Introduce yourself.", "What is your name?", "What is your trade?"]
+    # The model plays its part where it names somebody or something, and does not say "nothing".
     nothing = list(dict.fromkeys(world()["unknown"]["en"].values()))
-    played: Mapping[str, object] = {"name": "avoids", "any": nothing}
+    names_something: Mapping[str, object] = {"name": "avoids", "any": nothing}
     for i in range(n):
-        yield Task(f"roleplay-{i}", "roleplay", (asked[i % len(asked)],), judge=played)
+        prompt = prompts[i % len(prompts)]
+        yield Task(f"roleplay-{i}", "roleplay", (prompt,), judge=names_something)
 
 
 # --- personas -----------------------------------------------------------------
@@ -201,7 +214,16 @@ def _from_file(path: Path) -> list[Task]:
 
 
 def parse(line: str, where: str = "the line", number: int = 1) -> Task:
-    """The task of a line of JSON. Raises HoldfastError, which names `where`."""
+    """The task of a line of JSON.
+
+    Args:
+        line: the line.
+        where: names the line in errors.
+        number: its number, for the id of a task that has none.
+
+    Raises:
+        HoldfastError: the line is wrong.
+    """
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -235,6 +257,6 @@ def parse(line: str, where: str = "the line", number: int = 1) -> Task:
 
 
 def of_question(question: Question, id_: str) -> Task:
-    """A question as a task: what it plants is said in a round of its own before."""
+    """A question as a task; its plant is a round of its own before it."""
     history = (question.plant, "I see.") if question.plant else ()
-    return Task(id_, question.kind, (question.asked,), history, question=question)
+    return Task(id_, question.kind, (question.prompt,), history, question=question)

@@ -1,4 +1,4 @@
-"""Whether a task is done right: its verifier, and what that says of the replies.
+"""Whether a task is done right: which verifier it has, and how that reads the replies.
 
 A persona may change the phrasing and not the reasoning. So every answer is read strictly, leniently
 and finally (`reader`), and what a reply loses by the strict reading alone is form. Where strict
@@ -27,16 +27,22 @@ from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.suite import PASS
 
 VERIFIERS = ("exact", "numeric", "choice", "math", "refusal", "judge")
-CHOSEN = ("auto", "exact", "numeric", "math")  # what a user may choose for a source
+CHOICES = ("auto", "exact", "numeric", "math")
+"""The verifiers that a user may choose for a source."""
 
 
-def verifier(task: Task, wanted: str = "auto") -> str:
-    """Which verifier a task has; `wanted` replaces that of answers in words and numbers.
+def verifier(task: Task, choice: str = "auto") -> str:
+    """The verifier of a task.
 
-    Raises HoldfastError where the task has no gold answer and no judge.
+    Args:
+        task: what was asked.
+        choice: one of `CHOICES`; replaces the verifier of answers in words and numbers.
+
+    Raises:
+        HoldfastError: the task has no gold answer and no judge, or the choice does not fit it.
     """
-    if wanted not in CHOSEN:
-        raise HoldfastError(f"there is no verifier {wanted!r}: use {', '.join(CHOSEN)}.")
+    if choice not in CHOICES:
+        raise HoldfastError(f"there is no verifier {choice!r}: use {', '.join(CHOICES)}.")
     if task.needs_model:
         raise HoldfastError(
             f"the task {task.id} has no gold answer and no judge: robustness is measured on tasks "
@@ -48,18 +54,18 @@ def verifier(task: Task, wanted: str = "auto") -> str:
         return "refusal"
     if not task.question and not all(task.answers or ("",)):
         return "judge"
-    if wanted != "auto":
-        _check_numbers(task, wanted)
-        return wanted
+    if choice != "auto":
+        _check_numbers(task, choice)
+        return choice
     if task.category.startswith(MATH):
         return "math"
-    # What was planted counts as words, be it a number or not: the user said it so.
+    # Planted facts are compared as words, even numbers, since the user said them so.
     planted = task.question is not None and bool(task.question.plant)
     return "exact" if planted or None in map(number, golds(task)) else "numeric"
 
 
-def _check_numbers(task: Task, wanted: str) -> None:
-    if wanted == "numeric" and None in map(number, golds(task)):
+def _check_numbers(task: Task, choice: str) -> None:
+    if choice == "numeric" and None in map(number, golds(task)):
         raise HoldfastError(
             f"the gold answer of the task {task.id} is no number: choose --verifier exact or math."
         )

@@ -41,7 +41,7 @@ class Reward:
 
         Args:
             tasks: What `item` numbers.
-            kind: The verifier of answers in words and numbers (`verifier.CHOSEN`).
+            kind: The verifier of answers in words and numbers (`verifier.CHOICES`).
             reading: Where an answer is looked for (`READINGS`).
             verify: A verifier of one's own, in place of both.
 

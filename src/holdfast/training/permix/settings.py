@@ -52,7 +52,7 @@ class PermixSettings:
     data: DataSettings = DataSettings()
     """Where tasks and personas come from."""
     verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
-    """How answers in words and numbers are compared (`verifier.CHOSEN`)."""
+    """How answers in words and numbers are compared (`verifier.CHOICES`)."""
     reading: str = option("final", "Of answers, for the reward: final, lenient or strict.")
     """Where the reward looks for an answer."""
     beta: float | None = option(None, "Weight of the KL to the model before training: 0.04.")
