@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.report import html as shell
-from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.drift.figures import Figure, Table
+from holdfast.report.drift.figures import Figure, Table, line_figure
 from holdfast.report.transcript import said
 from holdfast.report.words import between, number, quantity
 from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
@@ -135,7 +134,6 @@ def _personas(summary: FidelitySummary) -> Figure:
     """Every persona's score, from the lowest to the highest."""
     rows = sorted(summary.scores.rows, key=_score)
     low, high = summary.details.scale
-    title = "Score of each persona"
     series = [
         Series(
             "floor",
@@ -145,23 +143,16 @@ def _personas(summary: FidelitySummary) -> Figure:
         Series("own", [row.score for row in rows], dots=len(rows) <= 100),
     ]
     ticks = [(v, number(v)) for v in (low + (high - low) * i / 4 for i in range(5))]
-    frames = (
-        ("wide", Frame(740, 300, 34, 120, 14, 40)),
-        ("narrow", Frame(360, 280, 28, 90, 12, 40)),
+    course = f"From {number(rows[0].score)} to {number(rows[-1].score)}."
+    return line_figure(
+        Text("personas", "Score of each persona", course),
+        "Mean over the persona’s tasks.",
+        series,
+        (Frame(740, 300, 34, 120, 14, 40), Frame(360, 280, 28, 90, 12, 40)),
+        x=[str(i) for i in range(1, len(rows) + 1)],
+        ticks=ticks,
+        low=low,
+        top=high,
+        notes=[f"{row.persona}: {number(row.score)}" for row in rows],
+        x_name="personas, from the lowest to the highest",
     )
-    told = f"From {number(rows[0].score)} to {number(rows[-1].score)}."
-    wide, narrow = (
-        chart.lines(
-            series,
-            frame,
-            Text(f"personas-{width}", title, told),
-            x=[str(i) for i in range(1, len(rows) + 1)],
-            ticks=ticks,
-            low=low,
-            top=high,
-            notes=[f"{row.persona}: {number(row.score)}" for row in rows],
-            x_name="personas, from the lowest to the highest",
-        )
-        for width, frame in frames
-    )
-    return Figure("personas", title, "Mean over the persona’s tasks.", wide, narrow)

@@ -11,12 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from markupsafe import Markup
-
 from holdfast.report import html as shell
-from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.drift.figures import SCORES, Figure
+from holdfast.report.drift.figures import SCORES, Figure, line_figure
 from holdfast.report.transcript import said
 from holdfast.report.words import number, quantity
 from holdfast.results.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
@@ -175,13 +172,9 @@ def _figure(
     **more: Any,
 ) -> Figure:
     """A line chart in both widths."""
-
-    def draw(width: str, frame: Frame) -> Markup:
-        text = Text(f"{key}-{width}", title, summary)
-        return chart.lines(series, frame, text, x=_labels(parts), x_name="step", **more)
-
-    wide = draw("wide", Frame(740, 300, 40, 150, 14, 40))
-    return Figure(key, title, caption, wide, draw("narrow", Frame(360, 280, 36, 112, 12, 40)))
+    frames = Frame(740, 300, 40, 150, 14, 40), Frame(360, 280, 36, 112, 12, 40)
+    text = Text(key, title, summary)
+    return line_figure(text, caption, series, frames, x=_labels(parts), x_name="step", **more)
 
 
 def _last(values: Sequence[float | None]) -> float | None:

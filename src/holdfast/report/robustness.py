@@ -14,12 +14,9 @@ from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from holdfast.report import html as shell
-from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.drift.figures import SCORES, Figure, Table
+from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import said
 from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
 from holdfast.results.robustness import (
@@ -117,19 +114,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     return sentences
 
 
-def _drawing(
-    key: str, title: str, told: str, series: Sequence[Series], x: Sequence[str], **more: Any
-) -> tuple[Markup, Markup]:
-    """A line chart in both widths."""
-    frames = (
-        ("wide", Frame(740, 330, 34, 150, 14, 40)),
-        ("narrow", Frame(360, 300, 28, 100, 12, 40)),
-    )
-    wide, narrow = (
-        chart.lines(series, frame, Text(f"{key}-{width}", title, told), x=x, **more)
-        for width, frame in frames
-    )
-    return wide, narrow
+_FRAMES = Frame(740, 330, 34, 150, 14, 40), Frame(360, 300, 28, 100, 12, 40)
 
 
 def _accuracies(numbers: RobustnessNumbers) -> Figure:
@@ -146,22 +131,20 @@ def _accuracies(numbers: RobustnessNumbers) -> Figure:
             dots=True,
         ),
     ]
-    title = "Accuracy under each persona"
-    notes = [
-        f"{row.id} ({row.kind})\n{number(row.accuracy)}, {between(row.interval)}" for row in rows
-    ]
-    drawn = _drawing(
-        "accuracies",
-        title,
-        f"From {number(rows[0].accuracy)} to {number(rows[-1].accuracy)}.",
+    course = f"From {number(rows[0].accuracy)} to {number(rows[-1].accuracy)}."
+    return line_figure(
+        Text("accuracies", "Accuracy under each persona", course),
+        "Share of items answered right. The band joins the 95% intervals over items.",
         series,
-        [str(i) for i in range(1, len(rows) + 1)],
+        _FRAMES,
+        x=[str(i) for i in range(1, len(rows) + 1)],
         ticks=SCORES,
-        notes=notes,
+        notes=[
+            f"{row.id} ({row.kind})\n{number(row.accuracy)}, {between(row.interval)}"
+            for row in rows
+        ],
         x_name="personas, from the worst to the best",
     )
-    caption = "Share of items answered right. The band joins the 95% intervals over items."
-    return Figure("accuracies", title, caption, *drawn)
 
 
 def _lottery(numbers: RobustnessNumbers) -> Figure:
@@ -179,21 +162,21 @@ def _lottery(numbers: RobustnessNumbers) -> Figure:
             " Beside it what one gets who chooses on one half of the items and is scored on the "
             "other, over many halves."
         )
-    title = "The persona lottery"
     header = ("k", "expected best", *(("chosen on one half",) if curve else ()))
     rows = [(k, number(v, 3), *((number(curve[i], 3),) if curve else ()))
             for i, (k, v) in enumerate(zip(x, best, strict=True))]  # fmt: skip
-    drawn = _drawing(
-        "lottery",
-        title,
-        f"From {number(best[0])} for one persona to {number(best[-1])} for all.",
+    course = f"From {number(best[0])} for one persona to {number(best[-1])} for all."
+    return line_figure(
+        Text("lottery", "The persona lottery", course),
+        caption,
         series,
-        x,
+        _FRAMES,
+        Table(header, tuple(rows)),
+        x=x,
         **_axis([*best, *(curve or ())]),
         notes=[": ".join(row[:2]) for row in rows],
         x_name="personas tried",
     )
-    return Figure("lottery", title, caption, *drawn, Table(header, tuple(rows)))
 
 
 def _axis(values: Sequence[float]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ conversations are not known here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -44,6 +44,36 @@ class Figure:
     wide: Markup
     narrow: Markup
     table: Table | None = None
+
+
+def line_figure(
+    text: Text,
+    caption: str,
+    series: Sequence[Series] | Callable[[bool], Sequence[Series]],
+    frames: tuple[Frame, Frame],
+    table: Table | None = None,
+    **axes: Any,
+) -> Figure:
+    """A line chart in both widths.
+
+    Args:
+        text: the figure's key, title and description.
+        caption: what to see in it.
+        series: the lines, or a function that gives those of the wide (True) and the narrow page.
+        frames: the wide and the narrow frame.
+        table: its numbers.
+        axes: more arguments of `chart.lines`.
+    """
+    wide, narrow = (
+        chart.lines(
+            series(width == "wide") if callable(series) else series,
+            frame,
+            replace(text, key=f"{text.key}-{width}"),
+            **axes,
+        )
+        for width, frame in zip(("wide", "narrow"), frames, strict=True)
+    )
+    return Figure(text.key, text.title, caption, wide, narrow, table)
 
 
 @dataclass(frozen=True)
@@ -140,8 +170,8 @@ def stability(summary: DriftSummary) -> Figure:
         first = f"after {quantity(r, 'round')}, n = {_at(counts, r)}"
         return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(drawn))])
 
-    def drawing(wide: bool) -> Markup:
-        series = [
+    def series(wide: bool) -> list[Series]:
+        return [
             Series(
                 t.kind,
                 t.values,
@@ -151,27 +181,13 @@ def stability(summary: DriftSummary) -> Figure:
             )
             for t in drawn
         ]
-        return chart.lines(
-            series,
-            Frame(740, 400, 34, 216, 14, 40) if wide else Frame(360, 330, 28, 126, 12, 40),
-            Text(
-                "stability-wide" if wide else "stability-narrow",
-                title,
-                f"Mean judge score from 0 to 1 after each round. {told}.",
-            ),
-            x=x,
-            ticks=SCORES,
-            notes=[note(r) for r in range(len(x))],
-            x_name=X_NAME,
-        )
 
-    return Figure(
-        "stability",
-        title,
+    return line_figure(
+        Text("stability", title, f"Mean judge score from 0 to 1 after each round. {told}."),
         "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
         "persona. The band is the 95% interval.",
-        drawing(True),
-        drawing(False),
+        series,
+        (Frame(740, 400, 34, 216, 14, 40), Frame(360, 330, 28, 126, 12, 40)),
         Table(
             ("round", "n", *(t.name for t in reversed(drawn))),
             tuple(
@@ -179,6 +195,10 @@ def stability(summary: DriftSummary) -> Figure:
                 for r in range(len(x))
             ),
         ),
+        x=x,
+        ticks=SCORES,
+        notes=[note(r) for r in range(len(x))],
+        x_name=X_NAME,
     )
 
 

@@ -21,6 +21,7 @@ from holdfast.report.drift.figures import (
     Table,
     Trace,
     last_of,
+    line_figure,
     numbers,
     rounds_of,
 )
@@ -56,8 +57,8 @@ def share(summary: DriftSummary) -> Figure | None:
         told = (f"{name}: {cell}" for name, cell in zip(names, rows[r][1:], strict=True))
         return "\n".join([f"after {quantity(r, 'round')}", *told])
 
-    def drawing(wide: bool) -> Markup:
-        series = [
+    def series(wide: bool) -> list[Series]:
+        return [
             Series(
                 t.kind,
                 t.values,
@@ -67,29 +68,20 @@ def share(summary: DriftSummary) -> Figure | None:
             )
             for t in drawn
         ]
-        return chart.lines(
-            series,
-            Frame(560, 290, 42, 160, 14, 40) if wide else Frame(360, 270, 40, 144, 12, 40),
-            Text(
-                "share-wide" if wide else "share-narrow",
-                title,
-                f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round.",
-            ),
-            x=x,
-            ticks=[(t, f"{100 * t:g}%") for t in ticks],
-            top=top,
-            notes=[note(r) for r in range(len(x))],
-            x_name=X_NAME,
-        )
 
-    return Figure(
-        "share",
-        title,
+    course = f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round."
+    return line_figure(
+        Text("share", title, course),
         "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
         "even attention would give: the prompt’s tokens over all tokens in view.",
-        drawing(True),
-        drawing(False),
+        series,
+        (Frame(560, 290, 42, 160, 14, 40), Frame(360, 270, 40, 144, 12, 40)),
         Table(("round", *names), rows),
+        x=x,
+        ticks=[(t, f"{100 * t:g}%") for t in ticks],
+        top=top,
+        notes=[note(r) for r in range(len(x))],
+        x_name=X_NAME,
     )
 
 
