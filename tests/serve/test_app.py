@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
+from holdfast.serve.detokenize import token_bytes
 from serve.running import SHOUT, TEA, client, control, served
 
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
@@ -71,10 +73,31 @@ def test_a_stream_joined_is_the_reply_in_one_piece(ai: openai.OpenAI) -> None:
     assert len([text for text in texts if text]) > 2
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     assert chunks[-1].choices == []
+    assert all("usage" in c.model_fields_set and c.usage is None for c in chunks[:-1])
     assert chunks[-1].holdfast == whole.holdfast
     assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == [
         "stop"
     ]
+
+
+@pytest.mark.parametrize("own", ["chat-7.a:b", "", "two words", "ü", "x" * 200])
+def test_a_request_has_an_id_its_own_where_that_is_plain(
+    url: str, own: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "holdfast.serve")
+    answer = httpx.get(f"{url}/models", headers={"x-request-id": own.encode()})
+    name = answer.headers["x-request-id"]
+    assert name == own if own == "chat-7.a:b" else re.fullmatch("req_[0-9a-f]{24}", name)
+    assert httpx.get(f"{url}/nowhere").headers["x-request-id"].startswith("req_")
+    assert name in caplog.text
+
+
+def test_tokens_of_half_characters_have_their_own_bytes(mini: LocalBackend) -> None:
+    ids = mini.tokenizer("日", add_special_tokens=False)["input_ids"]
+    tokens = mini.tokenizer.convert_ids_to_tokens(ids)
+    assert len(ids) > 1
+    pieces = [token_bytes(token, mini.decode([i])) for i, token in zip(ids, tokens, strict=True)]
+    assert b"".join(pieces).decode().strip() == "日"
 
 
 def test_a_stream_without_usage_ends_with_what_was_held(ai: openai.OpenAI) -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.pre_tokenizers import ByteLevel
 
-from holdfast.serve.detokenize import ReplyText
+from holdfast.serve.detokenize import BROKEN, ReplyText, token_bytes
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -66,3 +68,13 @@ def test_what_could_begin_a_stop_string_waits() -> None:
     pieces, over = read("abcabd", ["abd"])
     assert pieces == ["", "", "abc", "", "", ""]
     assert over
+
+
+@pytest.mark.parametrize("character", ["é", "日", "🙂"])
+def test_the_bytes_of_half_characters_are_their_own(character: str) -> None:
+    content = character.encode()
+    written = ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)[0][0]
+    for byte, token in zip(content, written, strict=True):
+        assert token_bytes(token, BROKEN) == bytes([byte])
+        assert token_bytes(f"<0x{byte:02X}>", BROKEN) == bytes([byte])
+    assert token_bytes("anything", character) == content

@@ -24,7 +24,7 @@ from typing import Any
 from holdfast.core.version import __version__
 from holdfast.models.engine.request import Continuation, Logprob, Request
 from holdfast.models.local.tool_calls import read_calls
-from holdfast.serve.detokenize import ReplyText
+from holdfast.serve.detokenize import ReplyText, token_bytes
 from holdfast.serve.engine.thread import EngineDown, Inbox, Job, Piece
 from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.metrics import label
@@ -102,15 +102,19 @@ class Completion:
         }
 
     async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
-        """The response in chunks as tokens come, with `holdfast` in the last one."""
+        """The response in chunks as tokens come, with `holdfast` in the last one.
+
+        With `include_usage` the last chunk has the usage, and `usage` is null in those before it.
+        """
         options = self.body.stream_options
         usage = options is not None and options.include_usage
+        no_usage = {"usage": None} if usage else {}
         for job in self.jobs:
-            yield self._chunk(job.index, {"role": "assistant", "content": ""})
+            yield self._chunk(job.index, {"role": "assistant", "content": ""}) | no_usage
         async with aclosing(self._arrivals()) as arrivals:
             async for index, piece in arrivals:
                 for chunk in self._piece_chunks(index, piece, summarise=not usage):
-                    yield chunk
+                    yield chunk | no_usage
         if usage:
             yield {
                 **self._frame("chat.completion.chunk", []),
@@ -231,11 +235,12 @@ class Completion:
     def _logprobs(self, logprobs: Sequence[Logprob]) -> dict[str, Any] | None:
         if not self.body.logprobs:
             return None
-        decode = self.context.backend.decode
+        backend = self.context.backend
 
         def entry(token: int, value: float) -> dict[str, Any]:
-            text = decode([token])
-            return {"token": text, "logprob": max(value, -9999.0), "bytes": list(text.encode())}
+            text = backend.decode([token])
+            content = token_bytes(str(backend.tokenizer.convert_ids_to_tokens(token)), text)
+            return {"token": text, "logprob": max(value, -9999.0), "bytes": list(content)}
 
         content = [
             {**entry(one.token, one.value), "top_logprobs": [entry(*pair) for pair in one.top]}

@@ -9,9 +9,37 @@ This module knows token ids and text. It knows no model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"  # what half a character is decoded to
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The characters by which byte-level vocabularies write bytes (GPT-2's `bytes_to_unicode`)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    other = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + i): b for i, b in enumerate(other)}
+
+
+_ALPHABET = _byte_alphabet()
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # how SentencePiece writes a byte
+
+
+def token_bytes(token: str, text: str) -> bytes:
+    """The bytes of a token, which may be a part of a character.
+
+    Args:
+        token: the token as the vocabulary writes it.
+        text: what it decodes to.
+    """
+    if BROKEN not in text:
+        return text.encode()
+    if match := _BYTE.fullmatch(token):
+        return bytes([int(match[1], 16)])
+    if all(character in _ALPHABET for character in token):
+        return bytes(_ALPHABET[character] for character in token)
+    return text.encode()
 
 
 class ReplyText:

@@ -7,6 +7,8 @@ are left to the caller. This module knows HTTP. It knows no chats.
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -31,6 +33,8 @@ LOG = logging.getLogger("holdfast.serve")
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
 }
+REQUEST_ID = b"x-request-id"
+_PLAIN_ID = re.compile(rb"[\w.:-]{1,128}")
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -131,7 +135,8 @@ def error_response(error: RequestError) -> Response:
 class RequestLog:
     """ASGI middleware: counts responses, logs one line for each, and turns a bug into a 500.
 
-    The line has method, path, status and seconds, and nothing of what a client wrote.
+    The line has method, path, status, seconds and the request's id, and nothing of what a client
+    wrote. The id is the client's own `x-request-id`, or a new one; the response has it too.
     """
 
     def __init__(self, app: Asgi, *, metrics: Metrics) -> None:
@@ -142,26 +147,36 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began, status, name = time.perf_counter(), 0, _request_id(scope)
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                headers = list(message.get("headers", ()))
+                if all(header.lower() != REQUEST_ID for header, _ in headers):
+                    headers.append((REQUEST_ID, name.encode()))
+                message = {**message, "headers": headers}
             await send(message)
 
+        line = f"{scope['method']} {_loggable(scope['path'])}"
         try:
             await self.app(scope, receive, sending)
         except Exception:
-            LOG.exception("%s %s failed", scope["method"], _loggable(scope["path"]))
+            LOG.exception("%s failed (%s)", line, name)
             if status:
                 raise
             error = RequestError(500, "the server failed on this request; its log says why.")
             await error_response(error)(scope, receive, sending)
         finally:
             self.metrics.requests.labels(str(status or 499)).inc()
-            seconds = time.perf_counter() - began
-            LOG.info("%s %s %d %.3fs", scope["method"], _loggable(scope["path"]), status, seconds)
+            LOG.info("%s %d %.3fs %s", line, status, time.perf_counter() - began, name)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id of a request where it is a plain one, or a new one."""
+    own = next((value for header, value in scope["headers"] if header.lower() == REQUEST_ID), b"")
+    return own.decode() if _PLAIN_ID.fullmatch(own) else f"req_{secrets.token_hex(12)}"
 
 
 def _loggable(path: str) -> str:

@@ -1,6 +1,6 @@
 """The engine in a process of its own, so that HTTP and the model do not wait for each other.
 
-    clients ⇄ event loop ─ jobs ⇉ thread ⇉ pipe ⇉ `engine_worker` ⇄ engine
+    clients ⇄ event loop ─ jobs ⇉ thread ⇉ pipe ⇉ `run_engine` ⇄ engine
                          ⇇ pieces of a step ⇇
 
 In one process the two take turns at Python's lock: decoding a small model is many short
