@@ -281,6 +281,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [
     ("model", {"model": "gpt-9"}, openai.NotFoundError),
     ("holdfast.control", {"extra_body": control("magic")}, openai.BadRequestError),
     ("holdfast.control", {"extra_body": control("anchor@layers=0-99")}, openai.BadRequestError),
+    ("holdfast.control", {"extra_body": control("boost:4@heads=99")}, openai.BadRequestError),
     ("holdfast.control", {"extra_body": control("route:/etc/passwd")}, openai.BadRequestError),
     ("holdfast.contrl", {"extra_body": {"holdfast": {"contrl": "x"}}}, openai.BadRequestError),
 ]

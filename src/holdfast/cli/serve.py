@@ -88,6 +88,7 @@ def serve(
     device: options.Device = "auto",
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
+    # Long: one parameter for each option.
     keys = [key.strip() for key in [*(api_key or []), *os.environ.get(KEY, "").split(",")]]
     keys = [key for key in keys if key]
     try:

@@ -31,7 +31,7 @@ from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
-from holdfast.serve.gateway.paths import MODELS, passes, read_rule
+from holdfast.serve.gateway.paths import MODELS, PathRule, passes, read_rule
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
@@ -94,7 +94,6 @@ def create_gateway(
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
     rules = Rules(persona, control, persona is not None if lock is None else lock)
-    allowed = (*MODELS, *map(read_rule, pass_through))
     client = connect(upstream, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
@@ -113,17 +112,7 @@ def create_gateway(
     for dialect in DIALECTS:
         _add_chat_route(app, _ChatRoute(dialect, rules, proxy, bool(verify), log_prompts))
 
-    @app.api_route("/v1/{path:path}", methods=list(HTTP_METHODS), include_in_schema=False)
-    async def rest(path: str, request: Request) -> Response:
-        if not passes(allowed, request.method, path):
-            raise RequestError(
-                403,
-                f"the gateway does not forward {request.method} /v1/{path[:200]}: an operator "
-                "allows a path with --pass-through.",
-                code="path_not_allowed",
-            )
-        return await proxy.forward(request, path, await request.body(), {})
-
+    _add_other_paths(app, proxy, (*MODELS, *map(read_rule, pass_through)))
     return app
 
 
@@ -199,6 +188,21 @@ def _add_chat_route(app: FastAPI, route: _ChatRoute) -> None:
     )
     async def chat(request: Request) -> Response:
         return await route.answer(request)
+
+
+def _add_other_paths(app: FastAPI, proxy: Proxy, allowed: Sequence[PathRule]) -> None:
+    """Forward what is allowed as it is, and refuse the rest."""
+
+    @app.api_route("/v1/{path:path}", methods=list(HTTP_METHODS), include_in_schema=False)
+    async def rest(path: str, request: Request) -> Response:
+        if not passes(allowed, request.method, path):
+            raise RequestError(
+                403,
+                f"the gateway does not forward {request.method} /v1/{path[:200]}: an operator "
+                "allows a path with --pass-through.",
+                code="path_not_allowed",
+            )
+        return await proxy.forward(request, path, await request.body(), {})
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
