@@ -65,14 +65,7 @@ def base_app(
     app.state.limits = limits
     _describe_chat_request(app)
     app.add_middleware(Guard, keys=Keys(keys), limits=limits)
-    if limits.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=limits.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["retry-after", "x-holdfast-control", "x-request-id"],
-        )
+    _allow_origins(app, limits.origins)
     app.add_middleware(RequestLog, metrics=metrics)
 
     @app.exception_handler(RequestError)
@@ -100,6 +93,18 @@ def base_app(
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let browsers show responses to the pages of these origins."""
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["retry-after", "x-holdfast-control", "x-request-id"],
+        )
 
 
 # The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.

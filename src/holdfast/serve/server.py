@@ -89,6 +89,7 @@ def _files() -> int:
 
 def _protocol(limits: Limits) -> Any:
     """uvicorn's protocol with bounds; without httptools h11, which bounds heads' size alone."""
+    # Long: a class, which exists only where httptools does.
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ModuleNotFoundError:
