@@ -38,8 +38,9 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.control.attention import Queries, SplitSoftmax, sliced_attention, two_part_attention
+from holdfast.control.attention import Queries, sliced_attention, two_part_attention
 from holdfast.control.kernels import additive
+from holdfast.control.share_functions import SplitSoftmax
 
 TEMPLATE, PERSONA = 8, 256
 HEADS, GROUPS, SIZE = 32, 8, 128

@@ -9,18 +9,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from holdfast.control.attention import (
+from holdfast.control.attention import Queries, sliced_attention, two_part_attention
+from holdfast.control.kernels import additive_mask, apply_weights
+from holdfast.control.reference_attention import reference_weights
+from holdfast.control.share_functions import (
     Boost,
-    Queries,
     ShareFunction,
     SplitSoftmax,
     Spotlight,
-    reference_weights,
     share_function,
-    sliced_attention,
-    two_part_attention,
 )
-from holdfast.control.kernels import additive_mask, apply_weights
 from holdfast.core.errors import ControlError
 
 SHARES: dict[str, ShareFunction] = {

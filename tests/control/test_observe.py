@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
-from holdfast.control.attention import reference_weights
+from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steering import RowSteering
 from holdfast.control.switch import FUSED, attention_for
 from holdfast.core.backend import Sampling, Share

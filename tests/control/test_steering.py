@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from holdfast.control import steering
+from holdfast.control import steered_pass
 from holdfast.control.rotary import Rotary
+from holdfast.control.steered_pass import start_pass
 from holdfast.control.steering import RowSteering, Steering
 from holdfast.control.switch import EAGER, FUSED, attention_for, use_attention
 from holdfast.core.backend import Sampling
@@ -59,7 +60,7 @@ def logits(
     kind, _ = attention_for(judge)
     with torch.inference_mode(), use_attention(judge, kind):
         for start, end in zip((0, *cuts), (*cuts, width), strict=True):
-            passed = plan.at(start, end - start)
+            passed = start_pass(plan, start, end - start)
             extra: dict[str, Any] = {"holdfast": passed} if passed else {}
             out = judge(
                 input_ids=tokens[:, start:end],
@@ -122,7 +123,7 @@ def test_chunks_and_single_tokens_come_out_as_the_whole(kind: str, text: str) ->
 def test_a_chunk_that_ends_before_a_rows_persona_does_comes_out_as_the_whole(
     text: str, few_keys: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "FEW_KEYS", few_keys)
+    monkeypatch.setattr(steered_pass, "FEW_KEYS", few_keys)
     rows, spans = [ids(40), ids(40, 1)], [held(text), held(text, (14, 24), (24, 30))]
     whole = logits(model(), rows, [*spans])
     for cuts in [(12, 18, 22), tuple(range(1, 40))]:

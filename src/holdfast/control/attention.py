@@ -11,15 +11,13 @@ the ratios inside each part stay what they were. π and the merge are in float32
 float64 where the model is).
 
 Both parts run on the fused kernel of the device (`kernels`), so no matrix of queries × keys
-is made. `reference_weights` makes it: it is differentiable, and the only one that knows
-soft-capping and sinks.
+is made. Where a gradient is needed, `reference_attention` makes it.
 
 This module knows tensors. It knows no tokens, no layers and no models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,90 +27,14 @@ from holdfast.control.kernels import (
     additive_mask,
     apply_weights,
     attend,
-    attention_scores,
     causal_mask,
     in_float32,
     join_attentions,
-    logsumexp,
     needs_gradient,
     share_of,
 )
-from holdfast.core.control import parse
-from holdfast.core.errors import ControlError
-
-# π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
-ShareFunction = Callable[[Tensor], Tensor]
-_TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
-
-
-def _multiply_odds(pi: Tensor, odds: Tensor | float) -> Tensor:
-    """The share whose odds π / (1 - π) are `odds` times as high; π itself, bit for bit, at 1."""
-    raised = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
-    return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, raised)
-
-
-@dataclass(frozen=True)
-class SplitSoftmax:
-    """w = π^k, 0 ≤ k ≤ 1; k = 1 is off (Li et al. 2402.10962, eq. in section 6)."""
-
-    k: float | Tensor
-    """The exponent; (B, 1, 1) for one in each row."""
-
-    def __call__(self, pi: Tensor) -> Tensor:
-        """w for π, both (B, H, Lq)."""
-        # At 0 the power has no finite slope, and the gradient would be NaN.
-        return torch.where(pi > _TINY, pi.clamp(min=_TINY) ** self.k, pi)
-
-
-@dataclass(frozen=True)
-class Boost:
-    """w = Mπ / (Mπ + 1 - π), M ≥ 1; M = 1 is off (InstABoost 2506.13734)."""
-
-    m: float | Tensor
-    """What odds are multiplied by; (B, 1, 1) for one in each row."""
-
-    def __call__(self, pi: Tensor) -> Tensor:
-        """w for π, both (B, H, Lq)."""
-        return _multiply_odds(pi, self.m)
-
-
-@dataclass(frozen=True)
-class Spotlight:
-    """Odds times τ / mean where a query's mean of π over heads is below τ (2505.12025).
-
-    τ = 0 is off. SpotLight's own code also averages over queries. Here each query has its own
-    mean, so that a prompt in chunks gives the same as the whole.
-    """
-
-    tau: float | Tensor
-    """The mean share to reach; (B, 1, 1) for one in each row."""
-
-    def __call__(self, pi: Tensor) -> Tensor:
-        """w for π, both (B, H, Lq)."""
-        mean = pi.mean(1, keepdim=True)
-        low = (mean < self.tau) & (mean > 0)
-        odds = torch.where(low, self.tau / mean.clamp(min=_TINY), torch.ones_like(mean))
-        return _multiply_odds(pi, odds)
-
-
-def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
-    """The share function of a name.
-
-    Args:
-        kind: "split-softmax", "boost" or "spotlight".
-        strength: k, M or τ; (B, 1, 1) for one in each row.
-
-    Raises:
-        ControlError: there is no function of that name.
-    """
-    match kind:
-        case "split-softmax":
-            return SplitSoftmax(strength)
-        case "boost":
-            return Boost(strength)
-        case "spotlight":
-            return Spotlight(strength)
-    raise ControlError(f"there is no share function `{kind}`: split-softmax, boost or spotlight.")
+from holdfast.control.reference_attention import reference_weights
+from holdfast.control.share_functions import ShareFunction, parse_share
 
 
 def two_part_attention(
@@ -144,7 +66,7 @@ def two_part_attention(
         nothing gets zeros.
     """
     if isinstance(share, str):
-        share = _share_of_text(share)
+        share = parse_share(share)
     if needs_gradient(query, key, value):
         weights, pi = reference_weights(query, key, attn_mask, scale, span_mask, share)
         return apply_weights(weights.to(value.dtype), value), pi
@@ -163,16 +85,6 @@ def two_part_attention(
     )
     o_r, l_r = attend(query, key, value, mask_r, scale)
     return merge(o_p, l_p, o_r, l_r, share)
-
-
-def _share_of_text(text: str) -> ShareFunction | None:
-    control = parse(text)
-    part = control.share
-    if control.anchor or control.window or control.reminder or control.guidance:
-        raise ControlError(f"`{text}` is more than a share function: use split-softmax:0.7, say.")
-    if part is not None and (part.layers or part.heads):
-        raise ControlError(f"`{text}` names layers or heads, which one attention does not know.")
-    return None if part is None else share_function(part.kind, part.strength)
 
 
 def _common_span(span: Tensor) -> tuple[int, int] | None:
@@ -322,79 +234,3 @@ def merge(
         w = torch.where(steered, w, pi)
     merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
     return merged.to(out_p.dtype), pi
-
-
-def reference_weights(
-    query: Tensor,
-    key: Tensor,
-    mask: Tensor | None,
-    scale: float | None = None,
-    span: Tensor | None = None,
-    share: ShareFunction | None = None,
-    *,
-    steered: Tensor | None = None,
-    near: Tensor | None = None,
-    softcap: float | None = None,
-    sinks: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The reference: the attention matrix, reweighted. Differentiable.
-
-    Args:
-        query: (B, H, Lq, D).
-        key: (B, Hkv, Lk, D).
-        mask: boolean (True may be seen) or additive; None where all keys are seen.
-        scale: what scores are multiplied by; by default 1/√D.
-        span: which keys are the persona, (B, Lk).
-        share: what becomes of π; None leaves it.
-        steered: for which queries it does; None for all.
-        near: queries that meet the persona in place of `query`.
-        softcap: bounds scores at ±softcap.
-        sinks: scores of keys without a value, (H,), which count to the rest.
-
-    Returns:
-        The weights (B, H, Lq, Lk), and the persona's π before, (B, H, Lq), both in float32.
-    """
-    score = attention_scores(query, key, scale)
-    if near is not None and span is not None:
-        score = torch.where(span[:, None, None], attention_scores(near, key, scale), score)
-    if softcap is not None:
-        score = torch.tanh(score / softcap) * softcap
-    return reweigh(apply_mask(score, mask), span, share, steered, sinks)
-
-
-def apply_mask(score: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores with -inf where a mask, boolean (True may be seen) or additive, hides a key."""
-    if mask is None:
-        return score
-    return score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
-
-
-def reweigh(
-    score: Tensor,
-    span: Tensor | None = None,
-    share: ShareFunction | None = None,
-    steered: Tensor | None = None,
-    sinks: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`reference_weights` from masked scores (B, H, Lq, Lk) on."""
-    sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
-    if span is None:
-        total = logsumexp(score)
-        total = total if sink is None else torch.logaddexp(total, sink)
-        return _exponentials(score, total[..., None]), score.new_zeros(score.shape[:3])
-    inside = span[:, None, None]
-    lse_p = logsumexp(score.masked_fill(~inside, -torch.inf))
-    lse_r = logsumexp(score.masked_fill(inside, -torch.inf))
-    lse_r = lse_r if sink is None else torch.logaddexp(lse_r, sink)
-    pi = share_of(lse_p, lse_r)
-    w = pi if share is None else share(pi)
-    if steered is not None:
-        w = torch.where(steered, w, pi)
-    # Each part a softmax of its own, times its share: exact also where π is next to 0 or 1.
-    inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
-    return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
-
-
-def _exponentials(score: Tensor, total: Tensor) -> Tensor:
-    """exp(score - total), 0 where the total is that of nothing."""
-    return (score - total.masked_fill(total.isneginf(), 0.0)).exp()

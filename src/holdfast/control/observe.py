@@ -34,9 +34,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.control.attention import apply_mask, reference_weights
 from holdfast.control.kernels import apply_weights, attention_scores
-from holdfast.control.steering import SteeredPass, layer_of
+from holdfast.control.reference_attention import apply_mask, reference_weights
+from holdfast.control.steered_pass import SteeredPass, layer_of
 from holdfast.control.switch import EAGER, FUSED
 from holdfast.core.errors import ControlError
 

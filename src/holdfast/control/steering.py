@@ -1,61 +1,26 @@
-"""Steering the attention of a batch: which keys are each row's persona, and what happens there.
+"""The steering of a batch: each row's control, and which columns are its persona.
 
-A `Steering` belongs to a batch. `at(column, queries)` gives the `SteeredPass` of one forward
-pass, which reaches every attention call as the model's keyword argument `holdfast`. There the
-keys split into the persona's span P and the rest R, each an attention with its log-sum-exp,
-merged as
+A `Steering` belongs to a batch and holds what does not change from one forward pass to the
+next: the rows' spans, turns and controls, as tensors. A `SteeredPass` applies it to one pass.
 
-    π = sigmoid(l_P - l_R)        out = w(π)·o_P + (1 - w(π))·o_R
-
-with w the row's share function (the identity without one). Under anchor, the query that meets
-P is turned back by
-
-    Δ = max(0, T - e)        T the first column of the query's own turn, e the span's end
-
-positions. Its scores are then those of keys moved to just before the turn, since rotary scores
-know distances only. Keys stay as they are, so a cache is the same either way, and any mix of
-turns and rows is one call.
-
-Queries up to a span's end, and rows without a span, are left alone. Columns are places of
-keys, padding included. This module knows tensors; the engine and `hold` know where spans are.
+Rows are grouped by control. Rows that differ only in strength are one group, and their
+strengths one tensor, so each group is one operation. Columns are places of keys, padding
+included. This module knows tensors; the engine and `hold` know where spans are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from holdfast.control.attention import (
-    Queries,
-    ShareFunction,
-    apply_mask,
-    gather_columns,
-    merge,
-    reference_weights,
-    reweigh,
-    share_function,
-    sliced_attention,
-    split_mask,
-)
-from holdfast.control.kernels import (
-    additive_mask,
-    apply_weights,
-    attend,
-    attention_scores,
-    needs_gradient,
-)
 from holdfast.control.rotary import Rotary
+from holdfast.control.share_functions import ShareFunction, share_function
 from holdfast.core.control import AttentionControl, Control
-from holdfast.core.errors import ControlError
 
 Columns = tuple[int, int]
-# Up to so many keys, the weights of one query take less time than two parts.
-FEW_KEYS = 512
 _NEVER = 1 << 40  # the column of a turn that no query reaches
 
 
@@ -86,7 +51,7 @@ class RowSteering:
 
 
 @dataclass(frozen=True)
-class _Group:
+class RowGroup:
     """Rows whose attention control differs in its strength only."""
 
     control: AttentionControl
@@ -109,9 +74,11 @@ class _Group:
         heads = changed.shape[1]
         low, high = self.control.heads or (0, heads)
         at = torch.arange(heads, device=self.rows.device)
-        chosen = self.rows[:, None] & (at >= low) & (at <= high)
+        selected = self.rows[:, None] & (at >= low) & (at <= high)
         beyond = (1,) * (changed.ndim - 2)
-        return torch.where(chosen.reshape(*chosen.shape, *beyond).to(other.device), changed, other)
+        return torch.where(
+            selected.reshape(*selected.shape, *beyond).to(other.device), changed, other
+        )
 
 
 class Steering:
@@ -148,14 +115,14 @@ class Steering:
         self.gathered: dict[int, tuple[Tensor, Tensor]] = {}
         self.gathered_keys: dict[int, Tensor] = {}
 
-    def _groups(self, controls: Sequence[AttentionControl | None]) -> list[_Group]:
+    def _groups(self, controls: Sequence[AttentionControl | None]) -> list[RowGroup]:
         members: dict[tuple[object, ...], list[int]] = {}
         for i, control in enumerate(controls):
             if control is not None:
                 members.setdefault((control.kind, control.layers, control.heads), []).append(i)
         return [self._group(controls, rows) for rows in members.values()]
 
-    def _group(self, controls: Sequence[AttentionControl | None], members: list[int]) -> _Group:
+    def _group(self, controls: Sequence[AttentionControl | None], members: list[int]) -> RowGroup:
         rows = torch.zeros(len(controls), dtype=torch.bool)
         rows[members] = True
         first = controls[members[0]]
@@ -170,286 +137,4 @@ class Steering:
             strengths = torch.tensor(each, dtype=torch.float32, device=self.device)
             share = share_function(first.kind, strengths[:, None, None])
         everywhere = first.heads is None and len(members) == len(controls)
-        return _Group(first, rows.to(self.device), share, everywhere)
-
-    def at(self, column: int, queries: int) -> SteeredPass | None:
-        """The pass whose first query is in `column`, or None where no query is steered."""
-        return SteeredPass(self, column, queries) if column + queries > self.first_end else None
-
-
-class SteeredPass:
-    """One forward pass of a `Steering`, with the masks that its layers share."""
-
-    def __init__(self, steering: Steering, column: int, queries: int) -> None:
-        self.steering, self.column, self.queries = steering, column, queries
-        self.layers: list[int] = []  # whose attention saw this pass
-        at = torch.arange(column, column + queries, device=steering.device)  # (Lq,)
-        spans = steering.ends > steering.starts
-        steered = (at >= steering.ends[:, None]) & spans[:, None]
-        self.steered = steered[:, None]  # (B, 1, Lq)
-        self.shift = self._shift(at) * steered  # (B, Lq)
-        place = torch.arange(steering.longest, device=steering.device)
-        self.columns = steering.starts[:, None] + place  # the persona's, (B, n)
-        self.inside = self.columns < steering.ends[:, None]
-        self._spans: dict[int, Tensor] = {}
-        self._masks: list[_Masks] = []
-
-    def _shift(self, at: Tensor) -> Tensor:
-        """How far each query's turn is from its persona's end: (B, Lq)."""
-        s = self.steering
-        if not s.turns.shape[1]:
-            return torch.zeros(s.turns.shape[0], len(at), dtype=torch.long, device=s.device)
-        begun = s.turns[:, None, :] <= at[:, None]  # (B, Lq, turns)
-        last = torch.where(begun, s.turns[:, None, :], 0).amax(-1)
-        return (last - s.ends[:, None]).clamp(min=0)
-
-    def covers(self, layer: int) -> bool:
-        """Whether any row's control changes this layer."""
-        return any(g.covers(layer) for g in (*self.steering.shares, *self.steering.anchors))
-
-    def share(self, layer: int) -> ShareFunction | None:
-        """The share function of a layer over all rows; None where it is the identity."""
-        groups = [group for group in self.steering.shares if group.covers(layer)]
-
-        def apply(pi: Tensor) -> Tensor:
-            w = pi
-            for group in groups:
-                w = w if group.share is None else group.select(group.share(pi), w)
-            return w
-
-        return apply if groups else None
-
-    def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
-        """The queries that meet the persona under anchor; None where no row is under it."""
-        anchored: Tensor | None = None
-        for group in self.steering.anchors:
-            if group.covers(layer) and self.steering.rotary is not None:
-                turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
-                anchored = group.select(turned, query if anchored is None else anchored)
-        return anchored
-
-    def span(self, keys: int) -> Tensor:
-        """Which of a layer's keys are the persona: (B, keys)."""
-        if keys not in self._spans:
-            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
-            s = self.steering
-            self._spans[keys] = (at >= s.starts[:, None]) & (at < s.ends[:, None])
-        return self._spans[keys]
-
-    def first_column(self, keys: int) -> int:
-        """The column of the first key: above 0 where a sliding window's cache dropped some."""
-        return max(0, self.column + self.queries - keys)
-
-    def key_places(self, keys: int) -> tuple[Tensor, Tensor]:
-        """Where the persona is among a layer's keys, (B, n), and which of these are there.
-
-        A key is not there past the end of a shorter span, where a window has dropped it, and
-        where a prompt comes in chunks and its chunk has not come yet.
-        """
-        places = self.columns - self.first_column(keys)
-        there = self.inside & (places >= 0) & (places < keys)
-        return places.clamp(0, keys - 1), there
-
-    def _can_reuse_keys(self, keys: int) -> bool:
-        """Whether all rows' persona keys are there and stay where they are from now on."""
-        return not self.first_column(keys) and self.steering.last_end <= keys
-
-    def attention(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> Tensor:
-        """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
-        if needs_gradient(query, key, value):
-            weights = self.weights(module, query, key, mask, scale)
-            return apply_weights(weights.to(value.dtype), value)
-        layer, keys = layer_of(module), key.shape[2]
-        anchored = self.anchored_query(module, query, layer)
-        near = query if anchored is None else anchored
-        share, steered = self.share(layer), self.steered.to(query.device)
-        span = self.steering.common_span
-        if span and not self.first_column(keys):
-            causal = mask is None and keys == self.column + self.queries
-            full = None if causal else self._masks_of(mask, query, keys).full
-            queries = Queries(query, near, steered)
-            return sliced_attention(queries, key, value, span, share, full, scale, causal)[0]
-        persona_keys, persona_values = self._gather(layer, key, value)
-        mask_p, mask_r = self._masks_of(mask, query, keys).parts
-        o_p, l_p = attend(near, persona_keys, persona_values, mask_p, scale)
-        o_r, l_r = attend(query, key, value, mask_r, scale)
-        return merge(o_p, l_p, o_r, l_r, share, steered)[0]
-
-    def _gather(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """The persona's keys and values of each row, (B, Hkv, n, D), padded to the longest."""
-        cache, keys = self.steering.gathered, key.shape[2]
-        reuses = self.queries == 1 and not key.requires_grad and self._can_reuse_keys(keys)
-        if reuses and layer in cache:
-            return cache[layer]
-        places, _ = self.key_places(keys)
-        both = gather_columns(key, places), gather_columns(value, places)
-        if reuses:
-            cache[layer] = both
-        return both
-
-    def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> _Masks:
-        """The masks that follow from a layer's own; layers with the same one share them."""
-        for masks in self._masks:
-            if masks.fits(mask, query, keys):
-                return masks
-        self._masks.append(_Masks(self, mask, query, keys))
-        return self._masks[-1]
-
-    def prefers_weights(self, layer: int, keys: int) -> bool:
-        """Whether one query to a row is steered sooner by its weights than in two parts."""
-        return keys <= FEW_KEYS or self.share(layer) is None
-
-    def one_query(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Attention of one query to a row.
-
-        Returns its plain scores without the mask, and its weights under the control, both
-        (B, H, 1, Lk).
-        """
-        layer, keys = layer_of(module), key.shape[2]
-        near, share = self.anchored_query(module, query, layer), self.share(layer)
-        span = self.span(keys)
-        if near is None:
-            plain = score = attention_scores(query, key, scale)
-        elif keys <= FEW_KEYS:
-            # Keys are read once for both, and reading them is what takes the time.
-            both = attention_scores(torch.cat([query, near], 2), key, scale)
-            plain, anchored = both.split(1, 2)
-            score = torch.where(span[:, None, None], anchored, plain)
-        else:
-            plain = attention_scores(query, key, scale)
-            score = self._with_anchored_scores(layer, near, key, plain, scale)
-        score = apply_mask(score, mask)
-        if share is None:
-            return plain, score.softmax(-1)
-        return plain, reweigh(score, span, share, self.steered)[0]
-
-    def _with_anchored_scores(
-        self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
-    ) -> Tensor:
-        """Scores (B, H, 1, Lk) with those of the persona's keys replaced by `near`'s."""
-        cache, keys = self.steering.gathered_keys, key.shape[2]
-        places, there = (x.to(key.device) for x in self.key_places(keys))
-        reuses = not key.requires_grad and self._can_reuse_keys(keys)
-        persona = cache.get(layer) if reuses else None
-        if persona is None:
-            persona = gather_columns(key, places)
-            if reuses:
-                cache[layer] = persona
-        index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
-        anchored = attention_scores(near, persona, scale)
-        anchored = torch.where(there[:, None, None], anchored, 0.0)
-        # Added to zeros, since places without a key may repeat another's.
-        everywhere = torch.zeros_like(score).scatter_add(3, index, anchored)
-        return torch.where(self.span(keys)[:, None, None], everywhere, score)
-
-    def weights(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        last: bool = False,
-        **added: Any,
-    ) -> Tensor:
-        """The attention matrix under the control, (B, H, Lq, Lk) in float32; differentiable.
-
-        Args:
-            module: the attention module, which knows its layer.
-            query: (B, H, Lq, D).
-            key: (B, Hkv, Lk, D).
-            mask: what transformers passes; None for causal.
-            scale: what scores are multiplied by; None for 1/√D.
-            last: compute the last query's row alone.
-            added: `softcap` and `sinks` of `reference_weights`.
-        """
-        layer, keys = layer_of(module), key.shape[2]
-        near = self.anchored_query(module, query, layer)
-        full = self._masks_of(mask, query, keys).full
-        steered = self.steered.to(query.device)
-        if last:
-            query, steered = query[:, :, -1:], steered[..., -1:]
-            near = None if near is None else near[:, :, -1:]
-            full = None if full is None else full[..., -1:, :]
-        span = self.span(keys).to(query.device)
-        share = self.share(layer)
-        return reference_weights(
-            query, key, full, scale, span, share, steered=steered, near=near, **added
-        )[0]
-
-
-class _Masks:
-    """What the queries of a pass may see, under one of the masks that its layers are given."""
-
-    def __init__(self, passed: SteeredPass, mask: Tensor | None, query: Tensor, keys: int) -> None:
-        self.passed, self.mask, self.keys = passed, mask, keys
-        self.dtype, self.device = query.dtype, query.device
-
-    def fits(self, mask: Tensor | None, query: Tensor, keys: int) -> bool:
-        """Whether they were made of this mask, for such queries."""
-        same = self.mask is mask and self.keys == keys
-        return same and self.dtype == query.dtype and self.device == query.device
-
-    @cached_property
-    def full(self) -> Tensor | None:
-        """What is added to scores, (B or 1, H or 1, Lq or 1, Lk); None where all keys are seen."""
-        passed, mask = self.passed, self.mask
-        if mask is None and passed.queries == 1:
-            return None
-        if mask is None:
-            at = torch.arange(passed.queries, device=self.device)[:, None] + passed.column
-            columns = torch.arange(self.keys, device=self.device) + passed.first_column(self.keys)
-            mask = columns <= at
-        like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return cast(Tensor, additive_mask(mask, like))[..., : self.keys]
-
-    @cached_property
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """The same of the persona's keys, gathered, and of the rest."""
-        places, there = self.passed.key_places(self.keys)
-        like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return split_mask(self.full, like, places, there, self.passed.span(self.keys))
-
-
-def layer_of(module: torch.nn.Module) -> int:
-    """The number of an attention module's layer."""
-    layer: Any = module.layer_idx
-    return int(layer)
-
-
-def refuse_unreached(passed: SteeredPass | None, name: str) -> None:
-    """Check, right after a pass, that every layer's attention was steered once.
-
-    Raises:
-        ControlError: the model did not hand the pass on, or has several attentions in a layer.
-    """
-    if passed is not None and not passed.layers:
-        raise unreached(name)
-    if passed is not None and len(passed.layers) > len(set(passed.layers)):
-        raise ControlError(
-            f"{name} computes several attentions in a layer, and a share is defined for one: use "
-            "window or reminder."
-        )
-
-
-def unreached(name: str) -> ControlError:
-    """The error for a model whose attention does not get the pass."""
-    return ControlError(
-        f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
-        "or reminder."
-    )
+        return RowGroup(first, rows.to(self.device), share, everywhere)

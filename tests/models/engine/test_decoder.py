@@ -20,7 +20,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from holdfast.control import steering
+from holdfast.control import steered_pass
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
@@ -160,7 +160,7 @@ def test_with_many_keys_one_query_is_steered_as_with_few(
 ) -> None:
     subject = made(FAMILIES["llama"], torch.float64)
     few = drawn(Engine(subject), control)
-    monkeypatch.setattr(steering, "FEW_KEYS", 0)
+    monkeypatch.setattr(steered_pass, "FEW_KEYS", 0)
     for one, other in zip(few, drawn(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None

@@ -25,7 +25,7 @@ from torch.nn.functional import embedding, linear, silu
 from transformers.activations import SiLUActivation
 
 from holdfast.control.observe import fused
-from holdfast.control.steering import SteeredPass
+from holdfast.control.steered_pass import SteeredPass
 
 # Families whose layers do what is written above, and nothing else.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")

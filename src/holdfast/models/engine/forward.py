@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from holdfast.control.observe import Recorder, recording
-from holdfast.control.steering import SteeredPass, Steering, refuse_unreached
+from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
+from holdfast.control.steering import Steering
 from holdfast.models.engine.cache import BatchCache
 from holdfast.models.engine.decoder import mask
 from holdfast.models.engine.loaded import LoadedModel
@@ -65,7 +66,7 @@ class Forward:
         recorder = self.recorder if end >= self.prompt_end else None
         if recorder is not None:
             recorder.spans = self._span_masks(columns, top, bottom)
-        passed = steering.at(column, end - column) if steering is not None else None
+        passed = start_pass(steering, column, end - column) if steering is not None else None
         adapted = self._switch_adapters(rows)
         with recording(recorder):
             decoder = None if adapted or self.cache is None else self.loaded.decoder

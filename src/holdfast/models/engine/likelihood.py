@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.control.steering import refuse_unreached
+from holdfast.control.steered_pass import refuse_unreached, start_pass
 from holdfast.models.engine.guidance import guide
 from holdfast.models.engine.loaded import LoadedModel, unsound
 from holdfast.models.engine.request import Request
@@ -150,7 +150,7 @@ def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     steering = loaded.steering(
         [s and s.shifted(pad) for s, pad in zip(steerings, pads, strict=True)]
     )
-    passed = steering.at(0, width) if steering else None
+    passed = start_pass(steering, 0, width) if steering else None
     if passed is not None:
         arguments["holdfast"] = passed
     logits = loaded.model(input_ids=ids, use_cache=False, **arguments).logits

@@ -28,14 +28,8 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.rotary import Rotary
-from holdfast.control.steering import (
-    Columns,
-    RowSteering,
-    SteeredPass,
-    Steering,
-    refuse_unreached,
-    unreached,
-)
+from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass, unreached
+from holdfast.control.steering import Columns, RowSteering, Steering
 from holdfast.control.switch import HELD_CONFIGS, attention_for, use_attention
 from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
@@ -183,7 +177,7 @@ class _Block:
         if state.steering is None:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
-        passed = state.steering.at(column, queries)
+        passed = start_pass(state.steering, column, queries)
         self._pass.state, self._pass.steering = state, passed
         return (args, kwargs) if passed is None else (args, {**kwargs, "holdfast": passed})
 

@@ -1,0 +1,101 @@
+"""Share functions: what becomes of the persona's share π of attention.
+
+A share function maps π to another share w. It keeps 0 and 1, so where a query sees the persona
+alone, or not at all, nothing changes. Ratios inside the persona and inside the rest stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.core.control import parse
+from holdfast.core.errors import ControlError
+
+# π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
+ShareFunction = Callable[[Tensor], Tensor]
+_TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
+
+
+def _multiply_odds(pi: Tensor, odds: Tensor | float) -> Tensor:
+    """The share whose odds π / (1 - π) are `odds` times as high; π itself, bit for bit, at 1."""
+    raised = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
+    return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, raised)
+
+
+@dataclass(frozen=True)
+class SplitSoftmax:
+    """w = π^k, 0 ≤ k ≤ 1; k = 1 is off (Li et al. 2402.10962, eq. in section 6)."""
+
+    k: float | Tensor
+    """The exponent; (B, 1, 1) for one in each row."""
+
+    def __call__(self, pi: Tensor) -> Tensor:
+        """w for π, both (B, H, Lq)."""
+        # At 0 the power has no finite slope, and the gradient would be NaN.
+        return torch.where(pi > _TINY, pi.clamp(min=_TINY) ** self.k, pi)
+
+
+@dataclass(frozen=True)
+class Boost:
+    """w = Mπ / (Mπ + 1 - π), M ≥ 1; M = 1 is off (InstABoost 2506.13734)."""
+
+    m: float | Tensor
+    """What odds are multiplied by; (B, 1, 1) for one in each row."""
+
+    def __call__(self, pi: Tensor) -> Tensor:
+        """w for π, both (B, H, Lq)."""
+        return _multiply_odds(pi, self.m)
+
+
+@dataclass(frozen=True)
+class Spotlight:
+    """Odds times τ / mean where a query's mean of π over heads is below τ (2505.12025).
+
+    τ = 0 is off. SpotLight's own code also averages over queries. Here each query has its own
+    mean, so that a prompt in chunks gives the same as the whole.
+    """
+
+    tau: float | Tensor
+    """The mean share to reach; (B, 1, 1) for one in each row."""
+
+    def __call__(self, pi: Tensor) -> Tensor:
+        """w for π, both (B, H, Lq)."""
+        mean = pi.mean(1, keepdim=True)
+        low = (mean < self.tau) & (mean > 0)
+        odds = torch.where(low, self.tau / mean.clamp(min=_TINY), torch.ones_like(mean))
+        return _multiply_odds(pi, odds)
+
+
+def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
+    """The share function of a name.
+
+    Args:
+        kind: "split-softmax", "boost" or "spotlight".
+        strength: k, M or τ; (B, 1, 1) for one in each row.
+
+    Raises:
+        ControlError: there is no function of that name.
+    """
+    match kind:
+        case "split-softmax":
+            return SplitSoftmax(strength)
+        case "boost":
+            return Boost(strength)
+        case "spotlight":
+            return Spotlight(strength)
+    raise ControlError(f"there is no share function `{kind}`: split-softmax, boost or spotlight.")
+
+
+def parse_share(text: str) -> ShareFunction | None:
+    """The share function of a control's text, such as "split-softmax:0.7"; None for "none"."""
+    control = parse(text)
+    part = control.share
+    if control.anchor or control.window or control.reminder or control.guidance:
+        raise ControlError(f"`{text}` is more than a share function: use split-softmax:0.7, say.")
+    if part is not None and (part.layers or part.heads):
+        raise ControlError(f"`{text}` names layers or heads, which one attention does not know.")
+    return None if part is None else share_function(part.kind, part.strength)
