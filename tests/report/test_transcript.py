@@ -35,7 +35,7 @@ def entries(talks: list[Any], **budget: int) -> list[transcript.Entry]:
 
 @given(st.text(st.characters(), max_size=6000))
 def test_a_folded_text_is_the_whole_text(text: str) -> None:
-    said = transcript.said(text)
+    said = transcript.fold_text(text)
     assert said.head + said.rest == transcript.visible(text)
     assert len(said.head) <= transcript.FOLD * 1.25
 
@@ -52,7 +52,7 @@ def test_control_characters_become_pictures() -> None:
 
 
 def test_a_long_text_is_folded_at_a_space() -> None:
-    said = transcript.said("word " * 2000)
+    said = transcript.fold_text("word " * 2000)
     assert said.head.endswith("word") and said.rest.startswith(" word")
 
 

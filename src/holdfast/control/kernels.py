@@ -69,7 +69,7 @@ def join_attentions(
 
 
 def share_of(lse_a: Tensor, lse_b: Tensor) -> Tensor:
-    """The share of a's keys in the attention to a's and b's; 0 where neither is seen."""
+    """The share of a's keys in the attention to a's and b's; 0 where a query sees neither."""
     return torch.sigmoid(lse_a - lse_b).nan_to_num(nan=0.0)
 
 
@@ -94,9 +94,9 @@ def _on_cpu(
     # a group's heads count as one head's.
     stack = heads // key.shape[1] if queries <= _FEW and not causal else 1
     stacked = query.reshape(rows, heads // stack, stack * queries, size)
-    seen = None if mask is None else _stack_mask(mask, stack, queries).expand(rows, -1, -1, keys)
-    output, lse = fused(stacked, key, value, is_causal=causal, attn_mask=seen, scale=scale)
-    return output.reshape(query.shape), _where_seen(lse.reshape(query.shape[:3]), mask)
+    visible = None if mask is None else _stack_mask(mask, stack, queries).expand(rows, -1, -1, keys)
+    output, lse = fused(stacked, key, value, is_causal=causal, attn_mask=visible, scale=scale)
+    return output.reshape(query.shape), _lse_where_visible(lse.reshape(query.shape[:3]), mask)
 
 
 def _stack_mask(mask: Tensor, stack: int, queries: int) -> Tensor:
@@ -106,8 +106,8 @@ def _stack_mask(mask: Tensor, stack: int, queries: int) -> Tensor:
     return each.reshape(rows, -1, stack * queries, keys)
 
 
-def _where_seen(lse: Tensor, mask: Tensor | None) -> Tensor:
-    """The log-sum-exp, -inf where nothing is seen; the kernels say other things there."""
+def _lse_where_visible(lse: Tensor, mask: Tensor | None) -> Tensor:
+    """The log-sum-exp, -inf where a query sees nothing; kernels return other numbers there."""
     return lse if mask is None else lse.masked_fill(mask.amax(-1).isneginf(), -torch.inf)
 
 
@@ -138,7 +138,7 @@ def _on_cuda(
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
     efficient = torch.ops.aten._scaled_dot_product_efficient_attention
     output, lse, *_ = efficient(query, key, value, bias, True, scale=scale)
-    lse = _where_seen(lse[..., :queries], mask)
+    lse = _lse_where_visible(lse[..., :queries], mask)
     return output.masked_fill(lse.isneginf()[..., None], 0.0), lse
 
 
@@ -146,8 +146,9 @@ def takes_flash(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether CUDA's flash kernel takes these: 16 bits, heads of up to 256, a recent GPU."""
     if query.dtype not in (torch.float16, torch.bfloat16) or query.shape[3] % 8:
         return False
-    asked = cuda.SDPAParams(query, key, value, None, 0.0, False, query.shape[1] != key.shape[1])
-    return bool(cuda.can_use_flash_attention(asked))
+    grouped = query.shape[1] != key.shape[1]
+    parameters = cuda.SDPAParams(query, key, value, None, 0.0, False, grouped)
+    return bool(cuda.can_use_flash_attention(parameters))
 
 
 def _plain(
@@ -176,9 +177,9 @@ def logsumexp(score: Tensor) -> Tensor:
 def causal_mask(queries: int, keys: int, like: Tensor) -> Tensor:
     """The causal mask of a sequence's last queries, additive: (1, 1, Lq, Lk)."""
     place = torch.arange(keys - queries, keys, device=like.device)[:, None]
-    seen = torch.arange(keys, device=like.device) <= place
-    return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        ~seen, -torch.inf
+    visible = torch.arange(keys, device=like.device) <= place
+    return torch.zeros(visible.shape, dtype=like.dtype, device=like.device).masked_fill_(
+        ~visible, -torch.inf
     )[None, None]
 
 

@@ -93,12 +93,12 @@ class Rotary:
         if "layer_type" in inspect.signature(rotary.forward).parameters:
             self._kinds = decoder.config.layer_types
         self._scales: dict[str | None, float] = {}
-        # (kind of frequencies, device): the last shift, and what `_cos_and_sin` made of it
+        # (kind of frequencies, device): the last shift, its cosines and sines
         self._last_shift: dict[
             tuple[str | None, torch.device], tuple[weakref.ref[Tensor], Tensor, Tensor]
         ] = {}
         self._layers = {
-            i: self._find_rotation(*found) for i, found in _probe_layers(decoder).items()
+            i: self._find_rotation(*state) for i, state in _probe_layers(decoder).items()
         }
         if not self._layers:
             raise ControlError(f"{self.name} does not let its attention be observed: use reminder.")
@@ -220,19 +220,19 @@ def _probe_layers(decoder: PreTrainedModel) -> ProbeStates:
 
 def _run_probe(decoder: PreTrainedModel, ids: Tensor, positions: Tensor) -> ProbeStates:
     """Every layer's rotated queries and keys for rows of one token each."""
-    seen: ProbeStates = {}
-    before = _probe_states.set(seen)
+    states: ProbeStates = {}
+    before = _probe_states.set(states)
     try:
         with use_attention(decoder, PROBE), _without_dropout(decoder), torch.no_grad():
             decoder(input_ids=ids, position_ids=positions, use_cache=False)
     finally:
         _probe_states.reset(before)
-    return seen
+    return states
 
 
 @contextmanager
 def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """A model without dropout, given back in the modes that it was in."""
+    """Turn dropout off; afterwards restore the mode of each module."""
     training = [part for part in model.modules() if part.training]
     model.eval()
     try:
@@ -245,10 +245,10 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
 def _probe(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
 ) -> tuple[Tensor, None]:
-    """Attention of single tokens, each to itself, which notes what it was given."""
-    seen = _probe_states.get(None)
-    if seen is not None:
-        seen[_index(module)] = module, query, key
+    """Attention of single tokens, each to itself; records its module, query and key."""
+    states = _probe_states.get(None)
+    if states is not None:
+        states[_index(module)] = module, query, key
     return value.repeat_interleave(query.shape[1] // value.shape[1], 1).transpose(1, 2), None
 
 

@@ -1,9 +1,9 @@
-"""A prompt router: whether a query is asked with its persona or without, from its text alone.
+"""A prompt router: it decides from a query's text whether the persona goes with it.
 
-For models that show no states. Hashed words and pairs of words go into a logistic regression,
-whose chances are calibrated on held-out queries (Platt); it is trained on the verdicts of
-`pipeline` and saved as JSON. Under the control `route:PATH` a turn whose last message it
-says no to is asked without the system prompt.
+It serves models whose hidden states cannot be read. A logistic regression on hashed words and
+pairs of words gives the chance that the persona helps, calibrated on other queries than it was
+trained on (Platt). PRISM trains it and saves it as JSON. Under the control `route:PATH` the
+system prompt is dropped from a turn when the router says no to its last message.
 
 This module knows texts and labels.
 """
@@ -31,11 +31,17 @@ class Router:
     """A linear score of hashed words, and its calibration p = σ(slope · score + shift)."""
 
     weights: dict[int, float]
+    """Weights of the hashed features that are not 0."""
     bias: float
+    """Added to the score."""
     slope: float
+    """Calibration: what the score is multiplied by."""
     shift: float
-    auc: float  # of held-out queries
+    """Calibration: what is added afterwards."""
+    auc: float
+    """Area under the ROC curve on the calibration's queries."""
     threshold: float = 0.5
+    """The least chance at which the persona goes with the query."""
 
     def chances(self, texts: Sequence[str]) -> Array:
         """p(the persona helps) of each query."""
@@ -45,7 +51,7 @@ class Router:
         return np.asarray(1 / (1 + np.exp(-(self.slope * scores + self.shift))))
 
     def on(self, text: str) -> bool:
-        """Whether the query is asked with its persona."""
+        """Whether the query should get its persona."""
         return bool(self.chances([text])[0] >= self.threshold)
 
     def save(self, folder: Path) -> Path:
@@ -69,12 +75,12 @@ def hashed(texts: Sequence[str]) -> Any:
 
 @lru_cache(maxsize=8)
 def read(path: str) -> Router:
-    """The router in a folder of `prism train`, or in a file. Raises `ControlError` for none."""
-    place = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    """The router in a folder of `prism train`, or in a file. Raises `ControlError` without one."""
+    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
     try:
-        held = json.loads(place.read_text(encoding="utf-8"))
-        weights = {int(name): float(value) for name, value in held.pop("weights").items()}
-        return Router(weights, **held)
+        record = json.loads(file.read_text(encoding="utf-8"))
+        weights = {int(name): float(value) for name, value in record.pop("weights").items()}
+        return Router(weights, **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ControlError(
             f"there is no router in {path} ({error}): holdfast prism train writes one."

@@ -74,11 +74,9 @@ class RowGroup:
         heads = changed.shape[1]
         low, high = self.control.heads or (0, heads)
         at = torch.arange(heads, device=self.rows.device)
-        selected = self.rows[:, None] & (at >= low) & (at <= high)
+        mask = self.rows[:, None] & (at >= low) & (at <= high)
         beyond = (1,) * (changed.ndim - 2)
-        return torch.where(
-            selected.reshape(*selected.shape, *beyond).to(other.device), changed, other
-        )
+        return torch.where(mask.reshape(*mask.shape, *beyond).to(other.device), changed, other)
 
 
 class Steering:

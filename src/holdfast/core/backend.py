@@ -3,7 +3,7 @@
 A backend gets all the asks of a step at once, so that a local engine can batch
 them and reuse their common prefixes, and an API can keep several in flight. It
 answers each ask on its own: a reply depends on the ask and the sampling, never
-on what else was asked beside it.
+on the other asks.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Stop = Literal["stop", "length", "overflow", "error"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. The defaults are the paper's (T = 1, nucleus .9) with top-k off."""
+    """How tokens are sampled. The defaults are the paper's (T = 1, nucleus .9) with top-k off."""
 
     max_new_tokens: int = option(200, "Tokens of a reply at most.")
     """Tokens of a reply at most."""
     temperature: float = option(1.0, "0 is greedy.")
     """0 is greedy."""
     top_p: float = option(0.9, "Nucleus.")
-    """Tokens are drawn from the most probable ones that have this mass together."""
+    """Nucleus: only the most probable tokens with this mass together are sampled."""
     top_k: int = option(0, "0 is off.")
-    """Tokens are drawn from so many of the most probable ones; 0 is off."""
+    """Only so many of the most probable tokens are sampled; 0 is off."""
     stop: tuple[str, ...] = ()
     """Strings that end a reply and are cut from it."""
 
@@ -51,7 +51,7 @@ class Ask:
     """One chat to be answered.
 
     `keep` is a hint: False says that nothing will follow this reply (a probe on a
-    branch), so that its keys and values need not be kept. It never changes a reply.
+    branch), so the backend may drop its keys and values. It never changes a reply.
     `measure` asks a local model for the prompt share of the reply's tokens.
     """
 
@@ -71,9 +71,8 @@ class Share:
     message with its template tokens and BOS. `tokens` is the mean over layers and
     heads (content tokens) per query, in order. `span` is the number of content
     tokens and `length` the number of keys the reply's first query sees, so that
-    span / length is the dilution line. Under a control of the attention `heads` is what
-    it made of the share, and `heads_before` what plain attention would have given the same
-    queries.
+    span / length is the dilution line. Under a control of the attention `heads` is the
+    share after it, and `heads_before` the share of the same queries under plain attention.
     """
 
     heads: tuple[tuple[float, ...], ...]
@@ -86,11 +85,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: text, why it ended, and what it cost in tokens.
+    """A reply: its text, why it ended, and its cost in tokens.
 
     `stop` is "stop" for a finished reply, "length" at the token limit, "overflow"
     where the chat does not fit the context (nothing was generated), and "error" for a
-    reply that could not be had, with the reason in `error`. Empty text is a reply.
+    reply that failed, with the reason in `error`. Empty text is a reply.
     `cached_tokens` of `prompt_tokens` were not computed again.
     """
 
@@ -141,7 +140,7 @@ class Backend(Protocol):
         """Tokens in a text (an estimate for APIs)."""
 
     def forget(self) -> None:
-        """Drop what is kept between calls, so that what follows is the same whatever came before.
+        """Drop all state between calls, so that later replies do not depend on earlier calls.
 
         Called at the start of a batch, which can then be run again byte for byte.
         """

@@ -41,14 +41,14 @@ def _system(prompt: str | None) -> Chat:
 def agent_view(system: str | None, turns: Sequence[str], question: str | None = None) -> Chat:
     """The agent's chat: user turns are the user's, its own replies the assistant's.
 
-    `question` (a probe, or nothing) stands in place of the next user turn, so
-    `turns` must then end with a reply; without it they must end with a user turn.
+    `question` (a probe) takes the place of the next user turn: with it `turns` end with a
+    reply, without it they end with a user turn.
     """
-    asked = [*turns, question] if question is not None else list(turns)
-    if len(asked) % 2 != 1:
+    messages = [*turns, question] if question is not None else list(turns)
+    if len(messages) % 2 != 1:
         raise ValueError("the agent answers a user message: pass an odd number of turns")
     roles: tuple[Role, Role] = ("user", "assistant")
-    return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(asked))
+    return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(messages))
 
 
 def user_view(system: str | None, turns: Sequence[str], *, folded: bool = False) -> Chat:

@@ -38,13 +38,13 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is shown before `of` opens.
+        """`of` opens the display.
 
         Args:
             enabled: show anything at all.
             step: what a step is called, in the plural.
             stage: what the steps belong to; begins a plain line.
-            stream: where it is shown; by default standard error.
+            stream: where the bar goes; by default standard error.
             clock: seconds from any beginning.
         """
         self.replies = 0

@@ -45,7 +45,7 @@ class Job(Generic[U]):
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a worker made of a unit."""
+    """The records of a unit, from the worker that did it."""
 
     records: list[Any]
     """All records of the unit."""
@@ -137,10 +137,10 @@ class PoolModel:
         return int(self._call("count", text))
 
     def forget(self) -> None:
-        """Nothing is kept here; a unit's work forgets where it is done."""
+        """Nothing to do: a worker forgets on its own before each unit."""
 
     def describe(self) -> Mapping[str, object]:
-        """What determines the replies, as every worker says it."""
+        """What determines the replies; the same on every worker."""
         return dict(self._card.describe)
 
 
@@ -237,7 +237,7 @@ class Pool:
                 self._refuse_other_models(result)
             else:
                 yield unit, result
-        for worker, _ in busy.values():  # came too late to be of use
+        for worker, _ in busy.values():  # still loading when the last unit was done
             self._ray.kill(worker)
 
     def _open_worker(self, busy: dict[Any, tuple[Any, int | None]]) -> None:

@@ -2,7 +2,7 @@
 
     manifest.json   everything that determines the result; written first
     records.jsonl   one line per finished unit, appended and flushed; no times in it
-    verdicts.jsonl  what a judge model said of them, where one was asked
+    verdicts.jsonl  the judge model's verdicts on them, where there is one
     timing.jsonl    how long replies took, where that was measured
     summary.json    the numbers, computed from the records
     report.html     the page
@@ -117,7 +117,7 @@ class Run(Generic[R, V]):
         self.records += self._append("records.jsonl", self.record_type, records)
 
     def add_verdicts(self, verdicts: Iterable[V]) -> None:
-        """Add what a judge model said; it is in the file when this returns."""
+        """Add verdicts of a judge model; they are in the file when this returns."""
         self.verdicts += self._append("verdicts.jsonl", self.verdict_type, verdicts)
 
     def add_times(self, times: Iterable[TurnTime]) -> None:
@@ -135,7 +135,7 @@ class Run(Generic[R, V]):
         return [read_record(kind, json.loads(line), f"a line of {name}") for line in lines]
 
     def keep(self, records: Iterable[R]) -> None:
-        """Forget all other records: what an unfinished batch left behind."""
+        """Drop all other records: those of an unfinished batch."""
         self.records = list(records)
         self._write("records.jsonl", "".join(dumps(record) + "\n" for record in self.records))
 

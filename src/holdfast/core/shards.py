@@ -1,10 +1,9 @@
 """Units of a run, done by several machines: a shard of a job array, or workers of a Ray cluster.
 
-A unit is what a run does at once, a batch that its manifest fixes: so many conversations under
-all controls, which take turns and share prefixes and therefore stay together, or so many tasks.
-Its records depend on nothing but the unit and the models. So units may be done anywhere, in any
-order, and done again; in the end the records are in the order of the units, as one machine would
-have written them.
+A unit is a batch that the run's manifest fixes: some tasks, or some conversations under all
+controls, which stay together because they take turns and share prefixes. Its records depend on
+the unit and the models only. So any machine may do any unit, in any order, and do it again; at
+the end the records are in the order of the units, as if one machine had written them.
 
     shard   `--shard 2/8` does every eighth unit into OUT/shard-2-of-8; the same command without
             it merges what the shards have done, does what is missing, and sums up

@@ -27,7 +27,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import option, settle
 from holdfast.core.shards import Where, open_run
-from holdfast.evals.conversation.batches import converse
+from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
@@ -174,26 +174,21 @@ def drift(
     check(model, judge_model, planned, chat.protocol)
     described = manifest("drift", chat, planned, suite, judge_model)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
-    progress, began = progress or Progress(enabled=False), time.monotonic()
+    progress, start = progress or Progress(enabled=False), time.monotonic()
     converse(chat, planned, run, progress, where=where)
     judged = judge_conversations(run, planned, judge_model)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     page = run.folder / "report.html" if run.folder else None
-    found = curves(judged, planned, rounds)
-    summary = DriftSummary(
-        setting=setting(chat, planned, suite),
-        control=settings.control,
+    summary = _summarise(
+        settings,
+        chat,
+        cast,
+        run,
+        judged,
         command=command,
-        curves=found,
-        share=prompt_share(run.records, planned, rounds),
-        costs=costs(run.records),
-        **_of_backend(model),
         seconds=round(seconds, 1),
         replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
-        verdicts=count_verdicts(run),
-        note=NOTES.get(model.name) if model else None,
         report=str(page) if page else None,
-        reference=_reference(found.stability) if settings.reference else None,
     )
     run.finish(summary)
     if page:
@@ -201,8 +196,33 @@ def drift(
     return DriftResult(summary, judged)
 
 
+def _summarise(
+    settings: DriftSettings,
+    chat: SelfChat,
+    cast: Cast,
+    run: ConversationRun,
+    judged: list[JudgedConversation],
+    **process: Any,
+) -> DriftSummary:
+    """The summary of the records; `process` has its fields on the command, times and page."""
+    model, planned, rounds = chat.agent, cast.conversations, chat.protocol.rounds
+    by_round = curves(judged, planned, rounds)
+    return DriftSummary(
+        setting=setting(chat, planned, cast.suite.name),
+        control=settings.control,
+        curves=by_round,
+        share=prompt_share(run.records, planned, rounds),
+        costs=costs(run.records),
+        **_of_backend(model),
+        **process,
+        verdicts=count_verdicts(run),
+        note=NOTES.get(model.name) if model else None,
+        reference=_reference(by_round.stability) if settings.reference else None,
+    )
+
+
 def _of_backend(model: Backend | None) -> dict[str, Any]:
-    """What some backends say of a run: its price, and what they could not do."""
+    """The price of a run and what the backend could not do, where it knows them."""
     return {
         "cost": getattr(model, "cost", None),
         "dropped_parameters": getattr(model, "dropped_parameters", {}),

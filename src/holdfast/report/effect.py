@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.report import html as shell
-from holdfast.report.transcript import said
-from holdfast.report.words import known, number, quantity, signed, signed_span
+from holdfast.report.transcript import fold_text
+from holdfast.report.words import finite, number, quantity, signed, signed_span
 from holdfast.results.effect import EffectRow, EffectSummary, ReplyPair
 
 Pairs = Mapping[str, Sequence[ReplyPair]]
@@ -78,7 +78,7 @@ def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
 
 
 def _cell(row: EffectRow | None) -> dict[str, Any] | None:
-    if row is None or row.delta is None or known(row.delta) is None:
+    if row is None or row.delta is None or finite(row.delta) is None:
         return None
     shade = sum(abs(row.delta) >= least for least in _SHADES)
     return {
@@ -104,9 +104,9 @@ def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
             "pairs": [
                 {
                     "expert": pair.expert,
-                    "turns": [said(text) for text in pair.turns],
-                    "without": [said(text) for text in pair.without],
-                    "with": [said(text) for text in pair.with_persona],
+                    "turns": [fold_text(text) for text in pair.turns],
+                    "without": [fold_text(text) for text in pair.without],
+                    "with": [fold_text(text) for text in pair.with_persona],
                     "scores": [number(score) for score in pair.scores],
                 }
                 for pair in pairs.get(row.cell, ())

@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import Figure, Table, line_figure
-from holdfast.report.transcript import said
+from holdfast.report.transcript import fold_text
 from holdfast.report.words import between, number, quantity
 from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
 
@@ -36,9 +36,9 @@ def render(summary: FidelitySummary) -> str:
                 "persona": row.persona,
                 "score": number(row.score),
                 "by_task": [f"{task} {number(score)}" for task, score in row.by_task.items()],
-                "prompt": said(row.answer.prompt),
-                "question": said(row.answer.question),
-                "text": said(row.answer.text),
+                "prompt": fold_text(row.answer.prompt),
+                "question": fold_text(row.answer.question),
+                "text": fold_text(row.answer.text),
                 "grade": number(row.answer.score),
                 "why": row.answer.why,
             }
@@ -67,16 +67,16 @@ def headline(summary: FidelitySummary) -> str:
 def remarks(summary: FidelitySummary) -> list[str]:
     """The sentences under the headline: the weakest task, and what failed."""
     by_task = summary.scores.by_task
-    said = []
+    sentences = []
     if len(by_task) > 1:
         weakest, best = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
         spans = summary.scores.by_task_interval
-        said.append(
+        sentences.append(
             f"Weakest is {weakest}, {number(by_task[weakest])} ({between(spans[weakest])}), and "
             f"strongest {best}, {number(by_task[best])} ({between(spans[best])})."
         )
     if failures := summary.details.parse_failures:
-        said.append(
+        sentences.append(
             f"{failures} of {quantity(summary.details.judge_calls, 'call')} of the "
             "judges gave no grade and count as the lowest one."
         )
@@ -85,14 +85,14 @@ def remarks(summary: FidelitySummary) -> list[str]:
         ("empty_replies", "were empty and count as the lowest score"),
     ):
         if count := getattr(summary.details, key):
-            said.append(f"{quantity(count, 'answer')} {what}.")
+            sentences.append(f"{quantity(count, 'answer')} {what}.")
     for key, what in (
         ("question_failures", "request for questions failed"),
         ("example_failures", "request for example answers failed"),
     ):
         if count := getattr(summary.details, key, 0):
-            said.append(f"{count} × {what} twice; what it was for went without.")
-    return said
+            sentences.append(f"{count} × {what} twice; what it was for went without.")
+    return sentences
 
 
 def _tasks(summary: FidelitySummary) -> Table:
@@ -113,8 +113,8 @@ def _tasks(summary: FidelitySummary) -> Table:
 
 
 def _judges(summary: FidelitySummary) -> Table | None:
-    held = getattr(summary.details, "by_judge", {})
-    if len(held) < 2:
+    by_judge = getattr(summary.details, "by_judge", {})
+    if len(by_judge) < 2:
         return None
     tasks = list(summary.scores.by_task)
     return Table(
@@ -125,7 +125,7 @@ def _judges(summary: FidelitySummary) -> Table | None:
                 f"{number(one.score)} ({between(one.interval)})",
                 *(number(one.by_task.get(task)) for task in tasks),
             )
-            for name, one in held.items()
+            for name, one in by_judge.items()
         ),
     )
 

@@ -3,7 +3,7 @@
 A content security policy allows exactly this package's style sheet and script, by
 their hashes, and nothing else; Jinja escapes every value; the script may not turn
 text into markup (trusted types). So a reply that holds markup stays text, twice over.
-The file is written beside its place and moved there, so that a page is whole or absent.
+The page is written to a temporary file and then moved, so that it is whole or absent.
 
 This module knows no run. What a page says is its template's and its own module's.
 """

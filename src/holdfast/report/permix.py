@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
-from holdfast.report.transcript import said
+from holdfast.report.transcript import fold_text
 from holdfast.report.words import number, quantity
 from holdfast.results.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
 
@@ -219,7 +219,7 @@ def _samples(steps: Steps) -> list[tuple[str, list[Rollout]]]:
 def _sample(rollout: Rollout) -> dict[str, Any]:
     return {
         "persona": rollout.persona or "no persona",
-        "asked": said(rollout.asked),
-        "reply": said(rollout.reply),
+        "asked": fold_text(rollout.asked),
+        "reply": fold_text(rollout.reply),
         "reward": number(rollout.reward),
     }

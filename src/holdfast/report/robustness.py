@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
-from holdfast.report.transcript import said
+from holdfast.report.transcript import fold_text
 from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
 from holdfast.results.robustness import (
     Accuracy,
@@ -52,10 +52,10 @@ def render(summary: RobustnessSummary) -> str:
         lost=[
             {
                 "name": one.category,
-                "turns": [said(text) for text in one.turns],
+                "turns": [fold_text(text) for text in one.turns],
                 "gold": " · ".join(one.gold),
-                "without": [said(text) for text in one.without],
-                "with": [said(text) for text in one.with_persona],
+                "without": [fold_text(text) for text in one.without],
+                "with": [fold_text(text) for text in one.with_persona],
             }
             for one in summary.lost
         ],
@@ -94,12 +94,12 @@ def remarks(summary: RobustnessSummary) -> list[str]:
             f"instead of {number(numbers.mean)}: {lost.id} loses the form of "
             f"{percent(lost.strict_failures)} of its answers."
         ]
-    if found := numbers.search:
+    if search := numbers.search:
         sentences += [
-            f"Searching: {found.persona} is the best on {found.development_items} items and "
-            f"has {number(found.accuracy)} on the {found.items} others, where no persona has "
-            f"{number(found.none)} ({signed(found.gain)}, "
-            f"{signed_span(found.gain_interval)})."
+            f"Searching: {search.persona} is the best on {search.development_items} items and "
+            f"has {number(search.accuracy)} on the {search.items} others, where no persona has "
+            f"{number(search.none)} ({signed(search.gain)}, "
+            f"{signed_span(search.gain_interval)})."
         ]
     for count, what in (
         (len(summary.left_out), "that only a model can judge were left out"),
@@ -201,13 +201,13 @@ def _numbers(numbers: RobustnessNumbers) -> Table:
         ("", "measured", "read strictly", "labels shuffled", "without the bias of extremes"),
         tuple(
             (
-                told,
+                title,
                 _with_interval(getattr(numbers, name), numbers.intervals[name]),
                 number(getattr(numbers.strict, name)),
                 beside(numbers.permuted, name),
                 beside(unbiased, name),
             )
-            for name, told in names.items()
+            for name, title in names.items()
         ),
     )
 
@@ -220,14 +220,14 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
     """The matrix: no persona first, then from the worst to the best."""
     base = numbers.none.by_category
     ordered = sorted(numbers.rows, key=lambda row: row.accuracy)
-    found = []
+    rows = []
     none = PersonaAccuracy("no persona", "", "", "", *_values(numbers.none))
     for row in (none, *ordered):
         cells = [
             {"value": number(value), "shade": _shade(value - base[category])}
             for category, value in row.by_category.items()
         ]
-        found.append(
+        rows.append(
             {
                 "id": row.id,
                 "kind": row.kind,
@@ -243,7 +243,7 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
                 "lenient_failures": number(row.lenient_failures),
             }
         )
-    return found
+    return rows
 
 
 def _values(accuracy: Accuracy) -> list[Any]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from holdfast.report.charts import chart
-from holdfast.report.words import known, number
+from holdfast.report.words import finite, number
 from holdfast.results.conversation import (
     Arm,
     JudgedAnswer,
@@ -46,7 +46,7 @@ STOPS = {
 }
 
 
-class Said(NamedTuple):
+class FoldedText(NamedTuple):
     """A text in two parts, the second to be folded away; both empty for an empty reply."""
 
     head: str
@@ -59,8 +59,8 @@ class Answer:
 
     arm: str
     run: int
-    probe: Said
-    text: Said
+    probe: FoldedText
+    text: FoldedText
     score: float | None
     why: str
     stop: str
@@ -74,8 +74,8 @@ class Exchange:
     """
 
     round: int
-    user: Said | None
-    agent: Said | None
+    user: FoldedText | None
+    agent: FoldedText | None
     own: tuple[Answer, ...]
     others: tuple[Answer, ...]
     reply: Answer | None
@@ -164,14 +164,14 @@ _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in 
 }
 
 
-def said(text: object) -> Said:
+def fold_text(text: object) -> FoldedText:
     """A text split after about `FOLD` characters, at a space where there is one near."""
     whole = visible("" if text is None else text)
     if len(whole) <= FOLD * 1.25:
-        return Said(whole, "")
+        return FoldedText(whole, "")
     cut = whole.rfind(" ", FOLD - 200, FOLD)
     cut = FOLD if cut < 0 else cut
-    return Said(whole[:cut], whole[cut:])
+    return FoldedText(whole[:cut], whole[cut:])
 
 
 def entries(conversations: Iterable[JudgedConversation], budget: int = BUDGET) -> list[Entry]:
@@ -228,7 +228,7 @@ def person(who: Participant) -> Participant:
 
 def mean(probes: Iterable[JudgedAnswer], arm: Arm) -> float | None:
     """The mean score of one arm's answers; None where there is none."""
-    return average([known(probe.score) for probe in probes if probe.arm == arm])
+    return average([finite(probe.score) for probe in probes if probe.arm == arm])
 
 
 def average(values: Iterable[float | None]) -> float | None:
@@ -257,12 +257,12 @@ def exchange(at: JudgedRound) -> Exchange:
     own, replies = by_arm.pop("own", []), by_arm.pop("reply", [])
     return Exchange(
         round=at.round,
-        user=None if at.user is None else said(at.user),
-        agent=None if at.agent is None else said(at.agent),
+        user=None if at.user is None else fold_text(at.user),
+        agent=None if at.agent is None else fold_text(at.agent),
         own=tuple(own),
         others=tuple(answer for answers in by_arm.values() for answer in answers),
         reply=replies[0] if replies else None,
-        share=known(at.share),
+        share=finite(at.share),
     )
 
 
@@ -270,36 +270,36 @@ def _answer(answer: JudgedAnswer) -> Answer:
     return Answer(
         arm=ARMS.get(answer.arm, visible(answer.arm)),
         run=answer.run,
-        probe=said(answer.probe),
-        text=said(answer.answer),
-        score=known(answer.score),
+        probe=fold_text(answer.probe),
+        text=fold_text(answer.answer),
+        score=finite(answer.score),
         why=visible(answer.why),
         stop=STOPS.get(answer.stop, visible(answer.stop)),
     )
 
 
-def portraits(found: Sequence[Entry]) -> list[Portrait]:
+def portraits(conversations: Sequence[Entry]) -> list[Portrait]:
     """Every agent persona's mean score by round, the largest fall first."""
     groups: dict[str, list[Entry]] = {}
-    for entry in found:
+    for entry in conversations:
         groups.setdefault(entry.agent.id, []).append(entry)
-    made = []
+    portraits = []
     for place, (name, group) in enumerate(sorted(groups.items())):
         points = max(len(e.scores) for e in group)
         columns = [[e.scores[r] for e in group if r < len(e.scores)] for r in range(points)]
         means = tuple(average(column) for column in columns)
         label = " ".join(number(m) for m in means)
         text = chart.Text(f"portrait-{place}", "Score by round", label)
-        made.append(
+        portraits.append(
             Portrait(name, group[0].agent.category, len(group), means, chart.strip(means, text))
         )
-    return sorted(made, key=lambda portrait: portrait.change)
+    return sorted(portraits, key=lambda portrait: portrait.change)
 
 
-def specimens(found: Sequence[Entry]) -> list[Specimen]:
+def specimens(conversations: Sequence[Entry]) -> list[Specimen]:
     """The conversation with the largest fall and the one in the middle, by stated rules."""
     ranked = sorted(
-        (e for e in found if e.fall is not None and any(x.own for x in e.exchanges)),
+        (e for e in conversations if e.fall is not None and any(x.own for x in e.exchanges)),
         key=lambda e: (-(e.fall or 0.0), e.id),
     )
     if not ranked:

@@ -23,42 +23,42 @@ NEAR = 0.1
 LARGE = 0.5
 
 
-def known(value: Any) -> float | None:
-    """A number, or None where there is none (null or NaN)."""
+def finite(value: Any) -> float | None:
+    """The number, or None for null and NaN."""
     return None if value is None or math.isnan(value) else float(value)
 
 
 def number(value: Any, places: int = 2) -> str:
     """A score as print has it: two decimals, a true minus, a dash where there is none."""
-    there = known(value)
-    if there is None:
+    finite_value = finite(value)
+    if finite_value is None:
         return "–"
-    return f"{there:.{places}f}".replace("-", "−").replace("−0.00", "0.00")
+    return f"{finite_value:.{places}f}".replace("-", "−").replace("−0.00", "0.00")
 
 
 def signed(value: Any) -> str:
     """A change with its sign; three decimals where two would show a nonzero one as zero."""
-    there = known(value)
-    if there is None:
+    finite_value = finite(value)
+    if finite_value is None:
         return "–"
-    text = f"{there:+.2f}" if abs(there) >= 0.005 else f"{there:+.3f}"
+    text = f"{finite_value:+.2f}" if abs(finite_value) >= 0.005 else f"{finite_value:+.3f}"
     return "0.00" if text in {"+0.000", "-0.000"} else text.replace("-", "−")
 
 
 def percent(value: Any) -> str:
     """A share as a percentage, with a decimal below ten per cent."""
-    there = known(value)
-    if there is None:
+    finite_value = finite(value)
+    if finite_value is None:
         return "–"
-    places = 0 if abs(there) >= 0.0995 or there == 0 else 1
-    return f"{100 * there:.{places}f}%".replace("-", "−")
+    places = 0 if abs(finite_value) >= 0.0995 or finite_value == 0 else 1
+    return f"{100 * finite_value:.{places}f}%".replace("-", "−")
 
 
 def ends(interval: Sequence[Any] | None) -> tuple[float, float] | None:
     """The two ends of an interval, or None where either is missing."""
     if interval is None:
         return None
-    low, high = known(interval[0]), known(interval[1])
+    low, high = finite(interval[0]), finite(interval[1])
     return None if low is None or high is None else (low, high)
 
 
@@ -92,13 +92,13 @@ def verdict(summary: DriftSummary) -> str:
     """One of: unmeasured, single, absent, gone, gives way, slips, slips a little, firms, holds,
     unclear.
     """
-    first, last = known(summary.curves.stability[0]), known(summary.curves.stability[-1])
+    first, last = finite(summary.curves.stability[0]), finite(summary.curves.stability[-1])
     moved = ends(summary.curves.change.interval)
     if first is None or last is None or moved is None:
         return "unmeasured"
     if summary.setting.conversations == 1:
         return "single"
-    floor = known(summary.curves.floor)
+    floor = finite(summary.curves.floor)
     if floor is not None and first - floor < NEAR:
         return "absent"
     if moved[1] < 0:
@@ -143,7 +143,7 @@ def headline(summary: DriftSummary) -> str:
 
 
 def _since(stability: Sequence[Any]) -> str:
-    r = next((r for r, value in enumerate(stability) if known(value) is not None), None)
+    r = next((r for r, value in enumerate(stability) if finite(value) is not None), None)
     if r is None:
         return "as no point was measured"
     return f"{number(stability[r])} {'at the start' if r == 0 else f'at round {r}'}"
@@ -151,12 +151,12 @@ def _since(stability: Sequence[Any]) -> str:
 
 def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
-    said = (_floor(summary), _filler(summary), _user(summary), _share(summary))
-    return [sentence for sentence in said if sentence]
+    sentences = (_floor(summary), _filler(summary), _user(summary), _share(summary))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _floor(summary: DriftSummary) -> str:
-    floor, left = known(summary.curves.floor), known(summary.curves.normalised[-1])
+    floor, left = finite(summary.curves.floor), finite(summary.curves.normalised[-1])
     if floor is None:
         return ""
     span = summary.curves.normalised_interval[-1]
@@ -176,51 +176,51 @@ def _percents(interval: Sequence[Any] | None) -> str:
 
 def _filler(summary: DriftSummary) -> str:
     filler = summary.curves.filler
-    end = known(filler[-1]) if filler else None
+    end = finite(filler[-1]) if filler else None
     if end is None:
         return ""
     there = summary.curves.filler_interval[-1] if summary.curves.filler_interval else None
     own = ends(summary.curves.interval[-1])
-    said = f"With neutral filler of equal length in the user’s place it ends at {number(end)}"
+    sentence = f"With neutral filler of equal length in the user’s place it ends at {number(end)}"
     if ends(there) is None or own is None:
-        return f"{said}."
+        return f"{sentence}."
     if _overlap(ends(there), own):
-        return f"{said}, which cannot be told from what the user’s own words leave."
-    higher = end > (known(summary.curves.stability[-1]) or 0.0)
+        return f"{sentence}, which cannot be told from what the user’s own words leave."
+    higher = end > (finite(summary.curves.stability[-1]) or 0.0)
     why = (
         "so length alone does not explain it" if higher else "lower than with the user’s own words"
     )
-    return f"{said} ({between(there)}), {why}."
+    return f"{sentence} ({between(there)}), {why}."
 
 
 def _user(summary: DriftSummary) -> str:
     line = summary.curves.user_persona
-    first, last = (known(line[0]), known(line[-1])) if line else (None, None)
+    first, last = (finite(line[0]), finite(line[-1])) if line else (None, None)
     if first is None or last is None:
         return ""
-    floor = known(summary.curves.user_persona_floor)
+    floor = finite(summary.curves.user_persona_floor)
     against = f"; with no system prompt {number(floor)}" if floor is not None else ""
-    said = (
+    sentence = (
         f"Asked the probe of the user’s persona, the agent scores {number(first)} at the start "
         f"and {number(last)} at the end{against}"
     )
     spans = summary.curves.user_persona_interval
     start, end = ends(spans[0]), ends(spans[-1])
     rose = start is not None and end is not None and end[0] > max(start[1], floor or 0.0)
-    return f"{said}: it takes on its partner’s manner." if rose else f"{said}."
+    return f"{sentence}: it takes on its partner’s manner." if rose else f"{sentence}."
 
 
 def _share(summary: DriftSummary) -> str:
     share = summary.share.prompt_share
-    first, last = (known(share[0]), known(share[-1])) if share else (None, None)
+    first, last = (finite(share[0]), finite(share[-1])) if share else (None, None)
     if first is None or last is None:
         return ""
-    said = (
+    sentence = (
         f"Its answers give the system prompt {percent(first)} of their attention at the start "
         f"and {percent(last)} at the end"
     )
     thin = summary.share.share_detail and summary.share.share_detail.dilution
-    if not thin or known(thin[0]) is None or known(thin[-1]) is None:
-        return f"{said}."
+    if not thin or finite(thin[0]) is None or finite(thin[-1]) is None:
+        return f"{sentence}."
     text = f"while the prompt goes from {percent(thin[0])} to {percent(thin[-1])} of the text"
-    return f"{said}, {text}."
+    return f"{sentence}, {text}."

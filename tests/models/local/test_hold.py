@@ -724,7 +724,7 @@ def test_two_controls_on_one_pass_are_refused() -> None:
     )
     with (
         hold(model(), "boost:6", tokenizer=TOKENS),
-        pytest.raises(ControlError, match="under control already"),
+        pytest.raises(ControlError, match="inside a hold block"),
     ):
         library.reply([ask], Sampling(max_new_tokens=2))
 

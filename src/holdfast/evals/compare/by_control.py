@@ -102,7 +102,7 @@ def measurements(
 def _correct(
     plan: ControlledPlan, rounds: int, records: Sequence[RoundRecord], questions: Questions
 ) -> dict[str, Array]:
-    kinds = dict.fromkeys(q.kind for asked in questions.values() for q in asked)
+    kinds = dict.fromkeys(q.kind for group in questions.values() for q in group)
     shape = (len(plan.conversations), rounds + 1)
     right, total = ({kind: np.zeros(shape) for kind in kinds} for _ in range(2))
     for record in records:

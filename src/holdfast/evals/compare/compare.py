@@ -190,8 +190,8 @@ def _controls(
     model: Backend, settings: CompareSettings, also: Sequence[Backend]
 ) -> tuple[list[Control], dict[str, str]]:
     """The controls to run, `none` first, and those of the default set that the model refuses."""
-    chosen = DEFAULT_CONTROLS if settings.controls is None else settings.controls
-    texts = [*chosen, *(f"{ALSO}{one.name}" for one in also)]
+    names = DEFAULT_CONTROLS if settings.controls is None else settings.controls
+    texts = [*names, *(f"{ALSO}{one.name}" for one in also)]
     controls = [NONE, *(parse(text, models=bool(also)) for text in texts)]
     refused = {control.text: why for control in controls if (why := model.refusal(control))}
     if refused and settings.controls is not None:

@@ -71,14 +71,14 @@ def plan_questions(
     Raises:
         HoldfastError: for a round that no length has, and for a source that cannot be read.
     """
-    lengths, chosen = settings.lengths(), settings.question_rounds
-    for r in chosen:
+    lengths, question_rounds = settings.lengths(), settings.question_rounds
+    for r in question_rounds:
         if not 1 <= r <= lengths[-1]:
             raise HoldfastError(
                 f"--question-round is a round from 1 to {lengths[-1]}, not {r}: choose another"
             )
     counted = {
-        length: sorted({r for r in chosen if r <= length}) if chosen else [length]
+        length: sorted({r for r in question_rounds if r <= length}) if question_rounds else [length]
         for length in lengths
     }
     questions: dict[tuple[int, int], list[Question]] = {}

@@ -70,7 +70,7 @@ def recommend(
     first, second = _halves(conversations)
     choosing = [conversations[i] for i in first]
     halves = [one.subset(first) for one in measurements]
-    chosen, best = _choose(halves, choosing, length, question_rounds)
+    choice, best = _choose(halves, choosing, length, question_rounds)
     reporting = [conversations[i] for i in second]
     rows = control_rows(
         [one.subset(second) for one in measurements], reporting, length, question_rounds
@@ -79,14 +79,14 @@ def recommend(
     halved = first != second
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
-        by_control[chosen],
+        by_control[choice],
         by_control[best] if best else None,
         rows,
         len(first),
         len(second),
         evidence,
     )
-    control = chosen if evidence.confirms(chosen) else NONE
+    control = choice if evidence.confirms(choice) else NONE
     return Recommendation(control, sentence, [c.id for c in choosing], [c.id for c in reporting])
 
 
@@ -127,11 +127,11 @@ class _Evidence:
     def needed(self, control: str) -> str:
         """How many conversations would show its gain, or one of `GAIN`, four times in five."""
         a, b = self._late(control)
-        found = self._sample().moments(a - b)
-        gain = float(found.mean) if found.mean >= LOSS else GAIN
-        if np.isnan(found.variance) or not found.variance:
+        moments = self._sample().moments(a - b)
+        gain = float(moments.mean) if moments.mean >= LOSS else GAIN
+        if np.isnan(moments.variance) or not moments.variance:
             return "the conversations measured are too alike to say how many would show a gain"
-        n = float(found.n * found.variance) * POWER / gain**2 * (2 if self.halved else 1)
+        n = float(moments.n * moments.variance) * POWER / gain**2 * (2 if self.halved else 1)
         rounded = int(np.ceil(max(n, 2 * FEWEST) / 10) * 10)
         return f"to show a gain of {gain:+.2f} some {rounded:,} conversations are needed"
 
@@ -164,9 +164,9 @@ def _choose(
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
-    chosen = none if none in equals else _cheapest(equals, none)
+    choice = none if none in equals else _cheapest(equals, none)
     others = [row for row in able if row is not none]
-    return chosen.control, max(others, key=_late).control if others else None
+    return choice.control, max(others, key=_late).control if others else None
 
 
 def _late(row: ControlRow) -> float:

@@ -40,10 +40,10 @@ def control_rows(
         length: L, the rounds that count.
         question_rounds: the rounds whose questions count; by default the last.
     """
-    asked = [length] if question_rounds is None else question_rounds
+    rounds = [length] if question_rounds is None else question_rounds
     sample = sample_of(conversations)
     rows = [
-        _row(one, measurements[0], conversations, length, asked, sample) for one in measurements
+        _row(one, measurements[0], conversations, length, rounds, sample) for one in measurements
     ]
     return [replace(row, pareto=not any(_dominates(other, row) for other in rows)) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Who talks to whom, about what: the plan of a drift run, drawn before anything runs.
+"""Who talks to whom, about what: the plan of a drift run, sampled before it starts.
 
 Everything random that is not a token is decided here, from the seed: the pairs of
 personas, each conversation's starter, probes and fillers. Agents go round the
@@ -23,30 +23,33 @@ from holdfast.persona.suite import Persona, Suite
 
 @dataclass(frozen=True)
 class Conversation:
-    """One planned self-chat: the agent's persona, the user model's, and how it opens.
-
-    `script` holds the turns of a recorded chat (user, agent, user, …), which then stand
-    in place of both models'. `control` is the agent's, where it is not the protocol's;
-    without `floor` the probe is not asked without a system prompt.
-    """
+    """One planned self-chat: the two personas, and how it opens."""
 
     id: int
+    """Its number in the plan and in the records."""
     agent: Persona
+    """The agent's persona."""
     user: Persona
+    """The user model's persona."""
     starter: str
+    """The user's first message."""
     seed: int
+    """Seeds its turns, probes and fillers."""
     script: tuple[str, ...] | None = None
+    """Turns of a recorded chat (user, agent, user, …), which replace those of both models."""
     control: Control | None = None
+    """The agent's control, where it is not the protocol's."""
     floor: bool = True
+    """Ask the probe without a system prompt too, on the empty history."""
 
     def probe(self, run: int) -> str:
-        """The agent's probe for a run: the persona's probes in turn, from a drawn start."""
+        """The agent's probe for a run: the persona's probes in turn, from a random start."""
         probes = self.agent.probes
         return probes[(self.seed + run) % len(probes)]
 
     @property
     def user_probe(self) -> str:
-        """The probe of the user's persona, to be asked of the agent."""
+        """The probe of the user's persona, which the agent answers too."""
         return self.user.probes[self.seed % len(self.user.probes)]
 
 
@@ -59,28 +62,37 @@ def plan(
     seed: int = 0,
     topic: str | None = None,
 ) -> tuple[Conversation, ...]:
-    """The conversations of a run, in order; `topic` opens all of them.
+    """The conversations of a run, in order.
 
-    Raises HoldfastError where more pairs are asked for than exist.
+    Args:
+        agents: personas of the agents.
+        users: personas of the user models.
+        suite: where the starters come from.
+        pairs: how many pairs of different personas; "all" for every pair.
+        seed: decides the pairs and starters.
+        topic: opens every conversation; by default a starter of the suite does.
+
+    Raises:
+        HoldfastError: there are fewer pairs, or no starters.
     """
     rng = random.Random(seed_of(seed, "plan"))
     possible = [(a, u) for a in agents for u in users if a.id != u.id]
     if pairs == "all":
-        chosen = possible
+        persona_pairs = possible
     else:
         if not 1 <= pairs <= len(possible):
             raise HoldfastError(
                 f"{pairs} pairs were asked for, but {len(agents)} agent and {len(users)} user "
                 f"personas make {len(possible)}; choose --pairs from 1 to {len(possible)}"
             )
-        chosen = _balanced(rng, possible, pairs)
+        persona_pairs = _balanced(rng, possible, pairs)
     starters = (topic,) if topic else suite.starters
     if not starters:
         raise HoldfastError(f"the suite {suite.name} has no starters; give one with --topic")
-    order = list(itertools.islice(_endless(rng, starters), len(chosen)))
+    order = list(itertools.islice(_endless(rng, starters), len(persona_pairs)))
     return tuple(
         Conversation(i, agent, user, order[i], seed_of(seed, "conversation", i))
-        for i, (agent, user) in enumerate(chosen)
+        for i, (agent, user) in enumerate(persona_pairs)
     )
 
 
@@ -91,21 +103,21 @@ def _balanced(
     waiting: dict[str, dict[str, list[tuple[Persona, Persona]]]] = {}
     for agent, user in rng.sample(possible, len(possible)):
         waiting.setdefault(agent.category, {}).setdefault(agent.id, []).append((agent, user))
-    chosen: list[tuple[Persona, Persona]] = []
-    while len(chosen) < pairs:
+    persona_pairs: list[tuple[Persona, Persona]] = []
+    while len(persona_pairs) < pairs:
         for category in sorted(waiting):
-            if len(chosen) == pairs or not waiting[category]:
+            if len(persona_pairs) == pairs or not waiting[category]:
                 continue
             agent_id, its_pairs = next(iter(waiting[category].items()))
-            chosen.append(its_pairs.pop())
+            persona_pairs.append(its_pairs.pop())
             del waiting[category][agent_id]
             if its_pairs:
                 waiting[category][agent_id] = its_pairs  # to the back of the queue
-    return chosen
+    return persona_pairs
 
 
 def _endless(rng: random.Random, items: Sequence[str]) -> Iterator[str]:
-    """The items in a drawn order, each once before any again, without end."""
+    """The items without end: shuffled, then shuffled again, and so on."""
     while True:
         yield from rng.sample(items, len(items))
 

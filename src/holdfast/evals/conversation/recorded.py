@@ -1,10 +1,9 @@
 """Recorded chats in place of self-chat: production logs, or another tool's conversations.
 
 A file is JSONL, one chat a line: {"messages": [{"role", "content"}, …], "persona": ID},
-where `persona` may be left out if only one is in question. System
-and developer messages are dropped (the persona's prompt is what is measured), what the
-assistant says before the first user message and a last user message without a reply are
-left out, and consecutive messages of one role are joined.
+where `persona` may be left out if there is only one. The reader drops system and developer
+messages (the persona's prompt replaces them), assistant messages before the first user message,
+and a last user message without a reply. It joins consecutive messages of one role.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ def read_history(
         raise HoldfastError(
             f"{path} is not UTF-8 (byte {error.start}); convert it first"
         ) from error
-    known = {persona.id: persona for persona in personas}
+    by_id = {persona.id: persona for persona in personas}
     chats: list[Conversation] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         record = _parsed(line, where)
-        persona = _persona(record, known, where)
+        persona = _persona(record, by_id, where)
         script = _turns(record, where)
         at = len(chats)
         starter = script[0]
-        drawn = seed_of(seed, "conversation", at)
-        chats.append(Conversation(at, persona, persona, starter, drawn, script))
+        conversation_seed = seed_of(seed, "conversation", at)
+        chats.append(Conversation(at, persona, persona, starter, conversation_seed, script))
     if not chats:
         raise HoldfastError(f"{path} holds no chats; each line is one, with its messages")
     return tuple(chats)
@@ -62,15 +61,15 @@ def _parsed(line: str, where: str) -> Mapping[str, Any]:
     return record
 
 
-def _persona(record: Mapping[str, Any], known: Mapping[str, Persona], where: str) -> Persona:
-    wanted = record.get("persona")
-    if wanted is None and len(known) == 1:
-        return next(iter(known.values()))
-    if wanted is None:
+def _persona(record: Mapping[str, Any], by_id: Mapping[str, Persona], where: str) -> Persona:
+    name = record.get("persona")
+    if name is None and len(by_id) == 1:
+        return next(iter(by_id.values()))
+    if name is None:
         _fail(where, 'no "persona"; name one in the line, or choose one with --agent')
-    if wanted not in known:
-        _fail(where, f"the persona {wanted!r} is not among those chosen")
-    return known[wanted]
+    if name not in by_id:
+        _fail(where, f"the persona {name!r} is not among those chosen")
+    return by_id[name]
 
 
 def _turns(record: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Who takes part in a run, what is refused before it starts, and what its manifest says."""
+"""The set-up of a run: who takes part, what cannot work, and the manifest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Cast:
 
 
 def draw_cast(settings: ConversationSettings, model: Backend | None) -> Cast:
-    """Draw who meets whom."""
+    """Sample who meets whom."""
     users = _with_starters(read_suite(settings.suite or default_suite(model)))
     agents = users if settings.persona is None else read_suite(settings.persona)
     conversations = plan(
@@ -46,7 +46,7 @@ def draw_cast(settings: ConversationSettings, model: Backend | None) -> Cast:
 
 
 def setting(chat: SelfChat, planned: Sequence[Conversation], suite: str) -> Setting:
-    """What was run, as the summary states it."""
+    """The settings of the run for its summary."""
     protocol, sampling = chat.protocol, chat.protocol.sampling
     return Setting(
         model=chat.agent.name if chat.agent else None,
@@ -69,12 +69,12 @@ def default_suite(model: Backend | None) -> str:
 
 
 def read_suite(source: Suite | str | Path) -> Suite:
-    """The suite, or the one that a name or a path stands for."""
+    """The suite itself, or the one with this name or path."""
     return source if isinstance(source, Suite) else load_suite(source)
 
 
 def _with_starters(suite: Suite) -> Suite:
-    """The suite; one of personas alone takes its starters and fillers from `core`."""
+    """The suite, with the starters and fillers of `core` where it has none."""
     if suite.starters and suite.fillers:
         return suite
     core = load_suite("core")
@@ -88,7 +88,7 @@ def check(
     planned: Sequence[Conversation],
     protocol: ConversationProtocol,
 ) -> None:
-    """Refuse what would fail half way."""
+    """Raise an error now for a run that would fail half way."""
     control = parse(protocol.control)
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)
@@ -110,7 +110,7 @@ def check(
 
 
 def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:
-    """Refuse, with numbers, a plan that cannot fit: replies of eight tokens would overflow."""
+    """Raise an error where even replies of eight tokens would overflow the context."""
     if backend.context is None:
         return
     least = 8  # tokens of a short reply with its template tokens

@@ -78,7 +78,7 @@ class BufferLayer(DynamicLayer):
 
 
 def _room(buffer: Tensor | None, new: Tensor, frame: Frame, end: int) -> Tensor:
-    """A buffer of at least `end` columns that holds what the old one held.
+    """A buffer of at least `end` columns, with the columns of the old one.
 
     Fresh columns are zero: a masked key still enters a product, and NaN times 0 is NaN.
     """
@@ -94,10 +94,10 @@ def _room(buffer: Tensor | None, new: Tensor, frame: Frame, end: int) -> Tensor:
 class BatchCache(Cache):
     """The cache of one batch after another, in transformers' interface.
 
-    Its buffers are used again from batch to batch: touching fresh memory costs as much as
-    a decoding step. What an earlier batch left in them is finite, and masked. Where all
-    layers have one shape they are views of one block, so that a row moves in one copy.
-    Layers that keep nothing of their own stay as transformers makes them.
+    Batches share its buffers: touching fresh memory costs as much as a decoding step. The
+    columns of earlier batches are finite and masked. Where all layers have one shape, their
+    buffers are views of one block, so a row moves in one copy. Layers without keys and values
+    stay as transformers makes them.
     """
 
     def __init__(self, kinds: Sequence[type]) -> None:
@@ -161,30 +161,29 @@ class BatchCache(Cache):
             layer.keys, layer.values = keys, values
 
     def shift(self, rows: int, by: int) -> None:
-        """Move what the first `rows` rows hold `by` columns to the right, or to the left."""
+        """Move the first `rows` rows `by` columns to the right, or to the left below 0."""
         frame = self.frame
         start, end = max(0, -by), frame.column
-        for held in self._tensors():
-            held[..., :rows, :, start + by : end + by, :] = held[
-                ..., :rows, :, start:end, :
-            ].clone()
+        for buffer in self._tensors():
+            columns = buffer[..., :rows, :, start:end, :].clone()
+            buffer[..., :rows, :, start + by : end + by, :] = columns
         frame.column += by
 
     def clear(self, rows: Collection[int]) -> None:
-        """Leave nothing of rows behind: what follows may be beside it, and NaN times 0 is NaN."""
-        for held in self._tensors():
-            held[..., list(rows), :, :, :] = 0
+        """Set rows to 0: masked columns still enter products, and NaN times 0 is NaN."""
+        for buffer in self._tensors():
+            buffer[..., list(rows), :, :, :] = 0
 
     def _tensors(self) -> list[Tensor]:
         """All buffers, each (…, rows, heads, columns, size)."""
         block = self._whole()
         if block is not None:
             return [block]
-        held = (tensor for layer in self.buffers for tensor in (layer.keys, layer.values))
-        return [tensor for tensor in held if tensor is not None]
+        buffers = (tensor for layer in self.buffers for tensor in (layer.keys, layer.values))
+        return [tensor for tensor in buffers if tensor is not None]
 
     def _whole(self) -> Tensor | None:
-        """The block, unless a reply longer than expected has made layers grow out of it."""
+        """The block, or None where a long reply made layers outgrow it."""
         last = self.buffers[-1].keys
         if self.block is None or last is None or last.shape[2] != self.block.shape[4]:
             return None
@@ -233,7 +232,7 @@ PLAIN: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
 def layer_kinds(config: Any) -> list[type]:
-    """What transformers would cache with, layer by layer."""
+    """The cache class that transformers would use, layer by layer."""
     return [type(layer) for layer in DynamicCache(config=config).layers]
 
 
@@ -243,8 +242,8 @@ def plain(kinds: Sequence[type]) -> bool:
     return bool(kinds) and all(kind in PLAIN or kind.__name__ in quiet for kind in kinds)
 
 
-class Kept(NamedTuple):
-    """One finished row: the token ids whose keys and values it holds, and those."""
+class StoredRow(NamedTuple):
+    """A finished row: its state, its token ids, their keys and values, and its size in bytes."""
 
     state: str
     ids: Ids
@@ -255,16 +254,16 @@ class Kept(NamedTuple):
 class PrefixStore:
     """Finished rows by token ids, the least recently used forgotten beyond `limit` bytes.
 
-    Rows are looked up by their state and first `head` tokens, so that finding one does not
-    cost more with every other that is kept; a shorter common prefix is not found.
+    Rows are indexed by their state and first `head` tokens, so a search does not get slower
+    with more rows. Common prefixes shorter than `head` are missed.
     """
 
     def __init__(self, limit: int, head: int = 8) -> None:
         self.limit = limit
         self.size = 0
         self._head = head
-        self._rows: dict[int, Kept] = {}
-        self._alike: dict[tuple[str, bytes], set[int]] = {}
+        self._rows: dict[int, StoredRow] = {}
+        self._by_head: dict[tuple[str, bytes], set[int]] = {}
         self._next = 0
 
     def __len__(self) -> int:
@@ -273,26 +272,26 @@ class PrefixStore:
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
-        self._alike.clear()
+        self._by_head.clear()
         self.size = 0
 
     def find(self, state: str, ids: Ids) -> tuple[int, Layers | None]:
         """Tokens of `ids` that a row of the same state begins with, and that row's tensors."""
-        best, found = 0, -1
+        best, match = 0, -1
         for key in sorted(self._like(state, ids), reverse=True):
             row = self._rows[key]
             # Only a row that agrees at position `best` can be longer: one look instead of a scan.
             if best < min(len(row.ids), len(ids)) and row.ids[best] == ids[best]:
                 length = shared(row.ids, ids)
                 if length > best:
-                    best, found = length, key
-        if found < 0:
+                    best, match = length, key
+        if match < 0:
             return 0, None
-        row = self._rows[found] = self._rows.pop(found)  # now the most recently used
+        row = self._rows[match] = self._rows.pop(match)  # now the most recently used
         return best, row.layers
 
     def holds(self, state: str, ids: Ids) -> bool:
-        """True where nothing would be gained by keeping this row."""
+        """Whether a stored row already begins with these ids."""
         return any(_begins(self._rows[key].ids, ids) for key in self._like(state, ids))
 
     def keep(self, state: str, ids: Ids, layers: Layers) -> None:
@@ -306,8 +305,8 @@ class PrefixStore:
                 self._drop(key)
         while self.size + size > self.limit:
             self._drop(next(iter(self._rows)))
-        self._rows[self._next] = Kept(state, ids, layers, size)
-        self._alike.setdefault(self._place(state, ids), set()).add(self._next)
+        self._rows[self._next] = StoredRow(state, ids, layers, size)
+        self._by_head.setdefault(self._place(state, ids), set()).add(self._next)
         self._next += 1
         self.size += size
 
@@ -315,16 +314,16 @@ class PrefixStore:
         row = self._rows.pop(key)
         self.size -= row.size
         place = self._place(row.state, row.ids)
-        self._alike[place].discard(key)
-        if not self._alike[place]:
-            del self._alike[place]
+        self._by_head[place].discard(key)
+        if not self._by_head[place]:
+            del self._by_head[place]
 
     def _place(self, state: str, ids: Ids) -> tuple[str, bytes]:
         return state, ids[: self._head].tobytes()
 
     def _like(self, state: str, ids: Ids) -> Collection[int]:
         """Rows of the state that begin as `ids` do."""
-        return self._alike.get(self._place(state, ids), ())
+        return self._by_head.get(self._place(state, ids), ())
 
 
 def _begins(ids: Ids, start: Ids) -> bool:

@@ -3,13 +3,12 @@
     h = h + W_o · attention(rotated W_q n, rotated W_k n, W_v n),   n = norm(h)
     h = h + W_down · (act(W_gate n) * W_up n),                     n = norm(h)
 
-A pass of a small model, or of few rows, is spent for a good part in Python: in modules
-that call modules, masks that are made anew, and hooks that are looked for. Here the same
-weights meet the same operations in one loop, with attention through `share.fused`, so
-that whatever is measured or steered there is so here. It is the quick path; the model's
-own `forward` is the reference that tests hold it against, and what runs wherever `walk`
-says None: another family, a sliding window, quantized or adapted layers, hooks, a model
-spread over devices.
+A small model, or a batch of few rows, spends much of a pass in Python: modules call modules,
+build masks again and look for hooks. Here one loop applies the same operations to the same
+weights, with attention through `observe.fused`, which measures and steers it. Tests compare
+this quick path with the model's own `forward`, which runs wherever `walk` returns None:
+another family, a sliding window, quantized or adapted layers, hooks, a model spread over
+devices.
 
 This module knows weights and tensors. It knows no rows and no batches.
 """
@@ -27,7 +26,7 @@ from transformers.activations import SiLUActivation
 from holdfast.control.observe import fused
 from holdfast.control.steered_pass import SteeredPass
 
-# Families whose layers do what is written above, and nothing else.
+# Families whose layers compute exactly the equations above.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -91,17 +90,17 @@ class Decoder:
         half = cos.shape[-1] // 2
         # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
         cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
-        for layer, kept in zip(self.layers, cache.layers, strict=True):
+        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             n = _normed(x, layer.before)
             q, k, v = self._heads(layer, n)
             both = torch.cat([q, k], 1)
             both = (both * cos).addcmul_(both.roll(half, -1), sin)
             q, k = both.split([q.shape[1], k.shape[1]], 1)
-            k, v = kept.update(k, v)
-            met, _ = fused(
+            k, v = layer_cache.update(k, v)
+            output, _ = fused(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=steering
             )
-            x += linear(met.flatten(2), *layer.out)
+            x += linear(output.flatten(2), *layer.out)
             n = _normed(x, layer.after)
             x += linear(layer.act(linear(n, *layer.gate)).mul_(linear(n, *layer.up)), *layer.down)
         return linear(_normed(x[:, -1], self.norm), *self.head)
@@ -116,9 +115,9 @@ class Decoder:
 
 
 def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """What the queries from `column` on may see of `columns`, (rows, 1, queries, columns).
+    """The mask of the queries from `column` on over `columns`, (rows, 1, queries, columns).
 
-    `own` (rows, columns) says which columns are a row's own, padding not; None: all are. Each
+    `own` (rows, columns) is False at padding; None where there is none. Each
     query sees itself, padding too: attention to nothing is NaN in some kernels.
     """
     queries = columns[column:, None]
@@ -130,12 +129,14 @@ def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -
         return hidden.masked_fill_(~own, -torch.inf)[:, None, None]
     if own is None and not column:
         return None
-    seen = columns <= queries
-    return (seen if own is None else (seen & own[:, None]) | (columns == queries))[..., None, :, :]
+    visible = columns <= queries
+    if own is not None:
+        visible = (visible & own[:, None]) | (columns == queries)
+    return visible[..., None, :, :]
 
 
 def _normed(x: Tensor, norm: _Norm) -> Tensor:
-    """Root mean square norm, in float32 as theirs is."""
+    """Root mean square norm, in float32 as in transformers."""
     wide = x.float()
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return (wide * torch.addcmul(norm.floor, length, length).rsqrt_()).mul_(norm.scale).to(x.dtype)

@@ -59,7 +59,7 @@ def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]
 
 
 def _nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
-    """Draw from the nucleus, sorting the vocabulary only for rows whose head does not hold it."""
+    """Draw from the nucleus, sorting the vocabulary for rows whose nucleus exceeds `HEAD`."""
     total = x.exp().sum(-1, keepdim=True)
     values, ids = x.topk(min(HEAD, x.shape[-1]), dim=-1)
     p = values.exp() / total
@@ -72,10 +72,10 @@ def _nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
 
 
 def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (rows, n) of numbers up to 0 in falling order, and where each came from.
+    """Sort rows (rows, n) of numbers up to 0 in falling order; return values and indices.
 
-    On a CPU the numbers are sorted as integers that carry their place in the lower half, by
-    NumPy's vectorised sort: a third of the time of a stable sort with indices.
+    On a CPU, NumPy's vectorised sort orders them as integers with the index in the lower half:
+    a third of the time of a stable sort with indices.
     """
     if x.device.type != "cpu":
         values, ids = x.sort(dim=-1, descending=True, stable=True)
@@ -89,9 +89,9 @@ def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _invert(p: Tensor, ids: Tensor | None, u: Tensor, top_p: float) -> Tensor:
-    """Invert the cumulative distribution of p (rows, n) at u times the kept mass."""
+    """Invert the cumulative distribution of p (rows, n) at u times the mass of the nucleus."""
     sums = p.double().cumsum(-1)
-    # Tokens are kept while the mass before them is below top_p, so at least one is.
+    # A token is in the nucleus while the mass before it is below top_p, so at least one is.
     last = (
         (sums < top_p).sum(-1).clamp_(max=p.shape[-1] - 1)
         if top_p < 1

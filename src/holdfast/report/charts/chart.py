@@ -110,16 +110,16 @@ def path(points: Sequence[tuple[float, float]], *, closed: bool = False) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + ("Z" if closed else "")
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights as near the wanted ones as a gap and two ends allow, in the same order.
+def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights at least a gap apart and between two ends, as near the given ones as possible.
 
     Labels pushed past the lower end push their neighbours back up.
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    placed = [0.0] * len(wanted)
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    placed = [0.0] * len(heights)
     last = low - gap
     for i in order:
-        placed[i] = last = max(wanted[i], last + gap)
+        placed[i] = last = max(heights[i], last + gap)
     last = high + gap
     for i in reversed(order):
         placed[i] = last = min(placed[i], last - gap)
@@ -133,18 +133,18 @@ def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float
 
 def _line(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
     points = [None if v is None else (x, y(v)) for x, v in zip(xs, series.values, strict=False)]
-    drawn: list[Markup] = []
+    marks: list[Markup] = []
     for run in _runs(points):
         if len(run) > 1:
-            drawn.append(tag("path", class_=f"line {series.kind}", d=path(run)))
+            marks.append(tag("path", class_=f"line {series.kind}", d=path(run)))
         if len(run) == 1 or series.dots:
             radius = 2.6 if series.dots else 2.0
-            drawn += [tag("circle", class_=series.kind, cx=a, cy=b, r=radius) for a, b in run]
+            marks += [tag("circle", class_=series.kind, cx=a, cy=b, r=radius) for a, b in run]
         if series.note:
-            drawn.append(tag("path", class_="reach", d=path(run)))
+            marks.append(tag("path", class_="reach", d=path(run)))
     if not series.note:
-        return drawn
-    return [tag("g", tag("title", series.note), *drawn, data_k=series.key)]
+        return marks
+    return [tag("g", tag("title", series.note), *marks, data_k=series.key)]
 
 
 def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
@@ -153,30 +153,30 @@ def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
         for x, ends in zip(xs, series.band, strict=False)
     ]
     grouped = groupby(edges, key=lambda edge: edge is not None)
-    drawn: list[Markup] = []
+    marks: list[Markup] = []
     for there, group in grouped:
         run = [edge for edge in group if edge is not None] if there else []
         if len(run) > 1:
             ring = [(x, b) for x, _, b in run] + [(x, a) for x, a, _ in reversed(run)]
-            drawn.append(tag("path", class_=f"band {series.kind}", d=path(ring, closed=True)))
+            marks.append(tag("path", class_=f"band {series.kind}", d=path(ring, closed=True)))
         for x, a, b in run if len(run) == 1 else []:
-            drawn.append(tag("path", class_=f"whisker {series.kind}", d=path([(x, a), (x, b)])))
-    return drawn
+            marks.append(tag("path", class_=f"whisker {series.kind}", d=path([(x, a), (x, b)])))
+    return marks
 
 
 def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float]) -> list[Markup]:
     ends = [(s, v) for s in series if s.label for v in [_last(s.values)] if v is not None]
     places = spread([y(v) for _, v in ends], 16, frame.top, frame.bottom_edge + 3)
-    edge, drawn = frame.right_edge, []
+    edge, marks = frame.right_edge, []
     for (one, value), place in zip(ends, places, strict=True):
         if abs(place - y(value)) > 3:
             leader = path([(edge + 4, y(value)), (edge + 11, place)])
-            drawn.append(tag("path", class_="leader", d=leader))
-        drawn.append(
+            marks.append(tag("path", class_="leader", d=leader))
+        marks.append(
             tag("text", one.label, class_=f"label {one.kind}", x=edge + 14, y=place + 4,
                 data_k=one.key)
         )  # fmt: skip
-    return drawn
+    return marks
 
 
 def _last(values: Sequence[Value]) -> Value:
@@ -186,14 +186,14 @@ def _last(values: Sequence[Value]) -> Value:
 def _grid(
     frame: Frame, ticks: Sequence[tuple[float, str]], y: Callable[[float], float]
 ) -> list[Markup]:
-    drawn: list[Markup] = []
+    marks: list[Markup] = []
     for value, label in ticks:
         rule = path([(frame.left, y(value)), (frame.right_edge, y(value))])
-        drawn.append(tag("path", class_="rule zero" if value == 0 else "rule", d=rule))
-        drawn.append(
+        marks.append(tag("path", class_="rule zero" if value == 0 else "rule", d=rule))
+        marks.append(
             tag("text", label, class_="tick", x=frame.left - 9, y=y(value) + 4, text_anchor="end")
         )
-    return drawn
+    return marks
 
 
 def x_axis(frame: Frame, xs: Sequence[float], labels: Sequence[str], name: str) -> list[Markup]:
@@ -201,25 +201,25 @@ def x_axis(frame: Frame, xs: Sequence[float], labels: Sequence[str], name: str) 
     room = (frame.right_edge - frame.left) / max(1, len(xs))
     widest = max((len(label) for label in labels), default=1) * 7 + 6
     step = next(k for k in (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000) if k * room >= widest)
-    drawn = [
+    marks = [
         tag("text", label, class_="tick", x=x, y=frame.bottom_edge + 17, text_anchor="middle")
         for i, (x, label) in enumerate(zip(xs, labels, strict=True))
         if i % step == 0
     ]
     if name:
         middle = (frame.left + frame.right_edge) / 2
-        drawn.append(
+        marks.append(
             tag("text", name, class_="axis", x=middle, y=frame.height - 3, text_anchor="middle")
         )
-    return drawn
+    return marks
 
 
 def _hover(frame: Frame, xs: Sequence[float], notes: Sequence[str]) -> list[Markup]:
     half = (frame.right_edge - frame.left) / max(1, len(xs) - 1) / 2
-    drawn: list[Markup] = []
+    marks: list[Markup] = []
     for x, note in zip(xs, notes, strict=False):
         left, right = max(frame.left - 4, x - half), min(frame.right_edge + 4, x + half)
-        drawn.append(
+        marks.append(
             tag(
                 "rect",
                 tag("title", note),
@@ -230,7 +230,7 @@ def _hover(frame: Frame, xs: Sequence[float], notes: Sequence[str]) -> list[Mark
                 height=frame.bottom_edge - frame.top,
             )
         )
-    return drawn
+    return marks
 
 
 def lines(
@@ -297,16 +297,16 @@ def profiles(
 def strip(values: Sequence[Value], text: Text, *, cell: float = 11) -> Markup:
     """A row of boxes, the fuller the higher the value: one conversation at a glance."""
     frame = Frame(max(1, len(values)) * cell, cell + 3, 0, 0, 0, 0)
-    drawn: list[Markup] = []
+    marks: list[Markup] = []
     for i, value in enumerate(values):
         if value is None:
             continue
         tall = max(1.0, value * (cell + 3))
-        drawn.append(tag("rect", class_="back", x=i * cell, y=0, width=cell - 2, height=cell + 3))
-        drawn.append(
+        marks.append(tag("rect", class_="back", x=i * cell, y=0, width=cell - 2, height=cell + 3))
+        marks.append(
             tag("rect", class_="bar", x=i * cell, y=cell + 3 - tall, width=cell - 2, height=tall)
         )
-    return svg(frame, text, drawn, "strip")
+    return svg(frame, text, marks, "strip")
 
 
 def ceiling_for(values: Iterable[Value]) -> tuple[float, list[float]]:

@@ -50,7 +50,7 @@ class Box(NamedTuple):
         )
 
 
-class Wanted(NamedTuple):
+class Label(NamedTuple):
     """A label's point and its size."""
 
     x: float
@@ -65,23 +65,23 @@ def around(x: float, y: float, radius: float) -> Box:
 
 
 def place(
-    wanted: Sequence[Wanted],
+    labels: Sequence[Label],
     bounds: Box,
     points: Sequence[Box] = (),
     soft: Sequence[Box] = (),
 ) -> list[Box | None]:
     """A box for each label, in the order of their importance; None where there is no room."""
-    taken: list[Box] = []
+    obstacles: list[Box] = []
     placed: list[Box | None] = []
-    for one in wanted:
-        box = _best(one, bounds, [*points, *taken], soft)
+    for one in labels:
+        box = _best(one, bounds, [*points, *obstacles], soft)
         placed.append(box)
         if box is not None:
-            taken.append(box)
+            obstacles.append(box)
     return placed
 
 
-def _best(one: Wanted, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> Box | None:
+def _best(one: Label, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> Box | None:
     best, least = None, math.inf
     for reach in REACH:
         if reach >= least:
@@ -97,7 +97,7 @@ def _best(one: Wanted, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) ->
     return best
 
 
-def _at(one: Wanted, reach: float, angle: float) -> Box:
+def _at(one: Label, reach: float, angle: float) -> Box:
     """The label's box with its nearest edge `reach` away from the point, in a direction."""
     across, down = math.cos(angle), math.sin(angle)
     x = one.x + reach * across + _lean(across) * one.width / 2

@@ -16,7 +16,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from holdfast.report.charts.chart import Frame, Text, path, svg, tag
-from holdfast.report.charts.labels import Box, Wanted, around, place
+from holdfast.report.charts.labels import Box, Label, around, place
 
 RADIUS = 5.0
 NEAR = 3.0  # pixels; points that are nearer are one spot, with one label
@@ -150,25 +150,25 @@ def mark(shape: str, x: float, y: float, kind: str, size: float = 1.0) -> Markup
 
 
 def _axes(frame: Frame, x: Axis, y: Axis) -> list[Markup]:
-    drawn = []
+    marks = []
     for value, label in y.ticks:
         at = frame.up(y.share(value))
-        drawn.append(tag("path", class_="rule", d=path([(frame.left, at), (frame.right_edge, at)])))
-        drawn.append(
+        marks.append(tag("path", class_="rule", d=path([(frame.left, at), (frame.right_edge, at)])))
+        marks.append(
             tag("text", label, class_="tick", x=frame.left - 8, y=at + 4, text_anchor="end")
         )
     for value, label in x.ticks:
         at = frame.across(x.share(value))
-        drawn.append(tag("path", class_="rule", d=path([(at, frame.top), (at, frame.bottom_edge)])))
-        drawn.append(
+        marks.append(tag("path", class_="rule", d=path([(at, frame.top), (at, frame.bottom_edge)])))
+        marks.append(
             tag("text", label, class_="tick", x=at, y=frame.bottom_edge + 17, text_anchor="middle")
         )
-    drawn.append(tag("text", y.name, class_="axis", x=0, y=12))
-    drawn.append(
+    marks.append(tag("text", y.name, class_="axis", x=0, y=12))
+    marks.append(
         tag("text", x.name, class_="axis", x=frame.right_edge, y=frame.height - 4,
             text_anchor="end")
     )  # fmt: skip
-    return drawn
+    return marks
 
 
 def _cross(point: Point, frame: Frame, x: Axis, y: Axis) -> list[list[tuple[float, float]]]:
@@ -219,25 +219,25 @@ def _labels(
     soft: Sequence[Box],
 ) -> list[Markup]:
     spots = _spots(at)
-    said = [_said([points[i] for i in spot]) for spot in spots]
+    texts = [_label_text([points[i] for i in spot]) for spot in spots]
     places = [at[spot[0]] for spot in spots]
-    wanted = [Wanted(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(said, places, strict=True)]
+    labels = [Label(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(texts, places, strict=True)]
     bounds = Box(frame.left + 1, frame.top - 4, frame.width - 2, frame.bottom_edge - 2)
     sizes = [2.4 if _ringed(p) else 1.3 for p in points]
-    taken = [around(x, y, RADIUS * size) for (x, y), size in zip(at, sizes, strict=True)]
-    drawn: list[Markup] = []
-    for spot, text, box in zip(spots, said, place(wanted, bounds, taken, soft), strict=True):
+    obstacles = [around(x, y, RADIUS * size) for (x, y), size in zip(at, sizes, strict=True)]
+    marks: list[Markup] = []
+    for spot, text, box in zip(spots, texts, place(labels, bounds, obstacles, soft), strict=True):
         if box is None:
             continue
         point, (x, y) = points[spot[0]], at[spot[0]]
         near = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
         if math.dist((x, y), near) > 2 * RADIUS + 3:
-            drawn.append(tag("path", class_="leader", d=path([_edge((x, y), near), near])))
-        drawn.append(
+            marks.append(tag("path", class_="leader", d=path([_edge((x, y), near), near])))
+        marks.append(
             tag("text", text, class_=f"label {point.kind}", x=(box.left + box.right) / 2,
                 y=box.bottom - 3, text_anchor="middle", data_k=point.key)
         )  # fmt: skip
-    return drawn
+    return marks
 
 
 def _spots(at: Sequence[tuple[float, float]]) -> list[list[int]]:
@@ -252,7 +252,7 @@ def _spots(at: Sequence[tuple[float, float]]) -> list[list[int]]:
     return spots
 
 
-def _said(points: Sequence[Point]) -> str:
+def _label_text(points: Sequence[Point]) -> str:
     """The label of a spot: the first one's name where it has one, and numbers."""
     named = points[0].label != str(points[0].number)
     numbers = ranges(sorted(p.number for p in points[named:]))

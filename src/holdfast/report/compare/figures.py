@@ -50,8 +50,8 @@ class LegendItem:
 def tradeoff(summary: CompareSummary) -> list[Figure]:
     """Stability, then late stability, against capability (tokens where nothing was asked)."""
     entries, length = control_entries(summary), summary.setting.rounds
-    asked = any(entry.row.capability is not None for entry in entries)
-    cost = CAPABILITY if asked else TOKENS
+    by_capability = any(entry.row.capability is not None for entry in entries)
+    cost = CAPABILITY if by_capability else TOKENS
     return [
         _view(entries, key, measure, name, cost)
         for key, measure, name in (
@@ -66,27 +66,31 @@ def _view(
 ) -> Figure:
     values = ((entry.number, cost.value(entry.row), measure.value(entry.row)) for entry in entries)
     points = {n: (a, b) for n, a, b in values if a is not None and b is not None}
-    shown = [entry for entry in entries if entry.number in points]
-    asked = cost is CAPABILITY
-    front = _front(points, 1 if asked else -1)
-    if key == "whole" and asked:
-        front = {entry.number for entry in shown if entry.row.pareto}
-    x_name = "capability, share of answers right" if asked else "tokens a reply (fewer to the left)"
-    write, end = (_short, 1.0) if asked else (_whole, math.inf)
-    x = scatter.axis(_extent(shown, cost), f"{x_name} →", write, end=end)
-    y = scatter.axis(_extent(shown, measure), f"↑ {name}", _short, end=1.0)
-    frontier = [points[number] for number in points if number in front] if asked else []
-    names = ", ".join(entry.name for entry in shown if entry.number in front)
+    visible = [entry for entry in entries if entry.number in points]
+    by_capability = cost is CAPABILITY
+    front = _front(points, 1 if by_capability else -1)
+    if key == "whole" and by_capability:
+        front = {entry.number for entry in visible if entry.row.pareto}
+    x_name = (
+        "capability, share of answers right"
+        if by_capability
+        else "tokens a reply (fewer to the left)"
+    )
+    write, end = (_short, 1.0) if by_capability else (_whole, math.inf)
+    x = scatter.axis(_extent(visible, cost), f"{x_name} →", write, end=end)
+    y = scatter.axis(_extent(visible, measure), f"↑ {name}", _short, end=1.0)
+    frontier = [points[number] for number in points if number in front] if by_capability else []
+    names = ", ".join(entry.name for entry in visible if entry.number in front)
 
     def drawing(wide: bool) -> Markup:
         text = Text(
             f"tradeoff-{key}-{'wide' if wide else 'narrow'}",
             f"{name} against {x_name}",
-            f"{len(shown)} controls with 95% intervals. On the front: {names}.",
+            f"{len(visible)} controls with 95% intervals. On the front: {names}.",
         )
         marks = [
             _point(entry, points[entry.number], cost, measure, entry.number in front, wide)
-            for entry in shown
+            for entry in visible
         ]
         return scatter.scatter(marks, WIDE if wide else NARROW, text, x, y, frontier)
 

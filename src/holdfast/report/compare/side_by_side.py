@@ -20,8 +20,8 @@ from markupsafe import Markup
 
 from holdfast.report import transcript
 from holdfast.report.charts.chart import tag
-from holdfast.report.transcript import Exchange, Said, said, visible
-from holdfast.report.words import known, number
+from holdfast.report.transcript import Exchange, FoldedText, fold_text, visible
+from holdfast.report.words import finite, number
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -44,11 +44,11 @@ class AskedQuestion:
     """One capability question with the expected answer and the model's."""
 
     kind: str
-    question: Said
+    question: FoldedText
     plant: str
     """What the user said before, where the question is about that."""
     expected: str
-    answer: Said
+    answer: FoldedText
     right: bool
 
 
@@ -125,16 +125,16 @@ def transcripts(
         rounds: rounds of a conversation.
         budget: characters of all texts; one conversation is kept whatever its size.
     """
-    kept, left_out = list[ConversationSides](), list[int]()
+    sides, left_out = list[ConversationSides](), list[int]()
     for conversation in conversations:
         budget -= _size(conversation)
-        if budget >= 0 or not kept:
-            kept.append(_conversation(conversation, controls, rounds))
+        if budget >= 0 or not sides:
+            sides.append(_conversation(conversation, controls, rounds))
         else:
             left_out.append(conversation.id)
-    shown = max(kept, key=lambda conversation: _gain(conversation, pair), default=None)
+    shown = max(sides, key=lambda conversation: _gain(conversation, pair), default=None)
     left, right = (shown.side(name) if shown else None for name in pair)
-    return Transcripts(tuple(kept), tuple(left_out), shown, left, right)
+    return Transcripts(tuple(sides), tuple(left_out), shown, left, right)
 
 
 def _gain(conversation: ConversationSides, pair: tuple[str, str]) -> float:
@@ -196,17 +196,17 @@ def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) 
 def _question(answer: CapabilityAnswer) -> AskedQuestion:
     return AskedQuestion(
         visible(answer.kind),
-        said(answer.question),
+        fold_text(answer.question),
         visible(answer.plant),
         visible(answer.expected),
-        said(answer.answer),
+        fold_text(answer.answer),
         answer.right,
     )
 
 
 def _bars(scores: Sequence[float | None]) -> str:
     """Path data with a bar for every round that has a score."""
-    bars = [(i, max(1.0, HEIGHT * s)) for i, s in enumerate(map(known, scores)) if s is not None]
+    bars = [(i, max(1.0, HEIGHT * s)) for i, s in enumerate(map(finite, scores)) if s is not None]
     return "".join(f"M{i * BAR} {HEIGHT}v-{high:.1f}h{BAR - 2}V{HEIGHT}z" for i, high in bars)
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.words import between, ends, known, number, quantity
+from holdfast.report.words import between, ends, finite, number, quantity
 from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
@@ -113,7 +113,7 @@ class Trace:
 
 def numbers(values: Sequence[Any] | None) -> tuple[float | None, ...]:
     """The values, with NaN as None; empty where there is no list."""
-    return tuple(known(v) for v in values or ())
+    return tuple(finite(v) for v in values or ())
 
 
 def _intervals(values: Sequence[Any] | None) -> tuple[tuple[float, float] | None, ...]:
@@ -127,7 +127,7 @@ def rounds_of(summary: DriftSummary) -> list[str]:
 
 def traces(summary: DriftSummary) -> list[Trace]:
     """The curves and reference lines of the main figure that this run measured."""
-    found = [
+    references = [
         Trace(kind, name, label, short, numbers(getattr(summary.curves, field)),
               _intervals(getattr(summary.curves, f"{field}_interval")))
         for kind, name, label, short, field in (
@@ -143,16 +143,16 @@ def traces(summary: DriftSummary) -> list[Trace]:
         ("floor", "floor: no system prompt, empty history", "floor", "floor"),
     ):
         level, span = (
-            known(getattr(summary.curves, field)),
+            finite(getattr(summary.curves, field)),
             ends(getattr(summary.curves, f"{field}_interval")),
         )
         size = len(summary.curves.stability) if level is not None else 0
-        found.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
+        references.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
     own = Trace("own", "the agent’s persona", "persona", "persona",
                 numbers(summary.curves.stability), _intervals(summary.curves.interval))  # fmt: skip
     return [
         trace
-        for trace in (*found, own)
+        for trace in (*references, own)
         if any(v is not None for v in trace.values)
         and not (trace.kind == "replies" and trace.values == own.values)
     ]
@@ -160,15 +160,15 @@ def traces(summary: DriftSummary) -> list[Trace]:
 
 def stability(summary: DriftSummary) -> Figure:
     """Figure 1: every curve of the run, the persona's with its band."""
-    drawn, x, title = traces(summary), rounds_of(summary), "Stability by round"
+    curves, x, title = traces(summary), rounds_of(summary), "Stability by round"
     counts = summary.curves.n
-    told = "; ".join(
-        f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in drawn
+    ranges = "; ".join(
+        f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in curves
     )
 
     def note(r: int) -> str:
         first = f"after {quantity(r, 'round')}, n = {_at(counts, r)}"
-        return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(drawn))])
+        return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(curves))])
 
     def series(wide: bool) -> list[Series]:
         return [
@@ -179,19 +179,19 @@ def stability(summary: DriftSummary) -> Figure:
                 f"{t.label if wide else t.short} {number(last_of(t.values))}",
                 dots=t.kind == "own" and len(x) <= DOTTED,
             )
-            for t in drawn
+            for t in curves
         ]
 
     return line_figure(
-        Text("stability", title, f"Mean judge score from 0 to 1 after each round. {told}."),
+        Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
         "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
         "persona. The band is the 95% interval.",
         series,
         (Frame(740, 400, 34, 216, 14, 40), Frame(360, 330, 28, 126, 12, 40)),
         Table(
-            ("round", "n", *(t.name for t in reversed(drawn))),
+            ("round", "n", *(t.name for t in reversed(curves))),
             tuple(
-                (str(r), _at(counts, r), *(_cell(t, r) for t in reversed(drawn)))
+                (str(r), _at(counts, r), *(_cell(t, r) for t in reversed(curves)))
                 for r in range(len(x))
             ),
         ),
@@ -224,11 +224,11 @@ def _cell(trace: Trace, r: int) -> str:
 
 def ledger(summary: DriftSummary) -> list[Row]:
     """The main numbers at the start and at the end, one measure a line."""
-    found = {t.kind: t for t in traces(summary)}
+    by_kind = {t.kind: t for t in traces(summary)}
     rows = [
-        Row(kind, found[kind].name, *_pair(found[kind], 0), *_pair(found[kind], -1))
+        Row(kind, by_kind[kind].name, *_pair(by_kind[kind], 0), *_pair(by_kind[kind], -1))
         for kind in ("own", "replies", "user", "filler", "history")
-        if kind in found
+        if kind in by_kind
     ]
     values = numbers(summary.curves.normalised)
     spans = _intervals(summary.curves.normalised_interval)
@@ -239,7 +239,7 @@ def ledger(summary: DriftSummary) -> list[Row]:
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
     ):
-        if known(getattr(summary.curves, field)) is not None:
+        if finite(getattr(summary.curves, field)) is not None:
             span = ends(getattr(summary.curves, f"{field}_interval"))
             there = "" if span is None else between(span)
             rows.append(Row(kind, name, number(getattr(summary.curves, field)), there, "", ""))
@@ -259,7 +259,7 @@ def categories(summary: DriftSummary) -> list[Panel]:
 
     def panel(name: str, part: CategoryCurve, place: int) -> Panel:
         values, spans = numbers(part.stability), _intervals(part.interval)
-        floor = known(part.floor)
+        floor = finite(part.floor)
         series = [Series("overall", overall), Series("own", values, spans)]
         if floor is not None:
             series.insert(0, Series("floor", (floor,) * len(x)))
@@ -269,10 +269,12 @@ def categories(summary: DriftSummary) -> list[Panel]:
             for r, v in enumerate(values)
         ]
         course = f"{number(values[0])} → {number(values[-1])}"
-        said = f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
+        description = (
+            f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
+        )
 
         def drawing(width: float, height: float) -> Markup:
-            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", said)
+            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", description)
             scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
             frame = Frame(width, height, 22, 6, 8, 24)
             return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
@@ -280,12 +282,12 @@ def categories(summary: DriftSummary) -> list[Panel]:
         line = f"{course}, {quantity(part.n, 'conversation')}"
         return Panel(name, line, drawing(256, 148), drawing(164, 124))
 
-    made = sorted(summary.curves.by_category.items(), key=lambda item: _course(item[1]))
-    return [panel(name, part, place) for place, (name, part) in enumerate(made)]
+    by_fall = sorted(summary.curves.by_category.items(), key=lambda item: _course(item[1]))
+    return [panel(name, part, place) for place, (name, part) in enumerate(by_fall)]
 
 
 def _course(part: CategoryCurve) -> float:
-    first, last = known(part.stability[0]), known(part.stability[-1])
+    first, last = finite(part.stability[0]), finite(part.stability[-1])
     return 0.0 if first is None or last is None else last - first
 
 

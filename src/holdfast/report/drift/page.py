@@ -34,7 +34,7 @@ def write_drift(
 
 def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -> str:
     """The page as text."""
-    found = transcript.entries(conversations)
+    entries = transcript.entries(conversations)
     return shell.fill(
         "drift/page.html.j2",
         s=summary,
@@ -42,7 +42,7 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         curves=summary.curves,
         costs=summary.costs,
         headline=words.headline(summary),
-        recorded=not any(entry.user for entry in found),
+        recorded=not any(entry.user for entry in entries),
         standfirst=words.standfirst(summary),
         stability=figures.stability(summary),
         ledger=figures.ledger(summary),
@@ -51,9 +51,9 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         attention=[f for f in (attention.layers(summary), attention.share(summary)) if f],
         within=attention.within(summary),
         heads=attention.heads(summary),
-        specimens=transcript.specimens(found),
-        portraits=transcript.portraits(found),
-        entries=found,
-        left_out=sum(not entry.whole for entry in found),
+        specimens=transcript.specimens(entries),
+        portraits=transcript.portraits(entries),
+        entries=entries,
+        left_out=sum(not entry.whole for entry in entries),
         slip=transcript.SLIP,
     )

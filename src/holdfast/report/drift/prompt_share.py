@@ -38,7 +38,7 @@ def share(summary: DriftSummary) -> Figure | None:
     if not any(v is not None for v in values):
         return None
     detail, x, title = summary.share.share_detail, rounds_of(summary), TITLE
-    drawn = [
+    curves = [
         Trace(kind, name, label, short, there, ())
         for kind, name, label, short, there in (
             ("template", "with template tokens", "with template", "with template",
@@ -49,13 +49,13 @@ def share(summary: DriftSummary) -> Figure | None:
         )
         if there
     ]  # fmt: skip
-    top, ticks = chart.ceiling_for(v for t in drawn for v in t.values)
-    rows = tuple((str(r), *(percent(_at(t, r)) for t in reversed(drawn))) for r in range(len(x)))
-    names = tuple(t.name for t in reversed(drawn))
+    top, ticks = chart.ceiling_for(v for t in curves for v in t.values)
+    rows = tuple((str(r), *(percent(_at(t, r)) for t in reversed(curves))) for r in range(len(x)))
+    names = tuple(t.name for t in reversed(curves))
 
     def note(r: int) -> str:
-        told = (f"{name}: {cell}" for name, cell in zip(names, rows[r][1:], strict=True))
-        return "\n".join([f"after {quantity(r, 'round')}", *told])
+        shares = (f"{name}: {cell}" for name, cell in zip(names, rows[r][1:], strict=True))
+        return "\n".join([f"after {quantity(r, 'round')}", *shares])
 
     def series(wide: bool) -> list[Series]:
         return [
@@ -66,7 +66,7 @@ def share(summary: DriftSummary) -> Figure | None:
                 f"{t.label if wide else t.short} {percent(last_of(t.values))}",
                 dots=t.kind == "share" and len(x) <= DOTTED,
             )
-            for t in drawn
+            for t in curves
         ]
 
     course = f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round."
@@ -140,9 +140,9 @@ def heads(summary: DriftSummary) -> list[Panel]:
     every = enumerate(detail.heads if detail else ())
     by_round = {r: [numbers(row) for row in one] for r, one in every if one}
     top = max((v or 0.0 for one in by_round.values() for row in one for v in row), default=0.0)
-    shown = min(MOST_HEAD_MAPS, len(by_round))
-    kept = list(by_round)
-    picked = [kept[round(i * (len(kept) - 1) / max(1, shown - 1))] for i in range(shown)]
+    count = min(MOST_HEAD_MAPS, len(by_round))
+    rounds = list(by_round)
+    picked = [rounds[round(i * (len(rounds) - 1) / max(1, count - 1))] for i in range(count)]
     return [_heads_at(r, by_round[r], top) for r in picked]
 
 
@@ -150,8 +150,8 @@ def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel
     wide, high = max(len(row) for row in rows), len(rows)
     cell = min(26.0, 180 / max(wide, high))
     most = percent(max((v for row in rows for v in row if v is not None), default=None))
-    said = f"{high} layers from top to bottom, {wide} heads across; at most {most}."
-    text = Text(f"heads-{r}", f"Prompt share of every head, round {r}", said)
+    description = f"{high} layers from top to bottom, {wide} heads across; at most {most}."
+    text = Text(f"heads-{r}", f"Prompt share of every head, round {r}", description)
     drawing = tiles.mosaic(rows, Frame(cell * wide, cell * high, 0, 0, 0, 0), text, top=top)
     return Panel(f"round {r}", f"at most {most}", drawing, drawing)
 
@@ -164,17 +164,19 @@ def within(summary: DriftSummary) -> list[Figure]:
     replies = [numbers(slot) for slot in detail.turns.within]
     answers = [numbers(slot) for slot in detail.within]
     most = max((v for slot in (*replies, *answers) for v in slot if v is not None), default=0.0)
-    made = []
+    figures = []
     if any(replies):
-        told = "One curve for each reply, token by token, averaged over conversations."
+        caption = "One curve for each reply, token by token, averaged over conversations."
         rounds = [str(r) for r in detail.turns.rounds]
-        made.append(_profile("turns", "Within the replies", told, replies, rounds, most))
+        figures.append(_profile("turns", "Within the replies", caption, replies, rounds, most))
     if any(answers):
-        told = "The same for the probe’s answers on their branches, on the same scale."
-        told = told if made else "One curve for each round, token by token."
+        caption = "The same for the probe’s answers on their branches, on the same scale."
+        caption = caption if figures else "One curve for each round, token by token."
         rounds = rounds_of(summary)
-        made.append(_profile("answers", "Within the probe’s answers", told, answers, rounds, most))
-    return made
+        figures.append(
+            _profile("answers", "Within the probe’s answers", caption, answers, rounds, most)
+        )
+    return figures
 
 
 def _profile(
