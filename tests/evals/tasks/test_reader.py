@@ -351,3 +351,28 @@ def test_a_long_reply_takes_a_moment(piece: str) -> None:
     for gold, kind in ((Gold("3"), "numeric"), (Gold("Bea", question=ROW), "exact")):
         read(gold, reply, kind)
     assert process_time() - begin < 10
+
+
+@pytest.mark.parametrize(
+    ("gold", "kind", "reply"),
+    [
+        (Gold("18"), "numeric", "The answer is not 18."),
+        (Gold("18"), "numeric", "It is not 18, it is 17."),
+        (Gold("blue"), "exact", "I doubt it's blue; it's green."),
+        (Gold("blue"), "exact", "It's anything but blue."),
+        (Gold("Tuesday"), "exact", "Any day but Tuesday."),
+        (Gold("Paris"), "exact", "Some say Paris, but it is Lyon."),
+        (Gold("blue", question="The green jar or the blue jar?"), "exact", "Green, blue"),
+        (Gold("C", choices=("oak", "elm", "fir", "yew")), "choice", "A or C"),
+        (Gold("C", choices=("oak", "elm", "fir", "yew")), "choice", "The answer is C, or maybe D."),
+    ],
+)
+def test_what_a_reply_denies_or_leaves_open_is_no_answer(gold: Gold, kind: str, reply: str) -> None:
+    reading = read(gold, reply, kind)
+    assert not (reading.strict or reading.lenient or reading.final)
+
+
+def test_a_row_of_every_number_commits_to_none() -> None:
+    row = " ".join(map(str, range(1, 19)))
+    assert not read(Gold("18"), row, "numeric").final
+    assert read(Gold("18"), "The answer is not 17, it is 18.", "numeric").final

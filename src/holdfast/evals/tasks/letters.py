@@ -26,7 +26,12 @@ _OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
 _SINGLE = re.compile(r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)))")
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
 _LISTED = re.compile(
-    rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:or\s+|and\s+)?[(\[]*(?:{_LETTER})"
+    rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:(?:or|and|maybe|perhaps|possibly)\s+)*"
+    rf"[(\[]*(?:{_LETTER})"
+)
+_EITHER = re.compile(
+    r"(?<![\w'’])([A-J])[)\].\"'”]*\s*(?:,|/|;|&|\bor\b|\band\b)\s*"
+    r"(?:(?:or|and|maybe|perhaps|possibly)\s+)*[(\[\"'“]*([A-J])(?![\w'’])"
 )
 # "not A", "B is wrong": letters that a reply rules out.
 _RULED_OUT = re.compile(
@@ -67,6 +72,8 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
         return opening[1].upper()
     if named := _named(choices, text):
         return named
+    if any(m[1] != m[2] and {m[1], m[2]} <= set(letters) for m in _EITHER.finditer(bare)):
+        return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
     return min(single) if len(single) == 1 else None
 

@@ -52,7 +52,8 @@ class Occurrence:
     @property
     def asserted(self) -> bool:
         """Whether the text says so, and offers no list to choose from."""
-        return not (self.denied or self.alternative or self.rivals > 1)
+        listed = self.rivals > 1 or (self.named and self.rivals > 0)
+        return not (self.denied or self.alternative or listed)
 
 
 def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurrence]:
@@ -127,8 +128,10 @@ _CLAUSE_ENDS = re.compile(
 _NEGATION = re.compile(
     r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|nunca|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
+    r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
     r"no(?=\s)|non(?=\s))\b|n['’]t\b"
 )
+_ALL_BUT = re.compile(r"(?i)\b(?:any\w*|all|every\w*)(?:\s+\w+)?\s+but\s+(?:the\s+|an?\s+)?$")
 _NO_NEGATION = re.compile(
     r"(?i)\bno (?:doubt|question|problem|worries|wonder|less|matter|need)|"
     r"\bnot (?:only|just|merely|to mention|sure if|surprisingly)|\bnothing but|\bnone other than|"
@@ -150,9 +153,9 @@ def _denied(text: str, start: int, end: int, phrase: str) -> bool:
     ends = [match.end() for match in _CLAUSE_ENDS.finditer(before)]
     clause = _NO_NEGATION.sub(" ", before[ends[-1] :] if ends else before)
     own = _NEGATION.search(phrase) is not None
-    return bool(_NEGATION.search(clause) and not own) or bool(
-        _DENIED_AFTER.search(text[end : end + 60])
-    )
+    if _ALL_BUT.search(before) or _DENIED_AFTER.search(text[end : end + 60]):
+        return True
+    return bool(_NEGATION.search(clause)) and not own
 
 
 # --- lists of candidates -----------------------------------------------------------

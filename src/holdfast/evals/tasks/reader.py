@@ -164,6 +164,8 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     alternatives = _OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
+    if _denies(statement or _ending(text), gold.answer):
+        values = strictly = frozenset()  # "It is not 18"
     others = [_stated_number(one, gold.question) for one in statements(text)]
     committed = all(answer in other for other in others if other) and not _hedged(
         statement if others and statement else _ending(text)
@@ -202,6 +204,15 @@ _HEDGE = re.compile(
 )
 
 
+_ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
+
+
+def _denies(text: str, answer: str) -> bool:
+    """Whether a text names the answer and denies it wherever it does."""
+    places = list(occurrences(text, answer))
+    return bool(places) and all(place.denied for place in places)
+
+
 def _around(match: re.Match[str]) -> set[object]:
     return {number(match[1].rstrip(".,")), number(match[2].rstrip(".,"))}
 
@@ -210,7 +221,7 @@ def _hedged(text: str) -> bool:
     """Whether a text offers several numbers ("16, 17, 18", "17 or 18", "maybe")."""
     text = plain(text).rpartition("=")[2]
     listed = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
-    return bool(listed or _OR.search(text) or _HEDGE.search(text))
+    return bool(listed or _ROW.search(text) or _OR.search(text) or _HEDGE.search(text))
 
 
 def _ending(text: str) -> str:
@@ -323,6 +334,8 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
         (same := _equal(answer, one, math)) is not None and same[0] for one in statements(text)
     )
     committed = agree and not _HEDGE.search(statement or "") and not _OR.search(statement or "")
+    if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
+        return reading(False, False, False, place is not None, True)
     result = reading(
         bool(strict and strict[0]),
         bool(whole and whole[0]),
