@@ -5,15 +5,17 @@ Scores are simulated on plans of `plan()`. With agent a, user u and category c o
     logit p_i(t) = b(t) + κ_c + α_a + β_u + ε_i + the same three anew for each point t
 
 and a score is 0 or 1 with probability p ("binary"), a mean of runs of these, a Beta draw with
-mean p in every second category ("mixed"), or a Beta draw everywhere ("fractional"). Standard
+mean p in every second category ("mixed"), or a Beta draw everywhere ("fractional", or "skewed"
+with most scores near 0 or 1). Standard
 deviations are near what 200 conversations of `mini` show (personas .2 of the variance late in a
 conversation, users' personas nearly nothing); b(t) puts the population's mean where the cell
 says. The population: new personas, users and conversations, in the plan's share of categories.
 
 A cell fails where its coverage, give or take two standard errors of the simulation, is outside
 [.92, .98], or below .90 from 12 conversations. The upper bound does not hold where fewer than
-six scores are expected to differ from the nearer end of the scale, since coverage there jumps
-from one count to the next. An interval that is not given counts for nothing.
+six scores (or personas, where each recurs) are expected to differ from the nearer end of the
+scale, since coverage there jumps from one count to the next. An interval that is not given counts
+for nothing. It also fails where the same interval from more conversations is wider.
 
 `--quick` takes fewer replications and plans, and writes no page.
 """
@@ -27,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage_statistics
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
@@ -34,12 +37,18 @@ from scipy.special import expit
 from holdfast.core.intervals import GROUPS, Sample
 from holdfast.core.stats import Array
 from holdfast.evals.conversation.plan import Conversation, plan
-from holdfast.persona.suite import Persona, load_suite
+from holdfast.persona.suite import load_suite
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "intervals.md"
 MARKS = "<!-- coverage -->", "<!-- end of coverage -->"
 AGENT, USER, CONVERSATION, CATEGORY = 1.0, 0.3, 0.5, 1.0  # standard deviations of the logit
 OWN = 0.5  # of a point, relative to those
+STRONG = 1.5  # of personas, in a file of one's own
+OWN_FILES = ((1, 24), (1, 48), (3, 10), (8, 5), (8, 10), (12, 1), (12, 2), (12, 5), (12, 10),
+             (20, 2), (20, 5), (20, 10), (40, 5))  # fmt: skip
+QUICK = (("binary", 1), ("binary", 3), ("fractional", 1), ("skewed", 1))
+KINDS = (*QUICK, ("binary", 2), ("mixed", 1))
+POINTS = ((0.94, 0.72), (0.99, 0.94), (0.5, 0.5), (0.04, 0.04))
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
 
 
@@ -66,8 +75,10 @@ class Cell:
 class World:
     """Scores of a plan's conversations, drawn many times from one population."""
 
-    def __init__(self, planned: Sequence[Conversation], rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(
+        self, planned: Sequence[Conversation], rng: np.random.Generator, agent: float = AGENT
+    ) -> None:
+        self.rng, self.agent = rng, agent
         self.agents, self.users, self.categories = (
             np.unique(names, return_inverse=True)[1]
             for names in (
@@ -76,8 +87,14 @@ class World:
                 [c.agent.category for c in planned],
             )
         )
-        levels = np.linspace(-1.5, 1.5, self.categories.max() + 1) * CATEGORY
-        self.offset = levels[self.categories]
+        fixed = self.categories
+        if np.bincount(self.agents).size < GROUPS:  # taken as given
+            self.agent, fixed = 0.0, self.agents
+        levels = np.linspace(-1.5, 1.5, fixed.max() + 1) * CATEGORY * (fixed.max() > 0)
+        self.offset = levels[fixed]
+        self.deviation = np.sqrt(self.agent**2 + USER**2 + CONVERSATION**2)
+        uses = np.bincount(self.agents) / len(self.agents)
+        self.effective = len(fixed) if self.agent == 0 else 1 / (uses**2).sum()
 
     def sample(self) -> Sample:
         """What the estimators are told of the plan."""
@@ -91,13 +108,13 @@ class World:
         def drawn(groups: int, deviation: float) -> Array:
             return self.rng.normal(0, scale * deviation, (groups, replications))
 
-        total = drawn(self.agents.max() + 1, AGENT)[self.agents]
+        total = drawn(self.agents.max() + 1, self.agent)[self.agents]
         total += drawn(self.users.max() + 1, USER)[self.users]
         return np.asarray(total + drawn(len(self.agents), CONVERSATION))
 
     def scores(self, target: float, effects: Array, runs: int, kind: str) -> Array:
         """Scores with a population mean of `target`, given the effects of conversations."""
-        spread = np.sqrt((AGENT**2 + USER**2 + CONVERSATION**2) * (1 + OWN**2))
+        spread = self.deviation * np.sqrt(1 + OWN**2)
 
         def surplus(base: float) -> float:
             p = expit(base + self.offset[:, None] + spread * _NODES)
@@ -111,7 +128,8 @@ class World:
             some = self.categories % 2 == 1 if kind == "mixed" else np.ones(len(p), bool)
             q = p[some].clip(1e-6, 1 - 1e-6)
             # Judges report shares of a reply: two places.
-            values[some] = self.rng.beta(10 * q, 10 * (1 - q)).round(2)
+            size = 3 if kind == "skewed" else 10
+            values[some] = self.rng.beta(size * q, size * (1 - q)).round(2)
         return values
 
 
@@ -132,13 +150,14 @@ def cells(
     label: str, planned: Sequence[Conversation], replications: int, runs: int, kind: str, seed: int
 ) -> Iterator[Cell | None]:
     """Levels, changes, and normalised scores, of one plan and one kind of score."""
-    world = World(planned, np.random.default_rng(seed))
+    strong = "own" in label
+    world = World(planned, np.random.default_rng(seed), STRONG if strong else AGENT)
     n, sample = len(planned), world.sample()
     detail = f"{label}, {kind}" + (f", {runs} runs" if runs > 1 else "")
-    for first, last in ((0.94, 0.72), (0.99, 0.94), (0.5, 0.5), (0.04, 0.04)):
+    for first, last in POINTS:
         effects = world.effects(replications)
         ceiling, score = (world.scores(m, effects, runs, kind) for m in (first, last))
-        sparse = n * min(first, 1 - first) < 6
+        sparse = world.effective * min(first, 1 - first) < 6
         yield coverage(f"level, {detail}", sample.score_interval(ceiling), first, n, first, sparse)
         change = sample.difference_interval(score, ceiling)
         yield coverage(f"paired change to {last}, {detail}", change, last - first, n, first, sparse)
@@ -168,7 +187,7 @@ def _categories(
 
 def _category_mean(world: World, rows: Array) -> float:
     """The population mean of the category at `rows` where the whole plan's is one half."""
-    spread = np.sqrt((AGENT**2 + USER**2 + CONVERSATION**2) * (1 + OWN**2))
+    spread = world.deviation * np.sqrt(1 + OWN**2)
     offset = world.offset - world.offset[rows].mean()
 
     def mean(base: float, part: Array) -> float:
@@ -187,12 +206,31 @@ def plans(quick: bool) -> Iterator[tuple[str, tuple[Conversation, ...]]]:
         for pairs in (12, 24, 100) if quick else (12, 24, 48, 64, 100, 150, 200):
             yield name, plan(everybody, everybody, suite, pairs=pairs)
     suite = load_suite("mini")
-    by_category: dict[str, list[Persona]] = {}
-    for one in suite.personas:
-        by_category.setdefault(one.category, []).append(one)
-    for each, times in ((4, 5),) if quick else ((4, 3), (4, 5), (3, 10), (4, 10)):
-        some = [one for group in by_category.values() for one in group[:each]]
-        yield f"mini, {len(some)} personas", plan(some, some, suite, pairs=times * len(some))
+    for k, times in ((12, 2), (12, 10)) if quick else OWN_FILES:
+        some = suite.personas[:: len(suite.personas) // k][:k]
+        yield f"{k} own personas", plan(some, suite.personas, suite, pairs=k * times)
+    for k in (10,) if quick else (10, 20):
+        some = suite.personas[:: len(suite.personas) // k][:k]
+        yield f"{k} own personas on both sides", plan(some, some, suite, pairs=5 * k)
+
+
+def statistics(replications: int, seed: int) -> Iterator[Cell]:
+    """Intervals of effect, fidelity and robustness."""
+    rng = np.random.default_rng(seed)
+    for name, n, mean, limits, truth in coverage_statistics.cells(rng, replications):
+        sparse = n * min(mean, 1 - mean) < 6
+        if (cell := coverage(name, limits, truth, n, mean, sparse)) is not None:
+            yield cell
+
+
+def widening(rows: Sequence[Cell]) -> Iterator[tuple[str, int, int]]:
+    """Intervals that are wider from more conversations of the same suite."""
+    last: dict[tuple[str, float], Cell] = {}
+    for row in rows:
+        before = last.get((row.name, row.mean))
+        if before is not None and row.n > before.n and row.width > before.width:
+            yield row.name, before.n, row.n
+        last[row.name, row.mean] = row
 
 
 def table(rows: Sequence[Cell]) -> str:
@@ -228,13 +266,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replications", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    replications = given.replications or (800 if given.quick else 4000)
+    replications = given.replications or (400 if given.quick else 1500)
     began, rows = time.monotonic(), []
     for label, planned in plans(given.quick):
-        for kind, runs in (("binary", 1), ("binary", 3), ("mixed", 1), ("fractional", 1)):
+        for kind, runs in QUICK if given.quick else KINDS:
             found = cells(label, planned, replications, runs, kind, given.seed)
             rows += [cell for cell in found if cell is not None]
         print(f"{label} {len(planned)}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    rows += statistics(replications, given.seed)
     if given.quick:
         print(table(rows))
     else:
@@ -242,7 +281,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = [cell for cell in rows if not cell.passes]
     for cell in failed:
         print(f"outside: {cell.name}, n = {cell.n}, mean {cell.mean:.2f}: {cell.coverage:.3f}")
-    return 1 if failed else 0
+    wider = list(widening(rows))
+    for name, few, many in wider:
+        print(f"wider: {name}, from {few} to {many}")
+    return 1 if failed or wider else 0
 
 
 if __name__ == "__main__":

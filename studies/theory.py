@@ -30,7 +30,7 @@ import theory_model as measured
 from cones import Array
 from walk import Cone, leaving, mixing, walk
 
-from holdfast.core.stats import percentiles, wilson
+from holdfast.core.stats import wilson
 
 ACROSS = 16
 PAIRS = ((2, 4), (2, 6), (4, 6), (4, 8), (6, 8))
@@ -108,7 +108,9 @@ def _drawn(
     )
     n = len(generators)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=1000)
-    return small.mean(0) / large.mean(0), percentiles((weights @ small) / (weights @ large))
+    return small.mean(0) / large.mean(0), np.percentile(
+        (weights @ small) / (weights @ large), [2.5, 97.5], axis=0
+    ).T
 
 
 def _measured(

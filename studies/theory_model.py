@@ -28,8 +28,9 @@ from cones import Array
 from holdfast import Ask, load
 from holdfast.core.chat import agent_view
 from holdfast.core.control import NONE
+from holdfast.core.intervals import Sample
 from holdfast.core.records import Record, as_record, read_record
-from holdfast.core.stats import Resampler, mean
+from holdfast.core.stats import mean
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.settings import ConversationSettings
 from holdfast.evals.conversation.setup import draw_cast
@@ -58,7 +59,7 @@ def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterato
         turns = turns_of(own, c.id)
         spans.append(_spans(model, c, turns, rounds))
         apart.append(_apart(model, c, turns, turns_of(bare, c.id)))
-    sample = Resampler.of([c.id for c in some])
+    sample = Sample(len(some))
     yield _by_round(found, np.stack(spans), sample)
     yield _by_layer(found, np.stack(spans), np.stack(apart), sample)
     yield _bound(found)
@@ -144,8 +145,8 @@ def _maps(model: LocalBackend, layer: int) -> list[Array]:
     ]
 
 
-def _told(values: Array, sample: Resampler) -> str:
-    low, high = sample.statistic(lambda v: v, values)
+def _told(values: Array, sample: Sample) -> str:
+    low, high = sample.mean_interval(values)
     return f"{float(mean(values)):.2f} ({low:.2f}–{high:.2f})"
 
 
@@ -161,7 +162,7 @@ def _set(found: Record, name: str) -> Record:
     return next(one for one in found["dimension"]["sets"] if one["set"] == name)
 
 
-def _by_round(found: Record, spans: Array, sample: Resampler) -> Made:
+def _by_round(found: Record, spans: Array, sample: Sample) -> Made:
     none, own = found["controls"][0], _set(found, "none")
     plain, shuffled = _set(found, "no persona"), _set(found, "shuffled")
     few, many = (found["dimension"]["vectors"][count] for count in ("few", "many"))
@@ -192,7 +193,7 @@ def _by_round(found: Record, spans: Array, sample: Resampler) -> Made:
     return "by-round", header, tuple(rows)
 
 
-def _by_layer(found: Record, spans: Array, apart: Array, sample: Resampler) -> Made:
+def _by_layer(found: Record, spans: Array, apart: Array, sample: Sample) -> Made:
     held = _set(found, "none")["participation"]
     rows = []
     for layer in range(apart.shape[1]):

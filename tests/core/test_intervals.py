@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.intervals import FEWEST, Sample, false_discovery
-from holdfast.core.stats import Array, wilson
+from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.stats import Array, false_discovery, wilson
 
 DRAWS = 1000
 
@@ -46,6 +46,31 @@ def test_scores_that_repeat_within_personas_get_a_wider_interval() -> None:
     alone = np.ptp(Sample(50).score_interval(values))
     grouped = np.ptp(Sample(50, [np.repeat(range(10), 5).tolist()]).score_interval(values))
     assert grouped > 1.5 * alone
+
+
+def test_two_labellings_give_a_wider_interval_than_either() -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = np.repeat(range(8), 8).tolist(), np.tile(range(8), 8).tolist()
+    values = (rng.random(8)[rows] + rng.random(8)[columns]) / 2
+    both = np.ptp(Sample(64, [rows, columns]).score_interval(values))
+    assert both > np.ptp(Sample(64, [rows]).score_interval(values))
+    assert both > np.ptp(Sample(64, [columns]).score_interval(values))
+
+
+def test_a_difference_that_is_the_same_everywhere_has_no_width() -> None:
+    before = 0.2 + 0.8 * np.random.default_rng(2).random(50)
+    limits = Sample(50).difference_interval(before - 0.1, before)
+    assert limits == pytest.approx([-0.1, -0.1])
+
+
+def test_personas_that_recur_with_a_rare_failure_are_covered() -> None:
+    rng = np.random.default_rng(8)
+    persona, conversation = rng.normal(0, 1.5, (20, DRAWS)), rng.normal(0, 0.5, (200, DRAWS))
+    agents = np.repeat(range(20), 10)
+    chance = 1 / (1 + np.exp(-4 - persona[agents] - conversation))
+    many = 1 / (1 + np.exp(-4 - rng.normal(0, np.hypot(1.5, 0.5), 10**6)))
+    limits = Sample(200, [agents.tolist()]).score_interval(rng.beta(10 * chance, 10 - 10 * chance))
+    assert covered(limits, float(many.mean())) >= 0.93
 
 
 @pytest.mark.parametrize("each", [1, 2, 5])

@@ -20,15 +20,17 @@ V is a quadratic form y'Qy, and its degrees of freedom are Satterthwaite's (1946
 Mean of scores in [0, 1]: Wilson's interval at the effective sample size that V implies, with
 Student's t in place of the normal quantile (Korn & Graubard 1998; Franco et al. 2019):
 
-    n_eff = n / deff        deff = (nV + κ/n) / (m(1 - m) + κ/n)
+    n_eff = (m(1 - m) + κ/n + λw) / (V + κ/n² + λw²)        w = max_B Σ_g n_Bg² / n²
 
-where κ draws the design effect towards 1, so that scores which are all alike have a width. It
-grows with the share of scores that are exactly 0 or 1: where most are, a failure not yet seen
-is a whole one.
+where κ draws n_eff towards n, so that scores which are all alike have a width. It grows with the
+share of scores that are exactly 0 or 1: where most are, a failure not yet seen is a whole one.
+λ does the same for personas that recur (1/w of them) where the mean is near 0 or 1, since one
+that fails may not have been met.
 
 Difference of two means, paired: MOVER (Zou & Donner 2008; Newcombe 1998, method 10), which
-joins the two means' limits by their correlation; Student's t where no difference is exactly
--1, 0 or 1. Ratio: the same for N - θD, solved for θ
+joins the limits of two means by their correlation. The two are the means themselves; where no
+difference is exactly -1, 0 or 1 they are the mean gain and the mean loss, since these show the
+differences' own spread and skewness. Ratio: the same for N - θD, solved for θ
 (Donner & Zou 2012), which is Fieller's interval where the limits are symmetric.
 
 This module knows arrays. It knows no personas and no rounds. Missing values are NaN.
@@ -36,22 +38,21 @@ This module knows arrays. It knows no personas and no rounds. Missing values are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from holdfast.core.stats import Array, mean
+from holdfast.core.stats import Array, Design, mean
 
 FEWEST = 3
 """Observations; from fewer there is no interval."""
 GROUPS = 5
 """Groups that recur; fewer are taken as given."""
 PRIOR, LEAST = 0.5, 0.03
-"""κ = LEAST + PRIOR × the share of scores that are exactly 0 or 1."""
+"""κ = LEAST + PRIOR × the share of scores that are exactly 0 or 1; λ = LEAST (1 - 2m)²."""
 
 
 @dataclass(frozen=True)
@@ -64,95 +65,8 @@ class Moments:
     n: Array
     ends: Array
     """Share of the observations that are exactly 0 or 1 (or -1, a difference)."""
-
-
-class _Model:
-    """One choice of variance components: the quadratic form of V and the variance of V."""
-
-    def __init__(self, parts: Sequence[Array], centre: Array) -> None:
-        # parts: incidence matrices (n, groups), the identity last. centre: H (n, n).
-        n = len(centre)
-        self.weights = np.array([(part.sum(axis=0) ** 2).sum() for part in parts]) / n**2
-        centred = [centre @ part for part in parts]
-        trace = np.array([[((a.T @ c) ** 2).sum() for a in parts] for c in centred])
-        self.solve = np.linalg.pinv(trace)
-        form = sum(k * (c @ c.T) for k, c in zip(self.weights @ self.solve, centred, strict=True))
-        sides = [part.T @ form for part in parts]
-        self.spread = np.array([[((s @ part) ** 2).sum() for part in parts] for s in sides])
-
-    def fit(self, sums: Array) -> tuple[Array, Array, Array]:
-        """Components, V and its degrees of freedom, from sums of squares (parts, columns)."""
-        components = self.solve @ sums
-        variance = self.weights @ components
-        total = components.clip(min=0)
-        noise = np.einsum("ac,ab,bc->c", total, self.spread, total)
-        plain = self.weights @ total
-        df = np.divide(plain**2, noise, out=np.full(len(noise), np.inf), where=noise > 0)
-        return components, variance, df.clip(min=1.0)
-
-
-class Design:
-    """The rows of a sample that were observed together, and how they share groups.
-
-    Args:
-        random: For each kind of group drawn anew in another study, the group of each row.
-        fixed: The same for groups that are taken as given, whose means are taken out.
-    """
-
-    def __init__(
-        self, random: Sequence[NDArray[np.int_]], fixed: Sequence[NDArray[np.int_]], n: int
-    ) -> None:
-        self.n = n
-        strata = np.zeros(n, int)
-        for labels in fixed:
-            joint = strata * (labels.max() + 1) + labels
-            if all(_fits(joint, groups) for groups in (np.arange(n), *random)):
-                strata = joint
-        member = _incidence(strata)
-        self.strata = member.shape[1]
-        self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
-        self.parts = [part for g in random if (part := _incidence(g)).shape[1] < n]
-
-    @cached_property
-    def _models(self) -> dict[tuple[int, ...], _Model]:
-        each = range(len(self.parts))
-        subsets = [tuple(each), *((k,) for k in each if len(self.parts) > 1), ()]
-        one = np.eye(self.n)
-        return {
-            s: _Model([*(self.parts[k] for k in s), one], self.centre)
-            for s in dict.fromkeys(subsets)
-        }
-
-    def moments(self, values: Array) -> tuple[Array, Array]:
-        """V of the mean of (n, columns), and its degrees of freedom."""
-        residuals = self.centre @ values
-        free = self.n - self.strata
-        within = (residuals**2).sum(axis=0)
-        if not self.parts:
-            return within / (self.n * free), np.full(within.shape, float(free))
-        sums = np.array([*(((p.T @ residuals) ** 2).sum(axis=0) for p in self.parts), within])
-        variance, df = np.zeros((2, len(within)))
-        left = np.ones(len(within), bool)
-        for subset, model in self._models.items():
-            if not left.any():
-                break
-            some, found, freedom = model.fit(sums[[*subset, -1]][:, left])
-            fits = (some[:-1] >= 0).all(axis=0) if subset else np.ones(left.sum(), bool)
-            where = np.flatnonzero(left)[fits]
-            variance[where], df[where] = found[fits], freedom[fits]
-            left[where] = False
-        return variance.clip(min=0), df
-
-
-def _incidence(groups: NDArray[np.int_]) -> Array:
-    member = np.eye(groups.max() + 1)[groups]
-    return np.asarray(member[:, member.any(axis=0)])
-
-
-def _fits(strata: NDArray[np.int_], groups: NDArray[np.int_]) -> bool:
-    """Whether every stratum has two groups at least, so that its mean can be taken out."""
-    pairs = np.unique(np.stack([strata, groups]), axis=1)[0]
-    return bool(np.unique(pairs, return_counts=True)[1].min() >= 2)
+    recurrence: Array
+    """w, the share of a persona in the observations where personas recur; 0 where none does."""
 
 
 class Sample:
@@ -191,16 +105,17 @@ class Sample:
         values = np.asarray(values, float)
         shape, flat = values.shape[1:], values.reshape(self.n, -1)
         there = ~np.isnan(flat)
-        variance, df = np.full((2, flat.shape[1]), np.nan)
+        variance, df, recurrence = np.full((3, flat.shape[1]), np.nan)
         patterns, which = np.unique(there, axis=1, return_inverse=True)
         for k, rows in enumerate(patterns.T):
             if rows.sum() >= 2:
                 columns = which.reshape(-1) == k
-                found = self._design(rows).moments(flat[np.ix_(rows, columns)])
-                variance[columns], df[columns] = found
+                design = self._design(rows)
+                variance[columns], df[columns] = design.moments(flat[np.ix_(rows, columns)])
+                recurrence[columns] = design.recurrence
         n = there.sum(axis=0)
         ends = np.isin(flat, (-1.0, 0.0, 1.0)).sum(axis=0) / n.clip(min=1)
-        arrays = (mean(flat), variance, df, n, ends)
+        arrays = (mean(flat), variance, df, n, ends, recurrence)
         return Moments(*(np.asarray(a).reshape(shape) for a in arrays))
 
     def _design(self, rows: NDArray[np.bool_]) -> Design:
@@ -227,28 +142,34 @@ class Sample:
 
     def difference_interval(self, a: Array, b: Array, level: float = 0.95) -> Array:
         """Intervals of mean(a) - mean(b), scores in [0, 1], over what both have: (..., 2)."""
-        one, other, apart = self._pair(a, b)
-        return _enough(_difference(one, other, apart, quantile(apart.df, level)), apart.n)
+        pair = self._pair(a, b)
+        apart = pair[-1]
+        return _enough(_paired(*pair, quantile(apart.df, level)), apart.n)
 
     def difference_p(self, a: Array, b: Array) -> Array:
         """Two-sided p-values of mean(a) = mean(b): 1 less the level whose interval ends at 0.
 
         NaN where there is no interval.
         """
-        one, other, apart = self._pair(a, b)
+        pair = self._pair(a, b)
+        apart = pair[-1]
         low, high = np.zeros((2, *apart.mean.shape))
         high = high + 60.0
         for _ in range(40):
             middle = (low + high) / 2
-            limits = _difference(one, other, apart, middle)
+            limits = _paired(*pair, middle)
             outside = (limits[..., 0] > 0) | (limits[..., 1] < 0)
             low, high = np.where(outside, middle, low), np.where(outside, high, middle)
         return np.asarray(np.where(apart.n >= FEWEST, 2 * stdtr(apart.df, -low), np.nan))
 
-    def _pair(self, a: Array, b: Array) -> tuple[Moments, Moments, Moments]:
+    def _pair(self, a: Array, b: Array) -> tuple[Moments, Moments, Moments, Moments, Moments]:
+        """Moments of both, of the gains and the losses from b to a, and of the differences."""
         gap = np.isnan(a) | np.isnan(b)
         a, b = np.where(gap, np.nan, a), np.where(gap, np.nan, b)
-        return self.moments(a), self.moments(b), self.moments(a - b)
+        change = a - b
+        parts = (a, b, change.clip(min=0), (-change).clip(min=0), change)
+        one, other, gain, loss, apart = (self.moments(part) for part in parts)
+        return one, other, gain, loss, apart
 
     def ratio_interval(self, top: Array, low: Array, high: Array, level: float = 0.95) -> Array:
         """Intervals of (top - low) / (high - low) of means of scores in [0, 1]: (..., 2).
@@ -259,11 +180,10 @@ class Sample:
         top, low, high = (np.broadcast_to(v, shape) for v in (top, low, high))
         gap = np.isnan(top) | np.isnan(low) | np.isnan(high)
         top, low, high = (np.where(gap, np.nan, v) for v in (top, low, high))
-        ceiling, score, floor = (self.moments(v) for v in (high, top, low))
-        fall, room, rest = (self.moments(v) for v in (high - top, high - low, top - low))
+        falls, rooms = self._pair(high, top), self._pair(high, low)
+        fall, room, rest = falls[-1], rooms[-1], self.moments(top - low)
         t = quantile(np.minimum(fall.df, room.df), level)
-        above = _difference(ceiling, score, fall, t)
-        room_limits = _difference(ceiling, floor, room, t)
+        above, room_limits = _paired(*falls, t), _paired(*rooms, t)
         limits = 1 - _quotient(fall, above, room, room_limits, _correlation(fall, room, rest))
         return _enough(limits[..., ::-1], room.n)
 
@@ -299,18 +219,24 @@ def _root(n: Array, d: Array, a: Array, b: Array, rho: Array, sign: int) -> Arra
     return np.asarray(np.divide(middle + sign * np.sqrt(room), square, out=none, where=square > 0))
 
 
-def _difference(one: Moments, other: Moments, apart: Moments, t: Array) -> Array:
-    low_a, high_a = np.moveaxis(_wilson(one, t), -1, 0)
-    low_b, high_b = np.moveaxis(_wilson(other, t), -1, 0)
+def _paired(
+    one: Moments, other: Moments, gain: Moments, loss: Moments, apart: Moments, t: Array
+) -> Array:
+    whole = _joined_limits(one, other, apart, _wilson(one, t), _wilson(other, t))
+    # No gain and no loss is a whole one here (no κ), and what was not met is like what was.
+    total = np.where(gain.mean + loss.mean > 0, gain.mean + loss.mean, 1.0)
+    parts = (_wilson(m, t, kappa=0.0, lam=4 * LEAST * m.mean / total) for m in (gain, loss))
+    smooth = _joined_limits(gain, loss, apart, *parts)
+    return np.where((apart.ends == 0)[..., None], smooth, whole)
+
+
+def _joined_limits(one: Moments, other: Moments, apart: Moments, a: Array, b: Array) -> Array:
+    """MOVER limits of one mean less another, from the limits of both."""
     rho = _correlation(one, other, apart)
-    a, b = one.mean, other.mean
-    down = _joined(a - low_a, high_b - b, rho)
-    up = _joined(high_a - a, b - low_b, rho)
-    # Differences of which none is exactly -1, 0 or 1 show their own spread: Student's t.
-    half = t * np.sqrt(apart.variance)
-    smooth = apart.ends == 0
-    down, up = np.where(smooth, half, down), np.where(smooth, half, up)
-    return np.stack([a - b - down, a - b + up], axis=-1)
+    down = _joined(one.mean - a[..., 0], b[..., 1] - other.mean, rho)
+    up = _joined(a[..., 1] - one.mean, other.mean - b[..., 0], rho)
+    difference = one.mean - other.mean
+    return np.stack([difference - down, difference + up], axis=-1)
 
 
 def _joined(x: Array, y: Array, rho: Array) -> Array:
@@ -329,16 +255,26 @@ def _correlation(one: Moments, other: Moments, apart: Moments) -> Array:
     return np.asarray(rho.clip(-1, 1) * (1 - apart.ends / apart.n.clip(min=1)))
 
 
-def _wilson(m: Moments, t: Array, *, outer: bool = False) -> Array:
+def _wilson(
+    m: Moments,
+    t: Array,
+    *,
+    kappa: Array | float | None = None,
+    lam: Array | float = LEAST,
+    outer: bool = False,
+) -> Array:
     """Wilson's interval at the effective sample size: (..., 2).
 
     With `outer` the limit towards the nearer end of [0, 1] is Agresti and Coull's (1998),
     since Wilson's misses means very near 0 or 1 from few observations.
     """
     p, n = m.mean.clip(0, 1), m.n.clip(min=1)
-    prior = (LEAST + PRIOR * m.ends) / n
-    design = (n * m.variance + prior) / (p * (1 - p) + prior)
-    size = n / design.clip(min=1e-9)
+    prior = (LEAST + PRIOR * m.ends if kappa is None else kappa) / n
+    lam = lam * (1 - 2 * p) ** 2
+    room = p * (1 - p) + prior + lam * m.recurrence
+    noise = m.variance + prior / n + lam * m.recurrence**2
+    size = np.divide(room, noise, out=np.full(np.shape(room), np.inf), where=noise > 1e-15)
+    size = size.clip(min=1e-9)
     centre = (p + t**2 / (2 * size)) / (1 + t**2 / size)
     half = t / (1 + t**2 / size) * np.sqrt(p * (1 - p) / size + t**2 / (4 * size**2))
     low, high = centre - half, centre + half
@@ -346,40 +282,6 @@ def _wilson(m: Moments, t: Array, *, outer: bool = False) -> Array:
         wide = t * np.sqrt(centre * (1 - centre) / (size + t**2))
         low, high = np.where(p < 0.5, centre - wide, low), np.where(p > 0.5, centre + wide, high)
     return np.stack([low.clip(0, 1), high.clip(0, 1)], axis=-1)
-
-
-def pseudo_values(function: Callable[..., Array], *values: Array) -> Array:
-    """Jackknife pseudo-values of a function of means over the first axis: (observations, ...).
-
-    Their mean is moved to the function's own value; their spread gives its variance
-    (Miller 1974). An observation with a missing value has none.
-    """
-    whole = np.all([~np.isnan(v.reshape(len(v), -1)).any(axis=1) for v in values], axis=0)
-    rows = [v[whole] for v in values]
-    n = len(rows[0])
-    value = function(*(v.mean(axis=0) for v in rows))
-    left_out = function(*((v.sum(axis=0) - v) / (n - 1) for v in rows))
-    pseudo = n * value - (n - 1) * left_out
-    result = np.full((len(whole), *np.shape(value)), np.nan)
-    result[whole] = pseudo + (value - pseudo.mean(axis=0))
-    return result
-
-
-def false_discovery(p: Sequence[float | None]) -> list[float | None]:
-    """Benjamini and Hochberg's (1995) adjusted p-values; None stays None and counts for nothing.
-
-    Calling every value up to .05 a finding, at most 5% of runs without any effect have one.
-    """
-    known = [value for value in p if value is not None]
-    if not known:
-        return list(p)
-    ranks = np.argsort(np.argsort(known, kind="stable")) + 1
-    scaled = np.array(known) * len(known) / ranks
-    order = np.argsort(-ranks)
-    adjusted = np.empty(len(known))
-    adjusted[order] = np.minimum.accumulate(scaled[order]).clip(max=1)
-    values = iter(adjusted.tolist())
-    return [None if value is None else next(values) for value in p]
 
 
 def quantile(df: Array, level: float) -> Array:

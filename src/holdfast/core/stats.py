@@ -1,24 +1,13 @@
-"""Means with intervals that respect what was sampled together.
+"""Means and variances of arrays, shares, and areas under curves; missing observations are NaN.
 
-Every interval is a 95% percentile bootstrap over clusters. A draw gives each cluster
-of each labelling (conversations, and personas where they recur) a multinomial count,
-and an observation the product of its counts: the pigeonhole bootstrap (Owen 2007,
-"The pigeonhole bootstrap", Ann. Appl. Stat. 1), which is the ordinary cluster
-bootstrap where there is one labelling. The same draws serve every statistic of a run,
-so that differences and ratios are resampled jointly.
-
-Where all scores of a point are 0 or 1 the bootstrap is poor (all ones give no width at
-all), and Wilson's score interval is used instead, at the effective sample size that
-the bootstrap's variance implies; where that variance is zero, at the number of clusters
-of the coarsest labelling.
-
-This module knows arrays, not personas or rounds. Missing observations are NaN.
+This module knows arrays, not personas or rounds. `intervals` has the equations of the variance
+components, and what follows from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,80 +34,38 @@ def mean(values: Array, axis: int = 0) -> Array:
     return np.asarray(np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0))
 
 
-@dataclass(frozen=True)
-class Resampler:
-    """Fixed bootstrap weights (draws, observations), and how many clusters the coarsest has."""
+def pseudo_values(function: Callable[..., Array], *values: Array) -> Array:
+    """Jackknife pseudo-values of a function of means over the first axis: (observations, ...).
 
-    weights: Array
-    clusters: int
-
-    @classmethod
-    def of(cls, *labels: Sequence[Hashable], draws: int = 2000, seed: int = 0) -> Resampler:
-        """Weights for observations labelled in one or more ways (all of one length)."""
-        if not labels or not len(labels[0]):
-            raise ValueError("a resampler needs at least one observation")
-        rng = np.random.default_rng(seed)
-        weights = np.ones((draws, len(labels[0])))
-        clusters = len(labels[0])
-        for labelling in labels:
-            order = {label: i for i, label in enumerate(dict.fromkeys(labelling))}
-            counts = rng.multinomial(len(order), np.full(len(order), 1 / len(order)), size=draws)
-            weights *= counts[:, [order[label] for label in labelling]]
-            clusters = min(clusters, len(order))
-        return cls(weights, clusters)
-
-    def means(self, values: Array, where: NDArray[np.bool_] | None = None) -> Array:
-        """Weighted means over the first axis: (observations, ...) to (draws, ...).
-
-        `where` keeps some observations only (a category): the draws stay the same.
-        A draw in which nothing is left is NaN.
-        """
-        values = np.asarray(values, float)
-        counted = ~np.isnan(values)
-        if where is not None:
-            counted &= where.reshape(-1, *[1] * (values.ndim - 1))
-        flat = np.where(counted, values, 0.0).reshape(len(values), -1)
-        top = self.weights @ flat
-        bottom = self.weights @ counted.reshape(len(values), -1).astype(float)
-        result = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-        return np.asarray(result.reshape(len(self.weights), *values.shape[1:]))
-
-    def interval(self, values: Array, where: NDArray[np.bool_] | None = None) -> Array:
-        """95% intervals of the means of scores in [0, 1]: (observations, ...) to (..., 2)."""
-        values = np.asarray(values, float)
-        drawn = self.means(values, where)
-        result = percentiles(drawn)
-        kept = values if where is None else values[where]
-        for point in np.ndindex(values.shape[1:]):
-            column = kept[(slice(None), *point)]
-            column = column[~np.isnan(column)]
-            if len(column) and np.isin(column, (0.0, 1.0)).all():
-                result[point] = self._binary(column, drawn[(slice(None), *point)])
-        return result
-
-    def _binary(self, column: Array, drawn: Array) -> tuple[float, float]:
-        share = float(column.mean())
-        variance = float(np.nanvar(drawn))
-        if 0 < share < 1 and variance > 0:
-            effective = min(float(len(column)), share * (1 - share) / variance)
-        else:
-            effective = float(min(len(column), self.clusters))
-        return wilson(share, effective)
-
-    def statistic(self, function: Callable[..., Array], *values: Array) -> Array:
-        """95% interval of a function of several means, all from the same draws: (..., 2)."""
-        return percentiles(function(*(self.means(v) for v in values)))
-
-
-def percentiles(drawn: Array) -> Array:
-    """The 2.5 and 97.5 percentiles over draws: (draws, ...) to (..., 2), NaN left out."""
-    result = np.full((*drawn.shape[1:], 2), np.nan)
-    for point in np.ndindex(drawn.shape[1:]):
-        column = drawn[(slice(None), *point)]
-        column = column[~np.isnan(column)]
-        if len(column):
-            result[point] = np.percentile(column, [2.5, 97.5])
+    Their mean is moved to the function's own value; their spread gives its variance
+    (Miller 1974). An observation with a missing value has none.
+    """
+    whole = np.all([~np.isnan(v.reshape(len(v), -1)).any(axis=1) for v in values], axis=0)
+    rows = [v[whole] for v in values]
+    n = len(rows[0])
+    value = function(*(v.mean(axis=0) for v in rows))
+    left_out = function(*((v.sum(axis=0) - v) / (n - 1) for v in rows))
+    pseudo = n * value - (n - 1) * left_out
+    result = np.full((len(whole), *np.shape(value)), np.nan)
+    result[whole] = pseudo + (value - pseudo.mean(axis=0))
     return result
+
+
+def false_discovery(p: Sequence[float | None]) -> list[float | None]:
+    """Benjamini and Hochberg's (1995) adjusted p-values; None stays None and counts for nothing.
+
+    Calling every value up to .05 a finding, at most 5% of runs without any effect have one.
+    """
+    known = [value for value in p if value is not None]
+    if not known:
+        return list(p)
+    ranks = np.argsort(np.argsort(known, kind="stable")) + 1
+    scaled = np.array(known) * len(known) / ranks
+    order = np.argsort(-ranks)
+    adjusted = np.empty(len(known))
+    adjusted[order] = np.minimum.accumulate(scaled[order]).clip(max=1)
+    values = iter(adjusted.tolist())
+    return [None if value is None else next(values) for value in p]
 
 
 def normalised(score: Array, floor: Array, ceiling: Array, least: float = 0.05) -> Array:
@@ -149,3 +96,93 @@ def numbers(values: Array) -> Any:
     if np.ndim(values) == 0:
         return None if np.isnan(values) else round(float(values), 4)
     return [numbers(item) for item in values]
+
+
+class _Model:
+    """One choice of variance components: the quadratic form of V and the variance of V."""
+
+    def __init__(self, parts: Sequence[Array], centre: Array) -> None:
+        # parts: incidence matrices (n, groups), the identity last. centre: H (n, n).
+        n = len(centre)
+        self.weights = np.array([(part.sum(axis=0) ** 2).sum() for part in parts]) / n**2
+        centred = [centre @ part for part in parts]
+        trace = np.array([[((a.T @ c) ** 2).sum() for a in parts] for c in centred])
+        self.solve = np.linalg.pinv(trace)
+        form = sum(k * (c @ c.T) for k, c in zip(self.weights @ self.solve, centred, strict=True))
+        sides = [part.T @ form for part in parts]
+        self.spread = np.array([[((s @ part) ** 2).sum() for part in parts] for s in sides])
+
+    def fit(self, sums: Array) -> tuple[Array, Array, Array]:
+        """Components, V and its degrees of freedom, from sums of squares (parts, columns)."""
+        components = self.solve @ sums
+        variance = self.weights @ components
+        total = components.clip(min=0)
+        noise = np.einsum("ac,ab,bc->c", total, self.spread, total)
+        plain = self.weights @ total
+        df = np.divide(plain**2, noise, out=np.full(len(noise), np.inf), where=noise > 0)
+        return components, variance, df.clip(min=1.0)
+
+
+class Design:
+    """The rows of a sample that were observed together, and how they share groups.
+
+    Args:
+        random: For each kind of group drawn anew in another study, the group of each row.
+        fixed: The same for groups that are taken as given, whose means are taken out.
+    """
+
+    def __init__(
+        self, random: Sequence[NDArray[np.int_]], fixed: Sequence[NDArray[np.int_]], n: int
+    ) -> None:
+        self.n = n
+        strata = np.zeros(n, int)
+        for labels in fixed:
+            joint = strata * (labels.max() + 1) + labels
+            if all(_fits(joint, groups) for groups in (np.arange(n), *random)):
+                strata = joint
+        member = _incidence(strata)
+        self.strata = member.shape[1]
+        self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
+        self.parts = [part for g in random if (part := _incidence(g)).shape[1] < n]
+        self.recurrence = max((((p.sum(axis=0) / n) ** 2).sum() for p in self.parts), default=0.0)
+
+    @cached_property
+    def _models(self) -> dict[tuple[int, ...], _Model]:
+        each = range(len(self.parts))
+        subsets = [tuple(each), *((k,) for k in each if len(self.parts) > 1), ()]
+        one = np.eye(self.n)
+        return {
+            s: _Model([*(self.parts[k] for k in s), one], self.centre)
+            for s in dict.fromkeys(subsets)
+        }
+
+    def moments(self, values: Array) -> tuple[Array, Array]:
+        """V of the mean of (n, columns), and its degrees of freedom."""
+        residuals = self.centre @ values
+        free = self.n - self.strata
+        within = (residuals**2).sum(axis=0)
+        if not self.parts:
+            return within / (self.n * free), np.full(within.shape, float(free))
+        sums = np.array([*(((p.T @ residuals) ** 2).sum(axis=0) for p in self.parts), within])
+        variance, df = np.zeros((2, len(within)))
+        left = np.ones(len(within), bool)
+        for subset, model in self._models.items():
+            if not left.any():
+                break
+            some, found, freedom = model.fit(sums[[*subset, -1]][:, left])
+            fits = (some[:-1] >= 0).all(axis=0) if subset else np.ones(left.sum(), bool)
+            where = np.flatnonzero(left)[fits]
+            variance[where], df[where] = found[fits], freedom[fits]
+            left[where] = False
+        return variance.clip(min=0), df
+
+
+def _incidence(groups: NDArray[np.int_]) -> Array:
+    member = np.eye(groups.max() + 1)[groups]
+    return np.asarray(member[:, member.any(axis=0)])
+
+
+def _fits(strata: NDArray[np.int_], groups: NDArray[np.int_]) -> bool:
+    """Whether every stratum has two groups at least, so that its mean can be taken out."""
+    pairs = np.unique(np.stack([strata, groups]), axis=1)[0]
+    return bool(np.unique(pairs, return_counts=True)[1].min() >= 2)

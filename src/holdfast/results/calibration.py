@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.records import inlined
+from holdfast.core.records import inlined, omitted
 
 Interval = tuple[float | None, float | None]
 """A 95% interval; None where there is nothing to compute it from."""
@@ -92,6 +92,8 @@ class Agreement:
     """Answers by grade: the person's down, the judge's across."""
     by_task: Mapping[str, TaskAgreement]
     """The same numbers in each task."""
+    interval_note: str | None = omitted()
+    """Why kappa has no interval, where it has none."""
 
 
 @dataclass(frozen=True)

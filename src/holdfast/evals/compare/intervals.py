@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from holdfast.core.intervals import FEWEST, Sample, pseudo_values
-from holdfast.core.stats import Array, mean, numbers
+from holdfast.core.intervals import FEWEST, Sample
+from holdfast.core.stats import Array, mean, numbers, pseudo_values
 from holdfast.results.compare import Interval
 
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from holdfast.core.intervals import Sample, false_discovery
+from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
-from holdfast.core.stats import Array, mean, numbers
+from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord

@@ -50,6 +50,12 @@ from holdfast.results.calibration import (
 )
 
 _COLUMNS = ("persona", "task", "question", "answer", "score")
+FEWEST_BY_CHANCE = 12
+"""Answers that chance would grade differently; from fewer, kappa's interval does not cover."""
+KAPPA_NOTE = (
+    "No interval of kappa: nearly all grades are alike, and by chance fewer than "
+    f"{FEWEST_BY_CHANCE} answers would be graded differently."
+)
 
 
 def read(path: Path, *, with_judge: bool = True) -> tuple[Label, ...]:
@@ -204,6 +210,7 @@ def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Agreemen
         **intervals,
         confusion=ones.sum(axis=0).astype(int).tolist(),
         by_task=by_task,
+        interval_note=KAPPA_NOTE if few_by_chance(ones.mean(axis=0), len(pairs)) else None,
     )
 
 
@@ -219,6 +226,8 @@ def _intervals(ones: Array) -> dict[str, Array]:
         return np.asarray((ones * weights).sum(axis=(1, 2)))
 
     def kappa_interval(weights: Array) -> Array:
+        if few_by_chance(shares, len(ones)):
+            return np.full(2, np.nan)
         weights = weights / weights.max()
         rows, columns = ones.sum(axis=2), ones.sum(axis=1)
         by_person = rows @ weights @ shares.sum(axis=0)
@@ -237,6 +246,15 @@ def _intervals(ones: Array) -> dict[str, Array]:
 def _statistics(ones: Array) -> dict[str, Any]:
     """Every statistic of answers, (answers, person's grade, judge's grade)."""
     return {name: numbers(statistic(ones.mean(axis=0))) for name, statistic in STATISTICS.items()}
+def few_by_chance(shares: Array, n: int) -> bool:
+    """Whether too few of n answers would be graded differently by chance for an interval."""
+    alike = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    return n * (1 - alike) < FEWEST_BY_CHANCE
+
+
+def _of_task(labels: Sequence[Label], grades: Sequence[int | None], task: str) -> list[int]:
+    kept = [label for label, grade in zip(labels, grades, strict=True) if grade is not None]
+    return [i for i, label in enumerate(kept) if label.task == task]
 
 
 _GAP = np.subtract.outer(np.arange(GRADES), np.arange(GRADES))  # the person's less the judge's
@@ -274,6 +292,7 @@ def sentences(summary: CalibrationSummary) -> list[str]:
             f"({row.within_one:.0%} within one grade); kappa {kappa}, weighted {weighted}; "
             f"it grades {row.bias:+.2f} on average; {judge.failures} calls gave no grade."
         )
+        lines += [row.interval_note] if row.interval_note else []
         lines.append("people \\ judge  " + "".join(f"{g:>6}" for g in range(1, GRADES + 1)))
         lines += [
             f"{g:>14}  " + "".join(f"{n:>6}" for n in counts)
