@@ -223,9 +223,16 @@ def _paired(
     one: Moments, other: Moments, gain: Moments, loss: Moments, apart: Moments, t: Array
 ) -> Array:
     whole = _joined_limits(one, other, apart, _wilson(one, t), _wilson(other, t))
-    # No gain and no loss is a whole one here (no κ), and what was not met is like what was.
+    # No gain and no loss is a whole one here (no κ). Personas not met are as those that were:
+    # λ is larger the more uneven the changes are, and 0 where all are alike.
     total = np.where(gain.mean + loss.mean > 0, gain.mean + loss.mean, 1.0)
-    parts = (_wilson(m, t, kappa=0.0, lam=4 * LEAST * m.mean / total) for m in (gain, loss))
+
+    def limits(part: Moments) -> Array:
+        uneven = part.n * part.variance / np.maximum(part.mean**2, 1e-15)
+        lam = 4 * LEAST * part.mean / total * uneven.clip(max=1)
+        return _wilson(part, t, kappa=0.0, lam=lam)
+
+    parts = (limits(gain), limits(loss))
     smooth = _joined_limits(gain, loss, apart, *parts)
     return np.where((apart.ends == 0)[..., None], smooth, whole)
 

@@ -7,7 +7,7 @@ random text as long as the full persona (`persona.experts`). In a category with 
 
     effect = mean over T of (mean over seeds of score(with) - mean over seeds of score(without))
 
-with a 95% bootstrap interval over tasks. Scores come from exact answers and deterministic
+with a 95% interval over tasks. Scores come from exact answers and deterministic
 judges, or from a judge model that is none of the models measured (arXiv:2603.18507 is the
 study that this controls for what it mixed; notes in docs/guide/effect.md).
 

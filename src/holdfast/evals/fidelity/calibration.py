@@ -246,6 +246,8 @@ def _intervals(ones: Array) -> dict[str, Array]:
 def _statistics(ones: Array) -> dict[str, Any]:
     """Every statistic of answers, (answers, person's grade, judge's grade)."""
     return {name: numbers(statistic(ones.mean(axis=0))) for name, statistic in STATISTICS.items()}
+
+
 def few_by_chance(shares: Array, n: int) -> bool:
     """Whether too few of n answers would be graded differently by chance for an interval."""
     alike = float(shares.sum(axis=0) @ shares.sum(axis=1))
