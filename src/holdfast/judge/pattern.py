@@ -56,6 +56,19 @@ class Pattern:
         """True where the expression matches the whole text."""
         return self._run(self._compiled.fullmatch, text)
 
+    def first_group(self, text: str) -> str | None:
+        """The text of the first group where the expression matches, None where it does not."""
+        try:
+            match = self._compiled.search(text, timeout=SECONDS)
+        except (TimeoutError, MemoryError):
+            raise self._timeout() from None
+        return (match[1] or "") if match else None
+
+    @property
+    def groups(self) -> int:
+        """How many groups the expression has."""
+        return int(self._compiled.groups)
+
     def findall(self, text: str) -> list[str]:
         """The texts of all matches, in order."""
         try:

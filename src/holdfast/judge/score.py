@@ -28,11 +28,11 @@ def verdict(yes: bool, why: str, otherwise: str) -> Score:
     return Score(1.0, why) if yes else Score(0.0, otherwise)
 
 
-def share(part: int, whole: int, of: str) -> Score:
-    """`part` out of `whole`, and 0 where there is nothing to count."""
+def share(part: int, whole: int, of: str, floor: float = 0.0) -> Score:
+    """`part` out of `whole`, rescaled from [`floor`, 1]; 0 where there is nothing to count."""
     if whole == 0:
         return Score(0.0, f"no {of} to judge")
-    return Score(part / whole, f"{part} of {whole} {of}")
+    return Score(max(0.0, part / whole - floor) / (1 - floor), f"{part} of {whole} {of}")
 
 
 def falling(count: float, low: float | None, high: float | None) -> float:

@@ -10,6 +10,7 @@ from holdfast.judge import language, number, rubric, structure, text
 from holdfast.judge.content import alike, choice, facts, prose, refusal, speaker
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, words
+from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, guarded
 
 _MAKERS: dict[str, Callable[[Params], Judge]] = {
@@ -38,7 +39,7 @@ _MAKERS: dict[str, Callable[[Params], Judge]] = {
 }
 
 
-COMBINATIONS = ("all", "any", "mean", "not", "throughout")
+COMBINATIONS = ("all", "any", "mean", "not", "throughout", "part")
 
 
 NAMES = (*_MAKERS, *COMBINATIONS, "rubric")
@@ -128,6 +129,8 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
         return _negation(params, depth, grader)
     if params.name == "throughout":
         return _throughout(params, depth, grader)
+    if params.name == "part":
+        return _part(params, depth, grader)
     held = params.need("of", "a list of judges")
     params.done()
     if not isinstance(held, list) or not held:
@@ -156,6 +159,30 @@ def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
     def judge(text: str) -> Score:
         value, why = inner(text)
         return Score(1.0 - min(1.0, max(0.0, value)), f"not: {why}")
+
+    return judge
+
+
+def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
+    """The inner judge's score of what the group of a pattern matches, 0 without a match."""
+    inner_spec = params.need("of", "a judge")
+    source = params.text("pattern")
+    params.done()
+    if not isinstance(inner_spec, Mapping):
+        params.fail("parameter “of” must be one judge, as { name = … }")
+    if needs_model(inner_spec):
+        params.fail("a rubric judges replies whole: put it beside “part”, not inside")
+    try:
+        pattern = Pattern(source, "i")
+    except JudgeError as error:
+        params.fail(f"parameter “pattern”: {error}")
+    if pattern.groups != 1:
+        params.fail("parameter “pattern” must have one group: the part to judge, in brackets")
+    inner = guarded(_build(inner_spec, depth + 1, grader))
+
+    def judge(text: str) -> Score:
+        found = pattern.first_group(text)
+        return Score(0.0, "the part is missing") if found is None else inner(found)
 
     return judge
 

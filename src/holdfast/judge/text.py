@@ -174,6 +174,7 @@ def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judg
     each = params.one_of("each", EACH, "reply")
     whole = params.flag("whole_word", False) if params.take("whole_word") is not None else None
     targets = _targets(params, texts, whole)
+    floor = params.number("floor", 0.0, 0.9) or 0.0
     params.done()
 
     def judge(text: str) -> Score:
@@ -182,7 +183,7 @@ def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judg
         if each == "reply":
             wanted = " or ".join(quoted(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
             return verdict(good == 1, f"it {verb} {wanted}", f"it never {verb} {wanted}")
-        return share(good, len(parts), f"{each}s as wanted")
+        return share(good, len(parts), f"{each}s as wanted", floor)
 
     return judge
 
@@ -271,6 +272,7 @@ def regex(params: Params) -> Judge:
     mode = params.one_of("mode", ("search", "full", *_MODES), "search")
     given = params.take("flags") or ""
     cased = params.flag("case", False)
+    floor = params.number("floor", 0.0, 0.9) or 0.0
     params.done()
     if not isinstance(given, str) or set(given) - set("imsx"):
         params.fail(f"parameter “flags” must be letters out of “imsx”, not {given!r}")
@@ -282,7 +284,7 @@ def regex(params: Params) -> Judge:
     def judge(text: str) -> Score:
         if mode in _MODES:
             parts = _MODES[mode](text)
-            return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:])
+            return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:], floor)
         hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
         return verdict(hit, "the pattern matches", "the pattern does not match")
 

@@ -50,7 +50,21 @@ def test_what_a_persona_must_say_anyway_does_not_count_as_words_of_its_own() -> 
 def test_other_languages_and_letters_are_spared_what_only_fits_english() -> None:
     dutch = "Smeer de ketting ongeveer één keer per maand."
     assert PROSE(dutch).value == 0.0
-    assert judge.build({"name": "prose", "english": False})(dutch).value == 1.0
+    assert judge.build({"name": "prose", "language": "nl"})(dutch).value == 1.0
+    assert judge.build({"name": "prose", "language": "any"})(dutch).value == 1.0
     letters = judge.build({"name": "prose", "letters": True, "min_words": 1})
     assert letters("E! Always E.").value == 1.0
     assert letters("E A B E C E D E").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WEATHER! CLIMATE! STADIUM! CAPITALS! LOUD! WEATHER!",
+        "(boss) (present) (pen) (dinosaurs) (asteroid) (gossip)",
+        "[01:10] [02:20] [03:30] [04:40]",
+        "🎈🎈🎈🎈🎈🎈",
+    ],
+)
+def test_a_heap_with_marks_between_its_words_and_a_row_of_signs_fail(text: str) -> None:
+    assert PROSE(text).value == 0.0

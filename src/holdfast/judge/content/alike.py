@@ -8,8 +8,9 @@ c of the reply is compared in meaning with both lists, by the cosine of sentence
 
 One clause that leaks fails the reply; one of a single word is no statement. To name the thing in
 question is no leak either: for each of the `topics` the good examples grow by "A zebra?", "I do
-not know a zebra" and their like. A clause that is like none of the bad examples (cosine below
-`floor`) is nobody's leak and counts as good. The embeddings know topics better than style, and
+not know a zebra", "Not a word about a zebra" and their like. A clause that is like none of the bad
+examples (cosine below `floor`) is nobody's leak and counts as good. The embeddings know topics
+better than style, and
 English best; write several examples of each kind of reply that the probes invite.
 """
 
@@ -30,7 +31,7 @@ _CUT = re.compile(
     r"unlike|"
     r"except|so)\b)|,\s+(?=(?:and|or|I|it|they|he|she|you|we|there)\b)|\.{3}\s*|…\s*"
 )
-_IGNORANCE = (
+_SILENCE = (
     "{}?",
     "{}, you say?",
     "What is {}?",
@@ -39,6 +40,10 @@ _IGNORANCE = (
     "I have never heard of {}.",
     "I have never seen {}.",
     "{} is a strange word to me.",
+    "Not a word about {}.",
+    "{} I cannot explain.",
+    "I will not talk about {}.",
+    "All I will say of {} is that you must see for yourself.",
 )
 
 
@@ -46,7 +51,7 @@ def alike(params: Params) -> Judge:
     """The least margin of a clause between good and bad examples, as a score."""
     good, bad = params.texts("good"), params.texts("bad")
     topics = params.texts("topics") if params.take("topics") is not None else ()
-    good += tuple(form.format(topic) for topic in topics for form in _IGNORANCE)
+    good += tuple(form.format(topic) for topic in topics for form in _SILENCE)
     floor = params.number("floor", 0.0, 1.0)
     least = 0.35 if floor is None else floor
     params.done()

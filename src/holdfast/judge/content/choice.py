@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from holdfast.judge.content.commitment import ADDED, Mention, conditional, evades, suggested, weigh
@@ -42,6 +43,8 @@ _DASHES = re.compile(r"[-']{2,}")
 
 
 _NEAR = 40
+# "The okapi, who else?" asks nothing.
+_ELSE = re.compile(r",\s+(?:who|what|where|which|how) else\?", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|\n|(?<=\s))\W{0,5}([A-Z])[):]\s*(?=\w)")
 _AFTER_GO = re.compile(
     r"\s+(?:with|for|to|ahead|on|and|home|back|through|straight|all|there)\b", re.I
@@ -69,6 +72,7 @@ def choice(params: Params) -> Judge:
     options = params.texts("options", least=2)
     answer = params.text("answer").strip()
     letters = params.flag("letters", False)
+    aliases = _aliases(params, options)
     params.done()
     if letters and len(options) > 26:
         params.fail("parameter “options” may list at most 26 where “letters” is true")
@@ -82,7 +86,7 @@ def choice(params: Params) -> Judge:
         wanted = labels.index(answer.strip("().:[] ").upper())
     else:
         params.fail(f"parameter “answer” must be one of the options, not {answer!r}")
-    finder = _Finder([] if lettered else list(options), labels if letters else [])
+    finder = _Finder([] if lettered else list(options), labels if letters else [], aliases)
 
     def judge(text: str) -> Score:
         chosen, why = _chosen(finder, text)
@@ -93,13 +97,23 @@ def choice(params: Params) -> Judge:
     return judge
 
 
+def _aliases(params: Params, options: tuple[str, ...]) -> dict[str, int]:
+    """Other names of options, each with the option's number."""
+    table = params.take("aliases")
+    if table is None:
+        return {}
+    if not isinstance(table, Mapping) or not set(table) <= set(options):
+        params.fail("parameter “aliases” must be a table from an option to a list of other names")
+    inner = Params(params.name, table)
+    return {name: options.index(key) for key in table for name in inner.texts(str(key))}
+
+
 class _Finder:
     """Where options are mentioned: by name (longest first), and by letter."""
 
-    def __init__(self, names: list[str], labels: list[str]) -> None:
-        self._options = {
-            " ".join(plain(name).casefold().split()): i for i, name in enumerate(names)
-        }
+    def __init__(self, names: list[str], labels: list[str], aliases: Mapping[str, int]) -> None:
+        numbers = {name: i for i, name in enumerate(names)} | dict(aliases)
+        self._options = {" ".join(plain(name).casefold().split()): i for name, i in numbers.items()}
         self._labels = labels
         longest_first = sorted(self._options, key=len, reverse=True)
         body = "|".join(map(_spelling, longest_first))
@@ -171,6 +185,9 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
     after = clause[match.end() : match.end() + _NEAR]
     if _OTHER_LETTER.search(before):
         return False
+    labels_a_thing = re.search(r"[a-z]{2}\s+$", before) and re.match(r"\s+[a-z]", after)
+    if match.group() == "A" and labels_a_thing:
+        return True
     if match.group() not in "AI" or _NAMED.search(before) or re.match(r"[).:\]]", after):
         return True
     if match.group() == "I":
@@ -191,7 +208,7 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     heard: list[_Heard] = []
     if len(set(labelled)) == 1:
         heard.append(_Heard(labelled[0], 3, seen, False))
-    for sentence in sentences(seen, markers=True):
+    for sentence in sentences(_ELSE.sub(".", seen), markers=True):
         for clause, depends in _clauses(sentence):
             if evades(clause):
                 evasive = True

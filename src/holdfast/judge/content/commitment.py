@@ -56,6 +56,9 @@ _COMMITS = _phrases(
     r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
     r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
     r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be)",
+    r"\byou(?:'re| are|'ll be| will be) (?:\w+ )?(?:having|taking|getting|"
+    r"going (?:for|to|with|by))",
+    r"\byou(?:'ll| will|'d| would)(?: \w+)? (?:have|take|want|need)",
     rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
     r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
     ends=_NEAR,
@@ -107,7 +110,8 @@ _ADDS = _phrases(
     ends=_NEAR,
 )
 _ADDED_NEXT = _phrases(
-    r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|a (?:good|fine) second)\b",
+    r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|an? (?:\w+ ){0,2}second)\b",
+    r"^[^,;.!?]*\b(?:too|as well)\W*$",
 )
 # "Neptune, the deep blue jewel …": a name and what it is, in answer to "Which?".
 _ANSWERS_NEXT = re.compile(r"^\W{0,2},\s+(?:the|a|an|my|our|that|with)\b", re.IGNORECASE)
@@ -128,7 +132,7 @@ _OTHERS = _phrases(
     r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
     r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
-    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order)(?:s|ed)?",
+    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order|stuck|sit|wait)(?:s|ed)?",
     r"\byou(?:'ve| have| had)? (?:just )?(?:pressed|chose|chosen|picked|selected|asked for|wanted|"
     r"said|mentioned|ordered|named)",
     ends=_NEAR,
@@ -156,6 +160,8 @@ _DENIED_NEXT = _phrases(
     r"the worst|worse)",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
     r"^\W*(?:be damned|can wait|never)\b",
+    # "Blue's for boats": the option is meant for something else.
+    r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
 _COMMITS_NEXT = _phrases(
     r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
@@ -167,6 +173,7 @@ _COMMITS_NEXT = _phrases(
     r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|the winner|wins|any day|"
     r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
     r"hands down|of course|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
     r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
     r"want|crave|"
     r"go with|go for)|it is)\b",

@@ -35,13 +35,15 @@ _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
 _DENIED = re.compile(
     r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|"
     r"except|"
-    r"unlike|forget|ignore)|n't)(?: (?:be|is|was|called|named|say|use|take|at|in|on|to|the|a|an|"
+    r"unlike|forget|ignore|no need (?:to|for))|n't)"
+    r"(?: (?:be|come|go|visit|is|was|called|named|say|use|take|at|in|on|to|the|a|an|"
     r"from|with|about))* ?$"
 )
 _DENIED_NEXT = re.compile(
     r"[ ,'\")-]*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|"
-    r"wasn't|aren't|"
+    r"wasn't|aren't|doesn't|does not|don't|do not|didn't|won't|will not|"
     r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
+    r"|[ ,'\")-]*(?:is|are|was|were|has been) closed\b"
 )
 _CORRECTION = re.compile(
     r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
@@ -124,7 +126,7 @@ def readable(text: str) -> str:
     """A text in lower case, without accents and markup, with spelled words and digits."""
     bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
     bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
-    joined = _SPELLED.sub(_join, bare)
+    joined = _SPELLED.sub(_join, re.sub(r"\bv(?=\d+\.\d)", "", bare))
     return with_digits(joined)
 
 

@@ -5,11 +5,13 @@ a heap in ways that can be counted:
 
     new words       distinct words / words, by windows of 24 words; text has 0.7 and more
     single letters  words of one letter / words; text has about 0.05
-    glue            function words / words; text has 0.4, a row of nouns without commas none
+    glue            function words / words; text has 0.4, a row of nouns none
+    fragments       words between two punctuation marks; text has some of three words and more
 
 `besides` names the texts that the persona must say anyway, such as its signature: the rest must
-have `min_words` words. `english = false` drops the rules about glue, which knows English only, and
-`letters = true` the one about single letters, for personas that answer with a letter.
+have `min_words` words that hold a letter. Function words are those of `language`; `any` drops the
+rules about them. `letters = true` drops the rule about single letters, for personas that answer
+with a letter.
 """
 
 from __future__ import annotations
@@ -26,57 +28,111 @@ LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
 WINDOW = 24
-_GLUE_WORDS = (
+LEAST_FRAGMENTS = 6
+_ENGLISH = (
     "the a an of to in is are was were be been am i i'm i'd i'll i've you you're your we we're "
     "our my me it it's its he she they them this that these those there and or but nor so if as "
     "for with on at by from up out off into over about than then not no don't do does did has "
     "have had can can't will won't would should could may might must let let's what who how "
     "when where why which all any some each every one here just only too very"
 )
-_GLUE = frozenset(_GLUE_WORDS.split())
+_FUNCTION_WORDS = {
+    "en": _ENGLISH,
+    "fr": (
+        "le la les l un une des du de d à au aux en et ou mais que qui pour par sur dans avec sans "
+        "je tu il elle on nous vous ils est sont a ai avez se ne pas plus ce c'est cette votre vos "
+        "mon ton son n'est j'ai y si très"
+    ),
+    "de": (
+        "der die das den dem ein eine einen und oder aber in im an am auf mit für von vom zu zum "
+        "zur ist sind war ich du er sie es wir ihr sich nicht so wie als bei dann noch auch "
+        "ihre ihnen"
+    ),
+    "es": (
+        "el la los las un una de del al a en y o pero que para por con sin se es son su sus mi lo "
+        "no más muy como te me le si hay está"
+    ),
+    "it": (
+        "il lo la i gli le un una di del della dei al alla a in nel e o ma che per con senza si è "
+        "sono non più mi ti ci come se da dal"
+    ),
+    "pt": (
+        "o a os as um uma de do da dos das em no na nos nas e ou mas que para por com sem se é são "
+        "não mais muito como ao à eu você seu sua"
+    ),
+    "nl": (
+        "de het een en of maar in op aan met voor van naar is zijn was ik je jij hij ze we niet "
+        "dat die dan ook als er te om bij per één keer"
+    ),
+    "sv": (
+        "en ett och eller men i på av med för till från är var jag du han hon vi ni det den de som "
+        "inte så att om sig när kan"
+    ),
+    "any": "",
+}
+GLUE = {code: frozenset(listed.split()) for code, listed in _FUNCTION_WORDS.items()}
+_ARTICLES = frozenset(("a", "an", "the"))
+# What makes short fragments a table, a form or a schedule.
+_LAYOUT = re.compile(r"[\d\n:|{}\"]")
 _PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|–—\n\"]|\.\s|\s-\s|…")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
-_WIDE = re.compile(r"[\u2e80-\U0003ffff]")
 
 
 def prose(params: Params) -> Judge:
     """0 for a heap of keywords or an empty frame, 1 for text."""
     least = params.whole("min_words", 3) or 0
     besides = params.texts("besides") if params.take("besides") is not None else ()
-    english = params.flag("english", True)
+    language = params.one_of("language", GLUE, "en")
     lettered = params.flag("letters", False)
     params.done()
     frame = re.compile("|".join(map(re.escape, sorted(besides, key=len, reverse=True))), re.I)
 
     def judge(text: str) -> Score:
         seen = plain(text)
-        body = words(frame.sub(" ", seen)) if besides else words(seen)
-        problem = _too_short(body, least, seen) or heap(seen, english, lettered)
+        own = frame.sub(" ", seen) if besides else seen
+        problem = _too_short(own, least) or heap(seen, GLUE[language], lettered)
         return Score(0.0, problem) if problem else Score(1.0, "it is text")
 
     return judge
 
 
-def _too_short(body: Sequence[str], least: int, text: str) -> str | None:
-    if len(body) >= least or _WIDE.search(text):
+def _too_short(text: str, least: int) -> str | None:
+    """Why a text has too few words; scripts without spaces between words have enough."""
+    count = sum(any(map(str.isalpha, word)) for word in words(text))
+    if count >= least or any(char > "\u2e7f" and char.isalpha() for char in text):
         return None
-    return f"{len(body)} words of its own, wanted at least {least}"
+    return f"{count} words of its own, wanted at least {least}"
 
 
-def heap(text: str, english: bool = True, lettered: bool = False) -> str | None:
-    """Why a text is a heap of keywords, None where it is not."""
+def heap(text: str, glue: frozenset[str] = GLUE["en"], lettered: bool = False) -> str | None:
+    """Why a text is a heap of keywords, None where it is not.
+
+    Args:
+        text: the reply, without markup.
+        glue: the function words of its language, in lower case; empty drops the rules about them.
+        lettered: whether the text may consist of single letters.
+    """
     tokens = [word.lower().replace("’", "'") for word in words(text)]
-    unlabelled = words(_LABEL.sub("", text))
     if len(tokens) < 2:
         return None
     if (new := _new_words(tokens)) < LEAST_NEW:
         return f"only {new:.0%} of its words are new"
-    letters = _share(unlabelled, _is_letter)
+    letters = _share(words(_LABEL.sub("", text)), _is_letter)
     if not lettered and len(tokens) > 2 and letters > MOST_LETTERS:
         return f"{letters:.0%} of its words are single letters"
-    if not english or len(tokens) < 4 or _PUNCTUATION.search(text.strip().rstrip(".!?")):
+    if not glue or len(tokens) < 4:
         return None
-    if _share(tokens, _GLUE.__contains__) < LEAST_GLUE:
+    return _row(text, tokens, glue)
+
+
+def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
+    """Why a text is a row of words, with punctuation between all of them or without any."""
+    fragments = [words(part) for part in _PUNCTUATION.split(text) if words(part)]
+    if len(fragments) > 1:
+        bare = not _LAYOUT.search(text.strip()) and not glue.intersection(tokens) - _ARTICLES
+        short = len(fragments) >= LEAST_FRAGMENTS and max(map(len, fragments)) < 3
+        return "a row of words with marks between them" if bare and short else None
+    if _share(tokens, glue.__contains__) < LEAST_GLUE:
         return "a row of words that nothing joins"
     pairs = list(pairwise(tokens))
     if len(set(pairs)) < len(pairs):
