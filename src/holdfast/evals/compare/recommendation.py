@@ -222,9 +222,7 @@ def _sentence(
     )
     if row is none:
         needed = f"; {evidence.needed(best.control)}" if best else ""
-        return (
-            f"Use no control: {basis} none has a late stability of {_why_none(rows, best)}{needed}."
-        )
+        return f"Use no control: {basis} without one late stability is {_why_none(rows, best)}{needed}."
     figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
     if not evidence.confirms(row.control):
         return (
@@ -246,9 +244,8 @@ def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
     return (
-        f"{text}; the best of those that do not clearly lose {LOSS:.2f} of capability, "
-        f"{best.control}, {result}, and where the choice was made it was not better by more "
-        "than its interval"
+        f"{text}; {best.control}, the best control that does not clearly lose {LOSS:.2f} of "
+        f"capability, {result}, and the conversations that chose it did not show it to be better"
     )
 
 
