@@ -244,8 +244,9 @@ def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
     return (
-        f"{text}; {best.control}, the best control that does not clearly lose {LOSS:.2f} of "
-        f"capability, {result}, and the conversations that chose it did not show it to be better"
+        f"{text}; the best control that does not clearly lose {LOSS:.2f} of capability, "
+        f"{best.control}, {result}, and in the conversations that chose it it was not better by "
+        "more than its interval"
     )
 
 
