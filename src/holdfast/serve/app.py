@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -36,6 +36,9 @@ from holdfast.serve.page import add_page
 from holdfast.serve.protocol import ChatRequest, invalid_request
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
+
+if TYPE_CHECKING:
+    from holdfast.models.local.backend import LocalBackend
 
 LOG = logging.getLogger("holdfast.serve")
 LARGE_BODY = 65_536  # bytes; reading a longer chat in the event loop would keep others waiting
@@ -78,11 +81,7 @@ def create_app(
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if remote is not None:
         backend.engine.no_anchor = remote.ready()
-    control = parse(control)
-    if control.needs_weights and (why := backend.refusal(control)):
-        raise ControlError(why)
-    # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
-    backend.refusal(parse("anchor"))
+    control = _check_control(backend, parse(control))
     engine = remote or EngineThread(backend.engine, backend.ends, limits.concurrency)
     metrics = _watched(engine)
 
@@ -106,6 +105,15 @@ def create_app(
     _add_model_routes(app, context)
     _add_chat_route(app, context, log_prompts)
     return app
+
+
+def _check_control(backend: LocalBackend, control: Control) -> Control:
+    """The control, if the model can be put under it; else raise `ControlError`."""
+    if control.needs_weights and (why := backend.refusal(control)):
+        raise ControlError(why)
+    # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
+    backend.refusal(parse("anchor"))
+    return control
 
 
 def _watched(engine: EngineProcess | EngineThread) -> Metrics:

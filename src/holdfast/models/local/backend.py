@@ -33,6 +33,7 @@ from holdfast.models.engine.request import Continuation, Guide, Halt, Request, S
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import occurrences
+from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import hash_parameters
 
@@ -88,7 +89,7 @@ class LocalBackend:
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
-        self.ends = _ends(model, tokenizer)
+        self.ends = end_tokens(model, tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
 
     @property
@@ -343,15 +344,3 @@ def _cut(text: str, stops: Iterable[str]) -> int | None:
     """Return where the first stop string begins, or None."""
     places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
     return min(places, default=None)
-
-
-def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that end a reply: the generation config's and the tokenizer's."""
-    config = getattr(model, "generation_config", None)
-    ends = getattr(config, "eos_token_id", None)
-    if ends is None:
-        ends = model.config.get_text_config(decoder=True).eos_token_id
-    ids = set() if ends is None else {ends} if isinstance(ends, int) else set(ends)
-    if tokenizer.eos_token_id is not None:
-        ids.add(tokenizer.eos_token_id)
-    return frozenset(ids)

@@ -5,7 +5,7 @@ the same characters would end itself there and open another one. So the control 
 are replaced by words, the chat is rendered and encoded, and every stretch of text between true
 control tokens that has such words is encoded anew with special tokens split into their characters.
 
-This module knows a fast tokenizer's special tokens. It knows no templates.
+This module knows the special tokens of a tokenizer and a model. It knows no templates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import cast
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.chat import Chat, Message
 
@@ -88,3 +88,15 @@ class SpecialTokens:
             split_special_tokens=split,
         )
         return tuple(out["input_ids"]), list(out["offset_mapping"])
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens that end a reply: the generation config's and the tokenizer's."""
+    config = getattr(model, "generation_config", None)
+    ends = getattr(config, "eos_token_id", None)
+    if ends is None:
+        ends = model.config.get_text_config(decoder=True).eos_token_id
+    ids = set() if ends is None else {ends} if isinstance(ends, int) else set(ends)
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids)

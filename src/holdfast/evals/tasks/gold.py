@@ -1,0 +1,65 @@
+"""The right answer to a question, and what a reader finds in a reply to it.
+
+This module knows no replies; `reader` reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The right answer to a question."""
+
+    answer: str
+    """The answer as the task gives it."""
+    also: tuple[str, ...] = ()
+    """Other forms of it."""
+    question: str = ""
+    """What was asked; its words are the candidates that a reply may list."""
+    choices: tuple[str, ...] = ()
+    """What there was to choose from; the answer is then a letter."""
+    planted: bool = False
+    """Whether the user said it earlier: it counts wherever it stands, be it a number or not."""
+    at_the_end: bool = False
+    """Whether words have to stand in the last sentence, since reasoning says no and yes."""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Every form of the answer."""
+        return (self.answer, *self.also)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Whether a reply is right by each reading, and whether it holds an answer at all."""
+
+    strict: bool
+    """Right where the answer was to stand."""
+    lenient: bool
+    """Right wherever it can be read."""
+    final: bool
+    """Right, and the reply commits itself to it."""
+    found_strict: bool
+    """Whether anything stands where the answer was to."""
+    found_lenient: bool
+    """Whether anything can be read."""
+    error: bool = False
+    """Whether the comparison itself failed; the answer then counts as wrong."""
+
+
+class MathEquality(Protocol):
+    """Compares mathematical answers: `math_equality.MathCheck`."""
+
+    def check(self, gold: str, reply: str) -> tuple[bool, bool] | None:
+        """Whether the reply equals the gold answer, and whether it holds anything to compare."""
+
+
+def reading(
+    strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
+) -> Reading:
+    """A reading in which lenient is never stricter than strict."""
+    right = strict or lenient
+    return Reading(strict, right, final and right, found_strict, found_strict or found_lenient)
