@@ -66,8 +66,8 @@ def create_app(
         keys: API keys; with them every request needs one but those to `access.OPEN`.
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
-        remote: the engine in a process of its own, for which this waits; by default the engine is
-            a thread that starts and ends with the application.
+        remote: the engine in a process of its own, for which this waits; by default it is a
+            thread that starts and ends with the application.
 
     Raises:
         ModelError: the model is behind an API, or the engine's process cannot load it.
@@ -83,7 +83,6 @@ def create_app(
         backend.engine.no_anchor = remote.ready()
     control = _check_control(backend, parse(control))
     engine = remote or EngineThread(backend.engine, backend.ends, limits.concurrency)
-    metrics = _watched(engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,9 +90,10 @@ def create_app(
         yield
         await asyncio.to_thread(engine.stop)
 
+    metrics = _watched(engine)
     app = base_app("Holdfast", keys, limits, metrics, lifespan)
-    lock = bool(persona and keys) if lock is None else lock
-    context = CompletionContext(backend, engine, metrics, limits, persona, control, lock)
+    locks = bool(persona and keys) if lock is None else lock
+    context = CompletionContext(backend, engine, metrics, limits, persona, control, locks)
     add_page(
         app,
         model=backend.name,
@@ -102,9 +102,13 @@ def create_app(
         control=control.text,
         locked=bool(keys),
     )
+    _add_routes(app, context, log_prompts)
+    return app
+
+
+def _add_routes(app: FastAPI, context: CompletionContext, log_prompts: bool) -> None:
     _add_model_routes(app, context)
     _add_chat_route(app, context, log_prompts)
-    return app
 
 
 def _check_control(backend: LocalBackend, control: Control) -> Control:

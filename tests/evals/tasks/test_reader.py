@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.evals.tasks.gold import Gold, Reading
 from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.reader import Gold, Reading, read, right
+from holdfast.evals.tasks.reader import read, right
 
 ROW = "Ann, Bea, Carl, Dina, Emre and Fay stand in a row. Who has the middle place?"
 JAR = "In which jar is the ring now, the blue, green, or red one? Give the colour last."

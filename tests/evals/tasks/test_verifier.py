@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.questions import Question
-from holdfast.evals.tasks.reader import Reading
 from holdfast.evals.tasks.statements import boxed, placed
 from holdfast.evals.tasks.tasks import Task
 from holdfast.evals.tasks.verifier import verifier, verify

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.chat import Chat, agent_view
+from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.phrases import words
 from holdfast.evals.tasks.questions import Question, load
-from holdfast.evals.tasks.reader import Gold
 from holdfast.evals.tasks.reader import right as is_right
 
 __all__ = ["LETTERS", "Question", "chat", "gold", "load", "right"]

@@ -27,8 +27,8 @@ from holdfast.core.errors import HoldfastError, JudgeError, PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks import questions
 from holdfast.evals.tasks.answers import gold, right
+from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.questions import Question
-from holdfast.evals.tasks.reader import Gold
 from holdfast.evals.tasks.reader import right as is_right
 from holdfast.persona.files import read_text
 from holdfast.persona.suite import Suite, load_suite

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
 from holdfast.evals.tasks.questions import MATH
-from holdfast.evals.tasks.reader import Reading, read
+from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.statements import is_cut
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.suite import PASS
