@@ -138,6 +138,13 @@ class ChatRequest(BaseModel):
 
     def check(self) -> None:
         """Raise `RequestError` for a value that would change the reply and is not supported."""
+        if self.temperature and self.temperature < COLDEST:
+            raise RequestError(
+                400,
+                f"temperature is 0 or at least {COLDEST}: dividing by less gives no numbers.",
+                code="invalid_value",
+                param="temperature",
+            )
         fields = {**(self.model_extra or {}), **dict(self)}
         used = [name for name, free in _UNSUPPORTED.items() if fields.get(name) not in free]
         if (self.response_format or {"type": "text"}).get("type") != "text":

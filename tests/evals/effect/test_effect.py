@@ -58,10 +58,10 @@ def test_a_persona_that_helps_and_one_that_hurts_are_told_apart(tasks: Path) -> 
     helps = row(found, category="math", persona="matched", length="full", placement="system")
     hurts = row(found, category="math", persona="other", length="half", placement="user")
     assert helps.score == 1
-    assert helps.sign == 1 and helps.interval[0]
+    assert helps.sign == 1 and helps.interval[0] > 0
     assert helps.n == 12
     assert hurts.score == 0
-    assert hurts.sign == -1 and hurts.interval[1]
+    assert hurts.interval[1] < 0
     lines = row(found, category="lines", persona="matched", length="full", placement="system")
     assert lines.delta == 1
     assert "use it for math" in found.summary.numbers.advice["actor"]

@@ -753,7 +753,7 @@ def test_the_documentations_examples_run() -> None:
     for block in blocks:
         exec(block.replace("Qwen/Qwen3-0.6B", str(MINI)), names)
     assert len(blocks) == 3
-    said = names["tokenizer"].decode(names["reply"][0]).rpartition("<|assistant|>")[2]
+    said = names["tokenizer"].decode(names["tokens"][0]).rpartition("<|assistant|>")[2]
     assert "lopur" in said.lower()
     assert names["replies"].shape[0] == 4
     assert len(names["chat"]) == 6
