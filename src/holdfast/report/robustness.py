@@ -19,9 +19,9 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
+from holdfast.results.interval import Interval
 from holdfast.results.robustness import (
     Accuracy,
-    Interval,
     PersonaAccuracy,
     RobustnessNumbers,
     RobustnessSummary,

@@ -8,9 +8,7 @@ from typing import Any
 
 from holdfast.core.backend import Sampling
 from holdfast.core.records import inlined, omitted
-
-Interval = tuple[float | None, float | None]
-"""A 95% interval; None where there is nothing to compute it from."""
+from holdfast.results.interval import Interval
 
 
 @dataclass(frozen=True)

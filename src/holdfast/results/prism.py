@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from holdfast.core.backend import Sampling
 from holdfast.core.records import inlined, omitted
+from holdfast.results.interval import Interval
 
 Outcome = Literal["win", "loss", "tie"]
 """What the persona does to an answer: it is better with it, worse, or neither."""
@@ -20,8 +21,6 @@ unparsed  such a comparison that named neither an answer nor a tie; it counts as
 missing   an answer did not fit or failed; a tie
 unknown   the query has no verifier where others have one; a tie
 """
-Interval = tuple[float | None, float | None]
-"""A 95% interval; None where there is nothing to compute it from."""
 
 
 # --- training -----------------------------------------------------------------
