@@ -8,7 +8,7 @@ on the other asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -147,3 +147,9 @@ class Backend(Protocol):
 
     def describe(self) -> Mapping[str, object]:
         """What determines the replies (weights, dtype, versions), as JSON, for the manifest."""
+
+
+def find_stop(text: str, stops: Iterable[str]) -> int | None:
+    """Where the first stop string begins in a text, or None."""
+    places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
+    return min(places, default=None)

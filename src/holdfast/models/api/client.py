@@ -20,7 +20,7 @@ from typing import Any
 import openai
 
 from holdfast.control.rewrite import rewrite
-from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.backend import Ask, Reply, Sampling, find_stop
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError
 from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, public_url
@@ -334,5 +334,4 @@ class ApiBackend:
 
 def _cut(text: str, stops: Sequence[str]) -> str:
     """Cut the text at the first stop string; some servers leave them in."""
-    ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
+    return text[: find_stop(text, stops)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import RowSteering
-from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.backend import Ask, Reply, Sampling, find_stop
 from holdfast.core.chat import Chat
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
@@ -325,11 +325,11 @@ class LocalBackend:
         return text
 
     def _halt(self, stops: tuple[str, ...]) -> Halt:
-        return lambda ids: _cut(self.decode(ids), stops) is not None
+        return lambda ids: find_stop(self.decode(ids), stops) is not None
 
     def _reply(self, request: Request, result: Continuation, stops: tuple[str, ...]) -> Reply:
         text = self.decode(result.ids)
-        end = _cut(text, stops)
+        end = find_stop(text, stops)
         return Reply(
             text=text if end is None else text[:end],
             stop=result.stop,
@@ -338,9 +338,3 @@ class LocalBackend:
             completion_tokens=result.steps,
             share=result.share,
         )
-
-
-def _cut(text: str, stops: Iterable[str]) -> int | None:
-    """Return where the first stop string begins, or None."""
-    places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
-    return min(places, default=None)
