@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
+from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.cli import options
-from holdfast.cli.flatten import flattened
 from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions
+from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.explain.settings import ExplainSettings

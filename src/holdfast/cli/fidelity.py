@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions
+from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, print_json, print_summary, resumable
 from holdfast.evals.fidelity.settings import FidelitySettings
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.flatten import flattened
 from holdfast.cli.options import LocalOptions, ModelOptions, OutputOptions
+from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import needed, own_command, print_json, resumable, shortened
 from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings

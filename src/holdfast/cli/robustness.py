@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.cli import options
-from holdfast.cli.flatten import flattened
 from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
+from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, placed, print_summary, resumable
 from holdfast.evals.robustness.settings import RobustnessSettings
 

@@ -8,7 +8,7 @@ A command's settings are a frozen dataclass whose fields carry their sentence of
         sampling: Sampling = field(default_factory=Sampling)
 
 The library takes the dataclass, or its fields as keyword arguments (`settle`); the command line
-makes an option of each field that has help, also of those of a dataclass within (`cli.flatten`);
+makes an option of each field that has help, also of those of a dataclass within (`cli.options`);
 the manifest holds the values. A field without help is for the library alone.
 
 This module knows no command and no command line.

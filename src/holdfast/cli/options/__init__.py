@@ -1,4 +1,4 @@
-"""Options that several commands have and no library function takes, in groups (`cli.flatten`).
+"""Options of several commands that no library function takes, in groups (see `.flatten`).
 
 Where a command means something else by an option it declares its own, beside its function.
 """
