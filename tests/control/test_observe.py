@@ -15,7 +15,9 @@ from holdfast.control.steering import RowSteering
 from holdfast.control.switch import FUSED, attention_for
 from holdfast.core.backend import Sampling, Share
 from holdfast.core.control import parse
+from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Continuation, Engine, Request, Spans
+from holdfast.models.engine.request import result_of
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 DRAWN = Sampling(max_new_tokens=12)
@@ -210,3 +212,22 @@ def test_weights_of_the_last_query_are_a_softmax() -> None:
     assert not weights[1, :, :4].any()
     scores = query[0, 3, -1] @ key[0, 1].T / 8**0.5
     assert torch.allclose(weights[0, 3], scores.softmax(-1), atol=1e-6)
+
+
+def test_a_long_row_that_ends_early_takes_no_share_from_its_neighbours() -> None:
+    """When it leaves, the others move to the left, and go on being measured."""
+    subject = Engine(model("llama"), batch_size=8)
+    batch = Batch(subject)
+    with subject.decoding():
+        rows = [
+            subject.row(
+                Request((20,) * length, seed, spans=Spans((2, 9), (0, 10)), measure=True),
+                Sampling(4 if length == 300 else 40),
+            )
+            for seed, length in enumerate((20, 24, 300))
+        ]
+        batch.join(rows)
+        batch.run()
+    for row in rows:
+        share = result_of(row).share
+        assert share is not None and len(share.tokens) == row.steps

@@ -149,6 +149,7 @@ class Batch:
         """Move all rows `by` columns to the right; positions in rows stay what they are."""
         if by and self.cache is not None:
             self.cache.shift(len(self.rows), by)
+            self.width += by
             for row in self.rows:
                 row.pad += by
 
