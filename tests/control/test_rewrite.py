@@ -1,7 +1,8 @@
-"""What window and reminder make of a chat."""
+"""What window, reminder and note make of a chat."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,48 @@ def test_reminders_come_about_as_often_as_asked() -> None:
 def test_a_window_holds_the_reminders_of_the_messages_it_keeps() -> None:
     said = rewrite(chat(9), parse("window:5+reminder:1"), system_anywhere=True)
     assert texts(said) == [PROMPT, "turn 4", "turn 5", PROMPT, "turn 6", "turn 7", PROMPT, "turn 8"]
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_as_many_messages_follow_a_note_as_its_depth_says(depth: int) -> None:
+    noted = rewrite(chat(5), parse(f"note:{depth}"), system_anywhere=True)
+    assert [i for i, m in enumerate(noted) if m["role"] == "system"] == (
+        [0, 6 - depth] if depth < 5 else [0]
+    )
+    assert [m for m in noted if m["role"] != "system"] == list(chat(5)[1:])
+
+
+@pytest.mark.parametrize(
+    ("depth", "place", "text"),
+    [
+        (0, 3, f"turn 2\n\n{PROMPT}"),
+        (1, 3, f"{PROMPT}\n\nturn 2"),
+        (2, 1, f"turn 0\n\n{PROMPT}"),
+    ],
+)
+def test_a_note_joins_the_user_message_beside_it(depth: int, place: int, text: str) -> None:
+    noted = rewrite(chat(3), parse(f"note:{depth}"))
+    assert [m["role"] for m in noted] == [m["role"] for m in chat(3)]
+    assert noted[place]["content"] == text
+
+
+def test_a_chat_no_longer_than_the_depth_has_no_note() -> None:
+    assert rewrite(chat(3), parse("note:3")) == chat(3)
+    assert rewrite(chat(3), parse("note:9"), system_anywhere=True) == chat(3)
+    assert rewrite(chat(5, None), parse("note:1")) == chat(5, None)
+
+
+def test_a_window_that_begins_after_the_note_leaves_it_out() -> None:
+    assert rewrite(chat(7), parse("window:3+note:3")) == rewrite(chat(7), parse("window:3"))
+    noted = rewrite(chat(7), parse("window:3+note:1"))
+    assert texts(noted) == [PROMPT, "turn 4", "turn 5", f"{PROMPT}\n\nturn 6"]
+
+
+def test_a_note_never_parts_a_call_from_its_answer() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}
+    answer = {"role": "tool", "content": "12", "tool_call_id": "1"}
+    asked = (*chat(1), call, answer)
+    assert texts(rewrite(asked, parse("note:1"))) == [PROMPT, f"turn 0\n\n{PROMPT}", "", "12"]
+    assert texts(rewrite(asked, parse("note:1"), system_anywhere=True)) == [
+        PROMPT, "turn 0", PROMPT, "", "12",
+    ]  # fmt: skip

@@ -25,6 +25,12 @@ def test_parts_join() -> None:
     assert control.needs_weights
 
 
+def test_a_note_at_depth_0_is_a_control() -> None:
+    assert parse("note:0").note == 0
+    assert parse("note:0").rewrites
+    assert not parse("note:0").needs_weights
+
+
 def test_attention_controls_take_layers_heads_and_a_span() -> None:
     part = parse("split-softmax:0.7@layers=8-24,heads=2,span=message").share
     assert part == AttentionControl("split-softmax", 0.7, (8, 24), (2, 2), "message")
@@ -57,6 +63,9 @@ def test_the_state_names_what_keys_and_values_depend_on_and_nothing_else() -> No
         ("window:2.5", "needs a strength"),
         ("reminder:1.5", "out of range"),
         ("reminder:-1", "needs a strength"),
+        ("note", "needs a strength"),
+        ("note:1.5", "needs a strength"),
+        ("note:2+note:4", "more than one of `note`"),
         ("guidance:0.5", "out of range"),
         ("split-softmax:nan", "needs a strength"),
         ("boost:2+spotlight:.2", "more than one"),

@@ -1,4 +1,4 @@
-"""Rewriting a chat as window, reminder, route and prism ask for: any model can run under those.
+"""Rewriting a chat as window, reminder, note, route and prism ask for: any model can run so.
 
 This module knows chats. Which texts name these controls is `core.control`'s.
 """
@@ -20,31 +20,41 @@ def rewrite(
 
     Whether a message gets a reminder is drawn from the texts before it, so that it is the
     same in later turns and on branches. A window never begins with a tool's answer, but with
-    the call before it.
+    the call before it. A note is beside a user's message: where its depth is between replies or
+    tools' answers, it moves to the nearest user's message before. A chat that is no longer than
+    the note's depth gets none, since the prompt itself is there.
 
     Args:
         chat: the messages, a system prompt first where there is one.
-        control: its window, reminder, route and prism act here; the rest is left alone.
-        system_anywhere: the model takes system messages in mid-chat, so a reminder is one.
-            Otherwise the prompt and a blank line are put before the user's message.
+        control: its window, reminder, note, route and prism act here; the rest is left alone.
+        system_anywhere: the model takes system messages in mid-chat, so a reminder or note is
+            one. Otherwise the prompt and a blank line join the user's message: a reminder goes
+            before it, and a note before or after it as its depth says.
         user_first: the model wants a user message first, so a window that would begin with a
             reply leaves it out.
     """
     if control.system == "dropped" or not _persona_is_on(control, chat):
         chat = _without_system(chat)
-    if control.window is None and control.reminder is None:
+    if control.window is None and control.reminder is None and control.note is None:
         return chat
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
     body = chat[len(head) :]
     first = max(0, len(body) - control.window) if control.window is not None else 0
     first = _window_start(body, first, user_first)
+    noted = _note_place(body, control.note) if head and control.note is not None else 0
     rewritten: list[Message] = [*head]
     for i in range(first, len(body)):
         # The first message follows the prompt itself and needs no reminder.
         if head and i > first and _reminds(control, head[0], body[: i + 1]):
-            rewritten += _with_reminder(head[0]["content"], body[i], system_anywhere)
+            pieces = _with_reminder(head[0]["content"], body[i], system_anywhere)
         else:
-            rewritten.append(body[i])
+            pieces = [body[i]]
+        # A note where the chat begins would say the prompt twice in a row.
+        if first < noted == i:
+            _add_note(rewritten, head[0]["content"], pieces, system_anywhere)
+        rewritten += pieces
+    if first < noted == len(body):
+        _add_note(rewritten, head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
 
 
@@ -83,3 +93,23 @@ def _with_reminder(prompt: str, user: Message, system_anywhere: bool) -> list[Me
     if system_anywhere:
         return [message("system", prompt), user]
     return [message("user", f"{prompt}\n\n{user['content']}")]
+
+
+def _note_place(body: Chat, depth: int) -> int:
+    """Before which message a note goes, so that a user's message is beside it; 0 for none."""
+    place = len(body) - depth
+    while place > 0 and not any(one["role"] == "user" for one in body[place - 1 : place + 1]):
+        place -= 1
+    return max(0, place)
+
+
+def _add_note(
+    before: list[Message], note: str, after: list[Message], system_anywhere: bool
+) -> None:
+    """Put a note between messages, or into the user's message beside it."""
+    if system_anywhere:
+        before.append(message("system", note))
+    elif before[-1]["role"] == "user":
+        before[-1] = {**before[-1], "content": f"{before[-1]['content']}\n\n{note}"}
+    else:
+        after[0] = {**after[0], "content": f"{note}\n\n{after[0]['content']}"}

@@ -94,7 +94,7 @@ def parse_share(text: str) -> ShareFunction | None:
     """The share function of a control's text, such as "split-softmax:0.7"; None for "none"."""
     control = parse(text)
     part = control.share
-    if control.anchor or control.window or control.reminder or control.guidance:
+    if control.anchor or control.rewrites or control.guidance:
         raise ControlError(f"`{text}` is more than a share function: use split-softmax:0.7, say.")
     if part is not None and (part.layers or part.heads):
         raise ControlError(f"`{text}` names layers or heads, which one attention does not know.")

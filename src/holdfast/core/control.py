@@ -3,6 +3,7 @@
     none                  nothing
     window:N              the model sees the system prompt and the last N messages
     reminder:p            repeats the system prompt before a user turn, with probability p
+    note:d                repeats the system prompt d messages before the end of the chat
     guidance:α            log p = log p₀ + α (log p₁ - log p₀), p₀ without the persona
     split-softmax:k       the persona's share π of the attention becomes π^k        (2402.10962)
     boost:M               … becomes Mπ / (Mπ + 1 - π)                               (2506.13734)
@@ -20,7 +21,7 @@ rendered without BOS (the default of anchor). Where a share and anchor are joine
 serves both. A comparison of several models also takes `also:NAME` and `also:NAME+CONTROL`.
 
 `parse` reads the text once, where it comes in; everything else takes a `Control`. Window,
-reminder and route rewrite the chat (`control.rewrite`) and work on any model. The others need
+reminder, note and route rewrite the chat (`control.rewrite`) and work on any model. The others need
 the weights.
 
 This module knows text. It knows no chats, no files and no models.
@@ -69,12 +70,14 @@ class _Strength(NamedTuple):
 _STRENGTHS: Mapping[str, _Strength] = {
     "window": _Strength(1, math.inf, None, "a whole number of messages, 1 or more"),
     "reminder": _Strength(0, 1, 0, "a probability from 0 (off) to 1"),
+    "note": _Strength(0, math.inf, None, "a whole number of messages, 0 or more"),
     # Far beyond use; much higher ones leave no finite logits.
     "guidance": _Strength(1, 1000, 1, "from 1 (off) to 1000"),
     "split-softmax": _Strength(0, 1, 1, "from 0 (all attention) to 1 (off)"),
     "boost": _Strength(1, math.inf, 1, "1 (off) or more"),
     "spotlight": _Strength(0, 1, 0, "a share from 0 (off) to 1"),
 }
+_WHOLE = ("window", "note")
 _SHARES = ("split-softmax", "boost", "spotlight")
 _FOLDERS = ("route", "prism")  # followed by a folder that `holdfast prism train` wrote
 _NAMES = ("none", *_STRENGTHS, "anchor", *_FOLDERS)
@@ -112,6 +115,8 @@ class Control:
     """Messages that the model sees beside the system prompt."""
     reminder: float | None = None
     """Probability that a user turn repeats the system prompt."""
+    note: int | None = None
+    """Messages between the repeated system prompt and the end of the chat."""
     guidance: float | None = None
     """α, how far to go from the logits without the persona."""
     share: AttentionControl | None = None
@@ -143,7 +148,7 @@ class Control:
     @property
     def rewrites(self) -> bool:
         """Whether it changes the chat that the model sees."""
-        texts = (self.window, self.reminder, self.route)
+        texts = (self.window, self.reminder, self.note, self.route)
         return self.system == "dropped" or any(part is not None for part in texts)
 
     @property
@@ -217,7 +222,7 @@ def _piece(piece: str, text: str) -> tuple[str, float | str | AttentionControl |
     if attention:
         part = _attention_control(cast(Kind, name), strength, options, text)
         return name, None if name in _SHARES and strength == _STRENGTHS[name].off else part
-    if name == "window":
+    if name in _WHOLE:
         return name, int(strength)
     return name, None if name == "none" or strength == _STRENGTHS[name].off else strength
 
@@ -235,7 +240,7 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
             raise ControlError(f"`{name}` in `{text}` takes no strength: leave out `:{strength}`.")
         return 0.0
     low, high, _, meaning = _STRENGTHS[name]
-    pattern = r"[0-9]+" if name == "window" else r"[0-9]+\.?[0-9]*|\.[0-9]+"
+    pattern = r"[0-9]+" if name in _WHOLE else r"[0-9]+\.?[0-9]*|\.[0-9]+"
     if not re.fullmatch(pattern, strength):
         raise ControlError(f"`{name}` in `{text}` needs a strength: {name}:{meaning}.")
     if not low <= float(strength) <= high or float(strength) == math.inf:
@@ -274,7 +279,8 @@ def _with_folders(control: Control) -> Control:
             raise ControlError(f"`{control.text}` has two that decide by message: keep one.")
         if not at:
             system = "dropped"
-            if control.steers or control.guidance is not None or control.reminder is not None:
+            repeats = control.reminder is not None or control.note is not None
+            if control.steers or control.guidance is not None or repeats:
                 raise ControlError(
                     f"`{control.text}` holds a system prompt that prism drops: write "
                     f"prism:{prism}@system=stays."

@@ -84,6 +84,7 @@ def label(control: Control) -> str:
     names = {
         "window": control.window is not None,
         "reminder": control.reminder is not None,
+        "note": control.note is not None,
         "guidance": control.guidance is not None,
         str(share): share is not None,
         "anchor": control.anchor is not None,

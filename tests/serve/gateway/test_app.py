@@ -231,7 +231,9 @@ texts = st.text("ab 🙂", max_size=8)
 
 @given(
     st.lists(texts, min_size=1, max_size=9),
-    st.sampled_from(["window:2", "reminder:0.5", "window:3+reminder:1"]),
+    st.sampled_from(
+        ["window:2", "reminder:0.5", "window:3+reminder:1", "note:0", "note:1", "note:2+reminder:1"]
+    ),
 )
 def test_a_rewritten_chat_is_the_api_backends(said: list[str], text: str) -> None:
     roles = ("user", "assistant")

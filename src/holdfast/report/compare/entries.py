@@ -19,6 +19,7 @@ FAMILIES = {
     "none": "no control",
     "window": "window: the last N messages",
     "reminder": "reminder: the prompt said again",
+    "note": "note: the prompt d messages before the end",
     "guidance": "guidance: against the chat without persona",
     "split-softmax": "split-softmax: share to the power k",
     "boost": "boost: share’s odds times M",

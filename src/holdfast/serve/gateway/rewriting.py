@@ -5,9 +5,9 @@
     responses          instructions               input
     messages           system                     messages     (Anthropic's)
 
-The persona's prompt goes before the client's own. A reminder joins the user's message, since not
-every API takes a system message in mid-chat. A body without anything to rewrite stays as it came,
-byte for byte.
+The persona's prompt goes before the client's own. A reminder or note joins a user's message, since
+not every API takes a system message in mid-chat. A body without anything to rewrite stays as it
+came, byte for byte.
 
 An upstream may read a body otherwise than this module: a name twice, or in other case
 (`Messages`). Such bodies are refused.
@@ -120,8 +120,8 @@ def weights_refusal(control: Control) -> str | None:
     if not control.needs_weights:
         return None
     return (
-        f"the model is behind an API, and `{control.text}` needs its weights: use window, reminder "
-        "or route."
+        f"the model is behind an API, and `{control.text}` needs its weights: use window, "
+        "reminder, note or route."
     )
 
 
@@ -223,6 +223,14 @@ def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
     return {**one, "content": text if content is None else f"{text}\n\n{content}"}
 
 
+def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
+    """A message with a blank line and a text after its content, whatever its shape."""
+    content = one.get("content")
+    if isinstance(content, list):
+        return {**one, "content": [*content, {"type": dialect.text_part, "text": f"\n\n{text}"}]}
+    return {**one, "content": text if content is None else f"{content}\n\n{text}"}
+
+
 # The control
 
 
@@ -250,17 +258,30 @@ def _under(control: Control, fields: Item, dialect: Dialect) -> Item:
 def _rewritten_turns(
     chat: Chat, shadows: Chat, turns: Sequence[list[Item]], dialect: Dialect
 ) -> Iterator[Item]:
+    """The turns that stay; a reminder or note joins the user's message beside it."""
     own = {id(shadow): turn for shadow, turn in zip(shadows, turns, strict=True)}
-    reminder: str | None = None
+    rewritten: list[list[Item]] = []
+    waiting: list[str] = []  # texts that no turn has yet
     for shadow in chat:
         if id(shadow) not in own:
-            reminder = shadow["content"]
+            waiting.append(shadow["content"])
             continue
         turn = own[id(shadow)]
-        if reminder is not None:
-            turn = [_prefixed(reminder, turn[0], dialect), *turn[1:]]
-        reminder = None
-        yield from turn
+        if shadow["role"] == "user":
+            for text in reversed(waiting):
+                turn = [_prefixed(text, turn[0], dialect), *turn[1:]]
+        else:
+            _add_after(rewritten, waiting, dialect)
+        waiting = []
+        rewritten.append(turn)
+    _add_after(rewritten, waiting, dialect)
+    return (item for turn in rewritten for item in turn)
+
+
+def _add_after(turns: list[list[Item]], texts: Sequence[str], dialect: Dialect) -> None:
+    for text in texts:
+        *start, last = turns[-1]
+        turns[-1] = [*start, _suffixed(text, last, dialect)]
 
 
 def _items(fields: Item, dialect: Dialect) -> list[Item]:
