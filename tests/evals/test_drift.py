@@ -204,6 +204,11 @@ def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
         drift(Actor(), judge_model=Actor(five, name="other"), **settings)
 
 
+def test_a_run_of_no_rounds_is_refused() -> None:
+    with pytest.raises(HoldfastError, match="rounds must be at least 1"):
+        drift(Actor(), suite=SMALL, pairs=1, rounds=0)
+
+
 def test_unknown_persona_ids_are_refused() -> None:
     with pytest.raises(HoldfastError, match="memory-amber"):
         drift(Actor(), suite=SMALL, agents=["memory-ambre"], pairs=1)

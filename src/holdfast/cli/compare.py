@@ -14,6 +14,7 @@ from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
+from holdfast.report.words import screening
 
 if TYPE_CHECKING:
     from holdfast.evals.compare.compare import Comparison
@@ -63,6 +64,8 @@ def compare(
 def _lines(result: Comparison) -> Iterator[str]:
     s = result.summary
     yield result.recommendation
+    if s.setting.screened:
+        yield screening(s.setting.screened)
     width = max(len(row.control) for row in s.rows)
     yield f"  {'control':{width}}  stability  late  late vs none         capability  ms/token"
     for row in s.rows:

@@ -16,6 +16,7 @@ from holdfast.cli.session import own_command, placed, print_summary, resumable, 
 from holdfast.core.progress import Progress
 from holdfast.evals.drift import DriftResult, DriftSettings
 from holdfast.evals.drift import drift as measure_drift
+from holdfast.report.words import screening
 
 
 @flattened
@@ -64,6 +65,8 @@ def drift(
 def _lines(result: DriftResult) -> Iterator[str]:
     curves = result.summary.curves
     yield result.headline
+    if screened := result.summary.setting.screened:
+        yield screening(screened)
     for r, (value, (low, high)) in enumerate(zip(curves.stability, curves.interval, strict=True)):
         interval = "[–]" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
         if value is not None:

@@ -66,8 +66,9 @@ class Progress:
         self._done = self._total = 0.0
 
     @contextlib.contextmanager
-    def of(self, total: int) -> Iterator[None]:
-        """Show progress over `total` steps."""
+    def of(self, total: int, stage: str = "") -> Iterator[None]:
+        """Show progress over `total` steps of a stage, if it has a name of its own."""
+        outer, self._stage = self._stage, stage or self._stage
         self._began = self._last_line = self._clock()
         self._first_replies, self._done, self._total = self.replies, 0.0, float(total)
         ended = threading.Event()
@@ -77,10 +78,11 @@ class Progress:
             with self._bar:
                 self._task = self._bar.add_task("", total=total, rate="0.0")
                 yield
+            if self._plain:
+                self._write_line()
         finally:
             ended.set()
-        if self._plain:
-            self._write_line()
+            self._stage = outer
 
     def advance(self, steps: float, replies: int) -> None:
         """Say that steps are done, and how many replies were generated for them."""

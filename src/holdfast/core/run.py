@@ -7,6 +7,8 @@
     summary.json    the numbers, computed from the records
     report.html     the page
     shard-1-of-8/   the part of it that one of several processes did (`core.shards`)
+    screened.json   the personas that a model holds, where they were screened, and screen-1/,
+                    screen-2/ what they answered
 
 Records and verdicts are dataclasses of a command's own (`results`): a run is opened with their
 types and gives them back typed. To resume is to open the folder again with the same manifest: a
@@ -35,6 +37,8 @@ T = TypeVar("T")
 R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
+BEGINNINGS = ("shard-", "screen")
+"""How the names begin of what a run's folder may hold before its manifest."""
 """Type of its judge model's verdicts."""
 
 
@@ -94,13 +98,12 @@ class Run(Generic[R, V]):
             folder.mkdir(parents=True, exist_ok=True)
         path = folder / "manifest.json"
         if path.exists():
-            _refuse_another(_read_manifest(path), self.manifest, folder)
+            refuse_another_run(_read_manifest(path), self.manifest, folder)
             self.records = _read_lines(folder / "records.jsonl", self.record_type)
             self.verdicts = _read_lines(folder / "verdicts.jsonl", self.verdict_type)
             self.times = _read_lines(folder / "timing.jsonl", TurnTime)
-        elif any(not path.name.startswith("shard-") for path in folder.iterdir()):
-            raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
         else:
+            refuse_other_files(folder)
             self._write("manifest.json", dumps(self.manifest, indent=1) + "\n")
 
     def _write(self, name: str, text: str) -> None:
@@ -187,8 +190,14 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_another(old: Record, new: Record, folder: Path) -> None:
-    """Refuse a folder of another run, and name what differs."""
+def refuse_other_files(folder: Path) -> None:
+    """Raise `RunError` where a folder without a run holds more than its beginnings."""
+    if folder.is_dir() and not all(one.name.startswith(BEGINNINGS) for one in folder.iterdir()):
+        raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
+
+
+def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
+    """Raise `RunError`, which names what differs, where a folder has another manifest."""
     was, now = dict(_leaves(old)), dict(_leaves(new))
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:

@@ -34,9 +34,11 @@ from holdfast.evals.conversation.judging import count_verdicts, judge_conversati
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import (
     Cast,
+    Screening,
     check,
     default_suite,
     draw_cast,
@@ -46,7 +48,7 @@ from holdfast.evals.conversation.setup import (
 )
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
-from holdfast.report.words import headline
+from holdfast.report.words import headline, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
@@ -168,13 +170,16 @@ def drift(
         ShardDone: `where` is a shard, and its part is done.
     """
     settings = settle(settings, DriftSettings, changes)
-    cast, rounds = _cast(settings, model)
+    progress, start = progress or Progress(enabled=False), time.monotonic()
+    screening = screen(
+        settings, model, judge_model=judge_model, out=out, progress=progress, where=where
+    )
+    cast, rounds = _cast(settings, model, screening)
     planned, suite = cast.conversations, cast.suite.name
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
     check(model, judge_model, planned, chat.protocol)
-    described = manifest("drift", chat, planned, suite, judge_model)
+    described = manifest("drift", chat, planned, suite, judge_model, screened=cast.screened)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
-    progress, start = progress or Progress(enabled=False), time.monotonic()
     converse(chat, planned, run, progress, where=where)
     judged = judge_conversations(run, planned, judge_model)
     seconds = time.monotonic() - start
@@ -207,8 +212,11 @@ def _summarise(
     """The summary of the records; `process` has its fields on the command, times and page."""
     model, planned, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(judged, planned, rounds)
+    of_run = setting(chat, planned, cast.suite.name, cast.screened)
+    # Recorded chats are as they are: nobody can choose other personas for them.
+    low = low_ceiling(of_run, by_round.ceiling) if settings.history is None else None
     return DriftSummary(
-        setting=setting(chat, planned, cast.suite.name),
+        setting=of_run,
         control=settings.control,
         curves=by_round,
         share=prompt_share(run.records, planned, rounds),
@@ -216,7 +224,7 @@ def _summarise(
         **_of_backend(model),
         **process,
         verdicts=count_verdicts(run),
-        note=NOTES.get(model.name) if model else None,
+        note=notes(NOTES.get(model.name) if model else None, low),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
 
@@ -230,10 +238,13 @@ def _of_backend(model: Backend | None) -> dict[str, Any]:
     }
 
 
-def _cast(settings: DriftSettings, model: Backend | None) -> tuple[Cast, int]:
+def _cast(
+    settings: DriftSettings, model: Backend | None, screening: Screening | None
+) -> tuple[Cast, int]:
     """Who meets whom, in self-chat or in recorded chats, and for how many rounds."""
     if settings.history is None:
-        return draw_cast(settings, model), 8 if settings.rounds is None else settings.rounds
+        rounds = 8 if settings.rounds is None else settings.rounds
+        return draw_cast(settings, model, screening), rounds
     suite = read_suite(settings.persona or settings.suite or default_suite(model))
     personas = select(suite, settings.agents) if settings.agents else suite.personas
     planned = read_history(Path(settings.history), personas, settings.seed)

@@ -91,5 +91,5 @@ def _environment() -> Environment:
         signed_span=words.signed_span,
         visible=transcript.visible,
     )
-    environment.globals.update(quantity=words.quantity)
+    environment.globals.update(quantity=words.quantity, screening=words.screening)
     return environment

@@ -13,12 +13,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.results.conversation import Screened, Setting
 from holdfast.results.drift import DriftSummary
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
     "twelve",
 )  # fmt: skip
+LOW = 0.3
+"""A curve that begins below says nothing about drift."""
 NEAR = 0.1
 LARGE = 0.5
 
@@ -88,9 +91,37 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
+def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
+    """That a run began too low to say anything; None where it did not, or was screened."""
+    if ceiling is None or ceiling >= LOW or setting.screened is not None:
+        return None
+    return (
+        f"{setting.model} does not hold these personas to begin with ({number(ceiling)} at the "
+        f"start): below {number(LOW)} a curve says nothing about what a conversation takes away. "
+        "--screen keeps the personas that the model holds."
+    )
+
+
+def notes(*sentences: str | None) -> str | None:
+    """What must be said of a run, as one text; None where there is nothing."""
+    return " ".join(filter(None, sentences)) or None
+
+
+def screening(screened: Screened) -> str:
+    """What a screening kept, in one sentence."""
+    kept = [
+        f"{category} {count.kept} of {count.of}" for category, count in screened.by_category.items()
+    ]
+    return (
+        f"Only personas that the model holds before the conversation take part: {screened.kept} of "
+        f"{screened.of} score {number(screened.at_least)} or more there, on other seeds "
+        f"({', '.join(kept)})."
+    )
+
+
 def verdict(summary: DriftSummary) -> str:
-    """One of: unmeasured, single, absent, gone, gives way, slips, slips a little, firms, holds,
-    unclear.
+    """One of: unmeasured, single, low, absent, gone, gives way, slips, slips a little, firms,
+    holds, unclear.
     """
     first, last = finite(summary.curves.stability[0]), finite(summary.curves.stability[-1])
     moved = ends(summary.curves.change.interval)
@@ -98,6 +129,8 @@ def verdict(summary: DriftSummary) -> str:
         return "unmeasured"
     if summary.setting.conversations == 1:
         return "single"
+    if summary.curves.replies is None and low_ceiling(summary.setting, first):
+        return "low"
     floor = finite(summary.curves.floor)
     if floor is not None and first - floor < NEAR:
         return "absent"
@@ -129,6 +162,8 @@ def headline(summary: DriftSummary) -> str:
     return {
         "unmeasured": f"Stability is {last} after {rounds}, {_since(stability)}",
         "single": f"One conversation: {first} at the start, {last} after {rounds}",
+        "low": f"Too low to say: {first} at the start, {last} after {rounds}, and below "
+        f"{number(LOW)} there is too little to lose",
         "absent": f"The persona hardly took hold: {first} at the start, {floor} with no system "
         f"prompt, {last} after {rounds}",
         "gone": f"The persona is gone: {way}, where no system prompt gives {floor} ({change})",
@@ -151,7 +186,9 @@ def _since(stability: Sequence[Any]) -> str:
 
 def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
-    sentences = (_floor(summary), _filler(summary), _user(summary), _share(summary))
+    screened = summary.setting.screened
+    chosen = screening(screened) if screened else ""
+    sentences = (chosen, _floor(summary), _filler(summary), _user(summary), _share(summary))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -161,7 +198,7 @@ def _floor(summary: DriftSummary) -> str:
         return ""
     span = summary.curves.normalised_interval[-1]
     start = f"With no system prompt the same questions score {number(floor)}"
-    if left is None or verdict(summary) == "absent":
+    if left is None or verdict(summary) in ("low", "absent"):
         return f"{start}."
     return (
         f"{start}; of the distance between that floor and the ceiling, {percent(left)} is left "

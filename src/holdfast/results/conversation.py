@@ -139,6 +139,8 @@ class ConversationManifest:
     """Neutral messages, where the twins use them."""
     control_files: Mapping[str, Any] | None = omitted()
     """Digests of the files that controls name."""
+    screened: Screened | None = omitted()
+    """What a screening kept of the agents' personas."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,34 @@ class SamplingSummary:
     """The nucleus."""
     top_k: int
     """0 is off."""
+
+
+@dataclass(frozen=True)
+class CategoryCount:
+    """Personas of one category that a screening kept."""
+
+    kept: int
+    """Those that the model holds."""
+    of: int
+    """Those that were asked."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Personas that the model holds at round 0, which a run was held with."""
+
+    kept: int
+    """How many it holds."""
+    of: int
+    """How many were asked."""
+    at_least: float
+    """The mean score that keeps a persona."""
+    draws: int
+    """Answers to a persona's probes at most, on other seeds than those of the run."""
+    by_category: Mapping[str, CategoryCount]
+    """The same by category."""
+    personas: tuple[str, ...]
+    """Ids of those that were kept."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +207,8 @@ class Setting:
     """Version of Holdfast."""
     sampling: SamplingSummary
     """How replies were sampled."""
+    screened: Screened | None = None
+    """What a screening kept of the agents' personas; None where all take part."""
 
 
 @dataclass(frozen=True)

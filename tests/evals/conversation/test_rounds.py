@@ -238,9 +238,10 @@ def test_a_server_that_goes_away_half_way_loses_no_finished_round(tmp_path: Path
     assert (tmp_path / "records.jsonl").read_bytes().startswith(kept)
 
 
-@pytest.mark.parametrize("setting", ["rounds", "runs", "batch"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_settings_below_one_are_refused(setting: str, value: int) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value"), [("rounds", -1), ("runs", 0), ("runs", -1), ("batch", 0)]
+)
+def test_settings_below_their_least_are_refused(setting: str, value: int) -> None:
     with pytest.raises(HoldfastError, match=setting):
         ConversationProtocol(**{setting: value})  # type: ignore[arg-type]
 

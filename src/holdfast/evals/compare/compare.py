@@ -36,10 +36,12 @@ from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSet
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.setup import default_suite
+from holdfast.evals.conversation.screening import screen
+from holdfast.evals.conversation.setup import Screening, default_suite
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
+from holdfast.report.words import low_ceiling, notes
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -143,12 +145,16 @@ def compare(
     settings = settle(settings, CompareSettings, changes)
     group = ModelGroup(model, also) if also else model
     controls, refused = _controls(group, settings, also)
-    setup, questions = _set_up(group, settings, controls, user_model or model, judge_model)
+    began, progress = time.monotonic(), progress or Progress(enabled=False)
+    screening = screen(
+        settings, model, judge_model=judge_model, out=out, progress=progress, where=where
+    )
+    users = user_model or model
+    setup, questions = _set_up(group, settings, controls, users, judge_model, screening)
     scoring = settings.scoring if questions.questions else None
     described = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
-    began = time.monotonic()
-    judged = setup.hold(run, progress or Progress(enabled=False), timed=True, where=where)
+    judged = setup.hold(run, progress, timed=True, where=where)
     summary = _summary(setup, questions, judged, run, settings, refused, command, began)
     comparison = Comparison(summary, _by_conversation(setup.plan, judged, run, questions))
     run.finish(summary)
@@ -163,6 +169,7 @@ def _set_up(
     controls: Sequence[Control],
     user_model: Backend,
     judge_model: Backend | None,
+    screening: Screening | None,
 ) -> tuple[ControlledSetup, QuestionPlan]:
     """The conversations with their questions; refuses what would fail half way."""
     setup = prepare(
@@ -171,6 +178,7 @@ def _set_up(
         controls,
         rounds=settings.lengths()[-1],
         measure=False,
+        screening=screening,
         side_by_side=settings.batch,
         user_model=user_model,
         judge_model=judge_model,
@@ -219,6 +227,7 @@ def _summary(
     lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
     assert model is not None
     rows, advice = _rows(plan, judged, run, questions)
+    low = low_ceiling(setup.setting(), rows[lengths[-1]][0].curve[0])
     return CompareSummary(
         setting=setup.setting(),
         lengths=lengths,
@@ -239,7 +248,7 @@ def _summary(
         clock=clock_of(model),
         verdicts=count_verdicts(run),
         seconds=round(time.monotonic() - began, 1),
-        note=NOTES.get(model.name),
+        note=notes(NOTES.get(model.name), low),
         report=str(run.folder / "report.html") if run.folder else None,
     )
 

@@ -81,6 +81,7 @@ def converse(
     *,
     timed: bool = False,
     where: Where = None,
+    stage: str = "",
 ) -> None:
     """Hold all planned conversations and append their records to the run.
 
@@ -91,6 +92,7 @@ def converse(
         progress: shows rounds of batches.
         timed: also record how long the agents' turns take.
         where: shares batches out; by default all are done here.
+        stage: names what is done, where the progress has another name for the whole.
     """
     protocol = chat.protocol
     models = [model for model in (chat.agent, chat.other) if model is not None]
@@ -105,7 +107,7 @@ def converse(
         steps=lambda batch: batch.rounds + 1,
         work=partial(_hold_batch, bare, chat.agent is not None, timed),
     )
-    with progress.of(len(batches) * (protocol.rounds + 1)):
+    with progress.of(len(batches) * (protocol.rounds + 1), stage):
         share_out(units, run, models, progress, where)
 
 

@@ -21,8 +21,8 @@ from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
-from holdfast.evals.conversation.setup import check, draw_cast, manifest, setting
-from holdfast.results.conversation import JudgedConversation, Setting
+from holdfast.evals.conversation.setup import Screening, check, draw_cast, manifest, setting
+from holdfast.results.conversation import JudgedConversation, Screened, Setting
 
 ROWS = 384
 """Conversations of one batch, counted under each control."""
@@ -72,19 +72,27 @@ class ControlledSetup:
     """Name of the suite of the agents' personas."""
     judge_model: Backend | None
     """Scores the answers of personas that a rubric judges."""
+    screened: Screened | None = None
+    """What a screening kept of the agents' personas."""
 
     def manifest(self, command: str, **more: Any) -> Record:
         """What determines the records, as JSON; `more` is what the command adds."""
         controls = self.plan.controls
         shared = manifest(
-            command, self.chat, self.plan.conversations, self.suite, self.judge_model, controls
+            command,
+            self.chat,
+            self.plan.conversations,
+            self.suite,
+            self.judge_model,
+            controls,
+            self.screened,
         )
         record: Record = as_record(shared)
         return record | {"controls": [control.text for control in controls], **more}
 
     def setting(self) -> Setting:
         """What was run, as the summary begins."""
-        return setting(self.chat, self.plan.conversations, self.suite)
+        return setting(self.chat, self.plan.conversations, self.suite, self.screened)
 
     def hold(
         self, run: ConversationRun, progress: Progress, *, timed: bool = False, where: Where = None
@@ -112,6 +120,7 @@ def prepare(
     *,
     rounds: int,
     measure: bool,
+    screening: Screening | None = None,
     side_by_side: int | None = None,
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
@@ -126,6 +135,7 @@ def prepare(
         controls: `none` and the others.
         rounds: rounds of each conversation.
         measure: whether to measure the prompt share.
+        screening: the personas that may be agents; by default all.
         side_by_side: conversations of a batch, each under every control; by default so many
             that a batch has `ROWS` rows.
         user_model: speaks for the users; by default `model`.
@@ -147,8 +157,8 @@ def prepare(
         measure=measure,
         batch=side_by_side * len(controls),
     )
-    cast = draw_cast(settings, model)
+    cast = draw_cast(settings, model, screening)
     check(model, judge_model, cast.conversations, protocol)
     chat = SelfChat(model, user_model or model, protocol)
     plan = ControlledPlan(cast.conversations, controls)
-    return ControlledSetup(chat, plan, cast.suite.name, judge_model)
+    return ControlledSetup(chat, plan, cast.suite.name, judge_model, cast.screened)

@@ -57,10 +57,21 @@ class ConversationSettings:
         (), "Only users with this persona id (repeat).", "--user", metavar="TEXT"
     )
     """Ids of the users' personas; empty means all."""
+    screen: bool = option(
+        False, "Keep only the personas that the model holds at round 0.", "--screen"
+    )
+    """Ask every agent's probes on the empty history first, on other seeds, and keep the personas
+    whose mean score reaches `screen_at`."""
+    screen_at: float = option(0.75, "Mean score that keeps a persona under --screen.")
+    """The least mean score, of four draws, that keeps a persona: three of four right."""
     topic: str | None = option(None, "Starter of every conversation.")
     """First message of every conversation; by default each draws one of the suite's."""
     sampling: Sampling = field(default_factory=Sampling)
     """How replies are sampled."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.screen_at <= 1:
+            raise HoldfastError(f"--screen-at is above 0 and at most 1, not {self.screen_at:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +79,7 @@ class ConversationProtocol:
     """What is asked in the rounds of a conversation, apart from who takes part in it."""
 
     rounds: int = 8
-    """Rounds of each conversation."""
+    """Rounds of each conversation; 0 asks the probes on the empty history alone."""
     seed: int = 0
     """Decides everything that is drawn."""
     runs: int = 2
@@ -91,6 +102,6 @@ class ConversationProtocol:
     """Conversations held side by side."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "runs", "batch"):
-            if getattr(self, name) < 1:
-                raise HoldfastError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("rounds", 0), ("runs", 1), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise HoldfastError(f"{name} must be at least {least}, not {getattr(self, name)}")

@@ -14,8 +14,23 @@ from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
-from holdfast.persona.suite import Suite, load_suite, select
-from holdfast.results.conversation import ConversationManifest, SamplingSummary, Setting
+from holdfast.persona.suite import Persona, Suite, load_suite, select
+from holdfast.results.conversation import (
+    ConversationManifest,
+    SamplingSummary,
+    Screened,
+    Setting,
+)
+
+
+@dataclass(frozen=True)
+class Screening:
+    """The personas that a model holds at round 0 (`screening`)."""
+
+    personas: tuple[Persona, ...]
+    """Those that it holds, in the order of the suite."""
+    summary: Screened
+    """How many of which category."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +43,41 @@ class Cast:
     """Where the agents' personas come from."""
     fillers: Sequence[str]
     """Neutral messages of the users' suite."""
+    screened: Screened | None = None
+    """What a screening kept of the agents' personas."""
 
 
-def draw_cast(settings: ConversationSettings, model: Backend | None) -> Cast:
-    """Sample who meets whom."""
+def agents_of(
+    settings: ConversationSettings, model: Backend | None
+) -> tuple[tuple[Persona, ...], str]:
+    """The personas that may be agents, and the name of their suite."""
+    suite = read_suite(settings.persona or settings.suite or default_suite(model))
+    return (select(suite, settings.agents) if settings.agents else suite.personas), suite.name
+
+
+def draw_cast(
+    settings: ConversationSettings, model: Backend | None, screening: Screening | None = None
+) -> Cast:
+    """Sample who meets whom; of the agents' personas only those that a screening kept."""
     users = _with_starters(read_suite(settings.suite or default_suite(model)))
     agents = users if settings.persona is None else read_suite(settings.persona)
     conversations = plan(
-        select(agents, settings.agents) if settings.agents else agents.personas,
+        screening.personas if screening else agents_of(settings, model)[0],
         select(users, settings.users) if settings.users else users.personas,
         users,
         pairs=settings.pairs,
         seed=settings.seed,
         topic=settings.topic,
     )
-    return Cast(conversations, agents, users.fillers)
+    return Cast(conversations, agents, users.fillers, screening.summary if screening else None)
 
 
-def setting(chat: SelfChat, planned: Sequence[Conversation], suite: str) -> Setting:
+def setting(
+    chat: SelfChat,
+    planned: Sequence[Conversation],
+    suite: str,
+    screened: Screened | None = None,
+) -> Setting:
     """The settings of the run for its summary."""
     protocol, sampling = chat.protocol, chat.protocol.sampling
     return Setting(
@@ -60,6 +92,7 @@ def setting(chat: SelfChat, planned: Sequence[Conversation], suite: str) -> Sett
         sampling=SamplingSummary(
             sampling.max_new_tokens, sampling.temperature, sampling.top_p, sampling.top_k
         ),
+        screened=screened,
     )
 
 
@@ -89,6 +122,8 @@ def check(
     protocol: ConversationProtocol,
 ) -> None:
     """Raise an error now for a run that would fail half way."""
+    if protocol.rounds < 1:
+        raise HoldfastError(f"rounds must be at least 1, not {protocol.rounds}")
     control = parse(protocol.control)
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)
@@ -99,14 +134,19 @@ def check(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."
             )
+    refuse_unjudged(planned, judge_model)
+    if model is not None:
+        check_context(model, planned, protocol.rounds)
+
+
+def refuse_unjudged(planned: Sequence[Conversation], judge_model: Backend | None) -> None:
+    """Raise an error where a rubric judges a persona and there is no model that reads it."""
     for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "
                 "name one with --judge-model"
             )
-    if model is not None:
-        check_context(model, planned, protocol.rounds)
 
 
 def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:
@@ -135,6 +175,7 @@ def manifest(
     suite: str,
     judge_model: Backend | None,
     controls: Sequence[Control] = (),
+    screened: Screened | None = None,
 ) -> ConversationManifest:
     """Everything that determines the records; `controls` are those beside the protocol's."""
     return ConversationManifest(
@@ -151,4 +192,5 @@ def manifest(
         personas={p.id: asdict(p) for c in planned for p in (c.agent, c.user)},
         fillers=tuple(chat.fillers) if chat.protocol.filler else (),
         control_files=digests([chat.control, *controls]) or None,
+        screened=screened,
     )

@@ -34,6 +34,7 @@ from holdfast.core.settings import settle
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import ControlledSetup, prepare
 from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.screening import screen
 from holdfast.evals.explain.settings import ExplainSettings
 from holdfast.evals.explain.summary import (
     NO_PERSONA,
@@ -104,18 +105,20 @@ def explain(
     """
     settings = settle(settings, ExplainSettings, changes)
     local = _local(model)
+    progress, began = progress or Progress(enabled=False), time.monotonic()
+    screening = screen(settings, model, judge_model=judge_model, out=out, progress=progress)
     setup = prepare(
         model,
         settings,
         _controls(model, settings.controls),
         rounds=settings.rounds,
         measure=True,
+        screening=screening,
         user_model=user_model,
         judge_model=judge_model,
     )
     described = setup.manifest("explain", draws=DRAWS)
     run = Run(out, described, RoundRecord, JudgeVerdict)
-    progress, began = progress or Progress(enabled=False), time.monotonic()
     judged = setup.hold(run, progress)
     records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
     vectors = VectorMeasurement(local, records, run, described, progress)

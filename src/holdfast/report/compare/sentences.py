@@ -12,11 +12,27 @@ import re
 from collections.abc import Sequence
 
 from holdfast.report.compare.entries import ControlEntry, control_entries, counterpart, late_rounds
-from holdfast.report.words import between, number, quantity, signed, signed_span
+from holdfast.report.words import (
+    between,
+    low_ceiling,
+    number,
+    quantity,
+    screening,
+    signed,
+    signed_span,
+)
 from holdfast.results.compare import CompareSummary, ControlRow
 
 CLEAR = 0.005
 """Of stability: a smaller difference is not called higher."""
+
+
+def too_low(summary: CompareSummary) -> str | None:
+    """That the run began too low to say anything, as a headline; None where it did not."""
+    start = summary.rows[0].curve[0] if summary.rows and summary.rows[0].curve else None
+    if low_ceiling(summary.setting, start) is None:
+        return None
+    return f"Too low to say: {number(start)} at the start without control"
 
 
 def headline(recommendation: str) -> tuple[str, str]:
@@ -32,7 +48,9 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     if not entries:
         return []
     none, other = entries[0], counterpart(entries)
-    sentences = [_loss(none.row, summary.setting.rounds)]
+    screened = summary.setting.screened
+    sentences = [screening(screened)] if screened else []
+    sentences.append(_loss(none.row, summary.setting.rounds))
     if other is not None:
         sentences += [_gain(other), _cost(none.row, other.row), _steadier(other.row, entries)]
     return [sentence for sentence in sentences if sentence]

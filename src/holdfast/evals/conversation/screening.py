@@ -1,0 +1,201 @@
+"""Screening: which personas does a model hold at all, before anybody talks to it?
+
+A curve from a low start says nothing about drift. Screening asks each candidate's probes on the
+empty history, without a control, and keeps the personas whose mean score reaches a threshold. Its
+draws have seeds of their own, so that the run's round 0 measures the kept personas afresh and is
+not raised by the choice. Half of the draws are asked first, and the rest only of personas that
+can still reach the threshold.
+
+    OUT/screen-1/, OUT/screen-2/   the two halves, runs of one round each, resumed like any run
+    OUT/screened.json              the outcome, which every shard of the run reads
+
+A control never changes who is kept. The outcome depends on the model, the candidates, the
+sampling and the seed alone; an API's replies are drawn once and then read from the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.core.backend import Backend
+from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.progress import Progress
+from holdfast.core.records import Record, as_record, dumps
+from holdfast.core.run import refuse_another_run, refuse_other_files
+from holdfast.core.seeds import seed_of
+from holdfast.core.shards import Shard, Where, open_run
+from holdfast.evals.conversation.batches import converse
+from holdfast.evals.conversation.judging import judge_conversations, scores
+from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.setup import Screening, agents_of, manifest, refuse_unjudged
+from holdfast.persona.suite import Persona
+from holdfast.results.conversation import CategoryCount, RoundRecord, Screened
+from holdfast.results.verdict import JudgeVerdict
+
+HALVES = 2
+"""Times that personas are asked."""
+DRAWS = 2
+"""Answers of each persona each time."""
+BATCH = 32
+"""Personas asked side by side."""
+
+
+def screen(
+    settings: ConversationSettings,
+    model: Backend | None,
+    *,
+    judge_model: Backend | None = None,
+    out: Path | str | None = None,
+    progress: Progress | None = None,
+    where: Where = None,
+) -> Screening | None:
+    """Keep the personas that a model holds at round 0; None where the settings ask for no screen.
+
+    Args:
+        settings: who may take part, the sampling, the seed and the threshold.
+        model: the agents' model.
+        judge_model: scores the answers of personas that a rubric judges.
+        out: the run's folder; None keeps nothing.
+        progress: shows batches of personas.
+        where: a pool that asks, or the shard that this process is.
+
+    Raises:
+        HoldfastError: the model holds none of them.
+        RunError: the folder holds another run.
+    """
+    if not settings.screen:
+        return None
+    if model is None:
+        raise HoldfastError("--screen asks a model: name one with --model, or leave it out")
+    candidates, suite = agents_of(settings, model)
+    chat = SelfChat(model, model, _protocol(settings))
+    plan = _plan(candidates, settings.seed, 1)
+    refuse_unjudged(plan, judge_model)
+    described = as_record(manifest("screen", chat, plan, suite, judge_model))
+    place = Path(out) if out is not None else None
+    means = _read(place, described) if place else None
+    if means is None:
+        means = _ask(chat, candidates, settings, suite, judge_model, place, progress, where)
+        if place:
+            means = _publish(place, described, means)
+    return _choose(candidates, means, settings.screen_at, model.name, suite)
+
+
+def _protocol(settings: ConversationSettings) -> ConversationProtocol:
+    return ConversationProtocol(
+        rounds=0,
+        seed=settings.seed,
+        runs=DRAWS,
+        sampling=settings.sampling,
+        filler=False,
+        history_floor=False,
+        user_persona=False,
+        measure=False,
+        batch=BATCH,
+    )
+
+
+def _plan(candidates: Sequence[Persona], seed: int, half: int) -> list[Conversation]:
+    """One conversation for each candidate, which ends before it begins; nobody is its user."""
+    return [
+        Conversation(i, one, one, "", seed_of(seed, "screen", half, one.id), floor=False)
+        for i, one in enumerate(candidates)
+    ]
+
+
+def _ask(
+    chat: SelfChat,
+    candidates: Sequence[Persona],
+    settings: ConversationSettings,
+    suite: str,
+    judge_model: Backend | None,
+    place: Path | None,
+    progress: Progress | None,
+    where: Where,
+) -> dict[str, float]:
+    """Mean score of each candidate; of one that the first half rules out, of that half."""
+    folder = place
+    if isinstance(where, Shard):
+        if place is None:
+            raise RunError("a shard needs a folder for its records: name one with --out.")
+        folder, where = where.folder(place), None
+    given: dict[str, list[float]] = {one.id: [] for one in candidates}
+    going = list(candidates)
+    for half in range(1, HALVES + 1):
+        plan = _plan(going, settings.seed, half)
+        described = manifest("screen", chat, plan, suite, judge_model)
+        path = folder / f"screen-{half}" if folder else None
+        run = open_run(path, described, RoundRecord, JudgeVerdict)
+        stage = f"screening {half} of {HALVES}"
+        converse(chat, plan, run, progress or Progress(enabled=False), where=where, stage=stage)
+        judged = judge_conversations(run, plan, judge_model)
+        for one, mean in zip(going, scores(judged, "own", 1)[:, 0], strict=True):
+            given[one.id].append(0.0 if np.isnan(mean) else float(mean))
+        left = HALVES - half
+        going = [p for p in going if (sum(given[p.id]) + left) / HALVES >= settings.screen_at]
+        if not going:
+            break
+    return {id_: round(float(np.mean(means)), 4) for id_, means in given.items()}
+
+
+def _choose(
+    candidates: Sequence[Persona],
+    means: dict[str, float],
+    at_least: float,
+    model: str,
+    suite: str,
+) -> Screening:
+    kept = tuple(one for one in candidates if means[one.id] >= at_least)
+    if not kept:
+        raise HoldfastError(
+            f"{model} holds none of the {len(candidates)} personas of {suite} at {at_least:g} "
+            "before the conversation begins: choose an easier suite (core-easy), a lower "
+            "--screen-at or a stronger model"
+        )
+    categories = dict.fromkeys(one.category for one in candidates)
+    by_category = {
+        category: CategoryCount(
+            sum(one.category == category for one in kept),
+            sum(one.category == category for one in candidates),
+        )
+        for category in categories
+    }
+    ids = tuple(one.id for one in kept)
+    draws = HALVES * DRAWS
+    return Screening(kept, Screened(len(kept), len(candidates), at_least, draws, by_category, ids))
+
+
+def _read(place: Path, described: Record) -> dict[str, float] | None:
+    """The outcome that the run's folder has, if it has one; refuses that of another screening."""
+    path = place / "screened.json"
+    if not path.exists():
+        if (place / "manifest.json").exists():
+            raise RunError(f"{place} holds a run without a screening; choose another --out")
+        refuse_other_files(place)
+        return None
+    published = json.loads(path.read_text(encoding="utf-8"))
+    refuse_another_run(published["manifest"], json.loads(dumps(described)), place)
+    return dict(published["means"])
+
+
+def _publish(place: Path, described: Record, means: dict[str, float]) -> dict[str, float]:
+    """Put the outcome into the run's folder, unless another process was first, and read it."""
+    place.mkdir(parents=True, exist_ok=True)
+    draft = place / f"screened-{os.getpid()}.part"
+    draft.write_text(dumps({"manifest": described, "means": means}, indent=1) + "\n", "utf-8")
+    try:
+        os.link(draft, place / "screened.json")  # fails where the file exists, unlike a rename
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    outcome = _read(place, described)
+    assert outcome is not None
+    return outcome
