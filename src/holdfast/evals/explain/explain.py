@@ -106,14 +106,13 @@ def explain(
     settings = settle(settings, ExplainSettings, changes)
     local = _local(model)
     progress, began = progress or Progress(enabled=False), time.monotonic()
-    screening = screen(settings, model, judge_model=judge_model, out=out, progress=progress)
     setup = prepare(
         model,
         settings,
         _controls(model, settings.controls),
         rounds=settings.rounds,
         measure=True,
-        screening=screening,
+        screening=screen(settings, model, judge_model=judge_model, out=out, progress=progress),
         user_model=user_model,
         judge_model=judge_model,
     )
