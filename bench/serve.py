@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from processes import cpu, memory
 from tables import table
 
 import holdfast
@@ -206,22 +207,6 @@ def measure(at: Running, clients: int, seconds: float) -> Load:
     return load
 
 
-def family(process: subprocess.Popen[bytes]) -> list[Path]:
-    """The folders of a process and of those that it has started, in /proc (Linux)."""
-    own = Path(f"/proc/{process.pid}")
-    kids = (own / "task" / str(process.pid) / "children").read_text(encoding="utf-8")
-    return [own, *(Path("/proc") / kid for kid in kids.split())]
-
-
-def cpu(process: subprocess.Popen[bytes]) -> float:
-    """Seconds of processor that a server has used, all its threads and processes."""
-    spent = 0
-    for folder in family(process):
-        fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2]
-        spent += sum(map(int, fields.split()[11:13]))  # user and system
-    return spent / os.sysconf("SC_CLK_TCK")
-
-
 def rates(loads: list[Load]) -> tuple[float, float]:
     """Replies per second, and per second of the server's processor time."""
     replies = sum(len(load.whole) for load in loads)
@@ -272,16 +257,6 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
         best = max(rate for rate, _ in each), max(rate for _, rate in each)
         rows += [row(server, clients, loads[clients, server], best) for server in SERVERS]
     return rows
-
-
-def memory(process: subprocess.Popen[bytes]) -> float:
-    """Resident MiB of a server, all its processes."""
-    kib = 0
-    for folder in family(process):
-        status = (folder / "status").read_text(encoding="utf-8")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-        kib += int(line.split()[1])
-    return kib / 1024
 
 
 def soak(args: argparse.Namespace) -> list[dict[str, Any]]:

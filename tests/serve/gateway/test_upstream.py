@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import ServiceError
 from holdfast.serve.gateway import Upstream
-from holdfast.serve.gateway.upstream import ERROR_BYTES, mask, unpack
+from holdfast.serve.gateway.bodies import mask, unpack
+from holdfast.serve.gateway.upstream import ERROR_BYTES
 from serve.gateway.upstreams import KEY, PLAIN, Recorded, answered, gateway
 from serve.running import JSON, TEA
 

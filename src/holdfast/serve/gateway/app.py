@@ -32,6 +32,7 @@ from holdfast.persona.suite import Persona
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
 from holdfast.serve.gateway.paths import MODELS, PathRule, passes, read_rule
+from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
@@ -41,7 +42,7 @@ from holdfast.serve.gateway.rewriting import (
     rewrite_body,
     weights_refusal,
 )
-from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, connect, with_headers
+from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
@@ -94,16 +95,16 @@ def create_gateway(
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
     rules = Rules(persona, control, persona is not None if lock is None else lock)
-    client = connect(upstream, limits.concurrency + limits.queue, transport)
+    pool = Pool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await client.aclose()
+        await pool.aclose()
 
     metrics = Metrics()
     app = base_app("Holdfast gateway", keys, limits, metrics, running)
-    proxy = Proxy(upstream, client, bool(keys), limits, metrics)
+    proxy = Proxy(upstream, pool, bool(keys), limits, metrics)
 
     @app.get("/health", tags=["server"], summary="Whether the gateway is ready")
     async def health() -> JSONResponse:

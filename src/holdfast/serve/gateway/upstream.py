@@ -14,7 +14,7 @@ import asyncio
 import base64
 import logging
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -25,6 +25,8 @@ from starlette.responses import Response
 
 from holdfast.core.errors import ServiceError
 from holdfast.models.api.endpoint import public_url
+from holdfast.serve.gateway.bodies import MASK, mask, unpack
+from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
@@ -33,10 +35,7 @@ from holdfast.serve.stream import StreamingAnswer, until_client_leaves
 LOG = logging.getLogger("holdfast.serve")
 ERROR_BYTES = 1 << 20
 REPLY_BYTES = 32 << 20  # of a reply that is checked before it is sent
-_PIECE = 1 << 16
 _SHORTEST_SECRET = 8  # a shorter one would be found in ordinary text
-_MASK = b"[key]"
-_CONNECT_SECONDS = 15.0
 Headers = list[tuple[bytes, bytes]]
 
 # Headers of one connection and not of the message (RFC 9110, 7.6.1), and headers that are ours.
@@ -107,7 +106,7 @@ class Proxy:
     """Forwards requests to the upstream."""
 
     upstream: Upstream
-    client: httpx.AsyncClient
+    pool: Pool
     keyed: bool
     """True if the client's key is the gateway's, and so is not forwarded."""
     limits: Limits
@@ -141,7 +140,8 @@ class Proxy:
             RequestError: the upstream cannot be reached, or does not answer in time.
         """
         try:
-            sent = self.client.build_request(
+            client = self.pool.client()
+            sent = client.build_request(
                 request.method,
                 self.upstream.url_for(path, request.url.query),
                 headers=self._request_headers(request, path),
@@ -154,7 +154,7 @@ class Proxy:
                 await asyncio.sleep(min(0.25 * 2 ** (attempt - 1), 4.0))
             last = attempt == self.upstream.retries
             try:
-                sending = self.client.send(sent, stream=True)
+                sending = client.send(sent, stream=True)
                 answer = await until_client_leaves(request.receive, sending)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if last:
@@ -246,7 +246,7 @@ class Proxy:
 
     def _masked(self, content: bytes) -> bytes:
         for secret in self.upstream.secrets:
-            content = content.replace(secret, _MASK)
+            content = content.replace(secret, MASK)
         return content
 
     def _failed(self, status: int, kind: str, cause: Exception) -> RequestError:
@@ -270,66 +270,6 @@ def with_headers(response: Response, headers: Headers) -> Response:
     lengths = [pair for pair in response.raw_headers if pair[0] == b"content-length"]
     response.raw_headers = [*((name.lower(), value) for name, value in headers), *lengths]
     return response
-
-
-def connect(
-    upstream: Upstream, connections: int, transport: httpx.AsyncBaseTransport | None
-) -> httpx.AsyncClient:
-    """A client for the upstream.
-
-    Args:
-        upstream: the API.
-        connections: how many there may be at once.
-        transport: how it is reached; by default over the network.
-    """
-    timeout = httpx.Timeout(upstream.timeout, connect=min(_CONNECT_SECONDS, upstream.timeout))
-    return httpx.AsyncClient(
-        timeout=timeout,
-        limits=httpx.Limits(max_connections=connections),
-        transport=transport,
-        follow_redirects=False,
-    )
-
-
-async def mask(pieces: AsyncIterator[bytes], secrets: Sequence[bytes]) -> AsyncGenerator[bytes]:
-    """Pieces with every secret replaced, also one that is cut by the border of two pieces."""
-    rest = b""
-    async for piece in pieces:
-        text = rest + piece
-        for secret in secrets:
-            text = text.replace(secret, _MASK)
-        kept = _beginning(text, secrets)
-        rest = text[len(text) - kept :]
-        if len(text) > kept:
-            yield text[: len(text) - kept]
-    if rest:
-        yield rest
-
-
-def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
-    """Length of the longest end of a text that a secret begins with."""
-    longest = max((len(secret) for secret in secrets), default=1) - 1
-    for size in range(min(longest, len(text)), 0, -1):
-        if any(secret.startswith(text[-size:]) for secret in secrets):
-            return size
-    return 0
-
-
-async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Gzip or zlib unpacked, at most `_PIECE` bytes at a time. Raises `zlib.error`."""
-    packed = zlib.decompressobj(wbits=47)
-    began = False
-    async for piece in pieces:
-        while piece:
-            if packed.eof:  # a further member of the file
-                packed = zlib.decompressobj(wbits=47)
-            text = packed.decompress(piece, _PIECE)
-            piece = packed.unused_data if packed.eof else packed.unconsumed_tail
-            began = True
-            if text:
-                yield text
-    if began and not packed.eof:
-        raise zlib.error("the packed body ends early")
 
 
 def _packing(answer: httpx.Response) -> str:

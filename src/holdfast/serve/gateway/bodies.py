@@ -1,0 +1,53 @@
+"""Bodies on their way back to the client, piece by piece: unpacked, and without secrets.
+
+This module knows bytes. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+MASK = b"[key]"  # what stands for a secret
+_PIECE = 1 << 16
+
+
+async def mask(pieces: AsyncIterator[bytes], secrets: Sequence[bytes]) -> AsyncGenerator[bytes]:
+    """Pieces with every secret replaced, also one that is cut by the border of two pieces."""
+    rest = b""
+    async for piece in pieces:
+        text = rest + piece
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        kept = _beginning(text, secrets)
+        rest = text[len(text) - kept :]
+        if len(text) > kept:
+            yield text[: len(text) - kept]
+    if rest:
+        yield rest
+
+
+def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
+    """Length of the longest end of a text that a secret begins with."""
+    longest = max((len(secret) for secret in secrets), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(secret.startswith(text[-size:]) for secret in secrets):
+            return size
+    return 0
+
+
+async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Gzip or zlib unpacked, at most `_PIECE` bytes at a time. Raises `zlib.error`."""
+    packed = zlib.decompressobj(wbits=47)
+    began = False
+    async for piece in pieces:
+        while piece:
+            if packed.eof:  # a further member of the file
+                packed = zlib.decompressobj(wbits=47)
+            text = packed.decompress(piece, _PIECE)
+            piece = packed.unused_data if packed.eof else packed.unconsumed_tail
+            began = True
+            if text:
+                yield text
+    if began and not packed.eof:
+        raise zlib.error("the packed body ends early")

@@ -1,0 +1,15 @@
+"""Connections to the upstream are spread, since a pool's work grows with their square."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from holdfast.serve.gateway.pool import POOLS, Pool
+
+
+def test_requests_are_spread_evenly_over_several_clients() -> None:
+    pool = Pool(5.0, 320)
+    taken = Counter(id(pool.client()) for _ in range(320))
+    asyncio.run(pool.aclose())
+    assert len(taken) == POOLS >= 8 and set(taken.values()) == {320 // POOLS}
