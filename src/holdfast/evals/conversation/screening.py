@@ -3,10 +3,10 @@
 A curve from a low start says nothing about drift. Screening asks each candidate's probes on the
 empty history, without a control, and keeps the personas whose mean score reaches a threshold. Its
 draws have seeds of their own, so that the run's round 0 measures the kept personas afresh and is
-not raised by the choice. Half of the draws are asked first, and the rest only of personas that
-can still reach the threshold.
+not raised by the choice. Every candidate is asked once, and those that do not fail outright
+another three times; the mean of the four decides.
 
-    OUT/screen-1/, OUT/screen-2/   the two halves, runs of one round each, resumed like any run
+    OUT/screen-1/, OUT/screen-2/   the two stages, runs without rounds, resumed like any run
     OUT/screened.json              the outcome, which every shard of the run reads
 
 A control never changes who is kept. The outcome depends on the model, the candidates, the
@@ -39,12 +39,10 @@ from holdfast.persona.suite import Persona
 from holdfast.results.conversation import CategoryCount, RoundRecord, Screened
 from holdfast.results.verdict import JudgeVerdict
 
-HALVES = 2
-"""Times that personas are asked."""
-DRAWS = 2
-"""Answers of each persona each time."""
-BATCH = 32
-"""Personas asked side by side."""
+DRAWS = (1, 3)
+"""Answers of a persona in each stage."""
+BATCH = 64
+"""Answers asked side by side."""
 
 
 def screen(
@@ -75,43 +73,43 @@ def screen(
     if model is None:
         raise HoldfastError("--screen asks a model: name one with --model, or leave it out")
     candidates, suite = agents_of(settings, model)
-    chat = SelfChat(model, model, _protocol(settings))
-    plan = _plan(candidates, settings.seed, 1)
+    plan = _plan(candidates, settings.seed, 0)
     refuse_unjudged(plan, judge_model)
+    chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
     described = as_record(manifest("screen", chat, plan, suite, judge_model))
     place = Path(out) if out is not None else None
     means = _read(place, described) if place else None
     if means is None:
-        means = _ask(chat, candidates, settings, suite, judge_model, place, progress, where)
+        means = _ask(model, candidates, settings, suite, judge_model, place, progress, where)
         if place:
             means = _publish(place, described, means)
     return _choose(candidates, means, settings.screen_at, model.name, suite)
 
 
-def _protocol(settings: ConversationSettings) -> ConversationProtocol:
+def _protocol(settings: ConversationSettings, draws: int) -> ConversationProtocol:
     return ConversationProtocol(
         rounds=0,
         seed=settings.seed,
-        runs=DRAWS,
+        runs=draws,
         sampling=settings.sampling,
         filler=False,
         history_floor=False,
         user_persona=False,
         measure=False,
-        batch=BATCH,
+        batch=BATCH // draws,
     )
 
 
-def _plan(candidates: Sequence[Persona], seed: int, half: int) -> list[Conversation]:
+def _plan(candidates: Sequence[Persona], seed: int, stage: int) -> list[Conversation]:
     """One conversation for each candidate, which ends before it begins; nobody is its user."""
     return [
-        Conversation(i, one, one, "", seed_of(seed, "screen", half, one.id), floor=False)
+        Conversation(i, one, one, "", seed_of(seed, "screen", stage, one.id), floor=False)
         for i, one in enumerate(candidates)
     ]
 
 
 def _ask(
-    chat: SelfChat,
+    model: Backend,
     candidates: Sequence[Persona],
     settings: ConversationSettings,
     suite: str,
@@ -120,29 +118,37 @@ def _ask(
     progress: Progress | None,
     where: Where,
 ) -> dict[str, float]:
-    """Mean score of each candidate; of one that the first half rules out, of that half."""
+    """Mean score of each candidate; of one that fails in the first stage, its score there."""
     folder = place
     if isinstance(where, Shard):
         if place is None:
             raise RunError("a shard needs a folder for its records: name one with --out.")
         folder, where = where.folder(place), None
-    given: dict[str, list[float]] = {one.id: [] for one in candidates}
-    going = list(candidates)
-    for half in range(1, HALVES + 1):
-        plan = _plan(going, settings.seed, half)
+    sums, means = dict.fromkeys((one.id for one in candidates), 0.0), dict[str, float]()
+    going, asked = list(candidates), 0
+    for stage, draws in enumerate(DRAWS):
+        chat = SelfChat(model, model, _protocol(settings, draws))
+        plan = _plan(going, settings.seed, stage)
         described = manifest("screen", chat, plan, suite, judge_model)
-        path = folder / f"screen-{half}" if folder else None
-        run = open_run(path, described, RoundRecord, JudgeVerdict)
-        stage = f"screening {half} of {HALVES}"
-        converse(chat, plan, run, progress or Progress(enabled=False), where=where, stage=stage)
-        judged = judge_conversations(run, plan, judge_model)
+        run = open_run(
+            folder / f"screen-{stage + 1}" if folder else None, described, RoundRecord, JudgeVerdict
+        )
+        converse(
+            chat,
+            plan,
+            run,
+            progress or Progress(enabled=False),
+            where=where,
+            stage=f"screening, {stage + 1} of {len(DRAWS)}",
+        )
+        judged, asked = judge_conversations(run, plan, judge_model), asked + draws
         for one, mean in zip(going, scores(judged, "own", 1)[:, 0], strict=True):
-            given[one.id].append(0.0 if np.isnan(mean) else float(mean))
-        left = HALVES - half
-        going = [p for p in going if (sum(given[p.id]) + left) / HALVES >= settings.screen_at]
+            sums[one.id] += draws * (0.0 if np.isnan(mean) else float(mean))
+            means[one.id] = round(sums[one.id] / asked, 4)
+        going = [one for one in going if means[one.id] >= settings.screen_at / 2]
         if not going:
             break
-    return {id_: round(float(np.mean(means)), 4) for id_, means in given.items()}
+    return means
 
 
 def _choose(
@@ -168,8 +174,8 @@ def _choose(
         for category in categories
     }
     ids = tuple(one.id for one in kept)
-    draws = HALVES * DRAWS
-    return Screening(kept, Screened(len(kept), len(candidates), at_least, draws, by_category, ids))
+    summary = Screened(len(kept), len(candidates), at_least, sum(DRAWS), by_category, ids)
+    return Screening(kept, summary)
 
 
 def _read(place: Path, described: Record) -> dict[str, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.core.thinking import Split, ThoughtSplitter, opens_thought, split_thought
+from holdfast.models.thinking import Split, ThoughtSplitter, opens_thought, split_thought
 
 HARMONY = (
     "<|channel|>analysis<|message|>The user greets.<|end|><|start|>assistant"
