@@ -14,6 +14,7 @@ from holdfast.control.kernels import additive_mask, apply_weights
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.share_functions import (
     Boost,
+    Restore,
     ShareFunction,
     SplitSoftmax,
     Spotlight,
@@ -395,3 +396,23 @@ def test_what_is_more_than_a_share_is_refused(text: str) -> None:
         two_part_attention(*tensors(), RAGGED, text)
     with pytest.raises(ControlError, match="no share function"):
         share_function("anchor", 1.0)
+
+
+def test_restore_gives_the_share_that_a_query_has_without_earlier_turns() -> None:
+    query, key, _ = tensors()
+    span = ALIGNED
+    earlier = torch.zeros(3, 5, span.shape[1], dtype=torch.bool)
+    earlier[:, :, 7:12] = True
+    earlier &= ~span[:, None]
+    assert earlier.any()
+    hidden = torch.zeros(earlier.shape).masked_fill(earlier, -torch.inf)[:, None]
+    _, empty = reference_weights(query, key, hidden, None, span)
+    _, pi = reference_weights(query, key, None, None, span)
+    weights, _ = reference_weights(query, key, None, None, span, Restore(0.8), earlier=earlier)
+    close((weights * span[:, None, None]).sum(-1), torch.maximum(pi, 0.8 * empty))
+
+
+def test_restore_needs_turns_that_one_attention_does_not_know() -> None:
+    query, key, value = tensors()
+    with pytest.raises(ControlError, match="depends on turns"):
+        two_part_attention(query, key, value, ALIGNED, "restore:1")

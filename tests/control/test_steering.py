@@ -24,7 +24,15 @@ from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
 GREEDY = Sampling(max_new_tokens=12, temperature=0)
 ALL = (*CONFIGS, *ODD_CONFIGS)
 SPAN, TURNS = (1, 9), (9, 20, 33)
-CONTROLS = ("split-softmax:0.4", "boost:6", "spotlight:0.5", "anchor", "anchor+boost:3")
+CONTROLS = (
+    "split-softmax:0.4",
+    "boost:6",
+    "spotlight:0.5",
+    "restore:0.9",
+    "anchor",
+    "anchor+boost:3",
+    "anchor+restore:1",
+)
 
 
 def ids(length: int, seed: int = 0) -> tuple[int, ...]:
@@ -223,8 +231,9 @@ def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
     assert [r.ids for r in together] == [r.ids for r in alone]
 
 
-def test_anchor_in_the_first_turn_is_plain_attention() -> None:
-    one = held("anchor", turns=(9,))
+@pytest.mark.parametrize("text", ["anchor", "restore:1", "anchor+restore:1"])
+def test_in_the_first_turn_anchor_and_restore_are_plain_attention(text: str) -> None:
+    one = held(text, turns=(9,))
     close(logits(model(), [ids(40)], [one]), logits(model(), [ids(40)], [None]))
 
 

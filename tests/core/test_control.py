@@ -38,7 +38,16 @@ def test_attention_controls_take_layers_heads_and_a_span() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["split-softmax:1", "boost:1", "spotlight:0", "guidance:1", "reminder:0", "none", "boost:1.0"],
+    [
+        "split-softmax:1",
+        "boost:1",
+        "spotlight:0",
+        "restore:0",
+        "guidance:1",
+        "reminder:0",
+        "none",
+        "boost:1.0",
+    ],
 )
 def test_a_part_at_the_strength_that_is_off_is_none(text: str) -> None:
     assert parse(text) == Control(text)
@@ -69,6 +78,8 @@ def test_the_state_names_what_keys_and_values_depend_on_and_nothing_else() -> No
         ("guidance:0.5", "out of range"),
         ("split-softmax:nan", "needs a strength"),
         ("boost:2+spotlight:.2", "more than one"),
+        ("boost:2+restore:1", "more than one"),
+        ("restore:1.5", "out of range"),
         ("window:1+window:3", "more than one"),
         ("none+anchor", "leave `none` out"),
         ("anchor:2", "takes no strength"),

@@ -9,11 +9,13 @@ The matrix is (B, H, Lq, Lk) in float32 (float64 where the model is); `attention
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from holdfast.control.kernels import attention_scores, logsumexp, share_of
-from holdfast.control.share_functions import ShareFunction
+from holdfast.control.share_functions import ShareFunction, TurnFunction, TurnShare, new_share
 
 
 def reference_weights(
@@ -22,10 +24,11 @@ def reference_weights(
     mask: Tensor | None,
     scale: float | None = None,
     span: Tensor | None = None,
-    share: ShareFunction | None = None,
+    share: ShareFunction | TurnFunction | None = None,
     *,
     steered: Tensor | None = None,
     near: Tensor | None = None,
+    earlier: Tensor | None = None,
     softcap: float | None = None,
     sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -40,6 +43,7 @@ def reference_weights(
         share: what becomes of π; None leaves it.
         steered: for which queries it does; None for all.
         near: queries that meet the persona in place of `query`.
+        earlier: which keys are earlier turns, (B, Lq, Lk), where the share depends on them.
         softcap: bounds scores at ±softcap.
         sinks: scores of keys without a value, (H,), which count to the rest.
 
@@ -51,7 +55,7 @@ def reference_weights(
         score = torch.where(span[:, None, None], attention_scores(near, key, scale), score)
     if softcap is not None:
         score = torch.tanh(score / softcap) * softcap
-    return reweigh(apply_mask(score, mask), span, share, steered, sinks)
+    return reweigh(apply_mask(score, mask), span, share, steered, sinks, earlier)
 
 
 def apply_mask(score: Tensor, mask: Tensor | None) -> Tensor:
@@ -64,9 +68,10 @@ def apply_mask(score: Tensor, mask: Tensor | None) -> Tensor:
 def reweigh(
     score: Tensor,
     span: Tensor | None = None,
-    share: ShareFunction | None = None,
+    share: ShareFunction | TurnFunction | None = None,
     steered: Tensor | None = None,
     sinks: Tensor | None = None,
+    earlier: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`reference_weights` from masked scores (B, H, Lq, Lk) on."""
     sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
@@ -79,7 +84,11 @@ def reweigh(
     lse_r = logsumexp(score.masked_fill(inside, -torch.inf))
     lse_r = lse_r if sink is None else torch.logaddexp(lse_r, sink)
     pi = share_of(lse_p, lse_r)
-    w = pi if share is None else share(pi)
+    if earlier is not None:
+        lse = logsumexp(score.masked_fill(inside | earlier[:, None], -torch.inf))
+        lse = lse if sink is None else torch.logaddexp(lse, sink)
+        share = TurnShare(cast(TurnFunction, share), lse)
+    w = new_share(cast(ShareFunction | TurnShare | None, share), pi, lse_r)
     if steered is not None:
         w = torch.where(steered, w, pi)
     # Each part a softmax of its own, times its share: exact also where π is next to 0 or 1.

@@ -17,6 +17,8 @@ from holdfast.core.errors import ControlError
 
 # π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
 ShareFunction = Callable[[Tensor], Tensor]
+# The same where w also depends on the share of the rest that earlier turns leave.
+TurnFunction = Callable[[Tensor, Tensor], Tensor]
 _TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
 
 
@@ -70,12 +72,60 @@ class Spotlight:
         return _multiply_odds(pi, odds)
 
 
-def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
+@dataclass(frozen=True)
+class Restore:
+    """w = max(π, ρ π₀), 0 ≤ ρ ≤ 1, with π₀ the persona's share if there were no earlier turns.
+
+    Of what a query gives to keys outside of the persona, let c be the part that does not go to
+    earlier turns. Leaving these out divides the odds of the persona by c:
+
+        π₀ = π / (π + (1 - π) c)
+
+    So no table has to be measured: each query says itself what its head gives on the empty
+    history. In the first turn c is 1 and nothing changes; ρ = 0 is off. All other keys keep
+    their proportions.
+    """
+
+    rho: float | Tensor
+    """The part of π₀ to keep; (B, 1, 1) for one in each row."""
+
+    def __call__(self, pi: Tensor, without_earlier: Tensor) -> Tensor:
+        """w for π and c, all (B, H, Lq)."""
+        odds = 1 / without_earlier.clamp(min=_TINY)
+        return torch.maximum(pi, self.rho * _multiply_odds(pi, odds))
+
+
+@dataclass(frozen=True, eq=False)
+class TurnShare:
+    """A function of π and c, the part of the rest that earlier turns leave."""
+
+    function: TurnFunction
+    """w of π and c."""
+    lse: Tensor
+    """Log-sum-exp of the rest's scores without those of earlier turns, (B, H, Lq)."""
+
+    def __call__(self, pi: Tensor, lse_rest: Tensor) -> Tensor:
+        """w for π, with the log-sum-exp of the whole rest; all (B, H, Lq)."""
+        return self.function(pi, (self.lse - lse_rest).clamp(max=0).nan_to_num(nan=0.0).exp())
+
+    def part(self, start: int, end: int) -> TurnShare:
+        """The same for the queries from `start` up to `end`."""
+        return TurnShare(self.function, self.lse[..., start:end])
+
+
+def new_share(share: ShareFunction | TurnShare | None, pi: Tensor, lse_rest: Tensor) -> Tensor:
+    """What becomes of π, given the log-sum-exp of the rest; both (B, H, Lq)."""
+    if share is None:
+        return pi
+    return share(pi, lse_rest) if isinstance(share, TurnShare) else share(pi)
+
+
+def share_function(kind: str, strength: float | Tensor) -> ShareFunction | Restore:
     """The share function of a name.
 
     Args:
-        kind: "split-softmax", "boost" or "spotlight".
-        strength: k, M or τ; (B, 1, 1) for one in each row.
+        kind: "split-softmax", "boost", "spotlight" or "restore".
+        strength: k, M, τ or ρ; (B, 1, 1) for one in each row.
 
     Raises:
         ControlError: there is no function of that name.
@@ -87,7 +137,11 @@ def share_function(kind: str, strength: float | Tensor) -> ShareFunction:
             return Boost(strength)
         case "spotlight":
             return Spotlight(strength)
-    raise ControlError(f"there is no share function `{kind}`: split-softmax, boost or spotlight.")
+        case "restore":
+            return Restore(strength)
+    raise ControlError(
+        f"there is no share function `{kind}`: split-softmax, boost, spotlight or restore."
+    )
 
 
 def parse_share(text: str) -> ShareFunction | None:
@@ -98,4 +152,7 @@ def parse_share(text: str) -> ShareFunction | None:
         raise ControlError(f"`{text}` is more than a share function: use split-softmax:0.7, say.")
     if part is not None and (part.layers or part.heads):
         raise ControlError(f"`{text}` names layers or heads, which one attention does not know.")
-    return None if part is None else share_function(part.kind, part.strength)
+    share = None if part is None else share_function(part.kind, part.strength)
+    if isinstance(share, Restore):
+        raise ControlError(f"`{text}` depends on turns, which one attention does not know.")
+    return share

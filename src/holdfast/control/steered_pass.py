@@ -18,7 +18,6 @@ turns and rows is one call. Queries up to a span's end, and rows without a span,
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -29,22 +28,25 @@ from holdfast.control.attention import (
     gather_columns,
     merge,
     sliced_attention,
-    split_mask,
 )
 from holdfast.control.kernels import (
-    additive_mask,
     apply_weights,
     attend,
     attention_scores,
+    logsumexp,
     needs_gradient,
 )
+from holdfast.control.pass_columns import PassColumns
+from holdfast.control.pass_masks import PassMasks
 from holdfast.control.reference_attention import apply_mask, reference_weights, reweigh
-from holdfast.control.share_functions import ShareFunction
+from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction, TurnShare
 from holdfast.control.steering import Steering
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
 FEW_KEYS = 512
+# Queries whose scores are made at a time where only their log-sum-exp is needed.
+BLOCK = 128
 
 
 def start_pass(steering: Steering, column: int, queries: int) -> SteeredPass | None:
@@ -54,47 +56,62 @@ def start_pass(steering: Steering, column: int, queries: int) -> SteeredPass | N
     return SteeredPass(steering, column, queries)
 
 
-class SteeredPass:
+class SteeredPass(PassColumns):
     """One forward pass of a `Steering`, with the masks that its layers share."""
 
     def __init__(self, steering: Steering, column: int, queries: int) -> None:
-        self.steering, self.column, self.queries = steering, column, queries
+        super().__init__(steering, column, queries)
         self.layers: list[int] = []  # whose attention saw this pass
-        at = torch.arange(column, column + queries, device=steering.device)  # (Lq,)
-        spans = steering.ends > steering.starts
-        steered = (at >= steering.ends[:, None]) & spans[:, None]
-        self.steered = steered[:, None]  # (B, 1, Lq)
-        self.shift = self._shift(at) * steered  # (B, Lq)
-        place = torch.arange(steering.longest, device=steering.device)
-        self.columns = steering.starts[:, None] + place  # the persona's, (B, n)
-        self.inside = self.columns < steering.ends[:, None]
-        self._spans: dict[int, Tensor] = {}
-        self._masks: list[_Masks] = []
-
-    def _shift(self, at: Tensor) -> Tensor:
-        """How far each query's turn is from its persona's end: (B, Lq)."""
-        s = self.steering
-        if not s.turns.shape[1]:
-            return torch.zeros(s.turns.shape[0], len(at), dtype=torch.long, device=s.device)
-        started = s.turns[:, None, :] <= at[:, None]  # (B, Lq, turns)
-        last = torch.where(started, s.turns[:, None, :], 0).amax(-1)
-        return (last - s.ends[:, None]).clamp(min=0)
+        self._masks: list[PassMasks] = []
 
     def covers(self, layer: int) -> bool:
         """Whether any row's control changes this layer."""
         return any(g.covers(layer) for g in (*self.steering.shares, *self.steering.anchors))
 
     def share(self, layer: int) -> ShareFunction | None:
-        """The share function of a layer over all rows; None where it is the identity."""
+        """The share function of a layer over all rows; None where it is the identity.
+
+        Where a row's share depends on its turns (`restores`), it is a `TurnFunction`.
+        """
         groups = [group for group in self.steering.shares if group.covers(layer)]
 
-        def apply(pi: Tensor) -> Tensor:
+        def apply(pi: Tensor, without_earlier: Tensor | None = None) -> Tensor:
             w = pi
             for group in groups:
-                w = w if group.share is None else group.select(group.share(pi), w)
+                if isinstance(group.share, Restore):
+                    assert without_earlier is not None
+                    w = group.select(group.share(pi, without_earlier), w)
+                elif group.share is not None:
+                    w = group.select(group.share(pi), w)
             return w
 
         return apply if groups else None
+
+    def restores(self, layer: int) -> bool:
+        """Whether a row's share in a layer depends on which keys are earlier turns."""
+        return any(group.restores and group.covers(layer) for group in self.steering.shares)
+
+    def _turn_share(
+        self,
+        share: ShareFunction | None,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+    ) -> TurnShare:
+        """A layer's share with the rest without earlier turns, in blocks of queries."""
+        keys = key.shape[2]
+        hidden = self.earlier(keys) | self.span(keys)[:, None]  # (B, Lq, keys)
+        full = self._masks_of(mask, query, keys).full
+        pieces = []
+        for at in range(0, query.shape[2], BLOCK):
+            block = slice(at, at + BLOCK)
+            score = apply_mask(
+                attention_scores(query[:, :, block], key, scale),
+                None if full is None else full[..., block, :] if full.shape[2] > 1 else full,
+            )
+            pieces.append(logsumexp(score.masked_fill(hidden[:, None, block], -torch.inf)))
+        return TurnShare(cast(TurnFunction, share), torch.cat(pieces, 2))
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
@@ -104,28 +121,6 @@ class SteeredPass:
                 turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
                 anchored = group.select(turned, query if anchored is None else anchored)
         return anchored
-
-    def span(self, keys: int) -> Tensor:
-        """Which of a layer's keys are the persona: (B, keys)."""
-        if keys not in self._spans:
-            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
-            s = self.steering
-            self._spans[keys] = (at >= s.starts[:, None]) & (at < s.ends[:, None])
-        return self._spans[keys]
-
-    def first_column(self, keys: int) -> int:
-        """The column of the first key: above 0 where a sliding window's cache dropped some."""
-        return max(0, self.column + self.queries - keys)
-
-    def key_places(self, keys: int) -> tuple[Tensor, Tensor]:
-        """Where the persona is among a layer's keys, (B, n), and which of these are there.
-
-        A key is not there past the end of a shorter span, where a window has dropped it, and
-        where a prompt comes in chunks and its chunk has not come yet.
-        """
-        places = self.columns - self.first_column(keys)
-        present = self.inside & (places >= 0) & (places < keys)
-        return places.clamp(0, keys - 1), present
 
     def _can_reuse_keys(self, keys: int) -> bool:
         """Whether all rows' persona keys are there and stay where they are from now on."""
@@ -147,7 +142,10 @@ class SteeredPass:
         layer, keys = layer_of(module), key.shape[2]
         anchored = self.anchored_query(module, query, layer)
         near = query if anchored is None else anchored
-        share, steered = self.share(layer), self.steered.to(query.device)
+        steered = self.steered.to(query.device)
+        share: ShareFunction | TurnShare | None = self.share(layer)
+        if self.restores(layer):
+            share = self._turn_share(self.share(layer), query, key, mask, scale)
         span = self.steering.common_span
         if span and not self.first_column(keys):
             causal = mask is None and keys == self.column + self.queries
@@ -172,12 +170,12 @@ class SteeredPass:
             cache[layer] = both
         return both
 
-    def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> _Masks:
+    def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> PassMasks:
         """The masks that follow from a layer's own; layers with the same one share them."""
         for masks in self._masks:
             if masks.fits(mask, query, keys):
                 return masks
-        self._masks.append(_Masks(self, mask, query, keys))
+        self._masks.append(PassMasks(self, mask, query, keys))
         return self._masks[-1]
 
     def prefers_weights(self, layer: int, keys: int) -> bool:
@@ -213,7 +211,8 @@ class SteeredPass:
         score = apply_mask(score, mask)
         if share is None:
             return plain, score.softmax(-1)
-        return plain, reweigh(score, span, share, self.steered)[0]
+        earlier = self.earlier(keys) if self.restores(layer) else None
+        return plain, reweigh(score, span, share, self.steered, earlier=earlier)[0]
 
     def _with_anchored_scores(
         self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
@@ -264,43 +263,12 @@ class SteeredPass:
             near = None if near is None else near[:, :, -1:]
             full = None if full is None else full[..., -1:, :]
         span = self.span(keys).to(query.device)
+        earlier = self.earlier(keys).to(query.device) if self.restores(layer) else None
+        if last and earlier is not None:
+            earlier = earlier[:, -1:]
         share = self.share(layer)
-        return reference_weights(
-            query, key, full, scale, span, share, steered=steered, near=near, **added
-        )[0]
-
-
-class _Masks:
-    """What the queries of a pass may see, under one of the masks that its layers are given."""
-
-    def __init__(self, passed: SteeredPass, mask: Tensor | None, query: Tensor, keys: int) -> None:
-        self.passed, self.mask, self.keys = passed, mask, keys
-        self.dtype, self.device = query.dtype, query.device
-
-    def fits(self, mask: Tensor | None, query: Tensor, keys: int) -> bool:
-        """Whether they were made of this mask, for such queries."""
-        same = self.mask is mask and self.keys == keys
-        return same and self.dtype == query.dtype and self.device == query.device
-
-    @cached_property
-    def full(self) -> Tensor | None:
-        """What is added to scores, (B or 1, H or 1, Lq or 1, Lk); None where all keys are seen."""
-        passed, mask = self.passed, self.mask
-        if mask is None and passed.queries == 1:
-            return None
-        if mask is None:
-            at = torch.arange(passed.queries, device=self.device)[:, None] + passed.column
-            columns = torch.arange(self.keys, device=self.device) + passed.first_column(self.keys)
-            mask = columns <= at
-        like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return cast(Tensor, additive_mask(mask, like))[..., : self.keys]
-
-    @cached_property
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """The same of the persona's keys, gathered, and of the rest."""
-        places, present = self.passed.key_places(self.keys)
-        like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return split_mask(self.full, like, places, present, self.passed.span(self.keys))
+        added |= {"steered": steered, "near": near, "earlier": earlier}
+        return reference_weights(query, key, full, scale, span, share, **added)[0]
 
 
 def layer_of(module: torch.nn.Module) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from holdfast.control.rotary import Rotary
-from holdfast.control.share_functions import ShareFunction, share_function
+from holdfast.control.share_functions import Restore, ShareFunction, share_function
 from holdfast.core.control import AttentionControl, Control
 
 Columns = tuple[int, int]
@@ -35,7 +35,7 @@ class RowSteering:
     message: Columns
     """The system message as rendered, without BOS."""
     turns: tuple[int, ...] = ()
-    """Where user turns begin; only anchor needs them."""
+    """Where user turns begin; only anchor and restore need them."""
 
     @property
     def span(self) -> Columns:
@@ -57,10 +57,15 @@ class RowGroup:
     control: AttentionControl
     rows: Tensor
     """Which rows these are, (B,) of booleans."""
-    share: ShareFunction | None
+    share: ShareFunction | Restore | None
     """The share function with a strength for each row; None for anchor."""
     everywhere: bool
     """Whether it changes every row and head, so that nothing has to be masked."""
+
+    @property
+    def restores(self) -> bool:
+        """Whether the share depends on which keys are the turn under way."""
+        return isinstance(self.share, Restore)
 
     def covers(self, layer: int) -> bool:
         """Whether it changes any head of a layer."""

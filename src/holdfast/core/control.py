@@ -8,13 +8,14 @@
     split-softmax:k       the persona's share π of the attention becomes π^k        (2402.10962)
     boost:M               … becomes Mπ / (Mπ + 1 - π)                               (2506.13734)
     spotlight:τ           … is raised where its mean over heads is below τ           (2505.12025)
+    restore:ρ             … is at least ρ times what it would be without the earlier turns
     anchor                moves the persona to just before every turn (rotary positions)
     route:PATH            leaves the system prompt out of turns whose last message a router
                           (`control.router`) says no to
     prism:PATH            an adapter with personas in it, on where its gate says so; drops the
                           system prompt, unless it is prism:PATH@system=stays
 
-They are joined with `+`: at most one of each, and one of the three shares. Attention controls
+They are joined with `+`: at most one of each, and one of the four shares. Attention controls
 take options, as in `split-softmax:0.7@layers=8-24,heads=0-3,span=message`. `span` says which
 tokens are the persona: its content alone (the default of the shares), or the system message as
 rendered without BOS (the default of anchor). Where a share and anchor are joined, anchor's span
@@ -38,7 +39,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from holdfast.core.errors import ControlError
 
-Kind = Literal["split-softmax", "boost", "spotlight", "anchor"]
+Kind = Literal["split-softmax", "boost", "spotlight", "restore", "anchor"]
 SpanKind = Literal["content", "message"]
 SystemKind = Literal["stays", "routed", "dropped"]
 Range = tuple[int, int]
@@ -76,21 +77,22 @@ _STRENGTHS: Mapping[str, _Strength] = {
     "split-softmax": _Strength(0, 1, 1, "from 0 (all attention) to 1 (off)"),
     "boost": _Strength(1, math.inf, 1, "1 (off) or more"),
     "spotlight": _Strength(0, 1, 0, "a share from 0 (off) to 1"),
+    "restore": _Strength(0, 1, 0, "a factor from 0 (off) to 1"),
 }
 _WHOLE = ("window", "note")
-_SHARES = ("split-softmax", "boost", "spotlight")
+_SHARES = ("split-softmax", "boost", "spotlight", "restore")
 _FOLDERS = ("route", "prism")  # followed by a folder that `holdfast prism train` wrote
 _NAMES = ("none", *_STRENGTHS, "anchor", *_FOLDERS)
 
 
 @dataclass(frozen=True)
 class AttentionControl:
-    """A control of the attention: one of the three shares, or anchor."""
+    """A control of the attention: one of the four shares, or anchor."""
 
     kind: Kind
     """Which one."""
     strength: float = 0.0
-    """k, M or τ; 0 for anchor, which has none."""
+    """k, M, τ or ρ; 0 for anchor, which has none."""
     layers: Range | None = None
     """First and last layer that it changes; None for all."""
     heads: Range | None = None
@@ -120,7 +122,7 @@ class Control:
     guidance: float | None = None
     """α, how far to go from the logits without the persona."""
     share: AttentionControl | None = None
-    """split-softmax, boost or spotlight."""
+    """split-softmax, boost, spotlight or restore."""
     anchor: AttentionControl | None = None
     """anchor."""
     route: str | None = None
@@ -144,6 +146,11 @@ class Control:
     def steers(self) -> bool:
         """Whether it changes attention."""
         return bool(self.attention)
+
+    @property
+    def needs_turns(self) -> bool:
+        """Whether it must know where user turns begin."""
+        return self.anchor is not None or (self.share is not None and self.share.kind == "restore")
 
     @property
     def rewrites(self) -> bool:
@@ -194,7 +201,7 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
         name, value = _piece(piece.strip(), text)
         slot = "share" if name in _SHARES else name
         if slot in values:
-            several = "split-softmax, boost and spotlight" if slot == "share" else f"`{name}`"
+            several = ", ".join(_SHARES) if slot == "share" else f"`{name}`"
             raise ControlError(f"`{text}` has more than one of {several}: keep one.")
         values[slot] = value
     if "none" in values and len(values) > 1:

@@ -22,7 +22,14 @@ from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model, tokeni
 OPTIONS = ["yes", "no", "yes, perhaps", "nowhere", "n"]
 LETTERS = "ABCD"
 PERSONA = "Be a pirate."
-CONTROLS = ["split-softmax:0.4", "boost:4", "spotlight:0.5", "anchor", "anchor+boost:3"]
+CONTROLS = [
+    "split-softmax:0.4",
+    "boost:4",
+    "restore:1",
+    "spotlight:0.5",
+    "anchor",
+    "anchor+boost:3",
+]
 VIEWS = [
     agent_view(PERSONA, ["Hi", "Ho", "Is it so?"]),
     agent_view("Be brief.", ["Is it?"]),

@@ -55,7 +55,14 @@ LONG = [
     {"role": "user", "content": "And where do you live, Ann?"},
 ]
 BARE = [{"role": "user", "content": "What is the time?"}]
-CONTROLS = ("split-softmax:0.4", "boost:6", "spotlight:0.5", "anchor", "anchor+split-softmax:0.4")
+CONTROLS = (
+    "split-softmax:0.4",
+    "boost:6",
+    "spotlight:0.5",
+    "restore:0.9",
+    "anchor",
+    "anchor+split-softmax:0.4",
+)
 OPTIONS: dict[str, Any] = {
     "max_new_tokens": 6,
     "do_sample": False,
@@ -81,12 +88,14 @@ def find(part: str, ids: list[int]) -> list[int]:
     return [i for i in range(len(ids)) if ids[i : i + len(inner)] == inner]
 
 
-SHARES: dict[str, Callable[[Tensor], Tensor]] = {
-    "split-softmax:0.4": lambda pi: pi**0.4,
-    "boost:6": lambda pi: 6 * pi / (6 * pi + 1 - pi),
-    "spotlight:0.5": lambda pi: _spotlight(pi, pi.mean(1, keepdim=True)),
-    "anchor": lambda pi: pi,
-    "anchor+split-softmax:0.4": lambda pi: pi**0.4,
+# w of π, and of π without the turns before the query's own.
+SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "split-softmax:0.4": lambda pi, _: pi**0.4,
+    "boost:6": lambda pi, _: 6 * pi / (6 * pi + 1 - pi),
+    "spotlight:0.5": lambda pi, _: _spotlight(pi, pi.mean(1, keepdim=True)),
+    "restore:0.9": lambda pi, empty: torch.maximum(pi, 0.9 * empty),
+    "anchor": lambda pi, _: pi,
+    "anchor+split-softmax:0.4": lambda pi, _: pi**0.4,
 }
 
 
@@ -113,15 +122,16 @@ def reference(
             apply = sys.modules[type(module).__module__].apply_rotary_pos_emb
             moved = apply(keys[:, :, a:b], keys[:, :, a:b], cos, sin)[1]
             scores[:, :, place, a:b] = (query[:, :, [place]] @ moved.mT)[:, :, 0] * scale
-    weights = scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -torch.inf)
-    weights = weights.softmax(-1)
+    scores = scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -torch.inf)
+    weights = scores.softmax(-1)
     inside = torch.zeros(scores.shape[-1], dtype=torch.bool)
     inside[a:b] = True
     pi = weights[..., inside].sum(-1, keepdim=True)
     # Where rounding leaves one of the parts nothing there is nothing to reweight.
     here = (torch.arange(len(inside))[:, None] >= b) & (pi > 0) & (pi < 1)
     pi = torch.where(here, pi, 0.5)
-    w = share(pi)
+    empty = scores.masked_fill(_plan["earlier"], -torch.inf).softmax(-1)
+    w = share(pi, empty[..., inside].sum(-1, keepdim=True))
     after = torch.where(inside, weights * w / pi, weights * (1 - w) / (1 - pi))
     weights = torch.where(here, after, weights)
     return (weights @ value.repeat_interleave(groups, 1)).transpose(1, 2), weights
@@ -134,13 +144,16 @@ def defined(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
     """Logits of a row, (length, vocabulary), by the definition."""
     start, end = find(PERSONA, ids)[0], find("<|im_end|>\n", ids)[0]
     span, by = (start, start + len(PERSONA)), [0] * len(ids)
+    turns = find("<|im_start|>user", ids)
+    begun = [max([turn for turn in turns if turn <= i], default=0) for i in range(len(ids))]
+    at = torch.arange(len(ids))
+    earlier = (at >= turns[0]) & (at < torch.tensor(begun)[:, None])
     if "anchor" in control:
         span = (find("<|im_start|>system\n", ids)[0], end + 2)
-        turns = find("<|im_start|>user", ids)
-        begun = [max([turn for turn in turns if turn <= i], default=0) for i in range(len(ids))]
         by = [max(0, turn - span[1]) for turn in begun]
     rotary: Any = subject.get_decoder()
-    _plan.update(span=span, share=SHARES[control], by=by, rotary=rotary.rotary_emb)
+    _plan.update(span=span, share=SHARES[control], by=by, earlier=earlier)
+    _plan.update(rotary=rotary.rotary_emb)
     with use_attention(subject, "test-reference"), torch.no_grad():
         logits: Tensor = subject(torch.tensor([ids])).logits[0]
     return logits

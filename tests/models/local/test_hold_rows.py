@@ -93,7 +93,7 @@ def test_repeated_rows_know_what_their_first_knew() -> None:
 
 
 def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
-    found = find_targets([(1, 4), None], [[0, 9], []], never, anchored=True)
+    found = find_targets([(1, 4), None], [[0, 9], []], never, needs_turns=True)
     known = found.rows(4)
     place = Place((1, 4), (1, 4))
     assert known.places == [place, place, None, None]
@@ -105,20 +105,20 @@ def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
 
 @pytest.mark.parametrize("span", [[7, 8, 9], (7, 8, 9), torch.tensor([7, 8, 9])])
 def test_ids_are_looked_for_in_every_row(span: Any) -> None:
-    known = find_targets(span, TURN, never, anchored=True).rows(2)
+    known = find_targets(span, TURN, never, needs_turns=True).rows(2)
     known.read([ROW, [*ROW[1:], 0]], 0)
     assert known.places == [Place((1, 4), (1, 4)), Place((0, 3), (0, 3))]
     assert known.turns == [[4, 8], [3, 7]]
 
 
 def test_turns_are_not_looked_for_where_nothing_moves() -> None:
-    assert find_targets([7, 8, 9], None, never, anchored=False).turn_ids == ()
-    assert find_targets([7, 8, 9], [1, 2], never, anchored=False).turn_ids == ()
+    assert find_targets([7, 8, 9], None, never, needs_turns=False).turn_ids == ()
+    assert find_targets([7, 8, 9], [1, 2], never, needs_turns=False).turn_ids == ()
 
 
 def test_the_template_tells_what_is_not_given() -> None:
     tokens = tokenizer("chatml")
-    found = find_targets(None, None, lambda: tokens, anchored=True)
+    found = find_targets(None, None, lambda: tokens, needs_turns=True)
     text = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
     known = found.rows(1)
     known.read([tokens(text, add_special_tokens=False)["input_ids"]], 0)
@@ -140,7 +140,7 @@ def test_the_template_tells_what_is_not_given() -> None:
 )
 def test_what_cannot_be_looked_for_is_refused(span: Any, turns: Any, why: str) -> None:
     with pytest.raises(ControlError, match=why):
-        find_targets(span, turns, lambda: tokenizer(None), anchored=True)
+        find_targets(span, turns, lambda: tokenizer(None), needs_turns=True)
 
 
 LEFT = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
@@ -197,16 +197,16 @@ def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
 
 
 def test_ids_may_be_a_numpy_array_and_columns_too() -> None:
-    ids = find_targets(np.array([7, 8, 9]), np.array([1, 2]), never, anchored=True)
+    ids = find_targets(np.array([7, 8, 9]), np.array([1, 2]), never, needs_turns=True)
     assert ids.find is not None and ids.find([0, 7, 8, 9]) == Place((1, 4), (1, 4))
     assert ids.turn_ids == TURN
-    listed = find_targets([np.int64(7), np.int64(8)], None, never, anchored=False)
+    listed = find_targets([np.int64(7), np.int64(8)], None, never, needs_turns=False)
     assert listed.find is not None and listed.find([7, 8]) == Place((0, 2), (0, 2))
-    columns = find_targets(np.array([[1, 4], [2, 5]]), None, never, anchored=False)
+    columns = find_targets(np.array([[1, 4], [2, 5]]), None, never, needs_turns=False)
     assert columns.places == (Place((1, 4), (1, 4)), Place((2, 5), (2, 5)))
 
 
 @pytest.mark.parametrize("span", [5, [(5,)], [(1, 2, 3)], [1.5, 2.5]])
 def test_what_is_neither_ids_nor_columns_is_refused_in_a_sentence(span: Any) -> None:
     with pytest.raises(ControlError, match="`span`"):
-        find_targets(span, None, never, anchored=False)
+        find_targets(span, None, never, needs_turns=False)

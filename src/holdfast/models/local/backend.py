@@ -277,7 +277,7 @@ class LocalBackend:
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
                 "does not show in one piece: use window or reminder."
             )
-        turn = self.template.turn_ids if control.anchor else ()
+        turn = self.template.turn_ids if control.needs_turns else ()
         turns = tuple(occurrences(turn, list(chat.ids)))
         first = self.template.leading_bos(chat.ids)
         return RowSteering(control, chat.content, (first, chat.template[1]), turns)
@@ -309,7 +309,7 @@ class LocalBackend:
                 return f"it has the layers 0 to {config.num_hidden_layers - 1}"
             if part.heads is not None and part.heads[1] >= config.num_attention_heads:
                 return f"it has the heads 0 to {config.num_attention_heads - 1}"
-        if control.anchor and not self.template.turn_ids:
+        if control.needs_turns and not self.template.turn_ids:
             return "its chat template does not show where turns begin"
         return None
 

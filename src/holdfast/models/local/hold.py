@@ -59,8 +59,8 @@ def hold(
             a row without). By default any system message is the persona.
         tokenizer: the model's tokenizer; by default the pipeline's or trainer's, else the one
             under the model's name.
-        turns: where user turns begin, which anchor needs: the ids that open one, or columns row
-            by row. By default the chat template says it.
+        turns: where user turns begin, which anchor and restore need: the ids that open one, or
+            columns row by row. By default the chat template says it.
 
     Raises:
         ControlError: the control cannot be applied exactly; on entry or in a forward pass.
@@ -81,7 +81,7 @@ def hold(
         raise ControlError(f"`{control}` cannot be put on this model: {why}.")
     _check_ranges(parsed, decoder.config)
     lazy_tokenizer = _LazyTokenizer(inner, tokenizer or inner_tokenizer)
-    targets = find_targets(span, turns, lazy_tokenizer, anchored=bool(parsed.anchor))
+    targets = find_targets(span, turns, lazy_tokenizer, needs_turns=parsed.needs_turns)
     with ExitStack() as stack:
         stack.enter_context(_exclusive(decoder))
         rotary = Rotary(inner) if parsed.anchor else None
@@ -168,7 +168,7 @@ class _Block:
             if ids is None:
                 raise ControlError(
                     "the persona is found by token ids, and this pass has embeddings only: give"
-                    " `span` (and for anchor `turns`) as columns."
+                    " `span` (and for anchor and restore `turns`) as columns."
                 )
             if state.rows.read(ids.tolist(), column):
                 state.steering = None
@@ -189,7 +189,7 @@ class _Block:
             if column and state.rows.needs(column):
                 raise ControlError(
                     "this cache was filled outside the block: fill it inside, or give `span`"
-                    " (and for anchor `turns`) as columns."
+                    " (and for anchor and restore `turns`) as columns."
                 )
             if cache is not None:
                 self._caches[cache] = state
@@ -198,7 +198,8 @@ class _Block:
             if rest or not times:
                 raise ControlError(
                     "rows of a cache were taken out inside the block, and which ones cannot be"
-                    " known: give `span` (and for anchor `turns`) as columns, and a new block."
+                    " known: give `span` (and for anchor and restore `turns`) as columns, and a new"
+                    " block."
                 )
             state.rows.repeat(times)
             state.steering = None

@@ -114,9 +114,9 @@ def find_targets(
     turns: Sequence[int] | Sequence[Sequence[int]] | None,
     tokenizer: Callable[[], PreTrainedTokenizerBase],
     *,
-    anchored: bool,
+    needs_turns: bool,
 ) -> Targets:
-    """Read `hold`'s arguments `span` and `turns`; turns are needed by anchor alone.
+    """Read `hold`'s arguments `span` and `turns`; turns only where `needs_turns`.
 
     `tokenizer` is called only if there is something that the arguments do not say.
     """
@@ -132,13 +132,13 @@ def find_targets(
         places = tuple(None if row is None else _place(row) for row in _rows("span", span))
     turn_ids: Ids = ()
     columns: tuple[tuple[int, ...], ...] | None = None
-    if anchored and turns is None:
+    if needs_turns and turns is None:
         turn_ids = Template(_with_template(tokenizer, "turns")).turn_ids
         if not turn_ids:
             raise ControlError(
                 "the chat template does not show where a user turn begins: give `turns`."
             )
-    elif anchored and turns is not None:
+    elif needs_turns and turns is not None:
         turn_ids = _ids(turns) or ()
         columns = None if turn_ids else tuple(tuple(row) for row in _rows("turns", turns))
     return Targets(find, turn_ids, places, columns)

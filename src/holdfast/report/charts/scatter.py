@@ -49,6 +49,7 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
     "guidance": tuple((a, 1.4) for a in (0, 120, 240)),
     "boost": tuple((a, 1.4) for a in (60, 180, 300)),
     "spotlight": tuple((a, 1.15) for a in (30, 90, 150, 210, 270, 330)),
+    "restore": tuple((45 * i + 22.5, 1.2) for i in range(8)),
     "anchor": tuple((36 * i, 1.65 if i % 2 == 0 else 0.75) for i in range(10)),
     "joined": tuple(
         (90 * i + a, r) for i in range(4) for a, r in ((-17, 1.4), (17, 1.4), (45, 0.58))

@@ -24,6 +24,7 @@ FAMILIES = {
     "split-softmax": "split-softmax: share to the power k",
     "boost": "boost: share’s odds times M",
     "spotlight": "spotlight: share raised to τ",
+    "restore": "restore: the share of the empty history",
     "anchor": "anchor: the persona just before the turn",
     "joined": "two controls joined",
     "other": "other",

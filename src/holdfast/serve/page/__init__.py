@@ -24,6 +24,7 @@ CONTROLS = (
     "split-softmax:0.7",
     "boost:4",
     "spotlight:0.2",
+    "restore:1",
     "guidance:1.5",
     "reminder:1",
     "window:3",
