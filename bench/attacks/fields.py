@@ -9,8 +9,10 @@ from attacks.place import USER, Attack, Place, Tally, chat
 CHANGING: dict[str, tuple[Any, ...]] = {
     "tools": ([{"type": "function", "function": {"name": "f", "parameters": {}}}],),
     "functions": ([{"name": "f"}],), "function_call": ("auto", {"name": "f"}),
-    "logit_bias": ({"1": 100},), "frequency_penalty": (1, -2), "presence_penalty": (1,),
-    "guided_regex": ("a+",), "guided_choice": (["a"],), "guided_grammar": ("root ::= a",),
+    "logit_bias": ({"1": 100},), "frequency_penalty": (3, -2.5), "presence_penalty": (9,),
+    "min_p": (-1, 2), "repetition_penalty": (0, -1), "reasoning_effort": ("low",),
+    "guided_regex": ("(", "a" * 70_000), "guided_choice": ([],), "guided_grammar": ("root ::= a",),
+    "guided_json": ({"type": "x"}, "{", {"$ref": "#/nowhere"}), "structured_outputs": ({"x": 1},),
     "modalities": (["text", "audio"],), "audio": ({"voice": "x"},), "prediction": ({"type": "x"},),
     "web_search_options": ({"a": 1},), "chat_template": ("x",), "documents": ([{"a": "b"}],),
     "echo": (True,), "ignore_eos": (True,), "continue_final_message": (True,),

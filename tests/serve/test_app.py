@@ -197,9 +197,9 @@ def test_tools_that_could_never_be_called_are_refused(ai: openai.OpenAI) -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("min_p", 0.1), ("repetition_penalty", 1.2), ("guided_json", {"type": "object"}),
-        ("guided_choice", ["a"]), ("functions", [{"name": "f"}]), ("reasoning_effort", "low"),
-        ("modalities", ["audio"]), ("structured_outputs", {"json": {}}), ("ignore_eos", True),
+        ("logit_bias", {"1": 9}), ("guided_grammar", "root ::= a"), ("echo", True),
+        ("functions", [{"name": "f"}]), ("reasoning_effort", "low"),
+        ("modalities", ["audio"]), ("ignore_eos", True),
         ("min_tokens", 4), ("chat_template", "x"), ("continue_final_message", True),
         ("stop_token_ids", [1]), ("verbosity", "low"), ("prediction", {"type": "content"}),
     ],
@@ -274,8 +274,8 @@ REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [
     ("temperature", {"temperature": 3}, openai.BadRequestError),
     ("temperature", {"extra_body": {"temperature": "hot"}}, openai.BadRequestError),
     ("n", {"n": 100}, openai.BadRequestError),
-    ("frequency_penalty", {"frequency_penalty": 1}, openai.BadRequestError),
-    ("response_format", {"response_format": {"type": "json_object"}}, openai.BadRequestError),
+    ("frequency_penalty", {"frequency_penalty": 3}, openai.BadRequestError),
+    ("response_format.type", {"response_format": {"type": "audio"}}, openai.BadRequestError),
     ("tool_choice", {"tool_choice": "required"}, openai.BadRequestError),
     ("top_logprobs", {"top_logprobs": 2}, openai.BadRequestError),
     ("model", {"model": "gpt-9"}, openai.NotFoundError),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
 LOG = logging.getLogger("holdfast.serve")
-LARGE_BODY = 65_536  # bytes; reading a longer chat in the event loop would keep others waiting
+# Reading a longer chat (in bytes), or a grammar, in the event loop would keep others waiting.
+LARGE_BODY = 65_536
+_GRAMMAR = re.compile(rb"response_format|guided_|structured_outputs")
 
 
 def create_app(
@@ -197,8 +200,8 @@ def _add_chat_route(app: FastAPI, context: CompletionContext, log_prompts: bool)
     async def chat(request: Request) -> Response:
         """A chat completion, streamed where `stream` is true."""
         content = await request.body()
-        large = len(content) > LARGE_BODY
-        plan, messages = await asyncio.to_thread(read, content) if large else read(content)
+        slow = len(content) > LARGE_BODY or _GRAMMAR.search(content) is not None
+        plan, messages = await asyncio.to_thread(read, content) if slow else read(content)
         completion = Completion(context, plan)
         if log_prompts:
             LOG.info("%s asked: %s", completion.id, messages)

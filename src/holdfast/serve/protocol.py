@@ -1,7 +1,7 @@
 """OpenAI's chat completion requests, validated.
 
 A wrong field is refused by its name. So is a field of OpenAI's or vLLM's at a value that would
-change the reply and that this server does not support (`frequency_penalty`, `min_p`, …). An unknown
+change the reply and that this server does not support (`logit_bias`, `min_tokens`, …). An unknown
 field changes nothing, since clients send many: the response names it in `holdfast.ignored`. Inside
 `holdfast`, which is ours, any unknown field is refused.
 
@@ -20,21 +20,18 @@ from holdfast.serve.http_errors import RequestError
 # Fields of OpenAI's and vLLM's servers that are not supported, and the values that change nothing.
 _UNSUPPORTED: Mapping[str, Sequence[Any]] = {
     **dict.fromkeys(
-        ("logit_bias", "functions", "function_call", "reasoning_effort", "audio", "prediction",
-         "web_search_options", "verbosity", "guided_json", "guided_regex", "guided_choice",
-         "guided_grammar", "structured_outputs", "chat_template", "documents", "bad_words",
+        ("logit_bias", "functions", "function_call", "audio", "prediction",
+         "web_search_options", "verbosity", "guided_grammar", "guided_whitespace_pattern",
+         "guided_decoding_backend", "chat_template", "documents", "bad_words",
          "stop_token_ids", "allowed_token_ids", "prompt_logprobs", "logits_processors"),
         (None, {}, []),
-    ),
-    **dict.fromkeys(
-        ("frequency_penalty", "presence_penalty", "min_p", "min_tokens"), (None, 0)
     ),
     **dict.fromkeys(
         ("ignore_eos", "echo", "use_beam_search", "continue_final_message",
          "include_stop_str_in_output"),
         (None, False),
     ),
-    "repetition_penalty": (None, 1),
+    "min_tokens": (None, 0),
     "length_penalty": (None, 1),
     "modalities": (None, ["text"]),
     "add_generation_prompt": (None, True),
@@ -116,8 +113,15 @@ class ChatRequest(BaseModel):
     chat_template_kwargs: dict[str, Any] | None = None
     frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
+    min_p: Finite | None = Field(None, ge=0, le=1)
+    repetition_penalty: Finite | None = Field(None, gt=0, le=100)
+    reasoning_effort: Annotated[str, Field(max_length=40)] | None = None
     logit_bias: dict[str, Finite] | None = None
     response_format: dict[str, Any] | None = None
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    structured_outputs: dict[str, Any] | None = None
     holdfast: HoldfastOptions | None = None
 
     @property
@@ -147,8 +151,6 @@ class ChatRequest(BaseModel):
             )
         fields = {**(self.model_extra or {}), **dict(self)}
         used = [name for name, free in _UNSUPPORTED.items() if fields.get(name) not in free]
-        if (self.response_format or {"type": "text"}).get("type") != "text":
-            used.append("response_format")
         for name in used:
             raise RequestError(
                 400,

@@ -22,6 +22,7 @@ from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.local.tool_calls import is_readable
 from holdfast.persona.suite import Persona
+from holdfast.serve.grammars import grammar_of
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
@@ -29,6 +30,7 @@ from holdfast.serve.protocol import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
     from holdfast.models.engine.request import Request
+    from holdfast.models.engine.shaping import Shaping
     from holdfast.models.local.backend import LocalBackend
     from holdfast.serve.engine.process import EngineProcess
     from holdfast.serve.engine.thread import EngineThread
@@ -135,7 +137,7 @@ class CompletionContext:
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(request, logprobs=logprobs, plain_share=False)
+        return replace(request, logprobs=logprobs, plain_share=False, shaping=_shaping(body))
 
     def _template_options(self, body: ChatRequest) -> dict[str, Any]:
         options = dict(body.chat_template_kwargs or {})
@@ -146,6 +148,16 @@ class CompletionContext:
                 code="invalid_value",
                 param=f"chat_template_kwargs.{min(taken)}",
             )
+        effort = body.reasoning_effort
+        if effort is not None:
+            if "reasoning_effort" not in str(self.backend.tokenizer.chat_template):
+                raise RequestError(
+                    400,
+                    "this model's chat template takes no reasoning_effort: leave it out.",
+                    code="unsupported_value",
+                    param="reasoning_effort",
+                )
+            options["reasoning_effort"] = effort
         return {**options, "tools": body.tools} if _may_call(body) else options
 
     def _calls_tools(self, options: Mapping[str, Any]) -> bool:
@@ -188,6 +200,20 @@ class CompletionContext:
             top_k=body.top_k or 0,
             stop=body.stops,
         )
+
+
+def _shaping(body: ChatRequest) -> Shaping | None:
+    """How the request wants the logits changed."""
+    from holdfast.models.engine.shaping import Shaping
+
+    own = Shaping(
+        min_p=body.min_p or 0.0,
+        repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        presence_penalty=body.presence_penalty or 0.0,
+        grammar=grammar_of(body),
+    )
+    return own or None
 
 
 def _may_call(body: ChatRequest) -> bool:

@@ -25,6 +25,7 @@ from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Row, Spans, result_of
+from holdfast.models.engine.shaping import shaper
 
 __all__ = ["Continuation", "Engine", "Guide", "Halt", "Request", "Spans"]
 
@@ -121,6 +122,7 @@ class Engine(LoadedModel):
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
         row = Row(index, request, sampling, ids, limit, self.pads(len(ids) + limit), halt)
+        row.shaper = shaper(request.shaping, sampling.temperature, request.ids, self.match)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
             row.cached, row.layers = self.store.find(request.state, ids[:-1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from holdfast.control.switch import FUSED, HELD_CONFIGS, attention_for, use_atte
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
+from holdfast.models.engine.shaping import Matcher
 
 
 class RowAdapter(Protocol):
@@ -78,6 +79,8 @@ class LoadedModel:
         self.config = model.config.get_text_config(decoder=True)
         self.context: int | None = getattr(self.config, "max_position_embeddings", None)
         """Tokens that the model can see; None where it states no bound."""
+        self.match: Callable[[str], Matcher] | None = None
+        """Follows a grammar; whoever knows the tokenizer sets it."""
         self.store = PrefixStore(cache_bytes)
         """Keys and values of earlier rows."""
         self._kinds = layer_kinds(model.config)

@@ -43,7 +43,9 @@ class Picker:
         logits = self._guided(logits)
         steps = [min(row.steps, row.limit - 1) for row in self.rows]
         uniforms = [row.uniforms[step] for row, step in zip(self.rows, steps, strict=True)]
-        tokens, finite = self._draw(logits, torch.tensor(uniforms, dtype=torch.float64))
+        tokens, finite = self._draw(
+            self._shaped(logits), torch.tensor(uniforms, dtype=torch.float64)
+        )
         self._record_logprobs(logits, tokens)
         for row, token, fine in zip(self.rows, tokens.tolist(), finite.tolist(), strict=True):
             if id(row) in self.shadows or row.stop is not None:
@@ -80,6 +82,20 @@ class Picker:
             with_persona, without, self.strengths.to(logits.device)
         )
         return guided
+
+    def _shaped(self, logits: Tensor) -> Tensor:
+        """Logits in which rows that want it have theirs changed, shadows as their rows."""
+        shaped = [i for i, row in enumerate(self.rows) if row.shaper and row.stop is None]
+        if not shaped:
+            return logits
+        logits = logits.float().clone()
+        for i in shaped:
+            shaper = self.rows[i].shaper
+            assert shaper is not None
+            logits[i] = shaper(logits[i], self.rows[i].reply)
+        for whole, bare in self.pairs.T.tolist():
+            logits[bare] = logits[whole]
+        return logits
 
     def _record_logprobs(self, logits: Tensor, tokens: Tensor) -> None:
         """Record log-probabilities for the rows that ask for them."""

@@ -18,6 +18,7 @@ from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling, Share, Stop
 from holdfast.models.engine.cache import Ids, Layers
 from holdfast.models.engine.sampling import uniforms
+from holdfast.models.engine.shaping import Shaper, Shaping
 
 Span = tuple[int, int]
 Halt = Callable[[Sequence[int]], bool]
@@ -67,6 +68,8 @@ class Request:
     """Also record the share under plain attention, where `measure` meets `steering`."""
     logprobs: int | None = None
     """Record the log-probability of every token, and of so many of the likeliest."""
+    shaping: Shaping | None = None
+    """How the logits are changed before a token is drawn."""
 
     def switched(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""
@@ -132,6 +135,8 @@ class Row:
     shares: list[Tensor] | None = None
     """π of each token, (2, spans, layers, H); None where it is not measured."""
     logprobs: list[Logprob] = field(default_factory=list)
+    shaper: Shaper | None = None
+    """Changes its logits, where the request wants that."""
     shadow: Row | None = None
     """Under guidance, the same chat without the persona."""
     uniforms: Floats = field(init=False)

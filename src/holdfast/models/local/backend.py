@@ -28,6 +28,7 @@ from holdfast.core.chat import Chat
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.grammar import Grammars
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
@@ -90,6 +91,7 @@ class LocalBackend:
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
         self.ends = end_tokens(model, tokenizer)
+        self.engine.match = Grammars(tokenizer, self.ends)
         self._adapters: dict[str, GatedAdapter] = {}
 
     @property
