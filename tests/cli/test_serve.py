@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from holdfast import cli
-from holdfast.cli.serve import _persona
 from holdfast.core.errors import PersonaError
+from holdfast.persona.suite import load_persona
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -60,7 +60,7 @@ def test_what_cannot_be_served_is_one_sentence(
 
 
 def test_a_persona_is_named_by_its_file_alone_or_with_its_id(tmp_path: Path) -> None:
-    assert _persona("mini:upper-1").id == "upper-1"
+    assert load_persona("mini:upper-1").id == "upper-1"
     path = tmp_path / "guide.toml"
     path.write_text(
         '[[persona]]\nid = "guide"\ncategory = "pattern"\nprompt = "Be loud."\n'
@@ -68,9 +68,9 @@ def test_a_persona_is_named_by_its_file_alone_or_with_its_id(tmp_path: Path) -> 
         'passes = ["HELLO."]\nfails = ["hello."]\n',
         encoding="utf-8",
     )
-    assert _persona(str(path)).id == _persona(f"{path}:guide").id == "guide"
+    assert load_persona(str(path)).id == load_persona(f"{path}:guide").id == "guide"
     with pytest.raises(PersonaError, match="no persona"):
-        _persona(f"{path}:other")
+        load_persona(f"{path}:other")
 
 
 def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli import options
-from holdfast.core.errors import ModelError, PersonaError, ServiceError
+from holdfast.core.errors import ModelError, ServiceError
+from holdfast.persona.suite import load_persona
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from holdfast.persona.suite import Persona
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
@@ -117,7 +115,7 @@ def serve(
         hosts=LOOPBACK if not keys else (),
         origins=tuple(origin or ()),
     )
-    pinned = _persona(persona) if persona else None
+    pinned = load_persona(persona) if persona else None
     with _bound(host, port) as bound:
         common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
         common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
@@ -162,22 +160,6 @@ def _local(
         return create_app(load_engine(spec), **common)
     backend = outline(model)  # first: what is not there is said sooner
     return create_app(backend, **common, remote=EngineProcess(spec))
-
-
-def _persona(text: str) -> Persona:
-    """The persona of FILE, which then holds one, or of FILE:ID."""
-    from holdfast.persona.suite import load_suite, select
-
-    path, colon, name = text.rpartition(":")
-    if colon and not Path(text).exists():
-        return select(load_suite(path), [name])[0]
-    suite = load_suite(text)
-    if len(suite.personas) > 1:
-        some = ", ".join(persona.id for persona in suite.personas[:3])
-        raise PersonaError(
-            f"{text} holds {len(suite.personas)} personas: name one, as in {text}:ID ({some}, …)."
-        )
-    return suite.personas[0]
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -138,6 +138,20 @@ def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
     return tuple(known[wanted] for wanted in ids)
 
 
+def load_persona(text: str) -> Persona:
+    """The persona of FILE, which then holds one, or of FILE:ID. Raises `PersonaError`."""
+    path, colon, name = text.rpartition(":")
+    if colon and not Path(text).exists():
+        return select(load_suite(path), [name])[0]
+    suite = load_suite(text)
+    if len(suite.personas) > 1:
+        some = ", ".join(persona.id for persona in suite.personas[:3])
+        raise PersonaError(
+            f"{text} holds {len(suite.personas)} personas: name one, as in {text}:ID ({some}, …)."
+        )
+    return suite.personas[0]
+
+
 def check_suite(suite: Suite) -> list[Problem]:
     """Run every judge on its own examples; personas that need a judge model are passed over."""
     return [problem for persona in suite.personas for problem in check_persona(persona)]

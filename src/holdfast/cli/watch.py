@@ -1,0 +1,50 @@
+"""`holdfast watch`: does a persona hold in a log of real conversations?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.session import print_summary
+from holdfast.evals.watch.watch import watch as watch_log
+from holdfast.evals.watch.watcher import WatchSettings
+from holdfast.results.watch import WatchSummary
+
+
+@flattened
+def watch(
+    log: Annotated[Path, typer.Argument(help="JSONL of conversations, or a server's own log.")],
+    persona: Annotated[
+        str, typer.Option(help="The persona to keep: a TOML file with one, or FILE:ID.")
+    ],
+    settings: WatchSettings,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Replay a log of conversations: does the persona drift, and when was that certain?"""
+    result = watch_log(log, persona, settings)
+    print_summary(result.summary, _lines(result.summary), as_json)
+
+
+def _lines(summary: WatchSummary) -> Iterator[str]:
+    state = summary.state
+    counts = f"{state.conversations} conversations, {state.replies} replies"
+    if state.alarms:
+        alarm = state.alarms[0]
+        more = f", and {state.alarm_count - 1} later alarms" if state.alarm_count > 1 else ""
+        yield (
+            f"{state.persona} drifts: from round {alarm.rounds} on the score is {alarm.drop:.2f} "
+            f"lower than in the first rounds ({counts}{more})."
+        )
+        yield (
+            f"  first alarm at conversation {alarm.conversations}, round {alarm.round}: "
+            f"{alarm.delay} conversations after the likeliest beginning"
+        )
+    else:
+        yield f"{state.persona}: no drift of {state.drop:g} is certain ({counts})."
+    yield f"  {state.slips} conversations lost the persona for certain"
+    for row in state.rounds:
+        yield f"  round {row.rounds:>5}  {row.score:.2f}  n {row.replies}"

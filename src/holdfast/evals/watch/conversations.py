@@ -1,0 +1,128 @@
+"""Which conversation a request belongs to, and which round of it a reply is.
+
+A request brings the whole chat. A conversation is recognised by
+
+    its id           where the request names one
+    its history      the messages up to the last reply are those that the reply before ended with
+    its opening      the first user message and the first reply are known
+
+and is new otherwise. A round is a user turn, consecutive user messages being one, and the reply to
+it. System messages are left out: they are the deployment's.
+
+Only hashes are kept. Of more than `capacity` conversations or histories the least recently used are
+forgotten; a conversation that goes on afterwards counts as new. Two conversations that were the
+same, word for word, since their opening count as one from where they part.
+
+This module knows messages. It knows no scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Turns = Sequence[tuple[str, str]]
+"""Roles and texts of a chat's messages."""
+CAPACITY = 50_000
+
+
+class Place(NamedTuple):
+    """Where a reply belongs."""
+
+    conversation: str
+    """Hash that names the conversation."""
+    round: int
+    """The user turns so far."""
+    is_new: bool
+    """Whether the conversation was not known."""
+
+
+class Conversations:
+    """The conversations of a deployment.
+
+    Args:
+        capacity: how many conversations, and how many histories, are remembered.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._ends: OrderedDict[str, str] = OrderedDict()  # histories, and openings
+        self._named: OrderedDict[str, tuple[int, str]] = OrderedDict()  # last round and request
+        self._count = 0
+
+    def locate(self, turns: Turns, id: str | None = None) -> Place:
+        """The place of the reply to a chat.
+
+        Args:
+            turns: the messages of the chat, which ends before the reply.
+            id: the conversation's id, where the request names one.
+        """
+        own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
+        count = user_turns(own)
+        if id is not None:
+            return self._by_id(id, count, _hash(own))
+        known, history = None, _history(own)
+        if history:
+            known = self._known(_hash(history)) or self._known(_opening(history))
+        if known is not None:
+            return Place(known, count, False)
+        self._count += 1
+        return Place(_hash([("new", f"{self._count}"), *own]), count, True)
+
+    def remember(self, place: Place, turns: Turns, reply: str) -> None:
+        """Recognise the conversation by the chat that ends with this reply."""
+        own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
+        whole = [*own, ("assistant", reply)]
+        for key in (_hash(whole), _opening(whole)):
+            self._ends[key] = place.conversation
+            self._ends.move_to_end(key)
+        while len(self._ends) > 2 * self._capacity:
+            self._ends.popitem(last=False)
+
+    def _known(self, key: str) -> str | None:
+        if key not in self._ends:
+            return None
+        self._ends.move_to_end(key)
+        return self._ends[key]
+
+    def _by_id(self, id: str, count: int, request: str) -> Place:
+        name = _hash([("id", id)])
+        last, before = self._named.get(name, (0, ""))
+        # A client may send the last messages only, which are fewer turns than the conversation
+        # has; the same request again asks for another reply to the same turn.
+        if count <= last:
+            count = last if request == before else last + 1
+        is_new = name not in self._named
+        self._named[name] = (count, request)
+        self._named.move_to_end(name)
+        if len(self._named) > self._capacity:
+            self._named.popitem(last=False)
+        return Place(name, count, is_new)
+
+
+def user_turns(turns: Turns) -> int:
+    """How many user turns there are, consecutive messages being one."""
+    roles = [role for role, _ in turns]
+    return sum(
+        role == "user" and (i == 0 or roles[i - 1] != "user") for i, role in enumerate(roles)
+    )
+
+
+def _history(turns: Turns) -> Turns:
+    """The messages up to the last reply."""
+    last = max((i for i, (role, _) in enumerate(turns) if role == "assistant"), default=-1)
+    return turns[: last + 1]
+
+
+def _opening(turns: Turns) -> str:
+    """Hash of the messages up to the first reply."""
+    first = next(i for i, (role, _) in enumerate(turns) if role == "assistant")
+    return _hash([("opening", ""), *turns[: first + 1]])
+
+
+def _hash(turns: Turns) -> str:
+    text = json.dumps([[role, content] for role, content in turns])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,119 @@
+"""Traffic: requests and their replies become scored replies of conversations, and those alarms.
+
+A server hands over every reply as it ends, `holdfast watch` every reply of a log: both watch by the
+same code. A reply without text, such as a tool call, is passed over.
+
+A conversation that is met in its middle (after a restart, or forgotten meanwhile) is compared with
+the first replies in its own chat, so far as the client sends them.
+
+This module knows messages and scores. It knows no HTTP and no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from holdfast import judge
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.watch.conversations import CAPACITY, Conversations, Turns
+from holdfast.evals.watch.watcher import Watcher, WatchSettings
+from holdfast.persona.suite import Persona
+from holdfast.results.watch import Alarm, ReplyRecord
+
+LONGEST = 20_000
+"""Characters of a reply that are judged: more would take longer than a reply may."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A reply that was taken into account."""
+
+    record: ReplyRecord
+    """The reply with its score."""
+    alarm: Alarm | None
+    """The alarm that it raised."""
+
+
+class Traffic:
+    """The traffic of a deployment under one persona.
+
+    Args:
+        persona: the persona; replies are scored here if its judge needs no model.
+        settings: what is an alarm.
+        capacity: conversations that are remembered.
+    """
+
+    def __init__(
+        self, persona: Persona, settings: WatchSettings | None = None, capacity: int = CAPACITY
+    ) -> None:
+        self.persona = persona
+        self.watcher = Watcher(persona, settings, capacity)
+        self._conversations = Conversations(capacity)
+        self._judge = None if persona.needs_model else judge.build(persona.judge)
+
+    def observe(
+        self,
+        turns: Turns,
+        reply: str,
+        *,
+        id: str | None = None,
+        control: str = "none",
+        model: str | None = None,
+        time: float | None = None,
+        score: float | None = None,
+    ) -> Observation | None:
+        """Take a reply into account; None if it has no text or answers no user.
+
+        Args:
+            turns: roles and texts of the request's messages.
+            reply: the reply's text.
+            id: the conversation's id, where the request names one.
+            control: the control of the request, as text.
+            model: the model.
+            time: seconds since 1970.
+            score: the reply's score, where it is known already.
+        """
+        if not reply.strip() or not any(role == "user" for role, _ in turns):
+            return None
+        place = self._conversations.locate(turns, id)
+        self._conversations.remember(place, turns, reply)
+        record = ReplyRecord(
+            conversation=place.conversation,
+            round=place.round,
+            score=self.score(reply) if score is None else score,
+            persona=self.persona.id,
+            control=control,
+            model=model,
+            time=time,
+            user=next(text for role, text in reversed(turns) if role == "user"),
+            reply=reply,
+        )
+        earlier = self._first_scores(turns) if place.is_new and place.round > 1 else ()
+        return Observation(record, self.watcher.add(record, earlier))
+
+    def take(self, record: ReplyRecord) -> Observation:
+        """Take a server's own line into account, judged anew where it has the reply's text."""
+        if record.reply is not None and self._judge is not None:
+            record = replace(record, score=self.score(record.reply))
+        if record.score is None:
+            raise HoldfastError(
+                f"a reply of conversation {record.conversation} has neither a score nor a text"
+            )
+        return Observation(record, self.watcher.add(record))
+
+    def score(self, text: str) -> float | None:
+        """The score of a reply, from 0 to 1; None if only a model can judge it."""
+        return None if self._judge is None else self._judge(text[:LONGEST]).value
+
+    def _first_scores(self, turns: Turns) -> Sequence[float]:
+        """Scores of the first replies in a chat, one for each of the first rounds."""
+        replies: dict[int, str] = {}
+        count, before = 0, ""
+        for role, text in turns:
+            count += role == "user" and before != "user"
+            before = role
+            if role == "assistant" and count and text.strip():
+                replies[count] = text
+        first = (text for number, text in replies.items() if number <= self.watcher.settings.first)
+        return [score for text in first if (score := self.score(text)) is not None]

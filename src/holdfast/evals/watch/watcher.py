@@ -1,0 +1,312 @@
+"""Does a deployment drift? Scores of replies come in, alarms come out.
+
+Rounds 1 to `first` of a conversation are its own standard. After them its replies fall into buckets
+
+    3, 4, 5, 6, 7, 8, 9-12, 13-16, 17-32, 33-64
+
+At the end of a bucket the conversation adds one value to that bucket's test (`sequential`): the
+mean score of its first rounds minus the mean score in the bucket. So the unit of a test is the
+conversation, and rounds of one conversation may depend on each other as they like. Half of the
+drop that is looked for is tolerated: as long as the mean drop is no larger, all tests together
+raise one alarm in `per_false_alarm` conversations on average at most (each of k tests has k times
+that threshold). Conversations must not depend on each other. How soon a larger drop is an alarm is
+in docs/guide/watch.md.
+
+With `expected`, the first rounds themselves are tested too, against that score.
+
+A single conversation has slipped where replies in a row are so bad that of conversations of eight
+rounds without a break one in `per_false_alarm` would have such at most. With q, the mean loss
+1 - score of the deployment's first rounds, the loss of every reply is a bet x/q of mean 1:
+
+    Sᵣ = xᵣ/q (Sᵣ₋₁ + 1),  slipped at 8 · per_false_alarm
+
+One good reply takes all back. A lost persona is certain after k rounds where q^k is about
+1 / (8 · per_false_alarm): with the default, after two where q is .011 or less, after three up to
+.05, after four up to .1. q is estimated, as (losses + 1) / (replies + 2), and rounds of one
+conversation are taken to be independent as long as nothing breaks: that is weaker ground than the
+tests have.
+
+This module knows rounds and scores. It knows no texts.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option
+from holdfast.evals.watch.conversations import CAPACITY
+from holdfast.evals.watch.sequential import DropDetector
+from holdfast.persona.suite import Persona
+from holdfast.results.watch import Alarm, DropTest, ReplyRecord, RoundScores, Slip, WatchState
+
+ALARMS = 100
+"""Alarms that are kept, the newest."""
+ROUNDS = ("1", "2", "3-4", "5-8", "9-16", "17-32", "33+")
+"""Rounds as metrics and summaries put them together."""
+_ROUNDS = 8  # of a conversation, to which the rate of false slips refers
+_ENDS = (3, 4, 5, 6, 7, 8, 12, 16, 32, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """What is an alarm."""
+
+    drop: float = option(0.1, "The drop of the score to look for, against the first rounds.")
+    """The drop that the test is made for; half of it is tolerated."""
+    first: int = option(2, "Rounds that are the standard of their conversation.")
+    """Rounds that are the standard of their conversation."""
+    per_false_alarm: int = option(1000, "Conversations between two false alarms, at least.")
+    """Conversations between two false alarms, on average at least."""
+    expected: float | None = option(None, "Score that first rounds should have; tests them too.")
+    """Mean score that first rounds should have; None leaves them untested."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.drop < 1:
+            raise HoldfastError(f"drop is a difference of scores, between 0 and 1, not {self.drop}")
+        if self.first < 1 or self.per_false_alarm < 1:
+            raise HoldfastError("first and per_false_alarm must be 1 or more")
+        if self.expected is not None and not 0 <= self.expected <= 1:
+            raise HoldfastError(f"expected is a score from 0 to 1, not {self.expected}")
+
+
+def bucket_name(low: int, high: int) -> str:
+    """Rounds as text."""
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def buckets(first: int) -> list[tuple[int, int]]:
+    """First and last round of each bucket after the first rounds."""
+    ends = [end for end in _ENDS if end > first] or [first + 1]
+    starts = [first + 1, *(end + 1 for end in ends[:-1])]
+    return list(zip(starts, ends, strict=True))
+
+
+def round_label(number: int) -> str:
+    """The bucket of a round in metrics and summaries."""
+    return ROUNDS[bisect.bisect_left((1, 2, 4, 8, 16, 32), number)]
+
+
+@dataclass
+class _Conversation:
+    """What is remembered of one conversation."""
+
+    last: int = 0
+    bets: float = 0.0
+    since: int = 0
+    slipped: bool = False
+    first_total: float = 0.0
+    first_count: int = 0
+    bucket: int = -1
+    total: float = 0.0
+    count: int = 0
+
+
+@dataclass
+class _Sum:
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        return round(self.total / self.count, 4)
+
+
+class Watcher:
+    """The tests of one deployment.
+
+    Args:
+        persona: the persona that it should keep.
+        settings: what is an alarm.
+        capacity: conversations that are remembered; the least recently used are forgotten.
+    """
+
+    def __init__(
+        self,
+        persona: Persona,
+        settings: WatchSettings | None = None,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.persona, self.settings = persona, settings or WatchSettings()
+        first = self.settings.first
+        self._buckets = buckets(first)
+        tested = len(self._buckets) + (self.settings.expected is not None)
+        tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * tested
+        self._tests = [DropDetector(tolerance, threshold) for _ in range(tested)]
+        self._capacity = capacity
+        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
+        self._seen = 0
+        self._first = _Sum()
+        self._scores: dict[str, _Sum] = {}
+        self._by_control: dict[tuple[str, str], _Sum] = {}
+        self._alarms: deque[Alarm] = deque(maxlen=ALARMS)
+        self._alarm_count = 0
+        self.slips: deque[Slip] = deque(maxlen=capacity)
+        self.slip_count = 0
+        self._replies = 0
+
+    def add(self, reply: ReplyRecord, earlier: Sequence[float] = ()) -> Alarm | None:
+        """Take a scored reply into account; returns the alarm that it raises, if it does.
+
+        A reply to a round that was answered already (made again, or on another branch) counts in
+        the scores by round, and in no test.
+
+        Args:
+            reply: the reply.
+            earlier: scores of the first rounds of a conversation that is met in its middle.
+        """
+        if reply.score is None:
+            return None
+        self._count(reply, reply.score)
+        conversation = self._conversation(reply.conversation)
+        if not conversation.last and earlier:
+            conversation.first_total, conversation.first_count = sum(earlier), len(earlier)
+        if reply.round <= conversation.last:
+            return None
+        conversation.last = reply.round
+        self._watch_for_slip(conversation, reply, reply.score)
+        drops = self._drops(conversation, reply.round, reply.score)
+        raised = [test for test, drop in drops if self._tests[test].add(drop)]
+        return self._alarm(raised[0], reply) if raised else None
+
+    def _count(self, reply: ReplyRecord, score: float) -> None:
+        self._replies += 1
+        label = round_label(reply.round)
+        self._scores.setdefault(label, _Sum()).add(score)
+        self._by_control.setdefault((label, reply.control), _Sum()).add(score)
+        if reply.round <= self.settings.first:
+            self._first.add(score)
+
+    def _conversation(self, name: str) -> _Conversation:
+        found = self._conversations.get(name)
+        if found is None:
+            self._seen += 1
+            found = self._conversations[name] = _Conversation()
+            if len(self._conversations) > self._capacity:
+                self._conversations.popitem(last=False)
+        else:
+            self._conversations.move_to_end(name)
+        return found
+
+    def _watch_for_slip(self, one: _Conversation, reply: ReplyRecord, score: float) -> None:
+        first = self._first
+        usual = (first.count - first.total + 1) / (first.count + 2)
+        if not one.bets:
+            one.since = reply.round
+        one.bets = (1 - score) / usual * (one.bets + 1)
+        if one.bets >= _ROUNDS * self.settings.per_false_alarm and not one.slipped:
+            one.slipped = True
+            self.slip_count += 1
+            slip = Slip(conversation=reply.conversation, since=one.since, round=reply.round)
+            self.slips.append(slip)
+
+    def _drops(self, one: _Conversation, number: int, score: float) -> list[tuple[int, float]]:
+        """The values that a reply completes, each with the position of its test."""
+        drops: list[tuple[int, float]] = []
+        expected = self.settings.expected
+        if number <= self.settings.first:
+            one.first_total += score
+            one.first_count += 1
+            if number == self.settings.first and expected is not None:
+                drops.append((len(self._buckets), expected - one.first_total / one.first_count))
+            return drops
+        if not one.first_count:  # joined later: there is nothing to compare with
+            return drops
+        bucket = next((i for i, (_, high) in enumerate(self._buckets) if number <= high), -1)
+        if bucket != one.bucket:
+            drops += self._complete(one)
+            one.bucket = bucket
+        if bucket < 0:
+            return drops
+        one.total += score
+        one.count += 1
+        if number == self._buckets[bucket][1]:
+            drops += self._complete(one)
+        return drops
+
+    @staticmethod
+    def _complete(one: _Conversation) -> list[tuple[int, float]]:
+        """The value of the bucket that a conversation has been in, which it leaves."""
+        if not one.count:
+            return []
+        drop = one.first_total / one.first_count - one.total / one.count
+        one.total, one.count = 0.0, 0
+        return [(one.bucket, drop)]
+
+    def _alarm(self, test: int, reply: ReplyRecord) -> Alarm:
+        detector = self._tests[test]
+        alarm = Alarm(
+            rounds=self._name(test),
+            drop=round(detector.drop, 4),
+            conversation=reply.conversation,
+            round=reply.round,
+            delay=detector.delay,
+            conversations=self._seen,
+            replies=self._replies,
+            time=reply.time,
+        )
+        self._alarms.append(alarm)
+        self._alarm_count += 1
+        for one in self._tests:
+            one.restart()
+        return alarm
+
+    def _name(self, test: int) -> str:
+        return "first" if test == len(self._buckets) else bucket_name(*self._buckets[test])
+
+    @property
+    def evidence(self) -> float:
+        """The most that a test has; 1 raises the alarm."""
+        return max(test.value / test.threshold for test in self._tests)
+
+    @property
+    def state(self) -> WatchState:
+        """Where the watch stands."""
+        return WatchState(
+            persona=self.persona.id,
+            judged=not self.persona.needs_model,
+            drop=self.settings.drop,
+            per_false_alarm=self.settings.per_false_alarm,
+            conversations=self._seen,
+            replies=self._replies,
+            first=self._first.mean if self._first.count else None,
+            rounds=tuple(self._round_scores()),
+            tests=tuple(
+                DropTest(
+                    rounds=self._name(i),
+                    conversations=test.count,
+                    drop=None if test.mean is None else round(test.mean, 4),
+                    evidence=round(test.value / test.threshold, 6),
+                )
+                for i, test in enumerate(self._tests)
+            ),
+            drifts=bool(self._alarms),
+            alarms=tuple(self._alarms),
+            alarm_count=self._alarm_count,
+            slips=self.slip_count,
+        )
+
+    def _round_scores(self) -> list[RoundScores]:
+        by_round = sorted(
+            self._scores.items(), key=lambda item: int(item[0].split("-")[0].strip("+"))
+        )
+        return [
+            RoundScores(
+                rounds=label,
+                replies=scores.count,
+                score=scores.mean,
+                controls={
+                    control: own.mean
+                    for (at, control), own in self._by_control.items()
+                    if at == label
+                },
+            )
+            for label, scores in by_round
+        ]

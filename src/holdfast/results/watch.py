@@ -1,0 +1,145 @@
+"""What `holdfast watch` finds in a log, and what a server says of its traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.records import inlined, omitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyRecord:
+    """One reply of a conversation, a line of a server's log."""
+
+    conversation: str
+    """Which conversation, as a hash of what identifies it."""
+    round: int
+    """The user turns up to this reply."""
+    score: float | None
+    """The judge's score, from 0 to 1; None where nothing was judged."""
+    persona: str
+    """Id of the persona."""
+    control: str
+    """The control, as text."""
+    model: str | None = omitted()
+    """The model."""
+    time: float | None = omitted()
+    """Seconds since 1970."""
+    user: str | None = omitted()
+    """The user's message, only if texts are logged."""
+    reply: str | None = omitted()
+    """The reply, only if texts are logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """The deployment drifts."""
+
+    rounds: str
+    """The rounds whose scores have dropped, as "5" or "9-12"."""
+    drop: float
+    """Mean drop since the change, against the first rounds of the same conversations."""
+    conversation: str
+    """The conversation whose reply raised the alarm."""
+    round: int
+    """The round of that reply."""
+    delay: int
+    """Conversations from the likeliest beginning of the change to the alarm."""
+    conversations: int
+    """Conversations seen so far."""
+    replies: int
+    """Replies scored so far."""
+    time: float | None = omitted()
+    """Seconds since 1970, where known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slip:
+    """One conversation has lost its persona."""
+
+    conversation: str
+    """The conversation."""
+    since: int
+    """The round from which on its replies have been too bad."""
+    round: int
+    """The round at which that was certain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundScores:
+    """The scores of some rounds."""
+
+    rounds: str
+    """The rounds, as "1" or "9-16"."""
+    replies: int
+    """Replies scored."""
+    score: float
+    """Their mean score."""
+    controls: dict[str, float]
+    """The same by control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropTest:
+    """The sequential test of some rounds."""
+
+    rounds: str
+    """The rounds, as "5" or "9-12"; "first" for the first rounds themselves."""
+    conversations: int
+    """Conversations that reached them."""
+    drop: float | None
+    """Mean drop against the first rounds of the same conversations."""
+    evidence: float
+    """What the test has; 1 raises the alarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchState:
+    """Where a watch stands: what the page of live traffic shows."""
+
+    persona: str
+    """Id of the persona."""
+    judged: bool
+    """Whether its judge scores replies as they come; a rubric needs a model."""
+    drop: float
+    """The drop that the test is made for."""
+    per_false_alarm: int
+    """Conversations between false alarms, on average at least."""
+    conversations: int
+    """Conversations seen."""
+    replies: int
+    """Replies scored."""
+    first: float | None
+    """Mean score of the first rounds."""
+    rounds: tuple[RoundScores, ...]
+    """Scores by round."""
+    tests: tuple[DropTest, ...]
+    """The tests, by round."""
+    drifts: bool
+    """Whether there was an alarm."""
+    alarms: tuple[Alarm, ...]
+    """The alarms, the newest last."""
+    alarm_count: int
+    """How many there were; `alarms` has the last of them."""
+    slips: int
+    """Conversations that lost their persona."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSummary:
+    """What `holdfast watch --json` prints."""
+
+    log: str
+    """The log."""
+    lines: int
+    """Its lines."""
+    state: WatchState = inlined()
+    """Where the watch stood at its end."""
+    slipped: tuple[Slip, ...]
+    """Every conversation that lost its persona, at its first slip."""
+    version: str
+    """Version of Holdfast."""
+    note: str | None = None
+    """What to know of the result."""
+    report: str | None = None
+    """The page, where one was written."""

@@ -1,0 +1,50 @@
+"""`holdfast watch` on a log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import main
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["watch", *args])
+    return int(str(end.value.code))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Forty conversations of six rounds in capitals, broken in the fourth."""
+    path = tmp_path / "log.jsonl"
+    replies = ["HELLO"] * 3 + ["hello"] * 3
+    messages = [
+        {"role": role, "content": text}
+        for i, reply in enumerate(replies)
+        for role, text in (("user", f"question {i}"), ("assistant", reply))
+    ]
+    path.write_text((json.dumps({"messages": messages}) + "\n") * 40, encoding="utf-8")
+    return path
+
+
+def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(log), "--persona", "mini:upper-1") == 0
+    out = capsys.readouterr().out
+    assert "upper-1 drifts: from round 4 on the score is 1.00 lower" in out
+    assert "40 conversations, 240 replies" in out
+
+
+def test_json_is_one_object(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(log), "--persona", "mini:upper-1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["drifts"] is True
+    assert found["alarms"][0]["round"] == 4
+    assert [one["rounds"] for one in found["rounds"]] == ["1", "2", "3-4", "5-8"]
+
+
+def test_a_missing_log_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(tmp_path / "none.jsonl"), "--persona", "mini:upper-1") == 2
+    assert "could not be read" in capsys.readouterr().err

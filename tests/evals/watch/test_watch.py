@@ -1,0 +1,129 @@
+"""A log of conversations becomes rounds, scores and alarms."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.watch.watch import watch
+from holdfast.persona.suite import Persona
+
+SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
+
+
+def conversation(replies: list[str], **more: Any) -> dict[str, Any]:
+    messages = []
+    for i, reply in enumerate(replies):
+        messages += [
+            {"role": "user", "content": f"question {i}"},
+            {"role": "assistant", "content": reply},
+        ]
+    return {"messages": messages, **more}
+
+
+def written(tmp_path: Path, lines: list[dict[str, Any]]) -> Path:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def whole(tmp_path: Path, broken: int | None, n: int = 300) -> Path:
+    """Conversations of eight rounds, of whose replies one in twenty slips, broken from a round."""
+    rng = random.Random(0)
+    lines = [
+        conversation(
+            [
+                "quiet" if (broken and r >= broken) or rng.random() < 0.05 else "LOUD"
+                for r in range(1, 9)
+            ]
+        )
+        for _ in range(n)
+    ]
+    return written(tmp_path, lines)
+
+
+def test_unbroken_conversations_raise_no_alarm(tmp_path: Path) -> None:
+    summary = watch(whole(tmp_path, None), SHOUT).summary
+    assert not summary.state.drifts
+    assert (summary.lines, summary.state.conversations, summary.state.replies) == (300, 300, 2400)
+
+
+def test_a_break_is_an_alarm_at_its_round_within_twenty_conversations(tmp_path: Path) -> None:
+    state = watch(whole(tmp_path, 5), SHOUT).summary.state
+    alarm = state.alarms[0]
+    assert state.drifts
+    assert alarm.rounds == "5" and alarm.round == 5
+    assert alarm.conversations <= 20
+    assert alarm.drop == pytest.approx(0.95, abs=0.06)
+
+
+def test_a_conversation_that_breaks_has_slipped_after_two_more_rounds_at_most(
+    tmp_path: Path,
+) -> None:
+    lines = [conversation(["LOUD"] * 4 + ["quiet"] * 4 * (i > 100) + ["LOUD"]) for i in range(150)]
+    summary = watch(written(tmp_path, lines), SHOUT).summary
+    assert summary.state.slips == len(summary.slipped) == 49
+    assert {(slip.since, slip.round) for slip in summary.slipped} == {(5, 6)}
+
+
+def test_requests_that_grow_are_one_conversation_each(tmp_path: Path) -> None:
+    """Two conversations that open alike, taking turns, without an id."""
+    lines = []
+    chats: list[list[dict[str, str]]] = [[], []]
+    for r in range(4):
+        for who, chat in enumerate(chats):
+            chat.append({"role": "user", "content": "hi" if r == 0 else f"{who} asks {r}"})
+            reply = "HELLO" if r == 0 else f"SAID TO {who} IN {r}"
+            lines.append({"messages": [{"role": "system", "content": "x"}, *chat], "reply": reply})
+            chat.append({"role": "assistant", "content": reply})
+    result = watch(written(tmp_path, lines), SHOUT)
+    assert result.summary.state.conversations == 2
+    assert [reply.round for reply in result.replies] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_an_id_holds_a_conversation_together_whose_client_sends_its_end_only(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        {"messages": [{"role": "user", "content": f"asks {r}"}], "reply": "YES", "id": "a"}
+        for r in range(5)
+    ]
+    replies = watch(written(tmp_path, lines), SHOUT).replies
+    assert [reply.round for reply in replies] == [1, 2, 3, 4, 5]
+    assert len({reply.conversation for reply in replies}) == 1
+
+
+def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Path) -> None:
+    lines = [
+        {"conversation": "c", "round": 1, "score": 0.25, "control": "anchor"},
+        {"conversation": "c", "round": 2, "score": 0.25, "control": "anchor", "reply": "LOUD"},
+    ]
+    replies = watch(written(tmp_path, lines), SHOUT).replies
+    assert [reply.score for reply in replies] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "an object"),
+        ('{"messages": []}', "a user message and a reply"),
+        ('{"messages": [{"role": "robot"}]}', "has a role"),
+        ('{"conversation": "c", "round": 1, "control": "none"}', "neither a score nor a text"),
+        ('{"round": 1}', "does not fit: conversation"),
+        ("", "holds no lines"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, line: str, problem: str
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match=problem) as refusal:
+        watch(path, SHOUT)
+    assert "log.jsonl" in str(refusal.value)
