@@ -10,7 +10,7 @@ import pytest
 from actors import Actor, obey
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
-from holdfast.evals.compare.settings import read_controls
+from holdfast.evals.conversation.settings import read_controls
 from holdfast.models import load as models
 
 CONTRACT = {

@@ -30,6 +30,7 @@ This module knows text. It knows no chats, no files and no models.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -241,7 +242,9 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
             f"`{name}` in `{text}` names no folder: {name}:PATH, one of holdfast prism train."
         )
     if name not in _NAMES:
-        raise ControlError(f"there is no control `{name}` (in `{text}`): use {', '.join(_NAMES)}.")
+        close = difflib.get_close_matches(name, _NAMES, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"use {', '.join(_NAMES)}."
+        raise ControlError(f"there is no control `{name}` (in `{text}`): {hint}")
     if name not in _STRENGTHS:
         if colon:
             raise ControlError(f"`{name}` in `{text}` takes no strength: leave out `:{strength}`.")

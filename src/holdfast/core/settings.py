@@ -16,6 +16,7 @@ This module knows no command and no command line.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -66,5 +67,7 @@ def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
     """
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(changes.keys() - set(names)):
-        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(names)}")
+        close = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
+        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; {hint}")
     return replace(settings or kind(), **changes)  # type: ignore[type-var]

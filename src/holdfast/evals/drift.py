@@ -23,6 +23,7 @@ from typing import Any
 
 from holdfast import report
 from holdfast.core.backend import Backend
+from holdfast.core.control import parse
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import option, settle
@@ -35,7 +36,11 @@ from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.settings import (
+    ConversationProtocol,
+    ConversationSettings,
+    at_least,
+)
 from holdfast.evals.conversation.setup import (
     Cast,
     Screening,
@@ -83,6 +88,11 @@ class DriftSettings(ConversationSettings):
     """Follow the paper's code: newlines of replies become spaces, and its points are reported."""
     batch: int = option(64, "Conversations held side by side.")
     """Conversations held side by side."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse(self.control)
+        at_least(1, batch=self.batch, **({} if self.rounds is None else {"rounds": self.rounds}))
 
     def protocol(self, rounds: int) -> ConversationProtocol:
         """What is asked in the rounds; recorded chats have no twins and no users' personas."""

@@ -20,7 +20,7 @@ from holdfast.control.trained_files import trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
-from holdfast.core.errors import ControlError, HoldfastError
+from holdfast.core.errors import ControlError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import settle
@@ -29,7 +29,7 @@ from holdfast.core.stats import mean, numbers
 from holdfast.evals.compare.by_control import Measurements, measurements
 from holdfast.evals.compare.questions import QuestionPlan, plan_questions, question_answers
 from holdfast.evals.compare.recommendation import Recommendation, recommend
-from holdfast.evals.compare.settings import SCORING, CompareSettings
+from holdfast.evals.compare.settings import CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
@@ -208,8 +208,6 @@ def _controls(
 
 
 def _check_scoring(model: Backend, scoring: str) -> None:
-    if scoring not in SCORING:
-        raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {scoring!r}")
     if scoring == "likelihood":
         model.likelihoods((), ())  # refuses where only text comes back
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,16 @@ from pathlib import Path
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
-from holdfast.evals.conversation.settings import ConversationSettings
+from holdfast.evals.conversation.settings import (
+    ConversationSettings,
+    checked_controls,
+    read_controls,
+)
 
 SCORING = ("generation", "likelihood")
 """How multiple choice is answered; everything else is generated."""
 
 _ROUNDS: int | Sequence[int] = 8
-
-
-def read_controls(text: str) -> tuple[str, ...]:
-    """Controls from a text with commas between; one before an option belongs to its control."""
-    return tuple(one.strip() for one in re.split(r",(?!\s*\w+=)", text))
 
 
 def read_lengths(text: str) -> int | Sequence[int]:
@@ -37,7 +35,7 @@ def read_lengths(text: str) -> int | Sequence[int]:
 class CompareSettings(ConversationSettings):
     """What a comparison does."""
 
-    controls: Sequence[str | Control] | None = option(
+    controls: str | Sequence[str | Control] | None = option(
         None,
         "Controls, with commas between; by default all, at several strengths.",
         parse=read_controls,
@@ -71,6 +69,16 @@ class CompareSettings(ConversationSettings):
     """`likelihood` answers multiple choice with the likeliest letter."""
     batch: int | None = option(None, "Conversations held side by side, each under every control.")
     """Conversations held side by side, each under every control; by default 384 rows in all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.lengths()
+        if self.each < 1:
+            raise HoldfastError(f"at least 1 question of each kind is needed, not {self.each}")
+        if self.scoring not in SCORING:
+            raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {self.scoring!r}")
+        if self.controls is not None:
+            object.__setattr__(self, "controls", checked_controls(self.controls))
 
     def lengths(self) -> list[int]:
         """The lengths in rounds, in ascending order."""

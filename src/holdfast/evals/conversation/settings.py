@@ -7,14 +7,17 @@ settings extend it, so that an option is declared once. A command turns its sett
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from holdfast.core.backend import Sampling
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
-from holdfast.persona.suite import Suite
+from holdfast.persona.suite import Suite, load_suite
 
 Pairs = int | Literal["all"]
 
@@ -70,8 +73,42 @@ class ConversationSettings:
     """How replies are sampled."""
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be run, before a model is loaded for it."""
         if not 0 < self.screen_at <= 1:
             raise HoldfastError(f"--screen-at is above 0 and at most 1, not {self.screen_at:g}")
+        at_least(1, runs=self.runs)
+        if self.pairs != "all" and self.pairs < 1:
+            raise HoldfastError(f"choose --pairs from 1 on, or “all”, not {self.pairs}")
+        for source in (self.suite, self.persona):
+            if isinstance(source, str | Path):
+                load_suite(source)
+
+
+def at_least(least: int, **values: int) -> None:
+    """Raise `HoldfastError` where one of the values is below `least`."""
+    for name, value in values.items():
+        if value < least:
+            raise HoldfastError(f"{name} must be at least {least}, not {value}")
+
+
+def checked_controls(controls: str | Sequence[str | Control]) -> tuple[str | Control, ...]:
+    """Controls one by one, from a sequence or from their text with commas between.
+
+    Raises:
+        ControlError: one of them is no control.
+        HoldfastError: there is none.
+    """
+    texts = read_controls(controls) if isinstance(controls, str) else controls
+    if not texts:
+        raise HoldfastError("at least one control is needed, as in none,anchor")
+    for text in texts:
+        parse(text, models=True)
+    return tuple(texts)
+
+
+def read_controls(text: str) -> tuple[str, ...]:
+    """Controls from a text with commas between; one before an option belongs to its control."""
+    return tuple(one.strip() for one in re.split(r",(?!\s*\w+=)", text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +139,5 @@ class ConversationProtocol:
     """Conversations held side by side."""
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 0), ("runs", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise HoldfastError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        at_least(0, rounds=self.rounds)
+        at_least(1, runs=self.runs, batch=self.batch)

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from holdfast.core.control import Control
 from holdfast.core.settings import option, with_default
-from holdfast.evals.compare.settings import read_controls
-from holdfast.evals.conversation.settings import ConversationSettings, Pairs
+from holdfast.evals.conversation.settings import (
+    ConversationSettings,
+    Pairs,
+    at_least,
+    checked_controls,
+    read_controls,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +31,8 @@ class ExplainSettings(ConversationSettings):
     """The controls; `none` is always among them, and the first."""
     rounds: int = option(8, "Rounds of each conversation.")
     """Rounds of each conversation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, rounds=self.rounds)
+        object.__setattr__(self, "controls", checked_controls(self.controls))
