@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from io import StringIO
@@ -58,7 +59,8 @@ def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
             load(str(folder), device="cuda")
 
 
-def test_the_dtype_follows_size_and_device() -> None:
+def test_the_dtype_follows_size_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "multiplies_bfloat16", lambda: False)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     stored = LlamaConfig(dtype="bfloat16")
     single = LlamaConfig(dtype="float32")
@@ -68,6 +70,30 @@ def test_the_dtype_follows_size_and_device() -> None:
     assert weights.pick_dtype("auto", gpu, single, small) == torch.float32
     assert weights.pick_dtype("auto", gpu, stored, small) == torch.bfloat16
     assert weights.pick_dtype("auto", gpu, single, large) == torch.bfloat16
+
+
+def test_a_processor_that_multiplies_bfloat16_gets_it_for_all_but_tiny_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights, "multiplies_bfloat16", lambda: True)
+    cpu, single = torch.device("cpu"), LlamaConfig(dtype="float32")
+    assert weights.pick_dtype("auto", cpu, single, 135_000_000) == torch.bfloat16
+    assert weights.pick_dtype("auto", cpu, single, 2_700_000) == torch.float32
+    assert weights.pick_dtype("float32", cpu, single, 135_000_000) == torch.float32
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the flags are read from Linux")
+def test_what_the_processor_multiplies_is_what_its_flags_say() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    assert weights.multiplies_bfloat16() == bool({"amx_bf16", "avx512_bf16"} & set(flags))
+
+
+def test_the_number_format_is_said_with_the_way_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "multiplies_bfloat16", lambda: True)
+    assert weights.format_line("tiny", model("llama")) == "tiny runs in float32 on cpu"
+    narrow = copy.deepcopy(model("llama")).to(torch.bfloat16)
+    assert "bfloat16 on cpu" in weights.format_line("tiny", narrow)
+    assert "--dtype float32" in weights.format_line("tiny", narrow)
 
 
 def test_a_models_size_is_known_without_its_weights() -> None:

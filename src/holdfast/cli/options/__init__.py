@@ -6,6 +6,7 @@ Where a command means something else by an option it declares its own, beside it
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +72,10 @@ class LocalOptions:
         more: dict[str, Any] = {"base": self.base} if self.base else {}
         if self.template_option:
             more["options"] = dict(map(read_template_option, self.template_option))
-        return load(name, dtype=self.dtype, device=self.device, **more)
+        backend = load(name, dtype=self.dtype, device=self.device, **more)
+        if self.dtype == "auto" and name != "mini":
+            print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)
+        return backend
 
 
 @dataclass(frozen=True, kw_only=True)

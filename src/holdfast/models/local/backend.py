@@ -36,11 +36,10 @@ from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import occurrences
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
-from holdfast.models.local.weights import hash_parameters
+from holdfast.models.local.weights import TINY, format_line, hash_parameters
 
 TEMPLATES = 16  # templates with further options that are kept
 LONG_OPTIONS = 100_000  # characters of options that are not kept
-SMALL = 50_000_000  # below this many parameters a step costs the same for any number of rows
 
 
 class LocalBackend:
@@ -86,7 +85,7 @@ class LocalBackend:
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
         self._templates: dict[str, Template] = {}
-        rows = batch_size or (256 if model.num_parameters() < SMALL else 32)
+        rows = batch_size or (256 if model.num_parameters() < TINY else 32)
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
@@ -97,7 +96,12 @@ class LocalBackend:
     @property
     def small(self) -> bool:
         """Whether the cost of a decoding step is its overhead, whatever the number of rows."""
-        return self.engine.model.num_parameters() < SMALL
+        return self.engine.model.num_parameters() < TINY
+
+    @property
+    def format_line(self) -> str:
+        """The number format of the weights and the device, in one line."""
+        return format_line(self.name, self.engine.model)
 
     @property
     def digest(self) -> str:

@@ -33,8 +33,9 @@ def load(
     Args:
         name: `mini`, a short name of the catalogue, a folder, a GGUF file, the folder of a PEFT
             adapter, or a hub id.
-        dtype: "float32", "bfloat16", "float16" or a torch dtype. "auto" is float32 on a CPU for
-            models below a billion parameters, and bfloat16 on a GPU.
+        dtype: "float32", "bfloat16", "float16" or a torch dtype. "auto" is bfloat16 on a GPU, and
+            on a CPU that multiplies it in hardware (for models of 50 million parameters or more);
+            on other CPUs it is float32 for models below a billion parameters.
         device: "cpu", "cuda", "mps" or another of torch's. "auto" is the first of CUDA, MPS and
             the CPU that exists, and several GPUs if one is too small.
         device_map: a map of accelerate's, in place of `device`.

@@ -23,6 +23,8 @@ from holdfast.models.local.files import Source, model_errors
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
+# Below this many, products are a small part of a step, and a narrower dtype gains nothing.
+TINY = 50_000_000
 
 
 def load_weights(
@@ -163,8 +165,9 @@ def pick_dtype(
 ) -> torch.dtype:
     """Return the named dtype; "auto" depends on the device and on the number of parameters.
 
-    On a CPU "auto" is float32 below `SMALL` parameters and the weights' own dtype above. On a
-    GPU it is bfloat16, but float32 for a small model that is stored so.
+    On a CPU "auto" is bfloat16 from `TINY` parameters on where the processor multiplies it in
+    hardware; else float32 below `SMALL` parameters and the weights' own dtype above. On a GPU it
+    is bfloat16, but float32 for a small model that is stored so.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
@@ -173,12 +176,33 @@ def pick_dtype(
         if dtype not in dtypes:
             raise ModelError(f"there is no dtype `{dtype}`: use one of {', '.join(dtypes)}.")
         return dtypes[dtype]
+    if device.type == "cpu" and size >= TINY and multiplies_bfloat16():
+        return torch.bfloat16
     own = getattr(config.get_text_config(decoder=True), "dtype", None) or config.dtype
     if size < SMALL and (device.type == "cpu" or own in (None, torch.float32)):
         return torch.float32
     if device.type == "cpu":
         return own if isinstance(own, torch.dtype) else torch.float32
     return torch.bfloat16
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (x86 with AMX or AVX512-BF16)."""
+    # Not public before torch 2.13, whose `get_capabilities` asks the same.
+    named = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in named)
+
+
+def format_line(name: str, model: PreTrainedModel) -> str:
+    """The number format of a model's weights and its device, in one line."""
+    device = model.device.type
+    line = f"{name} runs in {str(model.dtype).removeprefix('torch.')} on {device}"
+    if device == "cpu" and model.dtype == torch.bfloat16 and multiplies_bfloat16():
+        line += (
+            ", which this processor multiplies in hardware; with --dtype float32 a reply does not"
+            " depend on what else is in its batch"
+        )
+    return line
 
 
 def _fits_one_gpu(size: int) -> bool:

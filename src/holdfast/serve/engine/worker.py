@@ -124,6 +124,7 @@ def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    logging.getLogger(__name__).info(backend.format_line)
     pipe.send(Ready(backend.engine.no_anchor))
     engine.start()
     threading.Thread(target=pulse, name="holdfast-pulse", daemon=True).start()

@@ -149,14 +149,14 @@ class TrainerSettings:
     @classmethod
     def of(cls, settings: PermixSettings, parameters: int) -> TrainerSettings:
         """The settings for a model of so many parameters: those chosen, else its defaults."""
-        from holdfast.models.local.backend import SMALL
+        from holdfast.models.local.weights import TINY
 
         values: dict[str, Any] = {}
         if settings.rank:
             values["learning_rate"] = 1e-5
         if settings.arm == "sft":
             values["learning_rate"] = 2e-5
-        if parameters < SMALL:
+        if parameters < TINY:
             values["learning_rate"] = 1e-3 if settings.rank else 1e-4
             values["max_new_tokens"] = 48
         chosen = {one.name: getattr(settings, one.name) for one in fields(cls)}
