@@ -90,7 +90,8 @@ class Reply:
     `stop` is "stop" for a finished reply, "length" at the token limit, "overflow"
     where the chat does not fit the context (nothing was generated), and "error" for a
     reply that failed, with the reason in `error`. Empty text is a reply.
-    `cached_tokens` of `prompt_tokens` were not computed again.
+    `cached_tokens` of `prompt_tokens` were not computed again. `thought` is what a thinking model
+    thought before its reply; it is no part of `text`.
     """
 
     text: str
@@ -100,6 +101,7 @@ class Reply:
     completion_tokens: int = 0
     share: Share | None = None
     error: str | None = None
+    thought: str | None = None
 
 
 class Backend(Protocol):

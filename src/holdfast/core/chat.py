@@ -10,7 +10,7 @@ This module knows roles and text. It knows no tokens, no templates and no models
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -21,12 +21,17 @@ class Message(TypedDict):
 
     role: Role
     content: str
+    reasoning_content: NotRequired[str]
+    """The thought before a reply, which some chat templates show again."""
     name: NotRequired[str]
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
 
 
 Chat = tuple[Message, ...]
+Thoughts = Mapping[int, str]
+"""What a model thought before it said a turn, by the turn's place."""
+_NO_THOUGHTS: Thoughts = {}
 
 
 def message(role: Role, content: str) -> Message:
@@ -38,20 +43,41 @@ def _system(prompt: str | None) -> Chat:
     return (message("system", prompt),) if prompt else ()
 
 
-def agent_view(system: str | None, turns: Sequence[str], question: str | None = None) -> Chat:
+def _messages(turns: Sequence[str], roles: tuple[Role, Role], thoughts: Thoughts) -> Chat:
+    """The turns with the roles in turn, and its thoughts beside what the assistant said."""
+    messages = []
+    for i, text in enumerate(turns):
+        one = message(roles[i % 2], text)
+        if one["role"] == "assistant" and i in thoughts:
+            one["reasoning_content"] = thoughts[i]
+        messages.append(one)
+    return tuple(messages)
+
+
+def agent_view(
+    system: str | None,
+    turns: Sequence[str],
+    question: str | None = None,
+    thoughts: Thoughts = _NO_THOUGHTS,
+) -> Chat:
     """The agent's chat: user turns are the user's, its own replies the assistant's.
 
     `question` (a probe) takes the place of the next user turn: with it `turns` end with a
-    reply, without it they end with a user turn.
+    reply, without it they end with a user turn. Of the thoughts, by turn, it sees its own.
     """
     messages = [*turns, question] if question is not None else list(turns)
     if len(messages) % 2 != 1:
         raise ValueError("the agent answers a user message: pass an odd number of turns")
-    roles: tuple[Role, Role] = ("user", "assistant")
-    return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(messages))
+    return _system(system) + _messages(messages, ("user", "assistant"), thoughts)
 
 
-def user_view(system: str | None, turns: Sequence[str], *, folded: bool = False) -> Chat:
+def user_view(
+    system: str | None,
+    turns: Sequence[str],
+    *,
+    folded: bool = False,
+    thoughts: Thoughts = _NO_THOUGHTS,
+) -> Chat:
     """The user model's chat: it spoke first, so its own turns are the assistant's.
 
     `folded` serves templates that demand a user message first: the starter and
@@ -61,8 +87,8 @@ def user_view(system: str | None, turns: Sequence[str], *, folded: bool = False)
     if not turns or len(turns) % 2:
         raise ValueError("the user model answers a reply: pass a non-empty even number of turns")
     roles: tuple[Role, Role] = ("assistant", "user")
+    messages = _messages(turns, roles, thoughts)
     if not folded:
-        return _system(system) + tuple(message(roles[i % 2], text) for i, text in enumerate(turns))
+        return _system(system) + messages
     opening = f'You opened by asking me: "{turns[0]}"\nI answered: "{turns[1]}"'
-    rest = tuple(message(roles[i % 2], text) for i, text in enumerate(turns[2:]))
-    return (*_system(system), message("user", opening), *rest)
+    return (*_system(system), message("user", opening), *messages[2:])

@@ -7,13 +7,20 @@ of the reply.
 
 `split_thought` splits a whole text, `ThoughtSplitter` one that comes in pieces; both give the same.
 
-This module knows text. It knows no templates and no tokens.
+`ThoughtDecoder` does it for token ids.
+
+This module knows text and a tokenizer. It knows no templates and no models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from holdfast.core.backend import find_stop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TAGS = {
     "<think>": "</think>",  # Qwen3, DeepSeek R1, SmolLM3, GLM…
@@ -26,7 +33,9 @@ _CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"
 _FINAL = "final"
 """The channel of gpt-oss that is the reply."""
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
-MARKS = frozenset({*TAGS, *TAGS.values(), _CHANNEL, _MESSAGE, _START, *_ENDS})
+_TAIL = 8  # tokens at a prompt's end that hold a tag, if one is there
+TAG_MARKS = frozenset({*TAGS, *TAGS.values()})
+CHANNEL_MARKS = frozenset({_CHANNEL, _MESSAGE, _START, *_ENDS})
 """Everything that tells a thought from a reply; to be kept where token ids become text."""
 
 
@@ -151,6 +160,42 @@ class ThoughtSplitter:
         certain = len(self._waiting) - size
         text, self._waiting = self._waiting[:certain], self._waiting[certain:]
         return text
+
+
+class ThoughtDecoder:
+    """Token ids as text that still has the marks by which a thought is told from a reply."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Find the marks among the tokenizer's special tokens, which decoding would drop."""
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder.items()
+        special = {i: str(token) for i, token in added if token.special}
+        self._dropped = {*special, *tokenizer.all_special_ids}
+        # Other models close messages with <|end|>, which marks a channel only where there are any.
+        marks = TAG_MARKS | CHANNEL_MARKS if _CHANNEL in special.values() else TAG_MARKS
+        self._dropped -= {i for i, token in special.items() if token in marks}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return token ids as text; of special tokens the marks alone."""
+        kept = [i for i in ids if i not in self._dropped]
+        text = self._tokenizer.decode(kept, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    def opened(self, prompt: Sequence[int]) -> bool:
+        """Return whether a rendered chat ends with a thought that its template opened."""
+        return opens_thought(self.decode(prompt[-_TAIL:]))
+
+    def split(self, prompt: Sequence[int], ids: Sequence[int]) -> Split:
+        """Return what a model wrote after a rendered chat as its thought and its reply."""
+        return split_thought(self.decode(ids), opened=self.opened(prompt))
+
+    def halt(self, prompt: Sequence[int], stops: Sequence[str]) -> Callable[[Sequence[int]], bool]:
+        """Return a function that finds a stop string in a reply; in a thought it ends nothing."""
+        opened = self.opened(prompt)
+        return lambda ids: (
+            find_stop(split_thought(self.decode(ids), opened=opened).reply, stops) is not None
+        )
 
 
 def _beginning(text: str, tags: Sequence[str]) -> int:

@@ -196,13 +196,16 @@
     return made;
   };
 
-  const folded = ([head, rest]) => {
-    if (!head) return [make("p", "text empty", "(empty reply)")];
-    if (!rest) return [words("p", "text", head)];
-    const more = `${rest.length.toLocaleString("en")} more characters`;
-    return [words("p", "text", head),
-      make("details", "more", make("summary", "", more), words("p", "text", rest))];
-  };
+  const more = (kind, title, text) => make("details", kind, make("summary", "", title),
+    words("p", "text", text));
+
+  const length = (text) => `${text.length.toLocaleString("en")}`;
+
+  const folded = ([head, rest, thought]) => [
+    thought ? more("more thought", `Thought, ${length(thought)} characters`, thought) : null,
+    head ? words("p", "text", head) : make("p", "text empty", "(empty reply)"),
+    rest ? more("more", `${length(rest)} more characters`, rest) : null,
+  ];
 
   const said = (who, text) => text && make("div", `said ${who.toLowerCase()}`,
     make("b", "", who), make("div", "", ...folded(text)));

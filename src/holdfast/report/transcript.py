@@ -51,6 +51,8 @@ class FoldedText(NamedTuple):
 
     head: str
     rest: str
+    thought: str = ""
+    """What a thinking model thought before it, folded away too."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,14 @@ _PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in 
 }
 
 
-def fold_text(text: object) -> FoldedText:
+def fold_text(text: object, thought: str | None = None) -> FoldedText:
     """A text split after about `FOLD` characters, at a space where there is one near."""
-    whole = visible("" if text is None else text)
+    whole, before = visible("" if text is None else text), visible(thought or "")
     if len(whole) <= FOLD * 1.25:
-        return FoldedText(whole, "")
+        return FoldedText(whole, "", before)
     cut = whole.rfind(" ", FOLD - 200, FOLD)
     cut = FOLD if cut < 0 else cut
-    return FoldedText(whole[:cut], whole[cut:])
+    return FoldedText(whole[:cut], whole[cut:], before)
 
 
 def entries(conversations: Iterable[JudgedConversation], budget: int = BUDGET) -> list[Entry]:
@@ -197,7 +199,9 @@ def _size(conversation: JudgedConversation) -> int:
     total = 0
     for at in conversation.rounds:
         total += len(at.user or "") + len(at.agent or "")
+        total += len(at.user_thought or "") + len(at.agent_thought or "")
         total += sum(len(probe.answer) + len(probe.probe) + 200 for probe in at.probes)
+        total += sum(len(probe.thought or "") for probe in at.probes)
     return total
 
 
@@ -257,8 +261,8 @@ def exchange(at: JudgedRound) -> Exchange:
     own, replies = by_arm.pop("own", []), by_arm.pop("reply", [])
     return Exchange(
         round=at.round,
-        user=None if at.user is None else fold_text(at.user),
-        agent=None if at.agent is None else fold_text(at.agent),
+        user=None if at.user is None else fold_text(at.user, at.user_thought),
+        agent=None if at.agent is None else fold_text(at.agent, at.agent_thought),
         own=tuple(own),
         others=tuple(answer for answers in by_arm.values() for answer in answers),
         reply=replies[0] if replies else None,
@@ -271,7 +275,7 @@ def _answer(answer: JudgedAnswer) -> Answer:
         arm=ARMS.get(answer.arm, visible(answer.arm)),
         run=answer.run,
         probe=fold_text(answer.probe),
-        text=fold_text(answer.answer),
+        text=fold_text(answer.answer, answer.thought),
         score=finite(answer.score),
         why=visible(answer.why),
         stop=STOPS.get(answer.stop, visible(answer.stop)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.core.records import inlined
+from holdfast.core.records import inlined, omitted
 from holdfast.results.conversation import Failures, JudgedRound, Participant, Setting
 from holdfast.results.verdict import VerdictCount
 
@@ -139,6 +139,8 @@ class CapabilityAnswer:
     """Whether it is right."""
     stop: str
     """Why the answer ended."""
+    thought: str | None = omitted()
+    """What a thinking model thought before it."""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Turn:
     """Why there is no reply, where `stop` is "error"."""
     share: TurnShare | None = omitted()
     """Its prompt share, where that was measured."""
+    thought: str | None = omitted()
+    """What a thinking model thought before it; no part of the message."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class ProbeAnswer:
     """Why there is no answer, where `stop` is "error"."""
     share: Share | None = omitted()
     """Its prompt share, where that was measured."""
+    thought: str | None = omitted()
+    """What a thinking model thought before it; never judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +227,8 @@ class Failures:
     """Chats that did not fit the context."""
     error: int = 0
     """Replies that could not be had."""
+    thought: int = 0
+    """Replies that never began, since the token limit cut the thought before them."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,8 @@ class JudgedAnswer:
     """The judge's score, from 0 to 1."""
     why: str
     """The judge's reason."""
+    thought: str | None = omitted()
+    """What a thinking model thought before it."""
 
 
 @dataclass(frozen=True)
@@ -283,6 +291,10 @@ class JudgedRound:
     """The answers after this round."""
     share: float | None
     """Prompt share of the first answer to the agent's probe."""
+    user_thought: str | None = omitted()
+    """What the user model thought before its message."""
+    agent_thought: str | None = omitted()
+    """What the agent thought before its reply."""
 
 
 @dataclass(frozen=True)

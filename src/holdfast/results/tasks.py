@@ -32,6 +32,8 @@ class ArmReplies(TaskArm):
     """The reply to each turn."""
     stops: tuple[str, ...]
     """Why each of them ended."""
+    thoughts: tuple[str | None, ...] | None = omitted()
+    """What a thinking model thought before each of them."""
 
     @property
     def failed(self) -> bool:

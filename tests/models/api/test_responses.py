@@ -78,6 +78,17 @@ def test_a_reply_that_ran_out_of_tokens_while_thinking_is_empty_at_the_limit() -
     assert (found.text, found.stop, found.error) == ("", "length", None)
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_a_thought_is_read_apart_from_the_text(field: str) -> None:
+    found = read_completion(completion("Yes.", **{field: "Hm, no."}))
+    assert (found.text, found.thought) == ("Yes.", "Hm, no.")
+
+
+def test_a_thought_within_the_text_is_split_from_it() -> None:
+    found = read_completion(completion("Hm, no.</think>\n\nYes."))
+    assert (found.text, found.thought) == ("Yes.", "Hm, no.")
+
+
 def test_thoughts_are_no_part_of_the_text() -> None:
     assert read_completion(completion("Yes.", reasoning_content="Hm, no.")).text == "Yes."
     parts = [

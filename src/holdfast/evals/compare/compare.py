@@ -299,6 +299,7 @@ def _by_conversation(
                 answer=answer.text,
                 right=capability.right(question, answer.text),
                 stop=answer.stop,
+                thought=answer.thought,
             )
             for question, answer in question_answers(record, conversation, questions.questions)
         )

@@ -171,9 +171,11 @@ def _replay(batch: Batch, records: Sequence[RoundRecord]) -> list[OpenConversati
         conversation = conversations[record.conversation]
         conversation.stopped = bool(record.stopped)
         if record.user and record.agent:
-            conversation.turns += [record.user.text, record.agent.text]
+            conversation.add(record.user)
+            conversation.add(record.agent)
         if record.filled:
-            conversation.twin_turns += [record.filled.user, record.filled.agent.text]
+            conversation.twin_turns.append(record.filled.user)
+            conversation.add(record.filled.agent, twin=True)
     return list(conversations.values())
 
 

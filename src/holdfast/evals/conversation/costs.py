@@ -17,7 +17,9 @@ def costs(records: Sequence[RoundRecord]) -> Costs:
     tokens = np.zeros(3, int)
     for reply in (reply for record in records for reply in _replies(record)):
         tokens += reply.tokens
-        if reply.stop != "stop":
+        if reply.stop == "length" and reply.thought and not reply.text.strip():
+            failures["thought"] += 1
+        elif reply.stop != "stop":
             failures[reply.stop] += 1
         elif not reply.text.strip():
             failures["empty"] += 1

@@ -72,6 +72,8 @@ def judge_records(
                 agent=record.agent.text if record.agent else None,
                 probes=tuple(probes),
                 share=_first_share(record),
+                user_thought=record.user.thought if record.user else None,
+                agent_thought=record.agent.thought if record.agent else None,
             )
         )
     return [
@@ -155,6 +157,8 @@ def _score(judges: dict[Persona, Judge], persona: Persona, answer: ProbeAnswer) 
     """The score by the persona's own judge, which is built once and kept in `judges`."""
     if not answer.text.strip():
         end = "an empty reply" if answer.stop == "stop" else f"no answer ({answer.stop})"
+        if answer.thought and answer.stop == "length":
+            end = "no answer: the token limit cut its thought"
         return Score(0.0, answer.error or end)
     if persona not in judges:
         judges[persona] = judge.build(persona.judge)
@@ -163,7 +167,14 @@ def _score(judges: dict[Persona, Judge], persona: Persona, answer: ProbeAnswer) 
 
 def _judged(answer: ProbeAnswer, score: Score) -> JudgedAnswer:
     return JudgedAnswer(
-        answer.arm, answer.run, answer.probe, answer.stop, answer.text, score.value, score.why
+        answer.arm,
+        answer.run,
+        answer.probe,
+        answer.stop,
+        answer.text,
+        score.value,
+        score.why,
+        answer.thought,
     )
 
 

@@ -11,13 +11,15 @@ def turn_of(reply: Reply) -> Turn:
     share = None
     if reply.share:
         share = TurnShare(reply.share.tokens, reply.share.span, reply.share.length)
-    return Turn(reply.text, reply.stop, _tokens(reply), reply.error or None, share)
+    return Turn(reply.text, reply.stop, _tokens(reply), reply.error or None, share, reply.thought)
 
 
 def probe_answer(arm: Arm, run: int, question: str, reply: Reply) -> ProbeAnswer:
     """The answer to a probe, with its whole prompt share."""
     tokens, error = _tokens(reply), reply.error or None
-    return ProbeAnswer(arm, run, question, reply.text, reply.stop, tokens, error, reply.share)
+    return ProbeAnswer(
+        arm, run, question, reply.text, reply.stop, tokens, error, reply.share, reply.thought
+    )
 
 
 def _tokens(reply: Reply) -> Tokens:

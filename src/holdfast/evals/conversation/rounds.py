@@ -49,6 +49,10 @@ class OpenConversation:
     """Its turns so far, the user's first."""
     twin_turns: list[str] = field(default_factory=list)
     """The turns of its twin with a neutral user."""
+    thoughts: dict[int, str] = field(default_factory=dict)
+    """What was thought before a turn, by its place."""
+    twin_thoughts: dict[int, str] = field(default_factory=dict)
+    """The same of its twin."""
     stopped: bool = False
     """Whether a turn did not fit the context."""
     next_user: Reply | None = None
@@ -58,6 +62,22 @@ class OpenConversation:
     def id(self) -> int:
         """Id of the conversation in the records."""
         return self.plan.id
+
+    def add(self, turn: Reply | Turn, *, twin: bool = False) -> None:
+        """Add a turn to the conversation or its twin, and keep the thought before it."""
+        turns = self.twin_turns if twin else self.turns
+        if turn.thought:
+            (self.twin_thoughts if twin else self.thoughts)[len(turns)] = turn.thought
+        turns.append(turn.text)
+
+    def view(self, question: str | None = None, *, prompted: bool = True) -> Chat:
+        """What the agent sees, with its system prompt or without."""
+        prompt = self.plan.agent.prompt if prompted else None
+        return agent_view(prompt, self.turns, question, self.thoughts)
+
+    def twin_view(self, question: str | None = None) -> Chat:
+        """What the agent sees of the twin."""
+        return agent_view(self.plan.agent.prompt, self.twin_turns, question, self.twin_thoughts)
 
 
 class Probe(NamedTuple):
@@ -123,16 +143,16 @@ class SelfChat:
             )
         users = self._user_turns(conversations, r)
         for c in conversations:
-            c.turns.append(users[c.id].text)
+            c.add(users[c.id])
             if self._has_twin(c):
                 c.twin_turns.append(self._neutral(c, users[c.id].text, r))
         agents = self._agent_turns(conversations, r)
         for c in conversations:
             turns = [users[c.id], agents.replies[c.id]]
-            c.turns.append(turns[1].text)
+            c.add(turns[1])
             if c.id in agents.twins:
                 turns.append(agents.twins[c.id])
-                c.twin_turns.append(turns[2].text)
+                c.add(turns[2], twin=True)
             c.stopped = any(turn.stop == "overflow" for turn in turns)
         going = [c for c in conversations if not c.stopped]
         answers, questions = self._probe(going, r), self._question(going, r)
@@ -187,7 +207,7 @@ class SelfChat:
 
     def _user_ask(self, c: OpenConversation, r: int) -> Ask:
         folded = self.user is not None and self.user.user_first
-        view = user_view(c.plan.user.prompt, c.turns, folded=folded)
+        view = user_view(c.plan.user.prompt, c.turns, folded=folded, thoughts=c.thoughts)
         return Ask(view, seed_of(c.plan.seed, "user", r))
 
     def _neutral(self, c: OpenConversation, text: str, r: int) -> str:
@@ -205,15 +225,12 @@ class SelfChat:
             if c.plan.script is not None:
                 scripted[c.id] = Reply(c.plan.script[2 * r - 1])
             else:
-                view, seed = agent_view(c.plan.agent.prompt, c.turns), (c.plan.seed, "agent", r)
-                asks["agent", c.id] = Ask(view, seed_of(*seed), self._control(c), measure=measure)
+                seed = seed_of(c.plan.seed, "agent", r)
+                asks["agent", c.id] = Ask(c.view(), seed, self._control(c), measure=measure)
         for c in conversations:
             if self._has_twin(c):
-                view, seed = (
-                    agent_view(c.plan.agent.prompt, c.twin_turns),
-                    (c.plan.seed, "filled", r),
-                )
-                asks["twin", c.id] = Ask(view, seed_of(*seed), self._control(c))
+                seed = seed_of(c.plan.seed, "filled", r)
+                asks["twin", c.id] = Ask(c.twin_view(), seed, self._control(c))
         clock = seconds_of(self.agent) if self.agent else time.perf_counter
         began = clock()
         replies = self._reply(self.agent, asks)
@@ -272,21 +289,21 @@ class SelfChat:
         """Every probe of a conversation after r rounds."""
         if self.agent is None:
             return
-        protocol, prompt, question = self.protocol, c.plan.agent.prompt, c.plan.probe(0)
+        protocol, question = self.protocol, c.plan.probe(0)
         for run in range(protocol.runs):
             drawn = c.plan.probe(run)
-            yield Probe("own", run, drawn, agent_view(prompt, c.turns, drawn))
+            yield Probe("own", run, drawn, c.view(drawn))
             if r == 0 and c.plan.floor:
                 yield Probe("floor", run, drawn, agent_view(None, (), drawn))
         if protocol.user_persona and c.plan.script is None:
             theirs = c.plan.user_probe
-            yield Probe("user", 0, theirs, agent_view(prompt, c.turns, theirs))
+            yield Probe("user", 0, theirs, c.view(theirs))
             if r == 0:
                 yield Probe("user_floor", 0, theirs, agent_view(None, (), theirs))
         if r and protocol.history_floor:
-            yield Probe("history_floor", 0, question, agent_view(None, c.turns, question))
+            yield Probe("history_floor", 0, question, c.view(question, prompted=False))
         if r and self._has_twin(c):
-            yield Probe("filler", 0, question, agent_view(prompt, c.twin_turns, question))
+            yield Probe("filler", 0, question, c.twin_view(question))
 
     def _question(
         self, conversations: Sequence[OpenConversation], r: int
@@ -301,7 +318,7 @@ class SelfChat:
                 if self.likelihood and question.choices:
                     letters[c.id, i] = LETTERS[: len(question.choices)]
                 asks[c.id, i] = Ask(
-                    capability.chat(question, c.plan.agent.prompt, c.turns),
+                    capability.chat(question, c.plan.agent.prompt, c.turns, c.thoughts),
                     seed_of(c.plan.seed, "question", r, len(asks)),
                     self._control(c),
                     keep=False,

@@ -12,7 +12,7 @@ This module knows text. It knows no models, and no judge but right and wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.core.chat import Chat, agent_view
 from holdfast.evals.tasks.gold import Gold
@@ -24,7 +24,12 @@ from holdfast.evals.tasks.reader import right as is_right
 __all__ = ["LETTERS", "Question", "chat", "gold", "load", "right"]
 
 
-def chat(question: Question, prompt: str | None, turns: Sequence[str]) -> Chat:
+def chat(
+    question: Question,
+    prompt: str | None,
+    turns: Sequence[str],
+    thoughts: Mapping[int, str] | None = None,
+) -> Chat:
     """The agent's chat that asks a question late in a conversation.
 
     A plant that would be before the first round goes into the first round; where there is no
@@ -34,15 +39,16 @@ def chat(question: Question, prompt: str | None, turns: Sequence[str]) -> Chat:
         question: what is asked.
         prompt: the agent's system prompt.
         turns: the texts of the rounds so far, the user's first.
+        thoughts: what the agent thought before its turns, by their place.
     """
-    texts = list(turns)
+    texts, thoughts = list(turns), thoughts or {}
     if not question.plant:
-        return agent_view(prompt, texts, question.prompt)
+        return agent_view(prompt, texts, question.prompt, thoughts)
     if not texts:
         return agent_view(prompt, texts, f"{question.plant} {question.prompt}")
     at = max(0, len(texts) - 2 * max(1, question.back))
     texts[at] = question.plant if question.alone else f"{texts[at]} {question.plant}"
-    return agent_view(prompt, texts, question.prompt)
+    return agent_view(prompt, texts, question.prompt, thoughts)
 
 
 def right(question: Question, text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
@@ -117,17 +117,15 @@ def _ask_batch(
 def _records(batch: Batch, model: Backend, sampling: Sampling, seed: int) -> Iterator[TaskRecord]:
     """A record for each unit: the replies under every arm, asked turn by turn."""
     rows = [(unit.task, unit.sample, arm) for unit in batch.units for arm in unit.arms]
-    replies: list[list[str]] = [[] for _ in rows]
-    stops: list[list[str]] = [[] for _ in rows]
+    replies: list[list[Reply]] = [[] for _ in rows]
     for turn in range(max(len(unit.task.turns) for unit in batch.units)):
         live = [i for i, (task, _, _) in enumerate(rows) if turn < len(task.turns)]
-        asks = [_ask(*rows[i], replies[i], seed) for i in live]
+        asks = [_ask(*rows[i], [one.text for one in replies[i]], seed) for i in live]
         for i, reply in zip(live, model.reply(asks, sampling), strict=True):
-            replies[i].append(reply.text)
-            stops[i].append(reply.stop)
-    answers = iter(zip(map(tuple, replies), map(tuple, stops), strict=True))
+            replies[i].append(reply)
+    answers = iter(replies)
     for unit in batch.units:
-        arms = tuple(_with_replies(arm, *next(answers)) for arm in unit.arms)
+        arms = tuple(_with_replies(arm, next(answers)) for arm in unit.arms)
         yield TaskRecord(batch.model, unit.task.id, unit.sample, arms)
 
 
@@ -140,7 +138,13 @@ def _ask(task: Task, sample: int, arm: TaskArm, replies: Sequence[str], seed: in
     return Ask(task.chat(replies, system, before), seed, keep=not is_last)
 
 
-def _with_replies(arm: TaskArm, replies: tuple[str, ...], stops: tuple[str, ...]) -> ArmReplies:
+def _with_replies(arm: TaskArm, replies: Sequence[Reply]) -> ArmReplies:
     """The arm in a record; its text is in the manifest unless it is random."""
     text = arm.text if arm.kind == "random" else None
-    return ArmReplies(**{**vars(arm), "text": text}, replies=replies, stops=stops)
+    thoughts = tuple(reply.thought for reply in replies)
+    return ArmReplies(
+        **{**vars(arm), "text": text},
+        replies=tuple(reply.text for reply in replies),
+        stops=tuple(reply.stop for reply in replies),
+        thoughts=thoughts if any(thoughts) else None,
+    )

@@ -21,6 +21,7 @@ import openai
 
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
+from holdfast.core.chat import Message
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError
 from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, public_url
@@ -256,7 +257,7 @@ class ApiBackend:
         self, client: openai.AsyncOpenAI, ask: Ask, body: Mapping[str, Any]
     ) -> Completion | ServerError:
         """Send a request. We read the body ourselves, since the client trusts what servers send."""
-        messages = [{**part, "content": replace_surrogates(part["content"])} for part in ask.chat]
+        messages = [_without_thought(part) for part in ask.chat]
         create: Any = client.chat.completions.with_raw_response.create
         url = self._endpoint.url
         try:
@@ -324,12 +325,19 @@ class ApiBackend:
             "stop" if text != completion.text and completion.stop == "length" else completion.stop
         )
         error = self._censored(completion.error) if completion.error else None
-        return Reply(text, stop, *tokens, error=error)
+        return Reply(text, stop, *tokens, error=error, thought=completion.thought)
 
     def _add(self, **more: int) -> None:
         with self._lock:
             now = {name: getattr(self._usage, name) + n for name, n in more.items()}
             self._usage = replace(self._usage, **now)
+
+
+def _without_thought(part: Message) -> dict[str, Any]:
+    """A message as a server takes it. DeepSeek's, for one, refuses chats that hold thoughts."""
+    sent: dict[str, Any] = {**part, "content": replace_surrogates(part["content"])}
+    sent.pop("reasoning_content", None)
+    return sent
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

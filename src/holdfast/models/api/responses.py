@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Stop
 from holdfast.core.errors import HoldfastError, ModelError, ServiceError
+from holdfast.models.thinking import split_thought
 
 Kind = Literal[
     "overflow", "filter", "key", "permission", "quota", "rate", "system", "order", "model",
@@ -35,12 +36,13 @@ class Tokens(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """A completion: text, why it ended, the reason if that was an error, and tokens."""
+    """A completion: text, why it ended, the reason if that was an error, tokens, and thought."""
 
     text: str
     stop: Stop = "stop"
     error: str | None = None
     tokens: Tokens | None = None
+    thought: str | None = None
 
 
 class ServerError(NamedTuple):
@@ -83,7 +85,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def read_completion(content: bytes) -> Completion:
     """Read the body of a successful response; whatever is wrong with it becomes `error`.
 
-    Reasoning (`reasoning_content`) is not part of the reply. Text in OpenAI's `refusal` field is.
+    Reasoning (`reasoning_content`, `reasoning`, or between tags in the text) is the thought and not
+    part of the reply. Text in OpenAI's `refusal` field is.
     """
     try:
         body = _mapping(_loads(content))
@@ -100,10 +103,13 @@ def read_completion(content: bytes) -> Completion:
     text = _text(message.get("content"))
     if text is None:
         text = _text(message.get("refusal"))
+    apart = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+    within = split_thought(text or "")
+    thought = "\n".join(filter(None, (apart, within.thought))).strip() or None
     stop, reason = _stop(choice)
-    if text is None and stop == "stop":
+    if text is None and thought is None and stop == "stop":
         stop, reason = "error", "the server's answer has no text"
-    return Completion(text or "", stop, reason, tokens)
+    return Completion(within.reply, stop, reason, tokens, thought)
 
 
 def _text(content: object) -> str | None:

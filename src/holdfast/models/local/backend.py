@@ -30,13 +30,14 @@ from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.grammar import Grammars
 from holdfast.models.engine.likelihood import likelihoods
-from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Spans
+from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import occurrences
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import TINY, format_line, hash_parameters
+from holdfast.models.thinking import ThoughtDecoder
 
 TEMPLATES = 16  # templates with further options that are kept
 LONG_OPTIONS = 100_000  # characters of options that are not kept
@@ -51,6 +52,7 @@ class LocalBackend:
         template: its chat template.
         engine: continues token ids.
         ends: token ids that end a reply.
+        thoughts: splits what the model writes into thought and reply.
     """
 
     local = True
@@ -91,6 +93,7 @@ class LocalBackend:
         self._digest = digest
         self.ends = end_tokens(model, tokenizer)
         self.engine.match = Grammars(tokenizer, self.ends)
+        self.thoughts = ThoughtDecoder(tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
 
     @property
@@ -148,7 +151,9 @@ class LocalBackend:
         requests = [self.request(ask) for ask in asks]
         if adapters is not None:
             requests = [r.switched(name) for r, name in zip(requests, adapters, strict=True)]
-        halt = self._halt(sampling.stop) if sampling.stop else None
+        halt = None
+        if sampling.stop and requests:  # one template renders all: it opens all thoughts or none
+            halt = self.thoughts.halt(requests[0].ids, sampling.stop)
         results = self.engine.generate(requests, sampling, self.ends, halt)
         return [
             self._reply(request, result, sampling.stop)
@@ -330,14 +335,12 @@ class LocalBackend:
         assert isinstance(text, str)
         return text
 
-    def _halt(self, stops: tuple[str, ...]) -> Halt:
-        return lambda ids: find_stop(self.decode(ids), stops) is not None
-
     def _reply(self, request: Request, result: Continuation, stops: tuple[str, ...]) -> Reply:
-        text = self.decode(result.ids)
+        thought, text, _ = self.thoughts.split(request.ids, result.ids)
         end = find_stop(text, stops)
         return Reply(
             text=text if end is None else text[:end],
+            thought=thought,
             stop=result.stop,
             prompt_tokens=len(request.ids) + (len(request.guide.ids) if request.guide else 0),
             cached_tokens=result.cached,

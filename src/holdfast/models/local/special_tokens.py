@@ -49,7 +49,9 @@ class SpecialTokens:
             Token ids and the characters of `text` under each; None if no message mentions a
             special token, or if the template itself reads them in messages.
         """
-        if self._pattern is None or not any(self._pattern.search(m["content"]) for m in chat):
+        if self._pattern is None or not any(
+            self._pattern.search(m["content"] + m.get("reasoning_content", "")) for m in chat
+        ):
             return None
         words = render(tuple(self._with_words(m) for m in chat))
         if self._with_tokens(words) != text:
@@ -71,11 +73,14 @@ class SpecialTokens:
         return result
 
     def _with_words(self, message: Message) -> Message:
-        assert self._pattern is not None
-        content = self._pattern.sub(
-            lambda match: _WORD.format(self._texts.index(match[0])), message["content"]
-        )
-        return cast(Message, {**message, "content": content})
+        pattern = self._pattern
+        assert pattern is not None
+        texts = {
+            key: pattern.sub(lambda match: _WORD.format(self._texts.index(match[0])), text)
+            for key, text in message.items()
+            if key in ("content", "reasoning_content") and isinstance(text, str)
+        }
+        return cast(Message, {**message, **texts})
 
     def _with_tokens(self, text: str) -> str:
         return _WORDS.sub(lambda match: self._texts[int(match[1])], text)

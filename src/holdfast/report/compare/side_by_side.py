@@ -150,10 +150,12 @@ def _size(conversation: ComparedConversation) -> int:
     for side in conversation.controls.values():
         for at in side.rounds:
             total += len(at.user or "") + len(at.agent or "") + 2 * FRAME
+            total += len(at.user_thought or "") + len(at.agent_thought or "")
             total += sum(len(p.answer) + len(p.why) + FRAME for p in at.probes)
+            total += sum(len(p.thought or "") for p in at.probes)
             total += sum(len(p.probe) for p in at.probes[:1])
         for q in side.questions:
-            total += len(q.question) + len(q.answer) + 2 * FRAME
+            total += len(q.question) + len(q.answer) + len(q.thought or "") + 2 * FRAME
     return total
 
 
@@ -199,7 +201,7 @@ def _question(answer: CapabilityAnswer) -> AskedQuestion:
         fold_text(answer.question),
         visible(answer.plant),
         visible(answer.expected),
-        fold_text(answer.answer),
+        fold_text(answer.answer, answer.thought),
         answer.right,
     )
 

@@ -1,0 +1,217 @@
+"""A thinking model on this machine: its thought is apart from its reply, under templates that do
+what Qwen3's, DeepSeek R1's and gpt-oss's do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from actors import suite
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import agent_view, user_view
+from holdfast.core.records import as_record
+from holdfast.evals.drift import drift
+from holdfast.models.engine.request import Continuation, Halt, Request
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.thinking import ThoughtDecoder
+from tiny_models import model, tokenizer
+
+# Of the form of Qwen3's: thoughts before the last question are dropped, and a chat that shall
+# have no thought begins its reply with an empty one.
+QWEN3 = """
+{%- set last = namespace(user=-1) -%}
+{%- for m in messages -%}{%- if m.role == 'user' -%}{%- set last.user = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+{%- for m in messages -%}
+{{ '<|im_start|>' + m.role + '\\n' }}
+{%- if m.role == 'assistant' and m.reasoning_content and loop.index0 > last.user -%}
+{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}
+{%- endif -%}
+{{ m.content + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and enable_thinking is false -%}
+{{ '<think>\\n\\n</think>\\n\\n' }}
+{%- endif -%}
+{%- endif -%}
+"""
+OPENED = QWEN3.replace(
+    "assistant\\n' }}\n{%- if enable", "assistant\\n<think>\\n' }}\n{%- if enable"
+)
+FEEDS = QWEN3.replace(" and loop.index0 > last.user", "")
+
+Script = Callable[[str], str]
+
+
+def scripted(
+    script: Script, template: str = QWEN3, marks: Sequence[str] = (), **options: Any
+) -> LocalBackend:
+    """A tiny model whose engine continues a rendered chat with what a function says."""
+    own = tokenizer("chatml")
+    own.chat_template = template
+    if marks:
+        own.add_special_tokens({"additional_special_tokens": list(marks)}, False)
+    subject = LocalBackend(model("qwen3"), own, "thinker", options=options)
+
+    def generate(
+        requests: Sequence[Request], sampling: Sampling, ends: object, halt: Halt | None = None
+    ) -> list[Continuation]:
+        return [continuation(request, sampling, halt) for request in requests]
+
+    def continuation(request: Request, sampling: Sampling, halt: Halt | None) -> Continuation:
+        text = script(own.decode(list(request.ids)))
+        ids = own(text, add_special_tokens=False)["input_ids"]
+        for n in range(1, len(ids) + 1):
+            if halt is not None and halt(ids[:n]):
+                return Continuation(tuple(ids[:n]), "stop", n)
+        cut = len(ids) > sampling.max_new_tokens
+        ids = ids[: sampling.max_new_tokens]
+        return Continuation(tuple(ids), "length" if cut else "stop", len(ids))
+
+    subject.engine.generate = generate  # type: ignore[method-assign, assignment]
+    return subject
+
+
+def ask(subject: LocalBackend, **sampling: Any) -> tuple[str | None, str, str]:
+    chat = agent_view("The word is amber", ["Which word?"])
+    (reply,) = subject.reply([Ask(chat, 0)], Sampling(**sampling))
+    return reply.thought, reply.text, reply.stop
+
+
+def test_a_thought_is_recorded_apart_from_the_reply() -> None:
+    assert ask(scripted(lambda chat: "<think>\nHm.\n</think>\n\namber")) == ("Hm.", "amber", "stop")
+
+
+def test_a_thought_that_the_template_opened_is_split_too() -> None:
+    assert ask(scripted(lambda chat: "Hm.\n</think>\n\namber", OPENED)) == ("Hm.", "amber", "stop")
+
+
+def test_with_thinking_switched_off_the_reply_is_all_there_is() -> None:
+    subject = scripted(
+        lambda chat: "amber" if chat.endswith("</think>\n\n") else "?", enable_thinking=False
+    )
+    assert ask(subject) == (None, "amber", "stop")
+
+
+def test_a_tokenizer_without_channels_keeps_no_mark_of_theirs() -> None:
+    own = tokenizer("chatml")
+    own.add_special_tokens({"additional_special_tokens": ["<|end|>"]}, False)
+    ids = own("amber<|end|>", add_special_tokens=False)["input_ids"]
+    assert ThoughtDecoder(own).decode(ids) == "amber"
+
+
+def test_channels_are_split_although_their_marks_are_special_tokens() -> None:
+    marks = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
+    text = (
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>amber"
+    )
+    assert ask(scripted(lambda chat: text, marks=marks)) == ("Hm.", "amber", "stop")
+
+
+@pytest.mark.parametrize("template", [QWEN3, OPENED])
+def test_a_stop_string_in_the_thought_ends_nothing(template: str) -> None:
+    head = "<think>\n" if template is QWEN3 else ""
+    subject = scripted(lambda chat: f"{head}One. Two.\n</think>\n\namber. More.", template)
+    assert ask(subject, stop=(".",)) == ("One. Two.", "amber", "stop")
+
+
+@pytest.mark.parametrize("template", [QWEN3, OPENED])
+def test_a_thought_cut_by_the_limit_leaves_an_empty_reply(template: str) -> None:
+    head = "<think>" if template is QWEN3 else ""
+    subject = scripted(lambda chat: f"{head}I wonder {'and wonder ' * 9}", template)
+    thought, text, stop = ask(subject, max_new_tokens=30)
+    assert thought and thought.startswith("I wonder") and (text, stop) == ("", "length")
+
+
+def rendered(subject: LocalBackend) -> str:
+    chat = agent_view("Be", ["one", "two", "three"], thoughts={1: "secret"})
+    return str(subject.tokenizer.decode(list(subject.ids(Ask(chat, 0)))))
+
+
+def test_a_thought_goes_back_only_where_the_template_shows_it() -> None:
+    assert "secret" not in rendered(scripted(lambda chat: ""))
+    assert "<think>\nsecret\n</think>" in rendered(scripted(lambda chat: "", FEEDS))
+
+
+def test_a_thought_is_never_given_to_the_other_side() -> None:
+    thoughts = {0: "the user's", 1: "the agent's"}
+    assert "the agent's" not in str(user_view("Be", ["one", "two"], thoughts=thoughts))
+    assert "the user's" not in str(agent_view("Be", ["one", "two", "three"], thoughts=thoughts))
+    assert "the user's" not in str(user_view("Be", ["one", "two"], thoughts=thoughts, folded=True))
+
+
+def thinker(chat: str) -> str:
+    """Thinks of a wrong word, and says the persona's."""
+    _, marked, rest = chat.rpartition("The word is ")
+    word = rest.split("<")[0].strip() if marked else "nothing"
+    return f"<think>\nPerhaps birch, cedar or amber.\n</think>\n\nword {word}"
+
+
+def test_a_run_records_thoughts_shows_them_and_judges_none(tmp_path: Path) -> None:
+    prompts: list[str] = []
+
+    def script(chat: str) -> str:
+        prompts.append(chat)
+        return thinker(chat)
+
+    found = drift(scripted(script), suite=suite(), pairs=3, rounds=2, measure=False, out=tmp_path)
+    assert found.stability == [1.0] * 3 and found.summary.curves.floor == 0.0
+    lines = (tmp_path / "records.jsonl").read_text("utf-8")
+    assert '"thought":"Perhaps birch' in lines.replace(": ", ":")
+    assert "Thought, 30 characters" in (tmp_path / "report.html").read_text("utf-8")
+    assert not any("Perhaps" in prompt for prompt in prompts)
+    assert as_record(found.summary)["failures"] == {
+        "empty": 0, "length": 0, "overflow": 0, "error": 0, "thought": 0,
+    }  # fmt: skip
+
+
+def test_thoughts_that_the_limit_cuts_are_counted_as_such(tmp_path: Path) -> None:
+    subject = scripted(lambda chat: "<think>" + "I wonder. " * 99)
+    found = drift(subject, suite=suite(), pairs=2, rounds=1, measure=False)
+    failures = found.summary.costs.failures
+    assert failures.thought > 0 and failures.length == failures.empty == 0
+    assert any("cut its thought" in record["why"] for record in found.records)
+
+
+def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
+    whole = drift(
+        scripted(thinker, FEEDS),
+        suite=suite(),
+        pairs=2,
+        rounds=3,
+        measure=False,
+        out=tmp_path / "a",
+    )
+    drift(
+        scripted(thinker, FEEDS),
+        suite=suite(),
+        pairs=2,
+        rounds=3,
+        measure=False,
+        out=tmp_path / "b",
+    )
+    records = tmp_path / "b" / "records.jsonl"
+    records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:3]))
+    again = drift(
+        scripted(thinker, FEEDS),
+        suite=suite(),
+        pairs=2,
+        rounds=3,
+        measure=False,
+        out=tmp_path / "b",
+    )
+    assert again.records == whole.records
+    assert records.read_bytes() == (tmp_path / "a" / "records.jsonl").read_bytes()
+
+
+def test_the_tiny_model_itself_runs_under_the_template() -> None:
+    own = tokenizer("chatml")
+    own.chat_template = OPENED
+    subject = LocalBackend(model("qwen3", dtype=torch.float64), own, "tiny")
+    (reply,) = subject.reply([Ask(agent_view("Be", ["Hello"]), 1)], Sampling(max_new_tokens=8))
+    assert reply.text == "" and reply.thought is not None
