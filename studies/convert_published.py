@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.core.errors import PersonaError
+from holdfast.persona.files import as_toml
 from holdfast.persona.suite import load_suite
 
 _RULES = Path(__file__).with_name("published.toml")
@@ -114,7 +115,7 @@ def convert(source: str | Path, out: str | Path) -> Conversion:
             "judge": judge,
             "source": "Li et al. 2024",
         }
-        lines = [f"{key} = {toml(value)}" for key, value in persona.items()]
+        lines = [f"{key} = {as_toml(value)}" for key, value in persona.items()]
         blocks.append("\n".join(["[[persona]]", *lines]) + "\n")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(blocks), encoding="utf-8")
@@ -258,22 +259,6 @@ def _literal(check: str) -> tuple[str, bool] | None:
     if text is None or not isinstance(body.ops[0], (ast.In, ast.NotIn)):
         return None
     return text, isinstance(body.ops[0], ast.NotIn)
-
-
-def toml(value: object) -> str:
-    """A value as TOML on one line: strings, numbers, booleans, lists and inline tables."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(str(k))} = {toml(v)}" for k, v in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(toml, value))}]"
-    # JSON's strings, numbers and booleans are TOML's, save that TOML wants DEL escaped.
-    text = str(value).encode("utf-8", "replace").decode() if isinstance(value, str) else value
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml(key)
 
 
 def main() -> None:

@@ -177,3 +177,37 @@ def test_a_file_of_labelled_replies_that_is_not_there_is_one_sentence(mine: Path
 def test_the_built_in_suite_is_listed_without_options() -> None:
     result = run("list", "--json")
     assert result.exit_code == 0 and len(json.loads(result.stdout)) > 10
+
+
+def test_a_draft_needs_neither_model_nor_network_and_checks_itself(tmp_path: Path) -> None:
+    out = tmp_path / "ada.toml"
+    prompt = (
+        "You are Ada, a librarian in Porto. You always answer in Portuguese, never give medical "
+        "advice, and know that the archive code is 4471."
+    )
+    result = run("draft", prompt, "--out", out, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert sorted(found) == ["check", "judges", "probes", "unjudged"]
+    assert {"language", "refusal", "code"} <= set(found["judges"]["deterministic"])
+    assert found["check"] == "ok" and found["judges"]["rubric"] == []
+    assert run("check", out).exit_code == 0
+    assert "code" in run("draft", prompt).stdout
+
+
+def test_a_prompt_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "bot.txt"
+    path.write_text("Always answer in French.", encoding="utf-8")
+    assert "language" in run("draft", f"@{path}").stdout
+    missing = run("draft", f"@{tmp_path / 'none.txt'}")
+    assert isinstance(missing.exception, PersonaError)
+
+
+def test_a_check_says_where_a_drafted_prompt_was_changed(tmp_path: Path) -> None:
+    out = tmp_path / "bot.toml"
+    run("draft", "Always answer in French.", "--out", out)
+    text = out.read_text(encoding="utf-8").replace('in French."\nprobes', 'in French!"\nprobes')
+    out.write_text(text, encoding="utf-8")
+    assert (
+        "Drafted from another prompt than they have now: mine-language" in run("check", out).stdout
+    )

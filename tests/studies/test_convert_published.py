@@ -8,12 +8,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from convert_published import convert, main, rules, toml
+from convert_published import convert, main, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import judge
 from holdfast.core.errors import PersonaError
+from holdfast.persona.files import as_toml
 from holdfast.persona.suite import check_suite, load_suite
 
 # The shape of the published file, with prompts of our own save for a few well-known phrases.
@@ -203,7 +204,7 @@ _VALUES = st.recursive(
 
 @given(st.dictionaries(_SAFE, _VALUES, max_size=4))
 def test_toml_reads_back_what_was_written(value: dict[str, object]) -> None:
-    assert tomllib.loads(f"value = {toml(value)}")["value"] == value
+    assert tomllib.loads(f"value = {as_toml(value)}")["value"] == value
 
 
 def test_the_script_writes_a_suite_that_checks(

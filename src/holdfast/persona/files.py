@@ -1,15 +1,18 @@
-"""Text and TOML files of the user's: what cannot be read is one sentence that says what to do.
+"""Text and TOML files, read and written: what cannot be read is one sentence that says what to do.
 
 This module knows no format but TOML, and nobody's columns.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, PersonaError
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:
@@ -37,3 +40,31 @@ def read_toml(
         return tomllib.loads(read_text(path, what, hint, error))
     except tomllib.TOMLDecodeError as wrong:
         raise error(f"{path} is not TOML ({wrong}).") from wrong
+
+
+def as_toml(value: object) -> str:
+    """A value as TOML on one line: strings, numbers, booleans, lists and inline tables."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_key(str(k))} = {as_toml(v)}" for k, v in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_toml, value))}]"
+    # JSON's strings, numbers and booleans are TOML's, save that TOML wants DEL escaped.
+    text = str(value).encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
+
+
+def text_or_file(text: str) -> str:
+    """A text as it is, or with @ before it the text of that file.
+
+    Raises:
+        PersonaError: the file cannot be read.
+    """
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:]).expanduser()
+    return read_text(path, "a prompt", "name a file after @", PersonaError).strip()

@@ -1,0 +1,84 @@
+"""`holdfast personas draft`: from a system prompt to personas with probes and judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.personas.check import wrong_score
+from holdfast.cli.session import print_json, shortened
+from holdfast.persona.draft.drafting import Draft
+from holdfast.persona.draft.drafting import draft as draft_personas
+from holdfast.persona.draft.toml_file import write_draft
+from holdfast.persona.files import text_or_file
+
+
+@flattened
+def draft(
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="The system prompt, or @FILE that holds it.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The TOML file to write; without one it is only described.")
+    ] = None,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(help="A model that will judge: what no rule can judge becomes a rubric."),
+    ] = None,
+    author_model: Annotated[
+        str | None, typer.Option(help="A model that writes probes and examples where rules cannot.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What ids begin with; by default the persona's name.")
+    ] = None,
+    *,
+    models: ModelOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Draft personas from a system prompt: what it demands, with probes, judges and examples."""
+    found = draft_personas(
+        text_or_file(prompt),
+        rubrics=judge_model is not None,
+        author=models.open(author_model) if author_model else None,
+        name=name,
+    )
+    problems = found.problems()
+    if out is not None:
+        write_draft(found, out)
+    if as_json:
+        print_json(_summary(found, [wrong_score(one) for one in problems]))
+        return
+    _print(found)
+    if out is not None:
+        print(f"\n{out}: read it and edit it, then holdfast personas check {out}")
+
+
+def _summary(found: Draft, problems: list[str]) -> dict[str, object]:
+    return {
+        "probes": found.probes,
+        "judges": {
+            "deterministic": found.names("deterministic"),
+            "embedding": found.names("embedding"),
+            "rubric": found.names("rubric"),
+        },
+        "unjudged": [f"{one.text} ({one.why})" for one in found.unjudged],
+        "check": "; ".join(problems) or "ok",
+    }
+
+
+def _print(found: Draft) -> None:
+    counts = Counter(one.kind for one in found.demands)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    print(f"{len(found.demands)} demands with a judge ({kinds})")
+    width = max(len(one.name) for one in found.demands)
+    for one in found.demands:
+        print(f"  {one.name:{width}}  {one.kind:13}  {shortened(one.text, 80)}")
+    if found.unjudged:
+        print(f"{len(found.unjudged)} without one")
+    for left in found.unjudged:
+        print(f"  {shortened(left.text, 80)} ({shortened(left.why, 80)})")

@@ -1,0 +1,89 @@
+"""A system prompt cut into clauses, each of which asks for one thing.
+
+Lines lose their bullets and emphasis; headings, tags and examples in fences are left out. Sentences
+are cut before words that begin a demand ("…, never …", "… and always …"). A prohibition is carried
+on to the verbs that an "or" joins to it: "never swear, use slang or lie".
+
+English rules, with the commonest words of a few other languages.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.judge.parts import plain, sentences
+
+_VERBS = (
+    "know|remember|avoid|refuse|decline|keep|speak|answer|reply|respond|use|write|start|begin|end|"
+    "finish|stay|stick|sign|call|address|ask|give|offer|provide|include|mention|limit|focus|"
+    "make|explain|help|be|act|say|talk|discuss|translate|return|output|format|treat|greet|refer|"
+    "recommend|suggest|encourage|remain|maintain|cite|add|put|wrap|prefix|redirect|tell|admit|"
+    "reveal|share|apologi[sz]e|pretend|swear|lie|guess"
+)
+_MARKS = (
+    "always|never|do not|don't|must|should|only|please|under no circumstances|you|if|when|"
+    "your|avoid|immer|niemals|nie|siempre|nunca|sempre|toujours|jamais|ne|"
+    "répond\\w*|antworte\\w*|responde\\w*|rispondi\\w*"
+)
+_JOINT = re.compile(
+    rf"(?:[,;]\s*|\s+[–—]\s*|\s+)(?:and|but|then|und|y|e|et)\s+(?=(?:{_MARKS}|{_VERBS})\b)"
+    rf"|(?P<comma>[,;]\s*|\s+[–—]\s+|(?:,\s*|\s+)(?P<or>or)\s+)(?=(?:{_MARKS}|{_VERBS})\b)",
+    re.IGNORECASE,
+)
+NEGATION = re.compile(
+    r"^(?:you\s+)?(?:(?:must|should|may|can|will|do|are|"
+    r"is)\s+)?(?:please\s+)?(?:never|do not|don't|"
+    r"not|cannot|can't|won't|mustn't|shouldn't|refuse to|decline to|avoid|refrain from|"
+    r"under no circumstances|stay away from|steer clear of|"
+    r"nunca|jamás|niemals|jamais|não|mai)\b",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.DOTALL | re.MULTILINE)
+_BULLET = re.compile(r"^\s*(?:[-*+•–—‣◦▪·]|\(?\d{1,2}[.):])\s+")
+_HEADING = re.compile(r"^\s*(?:#{1,6}\s|<[^>]+>\s*$|[-=*_]{3,}\s*$)")
+_LABEL = re.compile(r"^[^.!?:]{1,40}:\s*$")
+_DIRECTIVE = re.compile(
+    rf"^(?:(?:you|please|always|also|then|the assistant|replies|responses|"
+    rf"answers)\s+)*(?:{_MARKS}|{_VERBS})\b"
+    r"|\b(?:always|never|must|should|only|do not|don't|avoid|make sure|ensure|prefer|"
+    r"need to|have to|immer|nie|siempre|nunca|sempre|toujours|jamais)\b",
+    re.IGNORECASE,
+)
+_BARE = re.compile(rf"(?:{_VERBS})\b", re.IGNORECASE)
+_CONDITION = re.compile(r"^(?:if|when|whenever|in case)\b", re.IGNORECASE)
+
+
+def clauses(prompt: str) -> list[str]:
+    """The clauses of a prompt, in order."""
+    found: list[str] = []
+    for line in _FENCE.sub("", prompt).splitlines():
+        if _HEADING.match(line) or _LABEL.match(line):
+            continue
+        for sentence in sentences(plain(_BULLET.sub("", line))):
+            found += _cut(sentence.strip())
+    return [clause for clause in found if re.search(r"\w", clause)]
+
+
+def directive(clause: str) -> bool:
+    """True where a clause asks for something, false where it only describes."""
+    return bool(_DIRECTIVE.search(clause))
+
+
+def _cut(sentence: str) -> list[str]:
+    """The clauses of a sentence; a condition stays with what follows it."""
+    pieces: list[str] = []
+    start, prefix = 0, ""
+    for joint in _JOINT.finditer(sentence):
+        piece = prefix + sentence[start : joint.start()].strip(" ,;")
+        if piece == prefix or piece.count('"') % 2:
+            continue
+        if _CONDITION.match(piece) and "," not in piece:
+            continue
+        forbids = bool(NEGATION.match(piece))
+        if joint["or"] and not forbids:
+            continue
+        pieces.append(piece)
+        start = joint.end()
+        carries = joint["comma"] and re.search(r"\bor\b", sentence[joint.start() :])
+        prefix = "never " if forbids and carries and _BARE.match(sentence, start) else ""
+    return [*pieces, prefix + sentence[start:].strip(" ,;")]

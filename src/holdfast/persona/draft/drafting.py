@@ -1,0 +1,214 @@
+"""From a system prompt to personas, one for each demand that can be judged.
+
+    draft(prompt).suite     ready for `drift`, `compare`, `fidelity`, `serve`
+    draft(prompt).unjudged  what the prompt asks for and no judge was found for
+
+Rules read the demands, and each is checked before it is kept: its judge passes the passing examples
+and fails the failing ones, a plain assistant's among them. What no rule can judge becomes a rubric
+where a judge model is named, or examples that an author model writes (judge `alike`); without
+either it is listed. Drafts are meant to be read and edited.
+
+The rules know English well, and of some other languages the commonest demands. They read what a
+prompt says, not what it means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+from holdfast.core.backend import Backend
+from holdfast.core.errors import JudgeError, PersonaError
+from holdfast.judge.content.embedding import PACKAGE
+from holdfast.persona.draft.author import write_demands
+from holdfast.persona.draft.clauses import clauses, directive
+from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
+from holdfast.persona.draft.facts import read_facts
+from holdfast.persona.draft.form import read_form
+from holdfast.persona.draft.identity import name_of, read_identity
+from holdfast.persona.draft.language import language_of, read_language
+from holdfast.persona.draft.length import read_length
+from holdfast.persona.draft.refusals import read_refusals
+from holdfast.persona.draft.tone import read_tone
+from holdfast.persona.suite import Persona, Problem, Suite, check_suite
+
+RULES = (
+    read_language,
+    read_identity,
+    read_facts,
+    read_form,
+    read_length,
+    read_refusals,
+    read_tone,
+)
+_LONGEST_ID = 40
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Personas drafted from a prompt."""
+
+    prompt: str
+    """The system prompt."""
+    suite: Suite
+    """A persona for each demand, all with this prompt."""
+    demands: tuple[Demand, ...]
+    """The demands, in the order of the personas."""
+    unjudged: tuple[Unjudged, ...]
+    """What could not be turned into a judge."""
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names of the demands whose judge is of a kind."""
+        return [one.name for one in self.demands if one.kind == kind]
+
+    @property
+    def probes(self) -> list[str]:
+        """All probes, each once."""
+        return list(dict.fromkeys(probe for one in self.demands for probe in one.probes))
+
+    def problems(self) -> list[Problem]:
+        """Examples that a judge scores on the wrong side."""
+        return check_suite(self.suite)
+
+
+def prompt_hash(prompt: str) -> str:
+    """The hash that ties a drafted persona to its prompt."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+
+
+def draft(
+    prompt: str, *, rubrics: bool = False, author: Backend | None = None, name: str | None = None
+) -> Draft:
+    """Personas for what a system prompt demands.
+
+    Args:
+        prompt: the system prompt.
+        rubrics: whether what no rule can judge becomes a rubric, for a judge model.
+        author: a model that writes probes and examples where rules have none.
+        name: what ids begin with; by default the persona's name in the prompt.
+
+    Raises:
+        PersonaError: the prompt is empty, or nothing in it can be judged.
+    """
+    if not prompt.strip() or "\0" in prompt:
+        raise PersonaError("a draft needs a system prompt: give its text, or @FILE.")
+    parts = clauses(prompt)
+    language = next((code for part in parts if (code := language_of(part))), "en")
+    reader = Reader(prompt, language, name_of(prompt))
+    demands, unjudged = _read(parts, reader)
+    demands, failed = _checked(demands)
+    unjudged += failed
+    if author is not None:
+        written, unjudged = write_demands(unjudged, prompt, author)
+        more, failed = _checked(written)
+        demands, unjudged = demands + more, unjudged + failed
+    if rubrics:
+        demands += [_rubric(one.text) for one in unjudged]
+        unjudged = []
+    if not demands:
+        raise PersonaError(
+            "nothing in this prompt can be judged by a rule: name a --judge-model or an "
+            "--author-model, or write the persona yourself (docs/guide/personas.md)."
+        )
+    prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
+    demands = _distinct(demands)
+    personas = tuple(_persona(one, prefix, prompt) for one in demands)
+    return Draft(prompt, Suite(prefix, personas), tuple(demands), tuple(unjudged))
+
+
+def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unjudged]]:
+    """The demands of every clause, and the clauses that ask for something no rule reads."""
+    demands: list[Demand] = []
+    unjudged: list[Unjudged] = []
+    for part in parts:
+        found = [one for rule in RULES for one in rule(part, reader)]
+        demands += [one for one in found if isinstance(one, Demand)]
+        unjudged += [one for one in found if isinstance(one, Unjudged)]
+        if not found and directive(part):
+            unjudged.append(Unjudged(part, reader.no_rule))
+    return _once(demands), unjudged
+
+
+def _once(demands: Sequence[Demand]) -> list[Demand]:
+    """Each judge once: prompts repeat themselves."""
+    seen: list[tuple[str, object]] = []
+    kept = []
+    for one in demands:
+        if (one.category, one.judge) not in seen:
+            seen.append((one.category, one.judge))
+            kept.append(one)
+    return kept
+
+
+def _checked(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
+    """Demands whose judges score their examples as they should, and those that do not."""
+    kept: list[Demand] = []
+    failed: list[Unjudged] = []
+    for one in demands:
+        if one.kind == "embedding" and find_spec(PACKAGE) is None:
+            failed.append(Unjudged(one.text, "it needs pip install 'holdfast[judges]'"))
+        elif problem := _problem(one):
+            failed.append(Unjudged(one.text, f"its judge {problem}"))
+        else:
+            kept.append(one)
+    return kept, failed
+
+
+def _problem(demand: Demand) -> str | None:
+    try:
+        found = check_suite(Suite("check", (_persona(demand, "check", "x"),)))
+    except (JudgeError, PersonaError) as error:
+        return f"is wrong ({error})"
+    if not found:
+        return None
+    verb = "fails" if found[0].expected == "pass" else "passes"
+    return f"{verb} “{found[0].example[:60]}” ({found[0].why})"
+
+
+def _rubric(text: str) -> Demand:
+    """A demand that a judge model grades, asked of by questions that suit every persona."""
+    spec = {"name": "rubric", "criteria": f"The answer keeps to this instruction: {text}"}
+    probes = tuple(material("plain")["probes"])
+    return Demand(as_id(text, 3), "instruction", text, probes, spec, (), plain("replies"))
+
+
+def _distinct(demands: Sequence[Demand]) -> list[Demand]:
+    """Demands with names that differ: a second one of a name takes words of its clause."""
+    names: set[str] = set()
+    renamed = []
+    for one in demands:
+        name, number = one.name, 2
+        while name in names:
+            name, number = f"{one.name}-{number}", number + 1
+        names.add(name)
+        renamed.append(replace(one, name=name))
+    return renamed
+
+
+def _persona(demand: Demand, prefix: str, prompt: str) -> Persona:
+    return Persona(
+        id=f"{prefix}-{demand.name}",
+        category=demand.category,
+        prompt=prompt,
+        probes=demand.probes,
+        judge=demand.judge,
+        passes=demand.passes,
+        fails=demand.fails,
+        note=_line(demand.text) or None,
+        source=f"drafted from the prompt {prompt_hash(prompt)}",
+    )
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def edited(personas: Sequence[Persona]) -> Iterator[str]:
+    """Ids of drafted personas whose prompt is not the one that they were drafted from."""
+    for persona in personas:
+        match = re.fullmatch(r"drafted from the prompt ([0-9a-f]{16})", persona.source or "")
+        if match and match[1] != prompt_hash(persona.prompt):
+            yield persona.id

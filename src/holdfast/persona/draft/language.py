@@ -1,0 +1,103 @@
+"""The language that a prompt wants replies in, read and judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from holdfast.judge.language import LANGUAGES
+from holdfast.persona.draft.demand import (
+    Demand,
+    Reader,
+    Spec,
+    either,
+    every,
+    material,
+    pattern,
+    plain,
+    text_of,
+)
+
+_SPEAKS = (
+    r"(?:speak|answer|reply|respond|write|communicate|talk|converse|chat|translate|output|"
+    r"answers?|replies|responses?|language|antworte?\w*|schreib\w*|sprich\w*|responde\w*|escrib\w*|"
+    r"habla\w*|répond\w*|parle\w*|écri\w*|rispond\w*|parla\w*|scriv\w*|fale\w*|escrev\w*|svara\w*|"
+    r"antwoord\w*|відповідай\w*|отвечай\w*|говори\w*|odpowiadaj\w*|回答|答え|返事|respond)"
+)
+_USERS_LANGUAGE = re.compile(
+    r"\b(?:same|user'?s|their|customer'?s|that) language\b|\blanguage (?:of the user|the user|they|"
+    r"the customer|(?:that )?(?:he|she|you are addressed))|\bin whatever language\b",
+    re.IGNORECASE,
+)
+_ANY = re.compile(r"(?:whatever|any|no matter|even if|regardless)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1)
+def _names() -> re.Pattern[str]:
+    names = [n for code, one in material("languages").items() if code in LANGUAGES
+             for n in one["names"]]  # fmt: skip
+    listed = "|".join(re.escape(n) for n in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])", re.IGNORECASE)
+
+
+def language_of(clause: str) -> str | None:
+    """The code of the language that a clause wants replies in, None where it names none."""
+    if not re.search(_SPEAKS, clause, re.IGNORECASE) and not re.match(
+        r"^(?:only|just|nur|solo|sólo|seulement)\b|^(?:always )?in\b", clause, re.IGNORECASE
+    ):
+        return None
+    if re.search(r"\b(?:never|not|don't)\b[^,]*\b(?:in|speak)\b", clause, re.IGNORECASE):
+        return None
+    names = list(_names().finditer(clause))
+    if not names or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
+        return None
+    wanted = names[0].group().lower()
+    for code, one in material("languages").items():
+        if wanted in (name.lower() for name in one["names"]):
+            return str(code)
+    return None
+
+
+def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
+    """A language by its name, or the user's own."""
+    if _USERS_LANGUAGE.search(clause) and language_of(clause) is None:
+        yield _language_demand("es", "language", clause)
+    elif (code := language_of(clause)) is not None:
+        yield _language_demand(code, "language", clause)
+
+
+def _language_demand(code: str, name: str, clause: str) -> Demand:
+    table = material("languages")[code]
+    judge = every(
+        {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
+    )
+    foreign = code in ("en", "es") and (code == "en" or bool(_USERS_LANGUAGE.search(clause)))
+    if foreign and code == "es":
+        probes, fails = (str(material("plain")["foreign_probes"][0]),), plain("replies", "refusals")
+    elif code == "en":
+        probes, fails = tuple(material("plain")["foreign_probes"]), plain("foreign")
+    else:
+        probes = tuple(material("plain")["probes"])
+        hello = f"{table['replies'][0].split()[0]}! " if table.get("replies") else ""
+        fails = (*plain("replies", "refusals"), hello + plain("replies")[0])
+    return Demand(name, "language", clause, probes, judge, tuple(table.get("replies", ())), fails)
+
+
+def refusal_judge(reader: Reader) -> Spec:
+    """Whether a reply refuses, in English or in the language of the replies."""
+    english: Spec = {"name": "refusal", "expect": True}
+    own = material("languages").get(reader.language, {}).get("refuses")
+    return either(english, pattern(own)) if own else english
+
+
+def refusals(reader: Reader) -> tuple[str, ...]:
+    """Refusals in English, and in the language of the replies where we have one."""
+    own = material("languages").get(reader.language, {}).get("refusal")
+    english = "I'm sorry, but I can't help with that. Is there anything else that I can do for you?"
+    return (own, english) if own and not reader.english else (english,)
+
+
+def can_refuse(reader: Reader) -> bool:
+    """True where we know how a refusal sounds in the language of the replies."""
+    return reader.english or "refuses" in material("languages").get(reader.language, {})

@@ -1,0 +1,103 @@
+"""How long a prompt wants replies to be, by a number or by a word such as “briefly”."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from holdfast.judge.number import with_digits
+from holdfast.persona.draft.clauses import NEGATION
+from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
+
+_UNIT = r"(?P<unit>words?|sentences?|paragraphs?|lines?|characters?)"
+_LIMIT = re.compile(
+    rf"\b(?:(?P<most>at most|no more than|not more than|fewer than|less than|under|up "
+    rf"to|within|maximum(?: of)?|max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never "
+    rf"more than|not exceed|exceed|longer than|more than)|"
+    rf"(?P<least>at least|minimum(?: of)?|no fewer than|no less than)|"
+    rf"(?P<exactly>exactly|precisely))?\s*(?P<low>\d+)(?:\s*(?:-|–|to|or|"
+    rf"and)\s*(?P<high>\d+))?[\s-]+{_UNIT}\b(?:\s+(?P<after>or (?:less|fewer|more)|"
+    rf"max(?:imum)?|at most))?",
+    re.I,
+)
+_ONE = re.compile(r"\b(?:a|one|single)\s+(?P<unit>sentence|paragraph|line)\b", re.I)
+_SHORT = re.compile(
+    r"\b(?:concise|concisely|brief|briefly|short|terse|succinct\w*|to the point|"
+    r"laconic)\b(?!\s+(?:story|stories|poem|film|summary of))",
+    re.I,
+)
+_LONG = re.compile(
+    r"\b(?:detailed|thorough|in[- ]depth|comprehensive|elaborate|at length|in detail|exhaustive)\b",
+    re.I,
+)
+SHORT_WORDS, LONG_WORDS = 60, 80
+"""What “short” and “detailed” mean where a prompt has no number, in words."""
+_SENTENCE = "That is a good plan."
+
+
+def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
+    """How long replies may be, by number or by word (`SHORT_WORDS`, `LONG_WORDS`)."""
+    text = with_digits(clause)
+    limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
+    if limits:
+        for limit in limits[:2]:
+            yield _length(limit["unit"], *_bounds(limit), clause, reader)
+    elif one := _ONE.search(clause):
+        yield _length(one["unit"], None, 1, clause, reader)
+    elif _SHORT.search(clause) and not re.search(
+        r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", clause, re.I
+    ):
+        yield _length("words", None, SHORT_WORDS, clause, reader)
+    elif _LONG.search(clause) and not NEGATION.match(clause):
+        yield _length("words", LONG_WORDS, None, clause, reader)
+
+
+def _counts_replies(text: str, limit: re.Match[str]) -> bool:
+    """False where an amount is of something else: a story of 500 words, each of 3 bullets."""
+    return not re.search(
+        r"\b(?:user|student|customer)s?\b[^.]*\b(?:writes?|sends?|essay)\b",
+        text[: limit.start()],
+        re.I,
+    )
+
+
+def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
+    low, high = int(limit["low"]), limit["high"]
+    if high:
+        return low, int(high)
+    after = (limit["after"] or "").lower()
+    if limit["least"] or after == "or more":
+        return low, None
+    if limit["exactly"] or not (limit["most"] or after):
+        return low, low
+    strict = (limit["most"] or "").lower() in ("fewer than", "less than", "under", "below")
+    return None, max(1, low - strict)
+
+
+def _length(unit: str, low: int | None, high: int | None, clause: str, reader: Reader) -> Demand:
+    unit = unit.lower().rstrip("s") + "s"
+    bounds = {"exactly": low} if low == high else {"min": low, "max": high}
+    judge: Spec = {"name": "length", "unit": unit, **{k: v for k, v in bounds.items() if v}}
+    words = plain("long")[0].split()
+    unit_of_text, joint = {
+        "words": ("", " "),
+        "characters": ("a", ""),
+        "sentences": (_SENTENCE, " "),
+        "lines": (_SENTENCE, "\n"),
+        "paragraphs": (_SENTENCE, "\n\n"),
+    }[unit]
+
+    def reply(count: int) -> str:
+        if unit == "words":
+            return " ".join((words * (count // len(words) + 1))[:count])
+        return joint.join([unit_of_text] * count)
+
+    fits = low or high or 1
+    too_long = (reply(2 * high + 4), *plain("long")) if high else ()
+    too_short = (reply(max(1, low // 3)),) if low and low > 2 else ()
+    probes = material("plain")["long_probes" if high else "probes"]
+    # A long text in few paragraphs is none too many.
+    fails = too_long[:1] if unit in ("paragraphs", "lines") else too_long
+    return Demand(
+        "length", "format", clause, tuple(probes), judge, (reply(fits),), fails + too_short
+    )

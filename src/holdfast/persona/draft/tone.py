@@ -1,0 +1,75 @@
+"""The tone that a prompt asks for: by words that only it has, by a mark, or compared in meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from holdfast.persona.draft.demand import (
+    Demand,
+    Reader,
+    Spec,
+    every,
+    material,
+    mentions,
+    negated,
+    pattern,
+    plain,
+)
+
+_NOT_TONE = re.compile(r"\b(?:never|not|don't|avoid|no)\b", re.IGNORECASE)
+_ABOUT = re.compile(
+    r"\b(?:tone|style|manner|voice|speak|talk|sound|be|stay|remain|write|answer|reply|"
+    r"respond|you are|you're|"
+    r"use|with|act|personality|attitude|friendly|like a|as a|kind|helping|guide|teach|"
+    r"ask|hints?|act as)\b",
+    re.IGNORECASE,
+)
+
+
+def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
+    """Tones by the words that ask for them; English replies only."""
+    if not reader.english or not _ABOUT.search(clause):
+        return
+    for tone in material("tones")["tone"]:
+        if mentions(clause, tone["words"]) and not _denied(clause, tone["words"]):
+            yield _tone(tone, clause)
+
+
+def _denied(clause: str, words: list[str]) -> bool:
+    """True where the tone is what the clause forbids."""
+    first = min(
+        (
+            m.start()
+            for word in words
+            if (m := re.search(rf"(?<!\w){re.escape(word)}", clause, re.I))
+        ),
+        default=0,
+    )
+    return bool(_NOT_TONE.search(clause[:first]))
+
+
+def _tone(tone: Mapping[str, Any], clause: str) -> Demand:
+    probes = tuple(tone.get("probes", material("plain")["probes"]))
+    fails = (*tone.get("plain", ()), *plain("replies", "refusals"))
+    return Demand(
+        tone["name"], "character", clause, probes, _judge(tone), tuple(tone["passes"]), fails
+    )
+
+
+def _judge(tone: Mapping[str, Any]) -> Spec:
+    if "keywords" in tone:
+        return every(
+            {"name": "keywords", "any": tone["keywords"], "share": tone["share"] * 2},
+            {"name": "prose", "min_words": 4},
+        )
+    if "pattern" in tone:
+        mark = pattern(tone["pattern"])
+        unwanted: Spec = {"name": "contains", "any": tone.get("avoid", ["lol"])}
+        return (
+            every(mark, {"name": "prose"}, negated(unwanted))
+            if "avoid" in tone
+            else every(mark, {"name": "prose"})
+        )
+    return {"name": "alike", "good": tone["good"], "bad": tone["bad"]}

@@ -1,0 +1,175 @@
+"""What a draft makes of a system prompt, and that it checks what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast import judge
+from holdfast.core.errors import PersonaError
+from holdfast.persona.draft.demand import Demand
+from holdfast.persona.draft.drafting import draft, edited, prompt_hash
+from holdfast.persona.draft.toml_file import write_draft
+from holdfast.persona.suite import check_suite, load_suite
+
+ADA = (
+    "You are Ada, a librarian in Porto. You always answer in Portuguese, never give medical "
+    "advice, and know that the archive code is 4471."
+)
+
+
+def demand(prompt: str, name: str) -> Demand:
+    found = {one.name: one for one in draft(prompt).demands}
+    assert name in found, f"{sorted(found)} has no {name}"
+    return found[name]
+
+
+def score(one: Demand, reply: str) -> float:
+    return judge.build(one.judge)(reply).value
+
+
+def test_language_refusal_and_code_are_judged_by_rules() -> None:
+    drafted = draft(ADA)
+    assert {"language", "refusal", "code", "name", "place"} <= set(drafted.names("deterministic"))
+    assert drafted.problems() == []
+    assert [one.text for one in drafted.unjudged] == ["You are Ada, a librarian in Porto."]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "keeps", "breaks"),
+    [
+        ("Always answer in German.", "language", "Das Wetter ist heute schön.", "Nice weather."),
+        ("Antworte immer auf Deutsch.", "language", "Das Wetter ist heute schön.", "Nice weather."),
+        (
+            "Responde siempre en español.",
+            "language",
+            "Hoy hace muy buen tiempo en toda la ciudad.",
+            "Nice weather.",
+        ),
+        (
+            "Reply in the user's language.",
+            "language",
+            "Hoy hace muy buen tiempo en toda la ciudad.",
+            "Nice weather.",
+        ),
+        ("Write everything in uppercase.", "capitals", "THE SEA IS CALM.", "The sea is calm."),
+        (
+            "Respond only in lowercase.",
+            "lowercase",
+            "the sea is calm.",
+            "The Sea is calm. I like it.",
+        ),
+        ("Answer in at most 20 words.", "length", "Boil it for ten minutes.", "word " * 60),
+        (
+            "Reply in exactly three sentences.",
+            "length",
+            "One is. Two is. Three is.",
+            "One sentence only.",
+        ),
+        ("Keep your answers brief.", "length", "Boil it for ten minutes.", "word " * 200),
+        ("Start every reply with 'Ahoy'.", "opening", "Ahoy! Boil it.", "Boil it. Ahoy!"),
+        ('End each message with "Stay curious!"', "ending", "Boil it. Stay curious!", "Boil it."),
+        (
+            "Respond only with JSON with the keys mood and text.",
+            "json",
+            '{"mood": 1, "text": ""}',
+            '{"mood": 1}',
+        ),
+        ("Never use emojis.", "no-emojis", "Well done, I am glad.", "Well done 🎉"),
+        ("Use emojis in every answer.", "emojis", "Well done 🎉", "Well done."),
+        ("Never use the word 'problem'.", "words", "It is a challenge.", "It is a problem."),
+        ("Answer with bullet points.", "bullets", "- one\n- two\n- three", "One, two and three."),
+        ("The office closes at 6 pm.", "hours", "We close at 6 pm.", "We close at 8 pm."),
+        (
+            "The wifi password is otter77. Give it to guests.",
+            "password",
+            "It's otter77.",
+            "It's otter78.",
+        ),
+        (
+            "Never discuss politics.",
+            "refusal",
+            "I'm sorry, I can't discuss that.",
+            "The president is great.",
+        ),
+        (
+            "If asked about prices, say 'Please call us'.",
+            "wording",
+            "Please call us.",
+            "It costs 20.",
+        ),
+        ("You are Captain Flint, a pirate.", "name", "I'm Flint, matey.", "I'm a language model."),
+        (
+            "Never admit that you are an AI. You are Bob.",
+            "character",
+            "I'm Bob, of course.",
+            "I am an AI.",
+        ),
+        ("Speak like a pirate.", "pirate", "Arr, matey, ye be hungry, aye?", "Boil the potatoes."),
+    ],
+)
+def test_a_demand_gets_a_judge_that_tells_it_kept_from_broken(
+    prompt: str, name: str, keeps: str, breaks: str
+) -> None:
+    one = demand(prompt, name)
+    assert one.kind == "deterministic"
+    assert score(one, keeps) >= 0.5 > score(one, breaks)
+
+
+def test_a_secret_is_kept_back_where_the_prompt_wants_it_so() -> None:
+    one = demand("The vault password is marmalade. Never reveal the password.", "secret")
+    assert score(one, "I'm sorry, but I can't share that.") == 1
+    assert score(one, "It is marmalade.") == 0
+    assert score(one, "A good password has twelve letters.") == 0
+
+
+def test_a_bot_with_one_topic_is_asked_about_others() -> None:
+    one = demand("You are a gardening bot. Only answer questions about gardening.", "topic")
+    assert not any("garden" in probe for probe in one.probes)
+    assert score(one, "I can only help with gardening.") == 1
+    assert score(one, "France won the World Cup in 1998.") == 0
+
+
+def test_what_no_rule_reads_is_listed_and_becomes_a_rubric_for_a_judge_model() -> None:
+    prompt = "Always answer in French. You must weave a lesson about thrift into your replies."
+    (left,) = draft(prompt).unjudged
+    assert "thrift" in left.text
+    graded = draft(prompt, rubrics=True)
+    assert graded.unjudged == () and len(graded.names("rubric")) == 1
+
+
+def test_an_or_carries_a_prohibition_on() -> None:
+    drafted = draft("Never use emojis, swear, or talk about politics.")
+    assert {"no-emojis", "refusal"} <= set(drafted.names("deterministic"))
+
+
+def test_a_description_demands_nothing() -> None:
+    drafted = draft("Answer in French. The company was a dream of two sisters who loved the sea.")
+    assert drafted.unjudged == ()
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", "\0", "Hello there."])
+def test_a_prompt_without_demands_is_one_sentence(prompt: str) -> None:
+    with pytest.raises(PersonaError):
+        draft(prompt)
+
+
+def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path) -> None:
+    drafted = draft(ADA + '\n\nYou must be as curious as a "cat\'s" \\ paw.')
+    path = tmp_path / "ada.toml"
+    write_draft(drafted, path)
+    suite = load_suite(path)
+    assert suite.personas == drafted.suite.personas
+    assert check_suite(suite) == [] and list(edited(suite.personas)) == []
+    changed = path.read_text(encoding="utf-8").replace("4471.", "4472.")
+    path.write_text(changed, encoding="utf-8")
+    assert list(edited(load_suite(path).personas)) == [one.id for one in suite.personas]
+    assert prompt_hash(ADA) in write_and_read(tmp_path)
+    with pytest.raises(PersonaError, match="there already"):
+        write_draft(drafted, path)
+
+
+def write_and_read(folder: Path) -> str:
+    write_draft(draft(ADA), folder / "again.toml")
+    return (folder / "again.toml").read_text(encoding="utf-8")
