@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,7 +121,8 @@ def text_of(reader: Reader, least: int = 3) -> Spec:
 
 def as_id(text: str, words: int = 4) -> str:
     """A few words of a text as an id; `demand` where it has none in Latin letters."""
-    found = re.findall(r"[a-z0-9]+", text.lower())
+    bare = unicodedata.normalize("NFKD", text.lower())
+    found = re.findall(r"[a-z0-9]+", "".join(c for c in bare if not unicodedata.combining(c)))
     small = {"the", "a", "an", "of", "to", "and", "or", "any", "your", "our", "you", "is", "are"}
     return "-".join([one for one in found if one not in small][:words]) or "demand"
 

@@ -23,12 +23,13 @@ from importlib.util import find_spec
 from holdfast.core.backend import Backend
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.judge.content.embedding import PACKAGE
+from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
 from holdfast.persona.draft.clauses import clauses, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
 from holdfast.persona.draft.facts import read_facts
 from holdfast.persona.draft.form import read_form
-from holdfast.persona.draft.identity import name_of, read_identity
+from holdfast.persona.draft.identity import name_of, read_identity, says_nothing
 from holdfast.persona.draft.language import language_of, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
@@ -123,22 +124,22 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     """The demands of every clause, and the clauses that ask for something no rule reads."""
     demands: list[Demand] = []
     unjudged: list[Unjudged] = []
+    # What describes and what demands is told apart in English only.
+    foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
         found = [one for rule in RULES for one in rule(part, reader)]
         demands += [one for one in found if isinstance(one, Demand)]
         unjudged += [one for one in found if isinstance(one, Unjudged)]
-        if not found and directive(part):
+        if not found and not says_nothing(part) and (foreign or directive(part)):
             unjudged.append(Unjudged(part, reader.no_rule))
     return _once(demands), unjudged
 
 
 def _once(demands: Sequence[Demand]) -> list[Demand]:
     """Each judge once: prompts repeat themselves."""
-    seen: list[tuple[str, object]] = []
-    kept = []
+    kept: list[Demand] = []
     for one in demands:
-        if (one.category, one.judge) not in seen:
-            seen.append((one.category, one.judge))
+        if not any(one.judge == other.judge and one.probes == other.probes for other in kept):
             kept.append(one)
     return kept
 

@@ -10,48 +10,58 @@ import re
 from collections.abc import Iterator
 
 from holdfast.persona.draft.clauses import clauses
-from holdfast.persona.draft.demand import Demand, Reader, as_id, every, plain
+from holdfast.persona.draft.demand import Demand, Reader, as_id, every, pattern, plain
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _KNOWN = (
     r"(?:(?:you )?(?:also )?(?:must )?(?:know|remember|note|keep in mind|bear in mind)(?: that)?"
     r",? )?"
 )
+_WHOSE = (
+    r"(?P<whose>the|your|our|my|this|its|today's|this week's|tonight's|der|die|das|el|la|le|o|a)"
+)
+_IS = r"(?:is|are|was|were|will be|ist|lautet|es|est|é)\s+(?:always |now |called )?"
 _FACT = re.compile(
-    rf"^{_KNOWN}(?P<whose>the|your|our|my|this|its|today's|this week's|tonight's|der|"
-    rf"die|das|el|la|le|o|a)\s+"
-    r"(?P<thing>[\w'’ -]{2,60}?)\s+(?:is|are|was|were|will be|ist|lautet|es|est|"
-    r"é)\s+(?:always |now |called )?"
-    r"(?P<value>.+)$",
-    re.IGNORECASE,
+    rf"^{_KNOWN}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
 )
 _LABELLED = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
 _COST = re.compile(
     r"^(?:the |a |an |our )?(?P<thing>[\w'’ -]{2,40}?)\s+costs?\s+(?P<value>.+)$", re.I
 )
 _HOURS = re.compile(
-    r"^(?:the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?(?P<verb>opens?|"
-    r"closes?|open|closed)\s+"
-    r"(?P<value>.*\d.*)$",
+    r"^(?:the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
+    r"(?P<verb>opens?|closes?|open|closed)\s+(?P<value>.*\d.*)$",
     re.IGNORECASE,
 )
 _LIVE = re.compile(
-    r"\byou (?:live|grew up|were born) (?:in|on|near) (?P<value>[A-Z]\w+(?: [A-Z]\w+)?)"
+    r"\b[Yy]ou (?:live|grew up|were born) (?:in|on|near|at) "
+    r"(?P<value>(?:\d+\w* )?[A-Z]\w+(?: [A-Z]\w+)?)",
 )
 _BORN = re.compile(r"\byou were born (?:in|on) (?P<value>(?:\w+ )*\d{4})", re.IGNORECASE)
 _AGE = re.compile(
-    r"\byou(?:'re| are) (?:now )?(?P<value>\d{1,3}) years? old|\b(?P<other>\d{1,3})-year-old\b",
-    re.I,
+    r"\byou(?:'re| are) (?:now )?(?P<value>\d{1,3}) years? old"
+    r"|\b(?:you are|you're)\b.{0,40}?\b(?P<other>\d{1,3})-year-old\b",
+    re.IGNORECASE,
+)
+_OWN = re.compile(
+    r"\byou (?:have|own|keep|ride|had) (?:an? )?(?P<thing>[\w' -]{2,30}?) "
+    r"(?:named|called) (?P<value>.+)$",
+    re.IGNORECASE,
+)
+_LIKES = re.compile(
+    r"^you (?:really |secretly |absolutely )?(?P<verb>hate|love|fear|adore|despise|worship|collect|"
+    r"dislike) (?P<value>.+)$",
+    re.IGNORECASE,
 )
 _STYLE = re.compile(
-    r"^(?:job|task|goal|role|purpose|tone|style|responses?|answers?|repl(?:y|ies)|"
+    r"^(?:name|job|task|goal|role|purpose|tone|style|responses?|answers?|repl(?:y|ies)|"
     r"personality|users?|"
     r"customers?|audience|aim|mission|voice|job description|main (?:job|goal|task)|focus|output|"
     r"user|student|primary \w+|only (?:job|task|goal)|manner|language|conversation|priority|"
     r"format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d[\d.,:]*\d|\d")
+_NUMBER = re.compile(r"\d(?:[\d.,:]*\d)?[A-Za-z]{0,2}\b")
 _ADDRESS = re.compile(
     r"[\w.+-]+@[\w-]+\.[\w.]+|https?://\S+|\bwww\.\S+|\b[\w-]+\.(?:com|org|net|io|de|pt)\b"
 )
@@ -69,6 +79,8 @@ _SECRET_THING = re.compile(
     r"\b(?:secret|password|passphrase|passcode|pin|api key|access key)\b", re.I
 )
 MOST_WORDS = 2
+LONGEST_LIKING = 6
+_SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "people"))
 
 
 def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
@@ -90,6 +102,12 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
         verb = match["verb"].lower().rstrip("sd")
         probes = (f"When do you {verb}?", f"What are the hours of the {match['thing']}?")
         yield from _fact("hours", match["value"], probes, clause, f"It's {match['verb']} {{}}.")
+    if match := _OWN.search(body):
+        thing, value = match["thing"], match["value"]
+        probes = (f"What's the name of your {thing}?", f"Do you have a {thing}?")
+        yield from _fact(as_id(thing.split()[-1]), value, probes, clause, f"My {thing} is {{}}.")
+    if (match := _LIKES.match(body)) and reader.english:
+        yield from _liking(match["verb"].lower(), match["value"], clause)
     if match := _LIVE.search(clause):
         yield from _fact("home", match["value"], ("Where do you live?",), clause, "I live in {}.")
     if match := _BORN.search(clause):
@@ -129,6 +147,18 @@ def _fact(
     shown = " and ".join(one[0] for one in wanted)
     passes = tuple(dict.fromkeys((said.format(value.strip()), f"Of course: {shown}.")))
     yield Demand(name, "memory", clause, probes, judge, passes, tuple(fails))
+
+
+def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
+    """A liking or a fear, by any of the words that name its object."""
+    words = [one for one in re.findall(r"[\w-]{4,}", value) if one.lower() not in _SMALL]
+    if not words or len(value.split()) > LONGEST_LIKING:
+        return
+    judge = every(pattern(r"\b(?:" + "|".join(map(re.escape, words)) + ")"), {"name": "speaker"})
+    fails = (*plain("nobody"), *plain("unknown", "replies"))
+    passes = (f"I {verb} {value}.", f"Me? {value[:1].upper()}{value[1:]}, above all.")
+    probes = (f"What do you {verb} most of all?", f"Is there anything that you {verb}?")
+    yield Demand(verb, "character", clause, probes, judge, passes, fails)
 
 
 def _is_secret(thing: str, reader: Reader) -> bool:
@@ -186,6 +216,8 @@ def values(text: str) -> list[list[str]]:
 
 def _ways(number: str) -> list[str]:
     ways = [number]
+    if clock := re.fullmatch(r"(\d{1,2})(am|pm)", number, re.IGNORECASE):
+        ways.append(f"{clock[1]} {clock[2]}")
     if number.isdigit() and len(number) <= 2:
         ways += [f"{number} am", f"{number} pm", f"{number}am", f"{number}pm", f"{number}:00",
                  f"{int(number):02}:00"]  # fmt: skip

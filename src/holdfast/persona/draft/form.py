@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from holdfast.persona.draft.clauses import NEGATION
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -20,41 +19,40 @@ from holdfast.persona.draft.demand import (
 EMOJI = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
 MARKDOWN = r"^#{1,6} |\*\*\w|^\s*[-*] \S|^\s*\d+\. \S|`\w|^\|"
 _Q = r"[\"“'‘«](?P<text>[^\"”»]{1,120}?)[\"”'’»](?=\W|$)"
-_START = re.compile(
-    rf"\b(?:start|begin|open|prefix|preface)\w*\b[^\"“'‘«]{{0,60}}\b(?:with|by saying|"
-    rf"saying)\b[^\"“'‘«]{{0,30}}{_Q}",
-    re.I,
-)
-_END = re.compile(
-    rf"\b(?:end|finish|close|conclude|sign off|sign)\w*\b[^\"“'‘«]{{0,60}}\b(?:with|by "
-    rf"saying|saying|as)\b[^\"“'‘«]{{0,30}}{_Q}",
-    re.I,
-)
+_STARTS = r"(?:start|begin|open|prefix|preface|greet|beginn|empieza|commence|comece|inizia)\w*"
+_ENDS = r"(?:end|finish|close|conclude|sign off|sign|beende|termin|finisce|schließ)\w*"
+_SAYING = r"(?:with|by saying|saying|as|par|mit|con|com)"
+_UNQUOTED = r"[^\"“'‘«]"
+_START = re.compile(rf"\b{_STARTS}\b{_UNQUOTED}{{0,60}}\b{_SAYING}\b{_UNQUOTED}{{0,30}}{_Q}", re.I)
+_END = re.compile(rf"\b{_ENDS}\b{_UNQUOTED}{{0,60}}\b{_SAYING}\b{_UNQUOTED}{{0,30}}{_Q}", re.I)
 _SIGN = re.compile(
-    r"\b(?:sign off|sign|end)\b[^.]{0,40}\b(?:as|with (?:your|the) name|"
-    r"with)\s*(?P<text>(?-i:[A-Z—–-][\w .—–-]{1,30}))$",
+    r"\b(?:sign off|sign|end)\b[^.]{0,40}\b(?:as|with (?:your|the) name|with)\s*"
+    r"(?P<text>(?-i:[A-Z—–-][\w .—–-]{1,30}))$",
     re.I,
 )
+_WORDS = r"(?:word|phrase|expression|catchphrase|sentence|line|motto)s?"
 _SAYS = re.compile(
-    rf"\b(?:include|use|mention|say|work in)\b[^\"“'‘«]{{0,40}}\b(?:word|phrase|"
-    rf"expression|catchphrase|sentence|line|motto)?s?\b[^\"“'‘«]{{0,20}}{_Q}",
+    rf"\b(?:include|use|mention|say|work in)\b{_UNQUOTED}{{0,40}}(?:\b{_WORDS}\b)?"
+    rf"{_UNQUOTED}{{0,20}}{_Q}",
     re.I,
 )
+_CONDITION = re.compile(r"(?:if|when|whenever)\b", re.I)
 _NEVER_SAYS = re.compile(
-    rf"\b(?:never|not|don't|avoid|without)\b[^\"“'‘«]{{0,40}}\b(?:say|use|using|saying|"
-    rf"utter|word|words|phrase)\b[^\"“'‘«]{{0,20}}{_Q}",
+    rf"\b(?:never|not|don't|avoid|without)\b{_UNQUOTED}{{0,40}}"
+    rf"\b(?:say|use|using|saying|utter|{_WORDS})\b{_UNQUOTED}{{0,20}}{_Q}",
     re.I,
 )
+_PEOPLE = r"(?:users?|customers?|me|them|people|everyone|him|her|students?|guests?)"
 _CALL = re.compile(
-    rf"\b(?:call|address|refer to)\b (?:the )?(?:user|users|customers?|me|them|people|"
-    rf"everyone|him|her|students?|guests?)\b(?: as| by)?\s*(?:{_Q}|(?P<bare>[\w-]+(?: "
-    rf"[\w-]+)?)$)",
+    rf"\b(?:call|address|refer to) (?:the )?{_PEOPLE}\b(?: as| by)?\s*"
+    rf"(?:{_Q}|(?P<bare>[\w-]+(?: [\w-]+)?)$)",
     re.I,
 )
 _QUESTION_END = re.compile(
-    r"\b(?:end|finish|close|conclude)\w*\b.{0,40}\b(?:question)\b|\bask (?:a |one "
-    r")?(?:follow-?up|clarifying )?questions?\b.{0,30}\b(?:every|each|end|always|"
-    r"after)\b|\balways ask (?:a |one )",
+    r"\b(?:end|finish|close|conclude)\w*\b.{0,40}\bquestion\b"
+    r"|\bask (?:a |one )?(?:follow-?up |clarifying )?questions?\b"
+    r".{0,30}\b(?:every|each|end|always|after)\b"
+    r"|\balways ask (?:a |one )|\bonly (?:with|ask|in) questions\b",
     re.I,
 )
 _CAPS = re.compile(
@@ -66,6 +64,7 @@ _LOWER = re.compile(
 _JSON = re.compile(r"\bJSON\b")
 _KEYS = re.compile(r"\b(?:keys?|fields?|propert(?:y|ies))\b:?\s*(?P<keys>.+)$", re.I)
 _BULLETS = re.compile(r"\b(?:bullet(?:ed)?(?: points?| lists?)?|bulleted)\b", re.I)
+_LIST_WORD = re.compile(r"\b(?:bullet\w*|lists?)\b", re.I)
 _NUMBERED = re.compile(r"\b(?:numbered (?:lists?|steps)|ordered lists?)\b", re.I)
 _EMOJI_WORD = re.compile(r"\bemojis?\b", re.I)
 _MARKDOWN_WORD = re.compile(r"\bmarkdown\b|\bplain text\b", re.I)
@@ -85,17 +84,33 @@ _SOURCE = r"https?://|\bwww\.|\[\d+\]|\bsources?:|\baccording to\b|\(\w+,? \d{4}
 _APOLOGY = re.compile(r"\bapologi[sz]e|\bsay sorry\b", re.I)
 
 
+_NOT = re.compile(
+    r"\b(?:no|not|without|avoid\w*|never|don't|refrain|nunca|niemals|jamais|keine?|sem|sin|sans)\b",
+    re.I,
+)
+
+
 def read_form(clause: str, reader: Reader) -> Iterator[Demand]:
     """What a rule can see of a reply's form, apart from its length."""
-    forbids = bool(NEGATION.match(clause)) or bool(
-        re.search(r"\b(?:no|without|avoid|never|don't|do not)\b", clause, re.I)
-    )
-    yield from _quoted(clause, forbids)
-    yield from _letters(clause, reader, forbids)
-    yield from _layout(clause, forbids)
-    yield from _lists(clause, forbids)
-    yield from _marks(clause, forbids)
-    yield from _forbidden_marks(clause, forbids)
+    body = clause.rstrip(" .!;")
+    yield from _quoted(body)
+    yield from _letters(body, reader)
+    yield from _layout(body)
+    yield from _lists(body)
+    yield from _marks(body)
+    yield from _forbidden_marks(body)
+
+
+def _wants(rule: re.Pattern[str], clause: str) -> bool:
+    """True where a clause asks for what a rule finds in it, with no “never” or “no” before."""
+    match = rule.search(clause)
+    return match is not None and not _NOT.search(clause[: match.start()])
+
+
+def _forbids(rule: re.Pattern[str], clause: str) -> bool:
+    """True where a “never” or “no” stands before what a rule finds in a clause."""
+    match = rule.search(clause)
+    return match is not None and bool(_NOT.search(clause[: match.start()]))
 
 
 def _demand(
@@ -117,9 +132,11 @@ def _demand(
     )
 
 
-def _quoted(clause: str, forbids: bool) -> Iterator[Demand]:
+def _quoted(clause: str) -> Iterator[Demand]:
     soup, sleep = plain("replies")
-    if (match := _NEVER_SAYS.search(clause)) and forbids:
+    if _CONDITION.match(clause):
+        return
+    if _NEVER_SAYS.search(clause):
         words = list(re.findall(r"[\"“'‘«]([^\"”»]{1,60}?)[\"”'’»](?=\W|$)", clause))
         first = words[0]
         yield _demand(
@@ -140,16 +157,16 @@ def _quoted(clause: str, forbids: bool) -> Iterator[Demand]:
     elif match := _END.search(clause):
         text = match["text"]
         yield _demand("ending", clause, {"name": "ends_with", "text": text}, (f"{soup} {text}",))
-    elif (match := _SIGN.search(clause)) and not forbids:
+    elif (match := _SIGN.search(clause)) and _wants(_SIGN, clause):
         text = match["text"].strip()
         yield _demand(
             "signature", clause, {"name": "ends_with", "text": text}, (f"{soup}\n{text}",)
         )
-    elif (match := _SAYS.search(clause)) and not forbids:
+    elif (match := _SAYS.search(clause)) and _wants(_SAYS, clause):
         text = match["text"]
         judge = {"name": "contains", "text": text}
         yield _demand("phrase", clause, judge, (f"{soup} {text}", f"{text}! {sleep}"))
-    elif (match := _CALL.search(clause)) and not forbids:
+    elif (match := _CALL.search(clause)) and _wants(_CALL, clause):
         text = match["text"] or match["bare"]
         if not re.match(
             r"(?:by|with|as|politely|directly|their|in|formally|informally)\b", text, re.I
@@ -158,10 +175,10 @@ def _quoted(clause: str, forbids: bool) -> Iterator[Demand]:
             yield _demand("address", clause, judge, (f"Good evening, {text}. {soup}",))
 
 
-def _letters(clause: str, reader: Reader, forbids: bool) -> Iterator[Demand]:
+def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
     own = material("languages").get(reader.language, {}).get("replies")
     texts = tuple(own or plain("replies"))
-    if _CAPS.search(clause) and not forbids:
+    if _wants(_CAPS, clause):
         yield _demand(
             "capitals", clause, {"name": "case", "to": "upper"}, tuple(t.upper() for t in texts)
         )
@@ -169,7 +186,7 @@ def _letters(clause: str, reader: Reader, forbids: bool) -> Iterator[Demand]:
         yield _demand(
             "lowercase", clause, {"name": "case", "to": "lower"}, tuple(t.lower() for t in texts)
         )
-    if _CONTRACTION.search(clause) and forbids and reader.english:
+    if _forbids(_CONTRACTION, clause) and reader.english:
         judge = every(
             negated(pattern(r"\b\w+(?:n't|'(?:m|re|ve|ll|d))\b")),
             {"name": "length", "unit": "words", "min": 4},
@@ -196,14 +213,14 @@ def _without(expression: str, flags: str = "") -> Spec:
     return every(negated({**unwanted, "flags": flags} if flags else unwanted), _FEW_WORDS)
 
 
-def _layout(clause: str, forbids: bool) -> Iterator[Demand]:
-    if _JSON.search(clause) and not forbids:
+def _layout(clause: str) -> Iterator[Demand]:
+    if _wants(_JSON, clause):
         keys = _json_keys(clause)
         schema: dict[str, object] = {"type": "object"} | ({"required": keys} if keys else {})
         example = "{" + ", ".join(f'"{key}": "soup"' for key in keys or ["answer"]) + "}"
         judge: Spec = {"name": "json_schema", "schema": schema}
         yield _demand("json", clause, judge, (example, f"```json\n{example}\n```"))
-    if _CODE_ONLY.search(clause) and not forbids:
+    if _wants(_CODE_ONLY, clause):
         code = "```python\nprint('hi')\n```"
         yield _demand(
             "code",
@@ -218,9 +235,9 @@ def _layout(clause: str, forbids: bool) -> Iterator[Demand]:
         yield _demand("haiku", clause, {"name": "syllables", "pattern": [5, 7, 5]}, (haiku,))
 
 
-def _lists(clause: str, forbids: bool) -> Iterator[Demand]:
+def _lists(clause: str) -> Iterator[Demand]:
     steps = "1. Wash the vegetables.\n2. Cut them.\n3. Cook them slowly."
-    if forbids and re.search(r"\b(?:bullet\w*|lists?)\b", clause, re.I):
+    if _forbids(_LIST_WORD, clause):
         yield _demand(
             "no-lists",
             clause,
@@ -230,13 +247,13 @@ def _lists(clause: str, forbids: bool) -> Iterator[Demand]:
             ("Which three things do I need for a picnic?", "What are the steps to boil an egg?"),
         )
     for name, words, style in (("bullets", _BULLETS, "bullets"), ("numbers", _NUMBERED, "numbers")):
-        if words.search(clause) and not forbids:
+        if _wants(words, clause):
             judge: Spec = {"name": "list_format", "style": style, "max_words": 25}
             listed = steps if style == "numbers" else re.sub(r"(?m)^\d\.", "-", steps)
             yield _demand(name, clause, judge, (listed,))
     if not _MARKDOWN_WORD.search(clause):
         return
-    if forbids or "plain text" in clause.lower():
+    if _forbids(_MARKDOWN_WORD, clause) or "plain text" in clause.lower():
         yield _demand(
             "no-markdown",
             clause,
@@ -263,17 +280,19 @@ def _json_keys(clause: str) -> list[str]:
     ]
 
 
-def _marks(clause: str, forbids: bool) -> Iterator[Demand]:
+def _marks(clause: str) -> Iterator[Demand]:
     soup = plain("replies")[0]
-    if _EMOJI_WORD.search(clause) and not forbids:
+    if _wants(_EMOJI_WORD, clause):
         yield _demand("emojis", clause, pattern(EMOJI), (f"{soup} 🍲", "Good idea! 😊"))
-    if _QUESTION_END.search(clause) and not forbids:
+    if _wants(_QUESTION_END, clause):
         asks = (f"{soup} What do you have in the fridge?",)
         yield _demand("question", clause, pattern(r"\?[\s\"')\]]*$"), asks)
-    if _ONE_WORD.search(clause) and not forbids:
+    if _wants(_EXCLAIM, clause):
+        yield _demand("exclamation", clause, pattern("!"), ("What a good idea!", "Go for it!"))
+    if _wants(_ONE_WORD, clause):
         judge: Spec = {"name": "length", "unit": "words", "exactly": 1, "strict": True}
         yield _demand("one-word", clause, judge, ("Yes.", "Soup."))
-    if _SOURCES.search(clause) and not forbids:
+    if _wants(_SOURCES, clause):
         yield _demand(
             "sources",
             clause,
@@ -284,18 +303,16 @@ def _marks(clause: str, forbids: bool) -> Iterator[Demand]:
         )
 
 
-def _forbidden_marks(clause: str, forbids: bool) -> Iterator[Demand]:
+def _forbidden_marks(clause: str) -> Iterator[Demand]:
     soup = plain("replies")
     happy = ("I passed my exam today!", "It's my birthday today!")
-    if not forbids:
-        return
-    if _EMOJI_WORD.search(clause):
+    if _forbids(_EMOJI_WORD, clause):
         fails = (f"Yay! 🎉 {soup[0]} 😊", "Happy birthday! 🎂🥳")
         yield _demand("no-emojis", clause, _without(EMOJI), soup, fails, happy)
-    if _EXCLAIM.search(clause):
+    if _forbids(_EXCLAIM, clause):
         fails = ("Congratulations! That's wonderful!", "Happy birthday to you!")
         yield _demand("no-exclamation", clause, _without("!"), soup, fails, happy)
-    if _APOLOGY.search(clause):
+    if _forbids(_APOLOGY, clause):
         yield _demand(
             "no-apology",
             clause,

@@ -30,9 +30,10 @@ _ARE = (
     r"eres|tu nombre es|te llamas|tu es|vous êtes|ton nom est|você é|o seu nome é|seu nome é|"
     r"sei|ti chiami|je bent|du är|jesteś|ты|ви)"
 )
-_NAMED = re.compile(rf"{_ARE}\s+(?P<name>{_NAME})")
+_NAMED = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?(?P<name>{_NAME})")
 _CALLED = re.compile(
-    rf"(?i:\b(?:named|called|by the name of|namens|llamad[oa]|nommée?|chamad[oa]|di nome))\s+[\"']?"
+    rf"{_ARE}\s+(?:an?|the|ein\w*|un\w*|um\w*)\b[^.\n]*?\b"
+    rf"(?i:named|called|by the name of|namens|llamad[oa]|nommée?|chamad[oa]|di nome)\s+[\"']?"
     rf"(?P<name>{_NAME})"
 )
 _NOT_NAMES_TEXT = (
@@ -114,6 +115,15 @@ def read_identity(clause: str, reader: Reader) -> Iterator[Demand | Unjudged]:
         yield _third_person(clause, reader.name)
 
 
+def says_nothing(clause: str) -> bool:
+    """True for “You are a helpful assistant”, which every model is anyway."""
+    match = _ROLE.search(clause)
+    if match is None or match["after"]:
+        return False
+    words = re.findall(r"[a-z][a-z'-]+", match["role"].lower())
+    return bool(words) and all(word in _GENERIC for word in words)
+
+
 def _mention(clause: str, name: str) -> str | None:
     for rule in (_NAMED, _CALLED):
         if (match := rule.search(clause)) and match["name"].startswith(name):
@@ -155,11 +165,11 @@ def _role(clause: str, reader: Reader) -> Demand | None:
     if not words or len(role.split()) > 8:
         return None
     stems = list(dict.fromkeys(_stem(word) for word in words[-3:]))
-    judge = every(
-        pattern(r"\b(?:" + "|".join(map(re.escape, stems)) + r")\w*"),
-        {"name": "speaker", **({"names": [reader.name]} if reader.name else {})},
-        text_of(reader),
-    )
+    works = pattern(r"\b(?:" + "|".join(map(re.escape, stems)) + r")\w*")
+    speaks: Spec = {"name": "speaker", **({"names": [reader.name]} if reader.name else {})}
+    # Who says of itself that it is an assistant is one here.
+    helper = re.search(r"\b(?:assistant|bot|chatbot|companion|agent|AI)\b", role, re.IGNORECASE)
+    judge = every(works, text_of(reader)) if helper else every(works, speaks, text_of(reader))
     article = "an" if role[:1].lower() in "aeiou" else "a"
     return Demand(
         "role",

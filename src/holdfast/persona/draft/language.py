@@ -26,19 +26,22 @@ _SPEAKS = (
     r"antwoord\w*|відповідай\w*|отвечай\w*|говори\w*|odpowiadaj\w*|回答|答え|返事|respond)"
 )
 _USERS_LANGUAGE = re.compile(
-    r"\b(?:same|user'?s|their|customer'?s|that) language\b|\blanguage (?:of the user|the user|they|"
-    r"the customer|(?:that )?(?:he|she|you are addressed))|\bin whatever language\b",
+    r"\b(?:same|their|that|(?:user|customer|guest|visitor|client)'?s) language\b"
+    r"|\blanguage (?:of the (?:user|customer|guest|visitor|client|person|question)|the user|they"
+    r"|the customer|(?:that )?(?:he|she|you are addressed))|\bin whatever language\b",
     re.IGNORECASE,
 )
-_ANY = re.compile(r"(?:whatever|any|no matter|even if|regardless)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
 def _names() -> re.Pattern[str]:
     names = [n for code, one in material("languages").items() if code in LANGUAGES
              for n in one["names"]]  # fmt: skip
-    listed = "|".join(re.escape(n) for n in sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])", re.IGNORECASE)
+    names.sort(key=len, reverse=True)
+    # Chinese, Japanese and Korean put no spaces between words.
+    spaced = "|".join(re.escape(n) for n in names if n[0] < "\u2e80")
+    joined = "|".join(re.escape(n) for n in names if n[0] >= "\u2e80")
+    return re.compile(rf"(?<![^\W_])(?:{spaced})(?![^\W_])|{joined}", re.IGNORECASE)
 
 
 def language_of(clause: str) -> str | None:

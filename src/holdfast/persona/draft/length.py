@@ -22,7 +22,8 @@ _LIMIT = re.compile(
 )
 _ONE = re.compile(r"\b(?:a|one|single)\s+(?P<unit>sentence|paragraph|line)\b", re.I)
 _SHORT = re.compile(
-    r"\b(?:concise|concisely|brief|briefly|short|terse|succinct\w*|to the point|"
+    r"\b(?:concise|concisely|brief|briefly|short|terse|breve|bref|brève|kurz|corto|"
+    r"conciso|succinct\w*|to the point|"
     r"laconic)\b(?!\s+(?:story|stories|poem|film|summary of))",
     re.I,
 )
@@ -41,15 +42,19 @@ def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
     limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
     if limits:
         for limit in limits[:2]:
-            yield _length(limit["unit"], *_bounds(limit), clause, reader)
+            each = bool(re.search(r"\bsentences?\b", text[: limit.start()], re.I))
+            if each and limit["unit"].lower().startswith("word"):
+                yield _sentence_length(*_bounds(limit), clause)
+            else:
+                yield _length(limit["unit"], *_bounds(limit), clause)
     elif one := _ONE.search(clause):
-        yield _length(one["unit"], None, 1, clause, reader)
+        yield _length(one["unit"], None, 1, clause)
     elif _SHORT.search(clause) and not re.search(
         r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", clause, re.I
     ):
-        yield _length("words", None, SHORT_WORDS, clause, reader)
+        yield _length("words", None, SHORT_WORDS, clause)
     elif _LONG.search(clause) and not NEGATION.match(clause):
-        yield _length("words", LONG_WORDS, None, clause, reader)
+        yield _length("words", LONG_WORDS, None, clause)
 
 
 def _counts_replies(text: str, limit: re.Match[str]) -> bool:
@@ -74,7 +79,7 @@ def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
     return None, max(1, low - strict)
 
 
-def _length(unit: str, low: int | None, high: int | None, clause: str, reader: Reader) -> Demand:
+def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand:
     unit = unit.lower().rstrip("s") + "s"
     bounds = {"exactly": low} if low == high else {"min": low, "max": high}
     judge: Spec = {"name": "length", "unit": unit, **{k: v for k, v in bounds.items() if v}}
@@ -101,3 +106,14 @@ def _length(unit: str, low: int | None, high: int | None, clause: str, reader: R
     return Demand(
         "length", "format", clause, tuple(probes), judge, (reply(fits),), fails + too_short
     )
+
+
+def _sentence_length(low: int | None, high: int | None, clause: str) -> Demand:
+    """Words of each sentence."""
+    bounds = {k: v for k, v in {"min": low, "max": high}.items() if v}
+    judge: Spec = {"name": "length", "unit": "words", "each": "sentence", **bounds}
+    fits = " ".join(["plan"] * (low or high or 1)) + "."
+    long = " ".join(["plan"] * (3 * (high or 1))) + "."
+    probes = tuple(material("plain")["long_probes"])
+    fails = (long,) if high else ("Yes. No.",)
+    return Demand("sentence-length", "format", clause, probes, judge, (f"{fits} {fits}",), fails)

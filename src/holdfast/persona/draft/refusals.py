@@ -21,22 +21,32 @@ from holdfast.persona.draft.demand import (
 )
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
+_ENGLISH_ACTS = (
+    "give|provide|offer|discuss|talk about|speak about|answer|help|help users with|"
+    "help people with|"
+    "help students with|help anyone|help with|write|recommend|share|comment on|engage in|generate|"
+    "create|produce|diagnose|prescribe|promise|speculate|reveal|disclose|quote|compare|solve|do|"
+    "mention|assist with|respond to|explain how|get into|touch on|make promises|make predictions|"
+    "suggest|bring up|tell|translate|criticise|criticize|praise|insult|draft|predict|endorse|judge|"
+    "giving|providing|offering|discussing|talking about|answering|helping with|writing|"
+    "recommending|sharing|commenting on|engaging in|generating|creating|diagnosing|prescribing|"
+    "promising|speculating|revealing|disclosing|comparing|solving|mentioning|suggesting"
+)
+_OTHER_ACTS = (
+    "dar|dê|dai|dare|ofrecer|geben|gib|donner|donne|hables de|hablar de|habla de|"
+    "parler de|parle de|"
+    "parlare di|parla di|fale de|fale sobre|falar de|sprich über|rede über|sprechen über|diskutiere"
+)
 _ACTS = (
-    r"(?:give|giving|provide|providing|offer|offering|discuss|discussing|talk about|talking about|"
-    r"speak about|answer|answering|help(?:ing)?(?: (?:users|people|anyone|students))? "
-    r"(?:with|to)|write|"
-    r"writing|recommend|recommending|share|sharing|comment on|commenting on|engage in|engaging in|"
-    r"generate|generating|create|creating|produce|diagnose|diagnosing|prescribe|"
-    r"prescribing|promise|"
-    r"promising|speculate|speculating|reveal|revealing|disclose|disclosing|quote|compare|comparing|"
-    r"solve|solving|do|mention|mentioning|assist with|respond to|explain how|get into|"
-    r"touch on|make (?:promises|predictions)|suggest|suggesting|bring up|tell|translate|"
-    r"dar|dê|dar|ofrecer|geben|gib|donner|donne)"
+    rf"(?:{'|'.join(sorted(f'{_ENGLISH_ACTS}|{_OTHER_ACTS}'.split('|'), key=len, reverse=True))})"
 )
 _FORBIDS = re.compile(
-    rf"(?:{NEGATION.pattern[1:]}|\b(?:never|not|don't|refuse to|decline to|nunca|não "
-    rf"dê|niemals|jamais)\b)"
-    rf"\s+(?:ever\s+|directly\s+|simply\s+|just\s+)?(?P<act>{_ACTS})\s*(?P<topic>.*)$",
+    rf"(?:{NEGATION.pattern[1:]}|\b(?:never|not|don't|refuse to|decline to|nunca|não|"
+    rf"non|niemals|nie|"
+    rf"jamais|keine|gib)\b)\s+(?:ever\s+|directly\s+|simply\s+|just\s+)?"
+    rf"(?P<act>{_ACTS})\b\s*(?P<topic>.*)$"
+    r"|\bne (?P<verb>\w+) (?:jamais|pas) (?:de |d'|du |des )?(?P<sujet>.*)$"
+    r"|\b(?P<gib>gib|geben sie) (?:niemals|nie|keine?) (?P<thema>.*)$",
     re.IGNORECASE,
 )
 _AVOIDS = re.compile(
@@ -92,7 +102,8 @@ _OFF = re.compile(
     re.I,
 )
 _NOT_TOPICS = re.compile(
-    r"^(?:character|up|in character|the user|it\b|so\b|this\b|that\b|yourself|more "
+    r"^(?:explanations?|the whole|character|up|in character|the user(?!'s)|it\b|so\b|"
+    r"this\b|that\b|yourself|more "
     r"than|long|lengthy|short|"
     r"one-|too|your (?:answer|repl)|walls|bullet|lists?\b|emoji|markdown|jargon|code "
     r"blocks|using|use\b|"
@@ -123,8 +134,9 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
         ):
             yield _on_topic(topic, clause, reader)
     elif match := _FORBIDS.search(clause):
-        if not _NOT_TOPICS.match(match["topic"]):
-            yield from _topic(match["topic"], clause, reader, match["act"])
+        topic = match["topic"] or match["sujet"] or match["thema"] or ""
+        if not _NOT_TOPICS.match(topic):
+            yield from _topic(topic, clause, reader, match["act"] or match["verb"] or "give")
     elif (match := _AVOIDS.match(clause)) and _known(match["topic"]):
         yield from _topic(match["topic"], clause, reader, "discuss")
 

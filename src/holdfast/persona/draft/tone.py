@@ -72,4 +72,4 @@ def _judge(tone: Mapping[str, Any]) -> Spec:
             if "avoid" in tone
             else every(mark, {"name": "prose"})
         )
-    return {"name": "alike", "good": tone["good"], "bad": tone["bad"]}
+    return {"name": "alike", "good": tone["good"], "bad": tone["bad"], "floor": 0.0}
