@@ -12,16 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from holdfast.control.rotary import Rotary
 from holdfast.control.share_functions import Restore, ShareFunction, share_function
 from holdfast.core.control import AttentionControl, Control
 
 Columns = tuple[int, int]
 _NEVER = 1 << 40  # the column of a turn that no query reaches
+
+
+class TurnsBack(Protocol):
+    """A rotary embedding that can turn rotated queries back."""
+
+    def turn_back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
+        """Queries (B, H, Lq, D) of an attention module as if `shift` (B, Lq) positions earlier."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Steering:
     def __init__(
         self,
         rows: Sequence[RowSteering | None],
-        rotary: Rotary | None = None,
+        rotary: TurnsBack | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.rotary, self.device = rotary, torch.device(device)

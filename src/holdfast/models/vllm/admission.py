@@ -1,0 +1,166 @@
+"""A request's control, admitted before vLLM's engine sees the request: the side that faces users.
+
+The control comes with the request (`vllm_xargs={"holdfast": "anchor"}`), or from the environment
+for all (`HOLDFAST_CONTROL`). It is parsed and, where this server cannot apply it exactly, refused
+with one sentence, which the client gets as a 400. The persona and the turns are found in the
+prompt's token ids, as `hold` finds them, and go to the worker with the request. The state of its
+keys becomes part of the request's cache salt, so that prefixes are shared among requests under
+one control only.
+
+This module knows requests. It knows no tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+from vllm.exceptions import VLLMValidationError
+from vllm.logger import init_logger
+
+from holdfast.core.control import NONE, Control, parse
+from holdfast.core.errors import HoldfastError
+from holdfast.models.local.persona_span import (
+    Find,
+    Ids,
+    Place,
+    any_system_message,
+    exact_persona,
+    occurrences,
+)
+from holdfast.models.local.template import Template
+from holdfast.models.vllm.refusals import why_not
+from holdfast.models.vllm.row_table import ROW
+
+CONTROL, PERSONA, PLACE = "holdfast", "holdfast_persona", "holdfast_place"
+DEFAULT = "HOLDFAST_CONTROL"
+_PERSONAS = 64  # texts whose token ids are kept
+
+logger = init_logger(__name__)
+
+
+class Admission:
+    """What one server admits.
+
+    Args:
+        config: vLLM's configuration.
+        tokenizer: returns the server's tokenizer.
+
+    Raises:
+        ControlError: the environment's control cannot be applied by this server.
+    """
+
+    def __init__(self, config: Any, tokenizer: Callable[[], Any]) -> None:
+        self.config, self._load = config, tokenizer
+        self.default = parse(os.environ.get(DEFAULT) or NONE)
+        self._refuse(self.default)
+        self._personas: dict[str, Find] = {}
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The server's tokenizer."""
+        tokenizer = self._load()
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise HoldfastError(
+                "the persona is found with a tokenizer of transformers: start vLLM with one"
+                " (--tokenizer-mode auto, without --skip-tokenizer-init)."
+            )
+        return tokenizer
+
+    @cached_property
+    def turn_ids(self) -> Ids:
+        """The ids that open a user turn."""
+        ids = Template(self.tokenizer).turn_ids
+        if not ids:
+            raise HoldfastError("the chat template does not show where a user turn begins.")
+        return ids
+
+    @cached_property
+    def _any_message(self) -> Find:
+        return any_system_message(self.tokenizer)
+
+    def admit(self, request: Any) -> None:
+        """Add to a request of vLLM's engine what its worker needs to hold it.
+
+        Raises:
+            VLLMValidationError: the control is none, or this server cannot apply it.
+        """
+        params = request.sampling_params
+        if params is None:
+            return
+        arguments = dict(params.extra_args or {})
+        own = {name: arguments.pop(name, None) for name in (CONTROL, PERSONA, PLACE, ROW)}
+        try:
+            row = self._row(request, own)
+        except HoldfastError as error:
+            raise VLLMValidationError(str(error), parameter=CONTROL) from error
+        if row is not None:
+            arguments[ROW] = row
+            state = f"holdfast:{parse(row['control']).state}@{row['content']}{row['message']}"
+            request.cache_salt = f"{state}:{request.cache_salt or ''}"
+        if row is not None or any(value is not None for value in own.values()):
+            params.extra_args = arguments or None
+
+    def _row(self, request: Any, own: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the worker is told; None where nothing is held."""
+        text = own[CONTROL]
+        if text is not None and not isinstance(text, str):
+            raise HoldfastError(f"`{CONTROL}` is a control as text, as in split-softmax:0.7.")
+        control = self.default if text is None else parse(text)
+        self._refuse(control)
+        if not control.steers:
+            return None
+        ids = request.prompt_token_ids
+        if ids is None or request.prompt_embeds is not None or request.resumable:
+            raise HoldfastError(
+                "the persona is found by token ids, and this request has none of its own"
+                " (embeddings, or a prompt that comes in pieces)."
+            )
+        place = self._place(ids, own)
+        if place is None:
+            logger.warning_once("%s did nothing: a prompt had no persona.", control.text)
+            return None
+        turns = occurrences(self.turn_ids, ids) if control.needs_turns else []
+        return {
+            "control": control.text,
+            "content": [*place.content],
+            "message": [*place.message],
+            "turns": turns,
+        }
+
+    def _place(self, ids: list[int], own: Mapping[str, Any]) -> Place | None:
+        """The persona in a prompt."""
+        columns, persona = own[PLACE], own[PERSONA]
+        if columns is not None:
+            return _place(columns, len(ids))
+        if persona is None:
+            return self._any_message(ids)
+        if not isinstance(persona, str) or not persona.strip():
+            raise HoldfastError(f"`{PERSONA}` is the persona's text.")
+        find = self._personas.pop(persona, None) or exact_persona(persona, self.tokenizer)
+        self._personas[persona] = find
+        if len(self._personas) > _PERSONAS:
+            del self._personas[next(iter(self._personas))]
+        return find(ids)
+
+    def _refuse(self, control: Control) -> None:
+        why = why_not(control, self.config)
+        if why is not None:
+            raise HoldfastError(why)
+
+
+def _place(columns: Any, length: int) -> Place:
+    """The columns that a request names: of the persona's content, then of its message."""
+    if not (isinstance(columns, list) and all(isinstance(at, int) for at in columns)):
+        columns = []
+    if len(columns) == 4:
+        a, b, c, d = columns
+        if 0 <= c <= a < b <= d <= length:
+            return Place((a, b), (c, d))
+    raise HoldfastError(
+        f"`{PLACE}` is four columns of the prompt: the persona's first and the one past its last,"
+        " then those of the message around it."
+    )

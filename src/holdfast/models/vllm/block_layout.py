@@ -1,0 +1,114 @@
+"""Where vLLM's CPU kernels keep each number of a block of keys and values.
+
+The kernels pack a block for the instructions that they use (AMX pairs tokens, the vector kernels
+turn keys on their side), and which way is theirs to change. So the packing is measured: numbers
+that name their own token and dimension are written into one block by vLLM's own operation, and
+read back. Packings that are a view of the block are recognised and read without an index.
+
+This module knows blocks. It knows no requests and no controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Writes keys and values (tokens, 1, D) into a cache (blocks, 1, tokens, 2 · D), block by block.
+Write = Callable[[Tensor, Tensor, Tensor], None]
+_BASE = 128  # digits that bfloat16 holds exactly
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """How a block's tokens × dimensions lie in memory."""
+
+    shape: tuple[int, ...]
+    """The memory's shape; empty where `index` says it."""
+    order: tuple[int, ...]
+    """The dimensions of that shape, tokens first."""
+    index: Tensor | None
+    """Places in memory, token by token; None where the shape says it."""
+
+    def unpack(self, memory: Tensor, tokens: int) -> Tensor:
+        """Blocks (…, tokens · D) as (…, tokens, D)."""
+        lead = memory.shape[:-1]
+        if self.index is not None:
+            return memory.index_select(-1, self.index).reshape(*lead, tokens, -1)
+        viewed = memory.reshape(*lead, *self.shape)
+        order = (*range(len(lead)), *(len(lead) + at for at in self.order))
+        return viewed.permute(order).reshape(*lead, tokens, -1)
+
+
+class BlockLayout:
+    """The packing of one kind of block.
+
+    Args:
+        tokens: of a block.
+        size: of a head.
+        dtype: of the cache.
+        write: vLLM's own operation that fills a cache.
+    """
+
+    def __init__(self, tokens: int, size: int, dtype: torch.dtype, write: Write) -> None:
+        self.tokens, self.size = tokens, size
+        token = torch.arange(tokens)[:, None].expand(-1, size)
+        place = torch.arange(size).expand(tokens, -1)
+        read = [self._written(number, dtype, write) for number in (token, place)]
+        keys, values = (at * size + of for at, of in zip(*read, strict=True))
+        self.keys, self.values = self._packing(keys), self._packing(values)
+
+    def _written(self, number: Tensor, dtype: torch.dtype, write: Write) -> tuple[Tensor, Tensor]:
+        """Numbers below 128² written as keys and values, as they lie in memory."""
+        halves = []
+        for digit in (number // _BASE, number % _BASE):
+            states = digit[:, None].to(dtype)
+            cache = torch.zeros(1, 1, self.tokens, 2 * self.size, dtype=dtype)
+            write(states, states, cache)
+            halves.append(cache.view(2, -1).long())
+        both = halves[0] * _BASE + halves[1]
+        return both[0], both[1]
+
+    def _packing(self, numbers: Tensor) -> _Packing:
+        """The packing that leaves these numbers, token · D + dimension, in memory."""
+        tokens, size = self.tokens, self.size
+        every = torch.arange(len(numbers))
+        for shape, order in (
+            ((tokens, size), (0, 1)),
+            ((size, tokens), (1, 0)),
+            ((tokens // 16, size // 2, 16, 2), (0, 2, 1, 3)),
+            ((size // 16, tokens // 2, 16, 2), (1, 3, 0, 2)),
+        ):
+            if torch.Size(shape).numel() != tokens * size:
+                continue
+            if torch.equal(
+                numbers.view(shape).permute(order).flatten(), torch.arange(len(numbers))
+            ):
+                return _Packing(shape, order, None)
+        index = numbers.argsort()
+        if not torch.equal(numbers[index], every):
+            raise ValueError("vLLM's blocks do not hold every number of a key once")
+        return _Packing((), (), index)
+
+    def gather(self, cache: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of rows' blocks.
+
+        Args:
+            cache: (all blocks, Hkv, tokens, 2 · D), contiguous.
+            blocks: the blocks of each row, in order, (B, n).
+
+        Returns:
+            Both (B, Hkv, n · tokens, D).
+        """
+        rows, count = blocks.shape
+        heads = cache.shape[1]
+        memory = cache.view(cache.shape[0], heads, 2, -1)[blocks.flatten().long()]
+        parts = []
+        for i, packing in enumerate((self.keys, self.values)):
+            states = packing.unpack(memory[:, :, i], self.tokens)
+            states = states.view(rows, count, heads, self.tokens, self.size).transpose(1, 2)
+            # The fused kernel reads a key's numbers as neighbours, whatever the strides say.
+            parts.append(states.reshape(rows, heads, -1, self.size).contiguous())
+        return parts[0], parts[1]
