@@ -115,6 +115,8 @@ class RoundRecord:
     """True where a turn did not fit the context, and the conversation ends."""
     questions: tuple[Turn, ...] | None = omitted()
     """Answers to the capability questions after this round."""
+    refused: str | None = omitted()
+    """Why the model refused the conversation's control here, which ends the conversation."""
 
 
 @dataclass(frozen=True, kw_only=True)

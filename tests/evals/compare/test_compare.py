@@ -14,7 +14,7 @@ from holdfast import ApiBackend, compare, load
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.control import DEFAULT_CONTROLS, Control, parse
-from holdfast.core.errors import ControlError, HoldfastError, RunError
+from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.compare.compare import Comparison
 from holdfast.evals.tasks.answers import Question
@@ -170,10 +170,52 @@ def test_what_a_model_refuses_is_left_out_of_the_default_set_with_its_sentence()
     assert found.summary.refused["anchor"] == "`anchor` needs the weights."
 
 
-def test_a_control_that_was_named_and_is_refused_is_an_error() -> None:
+def test_a_control_that_was_named_and_is_refused_is_left_out_and_named(tmp_path: Path) -> None:
+    found = compared(Refusing(slipping), controls=["window:1", "anchor"], rounds=1, out=tmp_path)
+    assert [row.control for row in found.rows] == ["none", "window:1"]
+    assert found.summary.refused == {"anchor": "`anchor` needs the weights."}
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Left out, since the model refuses it: anchor." in page
+
+
+@pytest.mark.parametrize("error", [ControlError, ModelError])
+def test_a_control_that_is_refused_on_the_way_is_left_out_and_the_rest_goes_on(
+    error: type[HoldfastError], tmp_path: Path
+) -> None:
+    def refuse_late(ask: Ask) -> Reply:
+        if ask.control.window and len(ask.chat) > 4:
+            raise error("no window here")
+        return slipping(ask)
+
+    settings: dict[str, Any] = {
+        "controls": ["window:1", "reminder:1"],
+        "rounds": 3,
+        "out": tmp_path,
+    }
+    found = compared(Actor(refuse_late), **settings)
+    assert [row.control for row in found.rows] == ["none", "reminder:1"]
+    assert found.summary.refused == {"window:1": "no window here"}
+    assert all(len(c.controls["none"].rounds) == 4 for c in found.conversations)
+    again = compared(Actor(slipping), **settings)
+    assert again.rows == found.rows and again.summary.refused == found.summary.refused
+
+
+def test_what_fails_without_a_control_ends_the_run() -> None:
+    def fail(ask: Ask) -> Reply:
+        raise ModelError("the template refuses this chat")
+
+    with pytest.raises(ModelError, match="template"):
+        compared(Actor(fail), rounds=1)
+
+
+def test_two_conversations_have_no_interval_and_no_nan() -> None:
+    found = compared(pairs=2, rounds=1, controls=["window:1"])
+    assert "nan" not in found.recommendation
+    assert "too few conversations for an interval" in found.recommendation
+
+
+def test_a_misspelt_control_is_an_error() -> None:
     actor = Refusing(slipping)
-    with pytest.raises(ControlError, match="`anchor` needs the weights"):
-        compared(actor)
     with pytest.raises(ControlError, match="there is no control"):
         compared(actor, controls=["ancor"])
     assert actor.calls == []

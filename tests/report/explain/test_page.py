@@ -153,6 +153,7 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         (value(0.0, -0.1, 0.1), value(0.2, 0.1, 0.3), "leaves the share where it was (+0.0 points"),
         (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
         (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
+        (value(0.1, None, None), value(0.2, None, None), "too few conversations for an interval)"),
     ],
 )
 def test_a_control_is_said_to_move_only_what_its_interval_says(

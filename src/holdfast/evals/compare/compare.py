@@ -10,7 +10,7 @@ arrays, and `recommendation` says which control to use.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from holdfast.control.trained_files import trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
-from holdfast.core.errors import ControlError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import settle
@@ -138,8 +137,8 @@ def compare(
         **changes: fields of `CompareSettings` in place of those in `settings`.
 
     Raises:
-        ControlError: a control was named that the model cannot be put under.
-        HoldfastError: something else that the user can mend.
+        HoldfastError: something that the user can mend. A control that the model refuses, before
+            the run or in it, is left out and named in the summary.
         ShardDone: `where` is a shard, and its part is done.
     """
     settings = settle(settings, CompareSettings, changes)
@@ -154,9 +153,11 @@ def compare(
     scoring = settings.scoring if questions.questions else None
     described = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
     run = open_run(out, described, RoundRecord, JudgeVerdict, where)
-    judged = setup.hold(run, progress, timed=True, where=where)
+    judged = setup.hold(run, progress, timed=True, where=where, skip_refused=True)
+    refused |= setup.plan.refused(run.records)
     summary = _summary(setup, questions, judged, run, settings, refused, command, began)
-    comparison = Comparison(summary, _by_conversation(setup.plan, judged, run, questions))
+    talks = _by_conversation(setup.plan, judged, run, questions, refused)
+    comparison = Comparison(summary, talks)
     run.finish(summary)
     if summary.report:
         report.write_compare(summary, comparison.conversations, Path(summary.report))
@@ -197,13 +198,11 @@ def _set_up(
 def _controls(
     model: Backend, settings: CompareSettings, also: Sequence[Backend]
 ) -> tuple[list[Control], dict[str, str]]:
-    """The controls to run, `none` first, and those of the default set that the model refuses."""
+    """The controls to run, `none` first, and those that the model refuses, with the reason."""
     names = DEFAULT_CONTROLS if settings.controls is None else settings.controls
     texts = [*names, *(f"{ALSO}{one.name}" for one in also)]
     controls = [NONE, *(parse(text, models=bool(also)) for text in texts)]
     refused = {control.text: why for control in controls if (why := model.refusal(control))}
-    if refused and settings.controls is not None:
-        raise ControlError(next(iter(refused.values())))
     return [one for one in dict.fromkeys(controls) if one.text not in refused], refused
 
 
@@ -224,7 +223,7 @@ def _summary(
 ) -> CompareSummary:
     lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
     assert model is not None
-    rows, advice = _rows(plan, judged, run, questions)
+    rows, advice = _rows(plan, judged, run, questions, refused)
     low = low_ceiling(setup.setting(), rows[lengths[-1]][0].curve[0])
     return CompareSummary(
         setting=setup.setting(),
@@ -256,12 +255,14 @@ def _rows(
     judged: Sequence[JudgedConversation],
     run: ConversationRun,
     questions: QuestionPlan,
+    refused: Mapping[str, str],
 ) -> tuple[dict[int, list[ControlRow]], Recommendation]:
     """The rows of every length, and what they recommend over the longest."""
     counted, longest = questions.counted, max(questions.counted)
     measured = [
         _of_its_personas(one, plan.conversations)
         for one in measurements(plan, longest, judged, run.records, run.times, questions.questions)
+        if one.control.text not in refused
     ]
     rows = {
         length: control_rows(measured, plan.conversations, length, rounds)
@@ -283,6 +284,7 @@ def _by_conversation(
     judged: Sequence[JudgedConversation],
     run: ConversationRun,
     questions: QuestionPlan,
+    refused: Mapping[str, str],
 ) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
     by_id = {one.id: one for one in judged}
@@ -314,6 +316,7 @@ def _by_conversation(
                     by_id[id_].rounds, tuple(answers.get(id_, ()))
                 )
                 for k, control in enumerate(plan.controls)
+                if control.text not in refused
                 for id_ in (plan.record_id(k, c.id),)
             },
         )

@@ -277,5 +277,6 @@ def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
         if measure == "late"
         else (row.capability_delta, row.capability_delta_interval)
     )
-    low, high = interval or (float("nan"), float("nan"))
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if interval is None:
+        return f"{value:+.2f}, too few conversations for an interval"
+    return f"{value:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"

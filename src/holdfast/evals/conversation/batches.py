@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from holdfast.core.backend import Backend
-from holdfast.core.control import Control
+from holdfast.core.control import NONE, Control
+from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run, TurnTime
 from holdfast.core.shards import Units, Where, share_out
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
+from holdfast.evals.conversation.rounds import OpenConversation, Round, SelfChat
 from holdfast.results.conversation import RoundRecord
 from holdfast.results.verdict import JudgeVerdict
 
@@ -82,6 +83,7 @@ def converse(
     timed: bool = False,
     where: Where = None,
     stage: str = "",
+    skip_refused: bool = False,
 ) -> None:
     """Hold all planned conversations and append their records to the run.
 
@@ -93,6 +95,8 @@ def converse(
         timed: also record how long the agents' turns take.
         where: shares batches out; by default all are done here.
         stage: names what is done, where the progress has another name for the whole.
+        skip_refused: end the conversations under a control that the model refuses on the way,
+            and go on with the others; by default the error ends the run.
     """
     protocol = chat.protocol
     models = [model for model in (chat.agent, chat.other) if model is not None]
@@ -105,7 +109,7 @@ def converse(
         unit_of=lambda record: batch_of[record.conversation],
         is_done=Batch.is_done,
         steps=lambda batch: batch.rounds + 1,
-        work=partial(_hold_batch, bare, chat.agent is not None, timed),
+        work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
     )
     with progress.of(len(batches) * (protocol.rounds + 1), stage):
         share_out(units, run, models, progress, where)
@@ -115,6 +119,7 @@ def _hold_batch(
     chat: SelfChat,
     probed: bool,
     timed: bool,
+    skip_refused: bool,
     models: Sequence[Backend],
     batch: Batch,
     run: ConversationRun,
@@ -134,7 +139,7 @@ def _hold_batch(
         groups = _take_turns(going, r)
         new: list[RoundRecord] = []
         for group in groups:
-            done = chat.hold(group, r)
+            done = _hold_or_end(chat, group, r) if skip_refused else chat.hold(group, r)
             if timed and r:
                 time = TurnTime(
                     batch=batch.index,
@@ -149,6 +154,24 @@ def _hold_batch(
         if not groups:  # all have stopped
             progress.advance(1, 0)
         run.append(new)
+
+
+def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> Round:
+    """Hold a round of conversations under one control, or end them if the model refuses it."""
+    control = group[0].plan.control
+    try:
+        return chat.hold(group, r)
+    except (ControlError, ModelError) as error:
+        if control is None or control == NONE:
+            raise
+        for c in group:
+            c.stopped = True
+        return Round(
+            [
+                RoundRecord(conversation=c.id, round=r, stopped=True, refused=str(error))
+                for c in group
+            ]
+        )
 
 
 def _resume(batch: Batch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:

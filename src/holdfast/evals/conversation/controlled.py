@@ -22,7 +22,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import Screening, check, draw_cast, manifest, setting
-from holdfast.results.conversation import JudgedConversation, Screened, Setting
+from holdfast.results.conversation import JudgedConversation, RoundRecord, Screened, Setting
 
 ROWS = 384
 """Conversations of one batch, counted under each control."""
@@ -54,6 +54,15 @@ class ControlledPlan:
             replace(conversation, id=self.record_id(k, conversation.id), control=c, floor=k == 0)
             for k, c in enumerate(self.controls)
         ]
+
+    def refused(self, records: Sequence[RoundRecord]) -> dict[str, str]:
+        """The controls that the model refused on the way, with the reason."""
+        reasons: dict[str, str] = {}
+        for record in records:
+            if record.refused is not None:
+                control = self.controls[self.locate(record.conversation)[0]]
+                reasons.setdefault(control.text, record.refused)
+        return reasons
 
     def variants_of_all(self) -> list[Conversation]:
         """All conversations under all controls, in the order in which they are held."""
@@ -95,7 +104,13 @@ class ControlledSetup:
         return setting(self.chat, self.plan.conversations, self.suite, self.screened)
 
     def hold(
-        self, run: ConversationRun, progress: Progress, *, timed: bool = False, where: Where = None
+        self,
+        run: ConversationRun,
+        progress: Progress,
+        *,
+        timed: bool = False,
+        where: Where = None,
+        skip_refused: bool = False,
     ) -> list[JudgedConversation]:
         """Hold every conversation under every control, and score the answers.
 
@@ -104,12 +119,21 @@ class ControlledSetup:
             progress: is told of every round.
             timed: also record how long the agents' turns take.
             where: what part of the batches is done here.
+            skip_refused: leave out a control that the model refuses on the way.
 
         Returns:
             The judged conversations, with the ids that the plan gives them in the records.
         """
         variants = self.plan.variants_of_all()
-        converse(self.chat, variants, run, progress, timed=timed, where=where)
+        converse(
+            self.chat,
+            variants,
+            run,
+            progress,
+            timed=timed,
+            where=where,
+            skip_refused=skip_refused,
+        )
         return judge_conversations(run, variants, self.judge_model)
 
 

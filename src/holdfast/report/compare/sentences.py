@@ -51,6 +51,8 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     screened = summary.setting.screened
     sentences = [screening(screened)] if screened else []
     sentences.append(_loss(none.row, summary.setting.rounds))
+    if summary.refused:
+        sentences.append(f"Left out, since the model refuses it: {', '.join(summary.refused)}.")
     if other is not None:
         sentences += [_gain(other), _cost(none.row, other.row), _steadier(other.row, entries)]
     return [sentence for sentence in sentences if sentence]

@@ -95,7 +95,7 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     link = "but" if share_sign * score_sign <= 0 and share_sign != score_sign else "and"
     yield (
         f"{one.control} {share_moves} ({_points(share.value)} on average over rounds, "
-        f"{' to '.join(map(_points, share.interval))}) {link} {score_moves} "
+        f"{_points_between(share.interval)}) {link} {score_moves} "
         f"({signed(stability.value)}, {signed_span(stability.interval)})."
     )
 
@@ -103,6 +103,13 @@ def _control(one: ControlExplanation) -> Iterator[str]:
 def _points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
     return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def _points_between(interval: Sequence[Any] | None) -> str:
+    span = ends(interval)
+    if span is None:
+        return "too few conversations for an interval"
+    return f"{_points(span[0])} to {_points(span[1])}"
 
 
 def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) -> Iterator[str]:
