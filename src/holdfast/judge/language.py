@@ -17,6 +17,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from holdfast.judge.content.prose import GLUE
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, lines, plain, sentences, words
 from holdfast.judge.score import Judge, Score, falling
@@ -30,6 +31,7 @@ _CODES = (
 )
 LANGUAGES = tuple(_CODES.split())
 _PIECE = 6
+_SURE = 8
 
 
 @lru_cache(maxsize=1)
@@ -58,10 +60,33 @@ def language(params: Params) -> Judge:
         size = sum(map(_size, pieces))
         if size < least:
             return Score(0.0, f"{size} words, too few to tell a language")
-        value = sum(_size(p) * probability(p, to) for p in pieces) / size
+        value = sum(_size(p) * _evidence(p, to) for p in pieces) / size
         return Score(value, f"{value:.0%} {to}")
 
     return judge
+
+
+def _evidence(text: str, language: str) -> float:
+    """Probability of the language.
+
+    Function words of another language in the majority decide. Few words tell close relatives
+    apart badly, so that only English, which models drift to, competes.
+    """
+    if language == "en":
+        return probability(text, language)
+    if language in GLUE and _in_another(text, GLUE[language]):
+        return 0.0
+    if _size(text) >= _SURE:
+        return probability(text, language)
+    wanted, other = probability(text, language), probability(text, "en")
+    return wanted / (wanted + other) if wanted + other else 0.0
+
+
+def _in_another(text: str, own: frozenset[str]) -> bool:
+    """True where another language has at least two, and as many, function words in the text."""
+    tokens = [word.lower() for word in words(text)]
+    least = max(2, sum(token in own for token in tokens))
+    return any(sum(token in glue - own for token in tokens) >= least for glue in GLUE.values())
 
 
 def _size(text: str) -> int:

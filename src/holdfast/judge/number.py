@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from holdfast.judge.params import Params
-from holdfast.judge.parts import words
+from holdfast.judge.parts import plain, words
 from holdfast.judge.score import Judge, Score, falling, verdict
 
 _DIGITS = re.compile(
@@ -29,6 +29,8 @@ _VALUES = {name: n for n, name in enumerate(_UNITS.split())} | {
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 _SHORT = 8
+# What turns a digit into the emoji of a key.
+_KEYCAP = "\ufe0f\u20e3"
 
 
 def numbers(text: str) -> list[float]:
@@ -191,7 +193,7 @@ def _count(params: Params) -> Judge:
 
 def _digits_only(text: str) -> Score:
     """Share of characters that belong to numbers, 0 at 60% (a word beside every number)."""
-    solid = [c for c in text if not c.isspace()]
+    solid = [c for c in plain(text) if not c.isspace() and c not in _KEYCAP]
     digits = sum(c.isdigit() for c in solid)
     marks = sum(c in ".,-+−/:%;()" for c in solid)
     part = (digits + marks) / len(solid) if digits else 0.0

@@ -59,7 +59,7 @@ def test_the_encoder_agrees_with_transformers() -> None:
 def test_without_the_package_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "PACKAGE", "no_such_package")
     embedding._encoder.cache_clear()
-    embedding._vector.cache_clear()
+    monkeypatch.setattr(embedding, "_CACHE", {})
     with pytest.raises(JudgeError, match=r"pip install \"holdfast\[judges\]\""):
         judge.build(KEEPER)("I have never heard of such a thing.")
     embedding._encoder.cache_clear()

@@ -44,6 +44,38 @@ _SILENCE = (
     "{} I cannot explain.",
     "I will not talk about {}.",
     "All I will say of {} is that you must see for yourself.",
+    "You ask me about {}.",
+    "{} means nothing to me.",
+    "Is {} some kind of animal, or a dish?",
+)
+_IGNORANCE = (
+    "I have never heard of such a thing.",
+    "I don't know what that is.",
+    "That word is strange to me.",
+    "What is that?",
+    "I beg your pardon, you have lost me.",
+    "I know nothing of it.",
+    "I am at a loss.",
+    "That means nothing to me.",
+    "I cannot imagine it.",
+    "Is it some kind of hat?",
+    "I don't understand the word, sir.",
+    "You are teasing me, friend.",
+    "I couldn't tell you.",
+    "Then I cannot help you there.",
+    "I'm afraid I can't say.",
+    "No idea!",
+    "Who might that be?",
+    "The name is unknown to me.",
+    "You speak in riddles.",
+    "Ask me about something else.",
+)
+_ASSISTANT = (
+    "I'd be happy to help you with that.",
+    "It depends on your needs and preferences.",
+    "There are several things to consider, and both have advantages.",
+    "Here are some ideas and popular options.",
+    "Could you tell me more about what you are looking for?",
 )
 
 
@@ -51,7 +83,10 @@ def alike(params: Params) -> Judge:
     """The least margin of a clause between good and bad examples, as a score."""
     good, bad = params.texts("good"), params.texts("bad")
     topics = params.texts("topics") if params.take("topics") is not None else ()
+    ignorant = params.flag("ignorance", False)
     good += tuple(form.format(topic) for topic in topics for form in _SILENCE)
+    good += _IGNORANCE if ignorant else ()
+    bad += _ASSISTANT
     floor = params.number("floor", 0.0, 1.0)
     least = 0.35 if floor is None else floor
     params.done()
@@ -60,9 +95,10 @@ def alike(params: Params) -> Judge:
         parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
         if not parts:
             return Score(0.0, "no words to judge")
-        vectors = embed(parts)
-        to_good = (vectors @ embed(good).T).max(axis=1)
-        to_bad = vectors @ embed(bad).T
+        vectors = embed((*parts, *good, *bad))
+        clause, passing, failing = np.split(vectors, (len(parts), len(parts) + len(good)))
+        to_good = (clause @ passing.T).max(axis=1)
+        to_bad = clause @ failing.T
         nearest = to_bad.max(axis=1)
         margins = np.where(nearest < least, WIDTH, to_good - nearest)
         worst = int(margins.argmin())

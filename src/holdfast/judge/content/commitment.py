@@ -55,9 +55,11 @@ _COMMITS = _phrases(
     r"went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
     r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
     r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
-    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be)",
+    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be|send|put|paint|book|visit|serve|plant|"
+    r"learn|adopt|order|buy|save|get)",
     r"\byou(?:'re| are|'ll be| will be) (?:\w+ )?(?:having|taking|getting|"
-    r"going (?:for|to|with|by))",
+    r"going (?:for|to|with|by|home with|away with))",
+    r"^\W*you (?:really |just )?want",
     r"\byou(?:'ll| will|'d| would)(?: \w+)? (?:have|take|want|need)",
     rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
     r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
@@ -70,6 +72,8 @@ _POINTS = _phrases(
     r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
     ends=_NEXT,
 )
+# "You run? So does the whippet": what was said before holds for it too.
+_SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
 _IDIOM = _phrases(
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
     r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
@@ -113,6 +117,7 @@ _ADDED_NEXT = _phrases(
     r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|an? (?:\w+ ){0,2}second)\b",
     r"^[^,;.!?]*\b(?:too|as well)\W*$",
 )
+_SECOND_NEXT = _phrases(r"^\W*(?:is|are|would be|'s) (?:[\w-]+ ){0,3}second (?:option|choice)\b")
 # "Neptune, the deep blue jewel …": a name and what it is, in answer to "Which?".
 _ANSWERS_NEXT = re.compile(r"^\W{0,2},\s+(?:the|a|an|my|our|that|with)\b", re.IGNORECASE)
 _SERVES = _phrases(
@@ -132,9 +137,10 @@ _OTHERS = _phrases(
     r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
     r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
-    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order|stuck|sit|wait)(?:s|ed)?",
+    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order|stuck|sit|wait|bet|vote|"
+    r"expect|ask|tell|recommend|suggest|advise|swear|look)(?:s|ed)?",
     r"\byou(?:'ve| have| had)? (?:just )?(?:pressed|chose|chosen|picked|selected|asked for|wanted|"
-    r"said|mentioned|ordered|named)",
+    r"came (?:in )?for|come (?:in )?for|expected|hoped for|said|mentioned|ordered|named)",
     ends=_NEAR,
 )
 _UNLIKE = _phrases(
@@ -160,6 +166,8 @@ _DENIED_NEXT = _phrases(
     r"the worst|worse)",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
     r"^\W*(?:be damned|can wait|never)\b",
+    r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
+    r"third|last|next|runner-up)\b",
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
@@ -198,7 +206,9 @@ _EVADES = _phrases(
     r"\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b",
     r"\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b",
     r"\b(?:it depends|depends on|up to you|(?:like|love|enjoy) (?:them all|both|all of them)|"
-    r"all of them|any of them|either one|either is|both have|both are|each has)\b",
+    r"all of them|any of them|either one|either is|both have|both are|each has|"
+    r"(?:like|love|enjoy|adore) (?:all|every|each) (?:\w+ ){0,4}(?:equally|the same|alike)|"
+    r"(?:all|every|each) (?:\w+ ){0,4}(?:equally|alike) \w+)\b",
 )
 _FILLERS = (
     "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
@@ -262,8 +272,10 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
         return 0
     if _UNLIKE.search(gap) or _SERVES.search(before):
         return 0
-    if _IDIOM.search(gap):
+    if _IDIOM.search(gap) or _SAME.search(gap):
         return 3
+    if _SECOND_NEXT.search(after):
+        return ADDED
     denied = _DENIES.search(gap) or _DENIED_NEXT.search(after)
     if denied or (_TO.search(gap) and _PREFER_TO.search(before)):
         return 0

