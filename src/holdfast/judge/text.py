@@ -26,6 +26,7 @@ _SMALL_WORDS = (
     "with yet off upon than"
 )
 _MINOR = frozenset(_SMALL_WORDS.split())
+_STAGE_DIRECTION = re.compile(r"\A\s*(?:\*(?!\*)[a-z][^*\n]{1,60}\*|\([a-z][^()\n]{1,60}\))\s+")
 _OPENING = re.compile(r"^[\s\W_]+")
 
 
@@ -127,7 +128,10 @@ class Target:
         return len(self.anywhere.findall(self.view(text)))
 
     def at_start(self, text: str) -> bool:
-        """True where the text opens with it, past markup, quotes, bullets and emoji."""
+        """True where the text opens with it, past markup, quotes, bullets, emoji and "*nods*"."""
+        return self._opens(text) or self._opens(_STAGE_DIRECTION.sub("", text))
+
+    def _opens(self, text: str) -> bool:
         seen = self.view(text).strip()
         if self.opens.match(seen):
             return True

@@ -27,6 +27,8 @@ from holdfast.judge.score import Judge, Score
 LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
+# Ten words of a sentence hold two function words and more.
+LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
 MOST_GLUE = 0.9
 WINDOW = 24
 LEAST_FRAGMENTS = 6
@@ -168,7 +170,8 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
         bare = not _LAYOUT.search(text.strip()) and not glue.intersection(tokens) - _ARTICLES
         short = len(fragments) >= LEAST_FRAGMENTS and max(map(len, fragments)) < 3
         return "a row of words with marks between them" if bare and short else None
-    if _share(tokens, glue.__contains__) < LEAST_GLUE:
+    least = LEAST_GLUE if len(tokens) < LONG_ROW else LEAST_GLUE_OF_A_LONG_ROW
+    if _share(tokens, glue.__contains__) < least:
         return "a row of words that nothing joins"
     pairs = list(pairwise(tokens))
     if len(set(pairs)) < len(pairs):

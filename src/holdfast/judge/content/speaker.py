@@ -53,6 +53,7 @@ _ACTOR = re.compile(
     rf"|\b(?:the|my|this|that) {_ROLE}(?: (?:that )?I(?:'m| am| was|'ve been) |,| is called| here)"
     rf"|\b(?:in|out of|of|into|break|breaking|stay|staying|adopt\w*|assum\w*|play\w*) "
     rf"(?:my |the |this |an? |of )?{_ROLE}\b(?! of (?:us|my life|the (?:day|year|job|work|world)))"
+    r"|\bI(?:'m| am) not (?:really|actually|truly|in fact) (?:an? |the |from )"
     r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
     r"|\bI(?:'m| am) (?:pretending|supposed|meant|instructed|told|asked|programmed|playing|"
     r"portraying|acting) (?:to|as|the|an?)\b"
@@ -98,6 +99,7 @@ def speaker(params: Params) -> Judge:
     names = params.texts("names") if params.take("names") is not None else ()
     params.done()
     about = _about(names) if names else None
+    other = _other_name(names) if names else None
 
     def judge(text: str) -> Score:
         seen = plain(text)
@@ -105,6 +107,8 @@ def speaker(params: Params) -> Judge:
             for pattern in (AS_AN_AI, _ASSISTANT, _ACTOR, _REPORTER):
                 if match := pattern.search(sentence):
                     return Score(0.0, f"somebody else speaks: {quoted(match.group(), 60)}")
+        if other and (match := other.search(seen)):
+            return Score(0.0, f"it has another name: {quoted(match.group(), 60)}")
         if about and (match := about.search(seen)):
             reported = match.lastgroup == "would"
             if reported or not _FIRST_PERSON.search(seen):
@@ -112,6 +116,13 @@ def speaker(params: Params) -> Judge:
         return Score(1.0, "the persona speaks")
 
     return judge
+
+
+def _other_name(names: tuple[str, ...]) -> re.Pattern[str]:
+    """A speaker by another name: "My name is Claire"."""
+    own = "|".join(map(re.escape, names))
+    title = r"(?:(?:Mr|Mrs|Ms|Miss|Dr|Dame|Coach|Professor|Captain|Grandma|Brother|Sir)\.? )?"
+    return re.compile(rf"\b[Mm]y name(?:'s| is) (?!{title}(?:{own}))[A-Z]\w+")
 
 
 def _about(names: tuple[str, ...]) -> re.Pattern[str]:
