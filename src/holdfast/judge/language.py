@@ -32,6 +32,7 @@ _CODES = (
 LANGUAGES = tuple(_CODES.split())
 _PIECE = 6
 _SURE = 8
+_NEARLY = 0.4
 
 
 @lru_cache(maxsize=1)
@@ -44,9 +45,13 @@ def _identifier() -> Any:
 
 
 @lru_cache(maxsize=4096)
+def _probabilities(text: str) -> dict[str, float]:
+    return {code: float(p) for code, p in _identifier().rank(text)}
+
+
 def probability(text: str, language: str) -> float:
     """Probability that `text` is in `language`, an ISO 639-1 code out of `LANGUAGES`."""
-    return float(dict(_identifier().rank(text))[language])
+    return _probabilities(text)[language]
 
 
 def language(params: Params) -> Judge:
@@ -67,19 +72,20 @@ def language(params: Params) -> Judge:
 
 
 def _evidence(text: str, language: str) -> float:
-    """Probability of the language.
+    """Probability of the language; function words of another in the majority make it 0.
 
-    Function words of another language in the majority decide. Few words tell close relatives
-    apart badly, so that only English, which models drift to, competes.
+    Few words tell relatives apart badly: a language that is nearly as likely as the likeliest
+    competes with English only, which models drift to.
     """
     if language == "en":
         return probability(text, language)
     if language in GLUE and _in_another(text, GLUE[language]):
         return 0.0
-    if _size(text) >= _SURE:
-        return probability(text, language)
-    wanted, other = probability(text, language), probability(text, "en")
-    return wanted / (wanted + other) if wanted + other else 0.0
+    all_of_them = _probabilities(text)
+    wanted = all_of_them[language]
+    if _size(text) >= _SURE or wanted < _NEARLY * max(all_of_them.values()):
+        return wanted
+    return wanted / (wanted + all_of_them["en"])
 
 
 def _in_another(text: str, own: frozenset[str]) -> bool:

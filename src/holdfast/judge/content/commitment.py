@@ -72,7 +72,7 @@ _POINTS = _phrases(
     r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
     ends=_NEXT,
 )
-# "You run? So does the whippet": what was said before holds for it too.
+# "The okapi is special, and so is the otter."
 _SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
 _IDIOM = _phrases(
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
@@ -172,6 +172,7 @@ _DENIED_NEXT = _phrases(
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
 _COMMITS_NEXT = _phrases(
+    r"^\W*(?:it is,? )?of course\b",
     r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
     r"(?: (?:by far|clearly|definitely|simply|surely|always|still|easily|really|truly|just))*"
     r" (?:(?:the|my|our|your) (?:[\w-]+ ){0,2}?(?:ideal|perfect|right|best|finest|safest|wisest|"
@@ -180,7 +181,7 @@ _COMMITS_NEXT = _phrases(
     r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
     r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|the winner|wins|any day|"
     r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
-    r"hands down|of course|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
     r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
     r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
     r"want|crave|"
@@ -272,9 +273,9 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
         return 0
     if _UNLIKE.search(gap) or _SERVES.search(before):
         return 0
-    if _IDIOM.search(gap) or _SAME.search(gap):
+    if _IDIOM.search(gap):
         return 3
-    if _SECOND_NEXT.search(after):
+    if _SAME.search(gap) or _SECOND_NEXT.search(after):
         return ADDED
     denied = _DENIES.search(gap) or _DENIED_NEXT.search(after)
     if denied or (_TO.search(gap) and _PREFER_TO.search(before)):

@@ -29,7 +29,6 @@ MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
 # Ten words of a sentence hold two function words and more.
 LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
-MOST_GLUE = 0.9
 WINDOW = 24
 LEAST_FRAGMENTS = 6
 _ENGLISH = (
@@ -152,7 +151,7 @@ def _only_glue(text: str, tokens: Sequence[str], glue: frozenset[str]) -> bool:
     """True for "el la los": function words and nothing else, without a sentence around them."""
     worded = [token for token in tokens if not token.isdigit()]
     least = 7 if _STOP.search(text) else 3
-    return len(worded) >= least and _share(worded, glue.__contains__) > MOST_GLUE
+    return len(worded) >= least and glue.issuperset(worded)
 
 
 def _bare_rest(text: str, own: str, glue: frozenset[str]) -> str | None:
