@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from holdfast.models import load as models
 from holdfast.persona.suite import check_suite, load_suite, select
 from holdfast.serve.app import create_app
+from serve.gateway.upstreams import Recorded, answered, gateway
 from serve.running import served
 
 HAS_KEY = "secret"
@@ -38,7 +40,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
-        page.wait_for_function("document.getElementById('model').textContent !== '…'")
+        expect(page.locator("#model")).not_to_have_text("…")
         return page
 
     yield open_page
@@ -55,42 +57,145 @@ def say(page: Page, text: str) -> None:
     page.wait_for_selector("#send:not([disabled])")
 
 
-def test_a_message_is_answered_twice_from_one_history(
+def open_settings(page: Page) -> None:
+    page.click("#setting-open")
+
+
+def close_settings(page: Page) -> None:
+    page.get_by_role("button", name="Done").click()
+
+
+def test_each_side_answers_its_own_history_and_the_verdict_counts_both(
     address: str, opened: Callable[..., Page]
 ) -> None:
     page = opened(address)
-    assert page.input_value("#persona") == "Every reply is in capitals."
-    assert page.input_value("#control") == "anchor"
+    expect(page.locator("#persona-text")).to_have_text("Every reply is in capitals.")
+    expect(page.locator("#own-name")).to_have_text("with anchor")
     sent: list[dict[str, Any]] = []
-    page.on("request", lambda r: sent.append(json.loads(r.post_data)) if r.method == "POST" else 0)
+    page.on(
+        "request",
+        lambda r: sent.append(json.loads(r.post_data)) if r.url.endswith("completions") else 0,
+    )
     say(page, "What do you say about tea?")
     first = page.locator("#rounds > li").first
-    replies = first.locator(".text").all_text_contents()
-    assert len(replies) == 2 and all(reply.strip() for reply in replies)
-    expect(first.locator(".meta").first).to_contain_text("prompt share")
-    expect(first.locator(".meta").first).to_contain_text("judge score")
-    # The other reply is pick_control, and both sides of the next round answer it.
-    first.get_by_role("button", name="go on from here").nth(1).click()
+    own, plain = first.locator(".text").all_text_contents()
+    expect(first.locator(".badge")).to_have_text(["✓ held", "✓ held"])
     say(page, "Do you like cats?")
     assert [body["holdfast"]["control"] for body in sent] == ["anchor", "none"] * 2
-    assert sent[2]["messages"] == sent[3]["messages"]
-    assert [m["content"] for m in sent[2]["messages"][:2]] == [
-        "What do you say about tea?",
-        replies[1],
-    ]
+    assert [body["messages"][1]["content"] for body in sent[2:]] == [own, plain]
+    expect(page.locator("#verdict")).to_contain_text("Held 2 of 2 with anchor, without 2 of 2")
+    expect(page.locator("#own-tally")).to_have_text("held 2 of 2")
+    assert page.locator("#plain-squares i").count() == 2
+    page.click("#numbers-open")
     assert page.locator("#share circle").count() == page.locator("#score circle").count() == 2
-    page.locator("summary").click()
     expect(page.locator("#table tbody tr")).to_have_count(2)
+
+
+def test_a_mark_of_the_reader_counts_before_the_judge(
+    address: str, opened: Callable[..., Page]
+) -> None:
+    page = opened(address)
+    say(page, "What do you say about tea?")
+    page.locator(".reply.plain").get_by_role("button", name="out of character").click()
+    expect(page.locator("#verdict")).to_contain_text("Held 1 of 1 with anchor, without 0 of 1")
+    expect(page.locator(".reply.plain .badge")).to_have_text("✗ slipped")
+    page.locator(".reply.plain").get_by_role("button", name="out of character").click()
+    expect(page.locator("#verdict")).to_contain_text("without 1 of 1")
+
+
+def test_the_newest_reply_is_never_behind_the_composer(
+    address: str, opened: Callable[..., Page]
+) -> None:
+    for width, height in ((1280, 700), (400, 700)):
+        page = opened(address, viewport={"width": width, "height": height})
+        page.click("#play")
+        page.wait_for_selector("#rounds > li:nth-child(8) .badge:not(:empty)")
+        page.click("#stop")
+        page.wait_for_selector("#play:not([disabled])")
+        reply = page.locator(".reply").last.bounding_box()
+        composer = page.locator("#composer").bounding_box()
+        board = page.locator("#board").bounding_box()
+        assert reply and composer and board
+        assert board["y"] + board["height"] <= reply["y"] + reply["height"] <= composer["y"] + 1
+        assert page.evaluate("document.documentElement.scrollHeight") <= height
+
+
+def test_starters_are_sent_by_a_click(address: str, opened: Callable[..., Page]) -> None:
+    page = opened(address)
+    probe = page.locator("#starters button").first
+    text = probe.text_content()
+    probe.click()
+    page.wait_for_selector("#send:not([disabled])")
+    expect(page.locator(".said").first).to_contain_text(str(text))
+
+
+def test_a_server_without_a_persona_shows_one_and_judges_it(opened: Callable[..., Page]) -> None:
+    with served(create_app(models.load("mini"))) as url:
+        page = opened(url.removesuffix("/v1"))
+        expect(page.locator("#persona-text")).not_to_be_empty()
+        say(page, str(page.locator("#starters button").first.text_content()))
+        expect(page.locator(".badge").first).to_contain_text("held")
+        page.click("#again")
+        open_settings(page)
+        page.fill("#persona", "You always write in capital letters.")
+        close_settings(page)
+        say(page, "Do you like cats?")
+        expect(page.locator(".badge").first).to_be_empty()
+        expect(page.locator("#verdict")).to_contain_text("mark the replies")
+
+
+def test_a_locked_server_has_one_side(opened: Callable[..., Page]) -> None:
+    persona = select(load_suite("mini"), ["upper-1"])[0]
+    made = create_app(models.load("mini"), persona=persona, control="anchor", lock=True)
+    with served(made) as url:
+        page = opened(url.removesuffix("/v1"))
+        say(page, "Do you like cats?")
+        expect(page.locator(".reply")).to_have_count(1)
+        expect(page.locator("#verdict")).to_contain_text("Held 1 of 1 with anchor")
+        expect(page.locator("#plain-side")).to_be_hidden()
+
+
+def test_the_gateway_has_the_page_too(opened: Callable[..., Page]) -> None:
+    persona = select(load_suite("mini"), ["upper-1"])[0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return answered(b'{"data": [{"id": "there"}]}')
+        reminded = request.content.count(persona.prompt.encode()) > 1
+        delta = {"index": 0, "delta": {"content": "HI." if reminded else "Hi."}}
+        event = json.dumps({"choices": [delta]}).encode()
+        return answered(
+            b"data: " + event + b"\n\ndata: [DONE]\n\n",
+            headers={"content-type": "text/event-stream"},
+        )
+
+    options = {"persona": persona, "control": "reminder:1", "lock": False}
+    with gateway(Recorded(answer), **options) as url:
+        page = opened(url.removesuffix("/v1"))
+        page.wait_for_selector("#starters button")
+        assert page.input_value("#model-name") == "there"
+        offered = page.locator("#controls option").evaluate_all("(all) => all.map((e) => e.value)")
+        assert "reminder:1" in offered and "anchor" not in offered
+        say(page, "Do you like cats?")
+        say(page, "Do you like tea?")
+        expect(page.locator("#verdict")).to_contain_text(
+            "Held 1 of 2 with reminder:1, without 0 of 2"
+        )
 
 
 def test_the_control_can_be_changed_and_a_wrong_one_is_explained(
     address: str, opened: Callable[..., Page]
 ) -> None:
     page = opened(address)
+    open_settings(page)
     page.fill("#control", "reminder:1")
+    expect(page.locator("#control-note")).to_contain_text("said again")
+    close_settings(page)
     say(page, "Do you like cats?")
-    expect(page.locator(".reply h3").first).to_have_text("with reminder:1")
+    expect(page.locator(".reply h3 span").first).to_have_text("with reminder:1")
+    open_settings(page)
     page.fill("#control", "nonsense")
+    close_settings(page)
     with page.expect_response(lambda r: r.status == 400):
         page.fill("#message", "Do you like tea?")
         page.evaluate("document.getElementById('composer').requestSubmit()")
@@ -132,6 +237,7 @@ def test_it_fits_a_phone_and_is_used_with_the_keyboard_alone(
     page.keyboard.type("Do you like cats?")
     page.keyboard.press("Enter")
     page.wait_for_selector("#send:not([disabled])")
+    expect(page.locator("#message")).to_be_focused()
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 360
     # From the message the keyboard reaches every button; what is marked says so.
@@ -151,8 +257,11 @@ def test_a_screen_reader_hears_of_replies_and_errors_and_every_field_has_a_name(
 ) -> None:
     page = opened(address)
     expect(page.get_by_role("log", name="Rounds")).to_have_attribute("aria-live", "polite")
-    for role, name in (("textbox", "Your message"), ("textbox", "System prompt of upper-1"),
-                       ("combobox", "Control on the left"), ("button", "Send")):  # fmt: skip
+    for role, name in (("textbox", "Your message"), ("button", "Send"), ("button", "Settings")):
+        expect(page.get_by_role(role, name=name)).to_have_count(1)
+    open_settings(page)
+    for role, name in (("textbox", "The persona's system prompt"),
+                       ("combobox", "Control of the left conversation")):  # fmt: skip
         expect(page.get_by_role(role, name=name)).to_have_count(1)
     unnamed = page.evaluate(
         "[...document.querySelectorAll('input, textarea, button')]"
@@ -175,9 +284,23 @@ def test_what_a_model_says_stays_text_and_the_page_calls_its_server_only(address
 def test_a_server_with_keys_asks_the_page_for_one(opened: Callable[..., Page]) -> None:
     with served(create_app(models.load("mini"), keys=[HAS_KEY])) as url:
         page = opened(url.removesuffix("/v1"))
+        expect(page.locator("#trouble")).to_contain_text("needs a key")
+        open_settings(page)
         expect(page.locator("#key")).to_be_visible()
-        page.fill("#persona", "You always write in capital letters.")
         page.fill("#key", HAS_KEY)
+        close_settings(page)
+        page.wait_for_selector("#starters button")
         say(page, "Do you like cats?")
         expect(page.locator(".reply")).to_have_count(2)
-        expect(page.locator("#score-figure")).to_be_hidden()
+
+
+def test_a_score_is_asked_for_with_a_key_and_in_its_form() -> None:
+    persona = select(load_suite("mini"), ["upper-1"])[0]
+    with served(create_app(models.load("mini"), persona=persona, keys=[HAS_KEY])) as url:
+        place = url.replace("/v1", "/holdfast/score")
+        key = {"authorization": f"Bearer {HAS_KEY}"}
+        assert httpx.post(place, json={"reply": "A"}).status_code == 401
+        assert httpx.post(place, json={"reply": "TEA."}, headers=key).json() == {"score": 1.0}
+        assert httpx.post(place, json={"reply": "Tea."}, headers=key).json() == {"score": 0.0}
+        for wrong in ({}, {"reply": 1}, [], {"reply": "a", "judge": {}}):
+            assert httpx.post(place, json=wrong, headers=key).status_code == 400

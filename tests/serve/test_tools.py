@@ -10,9 +10,9 @@ import pytest
 from holdfast.core.backend import Ask
 from holdfast.core.control import parse
 from holdfast.models.local.backend import LocalBackend
-from holdfast.serve import completion
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import ReplyText
+from holdfast.serve.engine import worker
 from serve.running import TEA, client, served, small
 
 TEMPLATE = """
@@ -108,7 +108,7 @@ class Written(ReplyText):
 def test_a_call_that_the_model_writes_is_a_tool_call(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completion, "ReplyText", Written)
+    monkeypatch.setattr(worker, "ReplyText", Written)
     asked: dict[str, Any] = {"model": "small", "messages": TALK[:2], "max_tokens": 3}
     with served(create_app(backend)) as url, client(url) as ai:
         (choice,) = ai.chat.completions.create(**asked, tools=[TOOL]).choices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,6 +64,10 @@ def serve(
     ] = 1,
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    tenants: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of aliases, routes and keys; read again when it changes."),
+    ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(help=f"What clients must send (repeat); better in {KEY}, commas between."),
@@ -98,11 +103,15 @@ def serve(
         raise ModelError(
             f"a server needs {missing.name}: pip install 'holdfast[{extra}]'."
         ) from missing
+    from holdfast.serve.tenants.live import LiveTenants
+
+    live = LiveTenants(tenants)
+    has_keys = bool(keys or live.current.keys)
     if verify and not upstream:
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
     if pass_through and not upstream:
         raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
-    if host not in LOOPBACK and not keys:
+    if host not in LOOPBACK and not has_keys:
         raise ServiceError(
             f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
             "--host out."
@@ -112,13 +121,14 @@ def serve(
         context=max_context,
         concurrency=concurrency,
         queue=queue,
-        hosts=LOOPBACK if not keys else (),
+        hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
     pinned = load_persona(persona) if persona else None
     with _bound(host, port) as bound:
         common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
         common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
+        common["tenants"] = live
         app = (
             _gateway(
                 (upstream, upstream_key, upstream_timeout, upstream_retries),

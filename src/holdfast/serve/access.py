@@ -41,13 +41,24 @@ class Keys:
         if any(not key or key != key.strip() for key in keys):
             raise ServiceError("an API key is empty or begins or ends with a blank: leave it out.")
         # Clients send what is not ASCII as UTF-8 or as Latin-1.
-        self._digests = [digest for key in keys for digest in _digests(key)]
+        self._own = {digest: "" for key in keys for digest in _digests(key)}
+        self._named: dict[bytes, str] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._digests)
+        return bool(self._own or self._named)
+
+    def name(self, digests: Mapping[bytes, str]) -> None:
+        """Take further keys, as SHA-256 and with names, in place of those taken before."""
+        self._named = dict(digests)
 
     def admit(self, authorization: str) -> bool:
-        """True if an Authorization header holds one of the keys, or if there are no keys.
+        """True if an Authorization header holds one of the keys, or if there are no keys."""
+        return self.owner(authorization) is not None
+
+    def owner(self, authorization: str) -> str | None:
+        """The name of the key in an Authorization header, or None if it is none of ours.
+
+        Keys without a name, and requests where there are no keys, are "".
 
         Args:
             authorization: the header's value, decoded as Latin-1.
@@ -55,9 +66,10 @@ class Keys:
         scheme, _, key = authorization.partition(" ")
         key = key.strip(" \t") if scheme.lower() == "bearer" else ""
         digest = _digests(key)[-1]
+        known = {**self._own, **self._named}
         # All are compared, so that the time taken does not tell which one was close.
-        matches = [hmac.compare_digest(digest, one) for one in self._digests]
-        return any(matches) or not self._digests
+        names = [name for one, name in known.items() if hmac.compare_digest(digest, one)]
+        return names[0] if names else None if known else ""
 
 
 def _digests(key: str) -> list[bytes]:
@@ -99,15 +111,18 @@ def check_path(scope: MutableMapping[str, Any]) -> None:
         )
 
 
-def check_key(scope: MutableMapping[str, Any], headers: Mapping[bytes, str], keys: Keys) -> None:
-    """Raise `RequestError` if the path needs a key and the request has none.
+def check_key(scope: MutableMapping[str, Any], headers: Mapping[bytes, str], keys: Keys) -> str:
+    """The name of the request's key; may be empty.
 
     Anthropic's clients send theirs as `x-api-key`.
+
+    Raises:
+        RequestError: the path needs a key and the request has none.
     """
     own = headers.get(b"x-api-key", "")
-    authorization = headers.get(b"authorization", "") or f"Bearer {own}"
-    if route_path(scope) in OPEN or keys.admit(authorization):
-        return
+    owner = keys.owner(headers.get(b"authorization", "") or f"Bearer {own}")
+    if owner is not None or route_path(scope) in OPEN:
+        return owner or ""
     raise RequestError(
         401,
         "the API key is missing or wrong: send it as `Authorization: Bearer KEY`.",

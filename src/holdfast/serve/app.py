@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -22,21 +23,24 @@ from starlette.responses import Response
 
 from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
-from holdfast.core.errors import ControlError, ModelError
+from holdfast.core.errors import ControlError, ModelError, ServiceError
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import Persona
+from holdfast.serve.access import Keys
 from holdfast.serve.completion import RETRY, Completion
 from holdfast.serve.engine.process import EngineProcess
 from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.json_body import read_object
-from holdfast.serve.limits import Limits
+from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.page import add_page
+from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest, invalid_request
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
+from holdfast.serve.tenants.config import Alias
+from holdfast.serve.tenants.live import LiveTenants
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -57,6 +61,7 @@ def create_app(
     limits: Limits | None = None,
     log_prompts: bool = False,
     remote: EngineProcess | None = None,
+    tenants: LiveTenants | None = None,
 ) -> FastAPI:
     """Build an ASGI application that serves a local model.
 
@@ -71,15 +76,16 @@ def create_app(
         log_prompts: also log what is said.
         remote: the engine in a process of its own, for which this waits; by default it is a
             thread that starts and ends with the application.
+        tenants: aliases, routes and keys of a file (`tenants.config`).
 
     Raises:
         ModelError: the model is behind an API, or the engine's process cannot load it.
         ControlError: the model cannot be put under `control`.
-        ServiceError: a key is empty.
+        ServiceError: a key is empty, or the file names what the model cannot do.
     """
     from holdfast.models.local.backend import LocalBackend
 
-    limits = limits or Limits()
+    limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
     if not isinstance(backend, LocalBackend):
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if remote is not None:
@@ -90,28 +96,32 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        live.watch()
         yield
+        live.stop()
         await asyncio.to_thread(engine.stop)
 
+    live.serve(own_keys, lambda alias: _check_alias(backend, alias))
     metrics = _watched(engine)
-    app = base_app("Holdfast", keys, limits, metrics, lifespan)
-    locks = bool(persona and keys) if lock is None else lock
+    app = base_app("Holdfast", own_keys, limits, metrics, lifespan, live)
+    locks = bool(persona and own_keys) if lock is None else lock
     context = CompletionContext(backend, engine, metrics, limits, persona, control, locks)
-    add_page(
-        app,
-        model=backend.name,
-        note=NOTES.get(backend.name, ""),
-        persona=persona,
-        control=control.text,
-        locked=bool(keys),
-    )
-    _add_routes(app, context, log_prompts)
+    note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
+    add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
+    _add_model_routes(app, context, live)
+    _ChatRoute(context, live, lock, log_prompts).add_to(app)
     return app
 
 
-def _add_routes(app: FastAPI, context: CompletionContext, log_prompts: bool) -> None:
-    _add_model_routes(app, context)
-    _add_chat_route(app, context, log_prompts)
+def _check_alias(backend: LocalBackend, alias: Alias) -> None:
+    """Raise `HoldfastError` for an alias that this server cannot serve."""
+    if alias.model not in (None, backend.name):
+        raise ServiceError(
+            f"alias {alias.name}: this server has {backend.name}, not {alias.model}: leave model "
+            "out."
+        )
+    if alias.control is not None:
+        _check_control(backend, alias.control)
 
 
 def _check_control(backend: LocalBackend, control: Control) -> Control:
@@ -138,7 +148,7 @@ def _watched(engine: EngineProcess | EngineThread) -> Metrics:
     return metrics
 
 
-def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
+def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTenants) -> None:
     """Add /health, /ready and /v1/models."""
     backend, persona = context.backend, context.persona
     card = {
@@ -152,6 +162,17 @@ def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
             "persona": persona.id if persona else None,
         },
     }
+
+    def cards() -> dict[str, dict[str, Any]]:
+        """The model, and its aliases."""
+        own = {backend.name: card}
+        for alias in tenants.current.aliases.values():
+            about = {
+                "control": (alias.control or context.control).text,
+                "persona": alias.persona.id if alias.persona else None,
+            }
+            own[alias.name] = {**card, "id": alias.name, "holdfast": about}
+        return own
 
     @app.get("/health", tags=["server"], summary="Whether the server is alive")
     async def health() -> JSONResponse:
@@ -169,58 +190,101 @@ def _add_model_routes(app: FastAPI, context: CompletionContext) -> None:
 
     @app.get("/v1/models", tags=["openai"], summary="The model that is served")
     async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [card]})
+        return JSONResponse({"object": "list", "data": list(cards().values())})
 
     @app.get("/v1/models/{name:path}", tags=["openai"], responses=ERROR_RESPONSES)
     async def model(name: str) -> JSONResponse:
         """One model by its name."""
-        if name != backend.name:
+        if name not in cards():
             raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
-        return JSONResponse(card)
+        return JSONResponse(cards()[name])
 
 
-def _add_chat_route(app: FastAPI, context: CompletionContext, log_prompts: bool) -> None:
-    """Add /v1/chat/completions."""
+class _ChatRoute:
+    """/v1/chat/completions.
 
-    def read(content: bytes) -> tuple[CompletionPlan, str]:
-        """A request's plan, and its messages for the log."""
-        fields = read_object(content)
-        try:
-            body = ChatRequest.model_validate(fields)
-        except ValidationError as error:
-            raise invalid_request(error.errors()) from None
-        return context.read(body), json.dumps(fields["messages"]) if log_prompts else ""
+    Args:
+        context: the server's own persona and control.
+        tenants: aliases, routes and keys.
+        lock: whether requests may choose no control; None is the rule of `create_app`.
+        log_prompts: also log what is said.
+    """
 
-    @app.post(
-        "/v1/chat/completions",
-        tags=["openai"],
-        responses=ERROR_RESPONSES,
-        openapi_extra=CHAT_BODY,
-    )
-    async def chat(request: Request) -> Response:
+    def __init__(
+        self, context: CompletionContext, tenants: LiveTenants, lock: bool | None, log_prompts: bool
+    ) -> None:
+        self.context, self.tenants = context, tenants
+        self.lock, self.log_prompts = lock, log_prompts
+        self._contexts: dict[str, tuple[Alias, CompletionContext]] = {}
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the route."""
+        app.post(
+            "/v1/chat/completions",
+            tags=["openai"],
+            responses=ERROR_RESPONSES,
+            openapi_extra=CHAT_BODY,
+        )(self.chat)
+
+    async def chat(self, request: Request) -> Response:
         """A chat completion, streamed where `stream` is true."""
-        content = await request.body()
+        content, scope = await request.body(), request.scope
         slow = len(content) > LARGE_BODY or _GRAMMAR.search(content) is not None
-        plan, messages = await asyncio.to_thread(read, content) if slow else read(content)
+        work = (content, scope[ROUTE], scope[KEY_NAME])
+        plan, context, messages = (
+            await asyncio.to_thread(self._read, *work) if slow else self._read(*work)
+        )
         completion = Completion(context, plan)
-        if log_prompts:
+        if self.log_prompts:
             LOG.info("%s asked: %s", completion.id, messages)
         if plan.body.stream:
-            chunks = events(logged_chunks(completion))
+            chunks = events(self._chunks(completion, scope[KEY_NAME]))
             return StreamingAnswer(chunks, context.limits.write_timeout, headers=EVENTS)
         try:
             return JSONResponse(await until_client_leaves(request.receive, completion.whole()))
         finally:
-            log_texts(completion)
+            self._ended(completion, scope[KEY_NAME])
 
-    def log_texts(completion: Completion) -> None:
-        if log_prompts:
-            LOG.info("%s answered: %s", completion.id, completion.texts)
+    def _read(
+        self, content: bytes, route: str | None, key: str
+    ) -> tuple[CompletionPlan, CompletionContext, str]:
+        """A request's plan, what it is under, and its messages for the log."""
+        fields = read_object(content)
+        alias = self.tenants.pick(fields.get("model"), route, key)
+        context = self._context(alias) if alias else self.context
+        if alias and fields.get("model") == alias.name:
+            fields["model"] = context.backend.name
+        try:
+            body = ChatRequest.model_validate(fields)
+        except ValidationError as error:
+            raise invalid_request(error.errors()) from None
+        messages = json.dumps(fields["messages"]) if self.log_prompts else ""
+        return context.read(body), context, messages
 
-    async def logged_chunks(completion: Completion) -> AsyncGenerator[dict[str, Any]]:
+    def _context(self, alias: Alias) -> CompletionContext:
+        """The context of an alias, with its judge; made anew once the file has changed."""
+        kept = self._contexts.get(alias.name)
+        if kept is None or kept[0] is not alias:
+            lock = self.lock if alias.lock is None else alias.lock
+            context = replace(
+                self.context,
+                persona=alias.persona,
+                control=alias.control or self.context.control,
+                lock=bool(alias.persona and self.tenants.keys) if lock is None else lock,
+            )
+            kept = self._contexts[alias.name] = (alias, context)
+        return kept[1]
+
+    async def _chunks(self, completion: Completion, key: str) -> AsyncGenerator[dict[str, Any]]:
         try:
             async with aclosing(completion.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            log_texts(completion)
+            self._ended(completion, key)
+
+    def _ended(self, completion: Completion, key: str) -> None:
+        if key:
+            self.tenants.quotas.add(key, completion.tokens)
+        if self.log_prompts:
+            LOG.info("%s answered: %s", completion.id, completion.texts)

@@ -24,8 +24,10 @@ from typing import Any
 from holdfast.core.version import __version__
 from holdfast.models.engine.request import Continuation, Logprob, Request
 from holdfast.models.local.tool_calls import read_calls
-from holdfast.serve.detokenize import ReplyText, token_bytes
+from holdfast.models.thinking import ThoughtSplitter
+from holdfast.serve.detokenize import token_bytes
 from holdfast.serve.engine.thread import EngineDown, Inbox, Job, Piece
+from holdfast.serve.engine.worker import reply_text
 from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.metrics import label
 from holdfast.serve.requests import CompletionContext, CompletionPlan
@@ -53,20 +55,22 @@ class Completion:
         self.began = time.perf_counter()
         self._has_text = False
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
-        sampling, decode = context.sampling(body, request), context.backend.decode
+        sampling, backend = context.sampling(body, request), context.backend
         inbox = Inbox(asyncio.get_running_loop(), self._pieces)
         self.jobs = [
             Job(
                 i,
                 replace(request, seed=request.seed + i),
                 sampling,
-                ReplyText(decode, sampling.stop),
+                reply_text(backend, request, sampling),
                 bool(body.stream),
                 inbox,
             )
             for i in range(choices)
         ]
-        self.texts = [""] * choices
+        self.texts, self.thoughts = [""] * choices, [""] * choices
+        opened = backend.thoughts.opened(request.ids)
+        self._splitters = [ThoughtSplitter(opened=opened) for _ in range(choices)]
         self.results: dict[int, Continuation] = {}
         self.scores: dict[int, float] = {}
         try:
@@ -77,6 +81,12 @@ class Completion:
     def drop(self) -> None:
         """Free the completion's rows."""
         self.context.engine.drop(self.jobs)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt and of the replies that have ended."""
+        drawn = sum(result.steps for result in self.results.values())
+        return _prompt(self.jobs[0].request) + drawn
 
     async def whole(self) -> dict[str, Any]:
         """The response in one piece."""
@@ -126,11 +136,15 @@ class Completion:
         """A piece as chunks; with `summarise` the last chunk of all has `holdfast`."""
         # A reply that may call tools is read at its end: only then is it known to be no call.
         text = "" if self.plan.tools else piece.text
-        if text or piece.logprobs:
-            yield self._chunk(index, {"content": text}, self._logprobs(piece.logprobs))
+        delta = {"reasoning_content": piece.thought} if piece.thought else {}
+        if text or not delta:
+            delta["content"] = text
+        if text or piece.thought or piece.logprobs:
+            yield self._chunk(index, delta, self._logprobs(piece.logprobs))
         if piece.result is not None:
             message, finish = self._outcome(index)
             if self.plan.tools:
+                message.pop("reasoning_content", None)
                 calls = [{"index": i, **one} for i, one in enumerate(message.pop("tool_calls", []))]
                 yield self._chunk(index, {**message, **({"tool_calls": calls} if calls else {})})
             end = self._chunk(index, {}, finish=finish)
@@ -142,9 +156,10 @@ class Completion:
         """A finished reply's content and tool calls, and why it ended."""
         text, finish = self.texts[index], _FINISH[self.results[index].stop]
         content, calls = read_calls(text) if self.plan.tools else (text, [])
-        if not calls:
-            return {"content": content}, finish
-        return {"content": content, "tool_calls": calls}, "tool_calls"
+        message: dict[str, Any] = {"content": content}
+        if thought := self.thoughts[index].strip():
+            message["reasoning_content"] = thought
+        return (message | {"tool_calls": calls}, "tool_calls") if calls else (message, finish)
 
     async def _arrivals(self) -> AsyncGenerator[tuple[int, Piece]]:
         """Pieces until every choice has ended."""
@@ -155,13 +170,24 @@ class Completion:
                     raise unavailable(piece.error, RETRY)
                 if piece.error is not None:
                     raise RequestError(500, piece.error, code="model_error")
-                self.texts[index] += piece.text
+                piece = self._without_thought(index, piece)
                 self._first()
                 if piece.result is not None:
                     await self._ended(index, piece.result)
                 yield index, piece
         finally:
             self.drop()
+
+    def _without_thought(self, index: int, piece: Piece) -> Piece:
+        """The piece with its text as thought and reply."""
+        splitter = self._splitters[index]
+        pieces = [splitter.feed(piece.text)]
+        if piece.result is not None:
+            pieces.append(splitter.end())
+        thought, reply = ("".join(parts) for parts in zip(*pieces, strict=True))
+        self.thoughts[index] += thought
+        self.texts[index] += reply
+        return piece._replace(text=reply, thought=thought)
 
     def _first(self) -> None:
         if not self._has_text:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from holdfast.models.thinking import ThoughtSplitter
+
 BROKEN = "\N{REPLACEMENT CHARACTER}"  # what half a character is decoded to
 
 
@@ -47,11 +49,19 @@ class ReplyText:
 
     Args:
         decode: token ids to text.
-        stops: strings that end the reply and are cut from it.
+        stops: strings that end the reply and are cut from it; in a thought they end nothing.
+        opened: whether the chat template has opened a thought.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        stops: Sequence[str] = (),
+        opened: bool = False,
+    ) -> None:
         self._decode = decode
+        self._splitter = ThoughtSplitter(opened=opened)
+        self._reply = 0  # where the reply begins
         self._stops = [stop for stop in stops if stop]
         self._longest = max(map(len, self._stops), default=0)
         self._text = ""
@@ -88,13 +98,24 @@ class ReplyText:
     def _add(self, piece: str) -> None:
         start = max(0, len(self._text) - self._longest)
         self._text += piece
+        if self._stops:
+            start = max(start, self._reply_start(piece))
         places = [at for stop in self._stops if (at := self._text.find(stop, start)) >= 0]
         if places:
             self._text, self._stopped = self._text[: min(places)], True
 
+    def _reply_start(self, piece: str) -> int:
+        """Where the reply begins; the end of the text while there is only a thought."""
+        before, split = self._splitter.thinking, self._splitter.feed(piece)
+        if self._splitter.thinking:
+            self._reply = len(self._text)
+        elif before:
+            self._reply = len(self._text) - len(split.reply)
+        return self._reply
+
     def _waiting(self) -> int:
         """Number of characters at the end that may be the beginning of a stop string."""
-        for size in range(min(self._longest - 1, len(self._text)), 0, -1):
+        for size in range(min(self._longest - 1, len(self._text) - self._reply), 0, -1):
             tail = self._text[-size:]
             if any(stop.startswith(tail) for stop in self._stops):
                 return size

@@ -24,10 +24,20 @@ from starlette.responses import Response
 from holdfast.core.version import __version__
 from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.limits import Asgi, Guard, Limits, Message, Receive, Scope, Send
+from holdfast.serve.limits import (
+    KEY_NAME,
+    Asgi,
+    Guard,
+    Limits,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatRequest, ErrorBody, invalid_request
 from holdfast.serve.stream import ClientLeft
+from holdfast.serve.tenants.live import LiveTenants
 
 LOG = logging.getLogger("holdfast.serve")
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -39,7 +49,12 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def base_app(
-    title: str, keys: Sequence[str], limits: Limits, metrics: Metrics, lifespan: Lifespan
+    title: str,
+    keys: Keys,
+    limits: Limits,
+    metrics: Metrics,
+    lifespan: Lifespan,
+    tenants: LiveTenants,
 ) -> FastAPI:
     """Build an application that has `/metrics`, `/docs` and `/openapi.json`.
 
@@ -51,9 +66,7 @@ def base_app(
         limits: what a request may cost.
         metrics: where requests are counted.
         lifespan: what runs while the application does.
-
-    Raises:
-        ServiceError: a key is empty.
+        tenants: aliases, routes and keys.
     """
     app = FastAPIOffline(
         title=title,
@@ -64,7 +77,7 @@ def base_app(
     )
     app.state.limits = limits
     _describe_chat_request(app)
-    app.add_middleware(Guard, keys=Keys(keys), limits=limits)
+    app.add_middleware(Guard, keys=keys, limits=limits, tenants=tenants)
     _allow_origins(app, limits.origins)
     app.add_middleware(RequestLog, metrics=metrics)
 
@@ -140,8 +153,9 @@ def error_response(error: RequestError) -> Response:
 class RequestLog:
     """ASGI middleware: counts responses, logs one line for each, and turns a bug into a 500.
 
-    The line has method, path, status, seconds and the request's id, and nothing of what a client
-    wrote. The id is the client's own `x-request-id`, or a new one; the response has it too.
+    The line has method, path, status, seconds, the request's id and its key's name, and nothing
+    of what a client wrote. The id is the client's own `x-request-id`, or a new one; the response
+    has it too.
     """
 
     def __init__(self, app: Asgi, *, metrics: Metrics) -> None:
@@ -175,7 +189,8 @@ class RequestLog:
             await error_response(error)(scope, receive, sending)
         finally:
             self.metrics.requests.labels(str(status or 499)).inc()
-            LOG.info("%s %d %.3fs %s", line, status, time.perf_counter() - began, name)
+            key = f" key={scope[KEY_NAME]}" if scope.get(KEY_NAME) else ""
+            LOG.info("%s %d %.3fs %s%s", line, status, time.perf_counter() - began, name, key)
 
 
 def _request_id(scope: Scope) -> str:

@@ -25,6 +25,7 @@ from holdfast.serve.access import (
     route_path,
 )
 from holdfast.serve.http_errors import RequestError, too_busy
+from holdfast.serve.tenants.live import LiveTenants
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,6 +33,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# What the guard notes in a request's scope.
+KEY_NAME, ROUTE = "holdfast.key", "holdfast.route"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -73,8 +76,11 @@ class Guard:
     `access` says which paths need a key.
     """
 
-    def __init__(self, app: Asgi, *, keys: Keys, limits: Limits) -> None:
+    def __init__(
+        self, app: Asgi, *, keys: Keys, limits: Limits, tenants: LiveTenants | None = None
+    ) -> None:
         self.app, self.keys, self.limits = app, keys, limits
+        self.tenants = tenants or LiveTenants()
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,10 +91,13 @@ class Guard:
         counted = False
         try:
             headers = _headers(scope)
+            self._take_route(scope)
             self._check(scope, headers)
             check_media_type(scope, headers)
             if scope["method"] not in READING or route_path(scope).startswith("/v1"):
                 counted = self._enter()
+                if rule := self.tenants.rule(scope[KEY_NAME]):
+                    self.tenants.quotas.enter(rule)
             if scope["method"] not in READING or has_body(headers):
                 body = await self._body(scope, receive)
                 if body is None:
@@ -118,7 +127,14 @@ class Guard:
             )
         check_path(scope)
         check_origin(scope, headers, self.limits.origins)
-        check_key(scope, headers, self.keys)
+        scope[KEY_NAME] = check_key(scope, headers, self.keys)
+
+    def _take_route(self, scope: Scope) -> None:
+        """Take a tenant's route off the path, as a mount would."""
+        route = self.tenants.current.route_of(route_path(scope))
+        scope[ROUTE] = self.tenants.current.routes[route] if route else None
+        if route:
+            scope["root_path"] = f"{scope.get('root_path', '').rstrip('/')}{route}"
 
     def _enter(self) -> bool:
         if self.in_flight >= self.limits.concurrency + self.limits.queue:

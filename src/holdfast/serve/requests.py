@@ -114,6 +114,8 @@ class CompletionContext:
         ask = Ask(read_chat(body.messages, self.persona), seed, control, measure=measure)
         try:
             request = self.backend.request(ask, options, self._longest_chat)
+            if (shaping := _shaping(body)) and shaping.grammar:
+                self._check_thinking(request)
             if _may_call(body) and not self._calls_tools(options):
                 raise _unread_tools()
             if body.chat_template_kwargs and not self._template_uses(body.chat_template_kwargs):
@@ -137,7 +139,18 @@ class CompletionContext:
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(request, logprobs=logprobs, plain_share=False, shaping=_shaping(body))
+        return replace(request, logprobs=logprobs, plain_share=False, shaping=shaping)
+
+    def _check_thinking(self, request: Request) -> None:
+        """Refuse a grammar for a reply that begins with a thought."""
+        if self.backend.thoughts.opened(request.ids):
+            raise RequestError(
+                400,
+                "the chat template opens a thought, which a grammar would be for: switch thinking "
+                'off, as in chat_template_kwargs {"enable_thinking": false}.',
+                code="unsupported_value",
+                param="response_format",
+            )
 
     def _template_options(self, body: ChatRequest) -> dict[str, Any]:
         options = dict(body.chat_template_kwargs or {})

@@ -40,6 +40,8 @@ class Piece(NamedTuple):
     error: str | None = None
     lost: bool = False
     """With an error: the engine is gone, and another one may answer."""
+    thought: str = ""
+    """What of the text is a thought; the engine does not tell it apart yet."""
 
 
 class EngineDown(HoldfastError):

@@ -87,6 +87,12 @@ def load_engine(spec: EngineSpec) -> LocalBackend:
     return backend
 
 
+def reply_text(backend: LocalBackend, request: Request, sampling: Sampling) -> ReplyText:
+    """The text of a reply that has not begun."""
+    thoughts = backend.thoughts
+    return ReplyText(thoughts.decode, sampling.stop, thoughts.opened(request.ids))
+
+
 def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
     """Load the model, report it, and work until the server says stop or goes away."""
     # Ctrl-C and a service manager's SIGTERM go to the whole group; the server stops us in time.
@@ -135,7 +141,7 @@ def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
                 engine.drop([job for number in message if (job := jobs.pop(number, None))])
                 continue
             fresh = [
-                Job(number, request, sampling, ReplyText(backend.decode, sampling.stop), streams)
+                Job(number, request, sampling, reply_text(backend, request, sampling), streams)
                 for number, request, sampling, streams in message
             ]
             jobs |= {job.index: job for job in fresh}

@@ -29,10 +29,12 @@ from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
+from holdfast.serve.access import Keys
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
 from holdfast.serve.gateway.paths import MODELS, PathRule, passes, read_rule
 from holdfast.serve.gateway.pool import Pool
+from holdfast.serve.gateway.readiness import KEPT, Readiness
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
@@ -44,11 +46,14 @@ from holdfast.serve.gateway.rewriting import (
 )
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
-from holdfast.serve.http_errors import RequestError
-from holdfast.serve.limits import Limits
+from holdfast.serve.http_errors import RequestError, unavailable
+from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.stream import StreamingAnswer
+from holdfast.serve.tenants.config import Alias
+from holdfast.serve.tenants.live import LiveTenants
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
@@ -67,6 +72,7 @@ def create_gateway(
     limits: Limits | None = None,
     log_prompts: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
+    tenants: LiveTenants | None = None,
 ) -> FastAPI:
     """Build an ASGI application that forwards an API and rewrites its chats under a control.
 
@@ -82,39 +88,93 @@ def create_gateway(
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
         transport: how the upstream is reached; by default over the network.
+        tenants: aliases, routes and keys of a file (`tenants.config`).
 
     Raises:
         ControlError: `control` needs the weights.
         ServiceError: one of `pass_through` is no path.
         HoldfastError: there is no such way to verify.
     """
-    limits = limits or Limits()
+    limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
     control = parse(control)
-    if why := weights_refusal(control):
-        raise ControlError(why)
-    if verify not in (None, *METHODS):
-        raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
+    _check(control, verify)
     rules = Rules(persona, control, persona is not None if lock is None else lock)
     pool = Pool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
+        live.watch()
         yield
+        live.stop()
         await pool.aclose()
 
+    live.serve(own_keys, _check_alias)
     metrics = Metrics()
-    app = base_app("Holdfast gateway", keys, limits, metrics, running)
-    proxy = Proxy(upstream, pool, bool(keys), limits, metrics)
-
-    @app.get("/health", tags=["server"], summary="Whether the gateway is ready")
-    async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok", "upstream": upstream.public})
-
+    app = base_app("Holdfast gateway", own_keys, limits, metrics, running, live)
+    proxy = Proxy(upstream, pool, own_keys, limits, metrics)
+    _add_health(app, upstream, Readiness(upstream, pool))
+    keyed, choice = bool(own_keys), _Choice(rules, live, lock)
+    add_page(app, PageSettings(None, persona, control.text, "", keyed, rules.lock, weights=False))
     for dialect in DIALECTS:
-        _add_chat_route(app, _ChatRoute(dialect, rules, proxy, bool(verify), log_prompts))
+        _add_chat_route(app, _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts))
 
     _add_other_paths(app, proxy, (*MODELS, *map(read_rule, pass_through)))
     return app
+
+
+def _check(control: Control, verify: str | None) -> None:
+    """Raise `HoldfastError` for what no gateway can do."""
+    if why := weights_refusal(control):
+        raise ControlError(why)
+    if verify not in (None, *METHODS):
+        raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
+
+
+def _add_health(app: FastAPI, upstream: Upstream, readiness: Readiness) -> None:
+    """Add /health and /ready."""
+
+    @app.get("/health", tags=["server"], summary="Whether the gateway is alive")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", "upstream": upstream.public})
+
+    @app.get("/ready", tags=["server"], summary="Whether the API behind the gateway answers")
+    async def ready() -> JSONResponse:
+        """503 while it does not; asked at most every few seconds."""
+        if why := await readiness.why_not():
+            raise unavailable(f"{upstream.public}: {why}.", KEPT)
+        return JSONResponse({"status": "ok", "upstream": upstream.public})
+
+
+def _check_alias(alias: Alias) -> None:
+    """Raise `HoldfastError` for an alias that a gateway cannot serve."""
+    if alias.control is not None and (why := weights_refusal(alias.control)):
+        raise ControlError(f"alias {alias.name}: {why}")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which rules a request is under."""
+
+    own: Rules
+    """Those of the gateway."""
+    tenants: LiveTenants
+    """Aliases, routes and keys."""
+    lock: bool | None
+    """The operator's choice, if there is one."""
+
+    def rules(self, model: object, route: str | None, key: str) -> Rules:
+        """The rules of a request. Raises `RequestError` where its key may not use them."""
+        alias = self.tenants.pick(model, route, key)
+        if alias is None:
+            return self.own
+        lock = self.lock if alias.lock is None else alias.lock
+        named = alias.model if alias.model or model != alias.name else None
+        return Rules(
+            alias.persona,
+            alias.control or self.own.control,
+            alias.persona is not None if lock is None else lock,
+            named,
+        )
 
 
 @dataclass(frozen=True)
@@ -122,14 +182,18 @@ class _ChatRoute:
     """A route whose requests are rewritten."""
 
     dialect: Dialect
-    rules: Rules
+    choice: _Choice
     proxy: Proxy
     verify: bool
     log_prompts: bool
 
     async def answer(self, request: Request) -> Response:
-        body = await request.body()
-        work = (body, self.rules, self.dialect)
+        body, scope = await request.body(), request.scope
+
+        def rules(model: object) -> Rules:
+            return self.choice.rules(model, scope[ROUTE], scope[KEY_NAME])
+
+        work = (body, rules, self.dialect)
         large = len(body) > LARGE_BODY
         chat = await asyncio.to_thread(rewrite_body, *work) if large else rewrite_body(*work)
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}

@@ -18,7 +18,7 @@ This module knows messages as JSON. It knows no models and no HTTP.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -70,6 +70,8 @@ class Rules:
     """Of requests that name none."""
     lock: bool = False
     """Whether a request may choose no control of its own."""
+    model: str | None = None
+    """Asked in place of the model that the request names."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,14 @@ class Rewritten:
     """The messages with the persona, before the control."""
 
 
-def rewrite_body(body: bytes, rules: Rules, dialect: Dialect = CHAT) -> Rewritten:
+def rewrite_body(
+    body: bytes, rules: Rules | Callable[[object], Rules], dialect: Dialect = CHAT
+) -> Rewritten:
     """Rewrite a request's body.
 
     Args:
         body: the body as it came.
-        rules: persona, control, lock.
+        rules: persona, control, lock; or a function that says them for a model's name.
         dialect: the protocol.
 
     Raises:
@@ -99,6 +103,8 @@ def rewrite_body(body: bytes, rules: Rules, dialect: Dialect = CHAT) -> Rewritte
             chooses what is locked.
     """
     fields = _read(body)
+    if callable(rules):
+        rules = rules(fields.get("model"))
     options = fields.pop("holdfast", None)
     control = pick_control(_options(options).control, rules.control, rules.lock)
     if why := weights_refusal(control):
@@ -108,6 +114,8 @@ def rewrite_body(body: bytes, rules: Rules, dialect: Dialect = CHAT) -> Rewritte
     try:
         prompted = _with_persona(fields, rules.persona, dialect)
         fields = _under(control, prompted, dialect)
+        if rules.model is not None:
+            fields["model"] = rules.model
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:

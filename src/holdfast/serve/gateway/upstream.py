@@ -25,6 +25,7 @@ from starlette.responses import Response
 
 from holdfast.core.errors import ServiceError
 from holdfast.models.api.endpoint import public_url
+from holdfast.serve.access import Keys
 from holdfast.serve.gateway.bodies import MASK, mask, unpack
 from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.http_errors import RequestError
@@ -107,8 +108,8 @@ class Proxy:
 
     upstream: Upstream
     pool: Pool
-    keyed: bool
-    """True if the client's key is the gateway's, and so is not forwarded."""
+    keys: Keys
+    """The gateway's; where there are any, a client's key is the gateway's and not forwarded."""
     limits: Limits
     metrics: Metrics
 
@@ -208,7 +209,7 @@ class Proxy:
 
     def _request_headers(self, request: Request, path: str) -> Headers:
         headers = _passed(request.headers.raw)
-        if self.upstream.key or self.keyed:
+        if self.upstream.key or self.keys:
             headers = [(name, value) for name, value in headers if name.lower() not in _KEY_HEADERS]
         return [*headers, (b"accept-encoding", b"identity"), *self.upstream.key_headers(path)]
 

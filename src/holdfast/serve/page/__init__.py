@@ -1,36 +1,51 @@
-"""The live page: talk to the persona with the control on and off, from the same history.
+"""The page at `/`: the same messages to two conversations, one with a control and one without.
 
 The page, its style and its script are served as they are. The script asks `/holdfast` for the
-model, the persona and the controls. The content security policy lets the page load and call
-nothing but this server, and the script shows replies as text only.
+model, the persona and the controls, and `/holdfast/score` for the judge's score of a reply. The
+content security policy lets the page load and call nothing but this server, and the script shows
+replies as text only.
 
-This module knows files and routes. The script keeps the conversations.
+This module knows files, personas and routes. The script keeps the conversations.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast.persona.suite import Persona
+from holdfast import judge
+from holdfast.core.control import parse
+from holdfast.core.errors import HoldfastError
+from holdfast.persona.suite import Persona, load_suite, select
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import read_object
 
 FOLDER = Path(__file__).parent
-# The controls that the page offers; any other text may be typed.
-CONTROLS = (
-    "anchor",
-    "split-softmax:0.7",
-    "boost:4",
-    "spotlight:0.2",
-    "restore:1",
-    "guidance:1.5",
-    "reminder:1",
-    "window:3",
-    "anchor+split-softmax:0.7",
-    "none",
-)
+# The controls that the page offers, each with what it does; any other text may be typed.
+CONTROLS: Mapping[str, str] = {
+    "anchor": "Before every answer the model sees the persona again as if it had just been said.",
+    "split-softmax:0.7": "While it writes, the model looks at the persona more than it would.",
+    "boost:4": "The model's attention to the persona counts four times as much.",
+    "spotlight:0.2": "At least a fifth of the model's attention goes to the persona.",
+    "guidance:1.5": "Each word is moved away from what the model would say without a persona.",
+    "reminder:1": "The persona is said again in front of every message.",
+    "window:3": "The model sees the persona and the last three rounds only.",
+    "anchor+split-softmax:0.7": "Both at once.",
+    "none": "Nothing is done: the persona is said once, at the beginning.",
+}
+# Personas that show at a glance, for a server without one of its own.
+_SHOWN = {"mini": ("mini", "ending-1"), "": ("core", "stadium-announcer")}
+_STARTERS = 24
+# Rounds that the page plays by itself. mini is quick, and slips after ten or so.
+_ROUNDS = {"mini": 18, "": 6}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -42,38 +57,106 @@ _FILES = {
 }
 
 
-def add_page(
-    app: FastAPI, *, model: str, note: str, persona: Persona | None, control: str, locked: bool
-) -> None:
-    """Add the page at `/`, and `/holdfast` for its script.
+@dataclass(frozen=True)
+class PageSettings:
+    """What the page shows."""
 
-    Args:
-        app: the application.
-        model: the model's name.
-        note: what a reader must know about the model; may be empty.
-        persona: the pinned persona.
-        control: the default control, as text.
-        locked: True if requests need a key.
-    """
+    model: str | None
+    """The model's name; None where the API behind a gateway knows it."""
+    persona: Persona | None
+    """The pinned persona; without one the page proposes a persona."""
+    control: str
+    """The default control, as text."""
+    note: str = ""
+    """What a reader must know about the model; may be empty."""
+    keyed: bool = False
+    """True if requests need a key."""
+    locked: bool = False
+    """True if no request may choose another control."""
+    weights: bool = True
+    """True if the model is here, so that controls of its attention are possible."""
+    starters: tuple[str, ...] = field(init=False)
+    """Messages that a visitor can send with a click."""
+    shown: Persona = field(init=False)
+    """The pinned persona, or the proposed one."""
+
+    def __post_init__(self) -> None:
+        suite, name = _SHOWN["mini" if self.model == "mini" else ""]
+        loaded = load_suite(suite)
+        shown = self.persona or select(loaded, [name])[0]
+        texts = (*shown.probes, *loaded.starters)
+        object.__setattr__(self, "shown", shown)
+        object.__setattr__(self, "starters", tuple(dict.fromkeys(texts))[:_STARTERS])
+
+    def public(self) -> dict[str, Any]:
+        """The same for the page's script."""
+        names = dict.fromkeys([self.control, *CONTROLS])
+        return {
+            "model": self.model,
+            "note": self.note,
+            "persona": _public_fields(self.shown),
+            "pinned": self.persona is not None,
+            "control": self.control,
+            "controls": [
+                {"text": name, "meaning": CONTROLS.get(name, "")}
+                for name in names
+                if self.weights or not parse(name).needs_weights
+            ],
+            "keyed": self.keyed,
+            "locked": self.locked,
+            "weights": self.weights,
+            "starters": self.starters,
+            "rounds": _ROUNDS["mini" if self.model == "mini" else ""],
+        }
+
+
+class ScoreRequest(BaseModel):
+    """A reply to be judged."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    reply: str = Field(max_length=100_000)
+
+
+def add_page(app: FastAPI, settings: PageSettings) -> None:
+    """Add the page at `/`, and `/holdfast` and `/holdfast/score` for its script."""
     for path, (name, kind) in _FILES.items():
         app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
-    about = {
-        "model": model,
-        "note": note,
-        "persona": _public_fields(persona) if persona else None,
-        "control": control,
-        "controls": list(dict.fromkeys([control, *CONTROLS])),
-        "locked": locked,
-    }
+    about = settings.public()
+    persona = settings.shown
+    own = None if persona.needs_model else judge.build(persona.judge)
 
-    @app.get("/holdfast", tags=["server"], summary="What the page at / talks to")
+    @app.get("/holdfast", tags=["server"], summary="What the page at / shows")
     async def page_settings() -> dict[str, Any]:
         return about
+
+    @app.post(
+        "/holdfast/score",
+        tags=["server"],
+        summary="The persona's judge on a reply",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": ScoreRequest.model_json_schema()}},
+            }
+        },
+    )
+    async def score(request: Request) -> dict[str, float | None]:
+        """A score from 0 to 1; null where only a model can judge."""
+        try:
+            reply = ScoreRequest.model_validate(read_object(await request.body())).reply
+        except ValueError as error:
+            raise RequestError(400, 'the body is {"reply": text}.', param="reply") from error
+        try:
+            return {"score": (await asyncio.to_thread(own, reply)).value if own else None}
+        except HoldfastError as error:
+            raise RequestError(400, str(error), param="reply") from error
 
 
 def _public_fields(persona: Persona) -> dict[str, Any]:
     return {
         "id": persona.id,
+        "name": persona.name or persona.id,
         "category": persona.category,
         "prompt": persona.prompt,
         "probes": persona.probes,

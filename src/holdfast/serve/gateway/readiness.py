@@ -1,0 +1,51 @@
+"""Whether the API behind the gateway answers, asked at most once every few seconds.
+
+This module knows HTTP. It knows no chats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+
+from holdfast.serve.gateway.pool import Pool
+from holdfast.serve.gateway.upstream import Upstream
+
+KEPT = 5.0  # seconds that an answer counts, so that nobody makes the gateway ask for ever
+PATIENCE = 3.0  # seconds that the API may take
+_PATH = "models"
+
+
+class Readiness:
+    """Asks the API for its models, which every OpenAI-compatible one lists.
+
+    Args:
+        upstream: the API.
+        pool: the gateway's connections.
+    """
+
+    def __init__(self, upstream: Upstream, pool: Pool) -> None:
+        self._upstream, self._pool = upstream, pool
+        self._lock = asyncio.Lock()
+        self._asked, self._why = -KEPT, ""
+
+    async def why_not(self) -> str:
+        """Why the API does not answer; empty if it does, even with an error of the client's."""
+        async with self._lock:
+            if time.monotonic() - self._asked >= KEPT:
+                self._why = await self._ask()
+                self._asked = time.monotonic()
+            return self._why
+
+    async def _ask(self) -> str:
+        url, headers = self._upstream.url_for(_PATH, ""), self._upstream.key_headers(_PATH)
+        try:
+            async with self._pool.client().stream(
+                "GET", url, headers=headers, timeout=PATIENCE
+            ) as answer:
+                status = answer.status_code
+        except httpx.HTTPError as error:
+            return f"it cannot be reached ({type(error).__name__})"
+        return f"it answers with {status}" if status >= 500 else ""

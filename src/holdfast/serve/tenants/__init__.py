@@ -1,0 +1,1 @@
+"""Who gets which persona: a file of aliases, routes and keys, read again when it changes."""

@@ -1,0 +1,203 @@
+"""Personas by alias, route and key, in a server and in a gateway; the file is read again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from holdfast.core.errors import HoldfastError, ServiceError
+from holdfast.models.local.backend import LocalBackend
+from holdfast.serve.app import create_app
+from holdfast.serve.tenants import live as module
+from holdfast.serve.tenants.live import LiveTenants
+from serve.gateway.upstreams import Recorded, gateway
+from serve.running import TEA, client, served, small, until
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+TEXT = f"""
+[alias.loud]
+persona = "mini:upper-1"
+[alias.quiet]
+persona = "mini:lower-1"
+control = "reminder:1"
+lock = false
+[route."/team/quiet"]
+alias = "quiet"
+[key.everything]
+sha256 = "{digest("all")}"
+[key.bot-team]
+sha256 = "{digest("bot")}"
+alias = "loud"
+only = ["loud"]
+requests_per_minute = 4
+[key.little]
+sha256 = "{digest("little")}"
+tokens_per_day = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def backend() -> LocalBackend:
+    return small()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "tenants.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def url(path: Path, backend: LocalBackend) -> Iterator[str]:
+    with served(create_app(backend, tenants=LiveTenants(path))) as made:
+        yield made
+
+
+def ask(url: str, key: str, model: str = "small", **more: Any) -> Any:
+    with client(url, key) as ai:
+        return ai.chat.completions.create(model=model, messages=[TEA], max_tokens=3, **more)
+
+
+def tokens(reply: Any) -> int:
+    return int(reply.usage.prompt_tokens)
+
+
+def test_an_alias_a_route_and_a_key_choose_the_persona(url: str) -> None:
+    plain, loud = ask(url, "all"), ask(url, "all", "loud")
+    assert "score" not in plain.holdfast and "score" in loud.holdfast
+    assert tokens(loud) > tokens(plain)
+    quiet = ask(url.replace("/v1", "/team/quiet/v1"), "all")
+    assert quiet.holdfast["control"] == "reminder:1"
+    assert tokens(ask(url, "bot")) == tokens(loud)  # by its key
+
+
+def test_a_key_may_use_its_own_aliases_only(url: str) -> None:
+    for place, model in ((url, "quiet"), (url.replace("/v1", "/team/quiet/v1"), "small")):
+        with pytest.raises(openai.PermissionDeniedError, match="bot-team may use"):
+            ask(place, "bot", model)
+
+
+def test_an_alias_with_a_persona_is_locked_unless_it_says_otherwise(url: str) -> None:
+    other = {"extra_body": {"holdfast": {"control": "window:1"}}}
+    with pytest.raises(openai.PermissionDeniedError, match="locked"):
+        ask(url, "all", "loud", **other)
+    assert ask(url, "all", "quiet", **other).holdfast["control"] == "window:1"
+
+
+def test_aliases_are_listed_and_unknown_models_are_not_found(url: str) -> None:
+    with client(url, "all") as ai:
+        assert {one.id for one in ai.models.list()} == {"small", "loud", "quiet"}
+        assert ai.models.retrieve("loud").id == "loud"
+        with pytest.raises(openai.NotFoundError):
+            ask(url, "all", "other")
+
+
+def test_the_keys_of_the_file_are_needed_also_below_a_route(url: str) -> None:
+    for place in (url, url.replace("/v1", "/team/quiet/v1")):
+        assert httpx.get(f"{place}/models").status_code == 401
+        with pytest.raises(openai.AuthenticationError):
+            ask(place, "wrong")
+    assert httpx.get(url.replace("/v1", "/team/quiet/health")).status_code == 200
+
+
+def test_quotas_are_a_429_that_says_when_to_come_back(url: str) -> None:
+    for _ in range(4):
+        ask(url, "bot")
+    with pytest.raises(openai.RateLimitError, match="bot-team") as caught:
+        ask(url, "bot")
+    assert 0 < int(caught.value.response.headers["retry-after"]) <= 60
+    ask(url, "little")
+    with pytest.raises(openai.RateLimitError, match="5 tokens of today"):
+        ask(url, "little")
+    ask(url, "all")
+
+
+def test_the_log_names_the_key(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="holdfast.serve"):
+        ask(url, "bot")
+        until(lambda: "key=bot-team" in caplog.text)
+    assert digest("bot") not in caplog.text
+
+
+def test_a_change_of_the_file_is_taken_and_a_mistake_is_not(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text("[alias.loud]\npersonna = 'x'", encoding="utf-8")
+    until(lambda: "is not taken" in caplog.text)
+    ask(url, "all", "loud")
+    path.write_text(TEXT.replace("alias.loud", "alias.shout").replace('"loud"', '"shout"').replace(
+        digest("all"), digest("new")), encoding="utf-8")  # fmt: skip
+
+    def moved() -> bool:
+        try:
+            return bool(ask(url, "new", "shout"))
+        except openai.APIStatusError:
+            return False
+
+    until(moved)
+    with pytest.raises(openai.AuthenticationError):
+        ask(url, "all")
+    with pytest.raises(openai.NotFoundError):
+        ask(url, "new", "loud")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.02)
+
+
+def test_sighup_reads_the_file_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 3600.0)
+    before = signal.getsignal(signal.SIGHUP)
+    tenants = LiveTenants(path)
+    try:
+        tenants.watch()
+        path.write_text("[alias.other]\n", encoding="utf-8")
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: list(tenants.current.aliases) == ["other"])
+    finally:
+        tenants.stop()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_a_server_cannot_do_is_said_at_its_start(path: Path, backend: LocalBackend) -> None:
+    path.write_text('[alias.a]\nmodel = "there"\n', encoding="utf-8")
+    with pytest.raises(ServiceError, match="alias a: this server has small"):
+        create_app(backend, tenants=LiveTenants(path))
+    path.write_text('[alias.a]\ncontrol = "anchor"\n', encoding="utf-8")
+    with (
+        pytest.raises(HoldfastError, match=r"alias a: .*needs its weights"),
+        gateway(Recorded(), tenants=LiveTenants(path)),
+    ):
+        pass
+
+
+def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path: Path) -> None:
+    path.write_text(TEXT.replace("lock = false", 'lock = false\nmodel = "gpt-there"'), "utf-8")
+    there = Recorded()
+    with gateway(there, tenants=LiveTenants(path)) as url:
+        ask(url, "all", "quiet")
+        assert there.body["model"] == "gpt-there"
+        assert "small letters" in there.body["messages"][0]["content"]
+        ask(url, "all", "other")
+        assert there.body == {"model": "other", "messages": [TEA], "max_tokens": 3}
+        ask(url, "bot", "other")
+        assert there.body["model"] == "other"
+        assert "capitals" in there.body["messages"][0]["content"]
+        with pytest.raises(openai.PermissionDeniedError):
+            ask(url, "bot", "quiet")
+        assert "bot" not in str(there.requests[-1].headers.get("authorization"))

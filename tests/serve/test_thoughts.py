@@ -1,0 +1,72 @@
+"""A thinking model's thought is `reasoning_content`, in one piece and in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import openai
+import pytest
+
+from holdfast.models.local.backend import LocalBackend
+from holdfast.serve.app import create_app
+from holdfast.serve.detokenize import ReplyText
+from serve.running import TEA, client, served, small
+
+OPENED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n{% if not plain %}<think>\n{% endif %}"
+)
+WRITTEN = "They ask for tea. STOP no.\n</think>\n\nYes, please. STOP and more"
+
+
+@pytest.fixture
+def ai(monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
+    """A server whose model writes `WRITTEN`, a character for each token."""
+    made = small()
+    made.tokenizer.chat_template = OPENED
+    backend = LocalBackend(made.engine.model, made.tokenizer, "small", cache_bytes=8 << 20)
+
+    def feed(self: ReplyText, ids: Sequence[int]) -> bool:
+        self._add(WRITTEN[self._read : len(ids)])
+        self._read = len(ids)
+        return self._stopped
+
+    monkeypatch.setattr(ReplyText, "feed", feed)
+    monkeypatch.setattr(ReplyText, "end", lambda self, ids: feed(self, ids))
+    with served(create_app(backend)) as url:
+        yield client(url)
+
+
+def ask(ai: openai.OpenAI, **more: Any) -> Any:
+    more = {"model": "small", "messages": [TEA], "max_tokens": len(WRITTEN)} | more
+    return ai.chat.completions.create(**more)
+
+
+def test_the_thought_is_apart_and_stop_strings_end_the_reply_alone(ai: openai.OpenAI) -> None:
+    message = ask(ai, stop="STOP").choices[0].message
+    assert message.reasoning_content == "They ask for tea. STOP no."
+    assert message.content == "Yes, please. "
+
+
+def test_a_stream_brings_the_thought_first_and_joined_is_the_same(ai: openai.OpenAI) -> None:
+    deltas = [one.choices[0].delta for one in ask(ai, stop="STOP", stream=True)]
+    thought = "".join(getattr(one, "reasoning_content", None) or "" for one in deltas)
+    assert thought.strip() == "They ask for tea. STOP no."
+    assert "".join(one.content or "" for one in deltas) == "Yes, please. "
+    first = next(i for i, one in enumerate(deltas) if one.content)
+    assert not any(hasattr(one, "reasoning_content") for one in deltas[first:])
+
+
+def test_a_thought_that_is_cut_is_no_reply(ai: openai.OpenAI) -> None:
+    (choice,) = ask(ai, max_tokens=10).choices
+    assert choice.message.content == "" and choice.finish_reason == "length"
+    assert choice.message.reasoning_content == "They ask f"
+
+
+def test_a_grammar_is_refused_where_the_template_opens_a_thought(ai: openai.OpenAI) -> None:
+    form: Any = {"type": "json_object"}
+    with pytest.raises(openai.BadRequestError, match="switch thinking off"):
+        ask(ai, response_format=form)
+    options = {"chat_template_kwargs": {"plain": True}}
+    assert ask(ai, response_format=form, extra_body=options).choices[0].finish_reason
