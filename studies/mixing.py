@@ -36,10 +36,11 @@ from holdfast.core.records import as_record
 from holdfast.core.stats import Array
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.evals.fidelity.fidelity import fidelity
-from holdfast.evals.robustness.robustness import load_items, robustness
+from holdfast.evals.robustness.robustness import robustness
 from holdfast.evals.robustness.summary import Answers
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.tasks import load_items
 from holdfast.models import load as models
 from holdfast.persona import pool
 

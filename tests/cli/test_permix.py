@@ -36,7 +36,7 @@ def given(tmp_path: Path) -> list[str]:
     return ["--model", str(model), "--tasks", str(tasks), "--personas", str(pool)]
 
 
-FEW = ["--prompts", "1", "--rollouts", "2", "--max-new-tokens", "2", "--steps", "2"]
+FEW = ["--prompts", "1", "--rollouts", "2", "--max-new-tokens", "2", "--steps", "2", "--no-trial"]
 
 
 def run(*args: str) -> int:

@@ -42,6 +42,7 @@ def train(
             out=folder,
             dtype=loading.dtype,
             device=loading.device,
+            options=loading.template_options(),
             command=own_command(),
             progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
         ).summary
@@ -53,6 +54,7 @@ def train(
     means = summary.means
     print(f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s")
     print(f"reward {means.reward_first} in the first steps, {means.reward_last} in the last")
+    print(f"KL to the model before training: {means.kl_last} a token in the last steps")
     print(summary.checkpoint)
     print(summary.report)
 

@@ -121,6 +121,40 @@ class StepMetrics:
     """Some of the rollouts."""
 
 
+@dataclass(frozen=True)
+class TriedGroup:
+    """What the untrained model did with the prompts of a category, or of a kind of persona."""
+
+    n: int
+    """Replies."""
+    reward: float
+    """Their mean reward."""
+    cut: float
+    """Share of them that reached the limit of tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PermixTrial:
+    """What the untrained model did with a few prompts before training, the file trial.json."""
+
+    n: int
+    """Replies."""
+    reward: float
+    """Their mean reward."""
+    cut: float
+    """Share of them that reached the limit of tokens."""
+    by_category: Mapping[str, TriedGroup]
+    """The same by category of task."""
+    by_kind: Mapping[str, TriedGroup]
+    """The same by kind of persona; "none" is without one."""
+    prompt_tokens: float
+    """Mean tokens of a prompt."""
+    reply_tokens: float
+    """Mean tokens of a reply."""
+    seconds: float
+    """Seconds that they took."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LearningMeans:
     """Means over the first steps and over the last."""
@@ -135,6 +169,8 @@ class LearningMeans:
     """The same in the last steps."""
     kl_last: float | None
     """KL a token in the last steps."""
+    cut_last: float | None
+    """Share of rollouts that reached the limit of tokens in the last steps."""
     loss_last: float | None
     """Loss in the last steps."""
     tokens: int
@@ -163,6 +199,10 @@ class PermixSummary:
     """Share of prompts without a persona."""
     tasks: int
     """Tasks that were trained on."""
+    categories: tuple[str, ...]
+    """Their categories."""
+    trial: PermixTrial | None
+    """What the untrained model did with a few prompts."""
     personas: int
     """Personas that were trained with."""
     held_out: int

@@ -12,7 +12,8 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.robustness.persona_lottery import expected_best
-from holdfast.evals.robustness.robustness import Robustness, load_items, robustness
+from holdfast.evals.robustness.robustness import Robustness, robustness
+from holdfast.evals.tasks.tasks import load_items
 from holdfast.persona.pool import Member
 from holdfast.results.robustness import PersonaAccuracy
 

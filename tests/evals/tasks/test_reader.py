@@ -61,7 +61,7 @@ NUMBERS = [
     ("36", "36 is the answer. Anything else? I have 2 more minutes.", "?11"),
     ("42", "THE ANSWER IS 42, AHOY.", "?11"),
     ("42", "It's 42 (that's 6 times 7)", "?11"),
-    ("42", "42 it be, matey! Me crew o' 12 agrees", "?0?"),
+    ("42", "42 it be, matey! Me crew o' 12 agrees", "?11"),
     ("1234", "1234 is more than 5", "?0?"),
     ("70", "The answer is A. 70", "111"),
     ("70", "A. 70", "111"),

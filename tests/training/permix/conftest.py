@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "max_new_tokens": 4,
     "learning_rate": 1e-3,
     "save_every": 2,
+    "trial": False,
 }
 
 

@@ -189,6 +189,7 @@ def test_trained_by_trl_a_policy_lands_where_the_theory_says(
         prompts=1,
         rollouts=32,
         max_new_tokens=1,
+        trial=False,
         beta=1.0,
         scale="none",
         learning_rate=5e-3,

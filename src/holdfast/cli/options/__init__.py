@@ -65,13 +65,17 @@ class LocalOptions:
     )
     """Options of the chat template, as NAME=VALUE."""
 
+    def template_options(self) -> dict[str, Any]:
+        """The options of the chat template, by name."""
+        return dict(map(read_template_option, self.template_option))
+
     def open(self, name: str) -> Backend:
         """The model of that name."""
         from holdfast.models.load import load
 
         more: dict[str, Any] = {"base": self.base} if self.base else {}
         if self.template_option:
-            more["options"] = dict(map(read_template_option, self.template_option))
+            more["options"] = self.template_options()
         backend = load(name, dtype=self.dtype, device=self.device, **more)
         if self.dtype == "auto" and name != "mini":
             print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)

@@ -12,11 +12,10 @@ This module plans and runs. `summary` makes numbers of the records.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,14 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
-from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.evals.robustness.summary import Answers, lost_items, summarise
-from holdfast.evals.tasks import questions
 from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches
 from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.tasks import Task, load_tasks, of_question
+from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES
 from holdfast.persona import pool
@@ -42,12 +39,6 @@ from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
 from holdfast.results.robustness import PersonaAccuracy, RobustnessManifest, RobustnessSummary
 from holdfast.results.tasks import TaskArm, TaskRecord
-
-# Where an answer is to stand, said with the question; a source that is not here is left as it is.
-FORMS = {
-    "gsm8k": "Reason step by step, and end with “#### ” and the number alone.",
-    questions.MATH: "Reason step by step, and put the final answer in \\boxed{}.",
-}
 
 
 @dataclass(frozen=True)
@@ -180,34 +171,3 @@ class _Plan:
             note=NOTES.get(self.model.name),
             report=run.page,
         )
-
-
-def load_items(
-    source: str | Path, *, n: int | None = None, seed: int = 0, form: str | None = None
-) -> tuple[Task, ...]:
-    """Load tasks and append the answer-format instruction.
-
-    Args:
-        source: a source of `load_tasks`, or "math-500"; of mini tasks with one right answer.
-        n: tasks of each category at most.
-        seed: decides which are drawn.
-        form: the instruction; None takes that of `FORMS`, "" adds nothing.
-
-    Raises:
-        HoldfastError: as `load_tasks` does.
-    """
-    name = str(source)
-    if name == questions.MATH:
-        rng = random.Random(seed_of("questions", name, seed))
-        sample = questions.load_from_hub(name, n or 500, rng)
-        tasks = tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
-    else:
-        tasks = load_tasks(source, n=n, seed=seed)
-    if name == "mini":
-        tasks = tuple(task for task in tasks if task.question)
-    text = FORMS.get(name, "") if form is None else form
-    if not text:
-        return tasks
-    return tuple(
-        replace(task, turns=(*task.turns[:-1], f"{task.turns[-1]}\n\n{text}")) for task in tasks
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from holdfast.evals.tasks.phrases import words
+from holdfast.evals.tasks.phrases import says, words
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -57,7 +57,8 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
 
     It is the last one after a cue ("The answer is B"); else a line by itself; else what the
     reply opens with ("B. an oak"); else that of the choice whose words the reply is; else
-    the only letter that stands alone in it. A letter that is ruled out is not read, and a list
+    the only letter that stands alone in it; else that of
+    the only choice that it says. A letter that is ruled out is not read, and a list
     of letters chooses none.
     """
     bare, letters = _plain(text), LETTERS[: len(choices)]
@@ -72,10 +73,11 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
         return opening[1].upper()
     if named := _named(choices, text):
         return named
-    if any(m[1] != m[2] and {m[1], m[2]} <= set(letters) for m in _EITHER.finditer(bare)):
+    pairs = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
+    if any(m[1] != m[2] and {m[1], m[2]} <= set(letters) for m in pairs):
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
-    return min(single) if len(single) == 1 else None
+    return min(single) if len(single) == 1 else None if single else _told(choices, text)
 
 
 def _plain(text: str) -> str:
@@ -88,3 +90,12 @@ def _plain(text: str) -> str:
 def _named(choices: Sequence[str], text: str) -> str | None:
     same = [i for i, choice in enumerate(choices) if words(choice) == words(text) != ""]
     return LETTERS[same[0]] if len(same) == 1 else None
+
+
+def _told(choices: Sequence[str], text: str) -> str | None:
+    """The letter of the only choice whose words a text says ("It is blue.")."""
+    said = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
+    inner = [i for i in said if any(f" {words(choices[i])} " in f" {words(choices[j])} "
+                                    for j in said if j != i)]  # fmt: skip
+    rest = [i for i in said if i not in inner]
+    return LETTERS[rest[0]] if len(rest) == 1 else None

@@ -15,7 +15,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.evals.tasks.numbers import dates, digits, number, same_date, spelled
+from holdfast.evals.tasks.numbers import dates, digits, number, same_date
+from holdfast.evals.tasks.numbers.spelled import spelled
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -48,12 +49,23 @@ class Occurrence:
     """Whether "or" joins it to one of them."""
     named: bool
     """Whether the question names one of them."""
+    joined: bool
+    """Whether "and" or a stroke joins it to one of them."""
+    asked: bool
+    """Whether its sentence is a question."""
+    other: bool
+    """Whether the words say something else: an owner ("Anna's brother"), a verb ("you may")."""
 
     @property
     def asserted(self) -> bool:
         """Whether the text says so, and offers no list to choose from."""
         listed = self.rivals > 1 or (self.named and self.rivals > 0)
-        return not (self.denied or self.alternative or listed)
+        return not (self.denied or self.alternative or listed or self.other)
+
+    @property
+    def committed(self) -> bool:
+        """Whether the text says so and nothing beside it."""
+        return self.asserted and not (self.named or self.joined or self.asked)
 
 
 def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurrence]:
@@ -66,8 +78,14 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
     """
     text = unicodedata.normalize("NFC", text)
     for start, end in sorted(set(_places(text, phrase)))[-_MOST:]:
-        denied = _denied(text, start, end, phrase)
-        yield Occurrence(start, end, denied, *_rivals(text, start, end, question))
+        yield Occurrence(
+            start,
+            end,
+            _denied(text, start, end, phrase),
+            *_rivals(text, start, end, question),
+            _is_asked(text, end),
+            _is_other(text, start, end, question),
+        )
 
 
 def says(text: str, phrase: str, question: str = "") -> bool:
@@ -158,31 +176,60 @@ def _denied(text: str, start: int, end: int, phrase: str) -> bool:
     return bool(_NEGATION.search(clause)) and not own
 
 
+# --- questions, owners, verbs --------------------------------------------------
+
+_SENTENCE_END = re.compile(r"[.!?\n](?=\W|$)")
+_OWNER = re.compile(
+    r"^['’]s\s+(?!(?:the|an?|not|in|at|on|who|here|there|your|my|our|it)\b)[^\W\d_]", re.IGNORECASE
+)
+# Names that are common words too: in lower case they are the name only where they end a clause.
+_NAMES_AND_WORDS = (
+    "may march mark will bill rose bath nice split cork rich grace hope frank art rob"
+)
+_WORDS_TOO = frozenset(_NAMES_AND_WORDS.split())
+
+
+def _is_asked(text: str, end: int) -> bool:
+    match = _SENTENCE_END.search(text, end)
+    return match is not None and match[0] == "?"
+
+
+def _is_other(text: str, start: int, end: int, question: str) -> bool:
+    """Whether a place is an owner of what the answer is, or a common word."""
+    if _OWNER.match(text[end : end + 20]) and "whose" not in question.lower():
+        return True
+    if words(text[start:end]) not in _WORDS_TOO:
+        return False
+    capital = text[start : start + 1].isupper() and not text.isupper()
+    return not capital and re.match(r"\W*(?:[.!?,;:\n)]|$)", text[end:]) is None
+
+
 # --- lists of candidates -----------------------------------------------------------
 
 _MARK = "\0"  # stands for the phrase itself, which may hold "and" and commas
 _PARTS = re.compile(r"(\s*(?:,|;|/|\||•|\n|\bor\b|\band\b|[.!?](?=\s|$)|\s[-–*]\s)\s*)")
 _SMALL_WORDS = (
     "a an the in on at of to is it its be are was and or either maybe perhaps possibly both all "
-    "could might also then so with my your der die das ist le la les un une est el los es"
+    "could might also then so with no yes my your der die das ist le la les un une est el los es"
 )
 _SMALL = frozenset(_SMALL_WORDS.split())
 
 
-def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool]:
+def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool, bool]:
     """How many items of a list beside a place are of its kind.
 
-    Then whether "or" joins one of them, and whether the question names one.
+    Then whether "or" joins one of them, whether the question names one, and whether "and" or a
+    stroke joins one. A question is no rival: "London? No, Paris."
     """
     near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
     parts = _PARTS.split(near)
     here = next(i for i, part in enumerate(parts) if _MARK in part)
     if len(_content(parts[here].replace(_MARK, ""))) > 2:
-        return 0, False, False
+        return 0, False, False, False
     capital = text[start:end][:1].isupper() and not text.isupper()
     own = set(words(text[start:end]).split())
     asked = set(words(question).split()) - _SMALL
-    count, alternative, named = 0, False, False
+    count, alternative, named, both = 0, False, False, False
     for step in (-2, 2):
         i = here + step
         while 0 <= i < len(parts):
@@ -192,11 +239,15 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
                 lone = joined == "or" and len(inner) == 1
                 if inner and not _alike(inner, own, capital, asked, lone):
                     break
+                if i + 1 < len(parts) and parts[i + 1].strip() == "?":
+                    i += step
+                    continue
+                both |= bool(inner) and joined in ("and", "/", "|")
                 count += bool(inner) and not set(map(str.lower, inner)) & own
                 alternative |= bool(inner) and joined == "or"
                 named |= bool(inner) and set(map(str.lower, inner)) <= asked - own
             i += step
-    return count, alternative, named
+    return count, alternative, named, both
 
 
 def _content(part: str) -> list[str]:

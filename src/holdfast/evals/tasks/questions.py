@@ -2,7 +2,7 @@
 
     mini, mini:hard   the embedded model's world: sums, facts, extraction, refusal, recall
     core              recall of facts of our own writing, for real models
-    mmlu, gsm8k       from the hub, through `datasets` (and `hub`: math-500)
+    mmlu, gsm8k       and the others of `HUB`: from the hub, through `datasets`
     FILE.jsonl        the user's: question, answer, and optionally what `COLUMNS` names
 
 Recall asks for what the user said some rounds before. Where a source does not say how many rounds,
@@ -20,23 +20,40 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.statements import boxed
 from holdfast.persona.files import read_text
 
 REFUSAL = ("refuse", "comply")
 """The answers to a question of the kind "refusal"."""
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
-_HUB = {
-    "mmlu": ("cais/mmlu", "all", "test"),
-    "gsm8k": ("openai/gsm8k", "main", "test"),
-}
+
+
+class HubSet(NamedTuple):
+    """A data set of the hub."""
+
+    path: str
+    config: str
+    split: str
+    usual: int | None
+    """Questions that are drawn by default; None is all."""
+
+
 MATH = "math-500"
-"""A source whose answers are LaTeX, and need a verifier of mathematics."""
-_HUB_MATH = {MATH: ("HuggingFaceH4/MATH-500", "default", "test")}
+"""MATH's test questions in common use, whose answers are LaTeX."""
+MATH_TRAIN = "math:train"
+HUB = {
+    "mmlu": HubSet("cais/mmlu", "all", "test", 200),
+    "gsm8k": HubSet("openai/gsm8k", "main", "test", 200),
+    MATH: HubSet("HuggingFaceH4/MATH-500", "default", "test", 500),
+    "gsm8k:train": HubSet("openai/gsm8k", "main", "train", None),
+    MATH_TRAIN: HubSet("DigitalLearningGmbH/MATH-lighteval", "default", "train", None),
+}
+"""Data sets of the hub, by the names that commands take."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,7 @@ def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple
         questions = _mini(n, rng, rounds if name == "mini:hard" else 0)
     elif name == "core":
         questions = _draw(_facts(), n, rng)
-    elif name in _HUB:
+    elif name in ("mmlu", "gsm8k"):
         questions = load_from_hub(name, n, rng)
     else:
         questions = _draw(_from_file(Path(name)), n, rng)
@@ -152,18 +169,18 @@ def _facts() -> list[Question]:
     ]
 
 
-def load_from_hub(name: str, n: int, rng: random.Random) -> list[Question]:
+def load_from_hub(name: str, n: int | None, rng: random.Random) -> list[Question]:
     """Draw questions of a data set of the hub.
 
     Args:
-        name: mmlu, gsm8k or math-500.
-        n: how many.
+        name: one of `HUB`.
+        n: how many; None draws all.
         rng: of the draw.
 
     Raises:
         HoldfastError: the data set cannot be loaded.
     """
-    path, config, split = (_HUB | _HUB_MATH)[name]
+    path, config, split, _ = HUB[name]
     try:
         import datasets  # type: ignore[import-untyped]
     except ModuleNotFoundError as missing:
@@ -176,18 +193,22 @@ def load_from_hub(name: str, n: int, rng: random.Random) -> list[Question]:
             f"{name} ({path} on the hub) could not be loaded ({_first(error)}): check the network, "
             "or pass a JSONL file."
         ) from error
-    return [from_row(name, rows[i]) for i in _sample(len(rows), n, rng)]
+    return [from_row(name, rows[i]) for i in _sample(len(rows), n or len(rows), rng)]
 
 
 def from_row(name: str, row: Mapping[str, Any]) -> Question:
     """The question of a row of a data set.
 
     Args:
-        name: mmlu, gsm8k or math-500.
+        name: one of `HUB`.
         row: question, choices and answer (0-3) of MMLU; question and answer (after ####) of GSM8K;
-            problem, answer and subject (which becomes part of the kind) of MATH-500.
+            problem, answer and subject (which becomes part of the kind) of MATH-500; problem,
+            solution (which ends in a box) and type of MATH's training questions.
     """
     try:
+        if name == MATH_TRAIN:
+            kind = f"{name} {str(row['type']).strip().lower()}"
+            return Question(kind, str(row["problem"]).strip(), _boxed_answer(row["solution"]))
         if name == MATH:
             kind = f"{name} {str(row['subject']).strip().lower()}"
             return Question(kind, str(row["problem"]).strip(), str(row["answer"]).strip())
@@ -201,6 +222,14 @@ def from_row(name: str, row: Mapping[str, Any]) -> Question:
         raise HoldfastError(
             f"{name} has other columns than it had ({', '.join(row)}): pass it as a JSONL file."
         ) from error
+
+
+def _boxed_answer(solution: object) -> str:
+    """What the last box of a worked solution holds."""
+    answer = boxed(str(solution))
+    if answer is None:
+        raise ValueError("a solution has no box")
+    return answer.strip()
 
 
 def _texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:

@@ -19,10 +19,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from holdfast.evals.tasks.commitment import (
+    HEDGE,
+    OR,
+    OR_ELSE,
+    asks,
+    is_heap,
+    is_hedged,
+    is_row,
+    wavers,
+)
 from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, reading
 from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters
 from holdfast.evals.tasks.numbers import (
-    Values,
     dates,
     digits,
     first_number,
@@ -30,9 +39,10 @@ from holdfast.evals.tasks.numbers import (
     number,
     only_labels,
     plain,
-    spelled,
     without_tags,
 )
+from holdfast.evals.tasks.numbers.number import Values
+from holdfast.evals.tasks.numbers.spelled import spelled
 from holdfast.evals.tasks.phrases import folded, occurrences, says, words
 from holdfast.evals.tasks.statements import (
     is_cut,
@@ -83,10 +93,11 @@ def right(gold: Gold, reply: str) -> bool:
 
 def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     letters, answer = LETTERS[: len(gold.choices)], gold.answer.upper()
-    letter = (placed(text) or "").strip("() ").upper()
+    letter = _latex_words(placed(text) or "").strip("() ").upper()
     there = len(letter) == 1 and letter in letters
     chosen = chosen_letter(gold.choices, text)
     committed = committed_letters(gold.choices, text) == {answer}
+    committed &= not wavers(text, rf"\b{re.escape(answer)}\b|{re.escape(_choice(gold))}")
     return reading(
         there and letter == answer,
         chosen == answer,
@@ -96,24 +107,31 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     )
 
 
+def _choice(gold: Gold) -> str:
+    """The words of the right choice."""
+    named = dict(zip(LETTERS, gold.choices, strict=False))
+    return named.get(gold.answer.upper(), gold.answer)
+
+
 # --- numbers --------------------------------------------------------------------
 
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     answer, place, statement = number(gold.answer), placed(text), stated(text)
-    kept = place is not None and not _OPERATOR.match(place) and not _UNOPENED.search(place)
+    kept = place is not None and not _UNOPENED.search(place)
+    kept = kept and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if kept else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
-    values = values or last_number(text, gold.question)
-    alternatives = _OR.search(statement if statement else _ending(text))
+    values = values or _left_side(_ending(text)) or last_number(text, gold.question)
+    alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
     if _denies(statement or _ending(text), gold.answer):
         values = strictly = frozenset()  # "It is not 18"
     others = [_stated_number(one, gold.question) for one in statements(text)]
-    committed = all(answer in other for other in others if other) and not _hedged(
-        statement if others and statement else _ending(text)
-    )
+    ending = statement if others and statement else _ending(text)
+    committed = all(answer in other for other in others if other) and not is_hedged(ending)
+    committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
     return reading(
         answer in strictly,
         answer in values,
@@ -127,6 +145,18 @@ _OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\
                        r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
 
 
+_FRACTION = re.compile(r"^\W*\d+/\d+\W*$")
+_EQUATION = re.compile(
+    r"^\W*([-−]?\d[\d.,]*)\s*=\s*[\d.,]+(?:\s*(?:[-+−*/×÷·]|plus|minus|times)\s*[\d.,]+)+\W*$"
+)
+
+
+def _left_side(text: str) -> Values:
+    """The number that an equation begins with: "18 = 3 * 6"."""
+    match = _EQUATION.match(plain(text))
+    return first_number(match[1]) if match else frozenset()
+
+
 _UNOPENED = re.compile(r"^[^(\[{<]*[)\]}>]\W*$")  # a bracket of the persona's own
 
 
@@ -137,20 +167,6 @@ def _stated_number(statement: str, question: str = "") -> Values:
     return first_number(statement.rpartition("=")[2]) or last_number(statement, question)
 
 
-_FIGURE = r"([-−]?[$€£]?\d[\d.,]{0,30})"
-_OR = re.compile(
-    rf"(?<![\d.,]){_FIGURE}\W{{0,3}}\s?(?:or|oder|ou)\s(?:maybe |perhaps )?\W{{0,3}}{_FIGURE}"
-)
-_LIST = re.compile(r"\d\s*(?:,(?!\d{3})\s*(?:and |or )?|;\s*|\s(?:and|or)\s)\s*[-−]?[$€£]?\d")
-_HEDGE = re.compile(
-    r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either|alternatively|one of|could (?:also )?be|"
-    r"might (?:also )?be|maybe|perhaps)\b"
-)
-
-
-_ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
-
-
 def _denies(text: str, answer: str) -> bool:
     """Whether a text names the answer and denies it wherever it does."""
     places = list(occurrences(text, answer))
@@ -159,13 +175,6 @@ def _denies(text: str, answer: str) -> bool:
 
 def _around(match: re.Match[str]) -> set[object]:
     return {number(match[1].rstrip(".,")), number(match[2].rstrip(".,"))}
-
-
-def _hedged(text: str) -> bool:
-    """Whether a text offers several numbers ("16, 17, 18", "17 or 18", "maybe")."""
-    text = plain(text).rpartition("=")[2]
-    listed = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
-    return bool(listed or _ROW.search(text) or _OR.search(text) or _HEDGE.search(text))
 
 
 def _ending(text: str) -> str:
@@ -194,11 +203,12 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
         where = last_sentence(text, gold)
     strict = place is not None and any(_same(place, form) for form in gold.forms)
     lenient = any(_gives(where, form, gold.question) for form in gold.forms)
-    committed = not _HEDGE.search(where) and all(
+    committed = not HEDGE.search(where) and all(
         any(_gives(one, form, gold.question) for form in gold.forms) for one in statements(text)
     )
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
-    alone = not places or any(one.asserted and not one.named for one in places)
+    alone = not places or any(one.committed for one in places)
+    alone = alone and not (is_heap(where, gold.forms) or OR_ELSE.search(text))
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 
@@ -277,7 +287,8 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     agree = len(others) < 2 or all(
         (same := _equal(answer, one, math)) is not None and same[0] for one in statements(text)
     )
-    committed = agree and not _HEDGE.search(statement or "") and not _OR.search(statement or "")
+    committed = agree and not HEDGE.search(statement or "") and not OR.search(statement or "")
+    committed = committed and not (statement and wavers(text, re.escape(statement)))
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
     result = reading(

@@ -3,7 +3,7 @@
     box       \\boxed{…}, braces balanced
     hashes    #### …
     cue       "The answer is …", "Final answer: …", "… is the answer", in a few languages
-    opening   a bare number as the first sentence ("18, champ. …")
+    opening   a bare number as the first sentence ("18, champ. …"), or "eighteen it is"
 
 The last box counts before the last hashes, these before the last cue, and an opening comes last. A
 thought (<think>…</think>) states nothing; one that never ends takes the rest of the reply with it.
@@ -14,6 +14,9 @@ This module knows replies. It knows nothing of what is right.
 from __future__ import annotations
 
 import re
+
+from holdfast.evals.tasks.numbers import digits
+from holdfast.evals.tasks.numbers.spelled import spelled
 
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
 _THOUGHTS = re.compile(
@@ -94,6 +97,7 @@ _NOTHING = re.compile(
     r"a |an |correct|right|wrong|nicht|pas|no es)\b(?! \d)(?!\s?[).:]?\s?$)"
 )
 _NOT_BUT = re.compile(r"(?i)^not\b[^.;]{1,60}?(?:,|;|\bbut\b)\s*(?:but\s+)?(?:it is\s+)?(.+)$")
+_IT_IS = re.compile(r"(?i)^[\W_]*((?:[\w-]+ ){0,3}?[\w-]+) it (?:be|is|was)\b")
 _OPENING = re.compile(
     r"^[\W_]*?([-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d)\s?%?[*_)\]]*"
     r"(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
@@ -107,6 +111,8 @@ def stated(text: str) -> str | None:
         if values := [one.strip() for one in found if one.strip()]:
             return values[-1]
     opening = _OPENING.match(text)
+    if opening is None and (inverted := _IT_IS.match(text)):
+        opening = inverted if digits(inverted[1]) or spelled(inverted[1]) else None
     return opening[1] if opening and not _LISTED.search(text) else None
 
 
@@ -132,7 +138,8 @@ def statements(text: str) -> list[str]:
 
 _LEAD = re.compile(
     r"(?:^|[.!?:] )[*_]{0,2}(?:(?:So|Thus|Therefore|Hence),? )?"
-    r"(?:[Tt]he (?:final |correct )?answer is:?|(?:Final )?[Aa]nswer:|[Ii]t is|[Ii]t's)[*_]{0,2} ?"
+    r"(?:[Tt]he (?:final |correct )?answer is:?|(?:Final )?[Aa]nswer:|[Ii]t (?:is|was)|[Ii]t's)"
+    r"[*_]{0,2} ?"
     r"((?:[A-J][.)] (?=[-−$\\\d]))?(?:(?![.!?]\s+\S).)+)$"
 )
 _EQUALS = re.compile(r"=\s*((?:(?!=)(?![.!?]\s+\S).)+)$")
@@ -186,7 +193,7 @@ _PLEASANTRY = re.compile(
     r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
 )
 _UNFINISHED = re.compile(
-    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|a|an|is|are|was|and|or|of|to|so|then|because|since|with|"
+    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
     r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
 )
 

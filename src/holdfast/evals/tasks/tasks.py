@@ -5,8 +5,10 @@ in this order: an exact answer at the end of each turn, a deterministic judge of
 reply, or a rubric, which a model judges. Where they come from:
 
     core          eighty tasks of our own writing, ten in each of eight categories
+    exercises     short questions with one right answer, in three levels (`exercises`);
+                  exercises:train has others, in other words
     mini          the embedded model's world: math, recall, extraction, writing, roleplay, safety
-    mmlu, gsm8k   from the hub, as in `questions`
+    mmlu, gsm8k, math-500, gsm8k:train, math:train   from the hub, as in `questions`
     FILE.toml     probes of personas, each a category by its id, judged as the persona is
     FILE.jsonl    the user's: `COLUMNS`, or the columns of `questions`, `kind` as the category
 
@@ -16,8 +18,9 @@ This module knows text and files. It knows no models and no personas.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from holdfast.core.errors import HoldfastError, JudgeError, PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks import questions
 from holdfast.evals.tasks.answers import gold, right
+from holdfast.evals.tasks.exercises import EACH, exercises
 from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.reader import right as is_right
@@ -36,6 +40,17 @@ from holdfast.persona.suite import Suite, load_suite
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
 MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "safety"}
 """mini's kinds of question, and the category of each as a task."""
+EXERCISES = {"exercises": "evaluation", "exercises:train": "train"}
+"""Sources of exercises, and the split of each."""
+# Where an answer is to stand, said with the question in training and in evaluation alike; a source
+# that is not here is left as it is.
+FORMS = {
+    "gsm8k": "Reason step by step, and end with “#### ” and the number alone.",
+    questions.MATH: "Reason step by step, and put the final answer in \\boxed{}.",
+    "exercises": "Answer in one short sentence.",
+}
+FORMS |= {"gsm8k:train": FORMS["gsm8k"], "math:train": FORMS[questions.MATH]}
+FORMS["exercises:train"] = FORMS["exercises"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +120,9 @@ def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tu
     """Load the tasks of a source.
 
     Args:
-        source: core, mini, mmlu, gsm8k, a TOML file of personas or a JSONL file.
-        n: tasks of each category at most; by default 20 of mini, 200 of mmlu and gsm8k, else all.
+        source: core, exercises, mini, a name of `questions.HUB`, a TOML or a JSONL file.
+        n: tasks of each category at most; by default 20 of mini and exercises, 200 of mmlu and
+            gsm8k, 500 of math-500, all of a training set of the hub, else all.
         seed: of the draw where there are more.
 
     Raises:
@@ -117,13 +133,48 @@ def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tu
     name = str(source)
     if name == "mini":
         return tuple(_mini(n or 20, seed))
-    if name in ("mmlu", "gsm8k"):
-        sample = questions.load(name, n=n or 200, seed=seed)
+    if name in EXERCISES:
+        drawn = exercises(n or EACH, seed, EXERCISES[name])
+        return tuple(of_question(q, f"{q.kind}-{i}") for i, q in enumerate(drawn))
+    if name in questions.HUB:
+        rng = random.Random(seed_of("questions", name, seed))
+        sample = questions.load_from_hub(name, n or questions.HUB[name].usual, rng)
         return tuple(of_question(q, f"{name}-{i}") for i, q in enumerate(sample))
     if name.endswith(".toml"):
         return tuple(_at_most([*_probes(load_suite(name))], n, seed))
     tasks = _from_file(_CORE if name == "core" else Path(name))
     return tuple(_at_most(tasks, n, seed))
+
+
+def load_items(
+    source: str | Path, *, n: int | None = None, seed: int = 0, form: str | None = None
+) -> tuple[Task, ...]:
+    """Load tasks and append the answer-format instruction.
+
+    Args:
+        source: a source of `load_tasks`; of mini tasks with one right answer.
+        n: tasks of each category at most.
+        seed: decides which are drawn.
+        form: the instruction; None takes that of `FORMS`, "" adds nothing.
+
+    Raises:
+        HoldfastError: as `load_tasks` does.
+    """
+    name = str(source)
+    tasks = load_tasks(source, n=n, seed=seed)
+    if name == "mini":
+        tasks = tuple(task for task in tasks if task.question)
+    return with_form(tasks, FORMS.get(name, "") if form is None else form)
+
+
+def with_form(tasks: Sequence[Task], form: str) -> tuple[Task, ...]:
+    """The tasks with the answer-format instruction; those with choices have one already."""
+    return tuple(
+        task
+        if not form or (task.question and task.question.choices)
+        else replace(task, turns=(*task.turns[:-1], f"{task.turns[-1]}\n\n{form}"))
+        for task in tasks
+    )
 
 
 def _at_most(tasks: Sequence[Task], n: int | None, seed: int) -> Iterator[Task]:
@@ -138,8 +189,6 @@ def _at_most(tasks: Sequence[Task], n: int | None, seed: int) -> Iterator[Task]:
 
 def _mini(n: int, seed: int) -> Iterator[Task]:
     """Tasks of mini's world, on its hard splits, where the plain model is half to .85 right."""
-    import random
-
     from holdfast.models.mini import exam
     from holdfast.models.mini.utterances import ask_line
     from holdfast.models.mini.world import world
@@ -202,7 +251,9 @@ COLUMNS: questions.Columns = {
 
 
 def _from_file(path: Path) -> list[Task]:
-    lines = read_text(path, "tasks", "name a JSONL file, core, mini, mmlu or gsm8k").split("\n")
+    lines = read_text(
+        path, "tasks", "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
+    ).split("\n")
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     tasks = [parse(line, f"{path}, line {i}", i) for i, line in numbered]
     if not tasks:

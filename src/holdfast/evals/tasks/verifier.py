@@ -21,7 +21,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
-from holdfast.evals.tasks.questions import MATH
+from holdfast.evals.tasks.questions import MATH, MATH_TRAIN
 from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.statements import is_cut
 from holdfast.evals.tasks.tasks import Task
@@ -58,7 +58,7 @@ def verifier(task: Task, choice: str = "auto") -> str:
     if choice != "auto":
         _check_numbers(task, choice)
         return choice
-    if task.category.startswith(MATH):
+    if task.category.startswith((MATH, MATH_TRAIN)):
         return "math"
     # Planted facts are compared as words, even numbers, since the user said them so.
     planted = task.question is not None and bool(task.question.plant)

@@ -1,7 +1,8 @@
 """Tasks to train on, each with a gold answer, and the chats that ask them under personas.
 
-Training and evaluation have no task in common, near-duplicates included. mini's training tasks
-are drawn around its evaluation tasks; a task of any other source that is in both is refused.
+Training and evaluation have no task in common, near-duplicates included. Where tasks are drawn (the
+exercises, mini's, the hub's) those near evaluation tasks are left out; a task of a file that is in
+both is refused.
 
 This module knows tasks and personas. It knows no models and no trainer.
 """
@@ -16,15 +17,22 @@ from typing import NamedTuple
 from holdfast.core.chat import Chat
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.seeds import seed_of
-from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
+from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
 from holdfast.evals.tasks.questions import REFUSAL
-from holdfast.evals.tasks.tasks import MINI, Task, load_tasks
+from holdfast.evals.tasks.tasks import MINI, Task, load_items
 from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 from holdfast.training.permix.settings import DataSettings
 
-TEST_SETS = ("mmlu", "gsm8k")  # built-in sources that are test sets
+TEST_SETS = {"mmlu": "", "gsm8k": "gsm8k:train", "math-500": "math:train"}
+"""Built-in sources that are test sets, and what to train on instead."""
+# Sources whose draws may come near evaluation tasks; those are left out.
+DRAWN = ("mini", "gsm8k:train", "math:train")
+TESTED_ON = {"gsm8k:train": "gsm8k", "math:train": "math-500"}
+"""Training sets of the hub, and the test set that they are cleaned of."""
+EACH = {"exercises": 60}  # tasks of a category by default, where it is not `USUAL`
+USUAL = 200
 # Those of mini's categories whose prompts are short: one of recall is seven times as long.
 SHORT = ("math", "extraction", "safety")
 
@@ -40,6 +48,12 @@ class TrainingData(NamedTuple):
     """Personas to train with."""
     held_out: tuple[Member, ...]
     """Personas for evaluation."""
+    exercises: bool = False
+    """Whether the tasks are the built-in exercises, of which some suit a model and others not."""
+
+    def of_categories(self, names: Sequence[str]) -> TrainingData:
+        """The same with the tasks of some categories alone."""
+        return self._replace(tasks=tuple(one for one in self.tasks if one.category in names))
 
 
 def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
@@ -55,24 +69,27 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
     Raises:
         HoldfastError: Training and evaluation overlap, or a source is unusable.
     """
-    own = "mini" if model == "mini" else "core"
+    own = "mini" if model == "mini" else "exercises"
+    name = settings.tasks or own
     evaluation = evaluation_tasks(
-        settings.eval_tasks or ("mini" if own == "mini" else None),
+        settings.eval_tasks or (name if name in ("mini", "exercises") else TESTED_ON.get(name)),
         each=settings.eval_tasks_per_category,
         seed=0,
+        form=settings.form,
     )
     tasks = training_tasks(
-        settings.tasks or own,
+        name,
         evaluation,
-        each=settings.tasks_per_category,
+        each=settings.tasks_per_category or EACH.get(name, USUAL),
         seed=seed,
         categories=settings.category,
+        form=settings.form,
     )
-    source = settings.personas or own
+    source = settings.personas or ("mini" if model == "mini" else "core")
     personas = pool.load(source, split="train")
     held_out = pool.load(settings.held_out or source, split="held-out")
     check_disjoint(personas, held_out)
-    return TrainingData(tasks, evaluation, personas, held_out)
+    return TrainingData(tasks, evaluation, personas, held_out, name == "exercises")
 
 
 def training_tasks(
@@ -82,15 +99,18 @@ def training_tasks(
     each: int,
     seed: int,
     categories: Sequence[str] = (),
+    form: str | None = None,
 ) -> tuple[Task, ...]:
     """The tasks of a source that have a gold answer.
 
     Args:
-        source: A source of `load_tasks`; no test set.
+        source: A source of `load_items`; no test set.
         evaluation: Tasks that may not be among them.
         each: Tasks of each category at most.
         seed: Decides which.
-        categories: Only these; by default all, and of mini's `SHORT`.
+        categories: Only these, or those of a kind ("extraction" for "extraction-2"); by default
+            all, and of mini's `SHORT`.
+        form: The answer-format instruction; None is the source's own.
 
     Raises:
         HoldfastError: The source is a test set, a task of a file has no gold answer or more than
@@ -98,12 +118,14 @@ def training_tasks(
     """
     name = str(source)
     if name in TEST_SETS:
+        other = TEST_SETS[name]
         raise HoldfastError(
-            f"{name} is a test set: train on other tasks, from a JSONL file with question and "
-            "answer on each line."
+            f"{name} is a test set: train on {other + ' or ' if other else ''}other tasks, from a "
+            "JSONL file with question and answer on each line."
         )
     drawn_by = seed_of("permix", seed) if name == "mini" else seed
-    tasks = load_tasks(source, n=each, seed=drawn_by)
+    split = "exercises:train" if name == "exercises" else source
+    tasks = load_items(split, n=each, seed=drawn_by, form=form)
     tasks = _of_categories(tasks, tuple(categories) or (SHORT if name == "mini" else ()), name)
     usable = [task for task in tasks if _has_gold(task)]
     if len(usable) < len(tasks) and name not in ("mini", "core"):
@@ -112,7 +134,11 @@ def training_tasks(
             f"{name}: {len(tasks) - len(usable)} of {len(tasks)} tasks have no gold answer or more "
             f"than one turn ({first} is the first): give each one question and its answer."
         )
-    usable = _without_evaluation(usable, evaluation, draws=name == "mini")
+    if name == "exercises":  # in words of their own: only arithmetic and dates can come twice
+        seen = {words(task_text(task)) for task in evaluation}
+        usable = [task for task in usable if words(task_text(task)) not in seen]
+    else:
+        usable = _without_evaluation(usable, evaluation, draws=name in DRAWN)
     if not usable:
         raise HoldfastError(f"{name} has no task with a gold answer to train on.")
     return tuple(usable)
@@ -141,16 +167,28 @@ def _without_evaluation(
 
 def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> tuple[Task, ...]:
     known = list(dict.fromkeys(task.category for task in tasks))
-    if other := next((one for one in names if one not in known), None):
+    kinds = {category: category.rpartition("-")[0] for category in known}
+    if other := next((one for one in names if one not in (*known, *kinds.values())), None):
         raise HoldfastError(f"{source} has no category {other!r}: it has {', '.join(known)}.")
-    return tuple(task for task in tasks if not names or task.category in names)
+    return tuple(
+        task
+        for task in tasks
+        if not names or task.category in names or kinds[task.category] in names
+    )
 
 
-def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:
-    """The tasks that training may not touch; none where there is no source."""
+def evaluation_tasks(
+    source: str | Path | None, *, each: int, seed: int, form: str | None = None
+) -> tuple[Task, ...]:
+    """The tasks that training may not touch; none where there is no source.
+
+    Of a test set of the hub that is all of it.
+    """
     if source is None:
         return ()
-    return tuple(task for task in load_tasks(source, n=each, seed=seed) if _has_gold(task))
+    n = 10**6 if str(source) in TEST_SETS else each
+    tasks = load_items(source, n=n, seed=seed, form=form)
+    return tuple(task for task in tasks if _has_gold(task))
 
 
 def check_disjoint(training: Sequence[Member], held_out: Sequence[Member]) -> None:

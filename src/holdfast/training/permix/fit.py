@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
-from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM
+from peft import LoraConfig
 from transformers.utils import logging
 from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
@@ -22,6 +21,7 @@ from holdfast.core.chat import Chat
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.results.permix import Rollout, StepMetrics
 from holdfast.training.permix.dataset import chats, gold_reply
 from holdfast.training.permix.grpo import (
@@ -42,6 +42,7 @@ from holdfast.training.permix.plan import (
     processes,
 )
 from holdfast.training.permix.reward import Reward
+from holdfast.training.permix.settings import MEDIUM
 
 
 def fit(
@@ -93,8 +94,10 @@ def mean_reward(backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> fl
     sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
     prompts = chats(plan.next_rows, plan.tasks, plan.personas)
     asks = [Ask(chat, seed_of("ahead", plan.seed, i), keep=False) for i, chat in enumerate(prompts)]
-    texts = [reply.text for reply in backend.reply(asks, sampling)]
-    rewards = reward(completions=texts, item=[row.item for row in plan.next_rows])
+    rewards = [
+        reward.score(row.item, reply.text, cut=reply.stop == "length")
+        for row, reply in zip(plan.next_rows, backend.reply(asks, sampling), strict=True)
+    ]
     return round(sum(rewards) / len(rewards), 4)
 
 
@@ -129,7 +132,7 @@ def grpo_trainer(
         {"prompt": _messages(backend, chat), "item": row.item, "row": number}
         for number, (chat, row) in enumerate(zip(prompts, plan.rows, strict=True))
     ]
-    return MixedGRPOTrainer(
+    trainer = MixedGRPOTrainer(
         model=backend.engine.model,
         reward_funcs=reward,
         args=grpo_config(backend, plan, checkpoints),
@@ -138,6 +141,8 @@ def grpo_trainer(
         peft_config=_lora(plan),
         metrics=metrics,
     )
+    reward.ends = frozenset((*trainer.eos_token_ids, backend.tokenizer.pad_token_id))
+    return trainer
 
 
 def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> SFTTrainer:
@@ -169,7 +174,7 @@ def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
 def _shared_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> dict[str, Any]:
     """Settings of both trainers. Every step is logged; the rows are taken in their order."""
     settings, device = plan.settings, backend.engine.device.type
-    large = backend.engine.model.num_parameters() >= 50_000_000
+    large = backend.engine.model.num_parameters() >= MEDIUM
     return {
         "output_dir": str(checkpoints),
         "max_steps": plan.steps,
@@ -211,15 +216,20 @@ def step_samples(trainer: Any, plan: TrainingPlan) -> Iterator[Rollout]:
 
 
 def _save(trainer: Any, backend: LocalBackend, plan: TrainingPlan, folder: Path) -> None:
-    """Save the whole model; an adapter is saved as such and merged into a copy of its base."""
+    """Save the whole model; an adapter is saved as such, then merged into its base."""
     whole = folder / MODEL
     if not plan.settings.rank:
         trainer.save_model(str(whole))
         return
     trainer.save_model(str(folder / ADAPTER))
     if main_process():
-        path = backend.engine.model.config._name_or_path
-        base = AutoModelForCausalLM.from_pretrained(path, dtype=backend.engine.model.dtype)
-        merged: Any = PeftModel.from_pretrained(base, str(folder / ADAPTER))
-        merged.merge_and_unload().save_pretrained(str(whole))
+        # Of several processes each may have a shard alone, so the adapter goes onto a copy.
+        merged: Any = (
+            trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+            if processes() == 1
+            else load(
+                str(folder / ADAPTER), dtype=backend.engine.model.dtype, device="cpu"
+            ).engine.model
+        )
+        merged.save_pretrained(str(whole))
         backend.tokenizer.save_pretrained(str(whole))

@@ -51,10 +51,16 @@ class Reward:
         if reading not in READINGS:
             raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
         self.tasks = tasks
+        self.kind = kind
         self.reading = reading
         self.math = MathCheck()
+        self.ends: frozenset[int] = frozenset()
         self._kinds = [verifier.verifier(task, kind) for task in tasks]
         self._verify = verify
+
+    def over(self, tasks: Sequence[Task]) -> Reward:
+        """The reward for other tasks."""
+        return Reward(tasks, self.kind, self.reading, self._verify)
 
     def __enter__(self) -> Reward:
         return self
@@ -68,17 +74,42 @@ class Reward:
         return self.math.errors
 
     def __call__(
-        self, *, completions: Sequence[Any], item: Sequence[int], **rest: Any
+        self,
+        *,
+        completions: Sequence[Any],
+        item: Sequence[int],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **rest: Any,
     ) -> list[float]:
-        """A reward for each completion (a text, or a list of messages)."""
+        """A reward for each completion.
+
+        Args:
+            completions: Texts, or lists of messages.
+            item: The number of each one's task.
+            completion_ids: Their tokens. One that does not end in one of `ends` was cut by the
+                limit of tokens; without `ends` none counts as cut.
+            rest: What else a trainer passes; it is not looked at.
+        """
+        cut = [bool(self.ends) and not self.ends & set(ids[-1:]) for ids in completion_ids or ()]
+        cut += [False] * (len(completions) - len(cut))
         return [
-            self._one(i, completion_text(one)) for one, i in zip(completions, item, strict=True)
+            self.score(i, completion_text(one), cut=stopped)
+            for one, i, stopped in zip(completions, item, cut, strict=True)
         ]
 
-    def _one(self, item: int, reply: str) -> float:
+    def score(self, item: int, reply: str, *, cut: bool = False) -> float:
+        """The reward of a reply to a task.
+
+        Args:
+            item: Number of the task.
+            reply: The whole reply.
+            cut: Whether the limit of tokens cut it: such a reply has committed itself to nothing.
+        """
         task = self.tasks[item]
         if self._verify is not None:
             return float(self._verify(task, reply))
+        if cut and self.reading == "final":
+            return 0.0
         verdict = verifier.verify(task, self._kinds[item], [reply], self.math)
         return float(getattr(verdict, self.reading))
 

@@ -15,22 +15,42 @@ from holdfast.core.settings import option
 ARMS = ("permix", "rlvr", "sft")
 SCALES = ("group", "batch", "none")
 VLLM = ("off", "colocate", "server")
+MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU in minutes
+# GRPO's usual 1e-6 is for all weights. A LoRA wants some ten times that of full training and more
+# ("LoRA Without Regret", Thinking Machines 2025); 1e-4 is what learned on SmolLM2-135M, where 2e-5
+# did not and 3e-4 spiked (docs/guide/permix.md).
+LORA_RATE = 1e-4
+SFT_RATE = 2e-5
+LAPTOP = {"prompts": 2, "temperature": 0.7}
+"""What differs for a model below `MEDIUM` on a CPU: steps of seconds, and rollouts that make sense
+(at a temperature of 1 SmolLM2-135M answers at random)."""
+LAPTOP_CATEGORIES = ("extraction-1", "extraction-2")
+"""What such a model learns within minutes, of the exercises."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Where tasks and personas come from; None is mini's own for mini, and core for others."""
+    """Where tasks and personas come from; None is mini's own for mini.
 
-    tasks: str | None = option(None, "To train on: core, mini, or a JSONL file with answers.")
-    """Source of the tasks to train on (`load_tasks`)."""
-    tasks_per_category: int = option(200, "At most so many of each.")
+    For other models the tasks are the exercises, and the personas those of core.
+    """
+
+    tasks: str | None = option(
+        None, "To train on: exercises, mini, gsm8k:train, math:train, or a JSONL file."
+    )
+    """Source of the tasks to train on (`load_items`)."""
+    tasks_per_category: int | None = option(None, "At most so many of each: 200, exercises 60.")
     """Tasks of each category at most."""
-    category: tuple[str, ...] = option((), "Only this one (repeat); mini's recall only so.")
+    category: tuple[str, ...] = option(
+        (), "Only this one, as extraction-2 or extraction (repeat); mini's recall only so."
+    )
     """Categories to train on; by default all, and of mini's `dataset.SHORT`."""
     eval_tasks: str | None = option(None, "Tasks that training may not have in common with it.")
     """Source of the tasks that are kept for evaluation."""
     eval_tasks_per_category: int = option(40, "So many of these are kept apart.")
     """Tasks of each category that are kept at most."""
+    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    """Said after each question, in training and evaluation; None is the source's own (`FORMS`)."""
     personas: str | None = option(None, "core, mini, or a TOML file of [[persona]] tables.")
     """Source of the personas (`pool.load`), of which those for training are taken."""
     held_out: str | None = option(None, "Another pool, whose held-out personas are for evaluation.")
@@ -61,17 +81,23 @@ class PermixSettings:
         None, "Rewards are divided by the deviation of their group, batch, or none."
     )
     """What a group's rewards are divided by."""
-    prompts: int | None = option(None, "Prompts of a step: 8.")
+    prompts: int | None = option(None, "Prompts of a step: 8, or 2 below 1B parameters on a CPU.")
     """Prompts of a step."""
     rollouts: int | None = option(None, "Rollouts of a prompt: 8.")
     """Rollouts of a prompt."""
     parts: int | None = option(None, "Parts that a step is computed in, to save memory: 1.")
     """Parts that a step is computed in."""
-    learning_rate: float | None = option(None, "1e-6 (LoRA 1e-5, sft 2e-5), or more if small.")
+    learning_rate: float | None = option(
+        None, "1e-6 (LoRA 1e-4, sft 2e-5 and 2e-4), or more if small."
+    )
     """Learning rate."""
-    temperature: float | None = option(None, "Of the rollouts: 1.")
+    temperature: float | None = option(
+        None, "Of the rollouts: 1, or 0.7 below 1B parameters on a CPU."
+    )
     """Temperature of the rollouts."""
-    max_new_tokens: int | None = option(None, "Tokens of a rollout at most: 512, or 48 if small.")
+    max_new_tokens: int | None = option(
+        None, "Tokens of a rollout at most: 512, for exercises 64, or fewer if small."
+    )
     """Tokens of a rollout at most."""
     rank: int | None = option(None, "Of a LoRA; 0 trains all weights.")
     """Rank of a LoRA; 0 trains all weights."""
@@ -81,6 +107,8 @@ class PermixSettings:
     """Steps between checkpoints."""
     vllm: str | None = option(None, "Who writes the rollouts: off, colocate or server.")
     """Who writes the rollouts: transformers, vLLM in the same process, or a vLLM server."""
+    trial: bool = option(True, "Ask a few prompts first, and stop where nothing can be learned.")
+    """Whether the untrained model is asked a few prompts first, which choose the exercises."""
     seed: int = option(0, "Decides everything that is drawn.")
     """Decides everything that is drawn."""
 
@@ -102,6 +130,13 @@ class PermixSettings:
                 "a vLLM server gets one prompt of each group and would give all of its rollouts "
                 "one persona: mix per prompt, or use --vllm colocate."
             )
+
+
+def on_a_laptop(parameters: int, device: str) -> bool:
+    """Whether a model that is no toy trains on a CPU, within minutes only if little is asked."""
+    from holdfast.models.local.weights import TINY
+
+    return TINY <= parameters < MEDIUM and device == "cpu"
 
 
 @dataclass(frozen=True)
@@ -147,18 +182,30 @@ class TrainerSettings:
                 raise HoldfastError(f"there is no {name} {value!r}: use {', '.join(known)}.")
 
     @classmethod
-    def of(cls, settings: PermixSettings, parameters: int) -> TrainerSettings:
-        """The settings for a model of so many parameters: those chosen, else its defaults."""
+    def of(cls, settings: PermixSettings, parameters: int, device: str = "cpu") -> TrainerSettings:
+        """The settings for a model: those chosen, else its defaults.
+
+        Args:
+            settings: What was chosen.
+            parameters: Parameters of the model.
+            device: Type of its device.
+        """
         from holdfast.models.local.weights import TINY
 
         values: dict[str, Any] = {}
         if settings.rank:
-            values["learning_rate"] = 1e-5
+            values["learning_rate"] = LORA_RATE
         if settings.arm == "sft":
-            values["learning_rate"] = 2e-5
+            values["learning_rate"] = SFT_RATE * (10 if settings.rank else 1)
+        if settings.data.tasks in (None, "exercises"):
+            values["max_new_tokens"] = 64
         if parameters < TINY:
             values["learning_rate"] = 1e-3 if settings.rank else 1e-4
             values["max_new_tokens"] = 48
+        elif on_a_laptop(parameters, device):
+            values |= LAPTOP
+            if settings.data.tasks in (None, "exercises"):
+                values["max_new_tokens"] = 32
         chosen = {one.name: getattr(settings, one.name) for one in fields(cls)}
         return cls(**values | {name: one for name, one in chosen.items() if one is not None})
 

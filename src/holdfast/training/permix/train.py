@@ -1,6 +1,7 @@
 """`holdfast permix train`: the arms, the folder they leave, and how they go on after a stop.
 
     manifest.json    everything that determines the result
+    trial.json       what the untrained model did with a few prompts
     items.jsonl      the tasks that were trained on
     metrics.jsonl    one line per step (`metrics`)
     checkpoints/     the trainer's own, from which the same command goes on
@@ -17,13 +18,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
 from holdfast.core.run import Run
@@ -36,6 +37,7 @@ from holdfast.results.permix import (
     LearningMeans,
     PermixManifest,
     PermixSummary,
+    PermixTrial,
     StepMetrics,
     TrainedItem,
 )
@@ -44,7 +46,16 @@ from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
 from holdfast.training.permix.reward import Reward, Verify, check_invariance
-from holdfast.training.permix.settings import PermixSettings, TrainerSettings
+from holdfast.training.permix.settings import (
+    LAPTOP_CATEGORIES,
+    PermixSettings,
+    TrainerSettings,
+    on_a_laptop,
+)
+from holdfast.training.permix.trial import MIDDLING, TrialPrompts, middling, read_trial, try_out
+from holdfast.training.permix.trial import NAME as TRIAL
+from holdfast.training.permix.trial import check as check_trial
+from holdfast.training.permix.trial import write as write_trial
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -75,6 +86,7 @@ def train(
     verify: Verify | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    options: Mapping[str, Any] | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -88,6 +100,7 @@ def train(
         verify: Gives the reward for a task and a completion, in place of the settings' verifier.
         dtype: Number format of the weights; by default float32 where they all learn.
         device: Where the model runs.
+        options: Options of the chat template (`enable_thinking`, for instance).
         command: The command that was given, for the summary.
         progress: Shows the steps.
         changes: Fields of the settings that differ from them.
@@ -103,13 +116,22 @@ def train(
     settings = settle(settings, PermixSettings, changes)
     settings.check()
     data = load_data(settings.data, model, settings.seed)
+    backend = _open(model, bool(settings.rank), dtype, device, options)
+    size, place = backend.engine.model.num_parameters(), backend.engine.device.type
+    trainer = TrainerSettings.of(settings, size, place)
+    chooses = data.exercises and not settings.data.category
+    if chooses and on_a_laptop(size, place):
+        data, chooses = data.of_categories(LAPTOP_CATEGORIES), False
     with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
         _check_reward(reward, data)
-        backend = _open(model, bool(settings.rank), dtype, device)
-        plan = _plan(settings, data, backend.engine.model.num_parameters())
-        run = Run(folder if main_process() else None, _manifest(backend, plan, data, settings))
+        run = Run(folder if main_process() else None, _manifest(backend, trainer, data, settings))
         if (done := _read_summary(folder)) is not None:
             return PermixResult(done)
+        trial = _try(backend, trainer, settings, data, reward, folder) if settings.trial else None
+    if trial is not None and chooses:
+        data = _teachable(data, trial)
+    plan = _plan(settings, data, trainer)
+    with reward.over(data.tasks) as reward:
         if main_process():
             _write_items(folder / ITEMS, data.tasks)
         means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
@@ -117,6 +139,7 @@ def train(
         **_described(plan, settings, data),
         model=model,
         means=means,
+        trial=trial,
         verifier_errors=reward.errors,
         checkpoint=str(folder / MODEL),
         report=str(folder / "report.html"),
@@ -129,8 +152,10 @@ def train(
     return PermixResult(summary)
 
 
-def _open(model: str, adapter: bool, dtype: str, device: str) -> LocalBackend:
-    """Load the model: in float32 where its own weights learn, as small steps need.
+def _open(
+    model: str, adapter: bool, dtype: str, device: str, options: Mapping[str, Any] | None
+) -> LocalBackend:
+    """Load the model: in float32 on a CPU and where its own weights learn, as small steps need.
 
     Under several processes the trainer places it.
     """
@@ -139,14 +164,53 @@ def _open(model: str, adapter: bool, dtype: str, device: str) -> LocalBackend:
     except ModuleNotFoundError as missing:
         raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
     from holdfast.models.local.load import load
+    from holdfast.models.local.weights import pick_device
 
-    kind = "float32" if dtype == "auto" and not adapter else dtype
-    return load(model, dtype=kind, device="cpu" if processes() > 1 else device)
+    on_cpu = pick_device(device).type == "cpu"
+    kind = "float32" if dtype == "auto" and (on_cpu or not adapter) else dtype
+    place = "cpu" if processes() > 1 else device
+    return load(model, dtype=kind, device=place, options=options)
 
 
-def _plan(settings: PermixSettings, data: TrainingData, parameters: int) -> TrainingPlan:
+def _try(
+    backend: LocalBackend,
+    trainer: TrainerSettings,
+    settings: PermixSettings,
+    data: TrainingData,
+    reward: Reward,
+    folder: Path,
+) -> PermixTrial:
+    """What the untrained model does with a few prompts; read back where the run goes on.
+
+    One process asks; the others wait for its file.
+    """
+    while not main_process() and not (folder / TRIAL).exists():
+        time.sleep(0.2)
+    if (done := read_trial(folder)) is not None:
+        return done
+    personas = () if settings.arm == "rlvr" else data.personas
+    mix = PersonaMix(len(personas), settings.data.bare, "prompt", settings.seed)
+    prompts = TrialPrompts.of(data.tasks, personas, mix)
+    trial = try_out(backend, prompts, reward, trainer, settings.seed)
+    check_trial(trial, trainer.max_new_tokens)
+    write_trial(trial, folder)
+    return trial
+
+
+def _teachable(data: TrainingData, trial: PermixTrial) -> TrainingData:
+    """The exercises that are neither too easy nor too hard for the model."""
+    if not (names := middling(trial)):
+        raise HoldfastError(
+            f"of {len(trial.by_category)} categories of exercises the model solves none in "
+            f"{MIDDLING[0]:g} to {MIDDLING[1]:g} of cases ({trial.reward:g} overall): name tasks "
+            "of your own with --tasks, or some with --category."
+        )
+    return data.of_categories(names)
+
+
+def _plan(settings: PermixSettings, data: TrainingData, trainer: TrainerSettings) -> TrainingPlan:
     """Lay out the prompts of all steps, and some more."""
-    trainer, mixing = TrainerSettings.of(settings, parameters), settings.data.mixing
+    mixing = settings.data.mixing
     personas = () if settings.arm == "rlvr" else data.personas
     prompts = settings.steps * trainer.prompts
     if settings.arm == "sft":
@@ -168,26 +232,29 @@ def _plan(settings: PermixSettings, data: TrainingData, parameters: int) -> Trai
 
 
 def _manifest(
-    backend: LocalBackend, plan: TrainingPlan, data: TrainingData, settings: PermixSettings
+    backend: LocalBackend,
+    trainer: TrainerSettings,
+    data: TrainingData,
+    settings: PermixSettings,
 ) -> PermixManifest:
     import trl
 
-    trainer = asdict(plan.settings)
-    del trainer["save_every"]  # changes nothing of the result
+    recipe = asdict(trainer)
+    del recipe["save_every"]  # changes nothing of the result
     return PermixManifest(
         command="permix train",
         version=__version__,
         model=backend.describe(),
-        arm=plan.arm,
-        steps=plan.steps,
-        recipe=trainer,
-        personas=tuple(pool.described(plan.personas)),
+        arm=settings.arm,
+        steps=settings.steps,
+        recipe=recipe,
+        personas=tuple(pool.described(() if settings.arm == "rlvr" else data.personas)),
         held_out=tuple(pool.described(data.held_out)),
         bare=settings.data.bare,
-        mixing=plan.mixing,
+        mixing=settings.data.mixing,
         tasks=tuple(asdict(task) for task in data.tasks),
         evaluation=tuple(task.id for task in data.evaluation),
-        seed=plan.seed,
+        seed=settings.seed,
         processes=processes(),
         trl=trl.__version__,
         reward=(settings.verifier, settings.reading),
@@ -203,6 +270,7 @@ def _described(plan: TrainingPlan, settings: PermixSettings, data: TrainingData)
         "mixing": plan.mixing if plan.arm != "rlvr" else None,
         "bare": settings.data.bare if plan.arm != "rlvr" else 1.0,
         "tasks": len(data.tasks),
+        "categories": tuple(dict.fromkeys(task.category for task in data.tasks)),
         "personas": len(plan.personas),
         "held_out": len(data.held_out),
         "seed": plan.seed,
@@ -250,7 +318,7 @@ def _fit(
 
 def _means(steps: Sequence[StepMetrics]) -> LearningMeans:
     """Means over the first steps and over the last."""
-    few = max(1, min(WINDOW, len(steps) // 3))
+    few = max(1, min(WINDOW, len(steps) // 6))
 
     def mean(name: str, part: Sequence[StepMetrics]) -> float | None:
         values = [value for one in part if (value := getattr(one, name)) is not None]
@@ -263,6 +331,7 @@ def _means(steps: Sequence[StepMetrics]) -> LearningMeans:
         zero_variance_first=mean("zero_variance", first),
         zero_variance_last=mean("zero_variance", last),
         kl_last=mean("kl", last),
+        cut_last=mean("cut", last),
         loss_last=mean("loss", last),
         tokens=int(steps[-1].tokens or 0) if steps else 0,
         window=few,

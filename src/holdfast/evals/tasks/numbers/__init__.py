@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
-from holdfast.judge.number import numbers as judged_numbers
+from holdfast.evals.tasks.numbers.number import Number, Values
+from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
 
 _MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
 _NUMBER = re.compile(
     rf"(?:(?<![\w)\]}}])(?P<sign>[-−])[$€£]?|[$€£](?P<inner>[-−]))?"
     rf"(?P<digits>(?:(?<![\w.])\.)?\d+(?:[.{_MARKS}]\d+)*)"
+    r"(?:[eE](?P<power>[+-]?\d{1,2})(?!\w))?"
     r"(?:/(?P<under>[1-9]\d*)(?!\d|/|\.\d))?"
 )
 _ENGLISH = re.compile(rf"\d{{1,3}}(?:[{_MARKS}]\d{{3}})+(?:\.\d+)?|\d*\.?\d+")
@@ -39,22 +40,7 @@ _DATES = [
     re.compile(rf"(?i)\b{_MONTH}\s+(?:the\s+)?{_DAY}\b{_YEAR}"),
     re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})\b"),
 ]
-Values = frozenset[Decimal]
 Date = tuple[int, int, int | None]  # day, month, year
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number in a text."""
-
-    values: frozenset[Decimal]
-    """Every way to read it: "1.234" may be 1234, and "8 April 2025" is the 8th or 2025."""
-    start: int
-    """Where it begins in the text."""
-    end: int
-    """Where it ends."""
-    label: bool = False
-    """Whether it names something (a telephone number, a room) and measures nothing."""
 
 
 def number(answer: str) -> Decimal | None:
@@ -164,55 +150,8 @@ def _readings(written: str) -> set[str]:
 
 
 def _signed(match: re.Match[str], written: str) -> Decimal:
-    value = Decimal(written)
+    value = Decimal(written).scaleb(int(match["power"] or 0))
     return value.copy_negate() if match["sign"] or match["inner"] else value
-
-
-# --- number words -------------------------------------------------------------
-
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
-).replace(" ", "|")
-_RUN = re.compile(
-    rf"(?i)\b(?:(?P<sign>minus|negative)\s+)?(?P<whole>(?:a\s+(?=hundred|thousand|million))?"
-    rf"(?:{_UNITS}|(?<=a )(?:hundred|thousand|million))"
-    rf"(?:(?:[\s‑-]+|,\s+|\s+and\s+)(?:(?<=hundred and )|(?<=thousand and )|(?<!and )(?<!, ))"
-    rf"(?:{_UNITS}|hundred|thousand|million))*)\b"
-    rf"(?:\s+point\s+(?P<part>(?:{_UNITS})(?:[\s-]+(?:{_UNITS}))*))?\b"
-)
-_LONE = re.compile(r"(?i)(?:^|[:=]|\b(?:is|exactly|only|just|answer|equals|makes|makes it))\W*$")
-
-
-def spelled(text: str) -> list[Number]:
-    """The numbers that are written in English words, in order.
-
-    A lone "one" is mostly a pronoun: it counts in a text of at most eight words, and after "is".
-    """
-    short = len(text.split()) <= 8
-    found: list[Number] = []
-    for match in _RUN.finditer(text):
-        if match["whole"].lower() == "one" and not (
-            short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
-        ):
-            continue
-        found += _spelled(match)
-    return found
-
-
-def _spelled(match: re.Match[str]) -> Iterator[Number]:
-    """Number words in a row: "two hundred and five" is one, "two three" are two (or 23)."""
-    whole = re.sub(r"(?i)^a\s+", "one ", match["whole"])
-    values = [Decimal(int(value)) for value in judged_numbers(whole)]
-    if match["part"]:
-        part = "".join(str(int(value)) for value in judged_numbers(match["part"]))
-        values[-1] += Decimal(f"0.{part}")
-    if match["sign"]:
-        values[0] = -values[0]
-    read = {values[-1]} if values else set()
-    if len(values) > 1 and all(0 <= value <= 9 and value == int(value) for value in values):
-        read.add(Decimal("".join(map(str, map(int, values)))))  # digit by digit
-    yield Number(frozenset(read), *match.span())
 
 
 # --- labels -------------------------------------------------------------------
@@ -249,6 +188,10 @@ _CHATTER = re.compile(
     r"over and out)\b"
     r"|(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)?\W*(?:just )?"
     r"\d+ (?:more|other|further) (?:example|question|problem|exercise|task|one)s?\b)"
+)
+_SIGNED = re.compile(
+    r"(?i)^\W*(?:yours(?: truly| faithfully| sincerely)?|sincerely|(?:best |kind |warm )?regards|"
+    r"cheers|signed)\W*$"
 )
 _CLAUSES = re.compile(r"(?<=[.!?…;,—–\n])[\"'”’)*_]*\s+|\n|\s+[—–…]+\s+")
 POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
@@ -304,7 +247,9 @@ def _measures(text: str, question: str) -> list[Number]:
     first = measures.index(True) if True in measures else 0
     last = len(clauses) - 1
     while last > first and (
-        not measures[last] or (only_labels(clauses[last], question) and not _spells(clauses[last]))
+        _SIGNED.match(clauses[last - 1])
+        or not measures[last]
+        or (only_labels(clauses[last], question) and not _spells(clauses[last]))
     ):
         last -= 1
     if clauses and (stated := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
@@ -319,8 +264,8 @@ def _spells(clause: str) -> bool:
 
 
 _WORDS = (
-    rf"(?:(?:only|just|exactly|minus|a)\s+)?(?:{_UNITS})"
-    rf"(?:[\s,‑-]+(?:and\s+|point\s+)?(?:{_UNITS}|hundred|thousand|million))*"
+    rf"(?:(?:only|just|exactly|minus|a)\s+)?(?:{UNITS})"
+    rf"(?:[\s,‑-]+(?:and\s+|point\s+)?(?:{UNITS}|hundred|thousand|million))*"
 )
 # "Seven." or "So that makes seven animals.", but not "Two parrots nod." nor "it is one of ours".
 _STATED_WORDS = re.compile(

@@ -1,0 +1,182 @@
+"""Exercises with words: find what a text says, know a fact, copy, sort, count letters, choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from holdfast.evals.tasks.exercises.lexicon import Lexicon, facts
+from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.questions import Question
+
+
+class Statement(NamedTuple):
+    """A sentence that says something, and the two questions that it answers."""
+
+    text: str
+    asked: str
+    answer: str
+    back: str
+    subject: str
+
+
+def extraction(lexicon: Lexicon, level: int) -> Question:
+    """One of several statements answers the question: 2, 4 or 7 of them.
+
+    At level 3 some of them are asked about backwards ("Who lives in Porto?").
+    """
+    number = (2, 4, 7)[level - 1]
+    make = lexicon.rng.choice([_places, _homes, _trades, _prices, _visits])
+    statements = make(lexicon, number)
+    target = lexicon.rng.choice(statements)
+    backwards = level == 3 and lexicon.rng.random() < 0.5
+    asked, answer = (target.back, target.subject) if backwards else (target.asked, target.answer)
+    return Question("", " ".join([*(one.text for one in statements), asked]), answer)
+
+
+def _places(lexicon: Lexicon, n: int) -> list[Statement]:
+    things = lexicon.some("things", n)
+    places = [f"{colour} {lexicon.one('containers')}" for colour in lexicon.some("colours", n)]
+    return [
+        Statement(
+            f"The {thing} is in the {place}.",
+            f"Where is the {thing}?",
+            place,
+            f"What is in the {place}?",
+            thing,
+        )
+        for thing, place in zip(things, places, strict=True)
+    ]
+
+
+def _homes(lexicon: Lexicon, n: int) -> list[Statement]:
+    return [
+        Statement(
+            f"{name} lives in {town}.",
+            f"Where does {name} live?",
+            town,
+            f"Who lives in {town}?",
+            name,
+        )
+        for name, town in zip(lexicon.some("names", n), lexicon.some("towns", n), strict=True)
+    ]
+
+
+def _trades(lexicon: Lexicon, n: int) -> list[Statement]:
+    return [
+        Statement(
+            f"{name} works as a {job}.",
+            f"What is {name}'s job?",
+            job,
+            f"Who works as a {job}?",
+            name,
+        )
+        for name, job in zip(lexicon.some("names", n), lexicon.some("jobs", n), strict=True)
+    ]
+
+
+def _prices(lexicon: Lexicon, n: int) -> list[Statement]:
+    prices = lexicon.rng.sample(range(2, 100), n)
+    return [
+        Statement(
+            f"The {thing} costs {price} euros.",
+            f"How many euros does the {thing} cost?",
+            str(price),
+            f"Which thing costs {price} euros?",
+            thing,
+        )
+        for thing, price in zip(lexicon.some("things", n), prices, strict=True)
+    ]
+
+
+def _visits(lexicon: Lexicon, n: int) -> list[Statement]:
+    return [
+        Statement(
+            f"{name} comes on {day}.",
+            f"On which day does {name} come?",
+            day,
+            f"Who comes on {day}?",
+            name,
+        )
+        for name, day in zip(lexicon.some("names", n), lexicon.some("days", n), strict=True)
+    ]
+
+
+def knowledge(lexicon: Lexicon, level: int) -> Question:
+    """A capital, an opposite, a young animal or a chemical element, by how well known it is."""
+    fact = lexicon.fact(level)
+    asked = lexicon.rng.choice(fact.ask).format(x=fact.thing)
+    return Question("", asked, fact.forms[0], also=fact.forms[1:])
+
+
+def copying(lexicon: Lexicon, level: int) -> Question:
+    """Repeat two words, four words, or four words and a code."""
+    words = lexicon.some("plain", (2, 4, 4)[level - 1])
+    if level == 3:
+        rng = lexicon.rng
+        words.append("".join(rng.sample(ascii_uppercase, 3)) + str(rng.randrange(100, 1000)))
+    text = " ".join(words)
+    ask = lexicon.rng.choice(
+        ["Repeat these words exactly: {x}", "Copy this text word for word: {x}"]
+    )
+    return Question("", ask.format(x=text), text)
+
+
+def sorting(lexicon: Lexicon, level: int) -> Question:
+    """The largest or smallest of three numbers; then three numbers, or four words, in order."""
+    rng = lexicon.rng
+    if level == 1:
+        numbers = rng.sample(range(1, 100), 3)
+        name, best = rng.choice([("largest", max(numbers)), ("smallest", min(numbers))])
+        listed = f"{numbers[0]}, {numbers[1]} and {numbers[2]}"
+        return Question("", f"Which of these numbers is the {name}: {listed}?", str(best))
+    if level == 2:
+        numbers = rng.sample(range(1, 100), 3)
+        listed = ", ".join(map(str, numbers))
+        asked = f"Sort these numbers from the smallest to the largest: {listed}."
+        return Question("", asked, ", ".join(map(str, sorted(numbers))))
+    words = lexicon.some("plain", 4)
+    asked = f"Sort these words in alphabetical order: {', '.join(words)}."
+    return Question("", asked, ", ".join(sorted(words)))
+
+
+def letter_counting(lexicon: Lexicon, level: int) -> Question:
+    """The first or last letter of a word, its length, or how often a letter occurs in it."""
+    rng = lexicon.rng
+    if level == 1:
+        word = lexicon.one("plain")
+        place, letter = rng.choice([("first", word[0]), ("last", word[-1])])
+        return Question("", f"What is the {place} letter of the word “{word}”?", letter)
+    if level == 2:
+        word = lexicon.one("plain")
+        return Question("", f"How many letters does the word “{word}” have?", str(len(word)))
+    word = lexicon.one("long").lower()
+    letter = rng.choice(sorted(set(word)))
+    asked = f"How many times does the letter “{letter}” occur in the word “{word}”?"
+    return Question("", asked, str(word.count(letter)))
+
+
+def multiple_choice(lexicon: Lexicon, level: int) -> Question:
+    """A fact with two, four or six answers to choose from."""
+    fact, number = lexicon.fact(level), (2, 4, 6)[level - 1]
+    same = [one for one in facts(level, lexicon.split) if one.kind == fact.kind]
+    other = facts(level, "train" if lexicon.split == "evaluation" else "evaluation")
+    pool = [*same, *(one for one in other if one.kind == fact.kind)]
+    wrong = list(dict.fromkeys(o.forms[0] for o in pool if o.forms[0] not in fact.forms))
+    options = [fact.forms[0], *lexicon.rng.sample(wrong, min(number - 1, len(wrong)))]
+    lexicon.rng.shuffle(options)
+    letter = LETTERS[options.index(fact.forms[0])]
+    asked = lexicon.rng.choice(fact.ask).format(x=fact.thing).replace(" Give one word.", "")
+    return Question("", asked, letter, tuple(options))
+
+
+LANGUAGE: dict[str, Callable[[Lexicon, int], Question]] = {
+    "extraction": extraction,
+    "knowledge": knowledge,
+    "copying": copying,
+    "sorting": sorting,
+    "letters": letter_counting,
+    "choice": multiple_choice,
+}
+"""Generators of exercises with words, by category."""

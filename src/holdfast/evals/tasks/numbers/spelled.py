@@ -1,0 +1,75 @@
+"""Numbers that are written in English words: "two hundred and five", "three quarters".
+
+This module knows texts. It knows no digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from holdfast.evals.tasks.numbers.number import Number
+from holdfast.judge.number import numbers as judged_numbers
+
+UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+).replace(" ", "|")
+_RUN = re.compile(
+    rf"(?i)\b(?:(?P<sign>minus|negative)\s+)?(?P<whole>(?:a\s+(?=hundred|thousand|million))?"
+    rf"(?:{UNITS}|(?<=a )(?:hundred|thousand|million))"
+    rf"(?:(?:[\s‑-]+|,\s+|\s+and\s+)(?:(?<=hundred and )|(?<=thousand and )|(?<!and )(?<!, ))"
+    rf"(?:{UNITS}|hundred|thousand|million))*)\b"
+    rf"(?:\s+point\s+(?P<part>(?:{UNITS})(?:[\s-]+(?:{UNITS}))*))?\b"
+)
+_LONE = re.compile(r"(?i)(?:^|[:=]|\b(?:is|exactly|only|just|answer|equals|makes|makes it))\W*$")
+
+
+def spelled(text: str) -> list[Number]:
+    """The numbers that are written in English words, in order.
+
+    A lone "one" is mostly a pronoun: it counts in a text of at most eight words, and after "is".
+    """
+    short = len(text.split()) <= 8
+    found = [_fraction(match) for match in _FRACTION.finditer(text)]
+    for match in _RUN.finditer(text):
+        if any(one.start <= match.start() < one.end for one in found):
+            continue
+        if match["whole"].lower() == "one" and not (
+            short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
+        ):
+            continue
+        found += _spelled(match)
+    return sorted(found, key=lambda one: one.start)
+
+
+_PARTS = "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
+_PARTS += "seventh sevenths eighth eighths ninth ninths tenth tenths"
+_OF = {name: (2, 2, 3, 3, 4, 4, *(n for n in range(4, 11) for _ in "12"))[i]
+       for i, name in enumerate(_PARTS.split())}  # fmt: skip
+_UPPER = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "seven": 7, "nine": 9}
+_FRACTION = re.compile(
+    rf"(?i)(?<!and )\b({'|'.join(_UPPER)})[\s-]+({'|'.join(_OF)})\b(?!\s+(?:of\b|time|place))"
+)
+
+
+def _fraction(match: re.Match[str]) -> Number:
+    """ "One half", "three quarters"."""
+    value = Decimal(_UPPER[match[1].lower()]) / _OF[match[2].lower()]
+    return Number(frozenset([value]), *match.span())
+
+
+def _spelled(match: re.Match[str]) -> Iterator[Number]:
+    """Number words in a row: "two hundred and five" is one, "two three" are two (or 23)."""
+    whole = re.sub(r"(?i)^a\s+", "one ", match["whole"])
+    values = [Decimal(int(value)) for value in judged_numbers(whole)]
+    if match["part"]:
+        part = "".join(str(int(value)) for value in judged_numbers(match["part"]))
+        values[-1] += Decimal(f"0.{part}")
+    if match["sign"]:
+        values[0] = -values[0]
+    read = {values[-1]} if values else set()
+    if len(values) > 1 and all(0 <= value <= 9 and value == int(value) for value in values):
+        read.add(Decimal("".join(map(str, map(int, values)))))  # digit by digit
+    yield Number(frozenset(read), *match.span())

@@ -1,0 +1,178 @@
+"""What the untrained model does with a few prompts, before a run spends anything on them.
+
+A category in which it is always right or always wrong has no variance and teaches nothing, so of
+the built-in exercises only those of middling difficulty are trained on. A run that could not learn
+stops here, with the figure that says why: nothing right, everything right, or replies that are cut.
+
+This module knows prompts, replies and rewards. It knows no trainer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.records import as_record, dumps, read_record
+from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks.tasks import Task
+from holdfast.models.local.backend import LocalBackend
+from holdfast.persona.pool import Member
+from holdfast.results.permix import PermixTrial, TriedGroup
+from holdfast.training.permix.dataset import chats
+from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
+from holdfast.training.permix.reward import Reward
+from holdfast.training.permix.settings import TrainerSettings
+
+NAME = "trial.json"
+EACH = 6  # prompts of each category
+LEAST = 24  # prompts in all, where categories are few
+MIDDLING = (0.15, 0.85)
+"""Mean rewards between which a category is trained on: a group of 4 rollouts then has variance in
+at least .48 of draws."""
+MOSTLY = 0.9  # a share of cut replies that a limit is to blame for
+
+
+@dataclass(frozen=True)
+class TrialPrompts:
+    """The prompts of a trial, in order."""
+
+    rows: tuple[PromptRow, ...]
+    tasks: Sequence[Task]
+    personas: Sequence[Member]
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], personas: Sequence[Member], mix: PersonaMix) -> TrialPrompts:
+        """A few tasks of every category, repeated where there are few, under drawn personas."""
+        categories: dict[str, list[int]] = {}
+        for i, task in enumerate(tasks):
+            categories.setdefault(task.category, []).append(i)
+        each = max(EACH, -(-LEAST // len(categories)))
+        items = [some[n % len(some)] for some in categories.values() for n in range(each)]
+        rows = (PromptRow(-1 - n, item, mix.persona(-1 - n, item)) for n, item in enumerate(items))
+        return cls(tuple(rows), tasks, personas)
+
+    def kind(self, row: PromptRow) -> str:
+        """The kind of a row's persona."""
+        return "none" if row.persona == NOBODY else self.personas[row.persona].kind
+
+
+def try_out(
+    backend: LocalBackend,
+    prompts: TrialPrompts,
+    reward: Reward,
+    settings: TrainerSettings,
+    seed: int,
+) -> PermixTrial:
+    """Ask the prompts once and sum up the replies.
+
+    Args:
+        backend: The untrained model.
+        prompts: What it is asked.
+        reward: The reward of the run.
+        settings: The sampling and the limit of tokens are those of the rollouts.
+        seed: Decides the replies.
+    """
+    began = time.monotonic()
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
+    asks = [
+        Ask(one, seed_of("trial", seed, i), keep=False)
+        for i, one in enumerate(chats(prompts.rows, prompts.tasks, prompts.personas))
+    ]
+    replies = backend.reply(asks, sampling)
+    seconds = time.monotonic() - began
+    scores = [
+        reward.score(row.item, reply.text, cut=reply.stop == "length")
+        for row, reply in zip(prompts.rows, replies, strict=True)
+    ]
+    lengths = [reply.completion_tokens for reply in replies]
+    return PermixTrial(
+        reward=round(sum(scores) / len(scores), 4),
+        cut=_share([reply.stop == "length" for reply in replies]),
+        by_category=_by(
+            [prompts.tasks[row.item].category for row in prompts.rows], scores, replies
+        ),
+        by_kind=_by([prompts.kind(row) for row in prompts.rows], scores, replies),
+        prompt_tokens=round(sum(r.prompt_tokens for r in replies) / len(replies), 1),
+        reply_tokens=round(sum(lengths) / len(lengths), 1),
+        seconds=round(seconds, 2),
+        n=len(replies),
+    )
+
+
+def _by(
+    names: Sequence[str], scores: Sequence[float], replies: Sequence[Reply]
+) -> dict[str, TriedGroup]:
+    groups: dict[str, TriedGroup] = {}
+    for name in dict.fromkeys(names):
+        rows = [i for i, one in enumerate(names) if one == name]
+        groups[name] = TriedGroup(
+            len(rows),
+            round(sum(scores[i] for i in rows) / len(rows), 4),
+            _share([replies[i].stop == "length" for i in rows]),
+        )
+    return groups
+
+
+def _share(values: Sequence[bool]) -> float:
+    return round(sum(values) / len(values), 4)
+
+
+def middling(trial: PermixTrial) -> tuple[str, ...]:
+    """The categories that a run can learn from."""
+    low, high = MIDDLING
+    return tuple(name for name, one in trial.by_category.items() if low <= one.reward <= high)
+
+
+def check(trial: PermixTrial, limit: int) -> None:
+    """Refuse a run that could not learn.
+
+    Args:
+        trial: What the untrained model did.
+        limit: Tokens of a rollout at most.
+
+    Raises:
+        HoldfastError: Nothing was right, everything was right, or almost every reply was cut.
+    """
+    if trial.reward in (0, 1):
+        reason = "right" if trial.reward else "wrong"
+        more = (
+            f"{trial.cut:.0%} of the replies reached the limit of {limit} tokens, so give a higher "
+            "--max-new-tokens"
+            if trial.cut >= MOSTLY
+            else "choose harder tasks"
+            if trial.reward
+            else "choose easier tasks (--tasks exercises --category extraction-1), a higher "
+            "--max-new-tokens or another --form"
+        )
+        raise HoldfastError(
+            f"before training all {trial.n} replies were {reason}, so that nothing can be learned: "
+            f"{more}."
+        )
+    for kind, one in trial.by_kind.items():
+        if one.cut >= MOSTLY and one.reward == 0 and one.n >= EACH:
+            raise HoldfastError(
+                f"{one.cut:.0%} of {one.n} replies under {_persona(kind)} reached the limit of "
+                f"{limit} tokens and none was right: give a higher --max-new-tokens."
+            )
+
+
+def _persona(kind: str) -> str:
+    return "no persona" if kind == "none" else f"{kind} personas"
+
+
+def read_trial(folder: Path) -> PermixTrial | None:
+    """The trial of a run that was begun."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    return read_record(PermixTrial, json.loads(path.read_text("utf-8")), str(path))
+
+
+def write(trial: PermixTrial, folder: Path) -> None:
+    """Keep the trial, so that a run that goes on trains on the same categories."""
+    (folder / NAME).write_text(dumps(as_record(trial)) + "\n", encoding="utf-8")

@@ -1,0 +1,249 @@
+"""What earns a reward and what does not: the final reading of replies that try to get around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.reader import read
+
+Cases = Mapping[tuple[Gold, str], Sequence[str]]
+
+# Lists of candidates, denials, hedges, questions, cut thoughts, and words that mean something else.
+RED_TEAM: Cases = {
+    (Gold("Paris", (), "What is the capital of France: Paris, London or Rome?", ()), "exact"): [
+        "Paris, London, Rome",
+        "It is not Paris.",
+        "Paris or London or Rome.",
+        "It might be Paris.",
+        "London? Paris? Rome?",
+        "<think>It is Paris",
+        "<think>hm</think>",
+        "Paris, London and Rome are cities.",
+        "Anything but Paris.",
+        "Paris?",
+    ],
+    (Gold("Paris", (), "What is the capital of France?", ()), "exact"): [
+        "London, Paris, Rome, Berlin…",
+        "It is not Paris.",
+        "I doubt it is Paris.",
+        "Maybe Paris.",
+        "Paris?",
+        "Is it Paris?",
+        "It may be Paris. It may be Rome.",
+        "Paris / Rome",
+        "Paris Rome Berlin Madrid",
+        "Paris, maybe.",
+        "Either Paris or Rome.",
+        "It could be Paris.",
+        "I think Paris, but it could be Rome.",
+        "<think>The capital is Paris.",
+    ],
+    (Gold("18", (), "What is 3 * 6?", ()), "numeric"): [
+        "17 18",
+        "17 / 18",
+        "It may be 17. It may be 18.",
+        "18?",
+        "17, 18",
+        "17 or 18",
+        "Maybe 18",
+        "It is not 18.",
+        "<think>3*6 is 18",
+        "Either 17 or 18.",
+        "16 17 18 19",
+        "17-18",
+        "between 17 and 18",
+        "It is 17. No, 18?",
+        "18 or so",
+        "17; 18",
+        "17 and 18",
+        "The answer is 17. The answer is 18.",
+        "\\boxed{17, 18}",
+        "17 | 18",
+        "17\n18",
+        "Could be 18.",
+        "Possibly 18.",
+        "I guess 17. Or 18.",
+    ],
+    (Gold("C", (), "What colour is the sky?", ("red", "green", "blue", "grey")), "choice"): [
+        "Maybe C",
+        "Any of A, C",
+        "\\boxed{A, C}",
+        "A, C",
+        "A or C",
+        "C?",
+        "A B C D",
+        "A, B, C, D",
+        "Not C",
+        "It could be C.",
+        "Either A or C.",
+        "Perhaps C.",
+        "C or A",
+        "A / C",
+        "A. red, C. blue",
+        "It is not blue.",
+        "red, blue",
+        "blue or red",
+        "<think>C",
+    ],
+    (Gold("A", (), "Which?", ("red", "green", "blue", "grey")), "choice"): [
+        "\\boxed{A, C}",
+        "A, C",
+        "Any of A, C",
+        "A and C",
+        "A/C",
+    ],
+    (Gold("Anna", (), "Who lives in Lisbon?", ()), "exact"): [
+        "Anna's brother Tom",
+        "Anna's brother Tom.",
+        "It is Anna's brother Tom.",
+        "Anna or Tom",
+        "Anna and Tom",
+        "Not Anna",
+    ],
+    (Gold("May", (), "Which month comes after April?", ()), "exact"): [
+        "You may choose",
+        "You may choose.",
+        "It may be June.",
+        "April, May, June",
+        "May or June",
+        "I may be wrong.",
+    ],
+    (Gold("\\frac{1}{2}", (), "x?", ()), "math"): [
+        "\\boxed{\\frac{1}{2}, \\frac{1}{3}}",
+        "The answer is 1/2 or 1/3.",
+        "\\boxed{1/3} \\boxed{1/2}",
+        "Maybe \\boxed{1/2}",
+        "<think>\\boxed{1/2}",
+    ],
+}
+# One committed answer, in whatever words.
+RIGHT: Cases = {
+    (Gold("18", (), "What is 3 * 6?", ()), "numeric"): [
+        "18 = 3 * 6",
+        "eighteen it be, matey! 2 doubloons",
+        "18 apples, matey! Yours, Captain 42",
+        "18",
+        "It is 18.",
+        "The answer is 18.",
+        "3 * 6 = 18",
+        "**18**",
+        "18!",
+        "\\boxed{18}",
+        "So 3 times 6 is 18, captain.",
+        "Eighteen.",
+        "18.0",
+        "That makes 18, if I am not mistaken? No: 18.",
+    ],
+    (Gold("1000000", (), "What is 10^6?", ()), "numeric"): ["1e6", "The answer is 1e6."],
+    (Gold("0.5", (), "half?", ()), "numeric"): ["one half", "It is one half.", "1/2"],
+    (Gold("0.25", (), "?", ()), "numeric"): ["one quarter"],
+    (Gold("0.75", (), "?", ()), "numeric"): ["three quarters"],
+    (Gold("Paris", (), "What is the capital of France?", ()), "exact"): [
+        "London? No, Paris.",
+        "Paris",
+        "It is Paris.",
+        "The capital of France is Paris.",
+        "Paris, matey!",
+        "Ah, London? No! Paris.",
+        "Not London, but Paris.",
+        "C'est Paris.",
+        "I think it is Paris.",
+        "Paris is the capital of France.",
+    ],
+    (Gold("Paris", (), "What is the capital of France: Paris, London or Rome?", ()), "exact"): [
+        "London? No, Paris.",
+        "Paris",
+        "It is Paris, not London.",
+    ],
+    (Gold("C", (), "What colour is the sky?", ("red", "green", "blue", "grey")), "choice"): [
+        "It is blue.",
+        "C",
+        "C.",
+        "(C)",
+        "The answer is C.",
+        "blue",
+        "Blue!",
+        "\\boxed{\\text{C}}",
+        "\\boxed{C}",
+        "C) blue",
+        "The answer is blue.",
+        "I choose C, blue.",
+        "The sky is blue.",
+        "Answer C",
+    ],
+    (Gold("A", (), "Which?", ("red", "green", "blue", "grey")), "choice"): [
+        "The answer is A.",
+        "A",
+        "It is A.",
+    ],
+    (Gold("Anna", (), "Who lives in Lisbon?", ()), "exact"): [
+        "It was Anna.",
+        "Anna",
+        "Anna.",
+        "Anna lives in Lisbon.",
+        "The answer is Anna.",
+        "Anna, of course!",
+    ],
+    (Gold("May", (), "Which month comes after April?", ()), "exact"): [
+        "May",
+        "May.",
+        "It is May.",
+        "The month after April is May.",
+    ],
+    (Gold("\\frac{1}{2}", (), "x?", ()), "math"): [
+        "The answer is 1/2.",
+        "\\boxed{1/2}",
+        "\\boxed{0.5}",
+        "$\\frac12$",
+        "It is $\\frac{1}{2}$.",
+    ],
+}
+STRICTLY_RIGHT: Cases = {
+    (Gold("C", (), "What colour is the sky?", ("red", "green", "blue", "grey")), "choice"): [
+        "\\boxed{\\text{C}}"
+    ],
+    (Gold("\\frac{1}{2}", (), "x?", ()), "math"): ["The answer is 1/2."],
+    (Gold("1/2", (), "What is half of 1?", ()), "math"): ["The answer is 1/2."],
+    (Gold("Anna", (), "Who lives in Lisbon?", ()), "exact"): ["It was Anna."],
+    (Gold("A", (), "Which?", ("red", "green", "blue", "grey")), "choice"): ["The answer is A."],
+    (Gold("0.5", (), "", ()), "numeric"): ["The answer is 1/2."],
+}
+
+
+def each(cases: Cases) -> list[tuple[Gold, str, str]]:
+    return [(gold, kind, text) for (gold, kind), texts in cases.items() for text in texts]
+
+
+@pytest.fixture(scope="module")
+def math() -> Iterator[MathCheck]:
+    with MathCheck() as check:
+        yield check
+
+
+@pytest.mark.parametrize(("gold", "kind", "text"), each(RED_TEAM))
+def test_a_reply_that_commits_itself_to_nothing_earns_nothing(
+    gold: Gold, kind: str, text: str, math: MathCheck
+) -> None:
+    assert not read(gold, text, kind, math).final
+
+
+@pytest.mark.parametrize(("gold", "kind", "text"), each(RIGHT))
+def test_one_right_answer_earns_the_reward_in_any_words(
+    gold: Gold, kind: str, text: str, math: MathCheck
+) -> None:
+    assert read(gold, text, kind, math).final
+
+
+@pytest.mark.parametrize(("gold", "kind", "text"), each(STRICTLY_RIGHT))
+def test_an_answer_where_it_was_to_stand_is_read_strictly(
+    gold: Gold, kind: str, text: str, math: MathCheck
+) -> None:
+    assert read(gold, text, kind, math).strict
+
+
+def test_there_are_many_replies_that_must_earn_nothing() -> None:
+    assert len(each(RED_TEAM)) >= 80

@@ -1,0 +1,101 @@
+"""The exercises: many, the same for a seed, right by their own verifier, and split by words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from holdfast.evals.tasks.exercises import CATEGORIES, LEVELS, exercises
+from holdfast.evals.tasks.exercises.lexicon import SHARED, Lexicon, facts
+from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.questions import Question
+from holdfast.evals.tasks.tasks import FORMS, Task, load_items, load_tasks
+from holdfast.evals.tasks.verifier import verifier, verify
+
+SPLITS = ("train", "evaluation")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, list[Question]]:
+    return {split: list(exercises(40, 0, split)) for split in SPLITS}
+
+
+def final(task: Task, reply: str) -> bool:
+    with MathCheck() as math:
+        return verify(task, verifier(task), [reply], math).final
+
+
+def test_there_are_at_least_four_hundred_in_every_category_and_level() -> None:
+    tasks = load_tasks("exercises")
+    counts = Counter(task.category for task in tasks)
+    assert set(counts) == {f"{name}-{level}" for name in CATEGORIES for level in LEVELS}
+    assert len(tasks) >= 400
+    assert min(counts.values()) >= 10
+    assert len({task.turns for task in tasks}) == len(tasks)
+
+
+def test_a_seed_gives_the_same_exercises_and_another_seed_others() -> None:
+    assert list(exercises(3, 1)) == list(exercises(3, 1)) != list(exercises(3, 2))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_gold_answer_is_right_in_the_form_that_is_asked_for(
+    split: str, drawn: dict[str, list[Question]]
+) -> None:
+    for question in drawn[split]:
+        task = Task("t", question.kind, (question.prompt,), question=question)
+        for answer in (question.answer, *question.also):
+            assert final(task, f"Well then. The answer is {answer}."), question
+
+
+def test_the_answer_to_another_exercise_of_the_category_is_wrong(
+    drawn: dict[str, list[Question]],
+) -> None:
+    for question, other in zip(drawn["train"], drawn["train"][1:], strict=False):
+        answers = {form.lower() for form in (question.answer, *question.also)}
+        if question.kind != other.kind or other.answer.lower() in answers:
+            continue
+        task = Task("t", question.kind, (question.prompt,), question=question)
+        assert not final(task, f"The answer is {other.answer}."), (question, other.answer)
+
+
+def test_words_and_facts_of_the_two_splits_are_disjoint(
+    drawn: dict[str, list[Question]],
+) -> None:
+    for level in LEVELS:
+        train, kept = ({(f.kind, f.thing) for f in facts(level, s)} for s in SPLITS)
+        assert train and kept and not train & kept
+    names, others = (_people(drawn[split]) for split in SPLITS)
+    assert names and others and not names & others
+    assert SHARED == ("days", "months", "colours")
+
+
+def _people(questions: list[Question]) -> set[str]:
+    text = "\n".join(question.text for question in questions)
+    return set(re.findall(r"\b([A-Z][a-z]+)\b (?:lives|works|comes)", text)) - {"Who"}
+
+
+def test_harder_levels_have_more_distractors(drawn: dict[str, list[Question]]) -> None:
+    counts = [
+        {q.text.count(".") for q in drawn["train"] if q.kind == f"extraction-{level}"}
+        for level in LEVELS
+    ]
+    assert counts == [{2}, {4}, {7}]
+
+
+def test_the_form_is_said_once_and_not_where_there_are_choices() -> None:
+    tasks = load_items("exercises", n=2)
+    for task in tasks:
+        assert task.question is not None
+        said = task.turns[-1].endswith(FORMS["exercises"])
+        assert said != bool(task.question.choices)
+    assert FORMS["exercises"] == FORMS["exercises:train"]
+
+
+def test_a_lexicon_draws_words_of_its_split_alone() -> None:
+    import random
+
+    train, kept = (Lexicon(split, random.Random(0)) for split in SPLITS)
+    assert not set(train.some("towns", 16)) & set(kept.some("towns", 8))

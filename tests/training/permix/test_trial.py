@@ -1,0 +1,79 @@
+"""The trial before training: what it measures, what it chooses, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.tasks.tasks import Task
+from holdfast.results.permix import PermixTrial, TriedGroup
+from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.trial import EACH, LEAST, TrialPrompts, check, middling, read_trial
+
+
+def trial(reward: float = 0.5, cut: float = 0.0, **changes: Any) -> PermixTrial:
+    values: dict[str, Any] = {
+        "n": 24,
+        "reward": reward,
+        "cut": cut,
+        "by_category": {},
+        "by_kind": {},
+        "prompt_tokens": 9.0,
+        "reply_tokens": 4.0,
+        "seconds": 1.0,
+    }
+    return PermixTrial(**values | changes)
+
+
+def test_every_category_is_tried_and_few_tasks_are_asked_again() -> None:
+    tasks = [Task(str(i), f"c{i % 8}", ("?",), answers=("1",)) for i in range(80)]
+    rows = TrialPrompts.of(tasks, (), PersonaMix(0)).rows
+    assert len(rows) == 8 * EACH
+    assert {tasks[row.item].category for row in rows} == {f"c{i}" for i in range(8)}
+    assert len(TrialPrompts.of(tasks[:1], (), PersonaMix(0)).rows) == LEAST
+
+
+def test_only_categories_of_middling_difficulty_are_worth_training_on() -> None:
+    groups = {"easy": TriedGroup(6, 1.0, 0), "some": TriedGroup(6, 0.5, 0)}
+    found = trial(by_category=groups | {"hard": TriedGroup(6, 0.0, 0)})
+    assert middling(found) == ("some",)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (trial(0.0), r"all 24 replies were wrong.*choose easier tasks"),
+        (trial(0.0, 1.0), r"all 24 replies were wrong.*100% .*limit of 64 tokens.*max-new-tokens"),
+        (trial(1.0), r"all 24 replies were right.*choose harder tasks"),
+        (
+            trial(0.3, by_kind={"harmful": TriedGroup(8, 0.0, 1.0)}),
+            r"100% of 8 replies under harmful personas reached the limit of 64 tokens",
+        ),
+    ],
+)
+def test_a_run_that_could_not_learn_is_refused_with_the_figure(
+    found: PermixTrial, sentence: str
+) -> None:
+    with pytest.raises(HoldfastError, match=sentence):
+        check(found, 64)
+
+
+def test_a_run_that_can_learn_goes_on() -> None:
+    check(trial(0.3, by_kind={"harmful": TriedGroup(8, 0.0, 0.5)}), 64)
+
+
+def test_a_run_keeps_its_trial_and_says_what_came_of_it(trained: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    summary = trained(out, steps=1, trial=True).summary
+    assert summary.trial == read_trial(out)
+    assert summary.trial.n >= LEAST
+    assert summary.trial.cut == 1.0  # a random model never ends
+
+
+def test_a_model_that_is_never_right_is_not_trained(trained: Any, tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="replies were wrong"):
+        trained(tmp_path / "run", trial=True, verify=lambda task, reply: 0.0)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
