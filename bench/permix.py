@@ -41,8 +41,8 @@ from holdfast.training.permix.grpo import StepCallback
 from holdfast.training.permix.metrics import MetricsLog
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import TrainingPlan
-from holdfast.training.permix.reward import Reward
 from holdfast.training.permix.settings import DataSettings, PermixSettings, TrainerSettings
+from holdfast.training.permix.task_reward import Reward
 
 Seconds = tuple[float, float]
 """Processor and wall time."""

@@ -10,7 +10,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, own_command, print_json, resumable
+from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable
 from holdfast.core.records import as_record
 from holdfast.training.permix.settings import DataSettings, PermixSettings
 
@@ -28,13 +28,25 @@ def train(
     loading: LocalOptions,
     output: OutputOptions,
     model: options.LocalModel = "mini",
+    plan: options.Plan = False,
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
     from holdfast.core.progress import Progress
     from holdfast.training.permix.plan import main_process
-    from holdfast.training.permix.train import train
+    from holdfast.training.permix.train import plan_training, train
 
-    folder = needed(output.out)
+    folder, template = needed(output.out), loading.template_options()
+    if plan:
+        estimate = plan_training(
+            model,
+            settings,
+            out=folder,
+            dtype=loading.dtype,
+            device=loading.device,
+            options=template,
+        )
+        print_plan(estimate, output.as_json)
+        return
     with resumable(folder):
         summary = train(
             model,
@@ -42,7 +54,7 @@ def train(
             out=folder,
             dtype=loading.dtype,
             device=loading.device,
-            options=loading.template_options(),
+            options=template,
             command=own_command(),
             progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
         ).summary

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, ModelOptions, OutputOptions
+from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, own_command, print_json, resumable, shortened
+from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable, shortened
 from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
@@ -29,27 +29,36 @@ app = typer.Typer(
 @flattened
 def train(
     settings: PrismSettings,
-    loading: LocalOptions,
+    loading: ModelOptions,
     model: options.LocalModel = "mini",
     out: Annotated[
         Path | None, typer.Option(help="Folder of adapter and gate; the same command resumes it.")
     ] = None,
     as_json: options.AsJson = False,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(help="A model that compares answers, in place of the model itself."),
+    ] = None,
+    plan: options.Plan = False,
 ) -> None:
     """Write queries, answer and judge them, train gate and adapter."""
     from holdfast.core.errors import ModelError
     from holdfast.core.progress import Progress
     from holdfast.models.load import API
-    from holdfast.training.prism.pipeline import train
+    from holdfast.training.prism.pipeline import plan_training, train
 
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
-    folder = needed(out)
+    folder, backend = needed(out), loading.open(model)
+    if plan:
+        print_plan(plan_training(backend, settings, out=folder), as_json)
+        return
     with resumable(folder):
         result = train(
-            loading.open(model),
+            backend,
             settings,
             out=folder,
+            judge=loading.open(judge_model) if judge_model else None,
             command=own_command(),
             progress=Progress(stage="prism train", step="steps"),
         )
@@ -69,7 +78,10 @@ def _print_training(result: PrismResult) -> None:
         f"gate: AUC {gate.auc} on personas it never saw, {gate.auc_queries} on queries it "
         f"never saw; accuracy {gate.accuracy}, always the more frequent {gate.majority}"
     )
-    print(f"KL a token from {summary.kl_first} to {summary.kl_last}")
+    print(
+        f"KL a token from {summary.kl_first} to {summary.kl_last}, over tokens with {summary.mass} "
+        f"of the teacher's probability; {summary.too_long} wins were too long"
+    )
     for pair, comparison in result.examples():
         print(f"{comparison.verdict} of {comparison.expert}: {shortened(pair.query.query, 100)}")
         print(f"  without: {shortened(pair.plain, 100)}")

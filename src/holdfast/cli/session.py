@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
+    from holdfast.results.training import TrainingEstimate
 
 
 class Summary(Protocol):
@@ -124,6 +125,17 @@ def own_command() -> str:
 def print_json(summary: object) -> None:
     """One JSON object on one line of standard output."""
     print(json.dumps(as_record(summary), ensure_ascii=False, allow_nan=False))
+
+
+def print_plan(estimate: TrainingEstimate, as_json: bool) -> None:
+    """What a training will take: one JSON object, or a line for people."""
+    if as_json:
+        print_json(estimate)
+        return
+    print(
+        f"{estimate.prompts} prompts, at most {estimate.tokens} tokens, {estimate.memory_gb} GB of "
+        f"memory, {estimate.disk_gb} GB of disk, {estimate.seconds:.0f} s"
+    )
 
 
 def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None:

@@ -48,6 +48,8 @@ class PrismManifest:
     """How queries and answers are drawn."""
     stage: str
     """Name of the stage, and of its folder."""
+    judge: str | None = omitted()
+    """Name of the judge, where it is another model."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,24 @@ class AnswerComparison:
     """What it rests on."""
     said: tuple[str | None, ...] | None = omitted()
     """The model's choices in the two orders, where it compared."""
+
+
+@dataclass(frozen=True)
+class ControlVerdicts:
+    """What a judge said to pairs of answers of which the better one is known."""
+
+    judge: str
+    """Name of the judge."""
+    pairs: int
+    """Pairs, each judged in both orders."""
+    right: int
+    """Pairs judged right in both."""
+    ties: int
+    """Pairs with a tie in either."""
+    one_place: int
+    """Pairs in which one letter was named in both orders."""
+    unparsed: int
+    """Pairs with a reply that was no verdict."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,12 @@ class PrismSummary:
     """The same after training."""
     kl_same: float
     """KL of one prompt with itself in another batch: what rounding alone gives."""
+    too_long: int
+    """Wins that were left out of the distillation for their length."""
+    mass: float
+    """Mean probability that the teacher gives to the tokens that the KL is taken over."""
+    control: ControlVerdicts | None
+    """What the judge said to pairs with a known answer; None where none was needed."""
     adapter: str
     """Folder of adapter and gate."""
     command: str | None

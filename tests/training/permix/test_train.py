@@ -23,7 +23,7 @@ from holdfast.models.local import load as local
 from holdfast.persona import pool
 from holdfast.training.permix.metrics import PATIENCE, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
-from holdfast.training.permix.reward import Reward
+from holdfast.training.permix.task_reward import Reward
 from holdfast.training.permix.train import train
 
 from .conftest import short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from actors import Actor
 from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.errors import ModelError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert
 from holdfast.results.prism import AnswerPair, Query
 from holdfast.training.prism.comparisons import answer_queries, compare_answers, parse_choice
+from holdfast.training.prism.control_pairs import PAIRS, check_judge, try_judge
 from holdfast.training.prism.mini_truth import question
 from holdfast.training.prism.queries import (
     distinct_queries,
@@ -21,6 +24,7 @@ from holdfast.training.prism.queries import (
     query_chat,
     write_queries,
 )
+from holdfast.training.prism.stages import find_scorers, first_turn_scorer
 
 CLERK = Expert("clerk", ("math",), "You count.", "You count.", "You count.")
 POET = Expert("poet", (), "You rhyme.", "You rhyme.", "You rhyme.", ("Ask me about tea.",))
@@ -98,6 +102,69 @@ def test_both_answers_draw_from_one_seed_and_one_has_the_persona() -> None:
     assert [m["role"] for m in plain.chat] == ["user"]
     assert with_.chat[0] == {"role": "system", "content": "You count."}
     assert made.there and made.ended
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("A", "A"),
+        ("b.", "B"),
+        ("**TIE**", "TIE"),
+        ("Answer A", "A"),
+        ("The answer is A.", "A"),
+        ("The better answer is: B", "B"),
+        ("(B)\n\nIt is correct.", "B"),
+        ("A good answer would name the city.", None),
+        ("A and B are alike.", None),
+        ("Both", None),
+        ("", None),
+    ],
+)
+def test_a_verdict_is_a_line_that_says_it_and_nothing_else(text: str, choice: str | None) -> None:
+    assert parse_choice(text) == choice
+
+
+def compares(ask: Ask) -> tuple[str, str]:
+    text = ask.chat[-1]["content"]
+    first, second = text.split("Answer A:\n")[1].split("\n\nAnswer B:\n")
+    return first, second
+
+
+def test_a_judge_that_knows_the_control_pairs_passes_and_others_are_refused() -> None:
+    right = {pair.right for pair in PAIRS}
+    knows = try_judge(Actor(lambda ask: Reply("A" if compares(ask)[0] in right else "B")))
+    assert (knows.right, knows.pairs) == (len(PAIRS), len(PAIRS))
+    check_judge(knows)
+    for reply, counted in (
+        ("A", "10 went to one place"),
+        ("TIE", "10 were ties"),
+        ("Hm", "10 said"),
+    ):
+        verdicts = try_judge(Actor(lambda _, reply=reply: Reply(reply)))  # type: ignore[misc]
+        with pytest.raises(ModelError, match=counted):
+            check_judge(verdicts)
+
+
+def test_a_judge_of_chance_is_refused() -> None:
+    coin = Random(0)
+    with pytest.raises(ModelError, match="cannot judge"):
+        check_judge(try_judge(Actor(lambda _: Reply(coin.choice("AB")))))
+
+
+def test_the_first_turn_alone_is_scored_and_only_where_something_scores_it() -> None:
+    two = Task("two", "a", ("2 + 2?", "And 3 + 3?"), answers=("4", "6"))
+    scorer = first_turn_scorer(two)
+    assert scorer is not None
+    assert (scorer("It is 4."), scorer("It is 6.")) == (1.0, 0.0)
+    assert first_turn_scorer(Task("j", "a", ("x", "y"), judge={"name": "upper"})) is None
+    assert first_turn_scorer(Task("r", "a", ("x",), rubric="Good.")) is None
+    scorers = find_scorers("core", [two, Task("r", "a", ("x",), rubric="Good.")])
+    assert scorers is not None
+    answered = [
+        replace(pair("4", "5"), query=Query("c", 0, "?", "?", (), task)) for task in ("two", "r")
+    ]
+    assert scorers(answered[0]) is not None  # one rubric leaves the other tasks their verifier
+    assert scorers(answered[1]) is None
 
 
 @given(st.text())

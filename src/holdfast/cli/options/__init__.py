@@ -38,6 +38,10 @@ Verify = Annotated[
 Seed = Annotated[int, typer.Option(help="Decides everything that is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Print what the training will take, and do nothing.")
+]
+
 
 def read_template_option(text: str) -> tuple[str, Any]:
     """NAME=VALUE as a name and a value: JSON where it is JSON, else the text itself."""

@@ -8,7 +8,10 @@ penalty every drawn persona is then anchored to how the model played it before.
     settings   what is trained on, under whom, and how
     mixing     which persona a prompt is asked under: draws from (seed, epoch, item), no torch
     dataset    tasks with gold answers, disjoint from those for evaluation; rows and chats
-    reward     the reward of a completion, which no persona can change
+    task_reward   the reward of a completion, which no persona can change
+    trial      what the untrained model does with a few prompts
+    prepare    tasks, personas and model of a run, and what it will take
+    scripts    `mix` and `reward` for training scripts of one's own
     metrics    rewards and zero variance of every step, by persona
     grpo       TRL's trainer, with what mixing needs of it
     fit        training and saving one arm
@@ -18,3 +21,7 @@ penalty every drawn persona is then anchored to how the model played it before.
 The paper's body was not available to us: what is here is our reading of its abstract, and none
 of its settings are its own.
 """
+
+from holdfast.training.permix.scripts import compute_score, mix, reward, reward_func
+
+__all__ = ["compute_score", "mix", "reward", "reward_func"]

@@ -41,8 +41,8 @@ from holdfast.training.permix.plan import (
     main_process,
     processes,
 )
-from holdfast.training.permix.reward import Reward
 from holdfast.training.permix.settings import MEDIUM
+from holdfast.training.permix.task_reward import Reward
 
 
 def fit(

@@ -28,7 +28,7 @@ from trl.trainer.utils import RepeatSampler
 from holdfast.core.progress import Progress
 from holdfast.results.permix import Rollout
 from holdfast.training.permix.metrics import MetricsLog
-from holdfast.training.permix.reward import completion_text
+from holdfast.training.permix.task_reward import completion_text
 
 SAMPLES = 3  # rollouts kept of a step
 

@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.errors import HoldfastError, ModelError
+from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
 from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
-from holdfast.models.load import API
 from holdfast.persona import pool
 from holdfast.results.permix import (
     LearningMeans,
@@ -41,17 +40,15 @@ from holdfast.results.permix import (
     StepMetrics,
     TrainedItem,
 )
-from holdfast.training.permix.dataset import TrainingData, chat, load_data
+from holdfast.results.training import TrainingEstimate
+from holdfast.training.estimate import check_fits, show
+from holdfast.training.permix.dataset import TrainingData, chat
 from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
-from holdfast.training.permix.reward import Reward, Verify, check_invariance
-from holdfast.training.permix.settings import (
-    LAPTOP_CATEGORIES,
-    PermixSettings,
-    TrainerSettings,
-    on_a_laptop,
-)
+from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
+from holdfast.training.permix.settings import PermixSettings, TrainerSettings
+from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
 from holdfast.training.permix.trial import MIDDLING, TrialPrompts, middling, read_trial, try_out
 from holdfast.training.permix.trial import NAME as TRIAL
 from holdfast.training.permix.trial import check as check_trial
@@ -110,39 +107,27 @@ def train(
         HoldfastError: The settings contradict each other, tasks or personas are in both sets, the
             reward sees the persona, or rewards have no variance.
     """
-    if model.startswith(API):
-        raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
     began, folder = time.monotonic(), Path(out)
     settings = settle(settings, PermixSettings, changes)
-    settings.check()
-    data = load_data(settings.data, model, settings.seed)
-    backend = _open(model, bool(settings.rank), dtype, device, options)
-    size, place = backend.engine.model.num_parameters(), backend.engine.device.type
-    trainer = TrainerSettings.of(settings, size, place)
-    chooses = data.exercises and not settings.data.category
-    if chooses and on_a_laptop(size, place):
-        data, chooses = data.of_categories(LAPTOP_CATEGORIES), False
+    prepared = prepare(model, settings, dtype=dtype, device=device, options=options)
+    backend, data, trainer, _ = prepared
     with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
         _check_reward(reward, data)
         run = Run(folder if main_process() else None, _manifest(backend, trainer, data, settings))
         if (done := _read_summary(folder)) is not None:
             return PermixResult(done)
-        trial = _try(backend, trainer, settings, data, reward, folder) if settings.trial else None
-    if trial is not None and chooses:
-        data = _teachable(data, trial)
+        _check_plan(prepared, settings, folder)
+        trial, data = _select(prepared, settings, reward, folder)
     plan = _plan(settings, data, trainer)
+    _write_items(folder / ITEMS, data.tasks)
     with reward.over(data.tasks) as reward:
-        if main_process():
-            _write_items(folder / ITEMS, data.tasks)
         means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
     summary = PermixSummary(
-        **_described(plan, settings, data),
+        **_described(plan, settings, data, folder),
         model=model,
         means=means,
         trial=trial,
         verifier_errors=reward.errors,
-        checkpoint=str(folder / MODEL),
-        report=str(folder / "report.html"),
         command=command,
         seconds=round(time.monotonic() - began, 1),
     )
@@ -152,33 +137,38 @@ def train(
     return PermixResult(summary)
 
 
-def _open(
-    model: str, adapter: bool, dtype: str, device: str, options: Mapping[str, Any] | None
-) -> LocalBackend:
-    """Load the model: in float32 on a CPU and where its own weights learn, as small steps need.
+def _check_plan(prepared: PreparedTraining, settings: PermixSettings, folder: Path) -> None:
+    """Say what a training that begins will take, and refuse one that does not fit."""
+    if main_process() and not (folder / ITEMS).exists():
+        estimate = estimate_training(prepared, settings)
+        show(estimate, "permix train")
+        check_fits(estimate, prepared.backend, folder)
 
-    Under several processes the trainer places it.
+
+def plan_training(
+    model: str,
+    settings: PermixSettings | None = None,
+    *,
+    out: Path | str,
+    dtype: str = "auto",
+    device: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> TrainingEstimate:
+    """What `train` with the same arguments would take; `holdfast permix train --plan`.
+
+    Raises:
+        HoldfastError: As `train`; and it does not fit.
     """
-    try:
-        import trl  # noqa: F401
-    except ModuleNotFoundError as missing:
-        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
-    from holdfast.models.local.load import load
-    from holdfast.models.local.weights import pick_device
-
-    on_cpu = pick_device(device).type == "cpu"
-    kind = "float32" if dtype == "auto" and (on_cpu or not adapter) else dtype
-    place = "cpu" if processes() > 1 else device
-    return load(model, dtype=kind, device=place, options=options)
+    settings = settle(settings, PermixSettings, changes)
+    prepared = prepare(model, settings, dtype=dtype, device=device, options=options)
+    estimate = estimate_training(prepared, settings)
+    check_fits(estimate, prepared.backend, Path(out))
+    return estimate
 
 
 def _try(
-    backend: LocalBackend,
-    trainer: TrainerSettings,
-    settings: PermixSettings,
-    data: TrainingData,
-    reward: Reward,
-    folder: Path,
+    prepared: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
 ) -> PermixTrial:
     """What the untrained model does with a few prompts; read back where the run goes on.
 
@@ -188,6 +178,7 @@ def _try(
         time.sleep(0.2)
     if (done := read_trial(folder)) is not None:
         return done
+    backend, data, trainer, _ = prepared
     personas = () if settings.arm == "rlvr" else data.personas
     mix = PersonaMix(len(personas), settings.data.bare, "prompt", settings.seed)
     prompts = TrialPrompts.of(data.tasks, personas, mix)
@@ -195,6 +186,16 @@ def _try(
     check_trial(trial, trainer.max_new_tokens)
     write_trial(trial, folder)
     return trial
+
+
+def _select(
+    prepared: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
+) -> tuple[PermixTrial | None, TrainingData]:
+    """Try a few prompts, and keep the exercises that the model can learn from."""
+    trial = _try(prepared, settings, reward, folder) if settings.trial else None
+    if trial is None or not prepared.chooses:
+        return trial, prepared.data
+    return trial, _teachable(prepared.data, trial)
 
 
 def _teachable(data: TrainingData, trial: PermixTrial) -> TrainingData:
@@ -261,7 +262,9 @@ def _manifest(
     )
 
 
-def _described(plan: TrainingPlan, settings: PermixSettings, data: TrainingData) -> dict[str, Any]:
+def _described(
+    plan: TrainingPlan, settings: PermixSettings, data: TrainingData, folder: Path
+) -> dict[str, Any]:
     """The fields of the summary that say what was trained on."""
     return {
         "arm": plan.arm,
@@ -274,6 +277,8 @@ def _described(plan: TrainingPlan, settings: PermixSettings, data: TrainingData)
         "personas": len(plan.personas),
         "held_out": len(data.held_out),
         "seed": plan.seed,
+        "checkpoint": str(folder / MODEL),
+        "report": str(folder / "report.html"),
     }
 
 
@@ -286,6 +291,8 @@ def _read_summary(folder: Path) -> PermixSummary | None:
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:
+    if not main_process():
+        return
     items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
     path.write_text("".join(dumps(item) + "\n" for item in items), encoding="utf-8")
 

@@ -25,8 +25,8 @@ from holdfast.persona.pool import Member
 from holdfast.results.permix import PermixTrial, TriedGroup
 from holdfast.training.permix.dataset import chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
-from holdfast.training.permix.reward import Reward
 from holdfast.training.permix.settings import TrainerSettings
+from holdfast.training.permix.task_reward import Reward
 
 NAME = "trial.json"
 EACH = 6  # prompts of each category

@@ -1,9 +1,9 @@
 """Stages 2 and 3: answers with and without the persona, and which of the two is better.
 
 Where the truth is known a verifier decides: the persona wins if its answer scores higher than
-the plain one, loses if it scores lower, and ties otherwise. Elsewhere the model compares the two
-itself, in both orders, and the persona wins only if it wins both times. Replies that name
-neither A, B nor TIE are counted as unparsed, and as ties.
+the plain one, loses if it scores lower, and ties otherwise. Elsewhere a judge, by default the model
+itself, compares the two in both orders, and the persona wins only if it wins both times. Replies
+that name neither A, B nor TIE are counted as unparsed, and as ties.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ _SYSTEM = (
     "You compare two answers to one question. Correctness counts most, then whether the question "
     "was answered, then clarity. Length is no merit. Reply with A, B or TIE and nothing else."
 )
-_CHOICE = re.compile(r"\W*(A|B|TIE)\b", re.IGNORECASE)
+# "A", "Answer A", "The answer is A.": a first line that says this and nothing else.
+_CHOICE = re.compile(
+    r"\W*(?:(?:the )?(?:better |best |correct )?(?:answer|choice|verdict|winner)(?: is)?\W*)?"
+    r"(?:answer )?(A|B|TIE)\W*",
+    re.IGNORECASE,
+)
 
 
 def answer_queries(
@@ -59,14 +64,17 @@ def answer_queries(
 
 
 def compare_answers(
-    model: Backend, answers: Sequence[AnswerPair], scorer_of: ScorerOf | None, seed: int
+    judge: Backend | None,
+    answers: Sequence[AnswerPair],
+    scorer_of: ScorerOf | None,
+    seed: int,
 ) -> Iterator[AnswerComparison]:
     """Decide for each query whether the persona's answer is better.
 
     Args:
-        model: Compares its own answers where nothing else decides.
+        judge: Compares the answers where no scorer decides; None leaves these undecided.
         answers: The answers.
-        scorer_of: Says how good an answer to a query is; None has the model compare all answers.
+        scorer_of: Says how good an answer to a query is; None has the judge compare all answers.
         seed: Decides what is drawn.
     """
     to_compare: list[AnswerPair] = []
@@ -78,22 +86,23 @@ def compare_answers(
             persona, plain = score(pair.persona) or 0.0, score(pair.plain) or 0.0
             outcome: Outcome = "win" if persona > plain else "loss" if persona < plain else "tie"
             yield _comparison(pair, outcome, "verifier")
-        elif scorer_of is not None:
+        elif judge is None:
             yield _comparison(pair, "tie", "unknown")
         else:
             to_compare.append(pair)
-    yield from _compare_by_model(model, to_compare, seed)
+    if judge is not None:
+        yield from _compare_by_model(judge, to_compare, seed)
 
 
 def _compare_by_model(
-    model: Backend, answers: Sequence[AnswerPair], seed: int
+    judge: Backend, answers: Sequence[AnswerPair], seed: int
 ) -> Iterator[AnswerComparison]:
     asks = []
     for pair in answers:
         own = seed_of("verdict", seed, pair.query.expert, pair.query.number)
         for first, second in ((pair.plain, pair.persona), (pair.persona, pair.plain)):
-            asks.append(Ask(_comparing_chat(pair.query.query, first, second), own, keep=False))
-    replies = model.reply(asks, GREEDY) if asks else []
+            asks.append(Ask(comparing_chat(pair.query.query, first, second), own, keep=False))
+    replies = judge.reply(asks, GREEDY) if asks else []
     choices = [parse_choice(reply.text) for reply in replies]
     outcomes: dict[tuple[str | None, str | None], Outcome] = {
         ("B", "A"): "win",
@@ -104,15 +113,16 @@ def _compare_by_model(
         yield _comparison(pair, outcomes.get(both, "tie"), by, both)
 
 
-def _comparing_chat(question: str, first: str, second: str) -> Chat:
+def comparing_chat(question: str, first: str, second: str) -> Chat:
     """The chat that asks which of two answers is better."""
     request = f"Question:\n{question}\n\nAnswer A:\n{first}\n\nAnswer B:\n{second}"
     return (message("system", _SYSTEM), message("user", request))
 
 
 def parse_choice(text: str) -> str | None:
-    """A, B or TIE, or None where a reply says something else."""
-    match = _CHOICE.match(text)
+    """A, B or TIE, or None where the first line of a reply says something else."""
+    lines = text.strip().splitlines()
+    match = _CHOICE.fullmatch(lines[0]) if lines else None
     return match[1].upper() if match else None
 
 

@@ -6,9 +6,10 @@ with the adapter and without the prompt. Both read the same answer tokens y:
     loss = T² · mean over the tokens of y of KL( p_T(· | persona, x, y<t) ‖ p_T(· | x, y<t) )
 
 p_T is the softmax at temperature T, over the whole vocabulary or over the teacher's `top`
-tokens. The run asserts what makes this a distillation at all: the teacher reads the persona,
-the student does not, and their KL before the first step is far above what two encodings of one
-prompt differ by.
+tokens, renormalised (the released code takes 64). Logits are computed where the answers are, for a
+few rows at a time, and of the teacher's only the top ones are kept. The run asserts what makes
+this a distillation at all: the teacher reads the persona, the student does not, and their KL before
+the first step is far above what two encodings of one prompt differ by.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Distillation:
     """Times that every win is seen."""
     batch: int = 16
     """Wins in a step."""
+    rows: int = 4
+    """Wins that are in memory together; a step adds up the gradients of its parts."""
     learning_rate: float = 2e-4
     """Peak learning rate."""
     temperature: float = 2.0
@@ -91,6 +94,10 @@ class Divergences(NamedTuple):
     """After training."""
     same: float
     """Of the student's prompts with themselves, in a batch and one by one."""
+    too_long: int = 0
+    """Answers that were left out for their length."""
+    mass: float = 1.0
+    """Mean probability (T = 1) that the teacher gives to the tokens that the KL is taken over."""
 
 
 def two_views(
@@ -111,7 +118,8 @@ def two_views(
     teacher = backend.template.render((message("system", persona), *chat)).ids
     student = backend.template.render(chat).ids
     texts = backend.tokenizer.decode(list(teacher)), backend.tokenizer.decode(list(student))
-    if persona not in texts[0] or persona in texts[1]:
+    shown = persona.strip()  # templates may trim it
+    if shown not in texts[0] or shown in texts[1]:
         raise ModelError(
             f"{backend.name}'s chat template does not show the persona to the teacher alone, so "
             "that there is nothing to distil."
@@ -124,20 +132,52 @@ def two_views(
 
 
 def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) -> Tensor:
-    """Logits that predict the last n tokens of each row (ids, n), row after row: (tokens, V)."""
+    """Logits that predict the last n tokens of each row (ids, n), row after row: (tokens, V).
+
+    They are in the model's number format, and computed from the first answer on, not for prompts.
+    """
     device = next(model.parameters()).device
     ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
-    out = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    parts = [out[i, len(row) - n - 1 : len(row) - 1] for i, (row, n) in enumerate(rows)]
-    return torch.cat(parts).float()
+    first = min(len(row) - n - 1 for row, n in rows)
+    wanted = torch.arange(first, ids.shape[1], device=device)
+    out = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=wanted).logits
+    parts = [
+        out[i, len(row) - n - 1 - first : len(row) - 1 - first] for i, (row, n) in enumerate(rows)
+    ]
+    return torch.cat(parts)
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float, top: int = 0) -> Tensor:
     """T² times the mean over tokens of KL(teacher ‖ student), from logits (tokens, V)."""
-    if top:
-        best = teacher.topk(min(top, teacher.shape[-1]), dim=-1).indices
-        teacher, student = teacher.gather(-1, best), student.gather(-1, best)
-    p, q = ((x / temperature).log_softmax(-1) for x in (teacher, student))
+    return _divergence(Targets.of(teacher, top), student, temperature)
+
+
+class Targets(NamedTuple):
+    """What the student learns from: the teacher's logits, of its top tokens or of all."""
+
+    logits: Tensor
+    """Logits (tokens, top), or (tokens, V)."""
+    tokens: Tensor | None
+    """Their tokens (tokens, top); None for all in order."""
+    mass: float
+    """Mean probability that the teacher gives to them."""
+
+    @classmethod
+    def of(cls, logits: Tensor, top: int) -> Targets:
+        """The top logits of each row; all where `top` is 0."""
+        if not top or top >= logits.shape[-1]:
+            return cls(logits, None, 1.0)
+        best = logits.topk(top, dim=-1)
+        with torch.no_grad():
+            values = best.values.float()
+            share = (values.logsumexp(-1) - logits.float().logsumexp(-1)).exp()
+        return cls(best.values, best.indices, float(share.mean()))
+
+
+def _divergence(targets: Targets, student: Tensor, temperature: float) -> Tensor:
+    if targets.tokens is not None:
+        student = student.gather(-1, targets.tokens)
+    p, q = ((x.float() / temperature).log_softmax(-1) for x in (targets.logits, student))
     return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)
 
 
@@ -164,14 +204,17 @@ def distil(
     """
     require_peft()
     usable = [one for one in answers if one.answer and len(one.teacher) <= settings.max_length]
+    too_long = sum(len(one.teacher) > settings.max_length for one in answers)
     if not usable:
         raise ModelError(
-            "no persona won an answer that fits, so there is nothing to distil: write more "
-            "queries, or choose personas that help (holdfast effect)."
+            f"no persona won an answer that fits ({too_long} of {len(answers)} are longer than "
+            f"{settings.max_length} tokens with their prompt), so there is nothing to distil: "
+            "write more queries, shorter answers (--max-new-tokens), or choose personas that help "
+            "(holdfast effect)."
         )
     base: Any = backend.engine.model
     same = _divergence_from_itself(base, usable[: settings.batch], settings)
-    first = _mean_divergence(base, usable, settings)
+    first, mass = _mean_divergence(base, usable, settings)
     if not first > APART * max(same, 1e-9):
         raise ModelError(
             f"teacher and student differ by a KL of {first:.2g}, and one prompt with itself by "
@@ -179,9 +222,9 @@ def distil(
         )
     with _adapted(base, settings, seed) as model:
         _train(model, usable, settings, seed, progress or Progress(enabled=False))
-        last = _mean_divergence(model, usable, settings)
+        last, _ = _mean_divergence(model, usable, settings)
         model.save_pretrained(str(folder))
-    return Divergences(first, last, same)
+    return Divergences(first, last, same, too_long, round(mass, 4))
 
 
 def require_peft() -> None:
@@ -219,28 +262,36 @@ def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
         base.train(False)
 
 
-def _teacher_logits(model: Any, answers: Sequence[TwoViews]) -> Tensor:
-    """The logits of the model under the persona, without any adapter."""
+def _targets(model: Any, answers: Sequence[TwoViews], top: int) -> Targets:
+    """The top logits of the model under the persona, without any adapter."""
     plain = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     with torch.no_grad(), plain:
-        return logits(model, [(one.teacher, one.answer) for one in answers])
+        return Targets.of(logits(model, [(one.teacher, one.answer) for one in answers]), top)
 
 
 def _student_logits(model: Any, answers: Sequence[TwoViews]) -> Tensor:
     return logits(model, [(one.student, one.answer) for one in answers])
 
 
-def _mean_divergence(model: Any, answers: Sequence[TwoViews], settings: Distillation) -> float:
-    """KL a token over all answers, with the adapter if the model has one."""
-    total = tokens = 0.0
+def _mean_divergence(
+    model: Any, answers: Sequence[TwoViews], settings: Distillation
+) -> tuple[float, float]:
+    """KL a token over all answers, with the adapter if there is one, and the targets' mass."""
+    total = mass = tokens = 0.0
     model.train(False)
-    for start in range(0, len(answers), settings.batch):
-        batch = answers[start : start + settings.batch]
+    for part in _parts(answers, settings.rows):
+        targets = _targets(model, part, settings.top)
         with torch.no_grad():
-            student = _student_logits(model, batch)
-        kl = divergence(_teacher_logits(model, batch), student, settings.temperature, settings.top)
-        total, tokens = total + float(kl) * len(student), tokens + len(student)
-    return total / tokens
+            student = _student_logits(model, part)
+        kl = float(_divergence(targets, student, settings.temperature))
+        total, mass = total + kl * len(student), mass + targets.mass * len(student)
+        tokens += len(student)
+    return total / tokens, mass / tokens
+
+
+def _parts(answers: Sequence[TwoViews], size: int) -> Iterator[Sequence[TwoViews]]:
+    for start in range(0, len(answers), size):
+        yield answers[start : start + size]
 
 
 def _divergence_from_itself(
@@ -272,18 +323,26 @@ def _train(
     with progress.of(steps):
         for _ in range(settings.epochs):
             order = rng.sample(list(answers), len(answers))
-            for start in range(0, len(order), settings.batch):
-                batch = order[start : start + settings.batch]
-                teacher, student = _teacher_logits(model, batch), _student_logits(model, batch)
-                loss = divergence(teacher, student, settings.temperature, settings.top)
-                if not bool(loss.isfinite()):
+            for batch in _parts(order, settings.batch):
+                if not _backward(model, batch, settings):
                     raise ModelError(
                         f"the KL is not finite at step {schedule.last_epoch + 1}: lower the "
                         "learning rate."
                     )
-                loss.backward()
                 torch.nn.utils.clip_grad_norm_(trainable, 1.0)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 schedule.step()
                 progress.advance(1, 0)
+
+
+def _backward(model: Any, batch: Sequence[TwoViews], settings: Distillation) -> bool:
+    """Add up the gradients of a batch, a few rows at a time; whether its KL is finite."""
+    tokens = sum(one.answer for one in batch)
+    finite = True
+    for part in _parts(batch, settings.rows):
+        targets = _targets(model, part, settings.top)
+        loss = _divergence(targets, _student_logits(model, part), settings.temperature)
+        finite &= bool(loss.isfinite())
+        (loss * (sum(one.answer for one in part) / tokens)).backward()
+    return finite

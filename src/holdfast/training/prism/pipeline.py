@@ -15,17 +15,18 @@ fold by fold; near-duplicates are always in the same fold.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps
+from holdfast.core.records import dumps, read_record
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
@@ -35,11 +36,15 @@ from holdfast.persona.experts import Expert, described, load_experts
 from holdfast.results.prism import (
     AnswerComparison,
     AnswerPair,
+    ControlVerdicts,
     Outcome,
     PrismAbout,
     PrismSummary,
     Query,
 )
+from holdfast.results.training import TrainingEstimate
+from holdfast.training.estimate import check_fits, show
+from holdfast.training.prism.control_pairs import check_judge, positions, try_judge
 from holdfast.training.prism.deciders import train_deciders
 from holdfast.training.prism.distillation import (
     Distillation,
@@ -48,6 +53,7 @@ from holdfast.training.prism.distillation import (
     require_peft,
     two_views,
 )
+from holdfast.training.prism.plan import estimate_training
 from holdfast.training.prism.queries import distinct_queries, query_chat, query_text
 from holdfast.training.prism.settings import PrismSettings
 from holdfast.training.prism.stages import (
@@ -92,6 +98,7 @@ def train(
     *,
     out: Path | str,
     experts: Sequence[Expert] | None = None,
+    judge: Backend | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -106,6 +113,7 @@ def train(
         settings: What is asked and how the adapter is trained.
         out: The folder; the same call goes on there.
         experts: The personas, in place of a source in the settings.
+        judge: Compares answers where nothing else decides; by default the model itself.
         command: The command that was given, for the summary.
         progress: Shows the steps of each stage.
         changes: Fields of the settings that differ from them.
@@ -117,6 +125,9 @@ def train(
     began = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
     training = _set_up(model, settings, Path(out), experts, progress or Progress(enabled=False))
+    training = replace(training, judge=judge)
+    _check_plan(training)
+    control = _control_judge(training)
     written = make_queries(training)
     queries = distinct_queries(written)
     answers = make_answers(training, queries)
@@ -133,9 +144,8 @@ def train(
         **_outcomes(comparisons),
         gate=gate_scores,
         router=router_scores,
-        kl_first=round(kl.first, 5),
-        kl_last=round(kl.last, 5),
-        kl_same=kl.same,
+        **_divergences(kl),
+        control=control,
         adapter=str(training.folder),
         command=command,
         seconds=round(time.monotonic() - began, 1),
@@ -172,13 +182,56 @@ def _set_up(
     )
 
 
+def _check_plan(training: Training) -> None:
+    """Say what a training that begins will take, and refuse one that does not fit."""
+    if not (training.folder / "queries").exists():
+        estimate = estimate_training(training)
+        show(estimate, "prism train")
+        check_fits(estimate, training.model, training.folder)
+
+
+def plan_training(
+    model: Backend, settings: PrismSettings | None = None, *, out: Path | str, **changes: Any
+) -> TrainingEstimate:
+    """What `train` with the same arguments would take; `holdfast prism train --plan`.
+
+    Raises:
+        HoldfastError: As `train`; and it does not fit.
+    """
+    settings = settle(settings, PrismSettings, changes)
+    training = _set_up(model, settings, Path(out), None, Progress(enabled=False))
+    estimate = estimate_training(training)
+    check_fits(estimate, training.model, training.folder)
+    return estimate
+
+
+def _control_judge(training: Training) -> ControlVerdicts | None:
+    """Try the judge on pairs with a known answer before it is needed; keep what it said."""
+    path = training.folder / "judge.json"
+    if not training.needs_comparer or training.comparer is None:
+        return None
+    if path.exists():
+        kept = read_record(ControlVerdicts, json.loads(path.read_text("utf-8")), str(path))
+        if kept.judge == training.comparer.name:
+            return kept
+    control = try_judge(training.comparer)
+    check_judge(control)
+    training.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(dumps(control) + "\n", encoding="utf-8")
+    return control
+
+
 def _wins(comparisons: Sequence[AnswerComparison]) -> list[bool]:
     """Whether the persona won, query by query. Raises `ModelError` where it never did."""
     won = [one.verdict == "win" for one in comparisons]
     if not any(won):
+        ties = sum(one.verdict == "tie" for one in comparisons)
+        place = positions([one.said for one in comparisons])
+        judged = f", {place} named one place in both orders" if place else ""
         raise ModelError(
-            f"no persona won any of {len(won)} queries, so there is nothing to distil: choose "
-            "personas that help (holdfast effect), or write more queries."
+            f"no persona won any of {len(won)} queries ({ties} were ties{judged}), so there is "
+            "nothing to distil: choose personas that help (holdfast effect), tasks of middling "
+            "difficulty, another --judge-model, or write more queries."
         )
     return won
 
@@ -210,6 +263,17 @@ def _distil(
         training.settings.seed,
         training.progress,
     )
+
+
+def _divergences(kl: Divergences) -> dict[str, Any]:
+    """The fields of the summary that say what the distillation reached."""
+    return {
+        "kl_first": round(kl.first, 5),
+        "kl_last": round(kl.last, 5),
+        "kl_same": kl.same,
+        "too_long": kl.too_long,
+        "mass": kl.mass,
+    }
 
 
 def _outcomes(comparisons: Sequence[AnswerComparison]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.answers import right
+from holdfast.evals.tasks.reader import right as is_right
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.experts import Expert, described
@@ -40,6 +41,8 @@ class Training:
     task_source: str | None
     folder: Path
     progress: Progress
+    judge: Backend | None = None
+    """Compares answers in place of the model."""
 
     def manifest(self, stage: str) -> PrismManifest:
         """What determines the records of a stage."""
@@ -53,7 +56,22 @@ class Training:
             seed=self.settings.seed,
             sampling=self.settings.sampling,
             stage=stage,
+            judge=self.judge.name if self.judge and stage == "verdicts" else None,
         )
+
+    @property
+    def comparer(self) -> Backend | None:
+        """Who compares answers that no scorer decides; of mini's world nobody has to."""
+        if own_source(self.model) == "mini" and not self.tasks:
+            return self.judge
+        return self.judge or self.model
+
+    @property
+    def needs_comparer(self) -> bool:
+        """Whether some query has nothing else that decides."""
+        if not self.tasks:
+            return self.comparer is not None
+        return any(first_turn_scorer(task) is None for task in self.tasks)
 
 
 def own_source(model: Backend) -> str:
@@ -96,19 +114,20 @@ def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[
     """Stage 3: which answer is better.
 
     Raises:
-        ModelError: The model was to compare and never could.
+        ModelError: The judge was to compare and never could.
     """
     scorer_of = find_scorers(own_source(training.model), training.tasks)
 
     def compare(batch: Sequence[AnswerPair]) -> Iterable[AnswerComparison]:
-        return compare_answers(training.model, batch, scorer_of, training.settings.seed)
+        return compare_answers(training.comparer, batch, scorer_of, training.settings.seed)
 
     run = Run(training.folder / "verdicts", training.manifest("verdicts"), AnswerComparison)
     comparisons = _go_on(run, answers, compare, training.progress)
     if comparisons and all(one.by == "unparsed" for one in comparisons):
+        name = (training.comparer or training.model).name
         raise ModelError(
-            f"{training.model.name} never said A, B or TIE when it was asked to compare: it "
-            "cannot judge its own answers."
+            f"{name} never said A, B or TIE when it was asked to compare: name another judge with "
+            "--judge-model."
         )
     return comparisons
 
@@ -146,11 +165,22 @@ def _go_on(
 def find_scorers(own: str, tasks: Sequence[Task]) -> ScorerOf | None:
     """Who knows how good an answer is: the tasks' own judges, or mini's world."""
     if tasks:
-        by_id = {task.id: task for task in tasks}
-        if any(task.needs_model for task in tasks):
-            return None
-        return lambda pair: lambda text: by_id[pair.query.task or ""].score([text])
+        by_id = {task.id: first_turn_scorer(task) for task in tasks}
+        return lambda pair: by_id.get(pair.query.task or "")
     return _mini_scorer if own == "mini" else None
+
+
+def first_turn_scorer(task: Task) -> Scorer | None:
+    """Who scores the reply to a task's first turn, the only one that a query asks.
+
+    A judge of the last reply does not, where there are more turns; nor does a rubric.
+    """
+    if len(task.turns) == 1:
+        return None if task.needs_model else lambda text: task.score([text])
+    if task.answers and task.answers[0]:
+        gold = task.golds()[0]
+        return lambda text: float(is_right(gold, text))
+    return None
 
 
 def _mini_scorer(pair: AnswerPair) -> Scorer | None:

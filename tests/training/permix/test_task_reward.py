@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.reward import Reward, check_invariance
+from holdfast.training.permix.task_reward import Reward, check_invariance
 
 TASKS = [Task("a", "math", ("2 + 2?",), answers=("4",)), Task("b", "x", ("Who?",), answers=("Al",))]
 

@@ -1,0 +1,131 @@
+"""How long a training takes and whether it fits, measured before it starts.
+
+Speeds are measured on the model itself with a short batch: tokens written a second, and the
+seconds of a forward pass and of a backward pass a token. Memory is counted:
+
+    weights + their gradients and Adam's two averages, where they learn
+    + logits of the rows in a step, three copies in float32
+    + activations that the backward pass needs, about 34 · width · layers bytes a token at 2 bytes
+      a number (Korthikanti et al. 2022, arXiv:2205.05198, equation 2 without its attention term)
+
+This module knows models. It knows no tasks and no personas.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import message
+from holdfast.core.errors import HoldfastError
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.memory import total_memory
+from holdfast.results.training import TrainingEstimate
+
+GB = 1e9
+_ROWS, _NEW, _LENGTH = 4, 8, 64  # of the measured batch
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a model works on its device."""
+
+    written: float
+    """Seconds for a token that is written, in a batch."""
+    passed: float
+    """Seconds for a token in a forward pass; a backward pass takes twice that."""
+
+
+def measure(backend: LocalBackend) -> Speed:
+    """Time a short batch of replies and a forward pass, after one of each to warm up."""
+    chat = (message("user", "Tell me about the sea."),)
+    asks = [Ask(chat, i, keep=False) for i in range(_ROWS)]
+    ids = torch.full((_ROWS, _LENGTH), 1, device=backend.engine.device)
+    model: Any = backend.engine.model
+    for new in (2, _NEW):
+        began = time.perf_counter()
+        replies = backend.reply(asks, Sampling(new, 1.0, top_p=1.0))
+        written = time.perf_counter() - began
+    with torch.no_grad():
+        for _ in range(2):
+            began = time.perf_counter()
+            model(input_ids=ids, use_cache=False)
+            if ids.device.type == "cuda":
+                torch.cuda.synchronize(ids.device)
+            passed = time.perf_counter() - began
+    tokens = max(1, sum(reply.completion_tokens for reply in replies))
+    return Speed(written / tokens, passed / (_ROWS * _LENGTH))
+
+
+def step_memory(backend: LocalBackend, *, rank: int, rows: int, tokens: int, answer: int) -> float:
+    """Bytes at the peak of a step.
+
+    Args:
+        backend: The model.
+        rank: Rank of the LoRA that learns; 0 where all weights do.
+        rows: Rows that are in memory together.
+        tokens: Tokens of a row.
+        answer: Tokens of it whose logits are needed.
+    """
+    model: Any = backend.engine.model
+    config = model.config.get_text_config()
+    size = model.num_parameters() * model.dtype.itemsize
+    learn = lora_parameters(model, rank) if rank else model.num_parameters()
+    optimiser = learn * (4 + 8)  # gradients, and two averages in float32
+    logits = 3 * 4 * rows * answer * config.vocab_size
+    width, layers = config.hidden_size, config.num_hidden_layers
+    activations = 17 * model.dtype.itemsize * rows * tokens * width * layers
+    return float(size + optimiser + logits + activations)
+
+
+def lora_parameters(model: torch.nn.Module, rank: int) -> int:
+    """Parameters of a LoRA on all linear layers but the last."""
+    return sum(
+        rank * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")
+    )
+
+
+def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) -> None:
+    """Refuse a training that memory or disk cannot hold.
+
+    Raises:
+        HoldfastError: It needs more than there is.
+    """
+    device = backend.engine.device
+    there = total_memory(device) / GB
+    if estimate.memory_gb > there:
+        raise HoldfastError(
+            f"a step needs about {estimate.memory_gb:.1f} GB of memory and {device} has "
+            f"{there:.1f}: train a LoRA (--rank 16), fewer rows at once, or shorter replies "
+            "(--max-new-tokens)."
+        )
+    place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    free = shutil.disk_usage(place).free / GB
+    if estimate.disk_gb > free:
+        raise HoldfastError(
+            f"the run needs about {estimate.disk_gb:.1f} GB of disk and {place} has {free:.1f} "
+            "free: choose another --out."
+        )
+
+
+def show(estimate: TrainingEstimate, stage: str) -> None:
+    """Say on standard error what a training will take, before it starts."""
+    minutes = estimate.seconds / 60
+    time_ = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    print(
+        f"{stage}: {estimate.prompts} prompts, at most {estimate.tokens} tokens, about "
+        f"{estimate.memory_gb:.1f} GB of memory, {estimate.disk_gb:.1f} GB of disk, {time_} at the "
+        f"speed measured now ({psutil.cpu_count()} processors)",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,129 @@
+"""Before a training: its tasks and personas, its model, and what it will take.
+
+This module knows settings, tasks and models. It knows no trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from holdfast.core.errors import ModelError
+from holdfast.models.load import API
+from holdfast.models.local.backend import LocalBackend
+from holdfast.results.training import TrainingEstimate
+from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
+from holdfast.training.permix.dataset import TrainingData, chat, load_data
+from holdfast.training.permix.plan import processes
+from holdfast.training.permix.settings import (
+    LAPTOP_CATEGORIES,
+    PermixSettings,
+    TrainerSettings,
+    on_a_laptop,
+)
+
+_SOME = 32  # prompts whose tokens are counted
+
+
+class PreparedTraining(NamedTuple):
+    """What a training begins with."""
+
+    backend: LocalBackend
+    """The model."""
+    data: TrainingData
+    """Its tasks and personas."""
+    trainer: TrainerSettings
+    """How it is trained."""
+    chooses: bool
+    """Whether a trial is to choose the categories."""
+
+
+def prepare(
+    model: str,
+    settings: PermixSettings,
+    *,
+    dtype: str,
+    device: str,
+    options: Mapping[str, Any] | None = None,
+) -> PreparedTraining:
+    """Load tasks, personas and model, and fill in the trainer's defaults.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        settings: What is trained on, under whom, and how.
+        dtype: Number format of the weights.
+        device: Where the model runs.
+        options: Options of the chat template.
+
+    Raises:
+        HoldfastError: The settings contradict each other, or a source or the model is unusable.
+    """
+    if model.startswith(API):
+        raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
+    settings.check()
+    data = load_data(settings.data, model, settings.seed)
+    backend = _open(model, bool(settings.rank), dtype, device, options)
+    size, place = backend.engine.model.num_parameters(), backend.engine.device.type
+    trainer = TrainerSettings.of(settings, size, place)
+    chooses = data.exercises and not settings.data.category
+    if chooses and on_a_laptop(size, place):
+        return PreparedTraining(backend, data.of_categories(LAPTOP_CATEGORIES), trainer, False)
+    return PreparedTraining(backend, data, trainer, chooses)
+
+
+def _open(
+    model: str, adapter: bool, dtype: str, device: str, options: Mapping[str, Any] | None
+) -> LocalBackend:
+    """Load the model: in float32 on a CPU and where its own weights learn, as small steps need.
+
+    Under several processes the trainer places it.
+    """
+    try:
+        import trl  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
+    from holdfast.models.local.load import load
+    from holdfast.models.local.weights import pick_device
+
+    on_cpu = pick_device(device).type == "cpu"
+    kind = "float32" if dtype == "auto" and (on_cpu or not adapter) else dtype
+    place = "cpu" if processes() > 1 else device
+    return load(model, dtype=kind, device=place, options=options)
+
+
+def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> TrainingEstimate:
+    """What a training will take, from a measured step of its model."""
+    backend, data, trainer, _ = prepared
+    speed = measure(backend)
+    some = data.tasks[:_SOME]
+    people = (*data.personas[: len(some)], *[None] * len(some))
+    lengths = [
+        len(backend.template.render(chat(task, one)).ids)
+        for task, one in zip(some, people, strict=False)
+    ]
+    prompt = sum(lengths) / len(lengths)
+    rows = trainer.prompts * trainer.rollouts
+    step_tokens = rows * (prompt + trainer.max_new_tokens)
+    writes = 0 if settings.arm == "sft" else rows * trainer.max_new_tokens * speed.written
+    # The policy's pass and its backward pass (three), and the reference's where there is a KL.
+    passes = 3 + (settings.arm != "sft") * (1 + (trainer.beta > 0))
+    size = backend.engine.model.num_parameters() * backend.engine.model.dtype.itemsize
+    learns = lora_parameters(backend.engine.model, trainer.rank) * 4 if trainer.rank else size
+    return TrainingEstimate(
+        prompts=settings.steps * (rows if settings.arm == "sft" else trainer.prompts),
+        tokens=round(settings.steps * step_tokens),
+        memory_gb=round(
+            step_memory(
+                backend,
+                rank=trainer.rank,
+                rows=trainer.rows(processes()),
+                tokens=round(prompt) + trainer.max_new_tokens,
+                answer=trainer.max_new_tokens,
+            )
+            / GB,
+            2,
+        ),
+        # The model, and two checkpoints with the optimiser's averages.
+        disk_gb=round((size + 2 * 3 * learns) / GB, 2),
+        seconds=round(settings.steps * (writes + passes * step_tokens * speed.passed), 1),
+    )

@@ -1,0 +1,195 @@
+"""PerMix in a training script of one's own: TRL, Unsloth, verl, OpenRLHF.
+
+    dataset = dataset.map(permix.mix("core", seed=0))                # a persona for each prompt
+    GRPOTrainer(..., reward_funcs=permix.reward("answer"))           # TRL and Unsloth
+    custom_reward_function.path=…/scripts.py  .name=compute_score    # verl
+    --reward.remote_url …/scripts.py                                 # OpenRLHF: reward_func
+
+A persona depends on the seed and the prompt alone, so that every rollout of a prompt has the same
+one, in whatever order and process it is fetched. A reward sees the reply and the gold answer, and
+of the prompt nothing but the question: which names it offers to choose from.
+
+This module knows texts. It imports no trainer and no torch.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.numbers import number
+from holdfast.evals.tasks.reader import read
+from holdfast.persona import pool
+from holdfast.persona.pool import Member
+from holdfast.training.permix.mixing import NOBODY, PersonaMix
+from holdfast.training.permix.task_reward import READINGS, completion_text
+
+Row = Mapping[str, Any]
+
+
+def mix(
+    personas: str | Path | Sequence[Member] = "core",
+    *,
+    seed: int = 0,
+    bare: float = 0.25,
+    column: str = "prompt",
+) -> Callable[[Row], dict[str, Any]]:
+    """A function for `dataset.map` that puts a persona before each prompt.
+
+    Args:
+        personas: A source of `pool.load`, of which those for training are taken, or personas.
+        seed: Decides which persona a prompt gets.
+        bare: Share of prompts that get none.
+        column: The prompt: a text, or a list of messages without a system prompt.
+
+    Returns:
+        A function of a row that gives its prompt as messages, and `persona`, an id or "".
+
+    Raises:
+        HoldfastError: A pool is unusable, or a prompt has a system prompt already.
+    """
+    people = (
+        pool.load(personas, split="train") if isinstance(personas, str | Path) else tuple(personas)
+    )
+    drawn = PersonaMix(len(people), bare, "prompt", seed)
+
+    def with_persona(row: Row) -> dict[str, Any]:
+        prompt = row[column]
+        messages = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        )
+        if messages and messages[0]["role"] == "system":
+            raise HoldfastError(
+                f"a prompt in {column!r} has a system prompt already, where the persona goes: "
+                "take it out, or put it into the user's message."
+            )
+        text = "\n".join(str(one["content"]) for one in messages)
+        chosen = drawn.persona(0, seed_of("prompt", text))
+        if chosen == NOBODY:
+            return {column: messages, "persona": ""}
+        system = {"role": "system", "content": people[chosen].text}
+        return {column: [system, *messages], "persona": people[chosen].id}
+
+    return with_persona
+
+
+def reward(
+    column: str = "answer", *, reading: str = "final", ends: Sequence[int] = ()
+) -> Callable[..., list[float]]:
+    """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
+
+    Args:
+        column: The column of the data set with the gold answer: words, a number or LaTeX.
+        reading: Where the answer is looked for: final, lenient or strict.
+        ends: The tokens that end a reply (`[tokenizer.eos_token_id]`). With them a reply that the
+            limit of tokens cut earns nothing, by the final reading.
+
+    Raises:
+        HoldfastError: There is no such reading.
+    """
+    if reading not in READINGS:
+        raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
+
+    def right(
+        *,
+        completions: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        if column not in columns:
+            raise HoldfastError(
+                f"the data set has no column {column!r} with the gold answers: it has "
+                f"{', '.join(columns)}."
+            )
+        rewards = []
+        for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
+            cut = bool(ends) and completion_ids is not None and completion_ids[i][-1:] != []
+            cut = cut and completion_ids is not None and completion_ids[i][-1] not in ends
+            asked = _question(prompts[i]) if prompts is not None else ""
+            text = completion_text(completion)
+            rewards.append(0.0 if cut and reading == "final" else score(text, gold, asked, reading))
+        return rewards
+
+    return right
+
+
+def score(reply: str, gold: object, question: str = "", reading: str = "final") -> float:
+    """1 where a reply has the gold answer by a reading, else 0.
+
+    Args:
+        reply: The whole reply, thoughts included.
+        gold: The answer: words, a number or LaTeX.
+        question: What was asked; its words are the candidates that a reply may list.
+        reading: final, lenient or strict.
+    """
+    answer = str(gold).strip()
+    kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
+    return float(getattr(read(Gold(answer, (), question), reply, kind, _math()), reading))
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: object,
+    extra_info: Mapping[str, Any] | None = None,
+    **rest: Any,
+) -> float:
+    """verl's reward function, for the rows of `holdfast permix export` and others.
+
+    Args:
+        data_source: Not used; verl passes it.
+        solution_str: The reply.
+        ground_truth: The gold answer.
+        extra_info: `question`, where a row has one.
+        rest: What later versions pass.
+    """
+    return score(solution_str, ground_truth, str((extra_info or {}).get("question", "")))
+
+
+def reward_func(
+    queries: Sequence[str], prompts: Sequence[str], labels: Sequence[object], **rest: Any
+) -> dict[str, Any]:
+    """OpenRLHF's reward function.
+
+    Args:
+        queries: Prompts with their replies.
+        prompts: The prompts.
+        labels: The gold answers.
+        rest: What else it passes.
+
+    Returns:
+        `rewards` and `scores`, tensors of 0 and 1, and `extra_logs`.
+    """
+    import torch
+
+    rewards = torch.tensor(
+        [
+            score(query.removeprefix(prompt), gold, "")
+            for query, prompt, gold in zip(queries, prompts, labels, strict=True)
+        ]
+    )
+    return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
+
+
+def _question(prompt: Any) -> str:
+    """The user's last message of a prompt."""
+    if isinstance(prompt, str):
+        return prompt
+    asked = [str(one["content"]) for one in prompt if one["role"] == "user"]
+    return asked[-1] if asked else ""
+
+
+@cache
+def _math() -> MathCheck:
+    """The process that compares mathematics, ended with this one."""
+    check = MathCheck()
+    atexit.register(check.close)
+    return check

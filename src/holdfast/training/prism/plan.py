@@ -1,0 +1,62 @@
+"""What a training of an adapter with its gate will take, from a measured step.
+
+Half of the queries are taken to be wins, which is about what the paper reports (282 of 600).
+"""
+
+from __future__ import annotations
+
+from holdfast.models.local.backend import LocalBackend
+from holdfast.results.training import TrainingEstimate
+from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
+from holdfast.training.prism.distillation import Distillation
+from holdfast.training.prism.queries import queries_from_tasks
+from holdfast.training.prism.stages import Training
+
+WINS = 0.5
+_QUERY = 64  # tokens that a query is taken to have
+_COMPARING = 160  # tokens around two answers that are compared
+
+
+def estimate_training(training: Training) -> TrainingEstimate:
+    """What the stages will take, every answer as long as the settings allow."""
+    backend, settings, experts = training.model, training.settings, training.experts
+    longest = settings.max_new_tokens
+    if training.tasks:
+        queries, written = len(list(queries_from_tasks(training.tasks, experts))), 0
+    else:
+        queries = written = settings.queries * len(experts)
+    judged = 2 * queries if training.needs_comparer else 0
+    persona = sum(_length(backend, one.full) for one in experts) / len(experts)
+    prompt = persona + _QUERY
+    reads = written * prompt + queries * (prompt + _QUERY) + judged * (2 * longest + _COMPARING)
+    writes = written * longest + 2 * queries * longest + judged * 8
+    distillation = Distillation.of(settings, backend)
+    wins = WINS * queries
+    # Teacher and student read each win in each epoch; a backward pass is two passes.
+    passes = distillation.epochs * wins * ((prompt + longest) + 3 * (_QUERY + longest))
+    speed = measure(backend)
+    learns = lora_parameters(backend.engine.model, distillation.rank) * 4
+    return TrainingEstimate(
+        prompts=written + 2 * queries + judged,
+        tokens=round(reads + writes + passes),
+        memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 2),
+        disk_gb=round((learns + 4 * 2 * (reads + writes)) / GB, 2),
+        seconds=round(writes * speed.written + (reads + passes) * speed.passed, 1),
+    )
+
+
+def _memory(
+    backend: LocalBackend, distillation: Distillation, persona: float, longest: int
+) -> float:
+    answer = min(longest, distillation.max_length)
+    return step_memory(
+        backend,
+        rank=distillation.rank,
+        rows=distillation.rows,
+        tokens=round(persona) + _QUERY + answer,
+        answer=answer,
+    )
+
+
+def _length(backend: LocalBackend, text: str) -> int:
+    return len(backend.tokenizer(text, add_special_tokens=False)["input_ids"])

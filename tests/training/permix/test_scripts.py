@@ -1,0 +1,93 @@
+"""PerMix in scripts of one's own: a persona for each prompt, and rewards by the gold answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.errors import HoldfastError
+from holdfast.persona import pool
+from holdfast.training import permix
+
+PROMPTS = [{"prompt": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(200)]
+
+
+def test_a_data_set_gets_a_persona_for_each_prompt_and_some_get_none() -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra `permix` is not installed")
+    mixed = datasets.Dataset.from_list(PROMPTS).map(permix.mix("core", seed=0))
+    again = datasets.Dataset.from_list(PROMPTS[::-1]).map(permix.mix("core", seed=0))
+    assert sorted(mixed["persona"]) == sorted(again["persona"])
+    counts = Counter(mixed["persona"])
+    assert 0.15 < counts[""] / 200 < 0.35
+    known = {one.id: one.text for one in pool.load("core", split="train")}
+    for row in mixed:
+        roles = [one["role"] for one in row["prompt"]]
+        assert roles == (["system", "user"] if row["persona"] else ["user"])
+        if row["persona"]:
+            assert row["prompt"][0]["content"] == known[row["persona"]]
+
+
+def test_a_prompt_in_messages_keeps_them_and_another_seed_draws_others() -> None:
+    prompt = {"prompt": [{"role": "user", "content": "Hi?"}]}
+    drawn = [permix.mix("mini", seed=seed, bare=0)(prompt)["persona"] for seed in range(9)]
+    assert len(set(drawn)) > 1
+    with pytest.raises(HoldfastError, match="has a system prompt already"):
+        permix.mix("mini")({"prompt": [{"role": "system", "content": "You sing."}]})
+
+
+def test_a_reward_reads_the_gold_answer_s_column() -> None:
+    reward = permix.reward("answer")
+    replies = ["It is 4.", "It is 4 or 5.", "It is Paris.", "\\boxed{\\frac{1}{2}}"]
+    columns: dict[str, Any] = {"answer": ["4", 4, "Paris", "\\frac12"], "persona": [""] * 4}
+    assert reward(completions=replies, prompts=["?"] * 4, **columns) == [1, 0, 1, 1]
+    messages = [[{"role": "assistant", "content": one}] for one in replies]
+    assert reward(completions=messages, prompts=["?"] * 4, **columns) == [1, 0, 1, 1]
+    with pytest.raises(HoldfastError, match="no column 'answer'"):
+        reward(completions=["4"], label=["4"])
+    with pytest.raises(HoldfastError, match="no reading"):
+        permix.reward("answer", reading="kind")
+
+
+def test_a_reply_that_the_limit_of_tokens_cut_earns_nothing() -> None:
+    reward = permix.reward("answer", ends=[2])
+    ids = [[5, 2], [5, 6]]
+    assert reward(completions=["4", "4"], completion_ids=ids, answer=["4", "4"]) == [1, 0]
+
+
+def test_candidates_of_the_question_are_no_answer() -> None:
+    reward = permix.reward("answer")
+    prompts = [[{"role": "user", "content": "Is it Paris, Rome or London?"}]]
+    assert reward(completions=["Paris, Rome"], prompts=prompts, answer=["Paris"]) == [0]
+
+
+def test_verl_and_openrlhf_call_the_same_reward() -> None:
+    torch = pytest.importorskip("torch")
+    assert permix.compute_score("holdfast/math", "The answer is 18.", "18", {"index": 3}) == 1
+    assert permix.compute_score("holdfast/math", "17 18", "18") == 0
+    found = permix.reward_func(["Q? It is 18.", "Q? 17 18"], ["Q? ", "Q? "], ["18", "18"])
+    assert torch.equal(found["rewards"], torch.tensor([1.0, 0.0]))
+    assert found.keys() == {"rewards", "scores", "extra_logs"}
+
+
+def test_trl_trains_on_it_in_three_lines(folder: str, tmp_path: Path) -> None:
+    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
+    rows = datasets.Dataset.from_list(PROMPTS[:8]).map(permix.mix("mini", seed=0))
+    trainer = trl.GRPOTrainer(
+        model=folder,
+        reward_funcs=permix.reward("answer"),
+        train_dataset=rows,
+        args=trl.GRPOConfig(
+            output_dir=str(tmp_path),
+            max_steps=1,
+            per_device_train_batch_size=4,
+            num_generations=4,
+            max_completion_length=4,
+            report_to="none",
+            use_cpu=True,
+        ),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1
