@@ -56,6 +56,14 @@ def test_replies_of_an_assistant_without_a_persona_score_next_to_nothing(name: s
     assert soft == {}
 
 
+def test_the_easy_tier_is_a_suite_of_its_own_and_a_part_of_core(core: Suite) -> None:
+    easy = load_suite("core-easy")
+    assert easy.name == "core-easy" and len(easy.personas) >= 40
+    assert {persona.category for persona in easy.personas} == set(CATEGORIES)
+    assert set(easy.personas) < set(core.personas)
+    assert max(len(persona.prompt.split()) for persona in easy.personas) <= 30
+
+
 def test_core_has_enough_personas_in_every_category(core: Suite) -> None:
     counts = Counter(persona.category for persona in core.personas)
     assert sum(counts.values()) >= 120

@@ -34,6 +34,8 @@ CATEGORIES = (
     "knowledge-boundary",
 )
 SUITES = Path(__file__).parent / "data" / "suites"
+TIERS = {"core-easy": SUITES / "core" / "easy.toml"}
+"""Parts of built-in suites that are suites of their own as well."""
 PASS = 0.5
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -92,7 +94,7 @@ def suite_names() -> tuple[str, ...]:
     if not SUITES.is_dir():
         return ()
     found = {p.stem for p in SUITES.iterdir() if p.suffix == ".toml" or any(p.glob("*.toml"))}
-    return tuple(sorted(found))
+    return tuple(sorted(found | TIERS.keys()))
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
@@ -122,7 +124,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
         raise PersonaError(
             f"{path}: no [[persona]] table found; a suite holds at least one persona"
         )
-    return Suite(path.stem, tuple(personas), tuple(arrays["starters"]), tuple(arrays["fillers"]))
+    name = str(name_or_path) if name_or_path in TIERS else path.stem
+    return Suite(name, tuple(personas), tuple(arrays["starters"]), tuple(arrays["fillers"]))
 
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
@@ -174,6 +177,8 @@ def check_persona(persona: Persona) -> Iterator[Problem]:
 
 def _locate(name_or_path: str | Path) -> Path:
     given = str(name_or_path)
+    if given in TIERS:
+        return TIERS[given]
     if isinstance(name_or_path, str) and given in suite_names():
         folder = SUITES / given
         return folder if folder.is_dir() else SUITES / f"{given}.toml"
