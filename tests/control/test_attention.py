@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from holdfast.control.attention import Queries, sliced_attention, two_part_attention
 from holdfast.control.kernels import additive_mask, apply_weights
-from holdfast.control.reference_attention import reference_weights
+from holdfast.control.reference_attention import TurnKeys, reference_weights
 from holdfast.control.share_functions import (
     Boost,
     Restore,
@@ -398,18 +398,27 @@ def test_what_is_more_than_a_share_is_refused(text: str) -> None:
         share_function("anchor", 1.0)
 
 
-def test_restore_gives_the_share_that_a_query_has_without_earlier_turns() -> None:
+@pytest.mark.parametrize("takes_own", [False, True])
+def test_restore_gives_the_share_without_earlier_turns_as_far_as_there_is_some_to_take(
+    takes_own: bool,
+) -> None:
     query, key, _ = tensors()
-    span = ALIGNED
-    earlier = torch.zeros(3, 5, span.shape[1], dtype=torch.bool)
-    earlier[:, :, 7:12] = True
-    earlier &= ~span[:, None]
-    assert earlier.any()
+    span, inside = ALIGNED, ALIGNED[:, None, None]
+    earlier, own = torch.zeros(2, 3, 5, span.shape[1], dtype=torch.bool)
+    earlier[:, :, 7:12] = own[:, :, 9:12] = True
     hidden = torch.zeros(earlier.shape).masked_fill(earlier, -torch.inf)[:, None]
     _, empty = reference_weights(query, key, hidden, None, span)
-    _, pi = reference_weights(query, key, None, None, span)
-    weights, _ = reference_weights(query, key, None, None, span, Restore(0.8), earlier=earlier)
-    close((weights * span[:, None, None]).sum(-1), torch.maximum(pi, 0.8 * empty))
+    plain, pi = reference_weights(query, key, None, None, span)
+    turns = TurnKeys(earlier, own, torch.tensor([[[takes_own]]]))
+    weights, _ = reference_weights(query, key, None, None, span, Restore(0.8), turns=turns)
+    moved = torch.maximum(pi, 0.8 * empty) - pi
+    if takes_own:
+        moved = torch.minimum(moved, (plain * own[:, None]).sum(-1))
+        others = ~(inside | own[:, None])
+        close(weights * others, plain * others)
+    assert (moved > 1e-3).any()
+    close((weights * inside).sum(-1), pi + moved)
+    close(weights.sum(-1), torch.ones(3, 6, 5))
 
 
 def test_restore_needs_turns_that_one_attention_does_not_know() -> None:

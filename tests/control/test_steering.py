@@ -23,12 +23,13 @@ from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
 
 GREEDY = Sampling(max_new_tokens=12, temperature=0)
 ALL = (*CONFIGS, *ODD_CONFIGS)
-SPAN, TURNS = (1, 9), (9, 20, 33)
+SPAN, TURNS, REPLIES = (1, 9), (9, 20, 33), (14, 26, 36)
 CONTROLS = (
     "split-softmax:0.4",
     "boost:6",
     "spotlight:0.5",
     "restore:0.9",
+    "restore:1@from=all",
     "anchor",
     "anchor+boost:3",
     "anchor+restore:1",
@@ -41,7 +42,7 @@ def ids(length: int, seed: int = 0) -> tuple[int, ...]:
 
 
 def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> RowSteering:
-    return RowSteering(parse(text), span, span, turns)
+    return RowSteering(parse(text), span, span, turns, REPLIES)
 
 
 def off() -> RowSteering:
@@ -84,7 +85,9 @@ def logits(
 
 def _right(one: RowSteering, by: int) -> RowSteering:
     (a, b), turns = one.content, tuple(t + by for t in one.turns)
-    return replace(one, content=(a + by, b + by), message=(a + by, b + by), turns=turns)
+    replies = tuple(at + by for at in one.replies)
+    columns = (a + by, b + by)
+    return replace(one, content=columns, message=columns, turns=turns, replies=replies)
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 2e-4) -> None:

@@ -34,12 +34,7 @@ from holdfast.control.kernels import (
     share_of,
 )
 from holdfast.control.reference_attention import reference_weights
-from holdfast.control.share_functions import (
-    ShareFunction,
-    TurnShare,
-    new_share,
-    parse_share,
-)
+from holdfast.control.share_functions import ShareFunction, parse_share
 
 
 def two_part_attention(
@@ -154,7 +149,7 @@ def sliced_attention(
     key: Tensor,
     value: Tensor,
     span: tuple[int, int],
-    share: ShareFunction | TurnShare | None,
+    share: ShareFunction | None,
     mask: Tensor | None = None,
     scale: float | None = None,
     causal: bool = False,
@@ -181,13 +176,9 @@ def sliced_attention(
     if early <= 0:
         return _merge_slices(queries, key, value, span, share, mask, scale, causal)
     up_to_end = causal_mask(early, end, queries.rest)
-    # They see no earlier turn either, and are not steered.
-    before = None if isinstance(share, TurnShare) else share
     first = _merge_slices(
-        queries.part(0, early), key[:, :, :end], value[:, :, :end], span, before, up_to_end, scale
+        queries.part(0, early), key[:, :, :end], value[:, :, :end], span, share, up_to_end, scale
     )
-    if isinstance(share, TurnShare):
-        share = share.part(early, count)
     later = queries.part(early, count)
     after = _merge_slices(later, key, value, span, share, None, scale, causal)
     return torch.cat([first[0], after[0]], 2), torch.cat([first[1], after[1]], 2)
@@ -198,7 +189,7 @@ def _merge_slices(
     key: Tensor,
     value: Tensor,
     span: tuple[int, int],
-    share: ShareFunction | TurnShare | None,
+    share: ShareFunction | None,
     mask: Tensor | None,
     scale: float | None,
     causal: bool = False,
@@ -221,7 +212,7 @@ def merge(
     lse_p: Tensor,
     out_r: Tensor,
     lse_r: Tensor,
-    share: ShareFunction | TurnShare | None = None,
+    share: ShareFunction | None = None,
     steered: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Merge the attention to the span (P) with the attention to the rest (R).
@@ -238,7 +229,7 @@ def merge(
         The output (B, H, Lq, D), and the span's π before, (B, H, Lq) in float32.
     """
     pi = share_of(lse_p, lse_r)
-    w = new_share(share, pi, lse_r)
+    w = pi if share is None else share(pi)
     if steered is not None and share is not None:
         w = torch.where(steered, w, pi)
     merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])

@@ -118,7 +118,7 @@ def fused(
     if recorder is not None:
         plain = weights = _last_weights(query, key, attention_mask, scaling)
         if steering is not None and acts:
-            weights = steering.weights(module, query, key, attention_mask, scaling, last=True)
+            weights = steering.weights(module, query, key, attention_mask, scaling, slice(-1, None))
         recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
     if steering is not None and acts:
         merged = steering.attention(module, query, key, value, attention_mask, scaling)

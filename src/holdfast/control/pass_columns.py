@@ -23,21 +23,14 @@ class PassColumns:
         spans = steering.ends > steering.starts
         steered = (at >= steering.ends[:, None]) & spans[:, None]
         self.steered = steered[:, None]  # (B, 1, Lq)
-        self.turn_starts = self._turn_starts(at)
+        self.turn_starts = _latest(steering.turns, at)  # 0 before the first turn, (B, Lq)
         self.shift = (self.turn_starts - steering.ends[:, None]).clamp(min=0) * steered  # (B, Lq)
         place = torch.arange(steering.longest, device=steering.device)
         self.columns = steering.starts[:, None] + place  # the persona's, (B, n)
         self.inside = self.columns < steering.ends[:, None]
         self._spans: dict[int, Tensor] = {}
         self._earlier: dict[int, Tensor] = {}
-
-    def _turn_starts(self, at: Tensor) -> Tensor:
-        """The first column of each query's turn, 0 before the first turn: (B, Lq)."""
-        s = self.steering
-        if not s.turns.shape[1]:
-            return torch.zeros(s.turns.shape[0], len(at), dtype=torch.long, device=s.device)
-        started = s.turns[:, None, :] <= at[:, None]  # (B, Lq, turns)
-        return torch.where(started, s.turns[:, None, :], 0).amax(-1)
+        self._own: dict[int, Tensor] = {}
 
     def span(self, keys: int) -> Tensor:
         """Which of a layer's keys are the persona: (B, keys)."""
@@ -68,3 +61,18 @@ class PassColumns:
             first = self.steering.turns.amin(1)[:, None, None]
             self._earlier[keys] = (at >= first) & (at < self.turn_starts[:, :, None])
         return self._earlier[keys]
+
+    def own(self, keys: int) -> Tensor:
+        """Which of a layer's keys are the model's own replies before a query's turn."""
+        if keys not in self._own:
+            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
+            replies, turns = (_latest(x, at) for x in (self.steering.replies, self.steering.turns))
+            self._own[keys] = self.earlier(keys) & (replies > turns)[:, None]
+        return self._own[keys]  # (B, Lq, keys)
+
+
+def _latest(starts: Tensor, at: Tensor) -> Tensor:
+    """The last of `starts` (B, n) up to each column, (B, columns); 0 where there is none."""
+    started = starts[:, None, :] <= at[:, None]
+    padded = torch.where(started, starts[:, None, :], 0)
+    return padded.amax(-1) if starts.shape[1] else padded.new_zeros(len(starts), len(at))

@@ -9,13 +9,32 @@ The matrix is (B, H, Lq, Lk) in float32 (float64 where the model is); `attention
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from holdfast.control.kernels import attention_scores, logsumexp, share_of
-from holdfast.control.share_functions import ShareFunction, TurnFunction, TurnShare, new_share
+from holdfast.control.share_functions import ShareFunction, TurnFunction
+
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class TurnKeys:
+    """Which of a pass's keys are earlier turns, and which rows take from which."""
+
+    earlier: Tensor
+    """Keys of turns before a query's own, (B, Lq, Lk)."""
+    own: Tensor
+    """Of these, the replies of the model itself, (B, Lq, Lk)."""
+    takes: Tensor
+    """Rows and heads that take only from these, (B, H or 1, 1)."""
+
+    def part(self, queries: slice) -> TurnKeys:
+        """The same for some of the queries."""
+        return TurnKeys(self.earlier[:, queries], self.own[:, queries], self.takes)
 
 
 def reference_weights(
@@ -28,7 +47,7 @@ def reference_weights(
     *,
     steered: Tensor | None = None,
     near: Tensor | None = None,
-    earlier: Tensor | None = None,
+    turns: TurnKeys | None = None,
     softcap: float | None = None,
     sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -43,7 +62,7 @@ def reference_weights(
         share: what becomes of π; None leaves it.
         steered: for which queries it does; None for all.
         near: queries that meet the persona in place of `query`.
-        earlier: which keys are earlier turns, (B, Lq, Lk), where the share depends on them.
+        turns: which keys are earlier turns, where the share depends on them.
         softcap: bounds scores at ±softcap.
         sinks: scores of keys without a value, (H,), which count to the rest.
 
@@ -55,7 +74,7 @@ def reference_weights(
         score = torch.where(span[:, None, None], attention_scores(near, key, scale), score)
     if softcap is not None:
         score = torch.tanh(score / softcap) * softcap
-    return reweigh(apply_mask(score, mask), span, share, steered, sinks, earlier)
+    return reweigh(apply_mask(score, mask), span, share, steered, sinks, turns)
 
 
 def apply_mask(score: Tensor, mask: Tensor | None) -> Tensor:
@@ -71,7 +90,7 @@ def reweigh(
     share: ShareFunction | TurnFunction | None = None,
     steered: Tensor | None = None,
     sinks: Tensor | None = None,
-    earlier: Tensor | None = None,
+    turns: TurnKeys | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`reference_weights` from masked scores (B, H, Lq, Lk) on."""
     sink = None if sinks is None else sinks.to(score.dtype)[None, :, None]
@@ -84,16 +103,42 @@ def reweigh(
     lse_r = logsumexp(score.masked_fill(inside, -torch.inf))
     lse_r = lse_r if sink is None else torch.logaddexp(lse_r, sink)
     pi = share_of(lse_p, lse_r)
-    if earlier is not None:
-        lse = logsumexp(score.masked_fill(inside | earlier[:, None], -torch.inf))
-        lse = lse if sink is None else torch.logaddexp(lse, sink)
-        share = TurnShare(cast(TurnFunction, share), lse)
-    w = new_share(cast(ShareFunction | TurnShare | None, share), pi, lse_r)
+    w = _new_share(score, inside, share, pi, lse_r, sink, turns)
     if steered is not None:
         w = torch.where(steered, w, pi)
     # Each part a softmax of its own, times its share: exact also where π is next to 0 or 1.
     inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
-    return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
+    if turns is None or not bool(turns.takes.any()):
+        return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
+    # Of the rest, the own replies give what they have, and the others keep what they had.
+    rest = torch.where(inside, 0.0, inner) * (1 - pi)[..., None]
+    own = (rest * turns.own[:, None]).sum(-1)
+    moved = torch.where(turns.takes, torch.minimum(w - pi, own), 0.0)
+    scale = torch.where(turns.own[:, None], (1 - moved / own.clamp(min=_TINY))[..., None], 1.0)
+    persona = torch.where(turns.takes, pi + moved, w)
+    proportional = inner * (1 - w)[..., None]
+    rest = torch.where(turns.takes[..., None], rest * scale, proportional)
+    return torch.where(inside, inner * persona[..., None], rest), pi
+
+
+def _new_share(
+    score: Tensor,
+    inside: Tensor,
+    share: ShareFunction | TurnFunction | None,
+    pi: Tensor,
+    lse_r: Tensor,
+    sink: Tensor | None,
+    turns: TurnKeys | None,
+) -> Tensor:
+    """What the share function makes of π, given what earlier turns leave of the rest."""
+    if share is None:
+        return pi
+    if turns is None:
+        return cast(ShareFunction, share)(pi)
+    lse = logsumexp(score.masked_fill(inside | turns.earlier[:, None], -torch.inf))
+    lse = lse if sink is None else torch.logaddexp(lse, sink)
+    without_earlier = (lse - lse_r).clamp(max=0).nan_to_num(nan=0.0).exp()
+    return cast(TurnFunction, share)(pi, without_earlier)
 
 
 def _exponentials(score: Tensor, total: Tensor) -> Tensor:

@@ -82,8 +82,8 @@ class Restore:
         π₀ = π / (π + (1 - π) c)
 
     So no table has to be measured: each query says itself what its head gives on the empty
-    history. In the first turn c is 1 and nothing changes; ρ = 0 is off. All other keys keep
-    their proportions.
+    history. In the first turn c is 1 and nothing changes; ρ = 0 is off. Where w - π is taken
+    from, the model's own earlier replies or all other keys, `reference_attention` does.
     """
 
     rho: float | Tensor
@@ -93,31 +93,6 @@ class Restore:
         """w for π and c, all (B, H, Lq)."""
         odds = 1 / without_earlier.clamp(min=_TINY)
         return torch.maximum(pi, self.rho * _multiply_odds(pi, odds))
-
-
-@dataclass(frozen=True, eq=False)
-class TurnShare:
-    """A function of π and c, the part of the rest that earlier turns leave."""
-
-    function: TurnFunction
-    """w of π and c."""
-    lse: Tensor
-    """Log-sum-exp of the rest's scores without those of earlier turns, (B, H, Lq)."""
-
-    def __call__(self, pi: Tensor, lse_rest: Tensor) -> Tensor:
-        """w for π, with the log-sum-exp of the whole rest; all (B, H, Lq)."""
-        return self.function(pi, (self.lse - lse_rest).clamp(max=0).nan_to_num(nan=0.0).exp())
-
-    def part(self, start: int, end: int) -> TurnShare:
-        """The same for the queries from `start` up to `end`."""
-        return TurnShare(self.function, self.lse[..., start:end])
-
-
-def new_share(share: ShareFunction | TurnShare | None, pi: Tensor, lse_rest: Tensor) -> Tensor:
-    """What becomes of π, given the log-sum-exp of the rest; both (B, H, Lq)."""
-    if share is None:
-        return pi
-    return share(pi, lse_rest) if isinstance(share, TurnShare) else share(pi)
 
 
 def share_function(kind: str, strength: float | Tensor) -> ShareFunction | Restore:

@@ -18,7 +18,7 @@ turns and rows is one call. Queries up to a span's end, and rows without a span,
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,19 +33,23 @@ from holdfast.control.kernels import (
     apply_weights,
     attend,
     attention_scores,
-    logsumexp,
     needs_gradient,
 )
 from holdfast.control.pass_columns import PassColumns
 from holdfast.control.pass_masks import PassMasks
-from holdfast.control.reference_attention import apply_mask, reference_weights, reweigh
-from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction, TurnShare
+from holdfast.control.reference_attention import (
+    TurnKeys,
+    apply_mask,
+    reference_weights,
+    reweigh,
+)
+from holdfast.control.share_functions import Restore, ShareFunction
 from holdfast.control.steering import Steering
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
 FEW_KEYS = 512
-# Queries whose scores are made at a time where only their log-sum-exp is needed.
+# Queries whose weights are made at a time, where there is no fused kernel for what they need.
 BLOCK = 128
 
 
@@ -87,31 +91,38 @@ class SteeredPass(PassColumns):
 
         return apply if groups else None
 
-    def restores(self, layer: int) -> bool:
-        """Whether a row's share in a layer depends on which keys are earlier turns."""
-        return any(group.restores and group.covers(layer) for group in self.steering.shares)
+    def turn_keys(self, layer: int, keys: int, heads: int) -> TurnKeys | None:
+        """Which keys a layer's share depends on; None where it depends on no turns."""
+        groups = [g for g in self.steering.shares if g.restores and g.covers(layer)]
+        if not groups:
+            return None
+        takes = torch.zeros(len(self.steering.starts), heads, 1, dtype=torch.bool)
+        takes = takes.to(self.steering.device)
+        for group in groups:
+            if group.control.source == "own":
+                takes = group.select(torch.ones_like(takes), takes)
+        return TurnKeys(self.earlier(keys), self.own(keys), takes)
 
-    def _turn_share(
+    def _by_weights(
         self,
-        share: ShareFunction | None,
+        module: torch.nn.Module,
         query: Tensor,
         key: Tensor,
+        value: Tensor,
         mask: Tensor | None,
         scale: float | None,
-    ) -> TurnShare:
-        """A layer's share with the rest without earlier turns, in blocks of queries."""
-        keys = key.shape[2]
-        hidden = self.earlier(keys) | self.span(keys)[:, None]  # (B, Lq, keys)
-        full = self._masks_of(mask, query, keys).full
-        pieces = []
-        for at in range(0, query.shape[2], BLOCK):
-            block = slice(at, at + BLOCK)
-            score = apply_mask(
-                attention_scores(query[:, :, block], key, scale),
-                None if full is None else full[..., block, :] if full.shape[2] > 1 else full,
-            )
-            pieces.append(logsumexp(score.masked_fill(hidden[:, None, block], -torch.inf)))
-        return TurnShare(cast(TurnFunction, share), torch.cat(pieces, 2))
+    ) -> Tensor:
+        """Attention by its matrix, a block of queries at a time: (B, H, Lq, D)."""
+        blocks = (slice(at, at + BLOCK) for at in range(0, query.shape[2], BLOCK))
+        return torch.cat(
+            [
+                apply_weights(
+                    self.weights(module, query, key, mask, scale, block).to(value.dtype), value
+                )
+                for block in blocks
+            ],
+            2,
+        )
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
@@ -136,16 +147,16 @@ class SteeredPass(PassColumns):
         scale: float | None,
     ) -> Tensor:
         """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
+        layer, keys = layer_of(module), key.shape[2]
         if needs_gradient(query, key, value):
             weights = self.weights(module, query, key, mask, scale)
             return apply_weights(weights.to(value.dtype), value)
-        layer, keys = layer_of(module), key.shape[2]
+        if any(group.restores and group.covers(layer) for group in self.steering.shares):
+            return self._by_weights(module, query, key, value, mask, scale)
         anchored = self.anchored_query(module, query, layer)
         near = query if anchored is None else anchored
         steered = self.steered.to(query.device)
-        share: ShareFunction | TurnShare | None = self.share(layer)
-        if self.restores(layer):
-            share = self._turn_share(self.share(layer), query, key, mask, scale)
+        share = self.share(layer)
         span = self.steering.common_span
         if span and not self.first_column(keys):
             causal = mask is None and keys == self.column + self.queries
@@ -211,8 +222,8 @@ class SteeredPass(PassColumns):
         score = apply_mask(score, mask)
         if share is None:
             return plain, score.softmax(-1)
-        earlier = self.earlier(keys) if self.restores(layer) else None
-        return plain, reweigh(score, span, share, self.steered, earlier=earlier)[0]
+        turns = self.turn_keys(layer, keys, query.shape[1])
+        return plain, reweigh(score, span, share, self.steered, turns=turns)[0]
 
     def _with_anchored_scores(
         self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
@@ -240,7 +251,7 @@ class SteeredPass(PassColumns):
         key: Tensor,
         mask: Tensor | None,
         scale: float | None,
-        last: bool = False,
+        queries: slice = slice(None),
         **added: Any,
     ) -> Tensor:
         """The attention matrix under the control, (B, H, Lq, Lk) in float32; differentiable.
@@ -251,24 +262,22 @@ class SteeredPass(PassColumns):
             key: (B, Hkv, Lk, D).
             mask: what transformers passes; None for causal.
             scale: what scores are multiplied by; None for 1/√D.
-            last: compute the last query's row alone.
+            queries: compute the rows of these alone.
             added: `softcap` and `sinks` of `reference_weights`.
         """
         layer, keys = layer_of(module), key.shape[2]
         near = self.anchored_query(module, query, layer)
         full = self._masks_of(mask, query, keys).full
-        steered = self.steered.to(query.device)
-        if last:
-            query, steered = query[:, :, -1:], steered[..., -1:]
-            near = None if near is None else near[:, :, -1:]
-            full = None if full is None else full[..., -1:, :]
-        span = self.span(keys).to(query.device)
-        earlier = self.earlier(keys).to(query.device) if self.restores(layer) else None
-        if last and earlier is not None:
-            earlier = earlier[:, -1:]
-        share = self.share(layer)
-        added |= {"steered": steered, "near": near, "earlier": earlier}
-        return reference_weights(query, key, full, scale, span, share, **added)[0]
+        turns = self.turn_keys(layer, keys, query.shape[1])
+        if full is not None and full.shape[2] > 1:
+            full = full[..., queries, :]
+        added |= {
+            "steered": self.steered.to(query.device)[..., queries],
+            "near": None if near is None else near[:, :, queries],
+            "turns": turns and turns.part(queries),
+        }
+        span, share = self.span(keys).to(query.device), self.share(layer)
+        return reference_weights(query[:, :, queries], key, full, scale, span, share, **added)[0]
 
 
 def layer_of(module: torch.nn.Module) -> int:

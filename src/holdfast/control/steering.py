@@ -43,6 +43,8 @@ class RowSteering:
     """The system message as rendered, without BOS."""
     turns: tuple[int, ...] = ()
     """Where user turns begin; only anchor and restore need them."""
+    replies: tuple[int, ...] = ()
+    """Where the model's replies begin; only restore needs them."""
 
     @property
     def span(self) -> Columns:
@@ -53,8 +55,8 @@ class RowSteering:
     def shifted(self, by: int) -> RowSteering:
         """The same row with its columns `by` further right."""
         (a, b), (c, d) = self.content, self.message
-        turns = tuple(turn + by for turn in self.turns)
-        return RowSteering(self.control, (a + by, b + by), (c + by, d + by), turns)
+        turns, replies = (tuple(at + by for at in starts) for starts in (self.turns, self.replies))
+        return RowSteering(self.control, (a + by, b + by), (c + by, d + by), turns, replies)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class RowGroup:
 
     @property
     def restores(self) -> bool:
-        """Whether the share depends on which keys are the turn under way."""
+        """Whether the share depends on which keys are earlier turns."""
         return isinstance(self.share, Restore)
 
     def covers(self, layer: int) -> bool:
@@ -117,19 +119,24 @@ class Steering:
         self.longest = max((b - a for a, b in spans), default=0)
         self.shares = self._groups([row.control.share if row else None for row in rows])
         self.anchors = self._groups([row.control.anchor if row else None for row in rows])
-        turns = [row.turns if row else () for row in rows]
-        most = max(map(len, turns), default=0)
-        padded = [[*each, *[_NEVER] * (most - len(each))] for each in turns]
-        self.turns = torch.tensor(padded, device=self.device).reshape(len(rows), most)
+        self.turns = self._padded([row.turns if row else () for row in rows])
+        self.replies = self._padded([row.replies if row else () for row in rows])
         # The persona's keys, gathered at one decoding step and used again at the next, by layer.
         self.gathered: dict[int, tuple[Tensor, Tensor]] = {}
         self.gathered_keys: dict[int, Tensor] = {}
+
+    def _padded(self, starts: Sequence[Sequence[int]]) -> Tensor:
+        """Columns of each row, (B, most), with some that no query reaches behind the fewer."""
+        most = max(map(len, starts), default=0)
+        padded = [[*each, *[_NEVER] * (most - len(each))] for each in starts]
+        return torch.tensor(padded, device=self.device).reshape(len(starts), most)
 
     def _groups(self, controls: Sequence[AttentionControl | None]) -> list[RowGroup]:
         members: dict[tuple[object, ...], list[int]] = {}
         for i, control in enumerate(controls):
             if control is not None:
-                members.setdefault((control.kind, control.layers, control.heads), []).append(i)
+                key = (control.kind, control.layers, control.heads, control.source)
+                members.setdefault(key, []).append(i)
         return [self._group(controls, rows) for rows in members.values()]
 
     def _group(self, controls: Sequence[AttentionControl | None], members: list[int]) -> RowGroup:

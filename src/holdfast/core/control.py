@@ -8,7 +8,8 @@
     split-softmax:k       the persona's share π of the attention becomes π^k        (2402.10962)
     boost:M               … becomes Mπ / (Mπ + 1 - π)                               (2506.13734)
     spotlight:τ           … is raised where its mean over heads is below τ           (2505.12025)
-    restore:ρ             … is at least ρ times what it would be without the earlier turns
+    restore:ρ             … is at least ρ times what it would be without the earlier turns,
+                          taken from the model's own earlier replies (or `@from=all`)
     anchor                moves the persona to just before every turn (rotary positions)
     route:PATH            leaves the system prompt out of turns whose last message a router
                           (`control.router`) says no to
@@ -42,6 +43,7 @@ from holdfast.core.errors import ControlError
 
 Kind = Literal["split-softmax", "boost", "spotlight", "restore", "anchor"]
 SpanKind = Literal["content", "message"]
+Source = Literal["own", "all"]
 SystemKind = Literal["stays", "routed", "dropped"]
 Range = tuple[int, int]
 
@@ -100,10 +102,13 @@ class AttentionControl:
     """First and last head that it changes; None for all."""
     span: SpanKind = "content"
     """Which tokens count as the persona."""
+    source: Source | None = None
+    """What restore takes from: the model's own earlier replies, or all other tokens."""
 
     def __str__(self) -> str:
         ranges = {"layers": self.layers, "heads": self.heads}
         options = [f"{name}={at[0]}-{at[1]}" for name, at in ranges.items() if at is not None]
+        options += [] if self.source is None else [f"from={self.source}"]
         strength = "" if self.kind == "anchor" else f":{self.strength:g}"
         return f"{self.kind}{strength}@{','.join([*options, f'span={self.span}'])}"
 
@@ -152,6 +157,11 @@ class Control:
     def needs_turns(self) -> bool:
         """Whether it must know where user turns begin."""
         return self.anchor is not None or (self.share is not None and self.share.kind == "restore")
+
+    @property
+    def needs_replies(self) -> bool:
+        """Whether it must know where the model's own replies begin."""
+        return self.share is not None and self.share.source == "own"
 
     @property
     def rewrites(self) -> bool:
@@ -261,20 +271,25 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
 def _attention_control(kind: Kind, strength: float, options: str, text: str) -> AttentionControl:
     ranges: dict[str, Range] = {}
     span: SpanKind = "message" if kind == "anchor" else "content"
+    source: Source | None = "own" if kind == "restore" else None
     for option in filter(None, options.split(",")):
         key, _, value = (word.strip() for word in option.partition("="))
-        if key == "span" and value in ("content", "message"):
+        if kind == "restore" and key == "from" and value in ("own", "all"):
+            source = "own" if value == "own" else "all"
+        elif key == "span" and value in ("content", "message"):
             span = "content" if value == "content" else "message"
         elif key in ("layers", "heads") and (at := re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", value)):
             ranges[key] = (int(at[1]), int(at[2] or at[1]))
             if ranges[key][0] > ranges[key][1]:
                 raise ControlError(f"`{option}` in `{text}` runs backwards: write the lower first.")
         else:
+            others = ", from=own or from=all" if kind == "restore" else ""
             raise ControlError(
                 f"`{option.strip()}` in `{text}` is no option: use layers=A-B, heads=A-B, "
-                "span=content or span=message."
+                f"span=content or span=message{others}."
             )
-    return AttentionControl(kind, strength, ranges.get("layers"), ranges.get("heads"), span)
+    layers, heads = ranges.get("layers"), ranges.get("heads")
+    return AttentionControl(kind, strength, layers, heads, span, source)
 
 
 def _with_folders(control: Control) -> Control:

@@ -60,6 +60,7 @@ CONTROLS = (
     "boost:6",
     "spotlight:0.5",
     "restore:0.9",
+    "restore:0.9@from=all",
     "anchor",
     "anchor+split-softmax:0.4",
 )
@@ -94,6 +95,7 @@ SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "boost:6": lambda pi, _: 6 * pi / (6 * pi + 1 - pi),
     "spotlight:0.5": lambda pi, _: _spotlight(pi, pi.mean(1, keepdim=True)),
     "restore:0.9": lambda pi, empty: torch.maximum(pi, 0.9 * empty),
+    "restore:0.9@from=all": lambda pi, empty: torch.maximum(pi, 0.9 * empty),
     "anchor": lambda pi, _: pi,
     "anchor+split-softmax:0.4": lambda pi, _: pi**0.4,
 }
@@ -133,6 +135,11 @@ def reference(
     empty = scores.masked_fill(_plan["earlier"], -torch.inf).softmax(-1)
     w = share(pi, empty[..., inside].sum(-1, keepdim=True))
     after = torch.where(inside, weights * w / pi, weights * (1 - w) / (1 - pi))
+    if _plan["own"] is not None:  # restore takes from the replies before the query's turn
+        before = (weights * _plan["own"]).sum(-1, keepdim=True)
+        moved = torch.minimum(w - pi, before)
+        after = torch.where(inside, weights * (pi + moved) / pi, weights)
+        after = torch.where(_plan["own"], weights * (1 - moved / before.clamp(min=1e-30)), after)
     weights = torch.where(here, after, weights)
     return (weights @ value.repeat_interleave(groups, 1)).transpose(1, 2), weights
 
@@ -140,20 +147,32 @@ def reference(
 AttentionInterface.register("test-reference", reference)
 
 
-def defined(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
-    """Logits of a row, (length, vocabulary), by the definition."""
+def make_plan(subject: PreTrainedModel, control: str, ids: list[int]) -> None:
+    """Tell `reference` what the control does to a row."""
     start, end = find(PERSONA, ids)[0], find("<|im_end|>\n", ids)[0]
     span, by = (start, start + len(PERSONA)), [0] * len(ids)
     turns = find("<|im_start|>user", ids)
     begun = [max([turn for turn in turns if turn <= i], default=0) for i in range(len(ids))]
     at = torch.arange(len(ids))
     earlier = (at >= turns[0]) & (at < torch.tensor(begun)[:, None])
+    opening = "<|im_end|>\n<|im_start|>assistant\n"
+    opened = [find(opening, ids[: i + 1]) for i in range(len(ids))]
+    is_reply = torch.tensor(
+        [bool(starts) and starts[-1] > begun[i] for i, starts in enumerate(opened)]
+    )
+    takes_own = "restore" in control and "from=all" not in control
     if "anchor" in control:
         span = (find("<|im_start|>system\n", ids)[0], end + 2)
         by = [max(0, turn - span[1]) for turn in begun]
     rotary: Any = subject.get_decoder()
     _plan.update(span=span, share=SHARES[control], by=by, earlier=earlier)
+    _plan["own"] = earlier & is_reply if takes_own else None
     _plan.update(rotary=rotary.rotary_emb)
+
+
+def defined(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
+    """Logits of a row, (length, vocabulary), by the definition."""
+    make_plan(subject, control, ids)
     with use_attention(subject, "test-reference"), torch.no_grad():
         logits: Tensor = subject(torch.tensor([ids])).logits[0]
     return logits
@@ -428,15 +447,15 @@ def test_training_under_a_control_has_the_gradients_of_the_plain_attention(
     assert any(not torch.allclose(found[0][n], g, atol=1e-3) for n, g in gradients(bare).items())
 
 
-def test_the_gradients_are_those_of_the_definition() -> None:
+@pytest.mark.parametrize("control", ["split-softmax:0.4", "restore:0.9", "restore:0.9@from=all"])
+def test_the_gradients_are_those_of_the_definition(control: str) -> None:
     made, ids = deepcopy(model()), ids_of(LONG)
     given = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)).long()}
-    with hold(made, "split-softmax:0.4", tokenizer=TOKENS):
+    with hold(made, control, tokenizer=TOKENS):
         loss_of(made, given).backward()
     found = gradients(made)
     made.zero_grad()
-    start = find(PERSONA, ids)[0]
-    _plan.update(span=(start, start + len(PERSONA)), share=SHARES["split-softmax:0.4"], by=[])
+    make_plan(made, control, ids)
     with use_attention(made, "test-reference"):
         loss_of(made, given).backward()
     for name, gradient in gradients(made).items():

@@ -33,7 +33,7 @@ from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
-from holdfast.models.local.persona_span import occurrences
+from holdfast.models.local.persona_span import reply_opening, turn_columns
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import TINY, format_line, hash_parameters
@@ -95,6 +95,7 @@ class LocalBackend:
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
+        self._reply_ids = reply_opening(self.template)
 
     @property
     def small(self) -> bool:
@@ -288,10 +289,9 @@ class LocalBackend:
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
                 "does not show in one piece: use window or reminder."
             )
-        turn = self.template.turn_ids if control.needs_turns else ()
-        turns = tuple(occurrences(turn, list(chat.ids)))
-        first = self.template.leading_bos(chat.ids)
-        return RowSteering(control, chat.content, (first, chat.template[1]), turns)
+        message = self.template.leading_bos(chat.ids), chat.template[1]
+        starts = turn_columns(control, self.template.turn_ids, self._reply_ids, [*chat.ids])
+        return RowSteering(control, chat.content, message, *starts)
 
     def refusal(self, control: Control) -> str | None:
         """Say why this model cannot be put under a control, or None."""
@@ -322,7 +322,8 @@ class LocalBackend:
                 return f"it has the heads 0 to {config.num_attention_heads - 1}"
         if control.needs_turns and not self.template.turn_ids:
             return "its chat template does not show where turns begin"
-        return None
+        no_replies = control.needs_replies and not self._reply_ids
+        return "its chat template does not show where replies begin" if no_replies else None
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -81,7 +81,13 @@ def hold(
         raise ControlError(f"`{control}` cannot be put on this model: {why}.")
     _check_ranges(parsed, decoder.config)
     lazy_tokenizer = _LazyTokenizer(inner, tokenizer or inner_tokenizer)
-    targets = find_targets(span, turns, lazy_tokenizer, needs_turns=parsed.needs_turns)
+    targets = find_targets(
+        span,
+        turns,
+        lazy_tokenizer,
+        needs_turns=parsed.needs_turns,
+        needs_replies=parsed.needs_replies,
+    )
     with ExitStack() as stack:
         stack.enter_context(_exclusive(decoder))
         rotary = Rotary(inner) if parsed.anchor else None
@@ -210,8 +216,8 @@ class _Block:
 
     def _steering(self, rows: BatchRows, device: torch.device) -> Steering:
         controls = [
-            None if place is None else RowSteering(self.control, *place, tuple(turns))
-            for place, turns in zip(rows.places, rows.turns, strict=True)
+            place and RowSteering(self.control, *place, tuple(turns), tuple(replies))
+            for place, turns, replies in zip(rows.places, rows.turns, rows.replies, strict=True)
         ]
         self._ran, self._matched = True, self._matched or any(controls)
         return Steering(controls, self.rotary, device)

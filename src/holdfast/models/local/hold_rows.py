@@ -26,6 +26,7 @@ from holdfast.models.local.persona_span import (
     any_system_message,
     exact_persona,
     occurrences,
+    reply_opening,
 )
 from holdfast.models.local.template import Span, Template
 
@@ -44,23 +45,28 @@ class BatchRows:
     """Finds a persona in a row; None where the caller named columns."""
     turn_ids: Ids = ()
     """The ids that open a user turn; none where the caller named columns."""
+    reply_ids: Ids = ()
+    """The ids that open a reply; none where nothing depends on them."""
     ids: list[list[int]] = field(init=False)
     """Each row's token ids."""
+    replies: list[list[int]] = field(init=False)
+    """Columns where each row's replies begin."""
 
     def __post_init__(self) -> None:
         self.ids = [[] for _ in self.places]
+        self.replies = [[] for _ in self.places]
 
     def needs(self, column: int) -> bool:
         """Say whether ids from a column on can still change personas or turns."""
         unfinished = (place is None or place.message[1] > column for place in self.places)
-        return bool(self.turn_ids) or (self.find is not None and any(unfinished))
+        return bool(self.turn_ids or self.reply_ids) or (self.find is not None and any(unfinished))
 
     def read(self, ids: Sequence[Sequence[int]], column: int) -> bool:
         """Read the ids of a pass that begins in `column`; True if a persona or a turn changed.
 
         Columns from there on are replaced, since a cache may have been cropped.
         """
-        before = (self.places.copy(), self.turns.copy())
+        before = (self.places.copy(), self.turns.copy(), self.replies.copy())
         for i, (row, new) in enumerate(zip(self.ids, ids, strict=True)):
             old = min(len(row), column)
             row[column:] = new
@@ -69,7 +75,9 @@ class BatchRows:
                 self.places[i] = self.find(row)
             if self.turn_ids:
                 self.turns[i] = self._find_turns(i, old, column if len(new) > 1 else 0)
-        return before != (self.places, self.turns)
+            if self.reply_ids:
+                self.replies[i] = self._find_replies(i, old)
+        return before != (self.places, self.turns, self.replies)
 
     def _find_turns(self, i: int, old: int, column: int) -> list[int]:
         """Find the turns of row i; `old` columns were read before, new turns begin at `column`."""
@@ -82,10 +90,19 @@ class BatchRows:
             )
         return [turn for turn in self.turns[i] if turn < since] + latest
 
+    def _find_replies(self, i: int, old: int) -> list[int]:
+        """Find where the replies of row i begin; `old` columns were read before."""
+        length = len(self.reply_ids)
+        since = max(0, old - length + 1)
+        before = [at for at in self.replies[i] if at - length < since]
+        latest = occurrences(self.reply_ids, self.ids[i], since=since)
+        return before + [at + length for at in latest]
+
     def repeat(self, times: int) -> None:
         """Follow a cache whose rows were repeated, each `times` in a row."""
         self.places = [place for place in self.places for _ in range(times)]
         self.turns = [turns for turns in self.turns for _ in range(times)]
+        self.replies = [replies for replies in self.replies for _ in range(times)]
         self.ids = [[*ids] for ids in self.ids for _ in range(times)]
 
 
@@ -101,12 +118,14 @@ class Targets:
     """Personas as the caller named them, row by row."""
     turns: tuple[tuple[int, ...], ...] | None
     """Turns as the caller named them, row by row."""
+    reply_ids: Ids = ()
+    """The ids that open a reply; none where nothing depends on them."""
 
     def rows(self, count: int) -> BatchRows:
         """Begin a batch of `count` rows."""
         places = _repeat("span", self.places or (None,), count)
         turns = [[*row] for row in _repeat("turns", self.turns or ((),), count)]
-        return BatchRows(places, turns, self.find, self.turn_ids)
+        return BatchRows(places, turns, self.find, self.turn_ids, self.reply_ids)
 
 
 def find_targets(
@@ -115,8 +134,11 @@ def find_targets(
     tokenizer: Callable[[], PreTrainedTokenizerBase],
     *,
     needs_turns: bool,
+    needs_replies: bool = False,
 ) -> Targets:
     """Read `hold`'s arguments `span` and `turns`; turns only where `needs_turns`.
+
+    Where replies begin (`needs_replies`), the chat template says.
 
     `tokenizer` is called only if there is something that the arguments do not say.
     """
@@ -141,7 +163,14 @@ def find_targets(
     elif needs_turns and turns is not None:
         turn_ids = _ids(turns) or ()
         columns = None if turn_ids else tuple(tuple(row) for row in _rows("turns", turns))
-    return Targets(find, turn_ids, places, columns)
+    reply_ids: Ids = ()
+    if needs_replies:
+        reply_ids = reply_opening(Template(_with_template(tokenizer, "from=all")))
+        if not reply_ids:
+            raise ControlError(
+                "the chat template does not show where a reply begins: use restore:1@from=all."
+            )
+    return Targets(find, turn_ids, places, columns, reply_ids)
 
 
 def _ids(argument: Any) -> Ids | None:

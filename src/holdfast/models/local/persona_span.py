@@ -18,6 +18,7 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.chat import message
+from holdfast.core.control import Control
 from holdfast.core.errors import ControlError
 from holdfast.models.local.template import Span, Template
 
@@ -128,6 +129,36 @@ def any_system_message(tokenizer: PreTrainedTokenizerBase) -> AnySystemMessage:
         "the chat template does not bound a system message by tokens of its own: give `span`,"
         " the persona's text or its token ids."
     )
+
+
+def reply_opening(template: Template) -> Ids:
+    """Find the ids that close a user message and open the reply to it.
+
+    Blanks at the end are left out, since a tokenizer may join them to the reply. There are none
+    where a chat and the prompt of a reply do not open it alike.
+    """
+    question, reply = message("user", _QUESTION), message("assistant", _MARK)
+    before = template.text((question, reply), prompt=False).partition(_MARK)[0].rstrip()
+    if _QUESTION not in before or not template.text((question,)).startswith(before):
+        return ()
+    opening = before.partition(_QUESTION)[2]
+    ids: Ids = tuple(template.tokenizer(opening, add_special_tokens=False)["input_ids"])
+    whole = template.tokenizer(before, add_special_tokens=False)["input_ids"]
+    return ids if tuple(whole[len(whole) - len(ids) :]) == ids else ()
+
+
+def turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:
+    """Where user turns and replies begin in a row, as far as a control needs to know.
+
+    Args:
+        control: the control.
+        turn: the ids that open a user turn.
+        reply: those that open a reply, which begins behind them.
+        row: token ids.
+    """
+    turns = occurrences(turn, row) if control.needs_turns else ()
+    replies = occurrences(reply, row) if control.needs_replies else ()
+    return tuple(turns), tuple(at + len(reply) for at in replies)
 
 
 def _find_borders(template: Template) -> AnySystemMessage | None:

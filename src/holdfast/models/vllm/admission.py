@@ -29,7 +29,8 @@ from holdfast.models.local.persona_span import (
     Place,
     any_system_message,
     exact_persona,
-    occurrences,
+    reply_opening,
+    turn_columns,
 )
 from holdfast.models.local.template import Template
 from holdfast.models.vllm.refusals import why_not
@@ -79,6 +80,16 @@ class Admission:
         return ids
 
     @cached_property
+    def reply_ids(self) -> Ids:
+        """The ids that open a reply."""
+        ids = reply_opening(Template(self.tokenizer))
+        if not ids:
+            raise HoldfastError(
+                "the chat template does not show where a reply begins: use restore:1@from=all."
+            )
+        return ids
+
+    @cached_property
     def _any_message(self) -> Find:
         return any_system_message(self.tokenizer)
 
@@ -123,12 +134,15 @@ class Admission:
         if place is None:
             logger.warning_once("%s did nothing: a prompt had no persona.", control.text)
             return None
-        turns = occurrences(self.turn_ids, ids) if control.needs_turns else []
+        turn = self.turn_ids if control.needs_turns else ()
+        reply = self.reply_ids if control.needs_replies else ()
+        turns, replies = turn_columns(control, turn, reply, ids)
         return {
             "control": control.text,
             "content": [*place.content],
             "message": [*place.message],
-            "turns": turns,
+            "turns": [*turns],
+            "replies": [*replies],
         }
 
     def _place(self, ids: list[int], own: Mapping[str, Any]) -> Place | None:

@@ -71,7 +71,9 @@ def steering_of(params: Any) -> RowSteering | None:
     if row is None:
         return None
     content, message = _columns(row["content"]), _columns(row["message"])
-    return RowSteering(parse(row["control"]), content, message, tuple(row["turns"]))
+    return RowSteering(
+        parse(row["control"]), content, message, tuple(row["turns"]), tuple(row["replies"])
+    )
 
 
 def _columns(values: Sequence[int]) -> tuple[int, int]:
