@@ -22,7 +22,9 @@ from urllib.parse import urlsplit
 from holdfast.core.errors import ServiceError
 from holdfast.serve.http_errors import RequestError
 
-OPEN = frozenset({"/", "/page/page.css", "/page/page.js", "/health", "/ready"})
+OPEN = frozenset(
+    {"/", "/page/page.css", "/page/page.js", "/live", "/page/live.js", "/health", "/ready"}
+)
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What servers behind a proxy may read as a separator, a dot or an end of the path.
 _ENCODED = re.compile(rb"%(?:2f|5c|2e|3f|23|25|00)", re.IGNORECASE)

@@ -267,8 +267,15 @@ function drawSide(side) {
     return element("i", { class: kept === null ? "" : kept ? "held" : "slipped" }, kept === null ? "" : kept ? "✓" : "✗");
   }));
   const shares = state.rounds.map((round) => round[side].share).filter((one) => one !== null);
-  $(`${side}-share`).replaceChildren(...(shares.length ? [spark(shares), `attention to the persona ${percent(shares[shares.length - 1])}`] : []));
+  const meaning = state.rounds.length || !state.server ? "" : meaningOf(side === "own" ? control() : "none");
+  $(`${side}-tally`).parentElement.hidden = !state.rounds.length;
+  $(`${side}-share`).replaceChildren(meaning, ...(shares.length ? [spark(shares), `attention to the persona ${percent(shares[shares.length - 1])}`] : []));
   $(`${side}-share`).title = "The part of the model's attention that goes to the persona's prompt while it writes.";
+}
+
+function meaningOf(text) {
+  const known = state.server.controls.find((one) => one.text === text);
+  return known ? known.meaning : "";
 }
 
 function drawVerdict() {
@@ -396,9 +403,9 @@ function head() {
   $("persona-text").textContent = prompt() || "none: the model answers as itself";
   $("own-name").replaceChildren("with ", element("b", {}, control()));
   $("plain-name").textContent = "without a control";
-  const known = server.controls.find((one) => one.text === control());
-  $("control-note").textContent = known ? known.meaning : "";
-  $("own-name").title = known ? known.meaning : "";
+  $("control-note").textContent = meaningOf(control());
+  $("own-name").title = meaningOf(control());
+  if (!state.rounds.length) for (const side of sides()) drawSide(side);
   $("persona-note").textContent = server.pinned
     ? `Pinned to this server as ${server.persona.name}.`
     : judged() ? "An example that shows at a glance. Its judge knows it; any other prompt has no judge, and you mark the replies." : "Your own prompt has no judge: mark the replies yourself, or start the server with --persona FILE.";

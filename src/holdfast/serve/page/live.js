@@ -1,0 +1,111 @@
+// Live traffic: whether the persona holds in production, by round, and what the tests say.
+// Text is only ever set as text, never as markup.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const EVERY = 5000; // milliseconds between two looks
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function svg(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+const count = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
+
+function verdict(state) {
+  const last = state.alarms[state.alarms.length - 1];
+  if (state.drifts && last) {
+    return element("p", { class: "verdict" },
+      element("span", { class: "slipped" }, `It drifts: in round ${last.rounds} replies score ${number(last.drop)} less than at the beginning.`),
+      element("small", {}, `Noticed ${count(last.delay, "conversation")} after the likeliest beginning of the change${last.time ? `, ${new Date(1000 * last.time).toLocaleString()}` : ""}.`));
+  }
+  const words = !state.replies ? "No reply has been scored yet." : `It holds: no drop of ${number(state.drop)} is seen in ${count(state.conversations, "conversation")}.`;
+  return element("p", { class: "verdict" }, element("span", { class: state.replies ? "own" : "" }, words),
+    element("small", {}, `The test raises at most one false alarm in ${state.per_false_alarm.toLocaleString("en")} conversations.`));
+}
+
+// Mean score by round as bars, and the first rounds' mean as a line.
+function chart(state) {
+  const [left, right, low, high] = [34, 700, 172, 10];
+  const made = svg("svg", { class: "chart", viewBox: "0 0 712 196", role: "img", "aria-label": "Mean score by round" });
+  const y = (value) => low - (low - high) * value;
+  for (const value of [0, 0.5, 1]) {
+    made.append(svg("line", { class: "grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
+      svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(1)));
+  }
+  const step = (right - left) / Math.max(state.rounds.length, 1);
+  state.rounds.forEach((one, i) => {
+    const x = left + step * i + step * 0.2;
+    const dropped = state.first !== null && state.first - one.score > state.drop;
+    made.append(svg("rect", { class: dropped ? "bar slipped" : "bar", x, y: y(one.score), width: step * 0.6, height: Math.max(1, low - y(one.score)) }),
+      svg("text", { x: x + step * 0.3, y: 188, "text-anchor": "middle" }, one.rounds),
+      svg("text", { x: x + step * 0.3, y: Math.max(high + 12, y(one.score) - 5), "text-anchor": "middle" }, number(one.score)));
+  });
+  if (state.first !== null) made.append(svg("line", { class: "half", x1: left, x2: right, y1: y(state.first), y2: y(state.first) }));
+  return made;
+}
+
+function table(head, rows) {
+  return element("div", { class: "scroll" }, element("table", {},
+    element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text)))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((text) => element("td", {}, text)))))));
+}
+
+function section(state) {
+  const controls = [...new Set(state.rounds.flatMap((one) => Object.keys(one.controls)))];
+  const parts = [
+    element("h1", {}, element("span", { class: "label" }, "The persona"), state.persona), verdict(state),
+    element("p", { class: "hint" }, `${count(state.conversations, "conversation")}, ${count(state.replies, "scored reply").replace("replys", "replies")}; ${count(state.slips, "conversation")} lost the persona.`),
+  ];
+  if (!state.judged) parts.push(element("p", { class: "hint" }, "Only a model can judge this persona: a sample of the replies is scored in the background."));
+  if (state.rounds.length) {
+    parts.push(
+      element("figure", {}, element("figcaption", {}, "Mean score of the replies by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for."), chart(state)),
+      table(["round", "replies", "score", ...controls.map((one) => `under ${one}`)],
+        state.rounds.map((one) => [one.rounds, `${one.replies}`, number(one.score), ...controls.map((name) => number(one.controls[name]))])));
+  }
+  if (state.tests.length) {
+    parts.push(element("details", {}, element("summary", {}, "The tests"),
+      element("p", { class: "hint" }, "Each compares a conversation's later rounds with its own first ones. At evidence 1 it raises the alarm."),
+      table(["rounds", "conversations", "mean drop", "evidence"], state.tests.map((one) => [one.rounds, `${one.conversations}`, number(one.drop), number(one.evidence)]))));
+  }
+  return element("section", { class: "persona" }, ...parts);
+}
+
+function trouble(said) {
+  $("trouble").textContent = said;
+  $("trouble").hidden = !said;
+}
+
+async function look() {
+  const key = $("key").value.trim();
+  const response = await fetch("holdfast/live", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  $("key-form").hidden = response.status !== 401 && !key;
+  if (response.status === 401) return void trouble("This server needs a key.");
+  if (!response.ok) return void trouble(`The server said ${response.status}.`);
+  const { personas } = await response.json();
+  trouble(personas.length ? "" : "No persona is pinned to this server, so there is nothing to watch: start it with --persona FILE.");
+  const open = [...document.querySelectorAll("details")].map((one) => one.open);
+  $("personas").replaceChildren(...personas.map(section));
+  [...document.querySelectorAll("details")].forEach((one, i) => { one.open = Boolean(open[i]); });
+  $("when").textContent = ` as of ${new Date().toLocaleTimeString()}`;
+}
+
+function again() {
+  look().catch((error) => trouble(`The server could not be asked: ${error.message}`));
+}
+
+$("key-form").addEventListener("submit", (event) => { event.preventDefault(); again(); });
+again();
+setInterval(() => { if (!document.hidden) again(); }, EVERY);

@@ -1,0 +1,88 @@
+"""The page of live traffic says whether the persona holds, and where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, expect
+
+from holdfast.results.watch import Alarm, DropTest, RoundScores, WatchState
+from holdfast.serve.access import Keys
+from holdfast.serve.http import base_app
+from holdfast.serve.limits import Limits
+from holdfast.serve.metrics import Metrics
+from holdfast.serve.page import add_live_page
+from holdfast.serve.tenants.live import LiveTenants
+from serve.running import served
+
+ALARM = Alarm(rounds="5", drop=0.31, conversation="c1", round=5, delay=12, conversations=80,
+              replies=400, time=1_700_000_000.0)  # fmt: skip
+
+
+def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
+    """A watch with scores that fall in round 5, or one that has seen nothing."""
+    scores = (("1", 0.98), ("2", 0.97), ("3-4", 0.95), ("5-8", 0.61))
+    rounds = [RoundScores(rounds=name, replies=90, score=x, controls={"none": x, "anchor": x})
+              for name, x in scores]  # fmt: skip
+    return WatchState(
+        persona="guide", judged=True, drop=0.1, per_false_alarm=1000, conversations=80,
+        replies=replies, first=0.975 if replies else None, rounds=tuple(rounds) if replies else (),
+        tests=(DropTest(rounds="5", conversations=70, drop=0.31, evidence=1.4),) if replies else (),
+        drifts=bool(alarms), alarms=tuple(alarms), alarm_count=len(alarms), slips=3,
+    )  # fmt: skip
+
+
+@contextmanager
+def live(states: list[WatchState], keys: Sequence[str] = ()) -> Iterator[str]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
+    add_live_page(app, lambda: states)
+    with served(app) as url:
+        yield url.removesuffix("/v1")
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 400, "height": 760})
+    yield context.new_page()
+    context.close()
+
+
+def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
+    with live([state([ALARM])]) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator(".verdict")).to_contain_text("in round 5 replies score 0.31 less")
+        expect(page.locator(".verdict")).to_contain_text("12 conversations after")
+        assert page.locator("rect.bar").count() == 4
+        assert page.locator("rect.bar.slipped").count() == 1
+        expect(page.locator("tbody").first.locator("tr")).to_have_count(4)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
+    with live([state(), state(replies=0)]) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator(".verdict").first).to_contain_text("It holds: no drop of 0.10")
+        expect(page.locator(".verdict").last).to_contain_text("No reply has been scored yet")
+
+
+def test_a_server_without_a_persona_says_what_to_do(page: Page) -> None:
+    with live([]) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator("#trouble")).to_contain_text("--persona FILE")
+
+
+def test_with_keys_the_page_asks_for_one_and_the_figures_need_it(page: Page) -> None:
+    with live([state()], ["sesame"]) as address:
+        assert httpx.get(f"{address}/holdfast/live").status_code == 401
+        page.goto(f"{address}/live")
+        page.fill("#key", "sesame")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator(".verdict")).to_contain_text("It holds")
