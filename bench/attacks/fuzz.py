@@ -13,6 +13,7 @@ from attacks.place import KEY, Answer, Place, Tally, Target, exchange, request
 WARM = 0.3  # of the requests; growth is measured after them
 FLAT = 48.0  # MiB that a server may grow after its warm-up
 CLIENTS = 12
+FEWEST = 500  # requests that a busy machine answers too, where time is bounded
 TEXTS = ("Hi", "", " ", "é", "日本語", "\u202e", "\x00", "\ud800", "<|end|>", "<|system|>", "{{x}}",
          "a" * 300, "🏴" * 9, "\r\n\r\n", "%00", "null", "../..", "'\"<script>")  # fmt: skip
 NUMBERS = (0, 1, -1, 2, 0.5, 1e-310, 1e308, -(2**63), 2**63, 2**70, 10**400, 1e-4, True)
@@ -136,7 +137,8 @@ async def fuzz(place: Place, tally: Tally, target: Target, count: int, seconds: 
         rng = random.Random(number)
         while sent < count and time.monotonic() < began + seconds:
             sent += 1
-            if sent == int(WARM * count):
+            part = max(sent / count, (time.monotonic() - began) / seconds)
+            if not warm and part > WARM:
                 warm = target.memory
             raw = raw_request(rng, target.model)
             answer = await exchange(target.port, raw, 2.0 if incomplete(raw) else 30.0)
@@ -163,4 +165,4 @@ async def fuzz(place: Place, tally: Tally, target: Target, count: int, seconds: 
         f"{target.name}, growth in MiB": round(grown, 1),
     }
     tally.expect(not warm or grown < FLAT, f"{target.name} grew by {grown:.0f} MiB")
-    tally.expect(bool(warm), f"{target.name}: only {sent} requests in {seconds:.0f} s")
+    tally.expect(sent >= FEWEST, f"{target.name}: only {sent} requests in {seconds:.0f} s")

@@ -61,7 +61,9 @@ def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
         expect(page.locator(".verdict")).to_contain_text("in round 5 replies score 0.31 less")
         expect(page.locator(".verdict")).to_contain_text("12 conversations after")
         assert page.locator("rect.bar").count() == 4
-        assert page.locator("rect.bar.slipped").count() == 1
+        slipped = page.locator("rect.bar.slipped")
+        assert slipped.count() == 1
+        assert slipped.evaluate("(bar) => getComputedStyle(bar).fill") != "rgb(0, 0, 0)"  # styled
         expect(page.locator("tbody").first.locator("tr")).to_have_count(4)
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
 

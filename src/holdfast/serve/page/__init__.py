@@ -62,6 +62,7 @@ _FILES = {
 
 
 _LIVE = {
+    "/page/page.css": _FILES["/page/page.css"],
     "/live": ("live.html", "text/html; charset=utf-8"),
     "/page/live.js": ("live.js", "text/javascript; charset=utf-8"),
 }

@@ -37,7 +37,7 @@ function verdict(state) {
 
 // Mean score by round as bars, and the first rounds' mean as a line.
 function chart(state) {
-  const [left, right, low, high] = [34, 700, 172, 10];
+  const [left, right, low, high] = [34, 700, 172, 28];
   const made = svg("svg", { class: "chart", viewBox: "0 0 712 196", role: "img", "aria-label": "Mean score by round" });
   const y = (value) => low - (low - high) * value;
   for (const value of [0, 0.5, 1]) {
@@ -50,7 +50,7 @@ function chart(state) {
     const dropped = state.first !== null && state.first - one.score > state.drop;
     made.append(svg("rect", { class: dropped ? "bar slipped" : "bar", x, y: y(one.score), width: step * 0.6, height: Math.max(1, low - y(one.score)) }),
       svg("text", { x: x + step * 0.3, y: 188, "text-anchor": "middle" }, one.rounds),
-      svg("text", { x: x + step * 0.3, y: Math.max(high + 12, y(one.score) - 5), "text-anchor": "middle" }, number(one.score)));
+      svg("text", { x: x + step * 0.3, y: y(one.score) - 6, "text-anchor": "middle" }, number(one.score)));
   });
   if (state.first !== null) made.append(svg("line", { class: "half", x1: left, x2: right, y1: y(state.first), y2: y(state.first) }));
   return made;
