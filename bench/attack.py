@@ -34,6 +34,7 @@ ATTACKS: tuple[Attack, ...] = (
     *access.ATTACKS, *persona.ATTACKS, *fields.ATTACKS, *bounds.ATTACKS, *failures.ATTACKS,
 )  # fmt: skip
 FUZZ = "fuzz"
+QUICK, ENDING = 290.0, 25.0  # seconds of --quick in all, and of what follows the random requests
 SHOWN = 5  # findings of an attack that the table's notes show
 
 
@@ -67,7 +68,7 @@ async def run_fuzz(place: Place, count: int, seconds: float) -> list[Tally]:
 
 async def run(args: argparse.Namespace) -> list[Tally]:
     """Start the servers and run the attacks."""
-    upstream = Upstream()
+    began, upstream = time.monotonic(), Upstream()
     await upstream.start()
     address = ("--upstream", f"http://127.0.0.1:{upstream.port}/v1", "--persona", PERSONA)
     own = {"HOLDFAST_UPSTREAM_KEY": SECRET}
@@ -97,7 +98,8 @@ async def run(args: argparse.Namespace) -> list[Tally]:
         wanted = [one for one in ATTACKS if not args.only or one.__name__ in args.only]
         tallies = [await run_attack(one, place) for one in wanted]
         if not args.only or FUZZ in args.only:
-            seconds = 50.0 if args.quick else 900.0
+            left = QUICK - (time.monotonic() - began) - ENDING
+            seconds = max(15.0, min(50.0, left / 2)) if args.quick else 900.0
             tallies += await run_fuzz(place, args.requests, seconds)
         last = [one for one in failures.LAST if not args.only or one.__name__ in args.only]
         return [*tallies, *[await run_attack(one, place) for one in last]]

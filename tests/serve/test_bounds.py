@@ -71,6 +71,19 @@ def chat(url: str, **more: Any) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
 
 
+def test_more_messages_than_tokens_are_refused_before_they_are_rendered(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render(*_: object, **__: object) -> None:
+        raise AssertionError("rendered")
+
+    with served(create_app(backend, limits=Limits(context=50))) as made:
+        monkeypatch.setattr(LocalBackend, "request", render)
+        answer = chat(made.removesuffix("/v1"), messages=[TEA] * 51)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "context_length_exceeded"
+
+
 # Heads and connections
 
 

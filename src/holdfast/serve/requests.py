@@ -92,6 +92,8 @@ class CompletionContext:
                 code="model_not_found",
                 param="model",
             )
+        if self._longest_chat is not None and len(body.messages) > self._longest_chat:
+            raise self._too_long("more")  # before a template renders tens of thousands of them
         choices = body.n or 1
         if choices > self.limits.choices:
             raise RequestError(
