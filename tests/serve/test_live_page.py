@@ -10,12 +10,13 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
 
+from holdfast.core.records import as_record
 from holdfast.results.watch import Alarm, DropTest, RoundScores, WatchState
 from holdfast.serve.access import Keys
 from holdfast.serve.http import base_app
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.page import add_live_page
+from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.tenants.live import LiveTenants
 from serve.running import served
 
@@ -37,13 +38,14 @@ def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
 
 
 @contextmanager
-def live(states: list[WatchState], keys: Sequence[str] = ()) -> Iterator[str]:
+def live(watched: WatchState | None, keys: Sequence[str] = ()) -> Iterator[str]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
     app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
-    add_live_page(app, lambda: states)
+    add_page(app, PageSettings(None, None, "none", weights=False))
+    app.get("/holdfast/traffic")(lambda: as_record(watched))
     with served(app) as url:
         yield url.removesuffix("/v1")
 
@@ -56,7 +58,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
-    with live([state([ALARM])]) as address:
+    with live(state([ALARM])) as address:
         page.goto(f"{address}/live")
         expect(page.locator(".verdict")).to_contain_text("in round 5 replies score 0.31 less")
         expect(page.locator(".verdict")).to_contain_text("12 conversations after")
@@ -69,21 +71,22 @@ def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
 
 
 def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
-    with live([state(), state(replies=0)]) as address:
-        page.goto(f"{address}/live")
-        expect(page.locator(".verdict").first).to_contain_text("It holds: no drop of 0.10")
-        expect(page.locator(".verdict").last).to_contain_text("No reply has been scored yet")
+    for watched, words in ((state(), "It holds: no drop of 0.10"),
+                           (state(replies=0), "No reply has been scored yet")):  # fmt: skip
+        with live(watched) as address:
+            page.goto(f"{address}/live")
+            expect(page.locator(".verdict")).to_contain_text(words)
 
 
 def test_a_server_without_a_persona_says_what_to_do(page: Page) -> None:
-    with live([]) as address:
+    with live(None) as address:
         page.goto(f"{address}/live")
         expect(page.locator("#trouble")).to_contain_text("--persona FILE")
 
 
 def test_with_keys_the_page_asks_for_one_and_the_figures_need_it(page: Page) -> None:
-    with live([state()], ["sesame"]) as address:
-        assert httpx.get(f"{address}/holdfast/live").status_code == 401
+    with live(state(), ["sesame"]) as address:
+        assert httpx.get(f"{address}/holdfast/traffic").status_code == 401
         page.goto(f"{address}/live")
         page.fill("#key", "sesame")
         page.get_by_role("button", name="Show").click()

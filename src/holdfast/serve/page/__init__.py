@@ -4,8 +4,8 @@ At `/` the same messages go to two conversations, one with a control and one wit
 
 Pages, style and scripts are served as they are. The script of `/` asks `/holdfast` for the
 model, the persona and the controls, and `/holdfast/score` for the judge's score of a reply; that
-of `/live` asks `/holdfast/live`. The content security policy lets the pages load and call nothing
-but this server, and the scripts show replies as text only.
+of `/live` asks `/holdfast/traffic`. The content security policy lets the pages load and call
+nothing but this server, and the scripts show replies as text only.
 
 This module knows files, personas and routes. The script keeps the conversations.
 """
@@ -13,7 +13,7 @@ This module knows files, personas and routes. The script keeps the conversations
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,7 @@ from starlette.responses import Response
 from holdfast import judge
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import as_record
 from holdfast.persona.suite import Persona, load_suite, select
-from holdfast.results.watch import WatchState
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_object
 
@@ -58,11 +56,6 @@ _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
-
-
-_LIVE = {
-    "/page/page.css": _FILES["/page/page.css"],
     "/live": ("live.html", "text/html; charset=utf-8"),
     "/page/live.js": ("live.js", "text/javascript; charset=utf-8"),
 }
@@ -130,7 +123,7 @@ class ScoreRequest(BaseModel):
 
 
 def add_page(app: FastAPI, settings: PageSettings) -> None:
-    """Add the page at `/`, and `/holdfast` and `/holdfast/score` for its script."""
+    """Add the pages, and `/holdfast` and `/holdfast/score` for its script."""
     for path, (name, kind) in _FILES.items():
         app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
     about = settings.public()
@@ -162,21 +155,6 @@ def add_page(app: FastAPI, settings: PageSettings) -> None:
             return {"score": (await asyncio.to_thread(own, reply)).value if own else None}
         except HoldfastError as error:
             raise RequestError(400, str(error), param="reply") from error
-
-
-def add_live_page(app: FastAPI, states: Callable[[], Sequence[WatchState]]) -> None:
-    """Add the page of live traffic at `/live`, and `/holdfast/live` for its script.
-
-    Args:
-        app: the application.
-        states: where the watch of each persona stands now.
-    """
-    for path, (name, kind) in _LIVE.items():
-        app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
-
-    @app.get("/holdfast/live", tags=["server"], summary="Whether the personas hold in production")
-    async def live() -> dict[str, Any]:
-        return {"personas": [as_record(state) for state in states()]}
 
 
 def _public_fields(persona: Persona) -> dict[str, Any]:

@@ -90,12 +90,14 @@ function trouble(said) {
 
 async function look() {
   const key = $("key").value.trim();
-  const response = await fetch("holdfast/live", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  const response = await fetch("holdfast/traffic", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
   $("key-form").hidden = response.status !== 401 && !key;
   if (response.status === 401) return void trouble("This server needs a key.");
+  if (response.status === 404) return void trouble("This server does not watch its traffic.");
   if (!response.ok) return void trouble(`The server said ${response.status}.`);
-  const { personas } = await response.json();
-  trouble(personas.length ? "" : "No persona is pinned to this server, so there is nothing to watch: start it with --persona FILE.");
+  const state = await response.json(); // null without a persona
+  const personas = state ? [state] : [];
+  trouble(state ? "" : "No persona is pinned to this server, so there is nothing to watch: start it with --persona FILE.");
   const open = [...document.querySelectorAll("details")].map((one) => one.open);
   $("personas").replaceChildren(...personas.map(section));
   [...document.querySelectorAll("details")].forEach((one, i) => { one.open = Boolean(open[i]); });
