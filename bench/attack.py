@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -130,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", help="names of attacks; fuzz is the random requests")
     add("--json", action="store_true")
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended all the same
     tallies = asyncio.run(run(args))
     findings = [f"{one.name}: {what}" for one in tallies for what in one.findings]
     total = sum(one.requests for one in tallies)
