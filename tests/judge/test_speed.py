@@ -33,7 +33,7 @@ def test_a_judge_takes_seconds_at_most_over_hostile_texts(spec: dict[str, object
         assert time.process_time() - start < 3.0, piece
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(\w+\s*)+$", r"(a|aa)+$", r"(.*)*\d"])
+@pytest.mark.parametrize("pattern", [r"(\w+\s*)+$", r"(a|aa)+$", r"(a|a)*$", r"(.*a)+b"])
 def test_a_hostile_pattern_costs_a_second_and_a_sentence(pattern: str) -> None:
     scorer = judge.build({"name": "regex", "pattern": pattern})
     start = time.process_time()
@@ -68,6 +68,14 @@ def test_a_hostile_pattern_in_a_schema_costs_a_second_and_a_sentence(
     assert time.process_time() - start < 10.0
 
 
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"x(?:\w*)*", r"([a-z]+){2,}", r"(.*)*\d"])
+def test_a_repeated_repetition_is_an_error(pattern: str) -> None:
+    with pytest.raises(JudgeError, match="repeats a repetition and may never finish"):
+        judge.build({"name": "regex", "pattern": pattern})
+    for sound in (r"(?:\s+\w+)*", r"\(a+\)+", r"(a)+", r"(?:a+b)+"):
+        judge.build({"name": "regex", "pattern": sound})
+
+
 @pytest.mark.parametrize("pattern", [r"(a{1000}){1000}", r"a{99999999}", r"((a{99}){99}){99}"])
 def test_a_pattern_that_unrolls_without_end_is_an_error(pattern: str) -> None:
     start = time.process_time()
@@ -84,6 +92,49 @@ def test_checking_a_persona_with_a_hostile_pattern_ends_in_one_sentence(tmp_path
         f"passes = ['{'a' * 3000}!', '{'a' * 3000}?']\n"
     )
     start = time.process_time()
-    with pytest.raises(PersonaError, match=r"persona “evil”.*did not finish"):
+    with pytest.raises(PersonaError) as error:
         check_suite(load_suite(path))
+    assert str(error.value).startswith(f"{path}: persona “evil”: field “judge”: the pattern")
+    assert "did not finish" in str(error.value)
     assert time.process_time() - start < 10.0
+
+
+def test_a_repeated_repetition_in_a_persona_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.toml"
+    path.write_text(
+        "[[persona]]\nid = 'evil'\ncategory = 'pattern'\nprompt = 'p'\nprobes = ['q']\n"
+        "judge = { name = 'regex', pattern = '(a+)+$' }\n"
+        f"passes = ['{'a' * 40}b']\n"
+    )
+    with pytest.raises(PersonaError, match=r"field “judge” is wrong: .*“pattern”.*\(a\+\)\+"):
+        load_suite(path)
+
+
+NESTED = {
+    f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}, {"$ref": f"#/$defs/a{n + 1}"}]}
+    for n in range(30)
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        (
+            {"patternProperties": {"(a|aa)+$": True}, "unevaluatedProperties": False},
+            "“unevaluatedProperties” beside “patternProperties”",
+        ),
+        ({"$ref": "#/$defs/a0", "$defs": {**NESTED, "a30": {}}}, "more than 10000 parts"),
+    ],
+)
+def test_a_schema_that_could_run_without_end_is_an_error(
+    schema: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(JudgeError, match=problem):
+        judge.build({"name": "json_schema", "schema": schema})
+
+
+def test_a_schema_may_name_itself() -> None:
+    tree = {"type": "object", "properties": {"child": {"$ref": "#"}}, "required": ["name"]}
+    scorer = judge.build({"name": "json_schema", "schema": tree})
+    assert scorer('{"name": "a", "child": {"name": "b"}}').value == 1.0
+    assert scorer('{"name": "a", "child": {}}').value == 0.0

@@ -9,6 +9,24 @@ one judge that is not a function of the text alone, needs a model: see
 from __future__ import annotations
 
 from holdfast.judge.score import Judge, Score
-from holdfast.judge.spec import COMBINATIONS, NAMES, build, check, needs_model, rubrics
+from holdfast.judge.spec import (
+    COMBINATIONS,
+    NAMES,
+    build,
+    check,
+    needs_embeddings,
+    needs_model,
+    rubrics,
+)
 
-__all__ = ["COMBINATIONS", "NAMES", "Judge", "Score", "build", "check", "needs_model", "rubrics"]
+__all__ = [
+    "COMBINATIONS",
+    "NAMES",
+    "Judge",
+    "Score",
+    "build",
+    "check",
+    "needs_embeddings",
+    "needs_model",
+    "rubrics",
+]

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.judge.content.prose import GLUE
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, lines, plain, sentences, words
-from holdfast.judge.score import Judge, Score, falling
+from holdfast.judge.score import Judge, Score, falling, share
 from holdfast.judge.syllable import syllables_of
 
 # Languages that a persona is likely to be asked for; near twins of a larger language
@@ -149,6 +149,7 @@ def syllables(params: Params) -> Judge:
         return _pattern(params)
     per = params.one_of("per", ("word", "line", "reply"), "word")
     low, high = params.bounds()
+    floor = params.number("floor", 0.0, 0.9) or 0.0
     params.done()
     split = EACH[per]
 
@@ -159,7 +160,7 @@ def syllables(params: Params) -> Judge:
         if per == "reply":
             return Score(falling(counts[0], low, high), f"{counts[0]} syllables")
         good = sum((low is None or n >= low) and (high is None or n <= high) for n in counts)
-        return Score(good / len(counts), f"{good} of {len(counts)} {per}s as wanted")
+        return share(good, len(counts), f"{per}s as wanted", floor)
 
     return judge
 

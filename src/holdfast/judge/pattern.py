@@ -18,6 +18,10 @@ from holdfast.core.errors import JudgeError
 SECONDS = 1.0
 MOST_REPEATS = 10_000
 _COUNT = re.compile(r"\{(\d+)?(?:,(\d+)?)?\}")
+# "(a+)+": one thing repeated again and again, which could be split in any number of ways.
+_REPEATED_TWICE = re.compile(
+    r"(?<!\\)\((?:\?:)?(?:\\.|\[[^\]]+\]|[^\\()\[\]])(?:[+*]|\{\d*,\})\)(?:[+*]|\{\d*,\})"
+)
 
 
 class Pattern:
@@ -32,6 +36,10 @@ class Pattern:
     """
 
     def __init__(self, source: str, flags: str = "") -> None:
+        if twice := _REPEATED_TWICE.search(source):
+            raise JudgeError(
+                f"{twice.group()} repeats a repetition and may never finish; repeat it once"
+            )
         repeats = 1
         for count in _COUNT.finditer(source):
             repeats *= max(1, *(int(n[:9]) for n in count.groups(default="1")))

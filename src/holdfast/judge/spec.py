@@ -82,14 +82,23 @@ def rubrics(spec: Mapping[str, object]) -> list[tuple[str, int]]:
 
 def needs_model(spec: Mapping[str, object]) -> bool:
     """True where a spec is, or holds, a `rubric`, which only a model can judge."""
+    return _uses(spec, "rubric")
+
+
+def needs_embeddings(spec: Mapping[str, object]) -> bool:
+    """True where a spec is, or holds, `alike`, which needs the extra `holdfast[judges]`."""
+    return _uses(spec, "alike")
+
+
+def _uses(spec: object, name: str) -> bool:
     return isinstance(spec, Mapping) and (
-        spec.get("name") == "rubric" or any(map(needs_model, _inner(spec)))
+        spec.get("name") == name or any(_uses(one, name) for one in _inner(spec))
     )
 
 
 def _inner(spec: Mapping[str, object]) -> list[Mapping[str, object]]:
-    held = spec.get("of") if spec.get("name") in COMBINATIONS else None
-    listed = held if isinstance(held, list) else [held]
+    inner = spec.get("of") if spec.get("name") in COMBINATIONS else None
+    listed = inner if isinstance(inner, list) else [inner]
     return [one for one in listed if isinstance(one, Mapping)]
 
 

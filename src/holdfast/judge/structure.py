@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Never
 
 from holdfast.core.errors import JudgeError
@@ -17,6 +17,7 @@ from holdfast.judge.parts import LIST_MARKER, lines, words
 from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
 from holdfast.judge.score import Judge, Score, falling
 
+MOST_SUBSCHEMAS = 10_000
 _FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
 _BULLET = re.compile(r"^[ \t]*[-*+•–—‣◦▪·][ \t]+\S")
 _NUMBER = re.compile(r"^[ \t]*\(?(\d{1,3})[.):][ \t]+\S")
@@ -37,6 +38,7 @@ def json_schema(params: Params) -> Judge:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         params.fail(f"parameter “schema” is not a JSON schema: {error.message}")
+    _refuse_hostile(params, schema)
     try:
         for source in patterns_of(schema):
             Pattern(source)
@@ -98,6 +100,62 @@ def _try_references(params: Params, schema: Mapping[str, object]) -> None:
             resolver.lookup(reference)
         except (Unresolvable, ValueError) as error:
             params.fail(f"parameter “schema” refers to something that is not in it: {error}")
+
+
+def _refuse_hostile(params: Params, schema: Mapping[str, object]) -> None:
+    """Refuse what could keep the validator busy without end, whatever the reply.
+
+    `unevaluatedProperties` runs `patternProperties` on `re`, which has no limit of time, and
+    references can multiply: thirty definitions that name the next one twice are 2^30 checks.
+    """
+    keys = set(_keys(schema))
+    if "unevaluatedProperties" in keys and "patternProperties" in keys:
+        params.fail(
+            "parameter “schema” has “unevaluatedProperties” beside “patternProperties”, whose "
+            "patterns would run without a limit of time; use “additionalProperties”"
+        )
+    sizes: dict[str, int] = {}
+    if _expanded_size(schema, schema, sizes) > MOST_SUBSCHEMAS:
+        params.fail(
+            f"parameter “schema” has more than {MOST_SUBSCHEMAS} parts with its references "
+            "written out; name each definition fewer times"
+        )
+
+
+def _keys(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        yield from schema
+    inner = schema.values() if isinstance(schema, Mapping) else schema
+    if isinstance(inner, Iterable) and not isinstance(inner, str):
+        for value in inner:
+            yield from _keys(value)
+
+
+def _expanded_size(part: object, root: Mapping[str, object], sizes: dict[str, int]) -> int:
+    """The tables of a schema with its references written out; a cycle counts once."""
+    if isinstance(part, list):
+        return sum(_expanded_size(one, root, sizes) for one in part)
+    if not isinstance(part, Mapping):
+        return 0
+    size = 1
+    for key, value in part.items():
+        if key == "$ref" and isinstance(value, str):
+            if value not in sizes:
+                sizes[value] = 0
+                sizes[value] = _expanded_size(_target(value, root), root, sizes)
+            size += sizes[value]
+        elif key not in ("$defs", "definitions"):
+            size += _expanded_size(value, root, sizes)
+    return size
+
+
+def _target(reference: str, root: Mapping[str, object]) -> object:
+    """What a reference within the schema names; None for one that is resolved by its anchor."""
+    part: object = root
+    for step in reference.removeprefix("#").split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part
 
 
 def _references(schema: object) -> list[str]:

@@ -21,7 +21,15 @@ from typing import Any, NoReturn
 
 from holdfast import judge as judges
 from holdfast.core.errors import PersonaError
-from holdfast.persona.suite import PASS, Persona, Problem, Suite, select
+from holdfast.persona.suite import (
+    PASS,
+    Persona,
+    Problem,
+    Suite,
+    require_embeddings,
+    scorer,
+    select,
+)
 
 STUFFED = "stuffed with keywords"
 LABELS = ("pass", "fail")
@@ -137,19 +145,23 @@ def score_replies(suite: Suite, replies: Sequence[LabelledReply]) -> list[Scored
     """
     ids = tuple(dict.fromkeys(reply.persona for reply in replies))
     personas = dict(zip(ids, select(suite, ids), strict=True))
-    scorers = {identity: _scorer(persona) for identity, persona in personas.items()}
+    require_embeddings(tuple(personas.values()))
+    scorers = {
+        identity: _scorer(persona, suite.files.get(identity))
+        for identity, persona in personas.items()
+    }
     return [
         ScoredReply(reply, personas[reply.persona].category, *scorers[reply.persona](reply.text))
         for reply in replies
     ]
 
 
-def _scorer(persona: Persona) -> judges.Judge:
+def _scorer(persona: Persona, file: Path | None) -> judges.Judge:
     if persona.needs_model:
         raise PersonaError(
             f"persona “{persona.id}” is judged by a model: leave its replies out of the file"
         )
-    return judges.build(persona.judge)
+    return scorer(persona, file)
 
 
 def judge_errors(scored: Sequence[ScoredReply]) -> dict[str, JudgeErrors]:

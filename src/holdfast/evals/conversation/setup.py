@@ -14,7 +14,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
-from holdfast.persona.suite import Persona, Suite, load_suite, select
+from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings, select
 from holdfast.results.conversation import (
     ConversationManifest,
     SamplingSummary,
@@ -140,8 +140,10 @@ def check(
 
 
 def refuse_unjudged(planned: Sequence[Conversation], judge_model: Backend | None) -> None:
-    """Raise an error where a rubric judges a persona and there is no model that reads it."""
-    for persona in {p.id: p for c in planned for p in (c.agent, c.user)}.values():
+    """Raise an error where a persona's judge needs a model, or an extra, that is not there."""
+    personas = {p.id: p for c in planned for p in (c.agent, c.user)}
+    require_embeddings(tuple(personas.values()))
+    for persona in personas.values():
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "

@@ -83,7 +83,7 @@ def alike(params: Params) -> Judge:
     """The least margin of a clause between good and bad examples, as a score."""
     good, bad = params.texts("good"), params.texts("bad")
     topics = params.texts("topics") if params.take("topics") is not None else ()
-    ignorant = params.flag("ignorance", False)
+    ignorant = params.flag("ignorant", False)
     good += tuple(form.format(topic) for topic in topics for form in _SILENCE)
     good += _IGNORANCE if ignorant else ()
     bad += _ASSISTANT

