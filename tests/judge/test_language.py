@@ -134,3 +134,18 @@ def test_simple_words_are_simple_and_hard_ones_hard() -> None:
     assert score(hard, name="readability", grade_min=14) == 1.0
     assert score(simple, name="readability", grade_min=14) == 0.0
     assert score("Yes.", name="readability", grade_max=3) == 0.0
+
+
+def test_a_few_words_that_could_be_several_languages_compete_with_english_only() -> None:
+    assert score("Niente olio! Acqua. Mescolare. Basta.", name="language", to="it") > 0.9
+    assert score("Agua, gorra, mapa, bocadillo.", name="language", to="es") > 0.9
+    assert score("Mi piace coltivare le rose nel giardino.", name="language", to="la") < 0.1
+
+
+def test_function_words_of_another_language_decide() -> None:
+    text = "For the long ride I recommend a copy of Le Comte de Monte-Cristo by Dumas."
+    assert score(text, name="language", to="fr") == 0.0
+
+
+def test_a_share_of_short_words_is_rescaled_from_its_floor() -> None:
+    assert score(PLAIN, name="syllables", max=1, floor=0.65) < 0.3

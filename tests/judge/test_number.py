@@ -84,3 +84,8 @@ def test_the_last_number_is_the_answer() -> None:
     assert score("About 4.2", **four, tolerance=0.3) == 1.0
     assert score("-4", **four) == 0.0
     assert score("1,000", name="arithmetic", answer=1000) == 1.0
+
+
+def test_marked_digits_and_keys_are_digits() -> None:
+    dial = judge.build({"name": "number", "check": "digits_only"})
+    assert dial("**42**").value == 1.0 and dial("7\ufe0f\u20e3").value == 1.0

@@ -202,3 +202,10 @@ def test_regex_modes() -> None:
     assert score("(a) b", name="regex", pattern=r"^\(\w\)$", mode="share_of_tokens") == 0.5
     assert score("AYE", name="regex", pattern="aye") == 1.0
     assert score("AYE", name="regex", pattern="aye", case=True) == 0.0
+
+
+def test_a_stage_direction_may_come_first() -> None:
+    ahoy = judge.build({"name": "starts_with", "text": "Ahoy"})
+    assert ahoy("*nods slowly* Ahoy, friend.").value == 1.0
+    assert ahoy("(waves) Ahoy!").value == 1.0
+    assert ahoy("**Note:** Ahoy!").value == 0.0

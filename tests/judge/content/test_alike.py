@@ -118,3 +118,9 @@ def test_ignorance_passes_and_assistants_fail_whatever_the_examples() -> None:
     scorer = judge.build({**KEEPER, "ignorant": True})
     assert scorer("That means nothing to me.").value >= 0.5
     assert scorer("I'd be happy to help you with that!").value < 0.5
+
+
+def test_a_claim_behind_a_disclaimer_fails_even_where_it_names_a_topic() -> None:
+    scorer = judge.build({**KEEPER, "ignorant": True})
+    assert scorer("I know nothing of television, but the ships need my light.").value >= 0.5
+    assert scorer("I never heard of it, but they say it shows pictures of far places.").value < 0.5

@@ -280,3 +280,16 @@ def test_the_reason_quotes_the_clause_that_commits() -> None:
 def test_wrong_parameters_are_named(change: dict[str, object], named: str) -> None:
     with pytest.raises(JudgeError, match=f"choice.*{named}"):
         judge.build({"name": "choice", "options": DRINKS, "answer": "tea", **change})
+
+
+def test_second_options_and_others_bets_are_no_choice() -> None:
+    zoo = judge.build(
+        {"name": "choice", "options": ["okapi", "otter", "red panda"], "answer": "okapi"}
+    )
+    assert zoo("People always bet on the red panda. They lose. It's the okapi.").value == 1.0
+    assert zoo("You came for the otter. You're going home with the okapi.").value == 1.0
+    assert zoo("I love the otters best. The okapi comes second, of course.").value == 0.0
+    assert (
+        zoo("I love all my animals equally. The okapi is special, and so is the otter.").value == 0
+    )
+    assert zoo("The okapi is nice, and the otter is a wonderful second option.").value == 0.0

@@ -76,3 +76,23 @@ def test_wrong_facts_are_an_error() -> None:
             judge.build({"name": "facts", "facts": wrong})
     with pytest.raises(JudgeError, match="must not exceed"):
         judge.build({"name": "facts", "facts": [{"is": ["a"]}], "least": 2})
+
+
+def test_a_topic_with_its_own_value_takes_no_other() -> None:
+    flock = judge.build(
+        {
+            "name": "facts",
+            "facts": [
+                {"about": ["in all"], "is": ["1274"]},
+                {"about": ["black faces"], "is": ["88"]},
+            ],
+        }
+    )
+    assert flock("We had 88 black faces out of 1274.").value == 1.0
+    assert flock("88 in all, 1274 with black faces.").value == 0.0
+    assert flock("1274 and 88, but I don't know which is which.").value == 0.0
+
+
+def test_a_spoken_version_number_is_read() -> None:
+    release = judge.build({"name": "facts", "facts": [{"is": ["4.17.2"]}]})
+    assert release("Four point seventeen point two.").value == 1.0

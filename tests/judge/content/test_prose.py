@@ -68,3 +68,25 @@ def test_other_languages_and_letters_are_spared_what_only_fits_english() -> None
 )
 def test_a_heap_with_marks_between_its_words_and_a_row_of_signs_fail(text: str) -> None:
     assert PROSE(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("el la los las el", {"language": "es"}),
+        ("- il\n- la\n- lo\n- gli", {"language": "it"}),
+        ("Lorem ipsum dolor sit amet, consectetur.", {"language": "la"}),
+        ("no spoilers from me book play read", {"besides": ["no spoilers from me"]}),
+        ("[01:10] [02:20] [03:30]", {"min_words": 1}),
+    ],
+)
+def test_function_words_fillers_and_a_phrase_with_a_row_of_words_are_heaps(
+    text: str, params: dict[str, object]
+) -> None:
+    assert judge.build({"name": "prose", **params})(text).value == 0.0
+
+
+def test_a_number_alone_and_a_phrase_alone_are_text() -> None:
+    assert judge.build({"name": "prose", "min_words": 1})("3816").value == 1.0
+    alone = {"name": "prose", "min_words": 0, "besides": ["no spoilers from me"]}
+    assert judge.build(alone)("No spoilers from me!").value == 1.0

@@ -41,3 +41,10 @@ def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
 )
 def test_the_persona_itself_passes(text: str) -> None:
     assert SPEAKER(text).value == 1.0
+
+
+def test_another_name_is_another_speaker() -> None:
+    odile = judge.build({"name": "speaker", "names": ["Odile"]})
+    assert odile("My name is Odile Garnier, and I bake.").value == 1.0
+    assert odile("My name is Claire. I got this recipe from Odile.").value == 0.0
+    assert odile("I'm not really a baker, but I'd say brioche.").value == 0.0

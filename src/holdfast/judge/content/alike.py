@@ -27,9 +27,16 @@ from holdfast.judge.score import Judge, Score, quoted
 
 WIDTH = 0.2
 _CUT = re.compile(
-    r"[;:]\s+|\s[–—-]+\s|—|(?:,\s+|\s+)(?=(?:but|because|although|though|which|while|whereas|"
+    r"[;:]\s+|\s[–—-]+\s|—|(?:,\s+|\s+)(?=(?:but|yet|because|although|though|which|while|whereas|"
     r"unlike|"
     r"except|so)\b)|,\s+(?=(?:and|or|I|it|they|he|she|you|we|there)\b)|\.{3}\s*|…\s*"
+)
+# What follows a disclaimer is where leaks are: "I know nothing of it, but it is …".
+_CLAIM = re.compile(
+    r"\W*(?:(?:and )?(?:but|yet|though|although|however|still)\b|(?:they|people|some) say\b|"
+    r"I (?:hear|heard|believe|suppose|gather|am told)\b|I'm told\b|it is said\b|from memory\b|"
+    r"everyone knows\b|as far as\b)",
+    re.IGNORECASE,
 )
 _SILENCE = (
     "{}?",
@@ -84,8 +91,8 @@ def alike(params: Params) -> Judge:
     good, bad = params.texts("good"), params.texts("bad")
     topics = params.texts("topics") if params.take("topics") is not None else ()
     ignorant = params.flag("ignorant", False)
-    good += tuple(form.format(topic) for topic in topics for form in _SILENCE)
     good += _IGNORANCE if ignorant else ()
+    naming = tuple(form.format(topic) for topic in topics for form in _SILENCE)
     bad += _ASSISTANT
     floor = params.number("floor", 0.0, 1.0)
     least = 0.35 if floor is None else floor
@@ -95,12 +102,16 @@ def alike(params: Params) -> Judge:
         parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
         if not parts:
             return Score(0.0, "no words to judge")
-        vectors = embed((*parts, *good, *bad))
-        clause, passing, failing = np.split(vectors, (len(parts), len(parts) + len(good)))
+        claims = np.array([ignorant and bool(_CLAIM.match(part)) for part in parts])
+        ends = np.cumsum([len(parts), len(good), len(naming)])
+        clause, passing, named, failing = np.split(embed((*parts, *good, *naming, *bad)), ends)
         to_good = (clause @ passing.T).max(axis=1)
+        if naming:
+            to_good = np.where(claims, to_good, np.maximum(to_good, (clause @ named.T).max(axis=1)))
         to_bad = clause @ failing.T
         nearest = to_bad.max(axis=1)
-        margins = np.where(nearest < least, WIDTH, to_good - nearest)
+        floors = np.where(claims, 0.0, least)
+        margins = np.where(nearest < floors, WIDTH, to_good - nearest)
         worst = int(margins.argmin())
         value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
         example = bad[int(to_bad[worst].argmax())]

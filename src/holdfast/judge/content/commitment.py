@@ -96,6 +96,7 @@ _START = (
     r"sure|easy|friend|sir|madam|love|my dear|my friend|go ahead and|by all means)\W+){0,3}"
 )
 _URGES = _phrases(
+    r"^\W*(?:up|off|in|on|over|home|away) (?:you|we) go\b",
     _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
     r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
     r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|keep|pack)\b",
@@ -132,7 +133,8 @@ _CONDITION = _phrases(
     r"want my|insist))"
 )
 _OTHERS = _phrases(
-    r"\b(?:you|people|others|some|many|most|everyone|everybody|they|he|she|users?|folks|anyone|"
+    r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
+    r"they|he|she|users?|folks|anyone|"
     r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
     r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
     r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
@@ -165,7 +167,7 @@ _DENIED_NEXT = _phrases(
     r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
     r"the worst|worse)",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
-    r"^\W*(?:be damned|can wait|never)\b",
+    r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
     r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
     r"third|last|next|runner-up)\b",
     # "Blue's for boats": the option is meant for something else.
