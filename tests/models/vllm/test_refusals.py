@@ -34,6 +34,7 @@ def config(**changes: Any) -> Any:
     return SimpleNamespace(
         model_config=SimpleNamespace(**{**model, **changes.pop("model", {})}),
         parallel_config=SimpleNamespace(**{**parallel, **changes.pop("parallel", {})}),
+        device_config=SimpleNamespace(device_type=changes.pop("device", "cpu")),
         cache_config=SimpleNamespace(cache_dtype=changes.pop("cache", "auto")),
         speculative_config=changes.pop("drafts", None),
     )
@@ -56,6 +57,7 @@ def test_what_needs_the_chat_is_left_to_the_gateway(text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
+        ({"device": "cuda"}, "cuda"),
         ({"cache": "fp8"}, "fp8"),
         ({"model": {"use_mla": True}}, "MLA"),
         ({"window": 512}, "window of 512"),

@@ -255,7 +255,7 @@ class LocalBackend:
         chat = template.render(rewritten)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        held = self._steering(control, chat) if control.steers and has_prompt else None
+        held = self.steering(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
             bare = template.render(self.rewritten(ask.chat[1:], control))
@@ -282,8 +282,8 @@ class LocalBackend:
             del self._templates[next(iter(self._templates))]
         return template
 
-    def _steering(self, control: Control, chat: Rendered) -> RowSteering:
-        """Locate the persona and the turns in the chat's token ids."""
+    def steering(self, control: Control, chat: Rendered) -> RowSteering:
+        """Locate the persona and the turns in a chat's token ids; `ControlError` if it cannot."""
         if chat.content is None or chat.template is None:
             raise ControlError(
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "

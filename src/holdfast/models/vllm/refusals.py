@@ -43,6 +43,9 @@ def why_not(control: Control, config: Any) -> str | None:
 
 def _why_not_attention(config: Any) -> str | None:
     model, text = config.model_config, config.model_config.hf_text_config
+    device = config.device_config.device_type
+    if device != "cpu":
+        return f"the plugin has no backend for {device} yet; vLLM's build for CPUs has one"
     if model.use_mla:
         return "its model has latent attention (MLA), whose keys are not kept apart"
     if config.cache_config.cache_dtype not in _CACHES:

@@ -1,0 +1,250 @@
+"""Replies per second in vLLM: without the plugin, with it, and our own engine.
+
+The same chats and lengths for all, greedy and in bfloat16, every chat new to the prefix cache but
+for its persona. Contenders are processes that stay up and take turns, round after round, so that
+a slow moment of the machine hits all of them; the best round of each counts.
+
+    plain         vLLM without the plugin
+    plugin_none   with it, and no chat under a control
+    plugin_half   every second chat under the control
+    plugin_all    every chat under it
+    engine        Holdfast's own engine, every chat under it
+
+    make vllm                              # once: .venv-vllm, which this script runs them in
+    python bench/vllm.py --quick --json    # SmolLM2, 16 chats: under five minutes
+    python bench/vllm.py                   # 1, 16 and 64 chats; --model qwen-coder-05b
+
+Real weights come from `python studies/fetch.py NAME`; without them it runs `mini`, and says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tables import table
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+CONTENDERS = ("plain", "plugin_none", "plugin_half", "plugin_all", "engine")
+HELD = {"plugin_half": 2, "plugin_all": 1}  # every so manieth chat
+PROCESSES = {"plain": "plain", "engine": "engine"}  # the others are the plugin's
+WORDS = ["sea", "bread", "Rome", "rice", "river", "stone", "garden", "winter", "letter", "bridge"]
+
+
+def chats(count: int, seed: int) -> list[list[dict[str, str]]]:
+    """Chats of three turns about random words, under one persona."""
+    draw = random.Random(seed)
+    persona = "You are Ann, a grumpy pirate. Always mention the sea, and never say yes. " * 3
+
+    def text(words: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(words))
+
+    found = []
+    for _ in range(count):
+        chat = [{"role": "system", "content": persona}]
+        for _ in range(2):
+            chat += [{"role": "user", "content": f"Tell me about {text(12)}."}]
+            chat += [{"role": "assistant", "content": f"I know of {text(40)}."}]
+        found.append([*chat, {"role": "user", "content": f"And about {text(6)}?"}])
+    return found
+
+
+def work(kind: str, folder: str, control: str) -> None:
+    """One process: loads a model, then runs a round for each line of standard input."""
+    run = _engine(folder, control) if kind == "engine" else _vllm(folder, control)
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        given = chats(order["chats"], order["seed"])
+        began, clock = time.perf_counter(), time.process_time()
+        run(given, order["every"], order["tokens"])
+        print(json.dumps([time.perf_counter() - began, time.process_time() - clock]), flush=True)
+
+
+def _vllm(folder: str, control: str) -> Any:
+    # This script's own name is that of the package.
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != ROOT / "bench"]
+    import vllm
+
+    llm = vllm.LLM(
+        folder, dtype="bfloat16", enforce_eager=True, max_model_len=1024, max_num_seqs=64
+    )
+
+    def run(given: list[Any], every: int, tokens: int) -> None:
+        parameters = [
+            vllm.SamplingParams(
+                temperature=0,
+                max_tokens=tokens,
+                ignore_eos=True,
+                extra_args={"holdfast": control} if every and i % every == 0 else None,
+            )
+            for i in range(len(given))
+        ]
+        llm.chat(given, parameters, use_tqdm=False)
+
+    return run
+
+
+def _engine(folder: str, control: str) -> Any:
+    from holdfast.core.backend import Ask, Sampling
+    from holdfast.core.chat import message
+    from holdfast.core.control import parse
+    from holdfast.models.load import load
+
+    model = load(folder, dtype="bfloat16")
+    model.ends = frozenset()  # every reply has its full length, as above
+
+    def run(given: list[Any], every: int, tokens: int) -> None:
+        asks = [
+            Ask(
+                tuple(message(m["role"], m["content"]) for m in chat),
+                i,
+                parse(control if every and i % every == 0 else "none"),
+            )
+            for i, chat in enumerate(given)
+        ]
+        model.reply(asks, Sampling(max_new_tokens=tokens, temperature=0.0))
+
+    return run
+
+
+class Contender:
+    """A process at the other end of a pipe."""
+
+    def __init__(self, kind: str, folder: str, control: str) -> None:
+        environment = {
+            "OMP_NUM_THREADS": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "HF_HUB_OFFLINE": "1",
+            **os.environ,
+            "VLLM_PLUGINS": "" if kind == "plain" else "holdfast",
+        }
+        python = str(PYTHON if PYTHON.exists() else sys.executable)
+        self.process = subprocess.Popen(
+            [python, __file__, "--work", kind, "--model", folder, "--control", control],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+
+    def wait(self) -> Any:
+        """The next line that is an answer; vLLM prints others."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                return json.loads(line)
+            except ValueError:
+                continue
+        raise SystemExit("a contender ended: run again with VERBOSE=1 to see why.")
+
+    def round(self, **order: int) -> tuple[float, float]:
+        """Seconds of the clock and of the processor for one round."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        seconds, clock = self.wait()
+        return seconds, clock
+
+
+def folder_of(model: str) -> str:
+    """The folder of a model in the other environment, unpacked there once."""
+    code = (
+        "import sys; from holdfast.models.vllm.folder import dense_folder;"
+        "from holdfast.models.fetch import cache_folder; name = sys.argv[1];"
+        "file = cache_folder() / 'studies' / name / f'{name}.gguf';"
+        "print(dense_folder(str(file) if file.exists() else name))"
+    )
+    done = subprocess.run(
+        [str(PYTHON if PYTHON.exists() else sys.executable), "-c", code, model],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        print(f"{model} is not here, so this is mini: studies/fetch.py {model}.", file=sys.stderr)
+        return folder_of("mini")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def measure(model: str, control: str, sizes: tuple[int, ...], rounds: int, tokens: int) -> Any:
+    """Replies per second of each contender, by the clock and by its own processor time."""
+    folder = folder_of(model)
+    kinds = {name: PROCESSES.get(name, "plugin") for name in CONTENDERS}
+    # One after the other, since starts are what takes memory and time.
+    running: dict[str, Contender] = {}
+    for kind in dict.fromkeys(kinds.values()):
+        running[kind] = Contender(kind, folder, control)
+        running[kind].wait()
+    found: dict[int, dict[str, list[tuple[float, float]]]] = {}
+    try:
+        for size in sizes:
+            times = found[size] = {name: [] for name in CONTENDERS}
+            for turn in range(rounds + 1):  # the first warms up
+                for name in CONTENDERS:
+                    every = 1 if name == "engine" else HELD.get(name, 0)
+                    seed = size * 1000 + turn * 10 + CONTENDERS.index(name)
+                    took = running[kinds[name]].round(
+                        chats=size, seed=seed, every=every, tokens=tokens
+                    )
+                    if turn:
+                        times[name].append(took)
+                    print(f"{size} chats, round {turn}, {name}: {took[0]:.2f} s", file=sys.stderr)
+    finally:
+        for one in running.values():
+            one.process.terminate()
+    return {
+        size: {
+            name: [size / min(one[i] for one in times[name]) for i in (0, 1)] for name in CONTENDERS
+        }
+        for size, times in found.items()
+    }
+
+
+def main() -> None:
+    """Read the arguments and print the rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="smollm2", help="a model of studies/models.toml, or any")
+    parser.add_argument("--control", default="split-softmax:0.7", help="of the chats that are held")
+    parser.add_argument("--quick", action="store_true", help="16 chats of 24 tokens only")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(options.work, options.model, options.control)
+        return
+    sizes, tokens = ((16,), 24) if options.quick else ((1, 16, 64), 64)
+    rates = measure(options.model, options.control, sizes, options.rounds, tokens)
+    if options.json and options.quick:
+        print(json.dumps({name: round(rate[0], 3) for name, rate in rates[sizes[0]].items()}))
+    elif options.json:
+        print(json.dumps(rates))
+    else:
+        rows = [
+            {
+                "chats": size,
+                "contender": name,
+                "replies/s": wall,
+                "replies/s of its processor": own,
+                "time / plain": each["plain"][0] / wall,
+            }
+            for size, each in rates.items()
+            for name, (wall, own) in each.items()
+        ]
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""`--model vllm:NAME`: a backend over vLLM in this process, with the plugin.
+
+Chats are rendered, and personas found, as by the local backend; vLLM continues the token ids,
+all of a call at once, on the prefixes that it has kept. The prompt share is not measured.
+
+This module knows chats and vLLM's offline class. It knows no personas, judges or rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import vllm
+from vllm.exceptions import VLLMValidationError
+
+from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.control import Control, parse
+from holdfast.core.errors import ControlError, HoldfastError, ModelError
+from holdfast.models.engine.request import Request
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.files import Source, hash_source
+from holdfast.models.local.load import outline
+from holdfast.models.vllm.admission import CONTROL, PLACE
+from holdfast.models.vllm.folder import dense_folder
+from holdfast.models.vllm.refusals import why_not
+
+OPTIONS = "HOLDFAST_VLLM_OPTIONS"  # the environment's arguments of `vllm.LLM`, as JSON
+
+
+def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
+    """Load a model into vLLM.
+
+    Args:
+        name: `mini`, a short name, a folder, a GGUF file or a hub id, without `vllm:`.
+        dtype: as vLLM takes it.
+        **options: further arguments of `vllm.LLM` (`tensor_parallel_size`, for instance), over
+            those in HOLDFAST_VLLM_OPTIONS.
+
+    Raises:
+        ModelError: there is no such model, or HOLDFAST_VLLM_OPTIONS is no JSON object.
+    """
+    text = os.environ.get(OPTIONS) or "{}"
+    try:
+        common: Any = json.loads(text)
+        options = {**common, **options}
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{OPTIONS} must be a JSON object, not {text!r}.") from error
+    folder = dense_folder(name)
+    return VllmBackend(vllm.LLM(folder, dtype=dtype, **options), outline(folder), name, folder)
+
+
+class VllmBackend:
+    """A `Backend` over vLLM.
+
+    Args:
+        llm: vLLM's offline class.
+        chats: the same model without its weights, which reads chats.
+        name: the model as the user named it, without `vllm:`.
+        folder: where its files are.
+    """
+
+    local = False  # a batch's size changes the last bits of a sum, and vLLM chooses it
+
+    def __init__(self, llm: Any, chats: LocalBackend, name: str, folder: str) -> None:
+        self.llm, self.chats, self.name, self._folder = llm, chats, f"vllm:{name}", folder
+        self._config = llm.llm_engine.vllm_config
+
+    @property
+    def context(self) -> int:
+        """Tokens the model can see, prompt and reply together."""
+        tokens: int = self._config.model_config.max_model_len
+        return tokens
+
+    @property
+    def user_first(self) -> bool:
+        """Whether a chat must open with a user message."""
+        return self.chats.user_first
+
+    @property
+    def folds_system(self) -> bool:
+        """Whether the template has no system role, so that the prompt joins the first message."""
+        return self.chats.folds_system
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        """One reply per ask, in order.
+
+        Raises:
+            ControlError: this model cannot be put under an ask's control.
+            ModelError: the template refuses a chat.
+        """
+        requests = [self._request(ask) for ask in asks]
+        replies: list[Reply | None] = [None] * len(asks)
+        rows = []
+        for i, (ask, request) in enumerate(zip(asks, requests, strict=True)):
+            room = self.context - len(request.ids)
+            if room < 1:
+                replies[i] = Reply("", "overflow", prompt_tokens=len(request.ids))
+                continue
+            new = min(room, sampling.max_new_tokens)
+            rows.append((i, room, request, self._parameters(ask, request, sampling, new)))
+        prompts = [{"prompt_token_ids": [*request.ids]} for _, _, request, _ in rows]
+        outputs = self._generate(prompts, [parameters for *_, parameters in rows])
+        for (i, room, request, _), output in zip(rows, outputs, strict=True):
+            full = room < sampling.max_new_tokens
+            replies[i] = _reply(request, output, full)
+        return [reply for reply in replies if reply is not None]
+
+    def likelihoods(
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+    ) -> list[list[float]]:
+        """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
+
+        -inf for all of an ask's options if one of them does not fit the context.
+        """
+        scores: list[list[float]] = [[float("-inf")] * len(each) for each in options]
+        prompts, parameters, places = [], [], []
+        for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
+            request = self._request(ask)
+            tails = [self._encode(option) for option in each]
+            if max(map(len, tails), default=0) + len(request.ids) >= self.context:
+                continue
+            for j, tail in enumerate(tails):
+                row = self._parameters(ask, request, Sampling(max_new_tokens=1), 1)
+                row.prompt_logprobs = 0
+                prompts.append({"prompt_token_ids": [*request.ids, *tail]})
+                parameters.append(row)
+                places.append((i, j, tail))
+        outputs = self._generate(prompts, parameters)
+        for (i, j, tail), output in zip(places, outputs, strict=True):
+            steps = output.prompt_logprobs[len(output.prompt_token_ids) - len(tail) :]
+            total = sum(step[token].logprob for step, token in zip(steps, tail, strict=True))
+            scores[i][j] = total / len(tail) if per_token else total
+        return scores
+
+    def refusal(self, control: Control) -> str | None:
+        """Why this model cannot be put under a control, in one sentence, or None where it can."""
+        if control.guidance is not None or control.prism is not None:
+            return f"{self.name} cannot be put under `{control.text}`: vLLM has no such rows."
+        if not control.steers:
+            return None
+        why = why_not(parse(control.state), self._config)
+        if why is None and control.needs_turns and not self.chats.template.turn_ids:
+            why = "its chat template does not show where turns begin."
+        return None if why is None else f"{self.name}: {why}"
+
+    def count(self, text: str) -> int:
+        """Count the tokens in a text, without a template's."""
+        return self.chats.count(text)
+
+    def prompt_tokens(self, ask: Ask) -> int:
+        """Count the tokens of an ask's chat as the model sees it, template included."""
+        return len(self._request(ask).ids)
+
+    def forget(self) -> None:
+        """Drop all kept prefixes."""
+        self.llm.reset_prefix_cache()
+
+    def describe(self) -> Mapping[str, object]:
+        """What determines the replies, as JSON."""
+        model, parallel = self._config.model_config, self._config.parallel_config
+        return {
+            **self.chats.template.describe(),
+            "name": self.name,
+            "backend": "vllm",
+            "architecture": model.architectures[0],
+            "weights": hash_source(Source(self._folder)) or self._folder,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "context": self.context,
+            "tensor_parallel_size": parallel.tensor_parallel_size,
+            "vllm": vllm.__version__,
+        }
+
+    def _request(self, ask: Ask) -> Request:
+        """An ask's token ids, with the columns of its persona where it is held."""
+        if (why := self.refusal(ask.control)) is not None:
+            raise ControlError(why)
+        control, chats = ask.control, self.chats
+        rendered = chats.template.render(chats.rewritten(ask.chat, control))
+        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
+        held = chats.steering(control, rendered) if control.steers and has_prompt else None
+        return Request(rendered.ids, ask.seed, steering=held)
+
+    def _parameters(self, ask: Ask, request: Request, sampling: Sampling, new: int) -> Any:
+        held = request.steering
+        # "none" where nothing is held: a default of the environment is for servers.
+        arguments: dict[str, Any] = {CONTROL: held.control.state if held else "none"}
+        if held is not None:
+            arguments[PLACE] = [*held.content, *held.message]
+        return vllm.SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=new,
+            stop=[*sampling.stop],
+            seed=ask.seed % 2**63,
+            extra_args=arguments,
+        )
+
+    def _generate(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
+        if not prompts:
+            return []
+        try:
+            outputs: list[Any] = self.llm.generate(prompts, parameters, use_tqdm=False)
+        except VLLMValidationError as error:
+            raise HoldfastError(str(error)) from error
+        return outputs
+
+    def _encode(self, text: str) -> list[int]:
+        return [*self.chats.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def _reply(request: Request, output: Any, full: bool) -> Reply:
+    """vLLM's output as a reply; `full` where the context left less room than was asked for."""
+    one = output.outputs[0]
+    ended = one.finish_reason == "stop"
+    return Reply(
+        text=one.text,
+        stop="stop" if ended else "overflow" if full else "length",
+        prompt_tokens=len(request.ids),
+        cached_tokens=output.num_cached_tokens or 0,
+        completion_tokens=len(one.token_ids),
+    )

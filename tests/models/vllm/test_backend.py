@@ -1,0 +1,56 @@
+"""The backend over vLLM, against the local one."""
+
+from __future__ import annotations
+
+import pytest
+from tests.models.vllm.conftest import vllm_or_skip, weights
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import message
+from holdfast.core.control import parse
+from holdfast.core.errors import ControlError
+from holdfast.models.load import load
+
+vllm_or_skip()
+pytestmark = pytest.mark.vllm
+
+OPTIONS = {"enforce_eager": True, "max_model_len": 512, "block_size": 32, "max_num_seqs": 16}
+CHAT = (
+    message("system", "You always answer in capital letters."),
+    message("user", "What is your name?"),
+    message("assistant", "ANN."),
+    message("user", "Where do you live?"),
+)
+CONTROLS = ("none", "boost:4", "anchor", "window:1", "reminder:1+anchor+split-softmax:0.7")
+
+
+def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
+    ours = load(weights("mini"), dtype="float32")
+    theirs = load("vllm:mini", dtype="float32", **OPTIONS)
+    asks = [Ask(CHAT, i, parse(text)) for i, text in enumerate(CONTROLS)]
+    asks.append(Ask(CHAT[1:], 9, parse("anchor")))  # no persona
+    greedy = Sampling(max_new_tokens=24, temperature=0.0)
+    want, said = (model.reply(asks, greedy) for model in (ours, theirs))
+    assert [(r.text, r.stop, r.prompt_tokens, r.completion_tokens) for r in said] == [
+        (r.text, r.stop, r.prompt_tokens, r.completion_tokens) for r in want
+    ]
+    stopped = Sampling(max_new_tokens=24, temperature=0.0, stop=(want[0].text[2:4],))
+    assert theirs.reply(asks[:1], stopped)[0].text == ours.reply(asks[:1], stopped)[0].text
+    drawn = Sampling(max_new_tokens=12)
+    assert [r.text for r in theirs.reply(asks, drawn)] == [
+        r.text for r in theirs.reply(asks, drawn)
+    ]
+
+    options = [["Rome.", "In a small house."]] * len(asks)
+    for a, b in zip(
+        ours.likelihoods(asks, options), theirs.likelihoods(asks, options), strict=True
+    ):
+        assert a == pytest.approx(b, abs=1e-3)
+
+    long = (message("user", "word " * 900),)
+    assert theirs.reply([Ask(long, 0)], greedy)[0].stop == "overflow"
+    with pytest.raises(ControlError, match="guidance"):
+        theirs.reply([Ask(CHAT, 0, parse("guidance:2"))], greedy)
+    theirs.forget()
+    assert theirs.reply(asks[1:2], greedy)[0].cached_tokens == 0
+    assert theirs.describe()["backend"] == "vllm"
