@@ -57,6 +57,7 @@ DEFAULT_CONTROLS = (
     *(f"split-softmax:{k}" for k in (0.9, 0.8, 0.7, 0.5, 0.3)),
     *(f"boost:{m}" for m in (2, 4, 10)),
     *(f"spotlight:{t}" for t in (0.1, 0.2, 0.3)),
+    "restore:1",
     "anchor",
     "anchor+reminder:0.5",
     "anchor+split-softmax:0.7",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.control import DEFAULT_CONTROLS
 from holdfast.core.errors import RunError
 from holdfast.report import write_compare
 from holdfast.report.compare import entries, figures, page, sentences, side_by_side, tables
@@ -116,16 +117,16 @@ def test_late_rounds_are_the_last_quarter_rounded_up(length: int, said: str) -> 
 
 def test_each_family_has_one_leader_and_all_are_numbered_in_order() -> None:
     found = entries.control_entries(typed(comparison()[0]))
-    assert [c.number for c in found] == list(range(1, 26))
+    assert [c.number for c in found] == list(range(1, len(DEFAULT_CONTROLS) + 1))
     led = [c.family for c in found if c.leads]
-    assert len(led) == len(set(led)) == 9
+    assert len(led) == len(set(led)) == 10
 
 
 def test_both_views_draw_every_control_and_name_the_front() -> None:
     summary, _ = comparison()
     for view in figures.tradeoff(typed(summary)):
         for drawing in (view.wide, view.narrow):
-            assert drawing.count('class="mark ') == 25
+            assert drawing.count('class="mark ') == len(DEFAULT_CONTROLS)
             assert drawing.count('class="frontier"') == 1
             for name in ("window:1", "anchor+reminder:0.5", "anchor", "none"):
                 assert f">{name}</text>" in drawing
@@ -138,7 +139,7 @@ def test_the_front_over_all_rounds_is_the_summarys() -> None:
     front = {c.number for c in entries.control_entries(typed(summary)) if c.row.pareto}
     points = re.findall(r'<a href="#k(\d+)"', whole)
     filled = re.findall(r'<a href="#k(\d+)"(?:(?!</a>).)*class="mark [^"]* front"', whole, re.S)
-    assert len(points) == 25 and {int(k) for k in filled} == front
+    assert len(points) == len(DEFAULT_CONTROLS) and {int(k) for k in filled} == front
 
 
 def test_without_capability_tokens_stand_for_the_cost() -> None:
@@ -152,9 +153,9 @@ def test_without_capability_tokens_stand_for_the_cost() -> None:
 def test_curves_draw_every_control_with_bands_for_two() -> None:
     figure = figures.curves(typed(comparison()[0]))
     for drawing in (figure.wide, figure.narrow):
-        assert drawing.count('class="line ') == 25
+        assert drawing.count('class="line ') == len(DEFAULT_CONTROLS)
         assert drawing.count('class="band ') == 2
-        assert drawing.count('class="label ') == 9
+        assert drawing.count('class="label ') == 10
     assert figure.wide.index("band f-none plain") < figure.wide.index("band f-anchor best")
 
 
@@ -277,7 +278,7 @@ def test_the_data_hold_every_text_and_no_markup() -> None:
     assert not set("<>&\u2028") & set(data)
     side = json.loads(data)["2"]["sides"]["4"]
     assert side["name"] == "anchor"
-    assert side["turns"][1]["agent"] == [said, ""]
+    assert side["turns"][1]["agent"] == [said, "", ""]
     assert [q[0] for q in side["turns"][4]["exam"]] == [
         q["right"] for q in talks[2]["controls"]["anchor"]["questions"]
     ]
