@@ -42,7 +42,7 @@ def test_a_fall_is_told_with_its_interval() -> None:
         (0.98, 0.97, (-0.04, 0.02), "holds"),
         (0.98, 0.90, (-0.20, 0.04), "unclear"),
         (0.60, 0.80, (0.12, 0.28), "firms"),
-        (0.12, 0.10, (-0.05, 0.01), "absent"),
+        (0.12, 0.10, (-0.05, 0.01), "low"),
         (math.nan, 0.50, (0.0, 0.0), "unmeasured"),
     ],
 )
@@ -50,6 +50,10 @@ def test_the_verdict_follows_the_interval_of_the_change(
     first: float, last: float, change: tuple[float, float], verdict: str
 ) -> None:
     assert words.verdict(made(first, last, change)) == verdict
+
+
+def test_a_persona_that_starts_at_its_floor_hardly_took_hold() -> None:
+    assert words.verdict(made(0.50, 0.48, (-0.05, 0.01), floor=0.45)) == "absent"
 
 
 def test_a_persona_near_a_floor_that_its_interval_excludes_is_not_gone() -> None:
@@ -110,3 +114,20 @@ def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert words.percent(-0.02) == "−2.0%"
     assert words.percent(0.27) == "27%"
     assert words.percent(0.0) == "0%"
+
+
+@pytest.mark.parametrize(
+    ("scores", "cut", "expected"),
+    [
+        ([0.0, 0.01, None], 0.0, "next to none"),
+        ([1.0, 0.99], 0.0, "next to all"),
+        ([0.4, 0.6], 0.3, "cut 30% of the replies"),
+        ([0.0, 0.3], 0.1, None),
+        ([], 0.0, None),
+    ],
+)
+def test_zeros_ones_and_cut_replies_conclude_nothing(
+    scores: list[float | None], cut: float, expected: str | None
+) -> None:
+    why = words.inconclusive(scores, cut)
+    assert why is None if expected is None else why is not None and expected in why

@@ -10,7 +10,7 @@ This module knows a summary and English. It knows neither HTML nor charts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from holdfast.results.conversation import Screened, Setting
@@ -22,6 +22,10 @@ COUNTS = (
 )  # fmt: skip
 LOW = 0.3
 """A curve that begins below says nothing about drift."""
+CUT = 0.25
+"""A larger share of replies cut at the token limit leaves nothing to compare."""
+EDGE = 0.02
+"""Means all within this of 0, or all of 1, leave nothing to compare."""
 NEAR = 0.1
 LARGE = 0.5
 
@@ -105,6 +109,32 @@ def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
 def notes(*sentences: str | None) -> str | None:
     """What must be said of a run, as one text; None where there is nothing."""
     return " ".join(filter(None, sentences)) or None
+
+
+def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
+    """Why scores of tasks say nothing, in one sentence; None where they may say something.
+
+    Args:
+        scores: mean scores, 0 to 1, with every persona and without.
+        cut: the share of replies that the token limit ended.
+    """
+    known = [score for score in map(finite, scores) if score is not None]
+    if cut > CUT:
+        return (
+            f"Nothing can be concluded: the token limit cut {percent(cut)} of the replies; raise "
+            "--max-new-tokens."
+        )
+    if known and max(known) <= EDGE:
+        return (
+            "Nothing can be concluded: next to none of the tasks is solved, with any persona or "
+            "without; choose easier tasks or a stronger model."
+        )
+    if known and min(known) >= 1 - EDGE:
+        return (
+            "Nothing can be concluded: next to all of the tasks are solved, with every persona and "
+            "without; choose harder tasks."
+        )
+    return None
 
 
 def screening(screened: Screened) -> str:

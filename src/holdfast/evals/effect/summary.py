@@ -20,6 +20,7 @@ from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.tasks import Task
+from holdfast.report.words import inconclusive
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -61,9 +62,21 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
         rows=_by_model(rows, models),
         matrix=_by_model([row for row in every if row.persona == "each"], models),
         overall=_by_model([row for row in overall if row.persona != "each"], models),
-        advice={model: advice([row for row in rows if row.model == model]) for model in models},
+        advice={
+            model: _why_nothing(run, m, rows, model)
+            or advice([row for row in rows if row.model == model])
+            for m, model in enumerate(models)
+        },
         judge_failures=sum(verdict.failures for verdict in run.verdicts),
     )
+
+
+def _why_nothing(run: EffectRun, m: int, rows: Sequence[EffectRow], model: str) -> str | None:
+    """Why the records of a model say nothing, if they do."""
+    arms = [arm for record in run.records if record.model == m for arm in record.arms]
+    cut = sum("length" in arm.stops for arm in arms) / max(1, len(arms))
+    mine = [row for row in rows if row.model == model]
+    return inconclusive([score for row in mine for score in (row.score, row.base)], cut)
 
 
 def _scores(run: EffectRun, tasks: Sequence[Task], models: int) -> Scores:

@@ -37,7 +37,13 @@ from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
-from holdfast.results.robustness import PersonaAccuracy, RobustnessManifest, RobustnessSummary
+from holdfast.report.words import inconclusive
+from holdfast.results.robustness import (
+    PersonaAccuracy,
+    RobustnessManifest,
+    RobustnessNumbers,
+    RobustnessSummary,
+)
 from holdfast.results.tasks import TaskArm, TaskRecord
 
 
@@ -159,7 +165,7 @@ class _Plan:
         return RobustnessSummary(
             model=self.model.name,
             command=command,
-            headline=headline(numbers),
+            headline=_headline(numbers, run.records),
             numbers=numbers,
             lost=lost_items(answers, run.records, settings.reading),
             samples=settings.samples,
@@ -171,3 +177,10 @@ class _Plan:
             note=NOTES.get(self.model.name),
             report=run.page,
         )
+
+
+def _headline(numbers: RobustnessNumbers, records: Sequence[TaskRecord]) -> str:
+    """The result in one sentence, or why there is none; without a full stop."""
+    cut = numbers.cut / max(1, sum(len(record.arms) for record in records))
+    why = inconclusive([numbers.none.accuracy, *(row.accuracy for row in numbers.rows)], cut)
+    return why.rstrip(".") if why else headline(numbers)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from holdfast.report.compare.entries import ControlEntry, control_entries, counterpart, late_rounds
 from holdfast.report.words import (
     between,
+    inconclusive,
     low_ceiling,
     number,
     quantity,
@@ -51,6 +52,7 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     screened = summary.setting.screened
     sentences = [screening(screened)] if screened else []
     sentences.append(_loss(none.row, summary.setting.rounds))
+    sentences.append(_capability_says_nothing(summary))
     if summary.refused:
         sentences.append(f"Left out, since the model refuses it: {', '.join(summary.refused)}.")
     if other is not None:
@@ -81,6 +83,15 @@ def _gain(other: ControlEntry) -> str:
     return f"{name} ends at {number(row.late_stability)} ({gain})."
 
 
+def _capability_says_nothing(summary: CompareSummary) -> str:
+    """Why capability says nothing here, if it does."""
+    why = inconclusive([row.capability for row in summary.rows], 0.0)
+    if why is None:
+        return ""
+    some = "next to none" if (summary.rows[0].capability or 0.0) < 0.5 else "next to all"
+    return f"Capability says nothing here: {some} of its questions are answered right."
+
+
 def _cost(none: ControlRow, row: ControlRow) -> str:
     tokens, time = row.tokens_per_reply, row.relative_ms_per_token
     parts = []
@@ -90,7 +101,8 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
         interval = f" ({between(row.relative_ms_interval)})" if row.relative_ms_interval else ""
         parts.append(f"{time:.2f} times the time a token{interval}")
     costs = [f"it takes {' and '.join(parts)}"] if parts else []
-    if row.capability_delta is not None:
+    edges = inconclusive([none.capability, row.capability], 0.0)
+    if row.capability_delta is not None and edges is None:
         interval = signed_span(row.capability_delta_interval)
         costs.append(f"capability changes by {signed(row.capability_delta)} ({interval})")
     text = "; ".join(costs)
