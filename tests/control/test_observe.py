@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
+from holdfast.control.kernels import apply_weights
+from holdfast.control.observe import fused
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steering import RowSteering
 from holdfast.control.switch import FUSED, attention_for
@@ -231,3 +235,21 @@ def test_a_long_row_that_ends_early_takes_no_share_from_its_neighbours() -> None
     for row in rows:
         share = result_of(row).share
         assert share is not None and len(share.tokens) == row.steps
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("heads", [1, 6])
+def test_one_narrow_query_is_attended_to_by_heads_that_share_keys(masked: bool, heads: int) -> None:
+    torch.manual_seed(0)
+    module: Any = SimpleNamespace(layer_idx=0, is_causal=True, num_key_value_groups=3)
+    query, key, value = (
+        torch.randn(2, n, length, 16, dtype=torch.bfloat16)
+        for n, length in ((6, 1), (2, 9), (2, 9))
+    )
+    mask = torch.zeros(2, heads, 1, 9, dtype=torch.bfloat16)
+    mask[1, :, :, :4] = -torch.inf
+    found, _ = fused(module, query, key, value, mask if masked else None)
+    weights = reference_weights(query, key, mask if masked else None)[0]
+    expected = apply_weights(weights, value.float()).transpose(1, 2)
+    assert found.shape == (2, 1, 6, 16)
+    assert torch.allclose(found.float(), expected, atol=0.03)

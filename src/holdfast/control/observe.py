@@ -123,6 +123,8 @@ def fused(
     if steering is not None and acts:
         merged = steering.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
+    if query.device.type == "cpu" and query.shape[2] == 1 and _is_plain(module, kwargs):
+        return _one_fused_query(query, key, value, attention_mask, scaling), None
     if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
@@ -146,6 +148,24 @@ def _is_single(query: Tensor) -> bool:
     """True for one query to a row on a CPU, whose matrix of scores is a row's keys and no more."""
     exact = query.dtype in (torch.float32, torch.float64)
     return query.shape[2] == 1 and query.device.type == "cpu" and exact
+
+
+def _one_fused_query(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+) -> Tensor:
+    """One query's attention, (B, 1, H, D), by the CPU's fused kernel.
+
+    The queries of heads that share keys go in as one head's, so keys are read once for all.
+    """
+    rows, heads, _, size = query.shape
+    groups = key.shape[1] if mask is None or mask.shape[1] == 1 else heads
+    if groups != key.shape[1]:
+        key, value = (x.repeat_interleave(heads // x.shape[1], 1) for x in (key, value))
+    stacked = query.reshape(rows, groups, heads // groups, size)
+    output = torch.nn.functional.scaled_dot_product_attention(
+        stacked, key, value, mask, scale=scaling
+    )
+    return output.reshape(rows, 1, heads, -1)
 
 
 def _one_query(

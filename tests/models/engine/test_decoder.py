@@ -79,7 +79,7 @@ def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
     subject = made(FAMILIES[family], torch.float64)
     assert walk(subject) is not None
     quick = drawn(Engine(subject), control)
-    monkeypatch.setattr(loaded, "walk", lambda model: None)
+    monkeypatch.setattr(loaded, "walk", lambda *_: None)
     for one, other in zip(quick, drawn(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
@@ -175,5 +175,5 @@ def test_a_row_alone_goes_on_from_what_is_kept(
     subject = made(FAMILIES["llama"], torch.float64)
     quick = drawn(Engine(subject), control)
     assert quick[1].cached > 0
-    monkeypatch.setattr(loaded, "walk", lambda model: None)
+    monkeypatch.setattr(loaded, "walk", lambda *_: None)
     assert [one.ids for one in quick] == [one.ids for one in drawn(Engine(subject), control)]

@@ -8,7 +8,8 @@ build masks again and look for hooks. Here one loop applies the same operations 
 weights, with attention through `observe.fused`, which measures and steers it. Tests compare
 this quick path with the model's own `forward`, which runs wherever `walk` returns None:
 another family, a sliding window, quantized or adapted layers, hooks, a model spread over
-devices.
+devices. In bfloat16 on a CPU that multiplies it, products run on reordered weights (`packed`), with
+the queries, keys and values of a layer in one, and with what follows a product done inside it.
 
 This module knows weights and tensors. It knows no rows and no batches.
 """
@@ -25,6 +26,7 @@ from transformers.activations import SiLUActivation
 
 from holdfast.control.observe import fused
 from holdfast.control.steered_pass import SteeredPass
+from holdfast.models.engine.packed import PackedProduct, PackedWeights, can_pack
 
 # Families whose layers compute exactly the equations above.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -33,6 +35,9 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 class _Linear(NamedTuple):
     weight: Tensor
     bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
 
 
 class _Norm(NamedTuple):
@@ -47,29 +52,35 @@ class _Layer(NamedTuple):
 
     attention: Any
     before: _Norm
-    q: _Linear
-    k: _Linear
-    v: _Linear
-    out: _Linear
+    qkv: tuple[_Linear, _Linear, _Linear] | PackedProduct
+    out: _Linear | PackedProduct
     heads: tuple[_Norm, _Norm] | None
     after: _Norm
-    gate: _Linear
-    up: _Linear
-    down: _Linear
+    gate: _Linear | PackedProduct
+    up: _Linear | PackedProduct
+    down: _Linear | PackedProduct
     act: Callable[[Tensor], Tensor]
 
 
 class Decoder:
-    """A model's forward pass; `walk` makes one. Its weights are the model's own."""
+    """A model's forward pass; `walk` makes one.
 
-    def __init__(self, model: Any) -> None:
+    Args:
+        model: the model. The weights are its own, or reordered copies.
+        packs: where these are kept; None to run on the model's own.
+    """
+
+    def __init__(self, model: Any, packs: PackedWeights | None = None) -> None:
         inner = model.model
         self.table: Tensor = inner.embed_tokens.weight
         self.rotary = inner.rotary_emb
         self.norm = _norm(inner.norm)
-        self.head = _weights(model.lm_head)
-        self.size: int = inner.layers[0].self_attn.head_dim
-        self.layers = [_layer(layer) for layer in inner.layers]
+        self.head = _weights(model.lm_head) if packs is None else packs.product(model.lm_head)
+        attention = inner.layers[0].self_attn
+        self.size: int = attention.head_dim
+        rows = (one.weight.shape[0] for one in (attention.q_proj, attention.k_proj))
+        self.query_heads, self.key_heads = (count // self.size for count in rows)
+        self.layers = [_layer(layer, packs) for layer in inner.layers]
         self.dtype = self.table.dtype
 
     def __call__(
@@ -91,27 +102,43 @@ class Decoder:
         # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
         cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            n = _normed(x, layer.before)
-            q, k, v = self._heads(layer, n)
-            both = torch.cat([q, k], 1)
+            both, v = self._heads(layer, _normed(x, layer.before))
             both = (both * cos).addcmul_(both.roll(half, -1), sin)
-            q, k = both.split([q.shape[1], k.shape[1]], 1)
+            q, k = both.split([self.query_heads, self.key_heads], 1)
             k, v = layer_cache.update(k, v)
             output, _ = fused(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=steering
             )
-            x += linear(output.flatten(2), *layer.out)
+            x = _added(x, layer.out, output.flatten(2))
             n = _normed(x, layer.after)
-            x += linear(layer.act(linear(n, *layer.gate)).mul_(linear(n, *layer.up)), *layer.down)
-        return linear(_normed(x[:, -1], self.norm), *self.head)
+            if isinstance(layer.gate, PackedProduct) and isinstance(layer.up, PackedProduct):
+                n = layer.up.then(n, "mul", layer.gate(n, "swish"))
+            else:
+                n = layer.act(layer.gate(n)).mul_(layer.up(n))
+            x = _added(x, layer.down, n)
+        return self.head(_normed(x[:, -1], self.norm))
 
-    def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (rows, heads, tokens, size)."""
-        shape = (*x.shape[:2], -1, self.size)
-        q, k, v = (linear(x, *one).view(shape) for one in (layer.q, layer.k, layer.v))
+    def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys together, and values, each (rows, heads, tokens, size)."""
+        shape, first = (*x.shape[:2], -1, self.size), self.query_heads
+        if isinstance(layer.qkv, PackedProduct):
+            states = layer.qkv(x).view(shape)
+            both, v = states.split([first + self.key_heads, self.key_heads], 2)
+            if layer.heads is None:
+                return both.transpose(1, 2), v.transpose(1, 2)
+            q, k = both.split([first, self.key_heads], 2)
+        else:
+            q, k, v = (one(x).view(shape) for one in layer.qkv)
         if layer.heads is not None:
             q, k = _normed(q, layer.heads[0]), _normed(k, layer.heads[1])
-        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        return torch.cat([q.transpose(1, 2), k.transpose(1, 2)], 1), v.transpose(1, 2)
+
+
+def _added(x: Tensor, product: _Linear | PackedProduct, other: Tensor) -> Tensor:
+    """`x` plus a product of `other`."""
+    if isinstance(product, PackedProduct):
+        return product.then(other, "add", x)
+    return x.add_(product(other))
 
 
 def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -153,29 +180,38 @@ def _weights(layer: nn.Linear) -> _Linear:
     return _Linear(layer.weight, layer.bias)
 
 
-def _layer(layer: Any) -> _Layer:
+def _layer(layer: Any, packs: PackedWeights | None) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     heads = None
     if hasattr(attention, "q_norm"):
         heads = _norm(attention.q_norm), _norm(attention.k_norm)
+    three = (attention.q_proj, attention.k_proj, attention.v_proj)
+    make = _weights if packs is None else packs.product
     return _Layer(
         attention,
         _norm(layer.input_layernorm),
-        _weights(attention.q_proj),
-        _weights(attention.k_proj),
-        _weights(attention.v_proj),
-        _weights(attention.o_proj),
+        _three(*three) if packs is None else packs.product(*three),
+        make(attention.o_proj),
         heads,
         _norm(layer.post_attention_layernorm),
-        _weights(mlp.gate_proj),
-        _weights(mlp.up_proj),
-        _weights(mlp.down_proj),
+        make(mlp.gate_proj),
+        make(mlp.up_proj),
+        make(mlp.down_proj),
         silu if isinstance(mlp.act_fn, SiLUActivation) else mlp.act_fn,
     )
 
 
-def walk(model: Any) -> Decoder | None:
-    """The model's decoder, or None where its own forward pass has to be called."""
+def _three(q: nn.Linear, k: nn.Linear, v: nn.Linear) -> tuple[_Linear, _Linear, _Linear]:
+    return _weights(q), _weights(k), _weights(v)
+
+
+def walk(model: Any, packs: PackedWeights | None = None) -> Decoder | None:
+    """The model's decoder, or None where its own forward pass has to be called.
+
+    Args:
+        model: a causal language model of transformers.
+        packs: where reordered weights are kept; they are used where `can_pack` says so.
+    """
     config: Any = model.config
     family = type(model).__module__.rpartition(".modeling_")[2]
     if family not in FAMILIES or not type(model).__name__.endswith("ForCausalLM"):
@@ -189,7 +225,9 @@ def walk(model: Any) -> Decoder | None:
     devices = {weight.device for weight in model.parameters()}
     if len(devices) > 1 or not all(_untouched(module) for module in model.modules()):
         return None
-    return Decoder(model)
+    swish = all(isinstance(layer.mlp.act_fn, SiLUActivation) for layer in model.model.layers)
+    packs = packs if swish and can_pack(model.parameters()) else None
+    return Decoder(model, packs)
 
 
 def _untouched(module: nn.Module) -> bool:

@@ -24,6 +24,7 @@ from holdfast.control.switch import FUSED, HELD_CONFIGS, attention_for, use_atte
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
+from holdfast.models.engine.packed import PackedWeights
 from holdfast.models.engine.shaping import Matcher
 
 
@@ -95,6 +96,7 @@ class LoadedModel:
         self.adapters: dict[str, RowAdapter] = {}
         self.decoder: Decoder | None = None
         """The quick forward pass, inside `decoding` and where the model allows it."""
+        self._packs = PackedWeights()
         self.lock = threading.RLock()
 
     @cached_property
@@ -167,7 +169,9 @@ class LoadedModel:
         """The block that a `Batch` runs in; one thread at a time is inside."""
         with self.watched():
             # Looked for each time: the model may have been adapted, or hooked, since.
-            self.decoder = walk(self.model) if self.attention == FUSED and self.reuses else None
+            self.decoder = (
+                walk(self.model, self._packs) if self.attention == FUSED and self.reuses else None
+            )
             try:
                 yield
             finally:

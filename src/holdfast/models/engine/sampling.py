@@ -23,8 +23,9 @@ from torch import Tensor
 
 from holdfast.core.backend import Sampling
 
-# Tokens looked at before the whole vocabulary is sorted; a nucleus of .9 rarely needs more.
-HEAD = 128
+# Tokens looked at, and then looked at where these are too few, before the whole vocabulary is
+# sorted; a nucleus of .9 rarely needs the second number.
+HEAD, MORE = 128, 2048
 
 
 def uniforms(seeds: Sequence[int], steps: int) -> Tensor:
@@ -59,15 +60,21 @@ def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]
 
 
 def _nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
-    """Draw from the nucleus, sorting the vocabulary for rows whose nucleus exceeds `HEAD`."""
-    total = x.exp().sum(-1, keepdim=True)
-    values, ids = x.topk(min(HEAD, x.shape[-1]), dim=-1)
+    """Draw from the nucleus, sorting the vocabulary for rows whose nucleus exceeds `MORE`."""
+    return _nucleus_of(x, x.exp().sum(-1, keepdim=True), u, top_p, HEAD)
+
+
+def _nucleus_of(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -> Tensor:
+    """`_nucleus` from the `count` likeliest tokens, where these reach `top_p`."""
+    size = x.shape[-1]
+    whole = count > HEAD and count >= size // 4
+    values, ids = _sorted(x) if whole else x.topk(min(count, size), dim=-1)
     p = values.exp() / total
     tokens = _invert(p, ids, u, top_p)
     wide = (p.sum(-1) < top_p + 1e-6).nonzero()[:, 0]
-    if len(wide) and x.shape[-1] > HEAD:
-        values, ids = _sorted(x[wide])
-        tokens[wide] = _invert(values.exp() / total[wide], ids, u[wide], top_p)
+    if len(wide) and p.shape[-1] < size:
+        more = MORE if count < MORE else size
+        tokens[wide] = _nucleus_of(x[wide], total[wide], u[wide], top_p, more)
     return tokens
 
 

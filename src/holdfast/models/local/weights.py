@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from holdfast.core.errors import ModelError
+from holdfast.models.engine.packed import multiplies_bfloat16
 from holdfast.models.local.files import Source, model_errors
 
 # Below this many parameters float32 is affordable, and the same on every device.
@@ -184,13 +185,6 @@ def pick_dtype(
     if device.type == "cpu":
         return own if isinstance(own, torch.dtype) else torch.float32
     return torch.bfloat16
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (x86 with AMX or AVX512-BF16)."""
-    # Not public before torch 2.13, whose `get_capabilities` asks the same.
-    named = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in named)
 
 
 def format_line(name: str, model: PreTrainedModel) -> str:
