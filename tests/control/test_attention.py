@@ -20,7 +20,7 @@ from holdfast.control.share_functions import (
     Spotlight,
     share_function,
 )
-from holdfast.core.errors import ControlError
+from holdfast.core.errors import ControlError, ShapeError
 
 SHARES: dict[str, ShareFunction] = {
     "split-softmax": SplitSoftmax(0.4),
@@ -425,3 +425,27 @@ def test_restore_needs_turns_that_one_attention_does_not_know() -> None:
     query, key, value = tensors()
     with pytest.raises(ControlError, match="depends on turns"):
         two_part_attention(query, key, value, ALIGNED, "restore:1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"value": torch.zeros(2, 2, 4, 8)}, "key and value differ only in their last"),
+        ({"span_mask": torch.zeros(2, 3, dtype=torch.bool)}, r"not \(2, 3\)"),
+        ({"span_mask": torch.zeros(2, 5)}, "of booleans"),
+        (dict.fromkeys(("key", "value"), torch.zeros(2, 3, 5, 8)), "key heads divide query heads"),
+        (dict.fromkeys(("key", "value"), torch.zeros(1, 2, 5, 8)), "the same rows"),
+        (dict.fromkeys(("key", "value"), torch.zeros(2, 2, 5, 6)), "head size"),
+        ({"query": torch.zeros(4, 1, 8)}, "query has four dimensions"),
+        ({"attn_mask": torch.ones(2, 1, 1, 4, dtype=torch.bool)}, r"broadcasts to \(2, 4, 1, 5\)"),
+        ({"attn_mask": torch.ones(2, 1, 1, 5, dtype=torch.long)}, "of torch.int64"),
+    ],
+)
+def test_tensors_that_do_not_belong_together_are_refused_with_their_shapes(
+    changed: dict[str, Tensor], message: str
+) -> None:
+    tensors = {"query": torch.zeros(2, 4, 1, 8), "span_mask": torch.zeros(2, 5, dtype=torch.bool)}
+    tensors |= dict.fromkeys(("key", "value"), torch.zeros(2, 2, 5, 8))
+    two_part_attention(**tensors, share=None)
+    with pytest.raises(ShapeError, match=message):
+        two_part_attention(**{**tensors, **changed}, share=None)

@@ -35,6 +35,7 @@ from holdfast.control.kernels import (
 )
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.share_functions import ShareFunction, parse_share
+from holdfast.core.errors import ShapeError
 
 
 def two_part_attention(
@@ -64,7 +65,12 @@ def two_part_attention(
     Returns:
         The output (B, H, Lq, D), and π before, (B, H, Lq) in float32. A query that sees
         nothing gets zeros.
+
+    Raises:
+        ShapeError: the tensors' shapes, or a mask's dtype, are not these.
+        ControlError: there is no share function of that text.
     """
+    _check_shapes(query, key, value, span_mask, attn_mask)
     if isinstance(share, str):
         share = parse_share(share)
     if needs_gradient(query, key, value):
@@ -85,6 +91,48 @@ def two_part_attention(
     )
     o_r, l_r = attend(query, key, value, mask_r, scale)
     return merge(o_p, l_p, o_r, l_r, share)
+
+
+def _check_shapes(
+    query: Tensor, key: Tensor, value: Tensor, span_mask: Tensor, attn_mask: Tensor | None
+) -> None:
+    """Raise `ShapeError` where the tensors of `two_part_attention` do not belong together."""
+
+    def shape(tensor: Tensor) -> str:
+        return str(tuple(tensor.shape))
+
+    for name, tensor in {"query": query, "key": key, "value": value}.items():
+        if tensor.dim() != 4:
+            raise ShapeError(f"{name} has four dimensions, not {shape(tensor)}.")
+    if key.shape[:3] != value.shape[:3]:
+        raise ShapeError(
+            f"key and value differ only in their last dimension, unlike {shape(key)} and "
+            f"{shape(value)}."
+        )
+    fits = query.shape[0] == key.shape[0] and query.shape[3] == key.shape[3]
+    if not fits or not key.shape[1] or query.shape[1] % key.shape[1]:
+        raise ShapeError(
+            "query and key have the same rows and head size, and key heads divide query heads, "
+            f"unlike {shape(query)} and {shape(key)}."
+        )
+    rows, keys = key.shape[0], key.shape[2]
+    if span_mask.shape != (rows, keys) or span_mask.dtype != torch.bool:
+        raise ShapeError(
+            f"span_mask is of booleans and {(rows, keys)} for these keys, not {shape(span_mask)} "
+            f"of {span_mask.dtype}."
+        )
+    if attn_mask is None:
+        return
+    whole = (*query.shape[:3], keys)
+    mask = tuple(attn_mask.shape)
+    broadcasts = len(mask) <= 4 and all(
+        own in (1, other) for own, other in zip(mask[::-1], whole[::-1], strict=False)
+    )
+    if not broadcasts or not (attn_mask.dtype == torch.bool or attn_mask.is_floating_point()):
+        raise ShapeError(
+            f"attn_mask is boolean or additive and broadcasts to {whole}, unlike {mask} of "
+            f"{attn_mask.dtype}."
+        )
 
 
 def _common_span(span: Tensor) -> tuple[int, int] | None:

