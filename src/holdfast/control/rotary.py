@@ -105,6 +105,11 @@ class Rotary:
         if not any(self._layers.values()):
             raise ControlError(f"no layer of {self.name} uses rotary positions: use reminder.")
 
+    @property
+    def rotating(self) -> list[int]:
+        """The layers that have rotary positions."""
+        return [i for i, layer in self._layers.items() if layer is not None]
+
     def turn_back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
         """Turn rotated queries back, as if they stood `shift` positions earlier.
 

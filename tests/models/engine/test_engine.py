@@ -13,6 +13,7 @@ from transformers import (
     Lfm2Config,
     LlamaConfig,
     MambaConfig,
+    MiniMaxConfig,
     Phi3Config,
     PreTrainedModel,
 )
@@ -21,7 +22,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.engine import Continuation, Engine, Request
 from holdfast.models.local.hold import hold
-from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, model
+from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 END = frozenset([2])
 GREEDY = Sampling(max_new_tokens=16, temperature=0)
@@ -300,3 +301,22 @@ def test_a_model_inside_a_hold_block_is_refused_and_later_replies_are_plain() ->
     with hold(subject.model, "boost:9", span=(2, 9)), pytest.raises(ControlError, match="block"):
         subject.generate(asked, GREEDY)
     assert subject.generate(asked, GREEDY) == expected
+
+
+def test_a_model_with_a_cache_of_its_own_is_refused_in_a_sentence() -> None:
+    config = MiniMaxConfig(**GROUPED, num_local_experts=2, layer_types=["full_attention"] * 2)
+    with pytest.raises(ModelError, match="a cache of its own"):
+        Engine(AutoModelForCausalLM.from_config(config))
+
+
+def test_an_id_beyond_the_embeddings_is_said_to_be_another_models() -> None:
+    with pytest.raises(ModelError, match="the tokenizer belongs to another model"):
+        Engine(model("llama")).generate([Request((5, 100_000), 0)], Sampling(max_new_tokens=2))
+
+
+def test_anchor_is_refused_once_every_rotary_layers_window_has_passed_the_persona() -> None:
+    Engine(model("mistral")).check_anchor(WINDOW)
+    with pytest.raises(ControlError, match=f"see the last {WINDOW} only"):
+        Engine(model("mistral")).check_anchor(WINDOW + 1)
+    Engine(model("gemma3")).check_anchor(WINDOW + 1)  # some of its layers see all
+    Engine(model("llama")).check_anchor(2 * WINDOW)

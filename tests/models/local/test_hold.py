@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from transformers import (
     AttentionInterface,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BartConfig,
+    BertConfig,
     DiffLlamaConfig,
     FalconConfig,
     Gemma3Config,
@@ -806,3 +808,47 @@ def test_the_documentations_batch_is_padded_on_the_left_where_the_tokenizer_pads
     exec(second, names)
     seen = names["inputs"]["attention_mask"]
     assert seen[:, -1].all() and not seen.all()
+
+
+def test_a_model_that_reads_in_both_directions_is_refused() -> None:
+    sizes = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16}
+    subject = AutoModelForMaskedLM.from_config(BertConfig(num_attention_heads=2, **sizes))
+    with (
+        pytest.raises(ControlError, match="reads a text in both directions"),
+        hold(subject, "boost:6", tokenizer=TOKENS),
+    ):
+        pass
+
+
+def test_a_cache_that_does_not_count_its_tokens_is_refused_and_not_left_alone() -> None:
+    class Uncounted(DynamicCache):
+        def get_seq_length(self, layer_idx: int = 0) -> int:
+            return 0
+
+    given = batch(ids_of(SHORT))
+    with hold(model(), "boost:6", tokenizer=TOKENS), torch.no_grad():
+        model()(**given, use_cache=False)
+        with pytest.raises(ControlError, match="does not count its tokens"):
+            model()(**given, past_key_values=Uncounted(config=model().config))
+
+
+def test_a_trainers_reference_model_is_held_with_its_model() -> None:
+    own, reference = model(), deepcopy(model())
+    trainer = SimpleNamespace(model=own, ref_model=reference, processing_class=TOKENS)
+    given = batch(ids_of(SHORT))
+    with torch.no_grad():
+        plain = reference(**given).logits
+        with hold(trainer, "boost:6"):
+            steered, beside = own(**given).logits, reference(**given).logits
+        assert torch.equal(reference(**given).logits, plain)
+    assert torch.allclose(beside, steered, atol=1e-5)
+    assert not torch.allclose(beside, plain, atol=1e-2)
+
+
+def test_columns_past_the_last_token_are_said_to_have_done_nothing() -> None:
+    with (
+        pytest.warns(UserWarning, match="did nothing"),
+        hold(model(), "boost:6", [(5, 3000)], tokenizer=TOKENS),
+        torch.no_grad(),
+    ):
+        model()(**batch(ids_of(SHORT)))

@@ -118,6 +118,11 @@ class Engine(LoadedModel):
         if not request.ids:
             raise ValueError("a request needs at least one token")
         ids = np.asarray(request.ids, dtype=np.int64)
+        if ids.max() >= self.vocabulary:
+            raise ModelError(
+                f"{self.name} has {self.vocabulary} token embeddings, and its tokenizer makes the"
+                f" id {ids.max()}: the tokenizer belongs to another model."
+            )
         limit = sampling.max_new_tokens
         if self.context is not None:
             limit = min(limit, self.context - len(ids))

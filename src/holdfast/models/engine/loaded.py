@@ -9,6 +9,7 @@ This module knows one model. It knows no requests and no text.
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from holdfast.control.rotary import Rotary
 from holdfast.control.steering import RowSteering, Steering
@@ -50,7 +51,7 @@ class LoadedModel:
             bounds the memory of activations.
 
     Raises:
-        ModelError: the model keeps no keys and values.
+        ModelError: the model keeps no keys and values, or keeps them in a way of its own.
     """
 
     def __init__(
@@ -75,6 +76,14 @@ class LoadedModel:
                 f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
                 " needs: serve it behind an API and use --model api:NAME."
             )
+        own = sys.modules[type(model).__module__]
+        caches = [x for x in vars(own).values() if isinstance(x, type) and issubclass(x, Cache)]
+        if any(cache.__module__ == own.__name__ for cache in caches):
+            raise ModelError(
+                f"{name} ({type(model).__name__}) keeps its keys and values in a cache of its own,"
+                " which the local engine cannot fill: serve it behind an API and use --model"
+                " api:NAME."
+            )
         self.takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
         """Which of these optional arguments the model's forward pass has."""
         self.config = model.config.get_text_config(decoder=True)
@@ -82,6 +91,8 @@ class LoadedModel:
         """Tokens that the model can see; None where it states no bound."""
         self.match: Callable[[str], Matcher] | None = None
         """Follows a grammar; whoever knows the tokenizer sets it."""
+        self.vocabulary = int(next(model.get_input_embeddings().parameters()).shape[0])
+        """Token ids that the model knows."""
         self.store = PrefixStore(cache_bytes)
         """Keys and values of earlier rows."""
         self._kinds = layer_kinds(model.config)
@@ -113,6 +124,27 @@ class LoadedModel:
         """Why the persona cannot be moved before the turns, or None."""
         rotary = self.rotary
         return rotary if isinstance(rotary, str) else None
+
+    def check_anchor(self, tokens: int) -> None:
+        """Check that anchor reaches the persona in a chat of so many tokens.
+
+        It acts in layers with rotary positions. Where all of these have a sliding window, the
+        persona is out of sight once the window has passed it.
+
+        Raises:
+            ControlError: the window has passed it.
+        """
+        window = getattr(self.config, "sliding_window", None)
+        if window is None or tokens <= window or isinstance(self.rotary, str):
+            return
+        kinds = getattr(self.config, "layer_types", None)
+        if kinds and any(kinds[i] != "sliding_attention" for i in self.rotary.rotating):
+            return
+        raise ControlError(
+            f"anchor does nothing in a chat of {tokens} tokens: all layers of {self.name} with "
+            f"rotary positions see the last {window} only, and the persona is before them: use "
+            "reminder."
+        )
 
     @property
     def device(self) -> torch.device:

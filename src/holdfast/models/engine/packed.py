@@ -87,4 +87,4 @@ def can_pack(weights: Iterable[Tensor]) -> bool:
         if weight.dtype != torch.bfloat16 or weight.device.type != "cpu":
             return False
         size += weight.numel() * weight.element_size()
-    return size <= LIMIT and torch.backends.mkldnn.is_available() and multiplies_bfloat16()
+    return size <= LIMIT and bool(torch.backends.mkldnn.is_available()) and multiplies_bfloat16()

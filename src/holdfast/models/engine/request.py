@@ -53,11 +53,9 @@ class Request:
     """Where the system prompt is."""
     measure: bool = False
     """Record the prompt share of the reply's tokens."""
-    share_every: int = 1
-    """Record it at the first token and then in about every so many steps; 1 is every token."""
     state: str = ""
-    """What keys and values are computed under (a control, an adapter), as text. Rows of another
-    state are never reused."""
+    """What keys and values are computed under (a control and its spans, an adapter), as text. Rows
+    of another state are never reused. Two folded chats may have the same ids with other spans."""
     steering: RowSteering | None = None
     """The attention control; its columns are places in `ids`."""
     guide: Guide | None = None
@@ -72,6 +70,8 @@ class Request:
     """Record the log-probability of every token, and of so many of the likeliest."""
     shaping: Shaping | None = None
     """How the logits are changed before a token is drawn."""
+    share_every: int = 1
+    """Record the prompt share at the first token and then about every so many steps; 1 is all."""
 
     def switched(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""

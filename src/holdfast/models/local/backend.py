@@ -52,6 +52,7 @@ class LocalBackend:
         template: its chat template.
         engine: continues token ids.
         ends: token ids that end a reply.
+        format_line: the weights' number format and device, in one line.
         thoughts: splits what the model writes into thought and reply.
     """
 
@@ -92,6 +93,7 @@ class LocalBackend:
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
         self.ends = end_tokens(model, tokenizer)
+        self.format_line = format_line(name, model)
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
@@ -101,11 +103,6 @@ class LocalBackend:
     def small(self) -> bool:
         """Whether the cost of a decoding step is its overhead, whatever the number of rows."""
         return self.engine.model.num_parameters() < TINY
-
-    @property
-    def format_line(self) -> str:
-        """The number format of the weights and the device, in one line."""
-        return format_line(self.name, self.engine.model)
 
     @property
     def digest(self) -> str:
@@ -260,7 +257,7 @@ class LocalBackend:
         if control.guidance is not None and has_prompt:
             bare = template.render(self.rewritten(ask.chat[1:], control))
             guide = Guide(bare.ids, control.guidance)
-        state = control.state if held else ""
+        state = f"{control.state}@{held.content}{held.message}" if held else ""
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
         if control.prism is None:
             return request
@@ -289,6 +286,8 @@ class LocalBackend:
                 f"`{control.text}` needs the persona's tokens, which {self.name}'s chat template "
                 "does not show in one piece: use window or reminder."
             )
+        if control.anchor:
+            self.engine.check_anchor(len(chat.ids))
         message = self.template.leading_bos(chat.ids), chat.template[1]
         starts = turn_columns(control, self.template.turn_ids, self._reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)

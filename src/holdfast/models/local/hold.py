@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.rotary import Rotary
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass, unreached
@@ -33,7 +33,13 @@ from holdfast.control.steering import Columns, RowSteering, Steering
 from holdfast.control.switch import HELD_CONFIGS, attention_for, use_attention
 from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
-from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
+from holdfast.models.local.hold_rows import (
+    BatchRows,
+    LazyTokenizer,
+    Targets,
+    check_positions,
+    find_targets,
+)
 
 _lock = threading.Lock()
 
@@ -53,7 +59,7 @@ def hold(
     exception. Rows without the persona are left alone.
 
     Args:
-        model: a transformers model, or one in a pipeline, a trainer, a PEFT model or DDP.
+        model: a transformers model, or one in a pipeline, PEFT, DDP or trainer (and its reference).
         control: an attention control as text, as in "split-softmax:0.7" or "anchor+boost:2".
         span: the persona: its text, its token ids, or columns [start, end) row by row (None for
             a row without). By default any system message is the persona.
@@ -70,26 +76,16 @@ def hold(
     if not parsed.steers:
         yield
         return
-    if inner.config.is_encoder_decoder:
-        raise ControlError(
-            f"{type(inner).__name__} reads the persona in an encoder, and controls are for models"
-            " that read and write one text: use window or reminder."
-        )
     decoder = inner.get_decoder()
-    kind, why = attention_for(decoder)
-    if kind is None:
-        raise ControlError(f"`{control}` cannot be put on this model: {why}.")
-    _check_ranges(parsed, decoder.config)
-    lazy_tokenizer = _LazyTokenizer(inner, tokenizer or inner_tokenizer)
-    targets = find_targets(
-        span,
-        turns,
-        lazy_tokenizer,
-        needs_turns=parsed.needs_turns,
-        needs_replies=parsed.needs_replies,
-    )
+    kind = _check_model(inner, parsed)
+    tokens = tokenizer or inner_tokenizer
+    needs = {"needs_turns": parsed.needs_turns, "needs_replies": parsed.needs_replies}
+    targets = find_targets(span, turns, LazyTokenizer(inner, tokens), **needs)
     with ExitStack() as stack:
         stack.enter_context(_exclusive(decoder))
+        reference = getattr(model, "ref_model", None)
+        if isinstance(reference, nn.Module):  # a trainer's, whose KL is of the same chat
+            stack.enter_context(hold(reference, parsed, span, tokenizer=tokens, turns=turns))
         rotary = Rotary(inner) if parsed.anchor else None
         stack.enter_context(use_attention(decoder, kind))
         block = _Block(inner, parsed, targets, rotary)
@@ -150,8 +146,8 @@ class _Block:
         """Warn if no row of any pass had the persona."""
         if self._ran and not self._matched:
             warnings.warn(
-                f"`{self.control.text}` did nothing: no row had the persona's tokens. Give `span`"
-                " as the persona's text, its token ids, or columns.",
+                f"`{self.control.text}` did nothing: no row had the persona's tokens and others"
+                " after them. Give `span` as the persona's text, its token ids, or columns.",
                 stacklevel=4,  # this method, the block's generator, contextlib, and the user
             )
 
@@ -184,6 +180,7 @@ class _Block:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
         passed = start_pass(state.steering, column, queries)
+        self._matched = self._matched or passed is not None
         self._pass.state, self._pass.steering = state, passed
         return (args, kwargs) if passed is None else (args, {**kwargs, "holdfast": passed})
 
@@ -219,7 +216,7 @@ class _Block:
             place and RowSteering(self.control, *place, tuple(turns), tuple(replies))
             for place, turns, replies in zip(rows.places, rows.turns, rows.replies, strict=True)
         ]
-        self._ran, self._matched = True, self._matched or any(controls)
+        self._ran = True
         return Steering(controls, self.rotary, device)
 
     def _after(self, body: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -234,9 +231,15 @@ class _Block:
         cache = getattr(output, "past_key_values", None)
         if cache is not None:
             self._caches[cache] = state
+            if not cache.get_seq_length():
+                raise ControlError(
+                    f"{self.name} keeps a cache that does not count its tokens, so the next pass"
+                    " could not be held: pass use_cache=False."
+                )
         refuse_unreached(passed, self.name)
         hidden: Tensor = output[0]
-        if passed is not None and hidden.requires_grad and _recomputes(body):
+        parts = body.modules() if passed is not None and hidden.requires_grad else ()
+        if any(getattr(part, "gradient_checkpointing", False) for part in parts):
             hidden.register_hook(self._require_open)
 
     def _check(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -251,11 +254,6 @@ class _Block:
                 "gradient checkpointing computes attention again in the backward pass, which has"
                 " to be under control as well: call backward() inside the block."
             )
-
-
-def _recomputes(body: nn.Module) -> bool:
-    """Whether gradient checkpointing is on in any part."""
-    return any(getattr(part, "gradient_checkpointing", False) for part in body.modules())
 
 
 @contextmanager
@@ -295,25 +293,6 @@ def _unwrap(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None
     return model, tokenizer
 
 
-class _LazyTokenizer:
-    """Returns the tokenizer; loads it by the model's name at the first call, if there is none."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
-        self.model, self.tokenizer = model, tokenizer
-
-    def __call__(self) -> PreTrainedTokenizerBase:
-        if self.tokenizer is None:
-            name = self.model.config._name_or_path
-            try:
-                loaded: Any = AutoTokenizer.from_pretrained(name)
-            except (OSError, ValueError) as error:
-                raise ControlError(
-                    f"there is no tokenizer under the model's name (`{name}`): give `tokenizer`."
-                ) from error
-            self.tokenizer = loaded
-        return self.tokenizer
-
-
 def _attention_only(control: Control) -> Control:
     """Return the control; refuse one that changes more than the attention."""
     if control.prism is not None:
@@ -334,6 +313,26 @@ def _attention_only(control: Control) -> Control:
             " guidance_scale, and the chat without it as negative_prompt_ids."
         )
     return control
+
+
+def _check_model(model: PreTrainedModel, control: Control) -> str:
+    """The attention that a model is held with. Raises `ControlError` where it cannot be."""
+    name, decoder = type(model).__name__, model.get_decoder()
+    if model.config.is_encoder_decoder:
+        raise ControlError(
+            f"{name} reads the persona in an encoder, and controls are for models that read and"
+            " write one text: use window or reminder."
+        )
+    if any(getattr(part, "is_causal", True) is False for part in decoder.modules()):
+        raise ControlError(
+            f"{name} reads a text in both directions, and controls are for models whose tokens see"
+            " what is before them."
+        )
+    kind, why = attention_for(decoder)
+    if kind is None:
+        raise ControlError(f"`{control.text}` cannot be put on this model: {why}.")
+    _check_ranges(control, decoder.config)
+    return kind
 
 
 def _check_ranges(control: Control, config: Any) -> None:

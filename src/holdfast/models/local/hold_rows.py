@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
@@ -171,6 +171,25 @@ def find_targets(
                 "the chat template does not show where a reply begins: use restore:1@from=all."
             )
     return Targets(find, turn_ids, places, columns, reply_ids)
+
+
+class LazyTokenizer:
+    """Returns the tokenizer; loads it by the model's name at the first call, if there is none."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        self.model, self.tokenizer = model, tokenizer
+
+    def __call__(self) -> PreTrainedTokenizerBase:
+        if self.tokenizer is None:
+            name = self.model.config._name_or_path
+            try:
+                loaded: Any = AutoTokenizer.from_pretrained(name)
+            except (OSError, ValueError) as error:
+                raise ControlError(
+                    f"there is no tokenizer under the model's name (`{name}`): give `tokenizer`."
+                ) from error
+            self.tokenizer = loaded
+        return self.tokenizer
 
 
 def _ids(argument: Any) -> Ids | None:
