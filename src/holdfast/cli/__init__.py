@@ -32,6 +32,7 @@ from holdfast.cli.personas import app as personas_app
 from holdfast.cli.prism import app as prism_app
 from holdfast.cli.robustness import robustness as robustness_command
 from holdfast.cli.serve import serve as serve_command
+from holdfast.cli.train import train as train_command
 from holdfast.cli.watch import watch as watch_command
 from holdfast.core.errors import HoldfastError
 from holdfast.core.version import __version__
@@ -56,6 +57,7 @@ app.command("watch")(watch_command)
 app.command("robustness")(robustness_command)
 app.command("fidelity")(fidelity_command)
 app.command("export")(export_command)
+app.command("train")(train_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

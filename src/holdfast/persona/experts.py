@@ -12,6 +12,7 @@ This module knows text. It knows no models but how long they count a text to be.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,9 @@ def mini() -> tuple[Expert, ...]:
     )
 
 
+_LEVEL = re.compile(r"-\d$")  # of an exercise: "extraction-2"
+
+
 def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expert]:
     """Who is the matched, the other and the safety persona of a task, by kind.
 
@@ -142,7 +146,8 @@ def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expe
     if len(experts) == 1:
         return {"matched": experts[0]}
     found = {}
-    matched = [one for one in experts if category in one.matches]
+    kinds = {category, _LEVEL.sub("", category)}
+    matched = [one for one in experts if kinds & set(one.matches)]
     others = [one for one in experts if one not in matched and one.id != SAFETY]
     if matched:
         found["matched"] = matched[0]

@@ -74,7 +74,7 @@ def prepare(
 def _open(
     model: str, adapter: bool, dtype: str, device: str, options: Mapping[str, Any] | None
 ) -> LocalBackend:
-    """Load the model: in float32 on a CPU and where its own weights learn, as small steps need.
+    """Load the model: in float32 where its own weights learn, as small steps need.
 
     Under several processes the trainer places it.
     """
@@ -83,10 +83,8 @@ def _open(
     except ModuleNotFoundError as missing:
         raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
     from holdfast.models.local.load import load
-    from holdfast.models.local.weights import pick_device
 
-    on_cpu = pick_device(device).type == "cpu"
-    kind = "float32" if dtype == "auto" and (on_cpu or not adapter) else dtype
+    kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device
     return load(model, dtype=kind, device=place, options=options)
 

@@ -1,0 +1,54 @@
+"""What `holdfast train RECIPE` finds: a row for each arm and seed, beside the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """What one training of an arm measured."""
+
+    arm: str
+    """Name of the arm."""
+    seed: int
+    """Its seed."""
+    numbers: Mapping[str, float | None]
+    """What was measured, by name."""
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure of the paper that a recipe follows."""
+
+    what: str
+    """What it is."""
+    value: str
+    """The figure, as it was published."""
+    source: str
+    """Where it stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSummary:
+    """What `holdfast train --json` prints."""
+
+    title: str
+    """What the recipe reproduces."""
+    model: str
+    """The model that every arm begins with."""
+    rows: tuple[ArmRow, ...]
+    """A row for each arm and seed."""
+    published: tuple[PublishedFigure, ...]
+    """The paper's figures."""
+    known: str
+    """What is known of the original's settings."""
+    unknown: str
+    """What is not."""
+    seeds: tuple[int, ...]
+    """The seeds."""
+    table: str
+    """The Markdown file with the table."""
+    seconds: float
+    """Seconds of wall clock of the last call."""
