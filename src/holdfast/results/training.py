@@ -1,7 +1,8 @@
-"""What a training will take, as `--plan` prints it."""
+"""What a training will take (`--plan`), and what `holdfast train RECIPE` finds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -19,3 +20,51 @@ class TrainingEstimate:
     """Files that the run leaves or needs on the way, likewise."""
     seconds: float
     """Seconds, from a measured step of the same machine."""
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """What one training of an arm measured."""
+
+    arm: str
+    """Name of the arm."""
+    seed: int
+    """Its seed."""
+    numbers: Mapping[str, float | None]
+    """What was measured, by name."""
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure of the paper that a recipe follows."""
+
+    what: str
+    """What it is."""
+    value: str
+    """The figure, as it was published."""
+    source: str
+    """Where it stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSummary:
+    """What `holdfast train --json` prints."""
+
+    title: str
+    """What the recipe reproduces."""
+    model: str
+    """The model that every arm begins with."""
+    rows: tuple[ArmRow, ...]
+    """A row for each arm and seed."""
+    published: tuple[PublishedFigure, ...]
+    """The paper's figures."""
+    known: str
+    """What is known of the original's settings."""
+    unknown: str
+    """What is not."""
+    seeds: tuple[int, ...]
+    """The seeds."""
+    table: str
+    """The Markdown file with the table."""
+    seconds: float
+    """Seconds of wall clock of the last call."""

@@ -119,9 +119,9 @@ def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> T
                 answer=trainer.max_new_tokens,
             )
             / GB,
-            2,
+            4,
         ),
         # The model, and two checkpoints with the optimiser's averages.
-        disk_gb=round((size + 2 * 3 * learns) / GB, 2),
+        disk_gb=round((size + 2 * 3 * learns) / GB, 4),
         seconds=round(settings.steps * (writes + passes * step_tokens * speed.passed), 1),
     )

@@ -39,8 +39,8 @@ def estimate_training(training: Training) -> TrainingEstimate:
     return TrainingEstimate(
         prompts=written + 2 * queries + judged,
         tokens=round(reads + writes + passes),
-        memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 2),
-        disk_gb=round((learns + 4 * 2 * (reads + writes)) / GB, 2),
+        memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 4),
+        disk_gb=round((learns + 4 * 2 * (reads + writes)) / GB, 4),
         seconds=round(writes * speed.written + (reads + passes) * speed.passed, 1),
     )
 

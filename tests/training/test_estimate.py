@@ -1,0 +1,63 @@
+"""What a training will take: counted, measured, and refused where it does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.cli import main
+from holdfast.core.errors import HoldfastError
+from holdfast.models.local.backend import LocalBackend
+from holdfast.results.training import TrainingEstimate
+from holdfast.training import estimate
+from tiny_models import model, tokenizer
+
+KEYS = {"prompts", "tokens", "memory_gb", "disk_gb", "seconds"}
+
+
+def backend() -> LocalBackend:
+    return LocalBackend(model("llama"), tokenizer(), "small", batch_size=16)
+
+
+def test_a_lora_needs_less_memory_than_all_weights_and_rows_need_more() -> None:
+    own = backend()
+    shape: dict[str, Any] = {"tokens": 64, "answer": 16}
+    lora = estimate.step_memory(own, rank=2, rows=4, **shape)
+    assert lora < estimate.step_memory(own, rank=0, rows=4, **shape)
+    assert lora < estimate.step_memory(own, rank=2, rows=8, **shape)
+
+
+def test_speeds_are_measured() -> None:
+    speed = estimate.measure(backend())
+    assert speed.passed > 0
+    assert 0 < speed.written < 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"memory_gb": 1e9}, "of memory and cpu has"), ({"disk_gb": 1e9}, "of disk and .* has")],
+)
+def test_what_does_not_fit_is_refused(
+    changes: dict[str, float], sentence: str, tmp_path: Path
+) -> None:
+    values: dict[str, Any] = {"prompts": 1, "tokens": 1, "seconds": 1.0}
+    found = TrainingEstimate(**values | {"memory_gb": 0.1, "disk_gb": 0.1} | changes)
+    with pytest.raises(HoldfastError, match=sentence):
+        estimate.check_fits(found, backend(), tmp_path / "new" / "run")
+
+
+@pytest.mark.parametrize("command", ["prism", "permix"])
+def test_a_plan_prints_what_the_contract_names_and_writes_nothing(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as ended:
+        main([command, "train", "--model", "mini", "--out", str(out), "--plan", "--json"])
+    assert not ended.value.code
+    plan = json.loads(capsys.readouterr().out)
+    assert plan.keys() == KEYS
+    assert all(value > 0 for value in plan.values())
+    assert not out.exists()
