@@ -115,6 +115,9 @@ def grpo_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
         shuffle_dataset=False,
         use_vllm=settings.vllm != "off",
         vllm_mode="server" if settings.vllm == "server" else "colocate",
+        vllm_server_base_url=settings.vllm_url,
+        vllm_gpu_memory_utilization=settings.vllm_memory,
+        vllm_tensor_parallel_size=settings.vllm_parallel,
         chat_template_kwargs=backend.template.options or None,
     )
 
@@ -174,6 +177,8 @@ def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
 def _shared_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> dict[str, Any]:
     """Settings of both trainers. Every step is logged; the rows are taken in their order."""
     settings, device = plan.settings, backend.engine.device.type
+    # Of several processes the model is on the CPU until the trainer places it.
+    cpu = device == "cpu" and (processes() == 1 or not torch.cuda.is_available())
     large = backend.engine.model.num_parameters() >= MEDIUM
     return {
         "output_dir": str(checkpoints),
@@ -184,10 +189,10 @@ def _shared_config(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path)
         "save_steps": settings.save_every,
         "save_total_limit": 2,
         "logging_steps": 1,
-        "report_to": "none",
+        "report_to": settings.report_to,
         "disable_tqdm": True,
-        "use_cpu": device == "cpu" and not torch.cuda.is_available(),
-        "bf16": torch.cuda.is_available() and device != "mps",
+        "use_cpu": cpu,
+        "bf16": torch.cuda.is_available() and not cpu and device != "mps",
         "gradient_checkpointing": large,
         "seed": seed_of("permix", plan.seed) % 2**31,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import API
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training import TrainingEstimate
@@ -61,6 +61,7 @@ def prepare(
     if model.startswith(API):
         raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
     settings.check()
+    _check_gpus(device)
     data = load_data(settings.data, model, settings.seed)
     backend = _open(model, bool(settings.rank), dtype, device, options)
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
@@ -69,6 +70,19 @@ def prepare(
     if chooses and on_a_laptop(size, place):
         return PreparedTraining(backend, data.of_categories(LAPTOP_CATEGORIES), trainer, False)
     return PreparedTraining(backend, data, trainer, chooses)
+
+
+def _check_gpus(device: str) -> None:
+    """Refuse several GPUs in one process, over which a trainer would deal rows unevenly."""
+    import torch
+
+    number = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    if number > 1 and processes() == 1:
+        raise HoldfastError(
+            f"there are {number} GPUs and one process: start it with accelerate launch "
+            f"--num_processes {number} -m holdfast permix train …, or show it one GPU with "
+            "CUDA_VISIBLE_DEVICES=0."
+        )
 
 
 def _open(

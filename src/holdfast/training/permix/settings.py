@@ -13,6 +13,8 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
 
 ARMS = ("permix", "rlvr", "sft")
+NO_RESULT = ("save_every", "vllm_url", "vllm_memory", "vllm_parallel", "report_to")
+"""Fields of `TrainerSettings` that change no result, and may differ where a run goes on."""
 SCALES = ("group", "batch", "none")
 VLLM = ("off", "colocate", "server")
 MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU in minutes
@@ -107,6 +109,14 @@ class PermixSettings:
     """Steps between checkpoints."""
     vllm: str | None = option(None, "Who writes the rollouts: off, colocate or server.")
     """Who writes the rollouts: transformers, vLLM in the same process, or a vLLM server."""
+    vllm_url: str | None = option(None, "Of the vLLM server, as http://host:8000.")
+    """Address of the vLLM server."""
+    vllm_memory: float | None = option(None, "Share of a GPU's memory for vLLM beside it: 0.3.")
+    """Share of a GPU's memory that vLLM takes in the same process."""
+    vllm_parallel: int | None = option(None, "GPUs that vLLM splits the model over: 1.")
+    """GPUs that vLLM in the same processes splits the model over."""
+    report_to: str | None = option(None, "Log steps there too: trackio, wandb or tensorboard.")
+    """Where the trainer logs its steps, besides metrics.jsonl."""
     trial: bool = option(True, "Ask a few prompts first, and stop where nothing can be learned.")
     """Whether the untrained model is asked a few prompts first, which choose the exercises."""
     seed: int = option(0, "Decides everything that is drawn.")
@@ -167,6 +177,14 @@ class TrainerSettings:
     """Steps between checkpoints."""
     vllm: str = "off"
     """Who writes the rollouts."""
+    vllm_url: str | None = None
+    """Address of the vLLM server."""
+    vllm_memory: float = 0.3
+    """Share of a GPU's memory that vLLM takes in the same process; TRL's default."""
+    vllm_parallel: int = 1
+    """GPUs that vLLM splits the model over."""
+    report_to: str = "none"
+    """Where the trainer logs its steps too."""
 
     def __post_init__(self) -> None:
         if self.rollouts < 2:

@@ -47,7 +47,7 @@ from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
 from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
-from holdfast.training.permix.settings import PermixSettings, TrainerSettings
+from holdfast.training.permix.settings import NO_RESULT, PermixSettings, TrainerSettings
 from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
 from holdfast.training.permix.trial import MIDDLING, TrialPrompts, middling, read_trial, try_out
 from holdfast.training.permix.trial import NAME as TRIAL
@@ -240,8 +240,7 @@ def _manifest(
 ) -> PermixManifest:
     import trl
 
-    recipe = asdict(trainer)
-    del recipe["save_every"]  # changes nothing of the result
+    recipe = {name: one for name, one in asdict(trainer).items() if name not in NO_RESULT}
     return PermixManifest(
         command="permix train",
         version=__version__,
