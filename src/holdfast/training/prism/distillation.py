@@ -24,14 +24,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.gate import padded
+from holdfast.training.prism.divergence import Targets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -131,56 +130,6 @@ def two_views(
     return TwoViews((*teacher, *tokens), (*student, *tokens), len(tokens))
 
 
-def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) -> Tensor:
-    """Logits that predict the last n tokens of each row (ids, n), row after row: (tokens, V).
-
-    They are in the model's number format, and computed from the first answer on, not for prompts.
-    """
-    device = next(model.parameters()).device
-    ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
-    first = min(len(row) - n - 1 for row, n in rows)
-    wanted = torch.arange(first, ids.shape[1], device=device)
-    out = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=wanted).logits
-    parts = [
-        out[i, len(row) - n - 1 - first : len(row) - 1 - first] for i, (row, n) in enumerate(rows)
-    ]
-    return torch.cat(parts)
-
-
-def divergence(teacher: Tensor, student: Tensor, temperature: float, top: int = 0) -> Tensor:
-    """T² times the mean over tokens of KL(teacher ‖ student), from logits (tokens, V)."""
-    return _divergence(Targets.of(teacher, top), student, temperature)
-
-
-class Targets(NamedTuple):
-    """What the student learns from: the teacher's logits, of its top tokens or of all."""
-
-    logits: Tensor
-    """Logits (tokens, top), or (tokens, V)."""
-    tokens: Tensor | None
-    """Their tokens (tokens, top); None for all in order."""
-    mass: float
-    """Mean probability that the teacher gives to them."""
-
-    @classmethod
-    def of(cls, logits: Tensor, top: int) -> Targets:
-        """The top logits of each row; all where `top` is 0."""
-        if not top or top >= logits.shape[-1]:
-            return cls(logits, None, 1.0)
-        best = logits.topk(top, dim=-1)
-        with torch.no_grad():
-            values = best.values.float()
-            share = (values.logsumexp(-1) - logits.float().logsumexp(-1)).exp()
-        return cls(best.values, best.indices, float(share.mean()))
-
-
-def _divergence(targets: Targets, student: Tensor, temperature: float) -> Tensor:
-    if targets.tokens is not None:
-        student = student.gather(-1, targets.tokens)
-    p, q = ((x.float() / temperature).log_softmax(-1) for x in (targets.logits, student))
-    return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)
-
-
 def distil(
     backend: LocalBackend,
     answers: Sequence[TwoViews],
@@ -220,7 +169,7 @@ def distil(
             f"teacher and student differ by a KL of {first:.2g}, and one prompt with itself by "
             f"{same:.2g}: the persona changes nothing that could be distilled."
         )
-    with _adapted(base, settings, seed) as model:
+    with _quiet(), _adapted(base, settings, seed) as model:
         _train(model, usable, settings, seed, progress or Progress(enabled=False))
         last, _ = _mean_divergence(model, usable, settings)
         model.save_pretrained(str(folder))
@@ -230,9 +179,18 @@ def distil(
 def require_peft() -> None:
     """Raise `ModelError` where peft is not installed."""
     try:
-        import peft  # noqa: F401
+        with _quiet():
+            import peft  # noqa: F401
     except ModuleNotFoundError as missing:
         raise ModelError("an adapter needs peft: pip install 'holdfast[prism]'.") from missing
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' FutureWarnings: peft uses its old names, which no user can change."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        yield
 
 
 @contextmanager
@@ -249,10 +207,7 @@ def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
     )
     learning = {name: p.requires_grad for name, p in base.named_parameters()}
     torch.manual_seed(seed_of("distil", seed) % 2**63)
-    with warnings.catch_warnings():
-        # peft asks transformers by a name that is deprecated there: nothing a user can change.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        model = get_peft_model(base, config)
+    model = get_peft_model(base, config)
     try:
         yield model
     finally:
@@ -283,7 +238,7 @@ def _mean_divergence(
         targets = _targets(model, part, settings.top)
         with torch.no_grad():
             student = _student_logits(model, part)
-        kl = float(_divergence(targets, student, settings.temperature))
+        kl = float(divergence_from(targets, student, settings.temperature))
         total, mass = total + kl * len(student), mass + targets.mass * len(student)
         tokens += len(student)
     return total / tokens, mass / tokens
@@ -342,7 +297,7 @@ def _backward(model: Any, batch: Sequence[TwoViews], settings: Distillation) -> 
     finite = True
     for part in _parts(batch, settings.rows):
         targets = _targets(model, part, settings.top)
-        loss = _divergence(targets, _student_logits(model, part), settings.temperature)
+        loss = divergence_from(targets, _student_logits(model, part), settings.temperature)
         finite &= bool(loss.isfinite())
         (loss * (sum(one.answer for one in part) / tokens)).backward()
     return finite
