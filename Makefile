@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test vllm lint docs format browser wheel clean
+.PHONY: help demo real venv test test-real vllm lint docs format browser wheel clean
 
 BIN := .venv/bin
 # What says that an installation is done: the packages of the demo, and those of every extra.
@@ -21,7 +21,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 TESTS ?=
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # One control of each kind, at the setting that the study found for mini.
 CONTROLS := none,window:7,reminder:0.25,guidance:1.5,split-softmax:0.5,boost:4,anchor,anchor+split-softmax:0.7
@@ -31,11 +31,22 @@ demo: $(LOCAL) ## Watch the embedded model lose its persona over eight rounds, a
 		--pairs 48 --rounds 8 --seed 0 --out demo
 	@echo "The page is $(CURDIR)/demo/report.html: open it in a browser."
 
+# Personas that SmolLM2 holds at the start, and short replies, so that two cores need minutes.
+real: $(LOCAL) ## The same on real weights: SmolLM2 (135M, fetched once), screened personas
+	$(BIN)/python -m holdfast models get smollm2
+	$(BIN)/python -m holdfast compare --model smollm2 --suite core-easy --screen --max-new-tokens 60 \
+		--controls none,window:3,split-softmax:0.7,anchor --pairs 12 --rounds 4 --seed 0 --out real
+	@echo "The page is $(CURDIR)/real/report.html: open it in a browser."
+
 venv: $(ALL) ## Set up .venv with every extra and the tools of the tests
 
 # Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.
 test: lint browser ## Check style and types, then run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+
+test-real: $(ALL) ## Run the tests on real weights: SmolLM2, fetched once
+	$(BIN)/python -m holdfast models get smollm2
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m real tests/real
 
 # The tests of the plugin, in an environment of their own: vLLM pins its own torch and transformers.
 vllm: ## Set up .venv-vllm and run the tests of the vLLM plugin there
@@ -60,7 +71,7 @@ wheel: $(ALL) ## Build dist/holdfast-*.whl
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean: ## Remove what the other targets made, the .venv included
-	rm -rf .venv .venv-vllm build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm build dist demo real site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 

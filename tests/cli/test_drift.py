@@ -66,6 +66,17 @@ def test_without_json_the_headline_the_curve_and_the_page_are_printed(
     assert "round  0" in printed and "report.html" in printed and "model organism" in printed
 
 
+def test_a_plan_is_printed_and_nothing_is_run(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run("--pairs", "4", "--rounds", "2", "--plan", "--out", str(out)) == 0
+    assert "replies, about" in capsys.readouterr().out and not out.exists()
+    assert run("--pairs", "4", "--rounds", "2", "--plan", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["replies"] > 40 and "not kept" not in printed.err
+
+
 def test_without_out_nothing_is_written_and_that_is_said(
     actor: Actor,
     tmp_path: Path,

@@ -44,7 +44,7 @@ def test_a_long_step_has_its_line_when_it_ends() -> None:
     with progress.of(2):
         clock.now += 3600
         progress.advance(1, 0)
-        assert file.getvalue() == "1 of 2 items, 0.0 replies/s, 1:00:00 left\n"
+        assert file.getvalue() == "1 of 2 items, 1:00:00 left\n"
 
 
 def test_before_anything_is_done_no_time_is_promised() -> None:
@@ -54,7 +54,17 @@ def test_before_anything_is_done_no_time_is_promised() -> None:
         clock.now += 11
         progress.tick()
         progress.tick()
-        assert file.getvalue() == "0 of 5 rounds, 0.0 replies/s\n"
+        assert file.getvalue() == "0 of 5 rounds\n"
+
+
+def test_tokens_are_shown_while_the_first_step_still_takes_its_time() -> None:
+    file, clock, counted = StringIO(), Clock(), [500]
+    progress = Progress(stage="drift", stream=file, clock=clock)
+    with progress.of(5, "screening", lambda: counted[0]):
+        clock.now += 10
+        counted[0] += 1200
+        progress.tick()
+    assert file.getvalue().splitlines()[0] == "screening: 0 of 5 rounds, 120 tokens/s"
 
 
 def test_a_second_stage_counts_its_own_replies() -> None:

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
+from holdfast.cli.options import (
+    ModelOptions,
+    OtherModels,
+    OutputOptions,
+    PlanOptions,
+    SharingOptions,
+)
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
+from holdfast.cli.session import (
+    own_command,
+    placed,
+    print_estimate,
+    print_summary,
+    resumable,
+    verified,
+)
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.report.words import screening
@@ -28,6 +41,7 @@ def compare(
     models: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
+    planning: PlanOptions,
     model: options.Model = "mini",
     also: Annotated[
         list[str] | None,
@@ -37,7 +51,7 @@ def compare(
     context: options.Context = None,
 ) -> None:
     """Put every control on the same conversations, and say which one to use."""
-    from holdfast.evals.compare.compare import compare
+    from holdfast.evals.compare.compare import compare, estimate_compare
 
     open_model, user_model = partial(models.open, context=context), others.user_model
     names = [model, *([user_model] if user_model else [])]
@@ -45,8 +59,12 @@ def compare(
     with (
         placed(sharing, names, open_model, models.device, output, alone=alone) as (where, agents),
         verified(agents[0], verify) as subject,
-        resumable(output.out) as folder,
+        resumable(output.out, kept=planning.plan) as folder,
     ):
+        if planning.plan:
+            found = estimate_compare(subject, settings, user_model=agents[-1])
+            print_estimate(found, output.as_json)
+            return
         result = compare(
             subject,
             settings,

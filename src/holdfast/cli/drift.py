@@ -10,11 +10,25 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OtherModels, OutputOptions, SharingOptions
+from holdfast.cli.options import (
+    ModelOptions,
+    OtherModels,
+    OutputOptions,
+    PlanOptions,
+    SharingOptions,
+)
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
+from holdfast.cli.session import (
+    own_command,
+    placed,
+    print_estimate,
+    print_summary,
+    resumable,
+    verified,
+)
+from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.evals.drift import DriftResult, DriftSettings
+from holdfast.evals.drift import DriftResult, DriftSettings, estimate_drift
 from holdfast.evals.drift import drift as measure_drift
 from holdfast.report.words import screening
 
@@ -26,6 +40,7 @@ def drift(
     models: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
+    planning: PlanOptions,
     model: Annotated[
         str | None, typer.Option(help="mini (the default), a folder, a hub id, or api:NAME.")
     ] = None,
@@ -47,8 +62,13 @@ def drift(
             agents,
         ),
         verified(agents[0], verify) if agents else contextlib.nullcontext() as subject,
-        resumable(output.out) as folder,
+        resumable(output.out, kept=planning.plan) as folder,
     ):
+        if planning.plan:
+            if subject is None:
+                raise HoldfastError("--plan measures a model: name one with --model.")
+            print_estimate(estimate_drift(subject, settings, user_model=agents[-1]), output.as_json)
+            return
         result = measure_drift(
             subject,
             settings,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
+    from holdfast.evals.conversation.estimate import RunEstimate
     from holdfast.results.training import TrainingEstimate
 
 
@@ -90,8 +91,11 @@ def placed(
 
 
 @contextlib.contextmanager
-def resumable(out: Path | None) -> Iterator[Path | None]:
-    """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot."""
+def resumable(out: Path | None, *, kept: bool = False) -> Iterator[Path | None]:
+    """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot.
+
+    `kept` is for what has nothing to keep: its end says nothing of a lost run.
+    """
     try:
         yield out
     except KeyboardInterrupt as interrupt:
@@ -100,7 +104,7 @@ def resumable(out: Path | None) -> Iterator[Path | None]:
         else:
             note = f"interrupted; this goes on from here: {own_command()}"
         raise KeyboardInterrupt(note) from interrupt
-    if out is None:
+    if out is None and not kept:
         print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)
 
 
@@ -150,6 +154,14 @@ def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None
         print_json(summary)
     else:
         print(*lines, *filter(None, (summary.note, summary.report)), sep="\n")
+
+
+def print_estimate(estimate: RunEstimate, as_json: bool) -> None:
+    """What a run will take: one JSON object, or a sentence."""
+    if as_json:
+        print_json(estimate)
+    else:
+        print(estimate.sentence())
 
 
 def shortened(text: str, limit: int) -> str:

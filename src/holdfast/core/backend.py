@@ -151,6 +151,12 @@ class Backend(Protocol):
         """What determines the replies (weights, dtype, versions), as JSON, for the manifest."""
 
 
+def tokens_drawn(model: Backend) -> int:
+    """Tokens that a model on this machine has generated so far; 0 for others."""
+    drawn: int = getattr(getattr(model, "engine", None), "drawn", 0)
+    return drawn
+
+
 def find_stop(text: str, stops: Iterable[str]) -> int | None:
     """Where the first stop string begins in a text, or None."""
     places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]

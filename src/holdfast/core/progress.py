@@ -1,11 +1,12 @@
-"""Progress on standard error: steps, replies per second, time left.
+"""Progress on standard error: stage, steps, replies and tokens per second, time left.
 
 On a terminal it is a bar. Elsewhere, as in a log file, it is a plain line about every ten seconds,
 and one at the end of each stage:
 
-    drift: 120 of 216 rounds, 63.2 replies/s, 0:04:10 left
+    drift: 120 of 216 rounds, 63.2 replies/s, 1,410 tokens/s, 0:04:10 left
 
-Nothing here knows what a step is. Disabled, it writes nothing.
+A rate of which nothing was counted is left out. Nothing here knows what a step is. Disabled, it
+writes nothing.
 """
 
 from __future__ import annotations
@@ -54,21 +55,31 @@ class Progress:
         self._bar = Bar(
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {step}"),
             BarColumn(),
-            TextColumn("{task.fields[rate]} replies/s"),
+            TextColumn("{task.fields[rates]}"),
             TimeRemainingColumn(),
             console=Console(file=self._stream),
             disable=not enabled or self._plain,
         )
         self._task: TaskID | None = None
         self._began = self._last_line = 0.0
-        self._first_replies = 0
+        self._first_replies = self._first_tokens = 0
+        self._tokens: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._done = self._total = 0.0
 
     @contextlib.contextmanager
-    def of(self, total: int, stage: str = "") -> Iterator[None]:
-        """Show progress over `total` steps of a stage, if it has a name of its own."""
+    def of(
+        self, total: int, stage: str = "", tokens: Callable[[], int] = lambda: 0
+    ) -> Iterator[None]:
+        """Show progress over a number of steps.
+
+        Args:
+            total: how many there are.
+            stage: their name, where they have one of their own.
+            tokens: says how many tokens have been generated so far, also while a step takes long.
+        """
         outer, self._stage = self._stage, stage or self._stage
+        self._tokens, self._first_tokens = tokens, tokens()
         self._began = self._last_line = self._clock()
         self._first_replies, self._done, self._total = self.replies, 0.0, float(total)
         ended = threading.Event()
@@ -76,7 +87,7 @@ class Progress:
             threading.Thread(target=self._keep_writing, args=(ended,), daemon=True).start()
         try:
             with self._bar:
-                self._task = self._bar.add_task("", total=total, rate="0.0")
+                self._task = self._bar.add_task("", total=total, rates="")
                 yield
             if self._plain:
                 self._write_line()
@@ -89,7 +100,7 @@ class Progress:
         self.replies += replies
         self._done += steps
         if self._task is not None:
-            self._bar.update(self._task, advance=steps, rate=f"{self._rate():.1f}")
+            self._bar.update(self._task, advance=steps, rates=", ".join(self._rates()))
         self.tick()
 
     def tick(self) -> None:
@@ -103,19 +114,21 @@ class Progress:
         while not ended.wait(1.0):
             self.tick()
 
-    def _rate(self) -> float:
+    def _rates(self) -> list[str]:
+        """What was counted, a second."""
         seconds = self._clock() - self._began
-        return (self.replies - self._first_replies) / seconds if seconds > 0 else 0.0
+        if seconds <= 0:
+            return []
+        replies = (self.replies - self._first_replies) / seconds
+        tokens = (self._tokens() - self._first_tokens) / seconds
+        rates = [f"{replies:.1f} replies/s"] if replies else []
+        return [*rates, f"{tokens:,.0f} tokens/s"] if tokens else rates
 
     def _write_line(self) -> None:
         stage = f"{self._stage}: " if self._stage else ""
-        left = ""
+        left: list[str] = []
         if 0 < self._done < self._total:
             seconds = (self._clock() - self._began) * (self._total - self._done) / self._done
-            left = f", {timedelta(seconds=round(seconds))} left"
-        print(
-            f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}, "
-            f"{self._rate():.1f} replies/s{left}",
-            file=self._stream,
-            flush=True,
-        )
+            left = [f"{timedelta(seconds=round(seconds))} left"]
+        steps = f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}"
+        print(", ".join([steps, *self._rates(), *left]), file=self._stream, flush=True)

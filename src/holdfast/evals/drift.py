@@ -31,6 +31,7 @@ from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
+from holdfast.evals.conversation.estimate import RunEstimate, estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
@@ -209,6 +210,27 @@ def drift(
     if page:
         report.write_drift(summary, judged, page)
     return DriftResult(summary, judged)
+
+
+def estimate_drift(
+    model: Backend,
+    settings: DriftSettings | None = None,
+    *,
+    user_model: Backend | None = None,
+    **changes: Any,
+) -> RunEstimate:
+    """Measure one step of a run and say what the whole will take; `holdfast drift --plan`.
+
+    Args:
+        model: the agent's model.
+        settings: what the run would do. No screening is done: all personas may be agents.
+        user_model: speaks for the users; by default `model`.
+        **changes: fields of `DriftSettings` in place of those in `settings`.
+    """
+    settings = settle(settings, DriftSettings, changes)
+    cast, rounds = _cast(settings, model, None)
+    chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
+    return estimate(chat, cast.conversations)
 
 
 def _summarise(

@@ -139,6 +139,16 @@ class SharingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Whether to say what a run takes in place of running it."""
+
+    plan: bool = option(
+        False, "Print tokens and time, estimated from one measured step, and stop.", "--plan"
+    )
+    """Measure one step, print what the whole run takes, and do nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """Where results go."""
 

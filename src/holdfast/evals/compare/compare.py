@@ -33,6 +33,7 @@ from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
 from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.estimate import RunEstimate, estimate
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.screening import screen
@@ -162,6 +163,25 @@ def compare(
     if summary.report:
         report.write_compare(summary, comparison.conversations, Path(summary.report))
     return comparison
+
+
+def estimate_compare(
+    model: Backend,
+    settings: CompareSettings | None = None,
+    *,
+    user_model: Backend | None = None,
+    judge_model: Backend | None = None,
+    **changes: Any,
+) -> RunEstimate:
+    """Measure one step of a comparison and say what the whole takes; `holdfast compare --plan`.
+
+    The arguments are those of `compare`. No screening is done: all personas may be agents.
+    """
+    settings = settle(settings, CompareSettings, changes)
+    controls, _ = _controls(model, settings, ())
+    setup, _ = _set_up(model, settings, controls, user_model or model, judge_model, None)
+    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
+    return estimate(setup.chat, plain).times(len(controls))
 
 
 def _set_up(

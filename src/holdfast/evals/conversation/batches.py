@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from holdfast.core.backend import Backend
+from holdfast.core.backend import Backend, tokens_drawn
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.core.progress import Progress
@@ -111,7 +111,8 @@ def converse(
         steps=lambda batch: batch.rounds + 1,
         work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
     )
-    with progress.of(len(batches) * (protocol.rounds + 1), stage):
+    steps = len(batches) * (protocol.rounds + 1)
+    with progress.of(steps, stage, lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 
 

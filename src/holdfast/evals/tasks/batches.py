@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.backend import Ask, Backend, Reply, Sampling, tokens_drawn
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
@@ -81,7 +81,7 @@ def ask(
         where: a shard or a cluster that asks the batches.
     """
     position = {key: i for i, batch in enumerate(batches) for key in batch.keys}
-    with progress.of(len(position)):
+    with progress.of(len(position), tokens=lambda: sum(map(tokens_drawn, models))):
         units = Units(
             batches,
             unit_of=lambda record: position[record.key],

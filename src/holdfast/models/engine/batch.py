@@ -101,6 +101,7 @@ class Batch:
     def pick(self) -> None:
         """Draw a token for every row; rows whose logits are not finite end as "error"."""
         assert self.logits is not None and self.picker is not None
+        self.loaded.drawn += self.running
         self.tokens = self.picker.pick(self.logits, self.ends)
 
     def join(self, rows: Sequence[Row]) -> None:

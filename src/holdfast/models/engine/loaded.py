@@ -109,6 +109,8 @@ class LoadedModel:
         """The quick forward pass, inside `decoding` and where the model allows it."""
         self._packs = PackedWeights()
         self.lock = threading.RLock()
+        #: Tokens drawn since the model was loaded, for progress while a call takes long.
+        self.drawn = 0
 
     @cached_property
     def rotary(self) -> Rotary | str:

@@ -1,0 +1,50 @@
+"""What a run will take is counted as the run counts it, and times what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import Actor, suite
+from holdfast.core.progress import Progress
+from holdfast.evals.compare.compare import compare, estimate_compare
+from holdfast.evals.drift import drift, estimate_drift
+
+SMALL = suite()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"filler": False},
+        {"history_floor": False, "runs": 3},
+        {"user_persona": False, "rounds": 1},
+    ],
+)
+def test_the_replies_of_a_plan_are_those_that_the_run_generates(settings: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 3, **settings}
+    progress = Progress(enabled=False)
+    drift(Actor(), progress=progress, **asked)
+    found = estimate_drift(Actor(), **asked)
+    assert found.replies == progress.replies
+    assert found.tokens == 3 * found.replies and found.tokens_at_most == 200 * found.replies
+    assert found.seconds == pytest.approx(found.tokens / found.tokens_per_second, rel=0.05, abs=0.2)
+
+
+def test_only_one_step_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
+    actor = Actor()
+    estimate_drift(actor, suite=SMALL, pairs=12, rounds=8)
+    assert len(actor.calls) == 1 and all(len(ask.chat) <= 2 for ask in actor.calls[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_counts_every_control() -> None:
+    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
+    progress = Progress(enabled=False)
+    compare(Actor(), controls=["window:1"], progress=progress, **asked)
+    found = estimate_compare(Actor(), controls=["window:1"], **asked)
+    # The floor is asked once and not under each control.
+    assert progress.replies <= found.replies <= progress.replies + 3 * 2
