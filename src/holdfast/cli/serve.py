@@ -17,6 +17,8 @@ from holdfast.persona.suite import load_persona
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from holdfast.serve.live.traffic import LiveSettings
+
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
 _NEEDED = {"fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette", "pydantic"}
@@ -87,6 +89,17 @@ def serve(
         typer.Option(min=0, help="MiB of keys and values kept for chats that go on."),
     ] = None,
     log_prompts: Annotated[bool, typer.Option(help="Log what is said, too.")] = False,
+    traffic_log: Annotated[
+        Path | None,
+        typer.Option(help="JSONL file with round and score of every reply (holdfast watch)."),
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="URL that gets an alarm where --persona drifts.")
+    ] = None,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(help="api:NAME, which judges a sample where --persona has a rubric."),
+    ] = None,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
 ) -> None:
@@ -129,6 +142,7 @@ def serve(
         common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
         common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
         common["tenants"] = live
+        common["traffic"] = _live(traffic_log, log_prompts, webhook, judge_model)
         app = (
             _gateway(
                 (upstream, upstream_key, upstream_timeout, upstream_retries),
@@ -170,6 +184,18 @@ def _local(
         return create_app(load_engine(spec), **common)
     backend = outline(model)  # first: what is not there is said sooner
     return create_app(backend, **common, remote=EngineProcess(spec))
+
+
+def _live(
+    log: Path | None, texts: bool, webhook: str | None, judge_model: str | None
+) -> LiveSettings:
+    from holdfast.models import load as models
+    from holdfast.serve.live.traffic import LiveSettings
+
+    if judge_model is not None and not judge_model.startswith(models.API):
+        raise ModelError("--judge-model is a model behind an API: api:NAME.")
+    judge = models.load(judge_model) if judge_model else None
+    return LiveSettings(log=log, texts=texts, webhook=webhook, judge_model=judge)
 
 
 def _bound(host: str, port: int) -> socket.socket:

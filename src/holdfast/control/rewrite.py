@@ -1,20 +1,26 @@
-"""Rewriting a chat as window, reminder, note, route and prism ask for: any model can run so.
+"""Rewriting a chat as window, reminder, note, auto, route and prism ask: any model can run so.
 
 This module knows chats. Which texts name these controls is `core.control`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from holdfast.control import router
+from holdfast.control import auto, router
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.control import Control
 from holdfast.core.seeds import seed_of
 
 
 def rewrite(
-    chat: Chat, control: Control, *, system_anywhere: bool = False, user_first: bool = False
+    chat: Chat,
+    control: Control,
+    *,
+    system_anywhere: bool = False,
+    user_first: bool = False,
+    judge: Mapping[str, object] | None = None,
 ) -> Chat:
     """The chat as the model sees it under a control.
 
@@ -32,20 +38,25 @@ def rewrite(
             before it, and a note before or after it as its depth says.
         user_first: the model wants a user message first, so a window that would begin with a
             reply leaves it out.
+        judge: the persona's judge, by which `auto:` decides.
+
+    Raises:
+        ControlError: `auto:` has no judge, or one that needs a model.
     """
     if control.system == "dropped" or not _persona_is_on(control, chat):
         chat = _without_system(chat)
-    if control.window is None and control.reminder is None and control.note is None:
-        return chat
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
     body = chat[len(head) :]
+    control, acts = _decided(control, body, judge)
+    if control.window is None and control.reminder is None and control.note is None:
+        return chat
     first = max(0, len(body) - control.window) if control.window is not None else 0
     first = _window_start(body, first, user_first)
     noted = _note_place(body, control.note) if head and control.note is not None else 0
     rewritten: list[Message] = [*head]
     for i in range(first, len(body)):
         # The first message follows the prompt itself and needs no reminder.
-        if head and i > first and _reminds(control, head[0], body[: i + 1]):
+        if head and i > first and acts[i] and _reminds(control, head[0], body[: i + 1]):
             pieces = _with_reminder(head[0]["content"], body[i], system_anywhere)
         else:
             pieces = [body[i]]
@@ -56,6 +67,23 @@ def rewrite(
     if first < noted == len(body):
         _add_note(rewritten, head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
+
+
+def _decided(
+    control: Control, body: Chat, judge: Mapping[str, object] | None
+) -> tuple[Control, Sequence[bool]]:
+    """The control with what `auto:` adds, and before which messages a reminder may go."""
+    everywhere = [True] * len(body)
+    if control.auto is None:
+        return control, everywhere
+    acts, part = auto.acting(control, body, judge), control.auto
+    if part.name == "reminder":
+        return replace(control, reminder=part.strength), acts
+    if not acts or not acts[-1]:
+        return control, everywhere
+    size = int(part.strength)
+    is_window = part.name == "window"
+    return replace(control, window=size) if is_window else replace(control, note=size), everywhere
 
 
 def _persona_is_on(control: Control, chat: Chat) -> bool:

@@ -52,7 +52,8 @@ class Ask:
 
     `keep` is a hint: False says that nothing will follow this reply (a probe on a
     branch), so the backend may drop its keys and values. It never changes a reply.
-    `measure` asks a local model for the prompt share of the reply's tokens.
+    `measure` asks a local model for the prompt share of the reply's tokens. `judge` describes the
+    persona's judge, by which the control `auto:` decides.
     """
 
     chat: Chat
@@ -60,6 +61,7 @@ class Ask:
     control: Control = NONE
     keep: bool = True
     measure: bool = False
+    judge: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

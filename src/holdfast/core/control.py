@@ -4,6 +4,7 @@
     window:N              the model sees the system prompt and the last N messages
     reminder:p            repeats the system prompt before a user turn, with probability p
     note:d                repeats the system prompt d messages before the end of the chat
+    auto:CONTROL          reminder, window:N or note:d, only while the scores of the replies fall
     guidance:α            log p = log p₀ + α (log p₁ - log p₀), p₀ without the persona
     split-softmax:k       the persona's share π of the attention becomes π^k        (2402.10962)
     boost:M               … becomes Mπ / (Mπ + 1 - π)                               (2506.13734)
@@ -20,11 +21,11 @@ They are joined with `+`: at most one of each, and one of the four shares. Atten
 take options, as in `split-softmax:0.7@layers=8-24,heads=0-3,span=message`. `span` says which
 tokens are the persona: its content alone (the default of the shares), or the system message as
 rendered without BOS (the default of anchor). Where a share and anchor are joined, anchor's span
-serves both. A comparison of several models also takes `also:NAME` and `also:NAME+CONTROL`.
+serves both. `auto:` measures the last replies against the first two (@drop=0.1,last=1) or a score
+(@below=0.5). A comparison of several models also takes `also:NAME` and `also:NAME+CONTROL`.
 
-`parse` reads the text once, where it comes in; everything else takes a `Control`. Window,
-reminder, note and route rewrite the chat (`control.rewrite`) and work on any model. The others need
-the weights.
+`parse` reads the text once, where it comes in; everything else takes a `Control`. Window, reminder,
+note, auto and route rewrite the chat and work on any model. The others need the weights.
 
 This module knows text. It knows no chats, no files and no models.
 """
@@ -86,7 +87,8 @@ _STRENGTHS: Mapping[str, _Strength] = {
 _WHOLE = ("window", "note")
 _SHARES = ("split-softmax", "boost", "spotlight", "restore")
 _FOLDERS = ("route", "prism")  # followed by a folder that `holdfast prism train` wrote
-_NAMES = ("none", *_STRENGTHS, "anchor", *_FOLDERS)
+_REWRITING = ("reminder", "window", "note")  # what auto: may add
+_NAMES = ("none", *_STRENGTHS, "auto", "anchor", *_FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,22 @@ class AttentionControl:
 
 
 @dataclass(frozen=True)
+class AutoControl:
+    """A control that acts only while the scores of a conversation's replies fall."""
+
+    name: str
+    """reminder, window or note."""
+    strength: float
+    """Its strength."""
+    drop: float = 0.1
+    """How far the last replies must be below the first two."""
+    below: float | None = None
+    """The score that the last replies must be below, in place of `drop`."""
+    last: int = 1
+    """How many replies the last ones are."""
+
+
+@dataclass(frozen=True)
 class Control:
     """A parsed control. A part whose strength means "off" is left out."""
 
@@ -126,6 +144,8 @@ class Control:
     """Probability that a user turn repeats the system prompt."""
     note: int | None = None
     """Messages between the repeated system prompt and the end of the chat."""
+    auto: AutoControl | None = None
+    """What is added while the scores of the replies fall."""
     guidance: float | None = None
     """α, how far to go from the logits without the persona."""
     share: AttentionControl | None = None
@@ -167,7 +187,7 @@ class Control:
     @property
     def rewrites(self) -> bool:
         """Whether it changes the chat that the model sees."""
-        texts = (self.window, self.reminder, self.note, self.route)
+        texts = (self.window, self.reminder, self.note, self.auto, self.route)
         return self.system == "dropped" or any(part is not None for part in texts)
 
     @property
@@ -219,6 +239,8 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
     if "none" in values and len(values) > 1:
         raise ControlError(f"`{text}` joins none with a control: leave `none` out.")
     values.pop("none", None)
+    if (auto := values.get("auto")) is not None and auto.name in values:
+        raise ControlError(f"`{text}` has {auto.name} twice: keep `auto:` or the other.")
     return _with_folders(Control(text, **values))
 
 
@@ -226,9 +248,13 @@ def _without_model(text: str) -> str:
     return text.removeprefix(ALSO).partition("+")[2] or "none"
 
 
-def _piece(piece: str, text: str) -> tuple[str, float | str | AttentionControl | None]:
+def _piece(
+    piece: str, text: str
+) -> tuple[str, float | str | AttentionControl | AutoControl | None]:
     """The name and value of one part; the value is None where the strength means "off"."""
     name, colon, folder = piece.partition(":")
+    if name == "auto":
+        return name, _auto(folder, text)
     if colon and name in _FOLDERS:
         return name, folder
     head, _, options = piece.partition("@")
@@ -267,6 +293,27 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
     if not low <= float(strength) <= high or float(strength) == math.inf:
         raise ControlError(f"`{name}:{strength}` is out of range: {name} takes {meaning}.")
     return float(strength)
+
+
+def _auto(piece: str, text: str) -> AutoControl:
+    """What comes after `auto:`."""
+    inner, _, options = piece.partition("@")
+    name, colon, value = (word.strip() for word in inner.partition(":"))
+    if name not in _REWRITING:
+        raise ControlError(f"`auto:` in `{text}` takes reminder, window:N or note:d.")
+    strength = _strength(name, True, value if colon or name != "reminder" else "1", text)
+    chosen: dict[str, Any] = {}
+    for option in filter(None, options.split(",")):
+        key, _, value = (word.strip() for word in option.partition("="))
+        is_whole = key == "last" and re.fullmatch("[1-9][0-9]?", value)
+        is_score = key in ("drop", "below") and re.fullmatch(r"0?\.[0-9]+|1(\.0*)?", value)
+        if not is_whole and not is_score:
+            problem = f"`{option.strip()}` in `{text}` is no option"
+            raise ControlError(f"{problem}: use drop=0.1, below=0.5 or last=2.")
+        chosen[key] = int(value) if is_whole else float(value)
+    if {"drop", "below"} <= chosen.keys():
+        raise ControlError(f"`{text}` has drop and below: keep one.")
+    return AutoControl(name, strength, **chosen)
 
 
 def _attention_control(kind: Kind, strength: float, options: str, text: str) -> AttentionControl:

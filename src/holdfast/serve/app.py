@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from holdfast.control import auto
 from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError, ServiceError
@@ -34,6 +35,8 @@ from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.json_body import read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
+from holdfast.serve.live.reply import conversation_id
+from holdfast.serve.live.traffic import LiveSettings, add_traffic, live_traffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest, invalid_request
@@ -60,6 +63,7 @@ def create_app(
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
+    traffic: LiveSettings | None = None,
     remote: EngineProcess | None = None,
     tenants: LiveTenants | None = None,
 ) -> FastAPI:
@@ -74,6 +78,7 @@ def create_app(
         keys: API keys; with them every request needs one but those to `access.OPEN`.
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
+        traffic: how the persona's traffic is watched; by default `LiveSettings()`.
         remote: the engine in a process of its own, for which this waits; by default it is a
             thread that starts and ends with the application.
         tenants: aliases, routes and keys of a file (`tenants.config`).
@@ -81,8 +86,10 @@ def create_app(
     Raises:
         ModelError: the model is behind an API, or the engine's process cannot load it.
         ControlError: the model cannot be put under `control`.
-        ServiceError: a key is empty, or the file names what the model cannot do.
+        ServiceError: a key is empty, the file names what the model cannot do, or the traffic's log
+            cannot be written.
     """
+    # Long: a line for each parameter.
     from holdfast.models.local.backend import LocalBackend
 
     limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
@@ -90,7 +97,7 @@ def create_app(
         raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if remote is not None:
         backend.engine.no_anchor = remote.ready()
-    control = _check_control(backend, parse(control))
+    control = _check_control(backend, parse(control), persona)
     engine = remote or EngineThread(backend.engine, backend.ends, limits.concurrency)
 
     @asynccontextmanager
@@ -105,7 +112,9 @@ def create_app(
     metrics = _watched(engine)
     app = base_app("Holdfast", own_keys, limits, metrics, lifespan, live)
     locks = bool(persona and own_keys) if lock is None else lock
-    context = CompletionContext(backend, engine, metrics, limits, persona, control, locks)
+    watched = live_traffic(persona, control, metrics, traffic)
+    add_traffic(app, watched)
+    context = CompletionContext(backend, engine, metrics, limits, persona, control, locks, watched)
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
@@ -121,11 +130,13 @@ def _check_alias(backend: LocalBackend, alias: Alias) -> None:
             "out."
         )
     if alias.control is not None:
-        _check_control(backend, alias.control)
+        _check_control(backend, alias.control, alias.persona)
 
 
-def _check_control(backend: LocalBackend, control: Control) -> Control:
+def _check_control(backend: LocalBackend, control: Control, persona: Persona | None) -> Control:
     """The control, if the model can be put under it; else raise `ControlError`."""
+    if why := auto.refusal(control, persona.judge if persona else None):
+        raise ControlError(why)
     if control.needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
     # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
@@ -234,7 +245,8 @@ class _ChatRoute:
         plan, context, messages = (
             await asyncio.to_thread(self._read, *work) if slow else self._read(*work)
         )
-        completion = Completion(context, plan)
+        own = conversation_id(request.headers, plan.body.model_extra or {})
+        completion = Completion(context, replace(plan, conversation=own))
         if self.log_prompts:
             LOG.info("%s asked: %s", completion.id, messages)
         if plan.body.stream:

@@ -29,6 +29,7 @@ from holdfast.serve.detokenize import token_bytes
 from holdfast.serve.engine.thread import EngineDown, Inbox, Job, Piece
 from holdfast.serve.engine.worker import reply_text
 from holdfast.serve.http_errors import RequestError, unavailable
+from holdfast.serve.live.reply import LiveReply
 from holdfast.serve.metrics import label
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 
@@ -174,6 +175,8 @@ class Completion:
                 self._first()
                 if piece.result is not None:
                     await self._ended(index, piece.result)
+                    if len(self.results) == len(self.jobs):
+                        self._watch()
                 yield index, piece
         finally:
             self.drop()
@@ -201,6 +204,27 @@ class Completion:
             score = await asyncio.to_thread(judge, self.texts[index])
             self.scores[index] = score.value
         self._observe(index, result)
+
+    def _watch(self) -> None:
+        """Have the first choice watched as a reply of its conversation."""
+        live = self.context.live
+        if live is None or self.context.persona is not live.persona:  # an alias has its own
+            return
+        message, finish = self._outcome(0)
+        usage = self._usage()
+        live.reply(
+            LiveReply(
+                turns=[(one.role, one.text()) for one in self.body.messages],
+                text=message["content"] or "",
+                control=self.plan.control,
+                model=self.context.backend.name,
+                id=self.plan.conversation,
+                score=self.scores.get(0),
+                began=self.created,
+                tokens=(usage["prompt_tokens"], usage["completion_tokens"]),
+                finish=finish,
+            )
+        )
 
     def _observe(self, index: int, result: Continuation) -> None:
         metrics, name = self.context.metrics, label(self.plan.control)

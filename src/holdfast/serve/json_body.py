@@ -50,3 +50,30 @@ def _too_deep() -> RequestError:
     return RequestError(
         400, f"the body is nested more than {DEPTH} levels deep: flatten it.", code="invalid_json"
     )
+
+
+class _Twice(Exception):
+    """A name that an object has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return fields
+
+
+def read_once(body: bytes) -> dict[str, Any]:
+    """A JSON object in which no name stands twice. Raises `RequestError`."""
+    try:
+        fields = json.loads(body.decode(), object_pairs_hook=_once)
+    except _Twice as error:
+        raise RequestError(
+            400, f"the body has {str(error)[:100]!r} twice: write it once.", code="invalid_json"
+        ) from None
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
+    return fields

@@ -85,6 +85,7 @@ def label(control: Control) -> str:
         "window": control.window is not None,
         "reminder": control.reminder is not None,
         "note": control.note is not None,
+        f"auto:{control.auto.name if control.auto else ''}": control.auto is not None,
         "guidance": control.guidance is not None,
         str(share): share is not None,
         "anchor": control.anchor is not None,

@@ -25,6 +25,7 @@ from holdfast.persona.suite import Persona
 from holdfast.serve.grammars import grammar_of
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
+from holdfast.serve.live.traffic import LiveTraffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatMessage, ChatRequest
 
@@ -64,6 +65,8 @@ class CompletionPlan:
     """Number of replies."""
     tools: bool = False
     """Whether the replies may call tools."""
+    conversation: str | None = None
+    """The conversation's id, where the request names one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class CompletionContext:
     persona: Persona | None = None
     control: Control = NONE
     lock: bool = False
+    live: LiveTraffic | None = None
     judge: judge.Judge | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +120,9 @@ class CompletionContext:
         options = self._template_options(body)
         seed = secrets.randbits(62) if body.seed is None else body.seed
         measure = body.holdfast is None or body.holdfast.measure
-        ask = Ask(read_chat(body.messages, self.persona), seed, control, measure=measure)
+        own = self.persona.judge if self.persona else None
+        chat = read_chat(body.messages, self.persona)
+        ask = Ask(chat, seed, control, measure=measure, judge=own)
         try:
             request = self.backend.request(ask, options, self._longest_chat)
             if (shaping := _shaping(body)) and shaping.grammar:

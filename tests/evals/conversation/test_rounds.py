@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors import Actor, obey, suite
-from holdfast.core.backend import Ask, Reply
+from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, user_view
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.core.progress import Progress
@@ -251,3 +251,20 @@ def test_views_refuse_a_history_that_does_not_end_on_the_other_side() -> None:
         agent_view(None, ["one", "two"])
     with pytest.raises(ValueError, match="even"):
         user_view(None, ["one"])
+
+
+def test_all_that_the_agent_is_asked_carries_its_personas_judge() -> None:
+    class Judged(Actor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.without: list[str] = []
+
+        def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+            self.without += [ask.chat[-1]["content"] for ask in asks if ask.judge is None]
+            return super().reply(asks, sampling)
+
+    agent = Judged()
+    protocol = ConversationProtocol(rounds=2, control="none")
+    run = Run(None, {}, RoundRecord, JudgeVerdict)
+    converse(SelfChat(agent, Actor(), protocol, SMALL.fillers), planned(2), run, QUIET)
+    assert agent.without == []

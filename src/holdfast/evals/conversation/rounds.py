@@ -187,8 +187,10 @@ class SelfChat:
         """The agents' control, where a conversation has none of its own."""
         return parse(self.protocol.control)
 
-    def _control(self, c: OpenConversation) -> Control:
-        return c.plan.control or self.control
+    def _ask(self, c: OpenConversation, chat: Chat, seed: int, **hints: bool) -> Ask:
+        """What the agent is asked, under the conversation's control and its persona's judge."""
+        own = c.plan.control or self.control
+        return Ask(chat, seed, own, judge=c.plan.agent.judge, **hints)
 
     def _has_twin(self, c: OpenConversation) -> bool:
         return self.protocol.filler and c.plan.script is None
@@ -222,15 +224,13 @@ class SelfChat:
         scripted: dict[int, Reply] = {}
         asks: dict[tuple[str, int], Ask] = {}
         for c in conversations:
+            seed = seed_of(c.plan.seed, "agent", r)
             if c.plan.script is not None:
                 scripted[c.id] = Reply(c.plan.script[2 * r - 1])
             else:
-                seed = seed_of(c.plan.seed, "agent", r)
-                asks["agent", c.id] = Ask(c.view(), seed, self._control(c), measure=measure)
-        for c in conversations:
-            if self._has_twin(c):
-                seed = seed_of(c.plan.seed, "filled", r)
-                asks["twin", c.id] = Ask(c.twin_view(), seed, self._control(c))
+                asks["agent", c.id] = self._ask(c, c.view(), seed, measure=measure)
+        for c in filter(self._has_twin, conversations):
+            asks["twin", c.id] = self._ask(c, c.twin_view(), seed_of(c.plan.seed, "filled", r))
         clock = seconds_of(self.agent) if self.agent else time.perf_counter
         began = clock()
         replies = self._reply(self.agent, asks)
@@ -260,10 +260,10 @@ class SelfChat:
         """
         probes = {(c.id, p.arm, p.run): (c, p) for c in conversations for p in self._probes(c, r)}
         asks: dict[tuple[int, str, int], Ask] = {
-            key: Ask(
+            key: self._ask(
+                c,
                 p.chat,
                 seed_of(c.plan.seed, "probe", r, p.arm, p.run),
-                self._control(c),
                 # Two chains start here: the history without a prompt, and the agent's prompt.
                 keep=p.arm == "history_floor" or (r == p.run == 0 and p.arm == "own"),
                 measure=self.protocol.measure and p.arm == "own" and p.run == 0,
@@ -317,10 +317,10 @@ class SelfChat:
             for i, question in enumerate(self.questions.get((c.id, r), ())):
                 if self.likelihood and question.choices:
                     letters[c.id, i] = LETTERS[: len(question.choices)]
-                asks[c.id, i] = Ask(
+                asks[c.id, i] = self._ask(
+                    c,
                     capability.chat(question, c.plan.agent.prompt, c.turns, c.thoughts),
                     seed_of(c.plan.seed, "question", r, len(asks)),
-                    self._control(c),
                     keep=False,
                 )
         greedy = replace(self.protocol.sampling, temperature=0.0)

@@ -62,6 +62,7 @@ class Traffic:
         model: str | None = None,
         time: float | None = None,
         score: float | None = None,
+        tested: bool = True,
     ) -> Observation | None:
         """Take a reply into account; None if it has no text or answers no user.
 
@@ -73,6 +74,7 @@ class Traffic:
             model: the model.
             time: seconds since 1970.
             score: the reply's score, where it is known already.
+            tested: False counts the reply in the scores by round only.
         """
         if not reply.strip() or not any(role == "user" for role, _ in turns):
             return None
@@ -90,7 +92,7 @@ class Traffic:
             reply=reply,
         )
         earlier = self._first_scores(turns) if place.is_new and place.round > 1 else ()
-        return Observation(record, self.watcher.add(record, earlier))
+        return Observation(record, self.watcher.add(record, earlier, tested))
 
     def take(self, record: ReplyRecord) -> Observation:
         """Take a server's own line into account, judged anew where it has the reply's text."""

@@ -142,7 +142,7 @@ class Watcher:
         self._tests = [DropDetector(tolerance, threshold) for _ in range(tested)]
         self._capacity = capacity
         self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
-        self._seen = 0
+        self.seen = 0
         self._first = _Sum()
         self._scores: dict[str, _Sum] = {}
         self._by_control: dict[tuple[str, str], _Sum] = {}
@@ -152,7 +152,9 @@ class Watcher:
         self.slip_count = 0
         self._replies = 0
 
-    def add(self, reply: ReplyRecord, earlier: Sequence[float] = ()) -> Alarm | None:
+    def add(
+        self, reply: ReplyRecord, earlier: Sequence[float] = (), tested: bool = True
+    ) -> Alarm | None:
         """Take a scored reply into account; returns the alarm that it raises, if it does.
 
         A reply to a round that was answered already (made again, or on another branch) counts in
@@ -161,16 +163,21 @@ class Watcher:
         Args:
             reply: the reply.
             earlier: scores of the first rounds of a conversation that is met in its middle.
+            tested: False counts the reply in the scores by round only.
         """
         if reply.score is None:
             return None
         self._count(reply, reply.score)
+        if not tested:
+            return None
         conversation = self._conversation(reply.conversation)
         if not conversation.last and earlier:
             conversation.first_total, conversation.first_count = sum(earlier), len(earlier)
         if reply.round <= conversation.last:
             return None
         conversation.last = reply.round
+        if reply.round <= self.settings.first:
+            self._first.add(reply.score)
         self._watch_for_slip(conversation, reply, reply.score)
         drops = self._drops(conversation, reply.round, reply.score)
         raised = [test for test, drop in drops if self._tests[test].add(drop)]
@@ -181,13 +188,11 @@ class Watcher:
         label = round_label(reply.round)
         self._scores.setdefault(label, _Sum()).add(score)
         self._by_control.setdefault((label, reply.control), _Sum()).add(score)
-        if reply.round <= self.settings.first:
-            self._first.add(score)
 
     def _conversation(self, name: str) -> _Conversation:
         found = self._conversations.get(name)
         if found is None:
-            self._seen += 1
+            self.seen += 1
             found = self._conversations[name] = _Conversation()
             if len(self._conversations) > self._capacity:
                 self._conversations.popitem(last=False)
@@ -248,7 +253,7 @@ class Watcher:
             conversation=reply.conversation,
             round=reply.round,
             delay=detector.delay,
-            conversations=self._seen,
+            conversations=self.seen,
             replies=self._replies,
             time=reply.time,
         )
@@ -274,7 +279,7 @@ class Watcher:
             judged=not self.persona.needs_model,
             drop=self.settings.drop,
             per_false_alarm=self.settings.per_false_alarm,
-            conversations=self._seen,
+            conversations=self.seen,
             replies=self._replies,
             first=self._first.mean if self._first.count else None,
             rounds=tuple(self._round_scores()),

@@ -171,6 +171,7 @@ class ApiBackend:
             ask.control,
             system_anywhere=self.system_anywhere,
             user_first=self.user_first,
+            judge=ask.judge,
         )
         return replace(ask, chat=chat, control=NONE)
 

@@ -21,6 +21,7 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
@@ -223,10 +224,10 @@ class LocalBackend:
             "transformers": transformers.__version__,
         }
 
-    def rewritten(self, chat: Chat, control: Control) -> Chat:
-        """Return the chat after the control's window, reminders and route."""
+    def rewritten(self, chat: Chat, control: Control, judge: Spec | None = None) -> Chat:
+        """Return the chat after the control's rewriting; `auto:` decides by the persona's judge."""
         anywhere, first = self.template.system_anywhere, self.template.user_first
-        return rewrite(chat, control, system_anywhere=anywhere, user_first=first)
+        return rewrite(chat, control, system_anywhere=anywhere, user_first=first, judge=judge)
 
     def _adapter(self, path: str) -> GatedAdapter:
         if path not in self._adapters:
@@ -246,7 +247,7 @@ class LocalBackend:
         if control.needs_weights and (why := self.refusal(control)):
             raise ControlError(why)
         template = self.template_with(options)
-        rewritten = self.rewritten(ask.chat, control)
+        rewritten = self.rewritten(ask.chat, control, ask.judge)
         if limit is not None and (least := template.least_tokens(rewritten)) > limit:
             raise ContextError(f"the chat has {least} tokens or more, and the limit is {limit}")
         chat = template.render(rewritten)
@@ -255,7 +256,7 @@ class LocalBackend:
         held = self.steering(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
-            bare = template.render(self.rewritten(ask.chat[1:], control))
+            bare = template.render(self.rewritten(ask.chat[1:], control, ask.judge))
             guide = Guide(bare.ids, control.guidance)
         state = f"{control.state}@{held.content}{held.message}" if held else ""
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)

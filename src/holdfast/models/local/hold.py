@@ -301,7 +301,8 @@ def _attention_only(control: Control) -> Control:
             " with peft, or ask the model through holdfast.load(...).reply."
         )
     if any(
-        one is not None for one in (control.window, control.reminder, control.note, control.route)
+        one is not None
+        for one in (control.window, control.reminder, control.note, control.auto, control.route)
     ):
         raise ControlError(
             f"`{control.text}` rewrites the chat, which generate() does not see: rewrite it with"

@@ -46,6 +46,7 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
     "window": tuple((a, 1.25) for a in (45, 135, 225, 315)),
     "reminder": tuple((a, 1.3) for a in (0, 90, 180, 270)),
     "note": tuple((72 * i, 1.3) for i in range(5)),
+    "auto": tuple((45 * i, 1.3 if i % 2 == 0 else 0.9) for i in range(8)),
     "guidance": tuple((a, 1.4) for a in (0, 120, 240)),
     "boost": tuple((a, 1.4) for a in (60, 180, 300)),
     "spotlight": tuple((a, 1.15) for a in (30, 90, 150, 210, 270, 330)),

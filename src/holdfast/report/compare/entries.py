@@ -20,6 +20,7 @@ FAMILIES = {
     "window": "window: the last N messages",
     "reminder": "reminder: the prompt said again",
     "note": "note: the prompt d messages before the end",
+    "auto": "auto: a control only while the persona slips",
     "guidance": "guidance: against the chat without persona",
     "split-softmax": "split-softmax: share to the power k",
     "boost": "boost: share’s odds times M",

@@ -15,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -41,13 +43,17 @@ from holdfast.serve.gateway.rewriting import (
     Dialect,
     Rewritten,
     Rules,
+    refusal,
     rewrite_body,
-    weights_refusal,
+    roles_and_texts,
 )
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
+from holdfast.serve.live.reading import read_answer
+from holdfast.serve.live.reply import LiveReply, conversation_id
+from holdfast.serve.live.traffic import LiveSettings, LiveTraffic, add_traffic, live_traffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest
@@ -71,6 +77,7 @@ def create_gateway(
     keys: Sequence[str] = (),
     limits: Limits | None = None,
     log_prompts: bool = False,
+    traffic: LiveSettings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     tenants: LiveTenants | None = None,
 ) -> FastAPI:
@@ -79,7 +86,7 @@ def create_gateway(
     Args:
         upstream: the API behind the gateway.
         persona: goes before every chat.
-        control: the control of requests that name none: window, reminder or route.
+        control: the control of requests that name none, one that rewrites the chat.
         lock: whether requests that choose another control are refused; by default if there is
             a persona.
         verify: "neutral" checks replies under a system prompt without it (`fact_check`).
@@ -87,17 +94,19 @@ def create_gateway(
         keys: API keys of which a client needs one; they are never forwarded.
         limits: what a request may cost; by default `Limits()`.
         log_prompts: also log what is said.
+        traffic: how the persona's traffic is watched; by default `LiveSettings()`.
         transport: how the upstream is reached; by default over the network.
         tenants: aliases, routes and keys of a file (`tenants.config`).
 
     Raises:
-        ControlError: `control` needs the weights.
-        ServiceError: one of `pass_through` is no path.
+        ControlError: `control` needs the weights, or a judge that is not there.
+        ServiceError: one of `pass_through` is no path, or the traffic's log cannot be written.
         HoldfastError: there is no such way to verify.
     """
+    # Long: a line for each parameter.
     limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
     control = parse(control)
-    _check(control, verify)
+    _check(control, verify, persona)
     rules = Rules(persona, control, persona is not None if lock is None else lock)
     pool = Pool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
@@ -115,16 +124,19 @@ def create_gateway(
     _add_health(app, upstream, Readiness(upstream, pool))
     keyed, choice = bool(own_keys), _Choice(rules, live, lock)
     add_page(app, PageSettings(None, persona, control.text, "", keyed, rules.lock, weights=False))
+    watched = live_traffic(persona, control, metrics, traffic)
+    add_traffic(app, watched)
     for dialect in DIALECTS:
-        _add_chat_route(app, _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts))
+        route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watched)
+        _add_chat_route(app, route)
 
     _add_other_paths(app, proxy, (*MODELS, *map(read_rule, pass_through)))
     return app
 
 
-def _check(control: Control, verify: str | None) -> None:
+def _check(control: Control, verify: str | None, persona: Persona | None) -> None:
     """Raise `HoldfastError` for what no gateway can do."""
-    if why := weights_refusal(control):
+    if why := refusal(control, persona):
         raise ControlError(why)
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
@@ -147,7 +159,7 @@ def _add_health(app: FastAPI, upstream: Upstream, readiness: Readiness) -> None:
 
 def _check_alias(alias: Alias) -> None:
     """Raise `HoldfastError` for an alias that a gateway cannot serve."""
-    if alias.control is not None and (why := weights_refusal(alias.control)):
+    if alias.control is not None and (why := refusal(alias.control, alias.persona)):
         raise ControlError(f"alias {alias.name}: {why}")
 
 
@@ -186,6 +198,7 @@ class _ChatRoute:
     proxy: Proxy
     verify: bool
     log_prompts: bool
+    live: LiveTraffic | None
 
     async def answer(self, request: Request) -> Response:
         body, scope = await request.body(), request.scope
@@ -201,13 +214,33 @@ class _ChatRoute:
             LOG.info("asked under %s: %s", about[CONTROL], chat.body.decode())
         if self.verify and self.dialect is CHAT and checkable(chat.fields):
             return await self._checked(request, chat, about)
-        return await self.proxy.forward(request, self.dialect.path, chat.body, about)
+        began = time.time()
+        own = self.live is not None and chat.persona is self.live.persona
+        ended = partial(self._watch, request, chat, began) if own else None
+        return await self.proxy.forward(request, self.dialect.path, chat.body, about, ended)
+
+    def _watch(self, request: Request, chat: Rewritten, began: float, content: bytes) -> None:
+        """Take a reply that has been sent into account."""
+        assert self.live is not None
+        answer = read_answer(content)
+        self.live.reply(
+            LiveReply(
+                turns=roles_and_texts(chat.chat, self.dialect),
+                text=answer.text,
+                control=chat.control,
+                model=str(chat.fields.get("model", "")),
+                id=conversation_id(request.headers, chat.fields),
+                began=began,
+                tokens=answer.tokens,
+                finish=answer.finish,
+            )
+        )
 
     async def _checked(
         self, request: Request, chat: Rewritten, about: Mapping[str, str]
     ) -> Response:
         """Forward a request; the reply is checked without its system prompt before it is sent."""
-        fields, proxy = chat.fields, self.proxy
+        fields, proxy, began = chat.fields, self.proxy, time.time()
 
         async def post(one: dict[str, Any]) -> dict[str, Any] | None:
             try:
@@ -229,6 +262,8 @@ class _ChatRoute:
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
+        if self.live is not None and chat.persona is self.live.persona:
+            self._watch(request, chat, began, json.dumps(completion).encode())
         extra = {**about, HEADER: outcome}
         if not fields.get("stream"):
             return JSONResponse(completion, headers=extra)

@@ -24,11 +24,13 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from holdfast.control import auto
 from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import read_once
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
@@ -86,6 +88,8 @@ class Rewritten:
     """The control."""
     chat: Sequence[Item]
     """The messages with the persona, before the control."""
+    persona: Persona | None
+    """The persona."""
 
 
 def rewrite_body(
@@ -102,64 +106,43 @@ def rewrite_body(
         RequestError: the body cannot be understood, its control needs the weights, or it
             chooses what is locked.
     """
-    fields = _read(body)
+    fields = read_once(body)
     if callable(rules):
         rules = rules(fields.get("model"))
     options = fields.pop("holdfast", None)
     control = pick_control(_options(options).control, rules.control, rules.lock)
-    if why := weights_refusal(control):
+    if why := refusal(control, rules.persona):
         raise RequestError(400, why, code="invalid_value", param="holdfast.control")
     _check(fields, rules, control, dialect)
     original = dict(fields)
     try:
         prompted = _with_persona(fields, rules.persona, dialect)
-        fields = _under(control, prompted, dialect)
+        fields = _under(control, prompted, dialect, rules.persona)
         if rules.model is not None:
             fields["model"] = rules.model
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
-    return Rewritten(body, fields, control, _items(prompted, dialect))
+    return Rewritten(body, fields, control, _items(prompted, dialect), rules.persona)
 
 
-def weights_refusal(control: Control) -> str | None:
+def roles_and_texts(chat: Sequence[Item], dialect: Dialect) -> list[tuple[str, str]]:
+    """The turns of a chat as controls and judges read them."""
+    return [(one["role"], one["content"]) for one in map(_shadow, _turns(chat, dialect))]
+
+
+def refusal(control: Control, persona: Persona | None) -> str | None:
     """Why an API cannot be put under a control, or None."""
-    if not control.needs_weights:
-        return None
-    return (
-        f"the model is behind an API, and `{control.text}` needs its weights: use window, "
-        "reminder, note or route."
-    )
+    if control.needs_weights:
+        return (
+            f"the model is behind an API, and `{control.text}` needs its weights: use window, "
+            "reminder, note, auto or route."
+        )
+    return auto.refusal(control, persona.judge if persona else None)
 
 
 # Reading
-
-
-class _Twice(Exception):
-    """A name that an object has twice."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Item:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
-    return fields
-
-
-def _read(body: bytes) -> Item:
-    try:
-        fields = json.loads(body.decode(), object_pairs_hook=_once)
-    except _Twice as error:
-        raise RequestError(
-            400, f"the body has {str(error)[:100]!r} twice: write it once.", code="invalid_json"
-        ) from None
-    except (ValueError, RecursionError):
-        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
-    if not isinstance(fields, dict):
-        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
-    return fields
 
 
 def _options(value: object) -> HoldfastOptions:
@@ -242,7 +225,7 @@ def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
 # The control
 
 
-def _under(control: Control, fields: Item, dialect: Dialect) -> Item:
+def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | None) -> Item:
     """The fields under the control; messages that stay are the same objects."""
     items = _items(fields, dialect)
     count = _head_size(items, dialect)
@@ -252,7 +235,8 @@ def _under(control: Control, fields: Item, dialect: Dialect) -> Item:
     texts += [_text(one.get("content")) for one in head]
     system = (message("system", "\n\n".join(texts)),) if texts else ()
     shadows = tuple(_shadow(turn) for turn in turns)
-    chat: Chat = rewrite((*system, *shadows), control, system_anywhere=True, user_first=True)
+    judge, whole = persona.judge if persona else None, (*system, *shadows)
+    chat: Chat = rewrite(whole, control, system_anywhere=True, user_first=True, judge=judge)
     stays = not system or (bool(chat) and chat[0] is system[0])
     body = _rewritten_turns(chat[1:] if system and stays else chat, shadows, turns, dialect)
     result = dict(fields)

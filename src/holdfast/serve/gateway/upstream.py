@@ -14,7 +14,7 @@ import asyncio
 import base64
 import logging
 import zlib
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -114,7 +114,12 @@ class Proxy:
     metrics: Metrics
 
     async def forward(
-        self, request: Request, path: str, body: bytes, about: Mapping[str, str]
+        self,
+        request: Request,
+        path: str,
+        body: bytes,
+        about: Mapping[str, str],
+        ended: Callable[[bytes], None] | None = None,
     ) -> Response:
         """Forward a request; the upstream's response is sent as it comes.
 
@@ -123,6 +128,7 @@ class Proxy:
             path: where it goes, below the base URL.
             body: the body to forward.
             about: headers of ours.
+            ended: gets the body of a response that came whole, up to `REPLY_BYTES`.
         """
         answer = await self.send(request, path, body)
         headers = self.headers(answer, about)
@@ -131,6 +137,8 @@ class Proxy:
                 Response(await self.read_error(answer), answer.status_code), headers
             )
         pieces = self._pieces(answer)
+        if ended is not None:
+            pieces = _collected(pieces, ended)
         timeout = self.limits.write_timeout
         return with_headers(StreamingAnswer(pieces, timeout, answer.status_code), headers)
 
@@ -264,6 +272,20 @@ class Proxy:
         reason = self._masked(f"{type(cause).__name__}: {cause}".encode())
         text = reason.decode(errors="replace")[:300].encode("unicode_escape").decode()
         LOG.warning("upstream %s: %s (%s)", kind, self.upstream.public, text)
+
+
+async def _collected(
+    pieces: AsyncGenerator[bytes], ended: Callable[[bytes], None]
+) -> AsyncGenerator[bytes]:
+    """The pieces as they come; at their end `ended` gets them all, if they are not too many."""
+    content = bytearray()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if len(content) <= REPLY_BYTES:
+                content += piece
+            yield piece
+    if len(content) <= REPLY_BYTES:
+        ended(bytes(content))
 
 
 def with_headers(response: Response, headers: Headers) -> Response:

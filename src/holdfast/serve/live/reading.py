@@ -1,0 +1,126 @@
+"""The reply in a response's body, in the gateway's three protocols, whole or as a stream.
+
+    protocol           whole                         a stream's events
+    chat/completions   choices[0].message.content    choices[0].delta.content
+    responses          output[].content[].text       response.output_text.delta, response.completed
+    messages           content[].text                content_block_delta's delta.text
+
+Of several choices the first counts. What cannot be read gives no reply: the client has it
+all the same. This module knows bodies as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a response says."""
+
+    text: str = ""
+    """The reply."""
+    tokens: tuple[int, int] | None = None
+    """Tokens of the prompt and of the reply, where the response has them."""
+    finish: str = "stop"
+    """Why it ended."""
+
+
+def read_answer(content: bytes) -> Answer:
+    """The reply in a body.
+
+    Args:
+        content: the whole body, JSON or server-sent events.
+    """
+    if content.lstrip()[:1] == b"{":
+        return _whole(_object(content), Answer())
+    answer, texts = Answer(), []
+    for event in _events(content):
+        answer, text = _event(event, answer)
+        texts.append(text)
+    return replace(answer, text=answer.text or "".join(texts))
+
+
+def _event(event: Item, answer: Answer) -> tuple[Answer, str]:
+    """What an event adds to the answer, and the text that it brings."""
+    kind = event.get("type")
+    if kind in ("response.completed", "response.incomplete"):
+        return _whole(_at(event, "response"), answer), ""
+    if kind == "response.output_text.delta":
+        return answer, _text(event.get("delta"))
+    if kind == "message_start":
+        return _with_usage(answer, _at(event, "message")), ""
+    if kind == "message_delta":
+        finish = _at(event, "delta").get("stop_reason")
+        return replace(_with_usage(answer, event), finish=str(finish or answer.finish)), ""
+    if kind == "content_block_delta":
+        return answer, _text(_at(event, "delta").get("text"))
+    choice = _first(event.get("choices"))
+    answer = _with_usage(answer, event)
+    if choice.get("index", 0) != 0:
+        return answer, ""
+    finish = choice.get("finish_reason")
+    answer = replace(answer, finish=str(finish)) if finish else answer
+    return answer, _text(_at(choice, "delta").get("content"))
+
+
+def _whole(body: Item, answer: Answer) -> Answer:
+    """The answer in an object of any protocol."""
+    answer = _with_usage(answer, body)
+    if "choices" in body:
+        choice = _first(body["choices"])
+        text = _text(_at(choice, "message").get("content"))
+        return replace(answer, text=text, finish=str(choice.get("finish_reason") or "stop"))
+    if "output" in body:
+        parts = [part for one in _items(body["output"]) for part in _items(one.get("content"))]
+        return replace(answer, text="".join(_text(part.get("text")) for part in parts))
+    text = "".join(_text(part.get("text")) for part in _items(body.get("content")))
+    return replace(answer, text=text, finish=str(body.get("stop_reason") or "stop"))
+
+
+def _with_usage(answer: Answer, body: Item) -> Answer:
+    usage = _at(body, "usage")
+    before = answer.tokens or (0, 0)
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens", before[0]))
+    reply = usage.get("completion_tokens", usage.get("output_tokens", before[1]))
+    if not usage or not isinstance(prompt, int) or not isinstance(reply, int):
+        return answer
+    return replace(answer, tokens=(prompt, reply))
+
+
+def _events(content: bytes) -> Iterator[Item]:
+    """The objects of a stream; [DONE] and what is no object are passed over."""
+    for line in content.splitlines():
+        if line.startswith(b"data:") and (event := _object(line[5:])):
+            yield event
+
+
+def _object(content: bytes) -> Item:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _at(body: Item, name: str) -> Item:
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _first(value: object) -> Item:
+    items = _items(value)
+    return items[0] if items else {}
+
+
+def _items(value: object) -> list[Item]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

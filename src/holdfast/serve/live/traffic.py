@@ -1,0 +1,264 @@
+"""Live traffic: every reply under the pinned persona is scored and watched as it ends.
+
+`LiveTraffic` is what routes hand their replies to. It counts them for Prometheus, writes the log,
+puts them through the tests of `evals.watch`, and posts alarms. `GET /holdfast/traffic` shows where
+the watch stands.
+
+A judge that is a rule scores in line, as long as it takes no more than `IN_LINE` seconds a reply; a
+slower one, and a rubric's model, run in one background thread behind a queue of `QUEUE` replies.
+What does not fit the queue is left out and counted.
+
+Replies under another control than the server's own, as clients may choose, count in the metrics and
+in no test. Of several choices the first counts.
+
+This module knows chats and scores. It knows no HTTP but that of the webhook.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from holdfast.core.backend import Backend
+from holdfast.core.control import Control
+from holdfast.core.errors import ServiceError
+from holdfast.core.records import Record, as_record, dumps
+from holdfast.evals.watch.traffic import Observation, Traffic
+from holdfast.evals.watch.watcher import WatchSettings, round_label
+from holdfast.judge.by_model import judge_answers
+from holdfast.judge.rubric import Item
+from holdfast.persona.suite import Persona
+from holdfast.results.watch import Alarm
+from holdfast.serve.live.reply import LiveReply
+from holdfast.serve.live.spans import Spans
+from holdfast.serve.live.webhook import check_url, post
+from holdfast.serve.metrics import Metrics, label
+
+LOG = logging.getLogger("holdfast.serve")
+IN_LINE = 0.001  # seconds of CPU time
+QUEUE = 1000  # replies
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSettings:
+    """How live traffic is watched."""
+
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    """What is an alarm."""
+    log: Path | None = None
+    """JSONL file that gets a line for each reply; None writes none."""
+    texts: bool = False
+    """Whether the log has what was said."""
+    webhook: str | None = None
+    """URL that alarms are posted to."""
+    judge_model: Backend | None = None
+    """The model of a persona that a rubric judges."""
+    sampled: float = 0.05
+    """Share of the replies that the model judges."""
+
+
+class LiveTraffic:
+    """The watch over the traffic of one server.
+
+    Args:
+        persona: the pinned persona.
+        control: the server's own control.
+        metrics: where replies are counted.
+        settings: how traffic is watched.
+
+    Raises:
+        ServiceError: the log cannot be written, or the webhook is no URL.
+    """
+
+    def __init__(
+        self, persona: Persona, control: Control, metrics: Metrics, settings: LiveSettings
+    ) -> None:
+        self.persona, self.control, self.settings = persona, control, settings
+        self.traffic = Traffic(persona, settings.watch)
+        self._figures = _Figures(metrics, persona.id, self.traffic)
+        self._spans = Spans()
+        self._seconds = 0.0  # that a reply takes, as of late
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue(QUEUE)
+        self._worker: threading.Thread | None = None
+        self._posting: threading.Thread | None = None  # the newest alarm's
+        self._random = random.Random()
+        if settings.webhook is not None:
+            check_url(settings.webhook)
+        if settings.log is not None:
+            _check_log(settings.log)
+
+    def reply(self, one: LiveReply) -> None:
+        """Take a reply into account, now or in the background."""
+        if self.persona.needs_model and one.score is None:
+            if self.settings.judge_model is None or self._random.random() >= self.settings.sampled:
+                self._take(one, judged=False)
+            else:
+                self._later(lambda: self._judge(one))
+        elif self._queue.unfinished_tasks or (self._seconds > IN_LINE and one.score is None):
+            self._later(lambda: self._take(one))
+        else:
+            self._take(one)
+
+    def state(self) -> Record:
+        """Where the watch stands, as JSON."""
+        with self._lock:
+            record: Record = as_record(self.traffic.watcher.state)
+        return {**record, "control": self.control.text}
+
+    def wait(self) -> None:
+        """Return when everything handed over so far has been taken into account."""
+        self._queue.join()
+        if self._posting is not None:
+            self._posting.join()
+
+    def _later(self, work: Callable[[], None]) -> None:
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="traffic", daemon=True)
+            self._worker.start()
+        try:
+            self._queue.put_nowait(work)
+        except queue.Full:
+            self._figures.dropped.inc()
+
+    def _work(self) -> None:
+        while True:
+            work = self._queue.get()
+            try:
+                work()
+            except Exception:
+                LOG.exception("a reply could not be watched")
+            finally:
+                self._queue.task_done()
+
+    def _judge(self, one: LiveReply) -> None:
+        """Have the model judge a reply, and take it into account."""
+        model = self.settings.judge_model
+        assert model is not None
+        question = next((text for role, text in reversed(one.turns) if role == "user"), "")
+        item = Item(self.persona.prompt, question, one.text)
+        (verdict,) = judge_answers(self.persona.judge, [item], model)
+        self._take(replace(one, score=verdict.value if verdict.parsed else None))
+
+    def _take(self, one: LiveReply, judged: bool = True) -> None:
+        began = time.thread_time()  # what others do on this machine is not the judge's time
+        with self._lock:
+            observation = self.traffic.observe(
+                one.turns,
+                one.text,
+                id=one.id,
+                control=one.control.text,
+                model=one.model,
+                time=round(time.time(), 3),
+                score=one.score,
+                tested=judged and one.control == self.control,
+            )
+        if observation is None:
+            return
+        seconds = time.thread_time() - began
+        self._seconds += 0.05 * (seconds - self._seconds)
+        self._figures.seconds.observe(seconds)
+        self._report(one, observation)
+
+    def _report(self, one: LiveReply, observation: Observation) -> None:
+        record, alarm = observation.record, observation.alarm
+        if record.score is not None:
+            self._figures.score.labels(
+                self.persona.id, label(one.control), round_label(record.round)
+            ).observe(record.score)
+        self._spans.add(one, record)
+        if self.settings.log is not None:
+            texts = record if self.settings.texts else replace(record, user=None, reply=None)
+            with self._lock, self.settings.log.open("a", encoding="utf-8") as log:
+                log.write(dumps(texts) + "\n")
+        if alarm is not None:
+            self._raise(alarm, one.model)
+
+    def _raise(self, alarm: Alarm, model: str) -> None:
+        self._figures.alarms.labels(self.persona.id).inc()
+        LOG.warning("drift of %s: %s", self.persona.id, dumps(alarm))
+        if (url := self.settings.webhook) is not None:
+            about = {"event": "drift", "persona": self.persona.id, "model": model}
+            content = {**about, "control": self.control.text, **as_record(alarm)}
+            # In a thread of its own: a slow receiver must not keep replies waiting.
+            self._posting = threading.Thread(
+                target=lambda: self._figures.posted(post(url, content)), daemon=True
+            )
+            self._posting.start()
+
+
+class _Figures:
+    """The metrics of live traffic."""
+
+    def __init__(self, metrics: Metrics, persona: str, traffic: Traffic) -> None:
+        from prometheus_client import Counter, Histogram
+
+        registry, watcher = metrics.registry, traffic.watcher
+        self.score = Histogram(
+            "holdfast_persona_score", "Judge score of replies, by the round of their conversation",
+            ["persona", "control", "rounds"], registry=registry,
+            buckets=(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1),
+        )  # fmt: skip
+        self.alarms = Counter(
+            "holdfast_drift_alarms", "Alarms that the deployment drifts", ["persona"],
+            registry=registry,
+        )  # fmt: skip
+        self.alarms.labels(persona)  # at 0 from the start, so that its first rise is seen
+        self.webhooks = Counter(
+            "holdfast_drift_webhooks", "Alarms posted, by outcome", ["outcome"], registry=registry
+        )
+        self.dropped = Counter(
+            "holdfast_watch_dropped", "Replies left out since the queue was full",
+            registry=registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "holdfast_watch_seconds", "CPU time that watching a reply takes", registry=registry,
+            buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1),
+        )  # fmt: skip
+        metrics.watch(
+            "holdfast_drift_evidence",
+            "The most that a test of drift has; 1 raises an alarm",
+            lambda: watcher.evidence,
+        )
+        metrics.watch("holdfast_conversations_total", "Conversations watched", lambda: watcher.seen)
+        metrics.watch(
+            "holdfast_conversations_slipped_total",
+            "Conversations that lost the persona for certain",
+            lambda: watcher.slip_count,
+        )
+
+    def posted(self, arrived: bool) -> None:
+        self.webhooks.labels("sent" if arrived else "failed").inc()
+
+
+def live_traffic(
+    persona: Persona | None, control: Control, metrics: Metrics, settings: LiveSettings | None
+) -> LiveTraffic | None:
+    """The watch over a server's traffic, if it has a persona. Raises `ServiceError`."""
+    return LiveTraffic(persona, control, metrics, settings or LiveSettings()) if persona else None
+
+
+def add_traffic(app: FastAPI, live: LiveTraffic | None) -> None:
+    """Add `/holdfast/traffic`: where the watch stands, or null without a persona."""
+
+    @app.get("/holdfast/traffic", tags=["server"], summary="Whether the persona holds in traffic")
+    async def traffic() -> dict[str, Any] | None:
+        return live.state() if live else None
+
+
+def _check_log(path: Path) -> None:
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise ServiceError(
+            f"{path} cannot be written ({error.strerror}): choose another --traffic-log."
+        ) from error

@@ -1,0 +1,48 @@
+"""The gateway under `auto:`: it reminds where the client's own history shows a slip."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from holdfast.core.control import parse
+from holdfast.core.errors import ControlError
+from holdfast.persona.suite import Persona
+from holdfast.serve.gateway import Upstream, create_gateway
+from holdfast.serve.gateway.rewriting import MESSAGES, Rules, rewrite_body
+from holdfast.serve.http_errors import RequestError
+
+JUDGE = {"name": "case", "to": "upper"}
+SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), JUDGE)
+AUTO = parse("auto:reminder")
+
+
+def body(*replies: str) -> bytes:
+    messages: list[dict[str, Any]] = []
+    for i, reply in enumerate(replies):
+        messages.append({"role": "user", "content": [{"type": "text", "text": f"user {i}"}]})
+        messages.append({"role": "assistant", "content": reply})
+    return json.dumps({"messages": [*messages, {"role": "user", "content": "last"}]}).encode()
+
+
+def test_a_slip_in_the_history_brings_the_reminder_into_the_last_message() -> None:
+    chat = rewrite_body(body("YES", "YES", "no"), Rules(SHOUT, AUTO)).fields["messages"]
+    assert chat[-1]["content"] == "Shout.\n\nlast"
+    assert chat[1]["content"] == [{"type": "text", "text": "user 0"}]
+
+
+def test_a_history_that_holds_has_the_prompt_once_also_in_anthropics_protocol() -> None:
+    fields = rewrite_body(body("YES", "YES"), Rules(SHOUT, AUTO), MESSAGES).fields
+    assert fields["system"] == "Shout."
+    assert fields["messages"][-1]["content"] == "last"
+
+
+def test_without_a_persona_it_is_refused_at_the_start_and_in_a_request() -> None:
+    with pytest.raises(ControlError, match="needs a persona"):
+        create_gateway(Upstream("http://upstream.test/v1"), control=AUTO)
+    asked = json.dumps({"messages": [], "holdfast": {"control": "auto:reminder"}}).encode()
+    with pytest.raises(RequestError) as refusal:
+        rewrite_body(asked, Rules())
+    assert refusal.value.status == 400

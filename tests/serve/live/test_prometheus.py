@@ -1,0 +1,161 @@
+"""A real Prometheus reads the metrics, evaluates the alert rules and takes the board's queries.
+
+It is Debian's package `prometheus`; without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast.persona.suite import Persona
+from serve.gateway.upstreams import Recorded, answered, gateway
+from serve.running import until
+
+DEPLOY = Path(__file__).parents[3] / "deploy" / "watch"
+SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")),
+    reason="no Prometheus: apt-get install prometheus",
+)
+
+
+def completion(text: str) -> bytes:
+    return json.dumps({"choices": [{"index": 0, "message": {"content": text}}]}).encode()
+
+
+def promtool(*args: str, text: str = "") -> str:
+    run = subprocess.run(
+        ["promtool", *args], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def board_queries() -> list[str]:
+    board = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    filled = [query.replace("$__rate_interval", "1m") for query in queries]
+    return [query.replace("$persona", ".*") for query in filled]
+
+
+def converse(url: str, number: int, rounds: int) -> None:
+    messages: list[dict[str, str]] = []
+    for r in range(rounds):
+        messages.append({"role": "user", "content": f"{number} asks {r}"})
+        body = {"model": "m", "messages": messages}
+        answer = httpx.post(f"{url}/chat/completions", json=body).json()
+        messages.append(
+            {"role": "assistant", "content": answer["choices"][0]["message"]["content"]}
+        )
+
+
+@contextmanager
+def broken_gateway() -> Iterator[str]:
+    """A gateway whose upstream loses the persona in the third round."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        rounds = sum(one["role"] == "user" for one in json.loads(request.content)["messages"])
+        return answered(completion("YES" if rounds < 3 else "no"))
+
+    with gateway(Recorded(answer), persona=SHOUT) as url:
+        yield url
+
+
+def test_rules_and_board_name_only_metrics_that_there_are() -> None:
+    with broken_gateway() as url:
+        converse(url, 0, 1)
+        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    known = set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
+    known |= {f"{name}_{part}" for name in known for part in ("sum", "count", "bucket")}
+    known |= {"holdfast_engine_up"}  # the local server's
+    texts = [(DEPLOY / "alerts.yml").read_text(encoding="utf-8"), *board_queries()]
+    named = {name for text in texts for name in re.findall(r"\bholdfast_\w+", text)}
+    assert named <= known
+
+
+@needs_prometheus
+def test_promtool_takes_the_metrics_and_the_rules() -> None:
+    with broken_gateway() as url:
+        converse(url, 0, 3)
+        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    promtool("check", "metrics", text=page)
+    assert "6 rules found" in promtool("check", "rules", str(DEPLOY / "alerts.yml"))
+
+
+@needs_prometheus
+def test_a_real_prometheus_fires_the_alert_of_drift_and_answers_the_boards_queries(
+    tmp_path: Path,
+) -> None:
+    with broken_gateway() as url, prometheus(tmp_path, url) as api:
+        converse(url, 0, 1)
+        until(lambda: query(api, "holdfast_drift_alarms_total")[0]["value"][1] == "0")
+        for number in range(1, 25):
+            converse(url, number, 3)
+        until(lambda: "HoldfastDrift" in firing(api))
+        for text in board_queries():
+            query(api, text)
+        assert query(api, "max(holdfast_persona_score_count)")
+
+
+@contextmanager
+def prometheus(folder: Path, url: str) -> Iterator[str]:
+    """A Prometheus with our rules that reads a server; yields the URL of its API."""
+    target = url.removesuffix("/v1").removeprefix("http://")
+    rules = folder / "alerts.yml"
+    rules.write_text((DEPLOY / "alerts.yml").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+        f"rule_files: [{rules}]\n"
+        f"scrape_configs: [{{job_name: holdfast, static_configs: [{{targets: ['{target}']}}]}}]\n",
+        encoding="utf-8",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    api = f"http://127.0.0.1:{port}/api/v1"
+    try:
+        until(lambda: ready(f"http://127.0.0.1:{port}/-/ready"))
+        until(lambda: bool(query(api, "holdfast_drift_alarms_total")))
+        yield api
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def query(api: str, text: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{api}/query", params={"query": text}).json()
+    assert answer["status"] == "success", answer
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found
+
+
+def firing(api: str) -> set[str]:
+    alerts = httpx.get(f"{api}/alerts").json()["data"]["alerts"]
+    return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}

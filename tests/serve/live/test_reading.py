@@ -1,0 +1,66 @@
+"""The reply in a body of each protocol, whole and as a stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from holdfast.serve.live.reading import Answer, read_answer
+
+
+def stream(*events: dict[str, Any]) -> bytes:
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in events)
+
+
+CHAT = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
+USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+RESPONSE = {
+    "output": [{"type": "reasoning"}, {"content": [{"type": "output_text", "text": "Hi"}]}],
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+MESSAGE = {"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+
+
+def chunk(text: str | None, index: int = 0, finish: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (json.dumps({**CHAT, **USAGE}).encode(), Answer("Hi", (3, 2))),
+        (json.dumps(RESPONSE).encode(), Answer("Hi", (3, 2))),
+        (json.dumps(MESSAGE).encode(), Answer("Hi", finish="end_turn")),
+        (
+            stream(chunk("H"), chunk("no", 1), chunk("i"), chunk(None, finish="length"), USAGE)
+            + b"data: [DONE]\n\n",
+            Answer("Hi", (3, 2), "length"),
+        ),
+        (
+            stream(
+                {"type": "response.output_text.delta", "delta": "Hi"},
+                {"type": "response.completed", "response": RESPONSE},
+            ),
+            Answer("Hi", (3, 2)),
+        ),
+        (
+            stream(
+                {"type": "message_start", "message": {"usage": {"input_tokens": 3}}},
+                {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+                {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": "end_turn"},
+                    "usage": {"output_tokens": 2},
+                },
+            ),
+            Answer("Hi", (3, 2), "end_turn"),
+        ),
+        (b"no JSON", Answer()),
+        (b'{"choices": "odd"}', Answer()),
+        (b'data: [1]\n\ndata: {"choices": [7]}\n\n', Answer()),
+    ],
+)
+def test_the_first_reply_is_read(content: bytes, answer: Answer) -> None:
+    assert read_answer(content) == answer

@@ -1,0 +1,229 @@
+"""Replies of the server and the gateway are scored by round, logged, and tested for drift."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast.core.backend import Reply
+from holdfast.core.control import NONE, parse
+from holdfast.core.errors import ServiceError
+from holdfast.evals.watch.watch import watch
+from holdfast.persona.suite import Persona
+from holdfast.serve.app import create_app
+from holdfast.serve.live.reply import LiveReply, conversation_id
+from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
+from holdfast.serve.live.webhook import post
+from holdfast.serve.metrics import Metrics
+from serve.gateway.upstreams import Recorded, answered, gateway
+from serve.running import served, small
+
+SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
+KIND = Persona("kind", "character", "Be kind.", ("Tea?",), {"name": "rubric", "criteria": "kind"})
+
+
+def completion(text: str) -> bytes:
+    return json.dumps({"choices": [{"index": 0, "message": {"content": text}}]}).encode()
+
+
+def reply(conversation: int, number: int, text: str, **more: Any) -> LiveReply:
+    """The reply of a round to a conversation with an id."""
+    turns = [("user", f"{conversation} asks"), ("assistant", "YES")] * number
+    turns = [*turns[:-1]]
+    about: dict[str, Any] = {"control": NONE, "model": "m", "id": f"c{conversation}", **more}
+    return LiveReply(turns=turns, text=text, **about)
+
+
+def broken(live: LiveTraffic, conversations: int = 40) -> None:
+    """Conversations that break in their fifth round."""
+    for c in range(conversations):
+        for number in range(1, 7):
+            live.reply(reply(c, number, "YES" if number < 5 else "no"))
+    live.wait()
+
+
+def value(page: bytes | str, name: str) -> float:
+    text = page.decode() if isinstance(page, bytes) else page
+    (line,) = [one for one in text.splitlines() if one.startswith(f"{name} ")]
+    return float(line.rpartition(" ")[2])
+
+
+def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Path) -> None:
+    log = tmp_path / "traffic.jsonl"
+    there = Recorded(lambda request: answered(completion("LOUD"), headers={"a": "b"}))
+    messages: list[dict[str, str]] = []
+    with gateway(there, persona=SHOUT, traffic=LiveSettings(log=log)) as url:
+        for r in range(3):
+            messages.append({"role": "user", "content": f"secret {r}"})
+            httpx.post(f"{url}/chat/completions", json={"model": "m", "messages": messages})
+            messages.append({"role": "assistant", "content": "LOUD"})
+        root = url.removesuffix("/v1")
+        page, state = httpx.get(f"{root}/metrics").text, httpx.get(f"{root}/holdfast/traffic")
+    name = 'holdfast_persona_score_count{control="none",persona="shout",rounds="%s"}'
+    assert [value(page, name % rounds) for rounds in ("1", "2", "3-4")] == [1, 1, 1]
+    assert value(page, "holdfast_conversations_total") == 1
+    assert state.json()["conversations"] == 1 and state.json()["first"] == 1.0
+    assert "secret" not in log.read_text() and "LOUD" not in log.read_text()
+    again = watch(log, SHOUT)
+    assert [one.round for one in again.replies] == [1, 2, 3]
+
+
+def test_a_stream_through_the_gateway_is_watched_whole() -> None:
+    pieces = [
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
+        for text in ("LO", "UD")
+    ]
+    there = Recorded(lambda request: answered(*(piece + b"\n\n" for piece in pieces)))
+    with gateway(there, persona=SHOUT) as url:
+        body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+        httpx.post(f"{url}/chat/completions", json=body)
+        state = httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json()
+    assert state["rounds"] == [
+        {"rounds": "1", "replies": 1, "score": 1.0, "controls": {"none": 1.0}}
+    ]
+
+
+def test_the_local_server_watches_too_and_takes_the_id_from_the_header() -> None:
+    with served(create_app(small(), persona=SHOUT, lock=False)) as url:
+        for _ in range(3):
+            body = {
+                "model": "small", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}],
+            }  # fmt: skip
+            body["messages"][0]["content"] += str(_)  # type: ignore[index]
+            answer = httpx.post(
+                f"{url}/chat/completions", json=body, headers={"x-conversation-id": "one"}
+            )
+            assert answer.status_code == 200
+        state = httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json()
+    assert state["conversations"] == 1
+    assert [row["rounds"] for row in state["rounds"]] == ["1", "2", "3-4"]
+
+
+def test_without_a_persona_there_is_nothing_to_watch() -> None:
+    with gateway(Recorded()) as url:
+        assert httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json() is None
+
+
+def test_a_break_raises_the_alarm_in_metrics_and_state() -> None:
+    metrics = Metrics()
+    live = LiveTraffic(SHOUT, NONE, metrics, LiveSettings())
+    assert value(metrics.page(), 'holdfast_drift_alarms_total{persona="shout"}') == 0
+    broken(live)
+    assert value(metrics.page(), 'holdfast_drift_alarms_total{persona="shout"}') >= 1
+    assert live.state()["drifts"] and live.state()["alarms"][0]["rounds"] == "5"
+
+
+def test_replies_under_another_control_are_counted_and_not_tested() -> None:
+    live = LiveTraffic(SHOUT, parse("window:3"), Metrics(), LiveSettings())
+    broken(live)
+    state = live.state()
+    assert not state["drifts"] and state["conversations"] == 0
+    assert state["replies"] == 240
+
+
+def test_an_alarm_is_posted_once_with_its_numbers() -> None:
+    with hook([200]) as (url, posts):
+        live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings(webhook=url))
+        broken(live, 20)
+        live.wait()
+    assert len(posts) == live.state()["alarm_count"] == 1
+    assert posts[0]["event"] == "drift" and posts[0]["persona"] == "shout"
+    assert posts[0]["round"] == 5
+
+
+def test_a_webhook_that_fails_is_tried_three_times() -> None:
+    with hook([500, 500, 200]) as (url, posts):
+        assert post(url, {"a": 1}, pause=0)
+    assert len(posts) == 3
+    assert not post("http://127.0.0.1:9/closed", {"a": 1}, pause=0)
+
+
+def test_a_rubric_is_judged_in_the_background_on_a_sample() -> None:
+    class Grader:
+        def reply(self, asks: Any, sampling: Any) -> list[Reply]:
+            return [Reply('{"reason": "kind", "score": 5}') for _ in asks]
+
+    settings = LiveSettings(judge_model=Grader(), sampled=1.0)  # type: ignore[arg-type]
+    live = LiveTraffic(KIND, NONE, Metrics(), settings)
+    live.reply(reply(0, 1, "Of course, dear."))
+    live.wait()
+    assert live.state()["rounds"][0]["score"] == 1.0
+    unsampled = LiveTraffic(KIND, NONE, Metrics(), LiveSettings())
+    unsampled.reply(reply(0, 1, "Of course, dear."))
+    assert unsampled.state()["replies"] == 0
+
+
+def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings())
+    live._seconds = 1.0
+    seen: list[str] = []
+    score = live.traffic.score
+    monkeypatch.setattr(
+        live.traffic,
+        "score",
+        lambda text: (seen.append(threading.current_thread().name), score(text))[1],
+    )
+    live.reply(reply(0, 1, "YES"))
+    live.wait()
+    assert seen == ["traffic"]
+
+
+def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:
+    for texts in (False, True):
+        log = tmp_path / f"{texts}.jsonl"
+        live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings(log=log, texts=texts))
+        live.reply(reply(0, 1, "YES"))
+        assert ("YES" in log.read_text()) == texts
+
+
+def test_the_id_is_in_the_header_or_the_metadata() -> None:
+    assert (
+        conversation_id({"x-conversation-id": "a"}, {"metadata": {"conversation_id": "b"}}) == "a"
+    )
+    assert conversation_id({}, {"metadata": {"conversation_id": "b"}}) == "b"
+    assert conversation_id({}, {"metadata": "odd", "user": "u"}) is None
+
+
+def test_a_log_or_a_webhook_that_cannot_work_is_refused_at_the_start(tmp_path: Path) -> None:
+    for settings in (
+        LiveSettings(log=tmp_path / "none" / "log"),
+        LiveSettings(webhook="ftp://x"),
+    ):
+        with pytest.raises(ServiceError):
+            LiveTraffic(SHOUT, NONE, Metrics(), settings)
+
+
+class hook:
+    """A webhook that answers with these statuses in turn, and keeps what was posted."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self.posts: list[dict[str, Any]] = []
+        posts = self.posts
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["content-length"])
+                posts.append(json.loads(self.rfile.read(length)))
+                self.send_response(statuses[min(len(posts), len(statuses)) - 1])
+                self.end_headers()
+
+            log_message: Callable[..., None] = lambda *args: None  # type: ignore[assignment]
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+
+    def __enter__(self) -> tuple[str, list[dict[str, Any]]]:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_port}/hook", self.posts
+
+    def __exit__(self, *error: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
