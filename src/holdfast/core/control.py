@@ -1,3 +1,4 @@
+# Long: the grammar of every control, in one place.
 """A control: what is done at inference time so that a model keeps its persona.
 
     none                  nothing

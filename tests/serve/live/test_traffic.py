@@ -66,6 +66,7 @@ def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Pa
             messages.append({"role": "assistant", "content": "LOUD"})
         root = url.removesuffix("/v1")
         page, state = httpx.get(f"{root}/metrics").text, httpx.get(f"{root}/holdfast/traffic")
+        assert httpx.get(f"{root}/live").status_code == 200
     name = 'holdfast_persona_score_count{control="none",persona="shout",rounds="%s"}'
     assert [value(page, name % rounds) for rounds in ("1", "2", "3-4")] == [1, 1, 1]
     assert value(page, "holdfast_conversations_total") == 1

@@ -239,9 +239,8 @@ class LocalBackend:
     ) -> Request:
         """Return an ask as the engine takes it.
 
-        `options` go to the chat template with the backend's own (`tools`, for instance). Raises
-        `ControlError` and `ModelError` as `reply` does, and `ContextError` for a chat that has more
-        than `limit` tokens for certain, before it is rendered.
+        `options` go to the chat template with the backend's own. Raises errors as `reply` does, and
+        `ContextError` for a chat that has more than `limit` tokens for certain, unrendered.
         """
         control = ask.control
         if control.needs_weights and (why := self.refusal(control)):
