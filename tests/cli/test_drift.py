@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from actors import Actor, obey
+from character_cards import V2
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
 from holdfast.models import load as models
+from holdfast.persona.cards.card import parse_card, write_card
+from holdfast.persona.draft.drafting import draft
+from holdfast.persona.draft.toml_file import write_draft
 
 CONTRACT = [
     "model",
@@ -219,3 +223,40 @@ def test_recorded_chats_need_no_model(
     args = ["--persona", str(persona), "--history", str(chats), "--json"]
     assert run(*args, "--out", str(tmp_path / "run")) == 0
     assert json.loads(capsys.readouterr().out)["replies"] == [None, 1.0]
+
+
+def test_a_prompt_alone_gets_a_curve(actor: Actor, capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = "You are Ada. Always answer in French. The archive code is 4471."
+    assert run("--prompt", prompt, "--pairs", "3", "--rounds", "1", "--json") == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["suite"] == "ada" and sorted(found["by_category"]) == [
+        "character", "language", "memory",
+    ]  # fmt: skip
+    assert "drafted 3 personas" in printed.err
+
+
+def test_a_card_alone_gets_a_curve_that_its_greetings_open(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_card(parse_card(json.dumps(V2).encode()), tmp_path / "ada.png")
+    out = tmp_path / "run"
+    args = ["--pairs", "4", "--rounds", "1", "--out", str(out), "--json"]
+    assert run("--card", str(tmp_path / "ada.png"), *args) == 0
+    assert "creator_notes: not for the model" in capsys.readouterr().err
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    starters = {one[3] for one in manifest["conversations"]}
+    assert starters <= {
+        "*Ada looks up.* Good evening, User.",
+        "Who is there?",
+        "*The lamp goes out.*",
+    }
+
+
+def test_one_persona_comes_from_one_place(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.toml"
+    write_draft(draft("Answer in French."), mine)
+    assert run("--prompt", "Be brief.", "--persona", str(mine)) == 2
+    assert "give one of --prompt" in capsys.readouterr().err

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from character_cards import V2
 from holdfast.cli.personas import app
 from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.persona.cards.card import parse_card, write_card
 
 GOOD = """
 starters = ["Hi!"]
@@ -211,3 +213,36 @@ def test_a_check_says_where_a_drafted_prompt_was_changed(tmp_path: Path) -> None
     assert (
         "Drafted from another prompt than they have now: mine-language" in run("check", out).stdout
     )
+
+
+def a_card(folder: Path) -> Path:
+    path = folder / "ada.png"
+    write_card(parse_card(json.dumps(V2).encode()), path)
+    return path
+
+
+def test_a_card_is_imported_and_written_back_without_loss(tmp_path: Path) -> None:
+    out, again = tmp_path / "ada.toml", tmp_path / "again.json"
+    found = json.loads(run("import", a_card(tmp_path), "--out", out, "--json").stdout)
+    assert found["name"] == "Ada" and len(found["starters"]) == 3
+    assert any(one.startswith("creator_notes") for one in found["ignored"])
+    assert run("check", out).exit_code == 0
+    assert run("export", out, "--out", again).exit_code == 0
+    assert json.loads(again.read_text(encoding="utf-8")) == V2
+
+
+def test_a_chat_is_imported_as_a_history(tmp_path: Path) -> None:
+    chat, out = tmp_path / "chat.jsonl", tmp_path / "history.jsonl"
+    lines = [
+        {"user_name": "Sam", "character_name": "Ada"},
+        {"name": "Sam", "is_user": True, "mes": "Hello?"},
+        {"name": "Ada", "is_user": False, "mes": "Ahoy."},
+    ]
+    chat.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert "2 messages of Ada and Sam" in run("import", chat, "--out", out).stdout
+    (line,) = out.read_text(encoding="utf-8").splitlines()
+    assert [m["role"] for m in json.loads(line)["messages"]] == ["user", "assistant"]
+
+
+def test_a_file_that_was_never_a_card_cannot_become_one(mine: Path, tmp_path: Path) -> None:
+    assert isinstance(run("export", mine, "--out", tmp_path / "x.json").exception, PersonaError)

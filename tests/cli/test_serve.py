@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from character_cards import V2
 from holdfast import cli
 from holdfast.core.errors import PersonaError
+from holdfast.persona.cards.card import parse_card, write_card
 from holdfast.persona.suite import load_persona
 
 
@@ -107,3 +109,36 @@ def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) 
     assert "POST /v1/chat/completions 200" in said
     assert "tea" not in said and "sesame" not in said
     assert "Traceback" not in said
+
+
+def test_a_character_card_is_served_in_one_command(tmp_path: Path) -> None:
+    card = tmp_path / "ada.png"
+    write_card(parse_card(json.dumps(V2).encode()), card)
+    command = [sys.executable, "-m", "holdfast", "serve", "--model", "mini", "--port", "0"]
+    with (tmp_path / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [*command, "--card", str(card), "--control", "note:0"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            with urllib.request.urlopen(f"{url}/models", timeout=120) as answer:
+                (model,) = json.load(answer)["data"]
+            assert model["holdfast"] == {"control": "note:0", "persona": "ada"}
+            message = {"role": "user", "content": "Who are you?"}
+            asked = urllib.request.Request(
+                f"{url}/chat/completions",
+                json.dumps({"model": "mini", "messages": [message], "max_tokens": 8}).encode(),
+                {"content-type": "application/json"},
+            )
+            with urllib.request.urlopen(asked, timeout=120) as answer:
+                reply = json.load(answer)
+            assert reply["usage"]["prompt_tokens"] > 100
+            assert 0 <= reply["holdfast"]["score"] <= 1
+        finally:
+            process.kill()
+            process.wait()

@@ -13,6 +13,7 @@ from holdfast.cli.options import (
     ModelOptions,
     OtherModels,
     OutputOptions,
+    PersonaSource,
     PlanOptions,
     SharingOptions,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 def compare(
     settings: CompareSettings,
     others: OtherModels,
+    source: PersonaSource,
     models: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
@@ -53,6 +55,7 @@ def compare(
     """Put every control on the same conversations, and say which one to use."""
     from holdfast.evals.compare.compare import compare, estimate_compare
 
+    settings = source.into(settings, rubrics=others.judge_model is not None)
     open_model, user_model = partial(models.open, context=context), others.user_model
     names = [model, *([user_model] if user_model else [])]
     alone = [verify, *(also or ())]

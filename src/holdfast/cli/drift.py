@@ -14,6 +14,7 @@ from holdfast.cli.options import (
     ModelOptions,
     OtherModels,
     OutputOptions,
+    PersonaSource,
     PlanOptions,
     SharingOptions,
 )
@@ -37,6 +38,7 @@ from holdfast.report.words import screening
 def drift(
     settings: DriftSettings,
     others: OtherModels,
+    source: PersonaSource,
     models: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
@@ -52,6 +54,7 @@ def drift(
     ] = None,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
+    settings = source.into(settings, rubrics=others.judge_model is not None)
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")

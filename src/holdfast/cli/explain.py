@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions
+from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions, PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, print_summary, resumable
 from holdfast.core.progress import Progress
@@ -14,16 +14,18 @@ from holdfast.evals.explain.settings import ExplainSettings
 def explain(
     settings: ExplainSettings,
     others: OtherModels,
+    source: PersonaSource,
     models: LocalOptions,
     output: OutputOptions,
     model: options.LocalModel = "mini",
 ) -> None:
     """Measure prompt share and intrinsic dimension by round, and whether the score follows."""
     from holdfast.evals.explain.explain import explain, not_here
-    from holdfast.models.load import API
+    from holdfast.models.load import BEHIND_URL
 
-    if model.startswith(API):
+    if model.startswith(BEHIND_URL):
         raise not_here(model)
+    settings = source.into(settings, rubrics=others.judge_model is not None)
     subject = models.open(model)
     with resumable(output.out) as folder:
         result = explain(

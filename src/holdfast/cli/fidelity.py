@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions
+from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, print_json, print_summary, resumable
 from holdfast.evals.fidelity.settings import FidelitySettings
@@ -30,12 +30,14 @@ def fidelity(
         typer.Option(help="A CSV file of answers graded by people: compare a judge with them."),
     ] = None,
     settings: FidelitySettings,
+    source: PersonaSource,
     loading: ModelOptions,
     output: OutputOptions,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
     from holdfast.core.progress import Progress
 
+    settings = source.into(settings, "suite", rubrics=bool(judge_model))
     judges = [loading.open(name) for name in judge_model or []]
     calls = settings.questionnaire.calls
     if calibrate:

@@ -44,10 +44,10 @@ def train(
     """Write queries, answer and judge them, train gate and adapter."""
     from holdfast.core.errors import ModelError
     from holdfast.core.progress import Progress
-    from holdfast.models.load import API
+    from holdfast.models.load import BEHIND_URL
     from holdfast.training.prism.pipeline import plan_training, train
 
-    if model.startswith(API):
+    if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
     folder, backend = needed(out), loading.open(model)
     if plan:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.options import PersonaSource
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.persona.suite import load_persona
 
@@ -37,6 +38,14 @@ def serve(
     persona: Annotated[
         str | None,
         typer.Option(help="Goes before every chat: a TOML file with one persona, or FILE:ID."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="A system prompt, or @FILE with one, that goes before every chat."),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="A character card (JSON, PNG or CHARX) that goes before every chat."),
     ] = None,
     control: Annotated[str, typer.Option(help="Of requests that choose none.")] = "none",
     lock: Annotated[
@@ -137,7 +146,8 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    pinned = load_persona(persona) if persona else None
+    drafted = PersonaSource(prompt=prompt, card=card).draft(persona)
+    pinned = load_persona(persona) if persona else (drafted.whole if drafted else None)
     with _bound(host, port) as bound:
         common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
         common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
@@ -172,7 +182,7 @@ def _local(
     from holdfast.core.control import parse
     from holdfast.models import load as models
 
-    if model.startswith(models.API):
+    if model.startswith(models.BEHIND_URL):
         raise ModelError(f"{model} is behind an API: serve it with --upstream URL.")
     outline = models.import_local(model).outline
     from holdfast.serve.app import create_app

@@ -69,7 +69,7 @@ def placed(
     """
     from holdfast.core.ray_pool import Pool
     from holdfast.core.shards import Shard, ShardDone
-    from holdfast.models.load import API
+    from holdfast.models.load import SERVED
 
     if sharing.ray and sharing.shard:
         raise HoldfastError("--ray and --shard are two ways to share a run out: give one of them.")
@@ -77,7 +77,7 @@ def placed(
         raise HoldfastError("--also and --verify work on one machine: leave --ray out, or them.")
     shard = Shard.parse(sharing.shard) if sharing.shard else None
     if sharing.ray:
-        device = "cpu" if all(name.startswith(API) for name in names) else device
+        device = "cpu" if all(name.startswith(SERVED) for name in names) else device
         with Pool(sharing.ray, [partial(open_model, n) for n in names], device=device) as pool:
             yield pool, pool.models
         return

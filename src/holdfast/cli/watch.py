@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.options import PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import print_summary
+from holdfast.core.errors import HoldfastError
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
 from holdfast.results.watch import WatchSummary
@@ -18,14 +20,20 @@ from holdfast.results.watch import WatchSummary
 @flattened
 def watch(
     log: Annotated[Path, typer.Argument(help="JSONL of conversations, or a server's own log.")],
+    *,
     persona: Annotated[
-        str, typer.Option(help="The persona to keep: a TOML file with one, or FILE:ID.")
-    ],
+        str | None, typer.Option(help="The persona to keep: a TOML file with one, or FILE:ID.")
+    ] = None,
+    source: PersonaSource,
     settings: WatchSettings,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
-    result = watch_log(log, persona, settings)
+    drafted = source.draft(persona)
+    kept = drafted.whole if drafted else persona
+    if kept is None:
+        raise HoldfastError("name the persona that was to be kept: --persona, --prompt or --card.")
+    result = watch_log(log, kept, settings)
     print_summary(result.summary, _lines(result.summary), as_json)
 
 

@@ -21,6 +21,7 @@ def rewrite(
     system_anywhere: bool = False,
     user_first: bool = False,
     judge: Mapping[str, object] | None = None,
+    note: str | None = None,
 ) -> Chat:
     """The chat as the model sees it under a control.
 
@@ -39,10 +40,12 @@ def rewrite(
         user_first: the model wants a user message first, so a window that would begin with a
             reply leaves it out.
         judge: the persona's judge, by which `auto:` decides.
+        note: what a note says; by default the system message's `note`, else the system prompt.
 
     Raises:
         ControlError: `auto:` has no judge, or one that needs a model.
     """
+    chat, note = _without_note(chat, note)
     if control.system == "dropped" or not _persona_is_on(control, chat):
         chat = _without_system(chat)
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
@@ -62,10 +65,10 @@ def rewrite(
             pieces = [body[i]]
         # A note where the chat begins would say the prompt twice in a row.
         if first < noted == i:
-            _add_note(rewritten, head[0]["content"], pieces, system_anywhere)
+            _add_note(rewritten, note or head[0]["content"], pieces, system_anywhere)
         rewritten += pieces
     if first < noted == len(body):
-        _add_note(rewritten, head[0]["content"], [], system_anywhere)
+        _add_note(rewritten, note or head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
 
 
@@ -84,6 +87,13 @@ def _decided(
     size = int(part.strength)
     is_window = part.name == "window"
     return replace(control, window=size) if is_window else replace(control, note=size), everywhere
+
+
+def _without_note(chat: Chat, note: str | None) -> tuple[Chat, str | None]:
+    """The chat without the field that no model sees, and what a note says."""
+    if not chat or "note" not in chat[0]:
+        return chat, note
+    return (message("system", chat[0]["content"]), *chat[1:]), note or chat[0]["note"]
 
 
 def _persona_is_on(control: Control, chat: Chat) -> bool:

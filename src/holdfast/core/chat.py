@@ -26,6 +26,8 @@ class Message(TypedDict):
     name: NotRequired[str]
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
+    note: NotRequired[str]
+    """Of a system message: what the control note:d says in its place; no model sees this field."""
 
 
 Chat = tuple[Message, ...]
@@ -39,8 +41,21 @@ def message(role: Role, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _system(prompt: str | None) -> Chat:
-    return (message("system", prompt),) if prompt else ()
+def system_message(prompt: str, note: str | None = None) -> Message:
+    """A system message.
+
+    Args:
+        prompt: the system prompt.
+        note: what the control note:d says; by default the prompt.
+    """
+    made = message("system", prompt)
+    if note:
+        made["note"] = note
+    return made
+
+
+def _system(prompt: str | None, note: str | None = None) -> Chat:
+    return (system_message(prompt, note),) if prompt else ()
 
 
 def _messages(turns: Sequence[str], roles: tuple[Role, Role], thoughts: Thoughts) -> Chat:
@@ -59,16 +74,18 @@ def agent_view(
     turns: Sequence[str],
     question: str | None = None,
     thoughts: Thoughts = _NO_THOUGHTS,
+    note: str | None = None,
 ) -> Chat:
     """The agent's chat: user turns are the user's, its own replies the assistant's.
 
     `question` (a probe) takes the place of the next user turn: with it `turns` end with a
     reply, without it they end with a user turn. Of the thoughts, by turn, it sees its own.
+    `note` is what the control note:d says in place of the system prompt.
     """
     messages = [*turns, question] if question is not None else list(turns)
     if len(messages) % 2 != 1:
         raise ValueError("the agent answers a user message: pass an odd number of turns")
-    return _system(system) + _messages(messages, ("user", "assistant"), thoughts)
+    return _system(system, note) + _messages(messages, ("user", "assistant"), thoughts)
 
 
 def user_view(

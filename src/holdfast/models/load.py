@@ -5,6 +5,8 @@
     owner/name        a model of the Hugging Face hub
     api:NAME          a model that an OpenAI-compatible API serves as NAME
     vllm:NAME         any of the others, in vLLM in this process
+    ollama:NAME       a model of Ollama on this machine (`models.ollama`)
+    lmstudio:NAME     a model that LM Studio serves at http://localhost:1234
 
 This module knows names. It imports what a backend needs only when that backend is loaded.
 """
@@ -16,9 +18,16 @@ from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
+from holdfast.models.ollama_store import OLLAMA
 
 API = "api:"
 VLLM = "vllm:"
+LM_STUDIO = "lmstudio:"
+BEHIND_URL = (API, LM_STUDIO)
+"""What names begin with whose weights are out of reach."""
+SERVED = (*BEHIND_URL, OLLAMA)
+"""What names begin with that a server answers for."""
+LM_STUDIO_URL = "http://localhost:1234/v1"
 # The packages of the extra `local`, by the names they are imported under.
 _LOCAL = {"accelerate", "huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
 
@@ -35,7 +44,7 @@ def load(
     """Load a model by its name.
 
     Args:
-        name: `mini`, a folder, a hub id or `api:NAME`.
+        name: `mini`, a folder, a hub id, `api:NAME`, `ollama:NAME` or `lmstudio:NAME`.
         base_url: the API's address; by default the environment's (OPENAI_BASE_URL).
         api_key: the API's key; by default the environment's (OPENAI_API_KEY).
         dtype: of a model on this machine: "float32", "bfloat16", "float16" or "auto".
@@ -46,12 +55,27 @@ def load(
     Raises:
         ModelError: there is no such model, or the extra that it needs is not installed.
     """
-    if not name.removeprefix(API).removeprefix(VLLM).strip():
-        raise ModelError("a model needs a name: mini, a folder, a hub id or api:NAME.")
-    if name.startswith(API):
+    server = next((prefix for prefix in SERVED if name.startswith(prefix)), "")
+    model = name.removeprefix(server)
+    if not model.removeprefix(VLLM).strip():
+        raise ModelError(
+            "a model needs a name: mini, a folder, a hub id, api:NAME, ollama:NAME, lmstudio:NAME."
+        )
+    if server == OLLAMA:
+        from holdfast.models.ollama import OllamaBackend
+
+        def load_weights(name: str) -> Backend:
+            weights: Backend = import_local(name).load(name, dtype=dtype, device=device)
+            return weights
+
+        return OllamaBackend(model, load_weights, base_url=base_url, api_key=api_key, **options)
+    if server:
         from holdfast.models.api.client import ApiBackend
 
-        return ApiBackend(name.removeprefix(API), base_url=base_url, api_key=api_key, **options)
+        base_url = base_url or (LM_STUDIO_URL if server == LM_STUDIO else None)
+        served = ApiBackend(model, base_url=base_url, api_key=api_key, **options)
+        served.name = name
+        return served
     if name.startswith(VLLM):
         return _load_into_vllm(name.removeprefix(VLLM), dtype=dtype, **options)
     backend: Backend = import_local(name).load(name, dtype=dtype, device=device, **options)

@@ -40,9 +40,9 @@ TIERS = {"core-easy": SUITES / "core" / "easy.toml"}
 PASS = 0.5
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_TEXT_FIELDS = ("name", "language", "note", "source")
+_TEXT_FIELDS = ("name", "language", "note", "source", "authors_note")
 _FIELDS = ("id", "category", "prompt", "probes", "judge", "passes", "fails", *_TEXT_FIELDS)
-_TOP = ("persona", "starters", "fillers")
+_TOP = ("persona", "starters", "fillers", "card")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Persona:
     """A system prompt, the questions that probe it, and the judge of the answers.
 
     `passes` and `fails` are replies that the judge must score at least, or below, 0.5.
+    `authors_note` is what the control note:d says in place of the prompt.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Persona:
     language: str | None = None
     note: str | None = None
     source: str | None = None
+    authors_note: str | None = None
 
     @property
     def needs_model(self) -> bool:
@@ -80,6 +82,8 @@ class Suite:
     fillers: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict, hash=False, compare=False)
     """The file of each persona, by id; empty where the suite was not read from files."""
+    card: str | None = None
+    """The JSON of the character card that it was imported from."""
 
 
 class Problem(NamedTuple):
@@ -112,6 +116,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     personas: list[Persona] = []
     arrays: dict[str, list[str]] = {"starters": [], "fillers": []}
     files: dict[str, Path] = {}
+    card: str | None = None
     for file in paths:
         table = _read(file)
         for persona in _personas(file, table):
@@ -123,13 +128,15 @@ def load_suite(name_or_path: str | Path) -> Suite:
         for key, texts in arrays.items():
             if key in table:
                 texts.extend(_texts(file, "the suite", key, table[key]))
+        if "card" in table:
+            card = _text(file, "the suite", "card", table["card"])
     if not personas:
         raise PersonaError(
             f"{path}: no [[persona]] table found; a suite holds at least one persona"
         )
     name = str(name_or_path) if name_or_path in TIERS else path.stem
     starters, fillers = tuple(arrays["starters"]), tuple(arrays["fillers"])
-    return Suite(name, tuple(personas), starters, fillers, files)
+    return Suite(name, tuple(personas), starters, fillers, files, card)
 
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:

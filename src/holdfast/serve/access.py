@@ -151,7 +151,8 @@ def check_origin(
         return
     reading = scope["method"] in READING
     if reading:
-        foreign = site in ("cross-site", "same-site") and route_path(scope).startswith("/v1")
+        api = route_path(scope).startswith(("/v1", "/api"))
+        foreign = site in ("cross-site", "same-site") and api
     else:
         foreign = origin is not None and urlsplit(origin).netloc != headers.get(b"host")
         foreign |= origin is None and site in ("cross-site", "same-site")

@@ -38,6 +38,7 @@ from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.live.traffic import LiveSettings, add_traffic, live_traffic
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.ollama.routes import Ollama
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest, invalid_request
 from holdfast.serve.requests import CompletionContext, CompletionPlan
@@ -118,7 +119,9 @@ def create_app(
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
-    _ChatRoute(context, live, lock, log_prompts).add_to(app)
+    chats = _ChatRoute(context, live, lock, log_prompts)
+    chats.add_to(app)
+    Ollama(context, chats.pick, chats.ended, lambda: live.current.aliases).add_to(app)
     return app
 
 
@@ -255,16 +258,15 @@ class _ChatRoute:
         try:
             return JSONResponse(await until_client_leaves(request.receive, completion.whole()))
         finally:
-            self._ended(completion, scope[KEY_NAME])
+            self.ended(completion, scope[KEY_NAME])
 
     def _read(
         self, content: bytes, route: str | None, key: str
     ) -> tuple[CompletionPlan, CompletionContext, str]:
         """A request's plan, what it is under, and its messages for the log."""
         fields = read_object(content)
-        alias = self.tenants.pick(fields.get("model"), route, key)
-        context = self._context(alias) if alias else self.context
-        if alias and fields.get("model") == alias.name:
+        context, alias = self.pick(fields.get("model"), route, key)
+        if fields.get("model") == alias:
             fields["model"] = context.backend.name
         try:
             body = ChatRequest.model_validate(fields)
@@ -272,6 +274,13 @@ class _ChatRoute:
             raise invalid_request(error.errors()) from None
         messages = json.dumps(fields["messages"]) if self.log_prompts else ""
         return context.read(body), context, messages
+
+    def pick(
+        self, model: object, route: str | None, key: str
+    ) -> tuple[CompletionContext, str | None]:
+        """What a request is under, and the alias that decides it, where one does."""
+        alias = self.tenants.pick(model, route, key)
+        return (self._context(alias), alias.name) if alias else (self.context, None)
 
     def _context(self, alias: Alias) -> CompletionContext:
         """The context of an alias, with its judge; made anew once the file has changed."""
@@ -293,9 +302,10 @@ class _ChatRoute:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            self._ended(completion, key)
+            self.ended(completion, key)
 
-    def _ended(self, completion: Completion, key: str) -> None:
+    def ended(self, completion: Completion, key: str) -> None:
+        """Count what a completion has cost its key, and log it."""
         if key:
             self.tenants.quotas.add(key, completion.tokens)
         if self.log_prompts:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
-from holdfast.core.chat import Chat, Message, message
+from holdfast.core.chat import Chat, Message, message, system_message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.local.tool_calls import is_readable
@@ -115,6 +115,21 @@ class CompletionContext:
         request = self._request(body, control, ignored)
         return CompletionPlan(body, control, request, ignored, choices, _may_call(body))
 
+    def read_raw(self, body: ChatRequest, text: str) -> CompletionPlan:
+        """Read a request whose text is continued as it is, without template and system prompt.
+
+        Args:
+            body: the request; its messages are not read.
+            text: what is continued; special tokens in it are read as such.
+        """
+        from holdfast.models.engine.request import Request
+
+        body.check()
+        seed = secrets.randbits(62) if body.seed is None else body.seed
+        ids = tuple(self.backend.tokenizer(text).input_ids)
+        request = self._bounded(Request(ids, seed), body)
+        return CompletionPlan(body, NONE, request, body.unknown, 1)
+
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
         """The chat in token ids. Adds `chat_template_kwargs` to `ignored` if they do nothing."""
         options = self._template_options(body)
@@ -147,6 +162,10 @@ class CompletionContext:
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
+        return self._bounded(request, body)
+
+    def _bounded(self, request: Request, body: ChatRequest) -> Request:
+        """The request with what the body asks for beside its chat, unless it is too long."""
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
@@ -155,7 +174,7 @@ class CompletionContext:
             logprobs=logprobs,
             plain_share=False,
             share_every=SHARE_EVERY,
-            shaping=shaping,
+            shaping=_shaping(body),
         )
 
     def _check_thinking(self, request: Request) -> None:
@@ -326,7 +345,7 @@ def read_chat(messages: Sequence[ChatMessage], persona: Persona | None) -> Chat:
     head = [persona.prompt]
     if chat and chat[0]["role"] == "system":
         head.append(chat.pop(0)["content"])
-    return (message("system", "\n\n".join(filter(None, head))), *chat)
+    return (system_message("\n\n".join(filter(None, head)), persona.authors_note), *chat)
 
 
 def _message(one: ChatMessage) -> Message:

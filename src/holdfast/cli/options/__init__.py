@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,9 +17,15 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
 
 if TYPE_CHECKING:
-    from holdfast.core.backend import Backend
+    from _typeshed import DataclassInstance
 
-Model = Annotated[str, typer.Option(help="mini, a folder, a GGUF file, a hub id, or api:NAME.")]
+    from holdfast.core.backend import Backend
+    from holdfast.persona.draft.drafting import Draft
+
+S = TypeVar("S", bound="DataclassInstance")
+Model = Annotated[
+    str, typer.Option(help="mini, a folder, a GGUF file, a hub id, ollama:NAME, api:NAME.")
+]
 LocalModel = Annotated[str, typer.Option(help="mini, a folder or a hub id.")]
 TaskJudge = Annotated[
     str | None, typer.Option("--judge-model", help="A model for tasks that only a model can judge.")
@@ -75,12 +81,15 @@ class LocalOptions:
 
     def open(self, name: str) -> Backend:
         """The model of that name."""
-        from holdfast.models.load import load
+        from holdfast.models.load import import_local, load
+        from holdfast.models.ollama_store import OLLAMA
 
         more: dict[str, Any] = {"base": self.base} if self.base else {}
         if self.template_option:
             more["options"] = self.template_options()
-        backend = load(name, dtype=self.dtype, device=self.device, **more)
+        # Commands without other models need the weights.
+        weights = import_local(name).load if name.startswith(OLLAMA) else load
+        backend: Backend = weights(name, dtype=self.dtype, device=self.device, **more)
         if self.dtype == "auto" and name != "mini":
             print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)
         return backend
@@ -101,14 +110,16 @@ class ModelOptions(LocalOptions):
 
     def open(self, name: str, **limits: Any) -> Backend:
         """The model of that name; `limits` are more arguments of an API's client."""
-        from holdfast.models.load import API, load
+        from holdfast.models.load import SERVED, load
 
-        if name.startswith(API):
+        if name.startswith(SERVED):
             return load(
                 name,
                 base_url=self.base_url,
                 api_key=self.api_key,
                 concurrency=self.concurrency,
+                dtype=self.dtype,
+                device=self.device,
                 **limits,
             )
         return super().open(name)
@@ -122,6 +133,61 @@ class OtherModels:
     """The model of the user's side; by default the agent's."""
     judge_model: str | None = option(None, "A model for personas that a rubric judges.")
     """The model that judges where a rubric does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonaSource:
+    """What personas are made from, in place of a file of them."""
+
+    prompt: str | None = option(
+        None, "A system prompt, or @FILE with one: its personas are drafted from what it demands."
+    )
+    """A system prompt, or @ and a file that holds it."""
+    card: Path | None = option(
+        None, "A character card (JSON, PNG or CHARX): its personas are drafted likewise."
+    )
+    """A character card."""
+
+    def into(self, settings: S, field: str = "persona", *, rubrics: bool = False) -> S:
+        """The settings with the drafted personas, or as they are.
+
+        Args:
+            settings: a command's settings.
+            field: the field that personas go into.
+            rubrics: whether a model judges what no rule can.
+        """
+        drafted = self.draft(getattr(settings, field), rubrics=rubrics)
+        return settings if drafted is None else replace(settings, **{field: drafted.suite})
+
+    def draft(self, given: object = None, *, rubrics: bool = False) -> Draft | None:
+        """The draft of the prompt or the card, None where neither is named; said on standard error.
+
+        Args:
+            given: personas that another option names, which leaves no room for these.
+            rubrics: whether a model judges what no rule can.
+        """
+        if self.prompt is None and self.card is None:
+            return None
+        if given is not None or (self.prompt is not None and self.card is not None):
+            raise HoldfastError("give one of --prompt, --card, and a file of personas.")
+        from holdfast.persona.cards.card import read_card
+        from holdfast.persona.cards.persona import draft_card
+        from holdfast.persona.draft.drafting import draft
+        from holdfast.persona.files import text_or_file
+
+        if self.prompt is not None:
+            drafted = draft(text_or_file(self.prompt), rubrics=rubrics)
+            ignored: tuple[str, ...] = ()
+        else:
+            assert self.card is not None
+            drafted, character = draft_card(read_card(self.card), rubrics=rubrics)
+            ignored = character.ignored
+        left = [one.text for one in drafted.unjudged]
+        said = [f"drafted {len(drafted.demands)} personas"]
+        said += [f"not judged: {'; '.join(left)}"] if left else []
+        said += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
+        print(*said, sep="\n", file=sys.stderr)
+        return drafted
 
 
 @dataclass(frozen=True, kw_only=True)

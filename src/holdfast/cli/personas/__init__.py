@@ -17,19 +17,22 @@ from rich.text import Text
 
 from holdfast.cli.personas.check import check, console
 from holdfast.cli.personas.draft import draft
+from holdfast.cli.personas.imports import export, import_file
 from holdfast.cli.session import shortened
 from holdfast.core.errors import PersonaError
 from holdfast.persona.suite import Persona, Suite, load_suite, select
 
 app = typer.Typer(
     name="personas",
-    help="List, show and check personas.",
+    help="List, show, check, draft and import personas.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 app.command("check")(check)
 app.command("draft")(draft)
+app.command("import")(import_file)
+app.command("export")(export)
 
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="A built-in suite, a TOML file, or a folder of them.")

@@ -70,14 +70,14 @@ class OpenConversation:
             (self.twin_thoughts if twin else self.thoughts)[len(turns)] = turn.thought
         turns.append(turn.text)
 
-    def view(self, question: str | None = None, *, prompted: bool = True) -> Chat:
-        """What the agent sees, with its system prompt or without."""
+    def view(
+        self, question: str | None = None, *, prompted: bool = True, twin: bool = False
+    ) -> Chat:
+        """What the agent sees, or its twin, with its system prompt or without."""
+        turns = self.twin_turns if twin else self.turns
+        thoughts = self.twin_thoughts if twin else self.thoughts
         prompt = self.plan.agent.prompt if prompted else None
-        return agent_view(prompt, self.turns, question, self.thoughts)
-
-    def twin_view(self, question: str | None = None) -> Chat:
-        """What the agent sees of the twin."""
-        return agent_view(self.plan.agent.prompt, self.twin_turns, question, self.twin_thoughts)
+        return agent_view(prompt, turns, question, thoughts, self.plan.agent.authors_note)
 
 
 class Probe(NamedTuple):
@@ -230,7 +230,7 @@ class SelfChat:
             else:
                 asks["agent", c.id] = self._ask(c, c.view(), seed, measure=measure)
         for c in filter(self._has_twin, conversations):
-            asks["twin", c.id] = self._ask(c, c.twin_view(), seed_of(c.plan.seed, "filled", r))
+            asks["twin", c.id] = self._ask(c, c.view(twin=True), seed_of(c.plan.seed, "filled", r))
         clock = seconds_of(self.agent) if self.agent else time.perf_counter
         began = clock()
         replies = self._reply(self.agent, asks)
@@ -303,7 +303,7 @@ class SelfChat:
         if r and protocol.history_floor:
             yield Probe("history_floor", 0, question, c.view(question, prompted=False))
         if r and self._has_twin(c):
-            yield Probe("filler", 0, question, c.twin_view(question))
+            yield Probe("filler", 0, question, c.view(question, twin=True))
 
     def _question(
         self, conversations: Sequence[OpenConversation], r: int

@@ -64,7 +64,7 @@ def draw_cast(
     conversations = plan(
         screening.personas if screening else agents_of(settings, model)[0],
         select(users, settings.users) if settings.users else users.personas,
-        users,
+        replace(users, starters=agents.starters or users.starters),
         pairs=settings.pairs,
         seed=settings.seed,
         topic=settings.topic,

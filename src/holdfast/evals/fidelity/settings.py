@@ -10,6 +10,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.tasks.settings import TaskSampling
+from holdfast.persona.suite import Suite
 
 PROMPT = (  # PersonaGym's, as its appendix and its code have it
     "Adopt the identity of {persona}. Answer the questions while staying in strict accordance with "
@@ -55,7 +56,7 @@ class QuestionnaireSettings:
 class FidelitySettings:
     """What is asked, and how often."""
 
-    suite: str | Path | None = option(
+    suite: Suite | str | Path | None = option(
         None, "core, mini, a TOML file or a folder of them.", parse=str, metavar="TEXT"
     )
     """Personas whose own probes are asked; by default mini for mini, else core."""

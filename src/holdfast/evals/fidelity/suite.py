@@ -24,7 +24,7 @@ from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.judge import build
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
-from holdfast.persona.suite import Persona, load_suite, require_embeddings
+from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings
 from holdfast.results.fidelity import (
     PersonaScores,
     SuiteAnswer,
@@ -47,7 +47,8 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     """
     settings, judges = measurement.settings, measurement.judges
     mini = measurement.model.name == "mini"
-    personas = load_suite(settings.suite or ("mini" if mini else "core")).personas
+    source = settings.suite or ("mini" if mini else "core")
+    personas = (source if isinstance(source, Suite) else load_suite(source)).personas
     require_embeddings(personas)
     if not judges and (rubric := next((p for p in personas if p.needs_model), None)):
         raise HoldfastError(

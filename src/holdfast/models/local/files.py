@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from holdfast.core.errors import ModelError
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
+from holdfast.models.ollama_store import OLLAMA, find_weights
 
 MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
@@ -59,7 +60,7 @@ def find_source(name: str, base: str | None = None) -> Source:
 
     Args:
         name: `mini`, a short name of `holdfast models list`, a folder, a GGUF file, the folder of
-            a PEFT adapter, or a hub id.
+            a PEFT adapter, a hub id, or `ollama:NAME` for weights in Ollama's store.
         base: the model that an adapter goes onto, in place of the one that it names.
 
     Raises:
@@ -69,6 +70,9 @@ def find_source(name: str, base: str | None = None) -> Source:
         if not (MINI / "config.json").exists():
             raise ModelError(f"the embedded model is not in this installation ({MINI} is missing).")
         return Source(str(MINI))
+    if name.startswith(OLLAMA):
+        weights = find_weights(name)
+        return Source(str(weights.parent), gguf=weights.name)
     place = Path(name).expanduser()
     if place.is_dir():
         return _source_in_folder(name, place, base)

@@ -29,7 +29,7 @@ from holdfast.persona.draft.clauses import clauses, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
 from holdfast.persona.draft.facts import read_facts
 from holdfast.persona.draft.form import read_form
-from holdfast.persona.draft.identity import name_of, read_identity, says_nothing
+from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
 from holdfast.persona.draft.language import language_of, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
@@ -46,6 +46,12 @@ RULES = (
     read_tone,
 )
 _LONGEST_ID = 40
+_TONES = ("pirate", "shakespearean", "cowboy", "yoda", "slang", "sarcastic", "enthusiastic")
+_FORMS = ("capitals", "lowercase", "length", "opening", "ending", "json", "bullets", "numbers")
+_MARKS = ("emojis", "no-emojis", "no-markdown", "markdown", "question", "signature", "one-word")
+ALWAYS = frozenset(("language", "character", "third-person", *_TONES, *_FORMS, *_MARKS))
+"""Demands that every reply shows, whatever was asked."""
+SPEAKS = {"name": "speaker"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,21 @@ class Draft:
         """All probes, each once."""
         return list(dict.fromkeys(probe for one in self.demands for probe in one.probes))
 
+    @property
+    def whole(self) -> Persona:
+        """One persona with the whole prompt, judged by what every reply has to keep.
+
+        Facts, refusals and the like show in answers to their probes alone; language, form and
+        tone in every reply. Where the prompt demands none of these, replies are judged by who
+        speaks: the persona, or somebody about it.
+        """
+        always = [one for one in self.demands if one.name in ALWAYS and one.kind != "rubric"]
+        judge = {"name": "mean", "of": [one.judge for one in always]} if always else SPEAKS
+        first = self.suite.personas[0]
+        return replace(
+            first, id=self.suite.name, judge=judge, probes=tuple(self.probes), passes=(), fails=()
+        )
+
     def problems(self) -> list[Problem]:
         """Examples that a judge scores on the wrong side."""
         return check_suite(self.suite)
@@ -81,7 +102,13 @@ def prompt_hash(prompt: str) -> str:
 
 
 def draft(
-    prompt: str, *, rubrics: bool = False, author: Backend | None = None, name: str | None = None
+    prompt: str,
+    *,
+    rubrics: bool = False,
+    author: Backend | None = None,
+    name: str | None = None,
+    character: str | None = None,
+    demands_in: str | None = None,
 ) -> Draft:
     """Personas for what a system prompt demands.
 
@@ -89,17 +116,21 @@ def draft(
         prompt: the system prompt.
         rubrics: whether what no rule can judge becomes a rubric, for a judge model.
         author: a model that writes probes and examples where rules have none.
-        name: what ids begin with; by default the persona's name in the prompt.
+        name: what ids begin with; by default the persona's name.
+        character: the persona's name, where the prompt may not say it.
+        demands_in: the part of the prompt that demands are read from; by default all of it.
 
     Raises:
         PersonaError: the prompt is empty, or nothing in it can be judged.
     """
     if not prompt.strip() or "\0" in prompt:
         raise PersonaError("a draft needs a system prompt: give its text, or @FILE.")
-    parts = clauses(prompt)
+    parts = clauses(prompt if demands_in is None else demands_in)
     language = next((code for part in parts if (code := language_of(part))), "en")
-    reader = Reader(prompt, language, name_of(prompt))
+    reader = Reader(prompt, language, character or name_of(prompt))
     demands, unjudged = _read(parts, reader)
+    if character and not any(one.name == "name" for one in demands):
+        demands.insert(0, name_demand(character, f"The character is {character}."))
     demands, failed = _checked(demands)
     unjudged += failed
     if author is not None:

@@ -75,6 +75,11 @@ _SECRET = re.compile(
     r"confidential|mention)\b",
     re.IGNORECASE,
 )
+_NAMED_THING = re.compile(
+    r"\b(?:words?|password|passphrase|phrase|passcode|code|colou?r|name|motto|animal|pet|food|drink|"
+    r"dish|special|season|answer|key|capital|mascot|sign|theme|topic|currency|language)\b",
+    re.I,
+)
 _SECRET_THING = re.compile(
     r"\b(?:secret|password|passphrase|passcode|pin|api key|access key)\b", re.I
 )
@@ -128,6 +133,11 @@ def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> I
         f"Can you remind me: {'your' if mine else 'the'} {thing}?",
     )
     said = f"{'My' if mine else 'The'} {thing} is {{}}."
+    # “The sea was calm” is no fact to ask for; “the word is moss” is.
+    if re.fullmatch(r"[a-z]+(?: [a-z]+)?", value.strip()) and not (
+        mine or _NAMED_THING.search(thing)
+    ):
+        return
     yield from _fact(as_id(thing.split()[-1]), value, probes, clause, said)
 
 

@@ -102,7 +102,7 @@ def name_of(prompt: str) -> str | None:
 def read_identity(clause: str, reader: Reader) -> Iterator[Demand | Unjudged]:
     """Name, trade, place and employer out of “You are Ada, a librarian in Porto”."""
     if reader.name and (match := _mention(clause, reader.name)):
-        yield _name(match, clause, reader)
+        yield name_demand(match, clause)
     role = _role(clause, reader)
     if role:
         yield role if reader.english else Unjudged(role.text, reader.no_rule)
@@ -131,7 +131,8 @@ def _mention(clause: str, name: str) -> str | None:
     return None
 
 
-def _name(name: str, clause: str, reader: Reader) -> Demand:
+def name_demand(name: str, clause: str) -> Demand:
+    """The demand to go by a name, read from a clause."""
     parts = [one for one in name.split() if len(one) > 2 and one[0].isupper()]
     titles = {"Captain", "Professor", "Doctor", "Chef", "Coach", "Lady", "Lord", "Sir", "Prof"}
     variants = [name, *(one for one in parts if one.rstrip(".") not in titles and one != name)]

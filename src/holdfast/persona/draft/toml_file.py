@@ -8,14 +8,19 @@ from pathlib import Path
 from holdfast.core.errors import PersonaError
 from holdfast.persona.draft.drafting import Draft
 from holdfast.persona.files import as_toml
-from holdfast.persona.suite import Persona
+from holdfast.persona.suite import Persona, Suite
 
 _WIDE = 100
-_TEXTS = ("name", "language", "note", "source")
+_TEXTS = ("name", "language", "note", "source", "authors_note")
 
 
-def write_draft(draft: Draft, path: Path) -> None:
+def write_draft(draft: Draft, path: Path, ignored: Sequence[str] = ()) -> None:
     """Write a draft, with what could not be judged as comments.
+
+    Args:
+        draft: the draft.
+        path: the file, which must not be there yet.
+        ignored: fields of a character card that were left out.
 
     Raises:
         PersonaError: there is a file of that name, which may have been edited, or no folder.
@@ -28,27 +33,33 @@ def write_draft(draft: Draft, path: Path) -> None:
     if draft.unjudged:
         head += ["#", "# Not judged:"]
         head += [f"#   - {' '.join(one.text.split())} ({one.why})" for one in draft.unjudged]
-    write_suite(draft.suite.personas, path, head, draft.suite.starters)
+    if ignored:
+        head += [
+            "#",
+            "# Of the card, left out:",
+            *(f"#   - {' '.join(one.split())}" for one in ignored),
+        ]
+    write_suite(draft.suite, path, head)
 
 
-def write_suite(
-    personas: Sequence[Persona], path: Path, head: Sequence[str] = (), starters: Sequence[str] = ()
-) -> None:
-    """Write personas as a suite.
+def write_suite(suite: Suite, path: Path, head: Sequence[str] = ()) -> None:
+    """Write a suite.
 
     Args:
-        personas: the personas.
+        suite: the suite.
         path: the file, which must not be there yet.
-        head: lines of comment before them.
-        starters: first messages of conversations.
+        head: lines of comment before it.
 
     Raises:
         PersonaError: there is a file of that name, or no folder for it.
     """
     parts = ["\n".join(head)] if head else []
-    if starters:
-        parts.append(f"starters = {_value(list(starters))}")
-    parts += ["\n".join(_persona(one)) for one in personas]
+    for name in ("starters", "fillers"):
+        if texts := getattr(suite, name):
+            parts.append(f"{name} = {_value(list(texts))}")
+    if suite.card is not None:
+        parts.append(f"card = {as_toml(suite.card)}")
+    parts += ["\n".join(_persona(one)) for one in suite.personas]
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write("\n\n".join(parts) + "\n")
@@ -75,7 +86,7 @@ def _persona(persona: Persona) -> Iterator[str]:
 
 def _long(text: str) -> str:
     """A text of several lines as TOML shows them, where nothing in it needs escapes."""
-    plain = "\n" in text and "'''" not in text and "\r" not in text and text.isprintable() is False
+    plain = "\n" in text and "'''" not in text
     safe = plain and all(char in "\n\t" or char.isprintable() for char in text)
     return f"'''\n{text}'''" if safe and not text.endswith("'") else as_toml(text)
 

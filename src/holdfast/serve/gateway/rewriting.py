@@ -235,8 +235,10 @@ def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | 
     texts += [_text(one.get("content")) for one in head]
     system = (message("system", "\n\n".join(texts)),) if texts else ()
     shadows = tuple(_shadow(turn) for turn in turns)
-    judge, whole = persona.judge if persona else None, (*system, *shadows)
-    chat: Chat = rewrite(whole, control, system_anywhere=True, user_first=True, judge=judge)
+    judge, note = (persona.judge, persona.authors_note) if persona else (None, None)
+    chat: Chat = rewrite(
+        (*system, *shadows), control, system_anywhere=True, user_first=True, judge=judge, note=note
+    )
     stays = not system or (bool(chat) and chat[0] is system[0])
     body = _rewritten_turns(chat[1:] if system and stays else chat, shadows, turns, dialect)
     result = dict(fields)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, ModelError
-from holdfast.models.load import API
+from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training import TrainingEstimate
 from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
@@ -58,7 +58,7 @@ def prepare(
     Raises:
         HoldfastError: The settings contradict each other, or a source or the model is unusable.
     """
-    if model.startswith(API):
+    if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
     settings.check()
     _check_gpus(device)

@@ -1,0 +1,103 @@
+"""`holdfast personas import` and `export`: character cards, lorebooks and SillyTavern's chats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.session import print_json
+from holdfast.core.errors import PersonaError
+from holdfast.persona.cards.card import parse_card, read_card, write_card
+from holdfast.persona.cards.chat import is_role_play, read_role_play
+from holdfast.persona.cards.lorebook import read_lorebook
+from holdfast.persona.cards.persona import draft_card
+from holdfast.persona.draft.toml_file import write_draft
+from holdfast.persona.suite import load_suite
+
+
+@flattened
+def import_file(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A character card (JSON, PNG, CHARX), or a chat."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The TOML file to write; of a chat, the JSONL file for --history.")
+    ],
+    lorebook: Annotated[
+        Path | None, typer.Option(help="A lorebook (world info) that goes with the card.")
+    ] = None,
+    user_name: Annotated[str, typer.Option(help="What {{user}} stands for.")] = "User",
+    judge_model: Annotated[
+        str | None,
+        typer.Option(help="A model that will judge: what no rule can judge becomes a rubric."),
+    ] = None,
+    author_model: Annotated[
+        str | None, typer.Option(help="A model that writes probes and examples where rules cannot.")
+    ] = None,
+    *,
+    models: ModelOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Make personas of a character card, or recorded conversations of a SillyTavern chat."""
+    if is_role_play(file):
+        _import_chat(file, out, as_json)
+        return
+    drafted, character = draft_card(
+        read_card(file),
+        rubrics=judge_model is not None,
+        author=models.open(author_model) if author_model else None,
+        user=user_name,
+        lore=read_lorebook(lorebook) if lorebook else (),
+    )
+    write_draft(drafted, out, character.ignored)
+    left = [one.text for one in drafted.unjudged]
+    if as_json:
+        found = {"name": character.name, "personas": [one.id for one in drafted.suite.personas]}
+        found |= {"starters": list(character.starters), "unjudged": left}
+        print_json(found | {"ignored": list(character.ignored)})
+        return
+    print(
+        f"{character.name}: {len(drafted.demands)} personas, {len(character.starters)} starters",
+        *(f"  not judged: {text}" for text in left),
+        *(f"  left out: {field}" for field in character.ignored),
+        f"{out}: read it and edit it, then holdfast personas check {out}",
+        sep="\n",
+    )
+
+
+def _import_chat(file: Path, out: Path, as_json: bool) -> None:
+    chat = read_role_play(file)
+    line = json.dumps({"messages": list(chat.messages)}, ensure_ascii=False)
+    try:
+        with out.open("x", encoding="utf-8") as target:
+            target.write(line + "\n")
+    except FileExistsError:
+        raise PersonaError(f"{out} is there already: name another --out, or remove it.") from None
+    if as_json:
+        print_json({"messages": len(chat.messages), "left_out": chat.left_out})
+        return
+    print(
+        f"{len(chat.messages)} messages of {chat.character} and {chat.user} ({chat.left_out} lines "
+        f"left out) in {out}: holdfast drift --history {out} --card CARD"
+    )
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file that was imported.")],
+    out: Annotated[Path, typer.Option(help="The card to write: .json, .png or .charx.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="The picture of a PNG; by default a grey one.")
+    ] = None,
+) -> None:
+    """Write the character card that a file was imported from, with every field as it came."""
+    suite = load_suite(file)
+    if suite.card is None:
+        raise PersonaError(f"{file} was not imported from a card: it has no field card.")
+    write_card(parse_card(suite.card.encode()), out, picture)
+    print(out)

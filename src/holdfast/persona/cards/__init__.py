@@ -1,0 +1,1 @@
+"""Character cards and lorebooks of role-play front ends, read, made into personas, and written."""

@@ -1,0 +1,82 @@
+"""SillyTavern's chats: JSONL whose first line names the two, and a message on each other line.
+
+    {"user_name": "Sam", "character_name": "Ada", "chat_metadata": {…}}
+    {"name": "Ada", "is_user": false, "is_system": false, "mes": "Good evening."}
+
+Notes of the front end itself (`is_system`) are left out. Of several swipes the one that was kept
+counts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.chat import Chat, message
+from holdfast.core.errors import PersonaError
+from holdfast.persona.files import read_text
+
+
+@dataclass(frozen=True)
+class RolePlayChat:
+    """A chat of SillyTavern."""
+
+    character: str
+    """The character's name."""
+    user: str
+    """The user's name."""
+    messages: Chat
+    """The messages, without a system prompt."""
+    left_out: int
+    """Lines that are no message: notes of the front end, and empty ones."""
+
+
+def is_role_play(path: Path) -> bool:
+    """True for a file whose first line is the head of such a chat."""
+    try:
+        with path.open("rb") as file:
+            head = json.loads(file.readline(1 << 20).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(head, dict) and "character_name" in head
+
+
+def read_role_play(path: Path) -> RolePlayChat:
+    """The chat in a JSONL file of SillyTavern.
+
+    Raises:
+        PersonaError: it is none, naming file and line.
+    """
+    lines = read_text(path, "a chat", "name a JSONL file of SillyTavern", PersonaError).split("\n")
+    head = _object(path, 1, lines[0])
+    if not isinstance(head.get("character_name"), str):
+        raise PersonaError(f"{path}: line 1: a chat of SillyTavern names its character there.")
+    messages, left_out = [], 0
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        table = _object(path, number, line)
+        text = table.get("mes")
+        if not isinstance(text, str):
+            raise PersonaError(f"{path}: line {number}: “mes” is missing or no text.")
+        if table.get("is_system") is True or not text.strip():
+            left_out += 1
+            continue
+        messages.append(message("user" if table.get("is_user") is True else "assistant", text))
+    user = head.get("user_name")
+    named = isinstance(user, str) and user not in ("", "unused")
+    return RolePlayChat(
+        head["character_name"], str(user) if named else "User", tuple(messages), left_out
+    )
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise PersonaError(f"{path}: line {number}: not JSON.") from None
+    if not isinstance(value, dict):
+        raise PersonaError(f"{path}: line {number}: not an object.")
+    return value

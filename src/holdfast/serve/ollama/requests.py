@@ -1,0 +1,110 @@
+"""Ollama's requests as chat completions.
+
+`options` have the names of the completions' own fields where there are such; the others are named
+as ignored. What would change the reply and is not supported is refused.
+
+This module knows Ollama's and OpenAI's requests. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.protocol import ChatRequest, invalid_request
+from holdfast.serve.requests import CompletionContext, CompletionPlan
+
+# Ollama's option to the name of ours.
+_OPTIONS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "seed": "seed",
+    "stop": "stop",
+    "repeat_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+}
+_WHOLE = ("top_k", "seed")
+# Ollama's own defaults, where they are not OpenAI's.
+_DEFAULTS: Mapping[str, Any] = {"temperature": 0.8, "top_p": 0.9, "top_k": 40}
+_UNSUPPORTED = ("images", "suffix", "template", "context")
+
+
+def read_chat(fields: dict[str, Any], context: CompletionContext) -> CompletionPlan | None:
+    """A chat's plan; None for one without messages, which only loads the model."""
+    messages = fields.get("messages")
+    if not messages:
+        return None
+    return context.read(_request(fields, context, _plain_messages(messages)))
+
+
+def read_prompt(fields: dict[str, Any], context: CompletionContext) -> CompletionPlan | None:
+    """A prompt's plan; None for an empty one."""
+    prompt, system = fields.get("prompt", ""), fields.get("system") or ""
+    if not isinstance(prompt, str) or not isinstance(system, str):
+        raise RequestError(400, "prompt and system are texts.")
+    if not prompt:
+        return None
+    for name in _UNSUPPORTED:
+        if fields.get(name):
+            raise RequestError(400, f"{name} is not supported: leave it out.")
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": prompt})
+    body = _request(fields, context, messages)
+    if fields.get("raw") is True and context.persona is None:
+        return context.read_raw(body, prompt)
+    return context.read(body)
+
+
+def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) -> ChatRequest:
+    """Ollama's request as a chat completion's."""
+    options = fields.get("options") or {}
+    if not isinstance(options, dict):
+        raise RequestError(400, "options must be an object.")
+    body: dict[str, Any] = {**_DEFAULTS, "model": context.backend.name, "messages": messages}
+    for name, value in options.items():
+        if name in _OPTIONS and value is not None:
+            whole = name in _WHOLE and isinstance(value, float) and value.is_integer()
+            body[_OPTIONS[name]] = int(value) if whole else value
+    limit = options.get("num_predict")
+    if isinstance(limit, int | float) and limit > 0:
+        body["max_tokens"] = int(limit)
+    if isinstance(body.get("seed"), int) and body["seed"] < 0:
+        del body["seed"]  # -1 is a random one
+    if fields.get("tools"):
+        body["tools"] = fields["tools"]
+    if isinstance(fields.get("think"), bool):
+        body["chat_template_kwargs"] = {"enable_thinking": fields["think"]}
+    if (form := fields.get("format")) not in (None, ""):
+        body["response_format"] = _form(form)
+    body["stream"] = True
+    body["stream_options"] = {"include_usage": True}
+    ignored = [one for one in options if one not in _OPTIONS and one != "num_predict"]
+    try:
+        return ChatRequest.model_validate(body | dict.fromkeys(ignored, True))
+    except ValidationError as error:
+        raise invalid_request(error.errors()) from None
+
+
+def _form(form: object) -> dict[str, Any]:
+    """The form of the reply: "json", or a JSON schema."""
+    if form == "json":
+        return {"type": "json_object"}
+    if isinstance(form, dict):
+        return {"type": "json_schema", "json_schema": {"name": "reply", "schema": form}}
+    raise RequestError(400, 'format is "json" or a JSON schema.')
+
+
+def _plain_messages(messages: Any) -> Any:
+    """Messages without Ollama's own fields, which no chat template knows."""
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise RequestError(400, "messages is a list of objects with role and content.")
+    if any(one.get("images") for one in messages):
+        raise RequestError(400, "images are not supported: leave them out.")
+    own = ("images", "thinking", "tool_name")
+    return [{k: v for k, v in one.items() if k not in own} for one in messages]

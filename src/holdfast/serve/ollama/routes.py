@@ -1,0 +1,274 @@
+"""Ollama's API over the same engine: `/api/chat`, `/api/generate`, and what clients ask before.
+
+A request becomes a chat completion, so that persona, control and limits are those of
+`/v1/chat/completions`; its chunks become lines of JSON. What Ollama has and this server has not
+(`mirostat`, `num_ctx`, …) is named in the last line's `holdfast.ignored`. A raw prompt
+(`raw: true`, as SillyTavern sends it) is continued without a chat template where the server pins no
+persona; under a persona it becomes the user's message, or it would go round the persona.
+
+Source: ollama/ollama, docs/api.md. This module knows Ollama's messages. It knows no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from holdfast.core.version import __version__
+from holdfast.serve.completion import Completion
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import read_object
+from holdfast.serve.limits import KEY_NAME, ROUTE
+from holdfast.serve.ollama.requests import read_chat, read_prompt
+from holdfast.serve.requests import CompletionContext, CompletionPlan
+from holdfast.serve.stream import StreamingAnswer, until_client_leaves
+
+NDJSON = {"content-type": "application/x-ndjson"}
+TAG = ":latest"
+Read = Callable[[dict[str, Any], CompletionContext], "CompletionPlan | None"]
+"""Reads a request's plan; None for one that only wants the model loaded."""
+Line = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""Makes a line of a reply from the model's name and its fields."""
+Pick = Callable[[object, str | None, str], tuple[CompletionContext, str | None]]
+"""The context of a request by its model, route and key, and the alias that decides it."""
+
+
+@dataclass(frozen=True)
+class Ollama:
+    """Ollama's routes over the server's own chats."""
+
+    context: CompletionContext
+    """The server's own persona and control."""
+    pick: Pick
+    """Finds what a request is under."""
+    ended: Callable[[Completion, str], None]
+    """Is told of every completion's end, with the request's key."""
+    aliases: Callable[[], Iterable[str]]
+    """The model's other names."""
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes."""
+        self._add_model_routes(app)
+
+        @app.post("/api/chat", tags=["ollama"], summary="A chat, as Ollama takes it")
+        async def chat(request: Request) -> Response:
+            return await self._answer(request, read_chat, _chat_line)
+
+        @app.post("/api/generate", tags=["ollama"], summary="A prompt, as Ollama takes it")
+        async def generate(request: Request) -> Response:
+            return await self._answer(request, read_prompt, _prompt_line)
+
+    def _add_model_routes(self, app: FastAPI) -> None:
+        """Add /api/tags, /api/ps, /api/show and /api/version."""
+        card, own = _model_card(self.context), self.context.backend.name
+
+        @app.get("/api/tags", tags=["ollama"], summary="The model that is served, and its aliases")
+        async def models() -> JSONResponse:
+            return JSONResponse({"models": [_named(card, n) for n in (own, *self.aliases())]})
+
+        @app.get("/api/ps", tags=["ollama"], summary="The model in memory")
+        async def running() -> JSONResponse:
+            loaded = {"expires_at": "2100-01-01T00:00:00Z", "size_vram": 0}
+            return JSONResponse({"models": [_named(card, own) | loaded]})
+
+        @app.get("/api/version", tags=["ollama"], summary="Holdfast's version")
+        async def version() -> JSONResponse:
+            return JSONResponse({"version": __version__})
+
+        @app.post("/api/show", tags=["ollama"], summary="What is known of the model")
+        async def show(request: Request) -> JSONResponse:
+            try:
+                context = self._context(read_object(await request.body()), request)
+            except RequestError as error:
+                return _error(error)
+            return JSONResponse(_about(context, card))
+
+    def _context(self, fields: Mapping[str, Any], request: Request) -> CompletionContext:
+        """What a request is under. Raises `RequestError` if there is no such model."""
+        name = str(fields.get("model") or fields.get("name") or "").removesuffix(TAG)
+        context, alias = self.pick(name, request.scope[ROUTE], request.scope[KEY_NAME])
+        if name not in (context.backend.name, alias):
+            own = context.backend.name
+            raise RequestError(404, f"model '{name}' not found: this server has {own}")
+        return context
+
+    async def _answer(self, request: Request, read: Read, line: Line) -> Response:
+        began, key = time.perf_counter(), request.scope[KEY_NAME]
+        try:
+            fields = read_object(await request.body())
+            context, name = self._context(fields, request), str(fields.get("model"))
+            plan = await asyncio.to_thread(read, fields, context)
+            if plan is None:  # without a prompt the client asks for the model to be loaded
+                return JSONResponse(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
+            completion = Completion(context, plan)
+            lines = self._counted(completion, key, _lines(completion, name, line, began))
+            if fields.get("stream", True):
+                timeout = context.limits.write_timeout
+                return StreamingAnswer(_encoded(lines), timeout, headers=NDJSON)
+            return JSONResponse(await until_client_leaves(request.receive, _whole(lines)))
+        except RequestError as error:
+            return _error(error)
+
+    async def _counted(
+        self, completion: Completion, key: str, lines: AsyncGenerator[dict[str, Any]]
+    ) -> AsyncGenerator[dict[str, Any]]:
+        try:
+            async with aclosing(lines):
+                async for one in lines:
+                    yield one
+        finally:
+            self.ended(completion, key)
+
+
+def _model_card(context: CompletionContext) -> dict[str, Any]:
+    backend = context.backend
+    model = backend.engine.model
+    count = sum(one.numel() for one in model.parameters())
+    family = str(getattr(model.config, "model_type", ""))
+    digest = hashlib.sha256(f"{backend.name} {count}".encode()).hexdigest()
+    return {
+        "modified_at": _now(),
+        "size": count * model.dtype.itemsize,
+        "digest": digest,
+        "details": {
+            "parent_model": "",
+            "format": "safetensors",
+            "family": family,
+            "families": [family],
+            "parameter_size": f"{count / 1e6:.1f}M",
+            "quantization_level": str(model.dtype).removeprefix("torch."),
+        },
+    }
+
+
+def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any]:
+    family = card["details"]["family"]
+    count = sum(one.numel() for one in context.backend.engine.model.parameters())
+    return {
+        "modelfile": f"FROM {context.backend.name}",
+        "parameters": "",
+        "template": str(context.backend.tokenizer.chat_template),
+        "details": card["details"],
+        "model_info": {
+            "general.architecture": family,
+            "general.parameter_count": count,
+            f"{family}.context_length": context.backend.context,
+        },
+        "capabilities": ["completion"],
+        "holdfast": {
+            "control": context.control.text,
+            "persona": context.persona.id if context.persona else None,
+        },
+    }
+
+
+async def _lines(
+    completion: Completion, name: str, line: Line, began: float
+) -> AsyncGenerator[dict[str, Any]]:
+    """A completion's chunks as Ollama's lines; the last has the counts and times."""
+    first, reason = None, "stop"
+    async with aclosing(completion.chunks()) as chunks:
+        async for chunk in chunks:
+            for choice in chunk["choices"]:
+                delta = choice["delta"]
+                reason = choice["finish_reason"] or reason
+                if delta.get("content") or delta.get("tool_calls"):
+                    first = first or time.perf_counter()
+                    yield line(name, {"delta": delta, "done": False})
+            if chunk.get("usage"):
+                yield line(name, _end(chunk, reason, began, first or time.perf_counter()))
+
+
+def _end(chunk: Mapping[str, Any], reason: str, began: float, first: float) -> dict[str, Any]:
+    now, usage = time.perf_counter(), chunk["usage"]
+    return {
+        "delta": {},
+        "done": True,
+        "done_reason": "length" if reason == "length" else "stop",
+        "total_duration": _nanoseconds(now - began),
+        "load_duration": 0,
+        "prompt_eval_count": usage["prompt_tokens"],
+        "prompt_eval_duration": _nanoseconds(first - began),
+        "eval_count": usage["completion_tokens"],
+        "eval_duration": _nanoseconds(now - first),
+        "holdfast": chunk["holdfast"],
+    }
+
+
+async def _whole(lines: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
+    """All lines as one."""
+    text, calls, last = "", [], {}
+    async with aclosing(lines):
+        async for one in lines:
+            message = one.get("message", {})
+            text += message.get("content", "") or one.get("response", "")
+            calls += message.get("tool_calls", [])
+            last = one
+    if "message" not in last:
+        return {**last, "response": text}
+    message = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
+    return {**last, "message": message}
+
+
+async def _encoded(lines: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    """Lines of JSON; an error on the way is the last of them."""
+    async with aclosing(lines):
+        try:
+            async for one in lines:
+                yield json.dumps(one, ensure_ascii=False).encode() + b"\n"
+        except RequestError as error:
+            yield json.dumps({"error": error.message}).encode() + b"\n"
+
+
+def _chat_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of /api/chat."""
+    rest = dict(fields)
+    delta = rest.pop("delta")
+    message: dict[str, Any] = {"role": "assistant", "content": delta.get("content") or ""}
+    if calls := delta.get("tool_calls"):
+        message["tool_calls"] = [{"function": _call(one["function"])} for one in calls]
+    return {"model": name, "created_at": _now(), "message": message, **rest}
+
+
+def _prompt_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of /api/generate."""
+    rest = dict(fields)
+    text = rest.pop("delta").get("content") or ""
+    return {"model": name, "created_at": _now(), "response": text, **rest}
+
+
+def _call(function: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call with its arguments as an object."""
+    arguments = function.get("arguments")
+    read = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
+    return {"name": function["name"], "arguments": read}
+
+
+def _error(error: RequestError) -> JSONResponse:
+    """An error in Ollama's shape."""
+    return JSONResponse({"error": error.message}, error.status, headers=error.headers)
+
+
+def _named(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A card under a name with a tag, which Ollama's clients add where there is none."""
+    tagged = name if ":" in name.rpartition("/")[2] else name + TAG
+    return {"name": tagged, "model": tagged, **card}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)

@@ -1,0 +1,185 @@
+"""Ollama's API: the requests of SillyTavern and Open WebUI, as their source codes send them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
+from holdfast.persona.suite import Persona
+from holdfast.serve.app import create_app
+from holdfast.serve.tenants.live import LiveTenants
+from serve.running import JSON, SHOUT, TEA, served
+
+GREEDY = {"temperature": 0, "num_predict": 12}
+
+
+@pytest.fixture(scope="module")
+def mini() -> LocalBackend:
+    return load("mini", device="cpu", cache_bytes=32 << 20)
+
+
+@pytest.fixture(scope="module")
+def http(mini: LocalBackend) -> Iterator[httpx.Client]:
+    with served(create_app(mini)) as url, httpx.Client(base_url=url.removesuffix("/v1")) as made:
+        yield made
+
+
+def lines(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_open_webui_finds_the_server_and_its_model(http: httpx.Client) -> None:
+    assert "version" in http.get("/api/version").json()
+    (model,) = http.get("/api/tags").json()["models"]
+    assert model["name"] == model["model"] == "mini:latest"
+    assert len(model["digest"]) == 64 and model["size"] > 1e6
+    assert model["details"]["family"] == "llama"
+    assert http.get("/api/ps").json()["models"][0]["name"] == "mini:latest"
+    shown = http.post("/api/show", json={"model": "mini:latest"}).json()
+    assert shown["capabilities"] == ["completion"]
+    assert shown["model_info"]["llama.context_length"] > 100
+    assert http.post("/api/show", json={"name": "mini"}).status_code == 200
+
+
+def test_a_chat_of_open_webui_is_streamed_line_by_line(
+    http: httpx.Client, mini: LocalBackend
+) -> None:
+    # routers/ollama.py adds :latest, and utils/payload.py makes options of OpenAI's fields.
+    payload = {
+        "model": "mini:latest",
+        "messages": [SHOUT, TEA],
+        "stream": True,
+        "options": {**GREEDY, "num_ctx": 4096},
+        "keep_alive": "5m",
+    }
+    found = lines(http.post("/api/chat", content=json.dumps(payload), headers=JSON))
+    *pieces, last = found
+    assert all(not one["done"] and one["message"]["role"] == "assistant" for one in pieces)
+    (own,) = mini.reply([Ask((SHOUT, TEA), 0)], Sampling(max_new_tokens=12, temperature=0))
+    assert "".join(one["message"]["content"] for one in found) == own.text
+    assert last["done"] and last["done_reason"] in ("stop", "length")
+    assert last["prompt_eval_count"] == own.prompt_tokens
+    assert last["eval_count"] == own.completion_tokens
+    assert last["holdfast"]["ignored"] == ["num_ctx"]
+    assert all(last[key] >= 0 for key in ("total_duration", "eval_duration", "load_duration"))
+
+
+def test_a_chat_without_a_stream_is_one_object(http: httpx.Client) -> None:
+    payload = {"model": "mini", "messages": [SHOUT, TEA], "stream": False, "options": GREEDY}
+    found = http.post("/api/chat", json=payload).json()
+    assert found["message"]["content"].isupper() and found["done"]
+
+
+def test_sillytavern_finds_the_model_and_continues_a_raw_prompt(
+    http: httpx.Client, mini: LocalBackend
+) -> None:
+    # src/endpoints/backends/text-completions.js: /api/tags, then /api/generate with raw: true.
+    ids = [one["name"] for one in http.get("/api/tags", headers=JSON).json()["models"]]
+    text = mini.tokenizer.apply_chat_template(
+        [SHOUT, TEA], tokenize=False, add_generation_prompt=True
+    )
+    payload = {
+        "model": ids[0],
+        "prompt": str(text),
+        "stream": True,
+        "keep_alive": -1,
+        "raw": True,
+        "options": {
+            **GREEDY,
+            "num_ctx": 2048,
+            "stop": ["\nUser:"],
+            "top_k": 40.0,
+            "top_p": 1,
+            "min_p": 0,
+            "repeat_penalty": 1,
+            "seed": -1,
+            "tfs_z": 1,
+            "typical_p": 1,
+        },
+    }
+    found = lines(http.post("/api/generate", json=payload))
+    (own,) = mini.reply([Ask((SHOUT, TEA), 0)], Sampling(max_new_tokens=12, temperature=0))
+    assert "".join(one["response"] for one in found) == own.text
+    assert found[-1]["prompt_eval_count"] == own.prompt_tokens
+    whole = http.post("/api/generate", json={**payload, "stream": False}).json()
+    assert whole["response"] == own.text
+
+
+def test_a_prompt_has_the_chat_template_and_a_system_prompt(http: httpx.Client) -> None:
+    payload = {"model": "mini", "prompt": TEA["content"], "system": SHOUT["content"]}
+    found = http.post("/api/generate", json={**payload, "stream": False, "options": GREEDY}).json()
+    assert found["response"].isupper()
+
+
+def test_a_raw_prompt_does_not_go_round_a_pinned_persona(mini: LocalBackend) -> None:
+    persona = Persona(
+        "loud", "pattern", SHOUT["content"], ("Hi?",), {"name": "case", "to": "upper"}
+    )
+    payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "stream": False}
+    with served(create_app(mini, persona=persona)) as url:
+        base = url.removesuffix("/v1")
+        found = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
+    assert found["response"].isupper() and found["holdfast"]["score"] > 0.9
+
+
+def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
+    for path, fields in (("chat", {"messages": []}), ("generate", {"keep_alive": 0})):
+        found = http.post(f"/api/{path}", json={"model": "mini", **fields}).json()
+        assert found["done"] and found["done_reason"] == "load"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "said"),
+    [
+        ("chat", {"model": "llama3", "messages": [TEA]}, 404, "model 'llama3' not found"),
+        ("chat", {"messages": "x"}, 400, "list of objects"),
+        ("chat", {"messages": [{**TEA, "images": ["aGk="]}]}, 400, "images"),
+        ("chat", {"messages": [TEA], "options": 3}, 400, "object"),
+        ("chat", {"messages": [TEA], "options": {"temperature": "hot"}}, 400, "temperature"),
+        ("chat", {"messages": [TEA], "format": 3}, 400, "format"),
+        ("generate", {"prompt": 3}, 400, "texts"),
+        ("generate", {"prompt": "x", "suffix": "y"}, 400, "suffix"),
+        ("generate", {"prompt": "x" * 90_000, "raw": True}, 400, "context length"),
+    ],
+)
+def test_errors_have_ollamas_shape(
+    http: httpx.Client, path: str, fields: dict[str, Any], status: int, said: str
+) -> None:
+    answer = http.post(f"/api/{path}", json={"model": "mini", **fields})
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+
+
+TENANTS = f"""
+[alias.loud]
+persona = "mini:upper-1"
+[key.bot-team]
+sha256 = "{hashlib.sha256(b"bot").hexdigest()}"
+alias = "loud"
+tokens_per_day = 5
+"""
+
+
+def test_a_keys_own_persona_and_quota_hold_here_too(mini: LocalBackend, tmp_path: Path) -> None:
+    path = tmp_path / "tenants.toml"
+    path.write_text(TENANTS, encoding="utf-8")
+    payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "options": GREEDY}
+    with served(create_app(mini, tenants=LiveTenants(path))) as url:
+        base, key = url.removesuffix("/v1"), {"authorization": "Bearer bot"}
+        names = [m["name"] for m in httpx.get(f"{base}/api/tags", headers=key).json()["models"]]
+        assert names == ["mini:latest", "loud:latest"]
+        assert httpx.post(f"{base}/api/generate", json=payload).status_code == 401
+        found = lines(httpx.post(f"{base}/api/generate", json=payload, headers=key))
+        assert "".join(one["response"] for one in found).isupper()
+        again = httpx.post(f"{base}/api/generate", json=payload, headers=key)
+        assert again.status_code == 429
