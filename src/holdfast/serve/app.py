@@ -119,9 +119,7 @@ def create_app(
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
-    chats = _ChatRoute(context, live, lock, log_prompts)
-    chats.add_to(app)
-    Ollama(context, chats.pick, chats.ended, lambda: live.current.aliases).add_to(app)
+    _ChatRoute(context, live, lock, log_prompts).add_to(app)
     return app
 
 
@@ -232,7 +230,10 @@ class _ChatRoute:
         self._contexts: dict[str, tuple[Alias, CompletionContext]] = {}
 
     def add_to(self, app: FastAPI) -> None:
-        """Add the route."""
+        """Add the route, and Ollama's."""
+        Ollama(self.context, self.pick, self.ended, lambda: self.tenants.current.aliases).add_to(
+            app
+        )
         app.post(
             "/v1/chat/completions",
             tags=["openai"],

@@ -274,8 +274,7 @@ def _rewritten_turns(
 
 def _add_after(turns: list[list[Item]], texts: Sequence[str], dialect: Dialect) -> None:
     for text in texts:
-        *start, last = turns[-1]
-        turns[-1] = [*start, _suffixed(text, last, dialect)]
+        turns[-1] = [*turns[-1][:-1], _suffixed(text, turns[-1][-1], dialect)]
 
 
 def _items(fields: Item, dialect: Dialect) -> list[Item]:
