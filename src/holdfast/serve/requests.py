@@ -115,21 +115,6 @@ class CompletionContext:
         request = self._request(body, control, ignored)
         return CompletionPlan(body, control, request, ignored, choices, _may_call(body))
 
-    def read_raw(self, body: ChatRequest, text: str) -> CompletionPlan:
-        """Read a request whose text is continued as it is, without template and system prompt.
-
-        Args:
-            body: the request; its messages are not read.
-            text: what is continued; special tokens in it are read as such.
-        """
-        from holdfast.models.engine.request import Request
-
-        body.check()
-        seed = secrets.randbits(62) if body.seed is None else body.seed
-        ids = tuple(self.backend.tokenizer(text).input_ids)
-        request = self._bounded(Request(ids, seed), body)
-        return CompletionPlan(body, NONE, request, body.unknown, 1)
-
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
         """The chat in token ids. Adds `chat_template_kwargs` to `ignored` if they do nothing."""
         options = self._template_options(body)
@@ -162,9 +147,9 @@ class CompletionContext:
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
-        return self._bounded(request, body)
+        return self.bounded(request, body)
 
-    def _bounded(self, request: Request, body: ChatRequest) -> Request:
+    def bounded(self, request: Request, body: ChatRequest) -> Request:
         """The request with what the body asks for beside its chat, unless it is too long."""
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))

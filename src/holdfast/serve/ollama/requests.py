@@ -8,11 +8,13 @@ This module knows Ollama's and OpenAI's requests. It knows no HTTP.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from holdfast.core.control import NONE
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.protocol import ChatRequest, invalid_request
 from holdfast.serve.requests import CompletionContext, CompletionPlan
@@ -57,8 +59,18 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     messages.append({"role": "user", "content": prompt})
     body = _request(fields, context, messages)
     if fields.get("raw") is True and context.persona is None:
-        return context.read_raw(body, prompt)
+        return _raw(body, prompt, context)
     return context.read(body)
+
+
+def _raw(body: ChatRequest, text: str, context: CompletionContext) -> CompletionPlan:
+    """A plan that continues a text as it is, special tokens in it read as such."""
+    from holdfast.models.engine.request import Request
+
+    body.check()
+    seed = secrets.randbits(62) if body.seed is None else body.seed
+    request = Request(tuple(context.backend.tokenizer(text).input_ids), seed)
+    return CompletionPlan(body, NONE, context.bounded(request, body), body.unknown, 1)
 
 
 def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) -> ChatRequest:
