@@ -39,9 +39,9 @@ _NEARLY = 0.4
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages(list(LANGUAGES))
-    return found
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(LANGUAGES))
+    return identifier
 
 
 @lru_cache(maxsize=4096)
@@ -186,10 +186,10 @@ def _pattern(params: Params) -> Judge:
 
 def grade(text: str) -> float | None:
     """Flesch-Kincaid grade level, None for a text without words."""
-    found, parts = words(text), sentences(text)
-    if not found or not parts:
+    tokens, parts = words(text), sentences(text)
+    if not tokens or not parts:
         return None
-    return 0.39 * len(found) / len(parts) + 11.8 * syllables_of(text) / len(found) - 15.59
+    return 0.39 * len(tokens) / len(parts) + 11.8 * syllables_of(text) / len(tokens) - 15.59
 
 
 def readability(params: Params) -> Judge:
@@ -201,10 +201,10 @@ def readability(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        found = grade(plain(text))
-        if found is None or len(words(text)) < least:
+        level = grade(plain(text))
+        if level is None or len(words(text)) < least:
             return Score(0.0, f"fewer than {least} words, too few to grade")
-        over = (found - (high or 0.0)) if key == "grade_max" else ((low or 0.0) - found)
-        return Score(1 - max(0.0, over) / 4, f"grade {found:.1f}")
+        over = (level - (high or 0.0)) if key == "grade_max" else ((low or 0.0) - level)
+        return Score(1 - max(0.0, over) / 4, f"grade {level:.1f}")
 
     return judge

@@ -70,14 +70,14 @@ def check(spec: Mapping[str, object]) -> None:
 
 def rubrics(spec: Mapping[str, object]) -> list[tuple[str, int]]:
     """Criteria and scale of the rubrics in a spec, in order; `JudgeError` if it is wrong."""
-    found: list[tuple[str, int]] = []
+    criteria: list[tuple[str, int]] = []
 
     def note(text: str, scale: int) -> Judge:
-        found.append((text, scale))
+        criteria.append((text, scale))
         return lambda _: Score(0.0, "not judged")
 
     _build(spec, 0, note)
-    return found
+    return criteria
 
 
 def needs_model(spec: Mapping[str, object]) -> bool:
@@ -140,11 +140,11 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
         return _throughout(params, depth, grader)
     if params.name == "part":
         return _part(params, depth, grader)
-    held = params.need("of", "a list of judges")
+    specs = params.need("of", "a list of judges")
     params.done()
-    if not isinstance(held, list) or not held:
+    if not isinstance(specs, list) or not specs:
         params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
-    judges = [_build(one, depth + 1, grader) for one in held]
+    judges = [_build(one, depth + 1, grader) for one in specs]
     merge = _MERGES[params.name]
 
     def judge(text: str) -> Score:
@@ -159,11 +159,11 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
 
 
 def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
-    held = params.need("of", "a judge")
+    spec = params.need("of", "a judge")
     params.done()
-    if not isinstance(held, Mapping):
+    if not isinstance(spec, Mapping):
         params.fail("parameter “of” must be one judge, as { name = … }")
-    inner = _build(held, depth + 1, grader)
+    inner = _build(spec, depth + 1, grader)
 
     def judge(text: str) -> Score:
         value, why = inner(text)
@@ -190,8 +190,8 @@ def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
     inner = guarded(_build(inner_spec, depth + 1, grader))
 
     def judge(text: str) -> Score:
-        found = pattern.first_group(text)
-        return Score(0.0, "the part is missing") if found is None else inner(found)
+        part = pattern.first_group(text)
+        return Score(0.0, "the part is missing") if part is None else inner(part)
 
     return judge
 

@@ -124,16 +124,16 @@ def alike(params: Params) -> Judge:
 
 def clauses(text: str) -> list[str]:
     """Clauses in order; those of one or two words are joined to a neighbour."""
-    found: list[str] = []
+    parts: list[str] = []
     for sentence in sentences(plain(text)):
         pending = ""
         for piece in _CUT.split(sentence):
             pending = f"{pending} {piece}".strip()
             if len(words(pending)) > 2:
-                found.append(pending)
+                parts.append(pending)
                 pending = ""
-        if pending and found and len(words(sentence)) > len(words(pending)):
-            found[-1] = f"{found[-1]} {pending}"
+        if pending and parts and len(words(sentence)) > len(words(pending)):
+            parts[-1] = f"{parts[-1]} {pending}"
         elif words(pending):
-            found.append(pending)
-    return found
+            parts.append(pending)
+    return parts

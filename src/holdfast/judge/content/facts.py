@@ -141,13 +141,13 @@ def _join(match: re.Match[str]) -> str:
 
 def _mentions(text: str, wanted: Sequence[Sequence[str]]) -> list[Mention]:
     """Where texts occur as whole words, longest first, in the order of the reply."""
-    found: list[Mention] = []
+    mentions: list[Mention] = []
     for number, texts in enumerate(wanted):
         if texts:
             body = "|".join(_loose(t) for t in sorted(texts, key=len, reverse=True))
             pattern = rf"(?<!\w)(?<!\d[.,:])(?:{body})(?!\w)(?![.,:]\d)"
-            found += [Mention(number, *match.span()) for match in re.finditer(pattern, text)]
-    return sorted(found, key=lambda mention: mention.start)
+            mentions += [Mention(number, *match.span()) for match in re.finditer(pattern, text)]
+    return sorted(mentions, key=lambda mention: mention.start)
 
 
 def _loose(text: str) -> str:

@@ -114,9 +114,9 @@ def prose(params: Params) -> Judge:
 
 def _too_short(text: str, least: int) -> str | None:
     """Why a text has too few words; scripts without spaces between words have enough."""
-    found = words(text)
+    tokens = words(text)
     # A number alone may be the answer; a row of numbers is none.
-    count = sum(any(map(str.isalpha, word)) for word in found) if len(found) > 2 else len(found)
+    count = sum(any(map(str.isalpha, word)) for word in tokens) if len(tokens) > 2 else len(tokens)
     if count >= least or any(char > "\u2e7f" and char.isalpha() for char in text):
         return None
     return f"{count} words of its own, wanted at least {least}"
