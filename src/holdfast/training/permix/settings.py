@@ -19,15 +19,15 @@ SCALES = ("group", "batch", "none")
 VLLM = ("off", "colocate", "server")
 MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU in minutes
 # GRPO's usual 1e-6 is for all weights. A LoRA wants some ten times that of full training and more
-# ("LoRA Without Regret", Thinking Machines 2025); 1e-4 is what learned on SmolLM2-135M, where 2e-5
-# did not and 3e-4 spiked (docs/guide/permix.md).
+# ("LoRA Without Regret", Thinking Machines 2025); in a pilot on SmolLM2-135M 1e-4 learned,
+# where 2e-5 did not and 3e-4 spiked (docs/guide/permix.md).
 LORA_RATE = 1e-4
 SFT_RATE = 2e-5
 LAPTOP = {"prompts": 2, "temperature": 0.7}
 """What differs for a model below `MEDIUM` on a CPU: steps of seconds, and rollouts that make sense
 (at a temperature of 1 SmolLM2-135M answers at random)."""
 LAPTOP_CATEGORIES = ("extraction-1", "extraction-2")
-"""What such a model learns within minutes, of the exercises."""
+"""The exercises that such a model is right on some of the time: SmolLM2-135M on a third."""
 
 
 @dataclass(frozen=True, kw_only=True)
