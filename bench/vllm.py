@@ -200,7 +200,8 @@ def measure(model: str, control: str, sizes: tuple[int, ...], rounds: int, token
                     )
                     if turn:
                         times[name].append(took)
-                    print(f"{size} chats, round {turn}, {name}: {took[0]:.2f} s", file=sys.stderr)
+                    spent = f"{took[0]:.2f} s, {took[1]:.2f} s of its processor"
+                    print(f"{size} chats, round {turn}, {name}: {spent}", file=sys.stderr)
     finally:
         for one in running.values():
             one.process.terminate()

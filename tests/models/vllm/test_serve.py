@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -102,21 +103,14 @@ def test_each_request_has_its_control_and_a_bad_one_hurts_nobody(client: Client)
 
 def test_several_choices_and_streams_are_held_too(client: Client) -> None:
     (want,) = ours(["anchor"])
+    held = {"vllm_xargs": {"holdfast": "anchor"}}
+    messages: list[Any] = [dict(m) for m in CHAT]
+    likeliest = {"top_k": 1, **held}  # vLLM wants a temperature for several choices
     answer = client.chat.completions.create(
-        model="mini",
-        messages=[dict(m) for m in CHAT],  # type: ignore[misc]
-        temperature=0,
-        max_tokens=24,
-        n=3,
-        extra_body={"vllm_xargs": {"holdfast": "anchor"}},
+        model="mini", messages=messages, max_tokens=24, n=3, extra_body=likeliest
     )
     assert [choice.message.content for choice in answer.choices] == [want] * 3
     stream = client.chat.completions.create(
-        model="mini",
-        messages=[dict(m) for m in CHAT],  # type: ignore[misc]
-        temperature=0,
-        max_tokens=24,
-        stream=True,
-        extra_body={"vllm_xargs": {"holdfast": "anchor"}},
+        model="mini", messages=messages, max_tokens=24, temperature=0, stream=True, extra_body=held
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == want
