@@ -50,7 +50,7 @@ MODELS = ("mini", "smollm2", "qwen-coder-05b")
 Talks = dict[str, list[tuple[Chat, str]]]
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def talks(model: str) -> Talks:
     """Five turns with our own engine under each control: the chat before each reply, and it."""
     backend = load(weights(model), dtype="float32")
@@ -66,9 +66,12 @@ def talks(model: str) -> Talks:
     return found
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def server(model: str) -> Any:
-    """vLLM with the plugin and room for everything."""
+    """vLLM with the plugin and room for everything.
+
+    It is kept: where one server in a process ends, it takes the others' groups of processes along.
+    """
     return start(weights(model))
 
 
@@ -176,7 +179,7 @@ def test_a_prefix_is_reused_under_its_own_control_only() -> None:
     assert tokens(hits) == tokens(misses)
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def tight_server() -> Any:
     """vLLM that reads prompts in pieces of 48 tokens and has room for some of the rows only."""
     room = {"num_gpu_blocks_override": 36, "max_num_batched_tokens": 48, "max_num_seqs": 16}
