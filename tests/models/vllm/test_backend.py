@@ -41,7 +41,8 @@ def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
         r.text for r in theirs.reply(asks, drawn)
     ]
 
-    options = [["Rome.", "In a small house."]] * len(asks)
+    # A prefix from the cache would have no log-probabilities.
+    options = [["Rome.", "In a small house by the sea, where nobody lives but me."]] * len(asks)
     for a, b in zip(
         ours.likelihoods(asks, options), theirs.likelihoods(asks, options), strict=True
     ):

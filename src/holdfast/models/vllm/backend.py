@@ -123,8 +123,8 @@ class VllmBackend:
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue
             for j, tail in enumerate(tails):
-                row = self._parameters(ask, request, Sampling(max_new_tokens=1), 1)
-                row.prompt_logprobs = 0
+                # At its construction, where it also says that no prefix is read from the cache.
+                row = self._parameters(ask, request, Sampling(), 1, prompt_logprobs=0)
                 prompts.append({"prompt_token_ids": [*request.ids, *tail]})
                 parameters.append(row)
                 places.append((i, j, tail))
@@ -183,7 +183,9 @@ class VllmBackend:
         held = chats.steering(control, rendered) if control.steers and has_prompt else None
         return Request(rendered.ids, ask.seed, steering=held)
 
-    def _parameters(self, ask: Ask, request: Request, sampling: Sampling, new: int) -> Any:
+    def _parameters(
+        self, ask: Ask, request: Request, sampling: Sampling, new: int, **more: Any
+    ) -> Any:
         held = request.steering
         # "none" where nothing is held: a default of the environment is for servers.
         arguments: dict[str, Any] = {CONTROL: held.control.state if held else "none"}
@@ -197,6 +199,7 @@ class VllmBackend:
             stop=[*sampling.stop],
             seed=ask.seed % 2**63,
             extra_args=arguments,
+            **more,
         )
 
     def _generate(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
