@@ -46,7 +46,7 @@ def test_without_json_the_advice_is_printed_and_where_the_page_is(
 ) -> None:
     assert run("--model", "one", "--tasks", tasks, "--out", str(tmp_path / "run")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("one: The matched persona, full and in the system prompt:")
+    assert lines[0].startswith("one: Nothing can be concluded")
     assert lines[-1] == str(tmp_path / "run" / "report.html")
 
 

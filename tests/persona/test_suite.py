@@ -199,7 +199,7 @@ def test_the_documentation_describes_every_field_and_its_example_checks(tmp_path
         encoding="utf-8"
     )
     rows = {line.split("`")[1] for line in docs.splitlines() if line.startswith("| `")}
-    assert rows == {field.name for field in fields(Persona)} | {"starters", "fillers"}
+    assert rows == {field.name for field in fields(Persona)} | {"starters", "fillers", "card"}
     assert all(f"`{category}`" in docs for category in CATEGORIES)
     suite = load_suite(write(tmp_path, docs.split("```toml\n")[1].split("```")[0]))
     assert check_suite(suite) == [] and len(suite.personas[0].fails) == 3

@@ -21,7 +21,16 @@ def line(step: int, **values: Any) -> StepMetrics:
 
 
 def summary(**values: Any) -> PermixSummary:
-    base = {"arm": "permix", "model": "m", "steps": 30, "reward_first": 0.5, "reward_last": 0.75}
+    base = {
+        "arm": "permix",
+        "model": "m",
+        "steps": 30,
+        "reward_first": 0.5,
+        "reward_last": 0.75,
+        "cut_last": 0.0,
+        "categories": ["extraction"],
+        "trial": None,
+    }
     base |= {"beta": 0.04, "mixing": "prompt", "bare": 0.25, "tasks": 9, "personas": 3, "seed": 0}
     base |= {"held_out": 2, "window": 10, "tokens": 1000, "seconds": 9.0, "checkpoint": "run/model"}
     base |= {"zero_variance_first": 0.0, "zero_variance_last": 0.0, "kl_last": 0.0}

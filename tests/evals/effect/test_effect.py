@@ -117,7 +117,7 @@ def test_several_models_have_rows_and_advice_of_their_own(tasks: Path) -> None:
     models = [Actor(answer), Actor(lambda ask: Reply("5"), name="other")]
     found = effect(models, tasks=tasks, personas=PEOPLE, samples=1)
     assert {r.model for r in found.rows} == {"actor", "other"}
-    assert "no effect is shown" in found.summary.numbers.advice["other"]
+    assert "Nothing can be concluded" in found.summary.numbers.advice["other"]
 
 
 def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_path: Path) -> None:

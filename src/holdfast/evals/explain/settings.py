@@ -35,4 +35,5 @@ class ExplainSettings(ConversationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, rounds=self.rounds)
-        object.__setattr__(self, "controls", checked_controls(self.controls))
+        if self.controls:  # none alone where there are no others
+            object.__setattr__(self, "controls", checked_controls(self.controls))
