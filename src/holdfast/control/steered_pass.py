@@ -18,6 +18,7 @@ turns and rows is one call. Queries up to a span's end, and rows without a span,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -113,16 +114,9 @@ class SteeredPass(PassColumns):
         scale: float | None,
     ) -> Tensor:
         """Attention by its matrix, a block of queries at a time: (B, H, Lq, D)."""
+        rows = self._matrix(module, query, key, mask, scale)
         blocks = (slice(at, at + BLOCK) for at in range(0, query.shape[2], BLOCK))
-        return torch.cat(
-            [
-                apply_weights(
-                    self.weights(module, query, key, mask, scale, block).to(value.dtype), value
-                )
-                for block in blocks
-            ],
-            2,
-        )
+        return torch.cat([apply_weights(rows(block).to(value.dtype), value) for block in blocks], 2)
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
@@ -265,19 +259,41 @@ class SteeredPass(PassColumns):
             queries: compute the rows of these alone.
             added: `softcap` and `sinks` of `reference_weights`.
         """
+        return self._matrix(module, query, key, mask, scale, **added)(queries)
+
+    def _matrix(
+        self,
+        module: torch.nn.Module,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        **added: Any,
+    ) -> Callable[[slice], Tensor]:
+        """`weights` as a function of `queries`; what does not depend on them is made once."""
         layer, keys = layer_of(module), key.shape[2]
         near = self.anchored_query(module, query, layer)
         full = self._masks_of(mask, query, keys).full
         turns = self.turn_keys(layer, keys, query.shape[1])
-        if full is not None and full.shape[2] > 1:
-            full = full[..., queries, :]
-        added |= {
-            "steered": self.steered.to(query.device)[..., queries],
-            "near": None if near is None else near[:, :, queries],
-            "turns": turns and turns.part(queries),
-        }
-        span, share = self.span(keys).to(query.device), self.share(layer)
-        return reference_weights(query[:, :, queries], key, full, scale, span, share, **added)[0]
+        steered, span = self.steered.to(query.device), self.span(keys).to(query.device)
+        share = self.share(layer)
+
+        def rows(queries: slice) -> Tensor:
+            seen = full if full is None or full.shape[2] == 1 else full[..., queries, :]
+            return reference_weights(
+                query[:, :, queries],
+                key,
+                seen,
+                scale,
+                span,
+                share,
+                steered=steered[..., queries],
+                near=None if near is None else near[:, :, queries],
+                turns=turns and turns.part(queries),
+                **added,
+            )[0]
+
+        return rows
 
 
 def layer_of(module: torch.nn.Module) -> int:
