@@ -79,9 +79,9 @@ class ConversationSettings:
         at_least(1, runs=self.runs)
         if self.pairs != "all" and self.pairs < 1:
             raise HoldfastError(f"choose --pairs from 1 on, or “all”, not {self.pairs}")
-        for source in (self.suite, self.persona):
-            if isinstance(source, str | Path):
-                load_suite(source)
+        for name in ("suite", "persona"):
+            if isinstance(source := getattr(self, name), str | Path):
+                object.__setattr__(self, name, load_suite(source))  # read once, here
 
 
 def at_least(least: int, **values: int) -> None:
