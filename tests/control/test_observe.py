@@ -253,15 +253,3 @@ def test_one_narrow_query_is_attended_to_by_heads_that_share_keys(masked: bool, 
     expected = apply_weights(weights, value.float()).transpose(1, 2)
     assert found.shape == (2, 1, 6, 16)
     assert torch.allclose(found.float(), expected, atol=0.03)
-
-
-def test_a_share_may_be_measured_at_the_first_token_and_then_now_and_again() -> None:
-    request = replace(batch(1)[0], spans=SPANS)
-    sampling = Sampling(max_new_tokens=13)
-    (every,) = Engine(model("llama")).generate([request], sampling)
-    (some,) = Engine(model("llama")).generate([replace(request, share_every=4)], sampling)
-    assert every.ids == some.ids and every.share is not None and some.share is not None
-    assert len(some.share.tokens) in (4, 5) and len(every.share.tokens) == every.steps
-    first = (4 - (len(request.ids) - 1) % 4) % 4  # the batch's columns are counted
-    steps = [0, *range(first or 4, every.steps, 4)]
-    assert some.share.tokens == tuple(every.share.tokens[step] for step in steps)

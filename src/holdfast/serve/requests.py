@@ -44,7 +44,6 @@ _RESERVED = {
 }  # fmt: skip
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
-SHARE_EVERY = 1  # steps between two measurements of a reply's share: fewer bias short replies
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,6 @@ class CompletionContext:
             request,
             logprobs=logprobs,
             plain_share=False,
-            share_every=SHARE_EVERY,
             shaping=_shaping(body),
         )
 

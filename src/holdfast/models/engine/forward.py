@@ -63,7 +63,7 @@ class Forward:
         if self.loaded.context is not None:  # rows that have ended run on beside the others
             positions.clamp_(max=self.loaded.context - 1)
         own = columns >= pads if any(row.pad for row in rows) else None
-        recorder = self.recorder if end >= self.prompt_end and self._is_due(rows, column) else None
+        recorder = self.recorder if end >= self.prompt_end else None
         if recorder is not None:
             recorder.spans = self._span_masks(columns, top, bottom)
         passed = start_pass(steering, column, end - column) if steering is not None else None
@@ -84,14 +84,6 @@ class Forward:
                 if row.shares is not None and row.stop is None:
                     row.shares.append(share)
         return logits
-
-    def _is_due(self, rows: Sequence[Row], column: int) -> bool:
-        """Whether a row's share is to be recorded in the pass that begins in `column`.
-
-        Rows go by the batch's columns, so that those that skip steps skip the same.
-        """
-        measured = [row for row in rows if row.shares is not None and row.stop is None]
-        return any(not row.shares or column % row.request.share_every == 0 for row in measured)
 
     def _switch_adapters(self, rows: Sequence[Row]) -> bool:
         """Switch every adapter on in its rows; whether any is."""

@@ -70,8 +70,6 @@ class Request:
     """Record the log-probability of every token, and of so many of the likeliest."""
     shaping: Shaping | None = None
     """How the logits are changed before a token is drawn."""
-    share_every: int = 1
-    """Record the prompt share at the first token and then about every so many steps; 1 is all."""
 
     def switched(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""
