@@ -277,8 +277,9 @@ def test_what_a_model_says_stays_text_and_the_page_calls_its_server_only(address
         text = response.read().decode()
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert "http:" not in text and "https:" not in text
-    script = urllib.request.urlopen(f"{address}/page/page.js").read().decode()
-    assert "innerHTML" not in script and "insertAdjacentHTML" not in script
+    for name in ("dom.js", "page.js", "live.js"):
+        script = urllib.request.urlopen(f"{address}/page/{name}").read().decode()
+        assert "innerHTML" not in script and "insertAdjacentHTML" not in script
 
 
 def test_a_server_with_keys_asks_the_page_for_one(opened: Callable[..., Page]) -> None:

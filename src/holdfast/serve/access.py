@@ -23,7 +23,16 @@ from holdfast.core.errors import ServiceError
 from holdfast.serve.http_errors import RequestError
 
 OPEN = frozenset(
-    {"/", "/page/page.css", "/page/page.js", "/live", "/page/live.js", "/health", "/ready"}
+    {
+        "/",
+        "/page/page.css",
+        "/page/dom.js",
+        "/page/page.js",
+        "/live",
+        "/page/live.js",
+        "/health",
+        "/ready",
+    }
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What servers behind a proxy may read as a separator, a dot or an end of the path.

@@ -55,6 +55,7 @@ _POLICY = (
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),
     "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/live": ("live.html", "text/html; charset=utf-8"),
     "/page/live.js": ("live.js", "text/javascript; charset=utf-8"),

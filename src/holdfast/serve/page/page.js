@@ -2,8 +2,6 @@
 // Text from models is only ever set as text, never as markup.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
 const PASS = 0.5; // a reply holds from this score on
 const OFFERED = 8; // starters that are shown
 const SIDES = ["own", "plain"];
@@ -93,20 +91,6 @@ const control = () => $("control").value.trim() || "none";
 const sides = () => (state.server && state.server.locked ? ["own"] : SIDES);
 
 // --- elements -------------------------------------------------------------------
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function svg(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 function button(label, act, attributes = {}) {
   const made = element("button", { type: "button", ...attributes }, label);
