@@ -136,6 +136,29 @@ class OtherModels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DraftOptions:
+    """Which models help to draft personas."""
+
+    judge_model: str | None = option(
+        None, "A model that will judge: what no rule can judge becomes a rubric."
+    )
+    """Name of the model that will judge."""
+    author_model: str | None = option(
+        None, "A model that writes probes and examples where rules cannot."
+    )
+    """Name of the model that writes."""
+
+    @property
+    def rubrics(self) -> bool:
+        """Whether a model judges what no rule can."""
+        return self.judge_model is not None
+
+    def author(self, models: ModelOptions) -> Backend | None:
+        """The model that writes, if one is named."""
+        return models.open(self.author_model) if self.author_model else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PersonaSource:
     """What personas are made from, in place of a file of them."""
 

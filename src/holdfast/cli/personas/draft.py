@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.personas.check import wrong_score
 from holdfast.cli.session import print_json, shortened
@@ -26,25 +26,19 @@ def draft(
     out: Annotated[
         Path | None, typer.Option(help="The TOML file to write; without one it is only described.")
     ] = None,
-    judge_model: Annotated[
-        str | None,
-        typer.Option(help="A model that will judge: what no rule can judge becomes a rubric."),
-    ] = None,
-    author_model: Annotated[
-        str | None, typer.Option(help="A model that writes probes and examples where rules cannot.")
-    ] = None,
     name: Annotated[
         str | None, typer.Option(help="What ids begin with; by default the persona's name.")
     ] = None,
     *,
+    helpers: DraftOptions,
     models: ModelOptions,
     as_json: AsJson = False,
 ) -> None:
     """Draft personas from a system prompt: what it demands, with probes, judges and examples."""
     found = draft_personas(
         text_or_file(prompt),
-        rubrics=judge_model is not None,
-        author=models.open(author_model) if author_model else None,
+        rubrics=helpers.rubrics,
+        author=helpers.author(models),
         name=name,
     )
     problems = found.problems()

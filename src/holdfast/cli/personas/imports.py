@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import print_json
 from holdfast.core.errors import PersonaError
@@ -33,14 +33,8 @@ def import_file(
         Path | None, typer.Option(help="A lorebook (world info) that goes with the card.")
     ] = None,
     user_name: Annotated[str, typer.Option(help="What {{user}} stands for.")] = "User",
-    judge_model: Annotated[
-        str | None,
-        typer.Option(help="A model that will judge: what no rule can judge becomes a rubric."),
-    ] = None,
-    author_model: Annotated[
-        str | None, typer.Option(help="A model that writes probes and examples where rules cannot.")
-    ] = None,
     *,
+    helpers: DraftOptions,
     models: ModelOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -50,8 +44,8 @@ def import_file(
         return
     drafted, character = draft_card(
         read_card(file),
-        rubrics=judge_model is not None,
-        author=models.open(author_model) if author_model else None,
+        rubrics=helpers.rubrics,
+        author=helpers.author(models),
         user=user_name,
         lore=read_lorebook(lorebook) if lorebook else (),
     )
