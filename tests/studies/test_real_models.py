@@ -1,0 +1,72 @@
+"""The study of real models goes on where it was stopped; its tables are those of its rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import real_models
+import real_tables
+
+from actors import Actor, obey, suite
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+
+
+def slips(ask: Ask) -> Reply:
+    """Says its word on the empty history and in a window, else forgets it."""
+    forgets = len(ask.chat) > 2 and ask.control.window is None
+    return Reply("As an AI language model I do not know.") if forgets else obey(ask)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of four conversations under two controls."""
+    plan = {"seeds": [1, 2], "pairs": 4, "rounds": 8, "controls": ["none", "window:3"]}
+    monkeypatch.setitem(real_tables.PLAN, "suite", suite())
+    for key, value in plan.items():
+        monkeypatch.setitem(real_tables.PLAN, key, value)
+    monkeypatch.setitem(real_tables.SHARE, "pairs", 4)
+
+
+def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> None:
+    stopped, asked = Actor(slips, share=True), 0
+
+    def stop(ask: Ask) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked > 400:
+            raise KeyboardInterrupt
+        return slips(ask)
+
+    stopped.answer = stop
+    with pytest.raises(KeyboardInterrupt):
+        real_models.run(stopped, tmp_path, Progress(enabled=False))
+    assert (tmp_path / "rows-1.json").exists() and not (tmp_path / "rows-2.json").exists()
+    whole = Actor(slips, share=True)
+    real_models.run(whole, tmp_path, Progress(enabled=False))
+    again = Actor(slips, share=True)
+    real_models.run(again, tmp_path, Progress(enabled=False))
+    assert whole.calls and not again.calls
+
+
+def test_tables_are_those_of_the_rows(small: None, tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="no block has finished"):
+        real_tables.tables(tmp_path)
+    real_models.run(Actor(slips, share=True), tmp_path, Progress(enabled=False))
+    rows: list[Any] = json.loads((tmp_path / "rows-1.json").read_text(encoding="utf-8"))["rows"]
+    rows += json.loads((tmp_path / "rows-2.json").read_text(encoding="utf-8"))["rows"]
+    held = np.mean([row["scores"][1:] for row in rows if row["control"] == "window:3"])
+    text = real_tables.tables(tmp_path)
+    line = next(line for line in text.splitlines() if line.startswith("| `window:3`"))
+    assert "8 conversations." in text
+    assert f"| {real_tables._number(float(held))} [" in line
+
+
+def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:
+    adjusted = real_tables._holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
