@@ -32,11 +32,11 @@ import numpy as np
 import pages
 from arms import DEVELOPMENT, Arm, choose, rows
 
-from holdfast.core.control import DEFAULT_CONTROLS
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
 from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.models import load as models

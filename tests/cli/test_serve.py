@@ -51,7 +51,7 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "magic"], "no control `magic`"),
         (["--pass-through", "/v1/files"], "is for an --upstream"),
         (["--upstream", "http://127.0.0.1:9/v1", "--pass-through", "/v1/../x"], "takes a path"),
-        (["--persona", "nobody.toml"], "no suite"),
+        (["--persona", "nobody.toml"], "no file"),
         (["--persona", "mini"], "name one"),
     ],
 )

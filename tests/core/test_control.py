@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.control import DEFAULT_CONTROLS, AttentionControl, Control, parse
+from holdfast.core.control import AttentionControl, Control, parse
 from holdfast.core.errors import ControlError
-
-
-def test_every_control_of_the_default_set_reads_back_as_given() -> None:
-    assert [parse(text).text for text in DEFAULT_CONTROLS] == list(DEFAULT_CONTROLS)
-    assert len(
-        {(c.state, c.window, c.reminder, c.guidance) for c in map(parse, DEFAULT_CONTROLS)}
-    ) == len(DEFAULT_CONTROLS)
 
 
 def test_parts_join() -> None:

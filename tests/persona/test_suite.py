@@ -147,9 +147,20 @@ def test_ids_are_unique_over_the_files_of_a_folder(tmp_path: Path) -> None:
         load_suite(tmp_path)
 
 
+def test_one_persona_of_a_suite_is_a_suite() -> None:
+    alone, mini = load_suite("mini:upper-1"), load_suite("mini")
+    assert [persona.id for persona in alone.personas] == ["upper-1"]
+    assert (alone.name, alone.starters, alone.fillers) == (mini.name, mini.starters, mini.fillers)
+    with pytest.raises(PersonaError, match="has no persona “uper-1”; did you mean upper-1"):
+        load_suite("mini:uper-1")
+
+
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PersonaError, match="there is no suite “nowhere”: give one of"):
         load_suite("nowhere")
+    for path in ("nowhere.toml", "some/folder"):
+        with pytest.raises(PersonaError, match=f"there is no file or folder {path}: check"):
+            load_suite(path)
     with pytest.raises(PersonaError, match=r"the folder holds no \.toml file"):
         load_suite(tmp_path)
     (tmp_path / "folder.toml").mkdir()

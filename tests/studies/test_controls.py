@@ -23,10 +23,11 @@ from controls import (
 
 from actors import Actor
 from holdfast.core.backend import Ask, Reply
-from holdfast.core.control import DEFAULT_CONTROLS, parse
+from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
 from holdfast.core.seeds import seed_of
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.persona.suite import load_suite
 
 CHOSEN = {

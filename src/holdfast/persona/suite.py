@@ -16,7 +16,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -107,8 +107,13 @@ def suite_names() -> tuple[str, ...]:
 def load_suite(name_or_path: str | Path) -> Suite:
     """A built-in suite by name, or one from a TOML file or a folder of TOML files.
 
-    Raises `PersonaError`, naming file, persona and field, for whatever is wrong.
+    `SUITE:ID` is the suite with this persona alone. Raises `PersonaError`, naming file, persona
+    and field, for whatever is wrong.
     """
+    source, colon, identity = str(name_or_path).rpartition(":")
+    if colon and not Path(name_or_path).exists():
+        suite = load_suite(source)
+        return replace(suite, personas=select(suite, [identity]))
     path = _locate(name_or_path)
     paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not paths:
@@ -154,9 +159,6 @@ def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
 
 def load_persona(text: str) -> Persona:
     """The persona of FILE, which then holds one, or of FILE:ID. Raises `PersonaError`."""
-    path, colon, name = text.rpartition(":")
-    if colon and not Path(text).exists():
-        return select(load_suite(path), [name])[0]
     suite = load_suite(text)
     if len(suite.personas) > 1:
         some = ", ".join(persona.id for persona in suite.personas[:3])
@@ -225,6 +227,8 @@ def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
+    if path.suffix or len(path.parts) > 1:
+        raise PersonaError(f"there is no file or folder {given}: check the path")
     named = ", ".join(suite_names())
     raise PersonaError(
         f"there is no suite “{given}”: give one of the built-in suites ({named}), "

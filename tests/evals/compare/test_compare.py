@@ -13,16 +13,23 @@ from actors import Actor, obey, suite
 from holdfast import ApiBackend, compare, load
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling
-from holdfast.core.control import DEFAULT_CONTROLS, Control, parse
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.compare.compare import Comparison
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.evals.tasks.answers import Question
 from holdfast.results.compare import ControlRow
 
 SMALL = suite()
 TIMED = {"seconds", "report"}
 SPEEDS = {"relative_ms_per_token", "relative_ms_interval"}
+
+
+def test_the_default_controls_read_back_as_given_and_all_differ() -> None:
+    controls = [parse(text) for text in DEFAULT_CONTROLS]
+    assert [control.text for control in controls] == list(DEFAULT_CONTROLS)
+    assert len({(c.state, c.window, c.reminder, c.guidance) for c in controls}) == len(controls)
 
 
 @pytest.fixture

@@ -116,6 +116,21 @@ def test_a_hub_id_without_a_network_says_so(name: str) -> None:
         load(name)
 
 
+def test_the_hub_is_asked_once_for_a_model_that_it_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def refuse(url: str) -> None:
+        calls.append(url)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(files, "get_hf_file_metadata", refuse)
+    with pytest.raises(ModelError, match=r"cannot be reached: check the name and the network\."):
+        load("nobody/no-such-model")
+    assert calls == ["https://huggingface.co/nobody/no-such-model/resolve/main/config.json"]
+
+
 def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path: Path) -> None:
     copied(folder, tmp_path)
     (tmp_path / "chat_template.jinja").unlink()

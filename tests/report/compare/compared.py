@@ -7,8 +7,8 @@ import math
 import random
 from typing import Any
 
-from holdfast.core.control import DEFAULT_CONTROLS
 from holdfast.core.records import read_record
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.results.compare import ComparedConversation, CompareSummary
 
 from ..drift.sample import ANSWERS, CATEGORIES, TOPICS

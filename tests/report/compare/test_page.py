@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.control import DEFAULT_CONTROLS
 from holdfast.core.errors import RunError
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.report import write_compare
 from holdfast.report.compare import entries, figures, page, sentences, side_by_side, tables
 

@@ -19,7 +19,7 @@ from holdfast import report
 from holdfast.control.trained_files import trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.clock import clock_of
-from holdfast.core.control import ALSO, DEFAULT_CONTROLS, NONE, Control, parse
+from holdfast.core.control import ALSO, NONE, Control, parse
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import settle
@@ -28,7 +28,7 @@ from holdfast.core.stats import mean, numbers
 from holdfast.evals.compare.by_control import Measurements, measurements
 from holdfast.evals.compare.questions import QuestionPlan, plan_questions, question_answers
 from holdfast.evals.compare.recommendation import Recommendation, recommend
-from holdfast.evals.compare.settings import CompareSettings
+from holdfast.evals.compare.settings import DEFAULT_CONTROLS, CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare

@@ -18,6 +18,22 @@ from holdfast.evals.conversation.settings import (
 SCORING = ("generation", "likelihood")
 """How multiple choice is answered; everything else is generated."""
 
+# What `holdfast compare` tries by default: Li et al.'s three methods over their range, the two
+# later attention controls, the plainest rival, and anchor alone and joined.
+DEFAULT_CONTROLS = (
+    "none",
+    *(f"window:{n}" for n in (1, 3, 7)),
+    *(f"reminder:{p}" for p in (0.25, 0.5, 1)),
+    *(f"guidance:{a}" for a in (1.25, 1.5, 2, 3)),
+    *(f"split-softmax:{k}" for k in (0.9, 0.8, 0.7, 0.5, 0.3)),
+    *(f"boost:{m}" for m in (2, 4, 10)),
+    *(f"spotlight:{t}" for t in (0.1, 0.2, 0.3)),
+    "restore:1",
+    "anchor",
+    "anchor+reminder:0.5",
+    "anchor+split-softmax:0.7",
+)
+
 _ROUNDS: int | Sequence[int] = 8
 
 

@@ -45,11 +45,17 @@ class ConversationSettings:
     runs: int = option(2, "Probe answers drawn at each point.")
     """Answers drawn to each probe."""
     suite: Suite | str | Path | None = option(
-        None, "core, mini, a TOML file or a folder of them.", parse=str, metavar="TEXT"
+        None,
+        "core, mini, a TOML file or a folder of them; SUITE:ID is one persona of it.",
+        parse=str,
+        metavar="TEXT",
     )
     """Where personas come from; by default `mini` for the embedded model, `core` for others."""
     persona: Suite | str | Path | None = option(
-        None, "A TOML file with your own personas for the agent.", parse=Path, metavar="PATH"
+        None,
+        "A TOML file with your own personas for the agent, or FILE:ID.",
+        parse=Path,
+        metavar="PATH",
     )
     """Personas of the agent in place of the suite's; users still come from the suite."""
     agents: tuple[str, ...] = option(

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import errors as hub
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
 
 from holdfast.core.errors import ModelError
@@ -85,6 +86,25 @@ def find_source(name: str, base: str | None = None) -> Source:
     if any(model.name == name for model in CATALOGUE):
         return find_source(str(fetch(find_model(name))))
     return Source(name)
+
+
+def check_hub(name: str) -> None:
+    """Ask the hub once for a model that is not in its cache: transformers asks for a minute.
+
+    Args:
+        name: a hub id.
+
+    Raises:
+        ModelError: the hub has no such model, does not give it, or cannot be reached.
+    """
+    if try_to_load_from_cache(name, "config.json") is not None:
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except hub.EntryNotFoundError:
+        return  # no config.json, which transformers explains
+    except Exception as error:  # of the hub's client, whose HTTP library varies
+        raise ModelError(_sentence(name, error)) from error
 
 
 def _source_in_folder(name: str, folder: Path, base: str | None) -> Source:

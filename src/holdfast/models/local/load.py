@@ -6,13 +6,14 @@ This module knows names and files. What a model does with a chat is `backend`'s 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import Source, find_source, hash_source, model_errors
+from holdfast.models.local.files import Source, check_hub, find_source, hash_source, model_errors
 from holdfast.models.local.template import Template
 from holdfast.models.local.weights import empty_model, load_weights, refuse_format
 
@@ -76,6 +77,8 @@ def _read_small_files(
 ) -> tuple[Source, PreTrainedConfig, PreTrainedTokenizerBase]:
     """Return where a model's files are, its configuration and its tokenizer."""
     source = find_source(name, base)
+    if not Path(source.path).is_dir():
+        check_hub(source.path)
     with model_errors(name):
         config = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, **source.arguments

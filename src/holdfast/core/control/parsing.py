@@ -1,35 +1,4 @@
-# Long: the grammar of every control, in one place.
-"""A control: what is done at inference time so that a model keeps its persona.
-
-    none                  nothing
-    window:N              the model sees the system prompt and the last N messages
-    reminder:p            repeats the system prompt before a user turn, with probability p
-    note:d                repeats the system prompt d messages before the end of the chat
-    auto:CONTROL          reminder, window:N or note:d, only while the scores of the replies fall
-    guidance:α            log p = log p₀ + α (log p₁ - log p₀), p₀ without the persona
-    split-softmax:k       the persona's share π of the attention becomes π^k        (2402.10962)
-    boost:M               … becomes Mπ / (Mπ + 1 - π)                               (2506.13734)
-    spotlight:τ           … is raised where its mean over heads is below τ           (2505.12025)
-    restore:ρ             … is at least ρ times what it would be without the earlier turns,
-                          taken from the model's own earlier replies (or `@from=all`)
-    anchor                moves the persona to just before every turn (rotary positions)
-    route:PATH            leaves the system prompt out of turns whose last message a router
-                          (`control.router`) says no to
-    prism:PATH            an adapter with personas in it, on where its gate says so; drops the
-                          system prompt, unless it is prism:PATH@system=stays
-
-They are joined with `+`: at most one of each, and one of the four shares. Attention controls
-take options, as in `split-softmax:0.7@layers=8-24,heads=0-3,span=message`. `span` says which
-tokens are the persona: its content alone (the default of the shares), or the system message as
-rendered without BOS (the default of anchor). Where a share and anchor are joined, anchor's span
-serves both. `auto:` measures the last replies against the first two (@drop=0.1,last=1) or a score
-(@below=0.5). A comparison of several models also takes `also:NAME` and `also:NAME+CONTROL`.
-
-`parse` reads the text once, where it comes in; everything else takes a `Control`. Window, reminder,
-note, auto and route rewrite the chat and work on any model. The others need the weights.
-
-This module knows text. It knows no chats, no files and no models.
-"""
+"""The grammar of controls: a text to a `Control`, or a sentence about what is wrong with it."""
 
 from __future__ import annotations
 
@@ -37,34 +6,23 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from holdfast.core.errors import ControlError
-
-Kind = Literal["split-softmax", "boost", "spotlight", "restore", "anchor"]
-SpanKind = Literal["content", "message"]
-Source = Literal["own", "all"]
-SystemKind = Literal["stays", "routed", "dropped"]
-Range = tuple[int, int]
-
-# What `holdfast compare` tries by default: Li et al.'s three methods over their range, the two
-# later attention controls, the plainest rival, and anchor alone and joined.
-DEFAULT_CONTROLS = (
-    "none",
-    *(f"window:{n}" for n in (1, 3, 7)),
-    *(f"reminder:{p}" for p in (0.25, 0.5, 1)),
-    *(f"guidance:{a}" for a in (1.25, 1.5, 2, 3)),
-    *(f"split-softmax:{k}" for k in (0.9, 0.8, 0.7, 0.5, 0.3)),
-    *(f"boost:{m}" for m in (2, 4, 10)),
-    *(f"spotlight:{t}" for t in (0.1, 0.2, 0.3)),
-    "restore:1",
-    "anchor",
-    "anchor+reminder:0.5",
-    "anchor+split-softmax:0.7",
+from holdfast.core.control.types import (
+    ALSO,
+    AttentionControl,
+    AutoControl,
+    Control,
+    Kind,
+    Range,
+    Source,
+    SpanKind,
+    SystemKind,
+    without_model,
 )
-ALSO = "also:"
+from holdfast.core.errors import ControlError
 
 
 class _Strength(NamedTuple):
@@ -92,124 +50,6 @@ _REWRITING = ("reminder", "window", "note")  # what auto: may add
 _NAMES = ("none", *_STRENGTHS, "auto", "anchor", *_FOLDERS)
 
 
-@dataclass(frozen=True)
-class AttentionControl:
-    """A control of the attention: one of the four shares, or anchor."""
-
-    kind: Kind
-    """Which one."""
-    strength: float = 0.0
-    """k, M, τ or ρ; 0 for anchor, which has none."""
-    layers: Range | None = None
-    """First and last layer that it changes; None for all."""
-    heads: Range | None = None
-    """First and last head that it changes; None for all."""
-    span: SpanKind = "content"
-    """Which tokens count as the persona."""
-    source: Source | None = None
-    """What restore takes from: the model's own earlier replies, or all other tokens."""
-
-    def __str__(self) -> str:
-        ranges = {"layers": self.layers, "heads": self.heads}
-        options = [f"{name}={at[0]}-{at[1]}" for name, at in ranges.items() if at is not None]
-        options += [] if self.source is None else [f"from={self.source}"]
-        strength = "" if self.kind == "anchor" else f":{self.strength:g}"
-        return f"{self.kind}{strength}@{','.join([*options, f'span={self.span}'])}"
-
-
-@dataclass(frozen=True)
-class AutoControl:
-    """A control that acts only while the scores of a conversation's replies fall."""
-
-    name: str
-    """reminder, window or note."""
-    strength: float
-    """Its strength."""
-    drop: float = 0.1
-    """How far the last replies must be below the first two."""
-    below: float | None = None
-    """The score that the last replies must be below, in place of `drop`."""
-    last: int = 1
-    """How many replies the last ones are."""
-
-
-@dataclass(frozen=True)
-class Control:
-    """A parsed control. A part whose strength means "off" is left out."""
-
-    text: str = "none"
-    """The text that it was parsed from, as records and pages show it."""
-    window: int | None = None
-    """Messages that the model sees beside the system prompt."""
-    reminder: float | None = None
-    """Probability that a user turn repeats the system prompt."""
-    note: int | None = None
-    """Messages between the repeated system prompt and the end of the chat."""
-    auto: AutoControl | None = None
-    """What is added while the scores of the replies fall."""
-    guidance: float | None = None
-    """α, how far to go from the logits without the persona."""
-    share: AttentionControl | None = None
-    """split-softmax, boost, spotlight or restore."""
-    anchor: AttentionControl | None = None
-    """anchor."""
-    route: str | None = None
-    """The router's folder."""
-    prism: str | None = None
-    """The adapter's folder."""
-    system: SystemKind = "stays"
-    """What becomes of the system prompt: route decides by message, prism drops it."""
-    model: str = ""
-    """The model beside the first that answers (`also:`); empty for the first."""
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def attention(self) -> tuple[AttentionControl, ...]:
-        """The parts that change attention."""
-        return tuple(part for part in (self.share, self.anchor) if part is not None)
-
-    @property
-    def steers(self) -> bool:
-        """Whether it changes attention."""
-        return bool(self.attention)
-
-    @property
-    def needs_turns(self) -> bool:
-        """Whether it must know where user turns begin."""
-        return self.anchor is not None or (self.share is not None and self.share.kind == "restore")
-
-    @property
-    def needs_replies(self) -> bool:
-        """Whether it must know where the model's own replies begin."""
-        return self.share is not None and self.share.source == "own"
-
-    @property
-    def rewrites(self) -> bool:
-        """Whether it changes the chat that the model sees."""
-        texts = (self.window, self.reminder, self.note, self.auto, self.route)
-        return self.system == "dropped" or any(part is not None for part in texts)
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether only a model on this machine can run under it."""
-        return self.steers or self.guidance is not None or self.prism is not None
-
-    @property
-    def state(self) -> str:
-        """What keys and values depend on, as text; empty where they are the plain model's."""
-        return "+".join(map(str, self.attention))
-
-    @property
-    def own(self) -> Control:
-        """The control as the model that it names sees it, without `also:NAME`."""
-        return parse(_without_model(self.text)) if self.model else self
-
-
-NONE = Control()
-
-
 @lru_cache(maxsize=256)
 def parse(text: str | Control, *, models: bool = False) -> Control:
     """The control that a text names.
@@ -226,7 +66,7 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
         return text
     if models and text.startswith(ALSO):
         name = text.removeprefix(ALSO).partition("+")[0]
-        return replace(parse(_without_model(text)), text=text, model=name)
+        return replace(parse(without_model(text)), text=text, model=name)
     if not text.isprintable():  # it becomes a header and a line of a log
         raise ControlError(f"{text!r} is no control: leave out line breaks and control characters.")
     values: dict[str, Any] = {}
@@ -243,10 +83,6 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
     if (auto := values.get("auto")) is not None and auto.name in values:
         raise ControlError(f"`{text}` has {auto.name} twice: keep `auto:` or the other.")
     return _with_folders(Control(text, **values))
-
-
-def _without_model(text: str) -> str:
-    return text.removeprefix(ALSO).partition("+")[2] or "none"
 
 
 def _piece(
