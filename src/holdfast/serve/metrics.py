@@ -80,16 +80,4 @@ class _Watched(Collector):
 
 def label(control: Control) -> str:
     """A control as a label: names only, since the strengths that clients choose are endless."""
-    share = control.share.kind if control.share else None
-    names = {
-        "window": control.window is not None,
-        "reminder": control.reminder is not None,
-        "note": control.note is not None,
-        f"auto:{control.auto.name if control.auto else ''}": control.auto is not None,
-        "guidance": control.guidance is not None,
-        str(share): share is not None,
-        "anchor": control.anchor is not None,
-        "route": control.route is not None,
-        "prism": control.prism is not None,
-    }
-    return "+".join(name for name, present in names.items() if present) or "none"
+    return "+".join(control.names) or "none"

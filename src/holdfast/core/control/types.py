@@ -89,6 +89,18 @@ class Control:
         return self.text
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its parts without strengths, which clients choose without end."""
+        rewriting = [
+            part for part in ("window", "reminder", "note") if getattr(self, part) is not None
+        ]
+        auto = [f"auto:{self.auto.name}"] if self.auto else []
+        guidance = [] if self.guidance is None else ["guidance"]
+        folders = [part for part in ("route", "prism") if getattr(self, part) is not None]
+        attention = [part.kind for part in self.attention]
+        return (*rewriting, *auto, *guidance, *attention, *folders)
+
+    @property
     def attention(self) -> tuple[AttentionControl, ...]:
         """The parts that change attention."""
         return tuple(part for part in (self.share, self.anchor) if part is not None)

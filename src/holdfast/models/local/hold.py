@@ -300,10 +300,7 @@ def _attention_only(control: Control) -> Control:
             f"`{control.text}` decides by message, which generate() does not see: load the adapter"
             " with peft, or ask the model through holdfast.load(...).reply."
         )
-    if any(
-        one is not None
-        for one in (control.window, control.reminder, control.note, control.auto, control.route)
-    ):
+    if control.rewrites:
         raise ControlError(
             f"`{control.text}` rewrites the chat, which generate() does not see: rewrite it with"
             " holdfast.control.rewrite before the chat template."
