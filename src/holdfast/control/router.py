@@ -83,5 +83,5 @@ def read(path: str) -> Router:
         return Router(weights, **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ControlError(
-            f"there is no router in {path} ({error}): holdfast prism train writes one."
+            f"there is no router in {path}: name a folder or file that holdfast prism train wrote."
         ) from error

@@ -55,5 +55,6 @@ def trained_on(control: Control) -> frozenset[str] | None:
         return frozenset(one[n] for one in about["personas"] for n in ("minimal", "half", "full"))
     except (OSError, ValueError, KeyError) as error:
         raise ControlError(
-            f"{control.prism} holds no trained PRISM ({error}): holdfast prism train writes one."
+            f"{control.prism} holds no trained PRISM: name a folder that holdfast prism train "
+            "wrote."
         ) from error

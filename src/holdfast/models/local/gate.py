@@ -120,7 +120,7 @@ def read_gate(folder: Path) -> Gate:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         # safetensors has an exception of its own for other files.
-        raise ModelError(f"there is no gate in {folder} ({error}).") from error
+        raise ModelError(f"there is no gate in {folder} ({NAME}).") from error
     count = sum(name.endswith(".weight") for name in tensors)
     layers = tuple((tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(count))
     return Gate(tensors["mean"], tensors["spread"], layers)

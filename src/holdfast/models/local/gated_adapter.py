@@ -70,8 +70,12 @@ def read_about(folder: Path) -> Record:
     """Read the folder's prism.json. Raises `RunError` where there is none."""
     try:
         record: Record = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError) as missing:
         raise RunError(
-            f"{folder} holds no trained PRISM ({error}): holdfast prism train writes one."
-        ) from error
+            f"{folder} holds no trained PRISM: name a folder that holdfast prism train wrote."
+        ) from missing
+    except (OSError, ValueError) as broken:
+        raise RunError(
+            f"{folder / ABOUT} cannot be read: train the adapter again, or copy it whole."
+        ) from broken
     return record

@@ -50,7 +50,7 @@ def read_lora(folder: Path) -> Lora:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError) as error:
-        raise ModelError(f"there is no adapter in {folder} ({error}).") from error
+        raise ModelError(f"there is no adapter in {folder} ({CONFIG}, {WEIGHTS}).") from error
     variants = [name for name in _VARIANTS if config.get(name)]
     if config.get("peft_type") != "LORA" or variants or config.get("rank_pattern"):
         raise ModelError(
