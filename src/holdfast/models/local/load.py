@@ -6,16 +6,15 @@ This module knows names and files. What a model does with a chat is `backend`'s 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
+from holdfast.models.dense_copy import dense_source
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import Source, check_hub, find_source, hash_source, model_errors
+from holdfast.models.local.files import find_source, hash_source
 from holdfast.models.local.template import Template
-from holdfast.models.local.weights import empty_model, load_weights, refuse_format
+from holdfast.models.local.weights import empty_model, load_weights, read_small_files
 
 
 def load(
@@ -49,11 +48,13 @@ def load(
     Raises:
         ModelError: the name is not found, the files cannot be read, or the model is no chat model.
     """
-    source, config, tokenizer = _read_small_files(name, base)
+    source = find_source(name, base)
+    files = dense_source(name, source)
+    config, tokenizer = read_small_files(name, files)
     # The template is checked before the weights are read, so that its errors come sooner.
     Template(tokenizer, name, options)
     return LocalBackend(
-        load_weights(name, source, config, dtype=dtype, device=device, device_map=device_map),
+        load_weights(name, files, config, dtype=dtype, device=device, device_map=device_map),
         tokenizer,
         name,
         batch_size=batch_size,
@@ -68,23 +69,5 @@ def outline(name: str) -> LocalBackend:
 
     Raises `ModelError` as `load` does.
     """
-    _, config, tokenizer = _read_small_files(name)
+    config, tokenizer = read_small_files(name, dense_source(name, find_source(name)))
     return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0)
-
-
-def _read_small_files(
-    name: str, base: str | None = None
-) -> tuple[Source, PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Return where a model's files are, its configuration and its tokenizer."""
-    source = find_source(name, base)
-    if not Path(source.path).is_dir():
-        check_hub(source.path)
-    with model_errors(name):
-        config = AutoConfig.from_pretrained(
-            source.path, trust_remote_code=False, **source.arguments
-        )
-        refuse_format(name, config)
-        tokenizer = AutoTokenizer.from_pretrained(
-            source.path, trust_remote_code=False, **source.arguments
-        )
-        return source, config, tokenizer

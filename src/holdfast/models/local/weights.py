@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from holdfast.core.errors import ModelError
@@ -26,6 +33,22 @@ from holdfast.models.local.files import Source, model_errors
 SMALL = 1_000_000_000
 # Below this many, products are a small part of a step, and a narrower dtype gains nothing.
 TINY = 50_000_000
+
+
+def read_small_files(name: str, source: Source) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Return a model's configuration and its tokenizer.
+
+    Raises `ModelError` where they cannot be read, or the weights are in a format that is not.
+    """
+    with model_errors(name):
+        config = AutoConfig.from_pretrained(
+            source.path, trust_remote_code=False, **source.arguments
+        )
+        refuse_format(name, config)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source.path, trust_remote_code=False, **source.arguments
+        )
+        return config, tokenizer
 
 
 def load_weights(
