@@ -119,6 +119,24 @@ SILENT = """
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif -%}
 """
 
+# The system prompt goes into the last user message, as in Mistral v0.3.
+MISTRAL = """
+{%- if messages[0].role == 'system' -%}
+{%- set rest = messages[1:] -%}{%- set system = messages[0].content + '\n\n' -%}
+{%- else -%}{%- set rest = messages -%}{%- set system = '' -%}
+{%- endif -%}
+{{- bos_token -}}
+{%- for m in rest -%}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}
+{{ raise_exception('After the optional system message, roles must alternate') }}
+{%- endif -%}
+{%- if m.role == 'user' -%}
+{{ '[INST] ' + (system if loop.last else '') + m.content + '[/INST]' }}
+{%- else -%}{{ ' ' + m.content | trim + eos_token }}
+{%- endif -%}
+{%- endfor -%}
+"""
+
 TEMPLATES = {
     "chatml": CHATML,
     "defaulting": DEFAULTING,
@@ -127,6 +145,7 @@ TEMPLATES = {
     "gemma": GEMMA,
     "forgetful": FORGETFUL,
     "silent": SILENT,
+    "mistral": MISTRAL,
 }
 
 

@@ -89,6 +89,7 @@ class Rotary:
                     f"anchor needs rotary frequencies that stay what they are, and {self.name}'s"
                     f" `{kind}` scaling changes them with length: use reminder."
                 )
+        self._config: Any = decoder.config
         self._kinds: list[str] | None = None
         if "layer_type" in inspect.signature(rotary.forward).parameters:
             self._kinds = decoder.config.layer_types
@@ -109,6 +110,31 @@ class Rotary:
     def rotating(self) -> list[int]:
         """The layers that have rotary positions."""
         return [i for i, layer in self._layers.items() if layer is not None]
+
+    def check_reach(self, end: int, tokens: int) -> None:
+        """Check that the last of some tokens sees a persona where anchor acts.
+
+        Anchor acts in layers with rotary positions. Where all of these have a sliding window,
+        the persona is out of sight once the window has passed it.
+
+        Args:
+            end: the column after the persona.
+            tokens: columns up to the last query's, that included.
+
+        Raises:
+            ControlError: the window has passed it.
+        """
+        window = getattr(self._config, "sliding_window", None)
+        if window is None or end > tokens - window:
+            return
+        kinds = getattr(self._config, "layer_types", None)
+        if kinds and any(kinds[i] != "sliding_attention" for i in self.rotating):
+            return
+        raise ControlError(
+            f"anchor does nothing in a chat of {tokens} tokens: all layers of {self.name} with"
+            f" rotary positions see the last {window} only, and the persona is before them: use"
+            " reminder."
+        )
 
     def turn_back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
         """Turn rotated queries back, as if they stood `shift` positions earlier.
@@ -218,9 +244,20 @@ def _probe_layers(decoder: PreTrainedModel) -> ProbeStates:
     """Rows 0 and 1, and 2 and 3, hold the same token: at `_AT`, and `_BY` positions earlier."""
     embedding: Any = decoder.get_input_embeddings()
     first, second = embedding.weight.shape[0] // 3, embedding.weight.shape[0] // 2
-    ids = torch.tensor([first, first, second, second], device=embedding.weight.device)
+    ids = torch.tensor([first, first, second, second], device=input_device(decoder))
     positions = torch.tensor([_AT, _AT - _BY] * 2, device=ids.device)
     return _run_probe(decoder, ids[:, None], positions[:, None])
+
+
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where token ids go in; under accelerate's offloading, where the model computes."""
+    embedding: Any = model.get_input_embeddings()
+    device: torch.device = next(embedding.parameters()).device
+    if device.type == "meta":
+        hooks = (getattr(part, "_hf_hook", None) for part in (model, embedding))
+        places = (getattr(hook, "execution_device", None) for hook in hooks)
+        device = next((torch.device(place) for place in places if place is not None), device)
+    return device
 
 
 def _run_probe(decoder: PreTrainedModel, ids: Tensor, positions: Tensor) -> ProbeStates:

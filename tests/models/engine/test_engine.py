@@ -315,8 +315,8 @@ def test_an_id_beyond_the_embeddings_is_said_to_be_another_models() -> None:
 
 
 def test_anchor_is_refused_once_every_rotary_layers_window_has_passed_the_persona() -> None:
-    Engine(model("mistral")).check_anchor(WINDOW)
+    Engine(model("mistral")).check_anchor(4, WINDOW + 3)
     with pytest.raises(ControlError, match=f"see the last {WINDOW} only"):
-        Engine(model("mistral")).check_anchor(WINDOW + 1)
-    Engine(model("gemma3")).check_anchor(WINDOW + 1)  # some of its layers see all
-    Engine(model("llama")).check_anchor(2 * WINDOW)
+        Engine(model("mistral")).check_anchor(4, WINDOW + 4)
+    Engine(model("gemma3")).check_anchor(4, WINDOW + 4)  # some of its layers see all
+    Engine(model("llama")).check_anchor(4, 2 * WINDOW)

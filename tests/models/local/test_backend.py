@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 
+import accelerate
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config
+from transformers import AutoModelForCausalLM, DiffLlamaConfig, GPT2Config, NemotronConfig
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, agent_view, user_view
 from holdfast.core.control import parse
-from holdfast.core.errors import ControlError
+from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
-from tiny_models import CONFIGS, SHAPE, TEMPLATES, model, tokenizer
+from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)
 GREEDY = Sampling(max_new_tokens=10, temperature=0)
@@ -232,6 +234,58 @@ def test_heads_and_layers_that_a_model_does_not_have_are_refused() -> None:
     assert "the heads 0 to 3" in str(backend().refusal(parse("boost:4@heads=50-60")))
     assert "the layers 0 to 1" in str(backend().refusal(parse("boost:4@layers=1-2")))
     assert backend().refusal(parse("boost:4@heads=0-3,layers=0-1")) is None
+
+
+def test_a_model_that_cannot_be_steered_is_refused_before_the_first_ask() -> None:
+    nemotron = AutoModelForCausalLM.from_config(NemotronConfig(**GROUPED))
+    subject = LocalBackend(nemotron, tokenizer(), "tiny")
+    assert "does not hand arguments on" in str(subject.refusal(parse("boost:4")))
+    differential = AutoModelForCausalLM.from_config(DiffLlamaConfig(**GROUPED))
+    subject = LocalBackend(differential, tokenizer(), "tiny")
+    assert "several attentions in a layer" in str(subject.refusal(parse("split-softmax:0.7")))
+    assert subject.refusal(parse("window:3")) is None
+
+
+def test_a_persona_that_moves_into_the_last_user_message_is_found_in_every_turn() -> None:
+    subject = backend("mistral")
+    for turns in (["Hi"], ["Hi", "Ahoy!", "Bye"]):
+        view = agent_view(PROMPT, turns)
+        asks = [Ask(view, 0, parse(c), measure=True) for c in ("none", "boost:50")]
+        plain, boosted = subject.reply(asks, SHORT)
+        assert plain.share is not None and boosted.share is not None
+        assert plain.share.span == subject.count(PROMPT)
+        assert float(torch.tensor(boosted.share.heads).mean()) > 1.5 * float(
+            torch.tensor(plain.share.heads).mean()
+        )
+    for control in ("anchor", "restore:1"):
+        assert "moves the persona" in str(subject.refusal(parse(control)))
+
+
+def test_rows_that_are_kept_under_one_persona_are_not_anothers_with_the_same_ids() -> None:
+    # A template without a system role folds both into the same text.
+    one, other = agent_view("A\n\nB", ["C and so on"]), agent_view("A", ["B\n\nC and so on"])
+    asks = [Ask(view, 0, parse("boost:50")) for view in (one, other)]
+    subject = backend("gemma")
+    assert subject.ids(asks[0]) == subject.ids(asks[1])
+    (expected,) = subject.likelihoods(asks[1:], [["yes", "no"]])
+    subject.forget()
+    subject.reply(asks[:1], SHORT)
+    assert subject.reply(asks[1:], SHORT)[0].cached_tokens == 0
+    assert subject.likelihoods(asks[1:], [["yes", "no"]])[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("control", ["none", "boost:4", "anchor", "guidance:2"])
+def test_weights_that_are_offloaded_answer_as_those_that_are_not(control: str) -> None:
+    held = model("llama")
+    away = accelerate.cpu_offload(deepcopy(held), execution_device=torch.device("cpu"))
+    asks = [Ask(agent_view(PROMPT, ["Hi", "Ahoy!", "Bye"]), 0, parse(control))]
+    here, there = (
+        LocalBackend(one, tokenizer(), "tiny", digest="same").reply(asks, GREEDY)
+        for one in (held, away)
+    )
+    assert here[0].text == there[0].text
+    with pytest.raises(ModelError, match="has its weights offloaded"):
+        LocalBackend(away, tokenizer(), "tiny").describe()
 
 
 def test_an_unknown_control_is_refused() -> None:

@@ -45,7 +45,7 @@ from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import MINI
 from holdfast.models.local.hold import hold
-from tiny_models import CONFIGS, GROUPED, SHAPE, model, tokenizer
+from tiny_models import CONFIGS, GROUPED, SHAPE, WINDOW, model, tokenizer
 
 TOKENS = tokenizer("chatml")
 TOLERANCE = 2e-4
@@ -852,3 +852,19 @@ def test_columns_past_the_last_token_are_said_to_have_done_nothing() -> None:
         torch.no_grad(),
     ):
         model()(**batch(ids_of(SHORT)))
+
+
+def test_anchor_is_refused_in_a_block_once_the_window_has_passed_the_persona() -> None:
+    windowed, given = model("mistral"), batch(ids_of(SHORT))
+    with torch.no_grad(), hold(windowed, "anchor", [(1, 5)], turns=[[6]], tokenizer=TOKENS):
+        windowed(given["input_ids"][:, : WINDOW + 4])
+        with pytest.raises(ControlError, match=f"see the last {WINDOW} only"):
+            windowed(given["input_ids"][:, : WINDOW + 5])
+
+
+def test_a_template_that_moves_the_persona_is_refused_where_turns_matter() -> None:
+    with (
+        pytest.raises(ControlError, match="moves the persona into the last user message"),
+        hold(model(), "anchor", PERSONA, tokenizer=tokenizer("mistral")),
+    ):
+        pass

@@ -40,7 +40,7 @@ def rendered(template: str, persona: str) -> tuple[list[int], Place]:
     tokens = tokenizer(template)
     shown = Template(tokens).render((message("system", persona), *CHAT))
     assert shown.content and shown.template
-    first = int(shown.ids[0] == tokens.bos_token_id)
+    first = max(int(shown.ids[0] == tokens.bos_token_id), shown.template[0])
     return [*shown.ids], Place(shown.content, (first, shown.template[1]))
 
 

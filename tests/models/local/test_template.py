@@ -33,6 +33,7 @@ STYLES = {
     "gemma": (True, True, f"<s><start_of_turn>user\n{PROMPT}\n\n"),
     "forgetful": (False, False, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
     "silent": (False, True, f"<|im_start|>system\n{PROMPT}<|im_end|>\n"),
+    "mistral": (False, True, PROMPT),
 }
 
 

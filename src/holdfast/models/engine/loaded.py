@@ -19,9 +19,11 @@ from typing import Any, Protocol
 import torch
 from transformers import Cache, PreTrainedModel
 
-from holdfast.control.rotary import Rotary
+from holdfast.control.rotary import Rotary, input_device
+from holdfast.control.steered_pass import refuse_unreached, start_pass, unreached
 from holdfast.control.steering import RowSteering, Steering
 from holdfast.control.switch import FUSED, HELD_CONFIGS, attention_for, use_attention
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
@@ -127,33 +129,36 @@ class LoadedModel:
         rotary = self.rotary
         return rotary if isinstance(rotary, str) else None
 
-    def check_anchor(self, tokens: int) -> None:
-        """Check that anchor reaches the persona in a chat of so many tokens.
+    @cached_property
+    def no_steering(self) -> str | None:
+        """Why a share cannot be given to the persona in this model, or None; tried in one pass."""
+        if self.device.type == "meta":
+            return None  # there are no weights to try it with
+        row = RowSteering(parse("boost:2"), (0, 1), (0, 1))
+        passed = start_pass(Steering([row], None, self.device), 0, 3)
+        ids = torch.arange(3, device=self.device)[None]
+        with self.watched():
+            try:
+                self.model(input_ids=ids, holdfast=passed, use_cache=False)
+                refuse_unreached(passed, self.name)
+            except ControlError as error:
+                return str(error)
+            except TypeError:  # its forward pass takes no further arguments
+                return str(unreached(self.name))
+        return None
 
-        It acts in layers with rotary positions. Where all of these have a sliding window, the
-        persona is out of sight once the window has passed it.
+    def check_anchor(self, end: int, tokens: int) -> None:
+        """Check that anchor reaches a persona that ends in column `end` of a chat of `tokens`.
 
-        Raises:
-            ControlError: the window has passed it.
+        Raises `ControlError` where it does not (`Rotary.check_reach`).
         """
-        window = getattr(self.config, "sliding_window", None)
-        if window is None or tokens <= window or isinstance(self.rotary, str):
-            return
-        kinds = getattr(self.config, "layer_types", None)
-        if kinds and any(kinds[i] != "sliding_attention" for i in self.rotary.rotating):
-            return
-        raise ControlError(
-            f"anchor does nothing in a chat of {tokens} tokens: all layers of {self.name} with "
-            f"rotary positions see the last {window} only, and the persona is before them: use "
-            "reminder."
-        )
+        if isinstance(self.rotary, Rotary):
+            self.rotary.check_reach(end, tokens)
 
     @property
     def device(self) -> torch.device:
         """Where token ids go in."""
-        embedding = self.model.get_input_embeddings()
-        device: torch.device = next(embedding.parameters()).device
-        return device
+        return input_device(self.model)
 
     def pads(self, tokens: int) -> bool:
         """Whether a row of so many tokens may lie beside shorter ones, or be reused."""

@@ -287,8 +287,8 @@ class LocalBackend:
                 "does not show in one piece: use window or reminder."
             )
         if control.anchor:
-            self.engine.check_anchor(len(chat.ids))
-        message = self.template.leading_bos(chat.ids), chat.template[1]
+            self.engine.check_anchor(chat.template[1], len(chat.ids))
+        message = max(self.template.leading_bos(chat.ids), chat.template[0]), chat.template[1]
         starts = turn_columns(control, self.template.turn_ids, self._reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)
 
@@ -303,7 +303,7 @@ class LocalBackend:
             return self.engine.no_anchor
         why = self._why_not(control)
         if why is None:
-            return None
+            return self.engine.no_steering if control.steers else None
         return f"{self.name} cannot be put under `{control.text}`: {why}. Use window or reminder."
 
     def _why_not(self, control: Control) -> str | None:
@@ -319,8 +319,8 @@ class LocalBackend:
                 return f"it has the layers 0 to {config.num_hidden_layers - 1}"
             if part.heads is not None and part.heads[1] >= config.num_attention_heads:
                 return f"it has the heads 0 to {config.num_attention_heads - 1}"
-        if control.needs_turns and not self.template.turn_ids:
-            return "its chat template does not show where turns begin"
+        if control.needs_turns and (self.template.moves_system or not self.template.turn_ids):
+            return "its chat template moves the persona, or does not show where turns begin"
         no_replies = control.needs_replies and not self._reply_ids
         return "its chat template does not show where replies begin" if no_replies else None
 

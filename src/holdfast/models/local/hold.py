@@ -180,6 +180,8 @@ class _Block:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
         passed = start_pass(state.steering, column, queries)
+        if self.rotary is not None and passed is not None:
+            self.rotary.check_reach(state.steering.first_end, state.end)
         self._matched = self._matched or passed is not None
         self._pass.state, self._pass.steering = state, passed
         return (args, kwargs) if passed is None else (args, {**kwargs, "holdfast": passed})

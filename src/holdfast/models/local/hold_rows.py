@@ -155,7 +155,13 @@ def find_targets(
     turn_ids: Ids = ()
     columns: tuple[tuple[int, ...], ...] | None = None
     if needs_turns and turns is None:
-        turn_ids = Template(_with_template(tokenizer, "turns")).turn_ids
+        template = Template(_with_template(tokenizer, "turns"))
+        if template.moves_system:
+            raise ControlError(
+                "the chat template moves the persona into the last user message, where anchor and"
+                " restore do nothing: use split-softmax, boost or spotlight."
+            )
+        turn_ids = template.turn_ids
         if not turn_ids:
             raise ControlError(
                 "the chat template does not show where a user turn begins: give `turns`."

@@ -186,7 +186,7 @@ def _render(text: str, template: Template) -> _SystemMessage | None:
     rendered = template.render((message("system", text), message("user", _QUESTION)))
     if not rendered.content or not rendered.template:
         return None
-    first = template.leading_bos(rendered.ids)
+    first = max(template.leading_bos(rendered.ids), rendered.template[0])
     a, b = rendered.content
     return _SystemMessage(rendered.ids[first : rendered.template[1]], (a - first, b - first))
 

@@ -95,6 +95,15 @@ class SpecialTokens:
         return tuple(out["input_ids"]), list(out["offset_mapping"])
 
 
+def longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Characters of the longest token; 0 if one token may stand for any stretch of text."""
+    inner = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    joined = getattr(inner, "fuse_unk", True) and not getattr(inner, "byte_fallback", False)
+    if tokenizer.unk_token_id is not None and joined:
+        return 0
+    return max(map(len, tokenizer.get_vocab()), default=0)
+
+
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the tokens that end a reply: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)

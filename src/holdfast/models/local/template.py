@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import ModelError
 from holdfast.models.local.prompt_cache import PromptCache
-from holdfast.models.local.special_tokens import SpecialTokens
+from holdfast.models.local.special_tokens import SpecialTokens, longest_token
 
 Span = tuple[int, int]
 
@@ -63,6 +63,7 @@ class Template:
         system_anywhere: a system message may come in mid-chat, before a user message.
         default_system: the system prompt that the template itself writes into a chat without
             one and that an empty system message does not switch off; None for most.
+        moves_system: the system prompt goes into the last user message (Mistral v0.3's does).
         turn_ids: the token ids that open a user message (none if the template shows no such).
         today: the date, "2026-11-28", for a template that writes one; None for others. It stays
             what it was when the template was made.
@@ -112,6 +113,8 @@ class Template:
             _SYSTEM, _USER, _ASSISTANT, message("system", AGAIN), _LATER
         )
         self.default_system, self._empty_system = self._find_default()
+        text = "" if self.folds_system else self.text((_SYSTEM, _USER, _ASSISTANT, _LATER))
+        self.moves_system = text.find(MARK) > text.find(REPLY)
         self.turn_ids = self._find_turn_ids()
         self._bos_opens_messages = self._find_bos_role()
         self._bounds = PromptCache[_Bounds]()
@@ -155,6 +158,12 @@ class Template:
             if ids[: len(known[0])] == known[0]:
                 return Rendered(ids, known[1], known[2])
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
+        if self.moves_system:
+            head, _, tail = self.text((_SYSTEM, *chat[1:])).partition(MARK)
+            if _between(head, text, tail) != system.strip():
+                return Rendered(ids)
+            span = self._tokens(text, ids, offsets, len(head), len(text) - len(tail))
+            return Rendered(ids, span, span)
         bounds = self._bounds.get(system) or self._find_bounds(system)
         if bounds is None or not text.startswith(bounds.head):
             return Rendered(ids)
@@ -177,13 +186,7 @@ class Template:
 
     @cached_property
     def _longest_token(self) -> int:
-        """Characters of the longest token; 0 if one token may stand for any stretch of text."""
-        tokenizer = self.tokenizer
-        inner = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
-        joined = getattr(inner, "fuse_unk", True) and not getattr(inner, "byte_fallback", False)
-        if tokenizer.unk_token_id is not None and joined:
-            return 0
-        return max(map(len, tokenizer.get_vocab()), default=0)
+        return longest_token(self.tokenizer)
 
     def fold(self, chat: Chat) -> Chat:
         """Return the chat as this template takes it: the system prompt folded where it must be."""

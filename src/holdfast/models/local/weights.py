@@ -230,10 +230,18 @@ def _fits_one_gpu(size: int) -> bool:
 
 
 def hash_parameters(model: PreTrainedModel) -> str:
-    """sha256 over a model in memory: each tensor's name, shape, dtype and sum."""
+    """sha256 over a model in memory: each tensor's name, shape, dtype and sum.
+
+    Raises `ModelError` where weights are offloaded, and so not at hand.
+    """
     digest = hashlib.sha256()
     with torch.inference_mode():
         for name, tensor in model.state_dict().items():
+            if tensor.is_meta:
+                raise ModelError(
+                    f"{type(model).__name__} has its weights offloaded, so that nothing tells them"
+                    " from others: load it by holdfast.load, or give `digest`."
+                )
             total = float(tensor.double().sum()) if tensor.device.type != "mps" else 0.0
             entry = [name, list(tensor.shape), str(tensor.dtype), repr(total)]
             digest.update(json.dumps(entry).encode())
