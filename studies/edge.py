@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--part", choices=SEEDS, default="development")
     parser.add_argument("--seed", type=int, help="by default the part's own")
-    parser.add_argument("--quick", action="store_true", help="12 conversations of 3 rounds")
+    quick = "12 conversations of 3 rounds, a probe each"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--out", type=Path, help="folder of the run; by default nothing is written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -80,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def edge(options: argparse.Namespace) -> Row:
     """Measure a control beside none; what `main` prints."""
-    pairs, rounds = (12, 3) if options.quick else (options.pairs, options.rounds)
+    pairs, rounds, runs = options.pairs, options.rounds, 2
+    if options.quick:
+        pairs, rounds, runs = 12, 3, 1
     model = open_model(options.model)
     with carried(options.control) as control:
         comparison = compare(
@@ -90,7 +93,7 @@ def edge(options: argparse.Namespace) -> Row:
             persona=screened(options.model, options.part),
             pairs=pairs,
             rounds=rounds,
-            runs=2,
+            runs=runs,
             seed=SEEDS[options.part] if options.seed is None else options.seed,
             sampling=Sampling(max_new_tokens=80, temperature=0.7),
             out=options.out,

@@ -159,10 +159,10 @@ class Template:
                 return Rendered(ids, known[1], known[2])
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
         if self.moves_system:
-            head, _, tail = self.text((_SYSTEM, *chat[1:])).partition(MARK)
-            if _between(head, text, tail) != system.strip():
+            before, _, after = self.text((_SYSTEM, *chat[1:])).partition(MARK)
+            if _between(before, text, after) != system.strip():
                 return Rendered(ids)
-            span = self._tokens(text, ids, offsets, len(head), len(text) - len(tail))
+            span = self._tokens(text, ids, offsets, len(before), len(text) - len(after))
             return Rendered(ids, span, span)
         bounds = self._bounds.get(system) or self._find_bounds(system)
         if bounds is None or not text.startswith(bounds.head):
