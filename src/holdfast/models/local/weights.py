@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from transformers.utils import logging
 
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.packed import multiplies_bfloat16
-from holdfast.models.local.files import Source, model_errors
+from holdfast.models.local.files import Source, check_hub, model_errors
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
@@ -40,6 +41,8 @@ def read_small_files(name: str, source: Source) -> tuple[PreTrainedConfig, PreTr
 
     Raises `ModelError` where they cannot be read, or the weights are in a format that is not.
     """
+    if not Path(source.path).is_dir():
+        check_hub(source.path)
     with model_errors(name):
         config = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, **source.arguments
