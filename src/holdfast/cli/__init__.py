@@ -3,6 +3,7 @@
     0    done
     2    the user's mistake, said in one sentence on standard error
     130  interrupted
+    1, 3 of `holdfast gate`, whose 2 is a verdict (`cli.gate`)
     141  the reader of standard output went away (128 + SIGPIPE, as a shell reports it)
 
 Anything else is a bug of ours and shows its traceback. Commands live in modules
@@ -15,6 +16,7 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -26,6 +28,7 @@ from holdfast.cli.effect import effect as effect_command
 from holdfast.cli.explain import explain as explain_command
 from holdfast.cli.export import export as export_command
 from holdfast.cli.fidelity import fidelity as fidelity_command
+from holdfast.cli.gate import gate as gate_command
 from holdfast.cli.models import app as models_app
 from holdfast.cli.permix import app as permix_app
 from holdfast.cli.personas import app as personas_app
@@ -56,12 +59,15 @@ app.command("serve")(serve_command)
 app.command("watch")(watch_command)
 app.command("robustness")(robustness_command)
 app.command("fidelity")(fidelity_command)
+app.command("gate")(gate_command)
 app.command("export")(export_command)
 app.command("train")(train_command)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_VERDICT = 3
+"""The gate's 0, 1 and 2 are verdicts, and Python's own code of a bug is 1."""
 
 
 def _version(wanted: bool) -> None:
@@ -97,6 +103,20 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: list[str]) -> int:
+    """The exit code of a command; the gate's is 3 even where a bug of ours ends it."""
+    if args[:1] != ["gate"]:
+        return _end(args, 2)
+    try:
+        return _end(args, _NO_VERDICT)
+    except BrokenPipeError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        return _NO_VERDICT
+
+
+def _end(args: list[str], mistake: int) -> int:
+    """Run a command; `mistake` is the code of the user's mistakes."""
     command = typer.main.get_command(app)
     try:
         # The two halves of typer's own main, which would swallow what an interrupt has to say.
@@ -105,9 +125,9 @@ def _run(args: list[str]) -> int:
     except typer.Exit as exit:
         return exit.exit_code
     except typer.TyperException as error:
-        return _refuse(_usage(error))
+        return _refuse(_usage(error), mistake)
     except HoldfastError as error:
-        return _refuse(str(error))
+        return _refuse(str(error), mistake)
     except KeyboardInterrupt as interrupt:
         print(
             f"holdfast: {interrupt.args[0] if interrupt.args else 'interrupted'}", file=sys.stderr
@@ -116,13 +136,13 @@ def _run(args: list[str]) -> int:
     except OSError as error:
         if error.errno not in _FULL | _REFUSED:
             raise
-        return _refuse(_sentence(error))
+        return _refuse(_sentence(error), mistake)
     return 0
 
 
-def _refuse(sentence: str) -> int:
+def _refuse(sentence: str, code: int) -> int:
     print(f"holdfast: {sentence}", file=sys.stderr)
-    return 2
+    return code
 
 
 def _usage(error: typer.TyperException) -> str:

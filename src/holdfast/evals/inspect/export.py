@@ -10,7 +10,6 @@ manifest does not say so.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,18 +40,14 @@ from inspect_ai.model import (
     ModelUsage,
 )
 
-from holdfast.core.control import parse
 from holdfast.core.errors import RunError
-from holdfast.core.records import Record, as_record, dumps
-from holdfast.core.run import Run
-from holdfast.evals.conversation.batches import ConversationRun
-from holdfast.evals.conversation.controlled import ControlledPlan
+from holdfast.core.records import as_record, dumps
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.inspect.scores import as_score, read_persona, sample_id, stability_table
+from holdfast.evals.conversation.run_folder import RecordedRun, read_run
+from holdfast.evals.inspect.scores import as_score, sample_id, stability_table
 from holdfast.results.conversation import JudgedConversation, JudgedRound, RoundRecord
-from holdfast.results.verdict import JudgeVerdict
 
 COMMANDS = ("drift", "compare")
 """Commands whose runs can be exported."""
@@ -61,25 +56,13 @@ JUDGE = "persona_judge"
 
 
 @dataclass(frozen=True)
-class RecordedRun:
-    """A run that is read from its folder."""
-
-    run: ConversationRun
-    """Its records and verdicts."""
-    plans: Sequence[Conversation]
-    """Its conversations, each under its control."""
-    ended: datetime
-    """When its last record was written."""
+class Export(RecordedRun):
+    """A run with what Inspect calls its parts."""
 
     @property
-    def rounds(self) -> int:
-        """Rounds of the longest conversation."""
-        return int(self.run.manifest["protocol"]["rounds"])
-
-    @property
-    def controls(self) -> list[str]:
-        """The controls of the agents, in order."""
-        return list(dict.fromkeys(str(plan.control) for plan in self.plans))
+    def ended(self) -> datetime:
+        """When its last record was written."""
+        return datetime.fromtimestamp((self.folder / "records.jsonl").stat().st_mtime, UTC)
 
     @property
     def several(self) -> bool:
@@ -114,7 +97,8 @@ def export(folder: Path | str, out: Path | str) -> Path:
     out = Path(out)
     if out.suffix not in (".eval", ".json"):
         raise RunError(f"a log of Inspect ends in .eval or .json, not as {out.name}: rename it.")
-    log = _log(_read_run(Path(folder)))
+    run = read_run(Path(folder), COMMANDS)
+    log = _log(Export(run.folder, run.run, run.plans))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_eval_log(log, str(out))
@@ -123,37 +107,7 @@ def export(folder: Path | str, out: Path | str) -> Path:
     return out
 
 
-def _read_run(folder: Path) -> RecordedRun:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder} holds no run: name a folder of drift or compare.") from error
-    command = manifest.get("command")
-    if command not in COMMANDS:
-        raise RunError(
-            f"{folder} is a run of {command}, which has no conversations to show: name one of "
-            f"{' or '.join(COMMANDS)}."
-        )
-    run = Run(folder, manifest, RoundRecord, JudgeVerdict)
-    if not run.records:
-        raise RunError(f"{folder} has no records yet: run its command first.")
-    written = (folder / "records.jsonl").stat().st_mtime
-    return RecordedRun(run, _conversations(manifest), datetime.fromtimestamp(written, UTC))
-
-
-def _conversations(manifest: Record) -> list[Conversation]:
-    """The conversations as the command planned them."""
-    personas = {id_: read_persona(record) for id_, record in manifest["personas"].items()}
-    base = [
-        Conversation(id_, personas[agent], personas[user], starter, seed, tuple(script) or None)
-        for id_, agent, user, starter, seed, script in manifest["conversations"]
-    ]
-    texts = manifest.get("controls", [manifest["protocol"]["control"]])
-    controls = [parse(text, models=True) for text in texts]
-    return ControlledPlan(base, controls).variants_of_all()
-
-
-def _log(recorded: RecordedRun) -> EvalLog:
+def _log(recorded: Export) -> EvalLog:
     run, plans = recorded.run, recorded.plans
     judged = judge_conversations(run, plans, None)
     records: dict[int, list[RoundRecord]] = {plan.id: [] for plan in plans}
@@ -178,7 +132,7 @@ def _log(recorded: RecordedRun) -> EvalLog:
     )
 
 
-def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
+def _spec(recorded: Export, ids: list[str], when: str) -> EvalSpec:
     manifest = recorded.run.manifest
     sampling = manifest["protocol"]["sampling"]
     mark = hashlib.blake2b(dumps(manifest).encode(), digest_size=11).hexdigest()
@@ -205,7 +159,7 @@ def _spec(recorded: RecordedRun, ids: list[str], when: str) -> EvalSpec:
 
 
 def _sample(
-    recorded: RecordedRun,
+    recorded: Export,
     plan: Conversation,
     judged: JudgedConversation,
     records: list[RoundRecord],
@@ -240,7 +194,7 @@ def _sample(
     )
 
 
-def _events(recorded: RecordedRun, at: JudgedRound) -> list[Any]:
+def _events(recorded: Export, at: JudgedRound) -> list[Any]:
     """A round as a span: its two turns, and every probe with its judge's score."""
     name = f"round {at.round}"
     turns = [("user", at.user), ("agent", at.agent)] if at.user is not None else []
@@ -259,7 +213,7 @@ def _events(recorded: RecordedRun, at: JudgedRound) -> list[Any]:
     ]
 
 
-def _results(recorded: RecordedRun, samples: Sequence[EvalSample]) -> EvalResults:
+def _results(recorded: Export, samples: Sequence[EvalSample]) -> EvalResults:
     """The metric over each control's conversations."""
     plans = {recorded.name(plan): plan for plan in recorded.plans}
     scores = []

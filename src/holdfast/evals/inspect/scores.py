@@ -21,7 +21,7 @@ from holdfast.core.stats import Array, mean
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import judge_records, scores
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.persona.suite import Persona
+from holdfast.evals.conversation.run_folder import read_persona
 from holdfast.results.conversation import Arm, JudgedConversation, RoundRecord
 
 ROUNDS = "rounds"
@@ -45,12 +45,6 @@ def conversation_of(metadata: Mapping[str, Any], starter: str = "") -> Conversat
     """The conversation that a sample's metadata describe."""
     agent, user = (read_persona(metadata[side]) for side in ("agent", "user"))
     return Conversation(metadata["conversation"], agent, user, starter, metadata["seed"])
-
-
-def read_persona(record: Mapping[str, Any]) -> Persona:
-    """The persona that a JSON object describes."""
-    lists = {name: tuple(record[name]) for name in ("probes", "passes", "fails")}
-    return Persona(**{**record, **lists})
 
 
 @metric

@@ -1,0 +1,57 @@
+"""`holdfast gate`: does a candidate hold what the baseline held?
+
+0    holds
+1    slips
+2    cannot tell
+3    no verdict: a mistake that one sentence explains, or a bug
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.session import print_json
+from holdfast.core.errors import RunError
+from holdfast.evals.gate.gate import GateSettings, exit_code
+from holdfast.evals.gate.gate import gate as compare_runs
+from holdfast.report.gate import junit as as_junit
+from holdfast.report.gate import lines, markdown
+
+
+@flattened
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Folder of a drift run before the change.")],
+    candidate: Annotated[Path, typer.Option(help="Folder of one after it.")],
+    settings: GateSettings,
+    junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit's XML.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append it as Markdown, as to $GITHUB_STEP_SUMMARY.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two drift runs: exit code 0 holds, 1 slips, 2 cannot tell, 3 no verdict."""
+    found = compare_runs(baseline, candidate, settings)
+    if junit is not None:
+        _write(junit, as_junit(found), "w")
+    if summary is not None:
+        _write(summary, markdown(found), "a")
+    if as_json:
+        print_json(found)
+    else:
+        print(*lines(found), sep="\n")
+    raise typer.Exit(exit_code(found.decision.verdict))
+
+
+def _write(path: Path, text: str, mode: str) -> None:
+    try:
+        with path.open(mode, encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written ({error.strerror}): choose another."
+        ) from error

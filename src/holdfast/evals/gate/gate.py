@@ -1,0 +1,159 @@
+"""May a change go in? Two runs of drift, before it and after, compared by conversation.
+
+What is compared is stability: the mean score over rounds 1 to R, or over the last quarter of them
+(`late`), as in a comparison of controls. `decision` has the test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.intervals import FEWEST
+from holdfast.core.settings import option, settle
+from holdfast.core.stats import Array, mean, numbers
+from holdfast.evals.compare.intervals import by_conversation, late_rounds
+from holdfast.evals.conversation.curves import sample_of
+from holdfast.evals.conversation.judging import scores
+from holdfast.evals.gate.decision import decide
+from holdfast.evals.gate.pairing import Side, differences, pair
+from holdfast.report.gate import sentence
+from holdfast.results.conversation import JudgedAnswer
+from holdfast.results.gate import GateRun, GateSummary, Loss, PersonaChange
+
+LOSSES = 3
+"""Examples in a summary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """How two runs are compared."""
+
+    margin: float = option(
+        0.1, "The fall of stability that is not tolerated, in scores from 0 to 1."
+    )
+    """The fall of stability that is not tolerated."""
+    late: bool = option(False, "Compare the last quarter of the rounds alone.", "--late")
+    """Compare the last quarter of the rounds alone."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            raise HoldfastError(f"--margin is above 0 and below 1, not {self.margin:g}")
+
+
+def gate(
+    baseline: Path | str,
+    candidate: Path | str,
+    settings: GateSettings | None = None,
+    **changes: Any,
+) -> GateSummary:
+    """Say whether a candidate's run holds what a baseline's did; what `holdfast gate` does.
+
+    Args:
+        baseline: Folder of a finished run of drift, before the change.
+        candidate: That of one after it, with the same personas, seed and judges.
+        settings: How to compare; by default the defaults of `GateSettings`.
+        **changes: Fields of `GateSettings` in place of those in `settings`.
+
+    Raises:
+        RunError: The runs cannot be compared; names what differs.
+    """
+    settings = settle(settings, GateSettings, changes)
+    sides = pair(Path(baseline), Path(candidate))
+    rounds = min(side.recorded.rounds for side in sides)
+    part = late_rounds(rounds) if settings.late else slice(1, rounds + 1)
+    before, after = (_scores(side, rounds + 1) for side in sides)
+    both = np.isnan(before) | np.isnan(after)
+    before, after = (np.where(both, np.nan, values) for values in (before, after))
+    decision = decide(after, before, part, sample_of(sides[0].plans), settings.margin)
+    differing = list(differences(*sides))
+    if not differing and decision.n >= FEWEST and _same_answers(*sides):
+        # The candidate is the baseline: no sample is needed to say so.
+        decision = replace(decision, verdict="holds", same=True)
+    runs = [_run(side, values, part) for side, values in zip(sides, (before, after), strict=True)]
+    return GateSummary(
+        decision=decision,
+        sentence=sentence(decision, *runs),
+        rounds=(part.start, part.stop - 1),
+        baseline=runs[0],
+        candidate=runs[1],
+        differences=differing,
+        personas=_personas(sides[0], before[:, part], after[:, part]),
+        losses=_losses(*sides, part),
+    )
+
+
+def _same_answers(*sides: Side) -> bool:
+    """Whether every probe was answered word for word alike."""
+    answers = [[[at.probes for at in one.rounds] for one in side.judged] for side in sides]
+    return answers[0] == answers[1]
+
+
+def _scores(side: Side, points: int) -> Array:
+    """Scores of the first points: those of the probes, or of recorded replies without probes."""
+    whole = side.recorded.rounds + 1
+    own = scores(side.judged, "own", whole)
+    chosen = scores(side.judged, "reply", whole) if np.isnan(own).all() else own
+    return chosen[:, :points]
+
+
+def _run(side: Side, values: Array, part: slice) -> GateRun:
+    model = side.manifest["model"]
+    return GateRun(
+        folder=str(side.recorded.folder),
+        model=model["name"] if model else None,
+        control=side.recorded.controls[0],
+        suite=side.manifest["suite"],
+        stability=numbers(mean(by_conversation(values[:, part]))),
+        curve=numbers(mean(values)),
+        unpaired=side.unpaired,
+        errors=side.errors,
+    )
+
+
+def _personas(side: Side, before: Array, after: Array) -> list[PersonaChange]:
+    """The change of every persona with a score, the largest fall first."""
+    agents = np.array([plan.agent.id for plan in side.plans])
+    found = []
+    for agent in dict.fromkeys(agents.tolist()):
+        pairs = [mean(values[agents == agent], axis=1) for values in (before, after)]
+        n = int((~np.isnan(pairs[0])).sum())
+        if n:
+            old, new = (float(mean(values)) for values in pairs)
+            change = round(new - old, 4)
+            found.append(PersonaChange(agent, n, round(old, 4), round(new, 4), change))
+    return sorted(found, key=lambda one: one.change)
+
+
+def _losses(baseline: Side, candidate: Side, part: slice) -> list[Loss]:
+    """The largest losses on the same probe, the latest first, one for each persona."""
+    losses: list[Loss] = []
+    for before, after in zip(baseline.judged, candidate.judged, strict=True):
+        for at, then in zip(before.rounds, after.rounds, strict=False):
+            if part.start <= at.round < part.stop:
+                said = {(one.arm, one.run): one for one in then.probes}
+                losses += [
+                    _loss(before.id, before.agent.id, at.round, old, said[old.arm, old.run])
+                    for old in at.probes
+                    if old.arm in ("own", "reply") and (old.arm, old.run) in said
+                ]
+    worst = sorted(losses, key=lambda one: (one.scores[1] - one.scores[0], -one.round))
+    first: dict[str, Loss] = {}
+    for one in worst:
+        if one.scores[1] < one.scores[0]:
+            first.setdefault(one.persona, one)
+    return list(first.values())[:LOSSES]
+
+
+def _loss(id_: int, persona: str, at: int, old: JudgedAnswer, new: JudgedAnswer) -> Loss:
+    pair_ = round(old.score, 4), round(new.score, 4)
+    return Loss(id_, persona, at, new.probe, old.answer, new.answer, pair_, new.why)
+
+
+def exit_code(verdict: str) -> int:
+    """What the process of the gate ends with."""
+    return ("holds", "slips", "cannot tell").index(verdict)
