@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.records import read_record
 from holdfast.report.permix import render
-from holdfast.results.permix import PermixSummary, StepMetrics
+from holdfast.results.training.permix import PermixSummary, StepMetrics
 
 KIND = {"n": 8, "accuracy": 0.5, "groups": 1, "zero_variance": 0.0}
 

@@ -11,7 +11,7 @@ import pytest
 from holdfast.cli import main
 from holdfast.core.errors import HoldfastError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training import estimate
 from tiny_models import model, tokenizer
 

@@ -12,7 +12,7 @@ from holdfast.cli import main
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.robustness.settings import RobustnessSettings
-from holdfast.results.training import ArmRow, PublishedFigure, RecipeSummary
+from holdfast.results.training.recipe import ArmRow, PublishedFigure, RecipeSummary
 from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 from holdfast.training.recipe import read_recipe, run_recipe, settings_of, table_of

@@ -15,7 +15,7 @@ from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 if TYPE_CHECKING:
-    from holdfast.results.prism import PairedDifference, PrismEvalSummary
+    from holdfast.results.training.prism import PairedDifference, PrismEvalSummary
     from holdfast.training.prism.pipeline import PrismResult
 
 app = typer.Typer(

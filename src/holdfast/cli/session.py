@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
     from holdfast.evals.conversation.estimate import RunEstimate
-    from holdfast.results.training import TrainingEstimate
+    from holdfast.results.training.recipe import TrainingEstimate
 
 
 class Summary(Protocol):

@@ -16,7 +16,7 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import number, quantity
-from holdfast.results.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
+from holdfast.results.training.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
 
 Steps = Sequence[StepMetrics]
 # Kinds of persona, their names on the page, and the class that draws them.

@@ -28,7 +28,7 @@ from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.memory import total_memory
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 
 GB = 1e9
 _ROWS, _NEW, _LENGTH = 4, 8, 64  # of the measured batch

@@ -27,7 +27,7 @@ from holdfast.core.records import dumps
 from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.persona.files import read_toml
-from holdfast.results.training import ArmRow, PublishedFigure, RecipeSummary
+from holdfast.results.training.recipe import ArmRow, PublishedFigure, RecipeSummary
 from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 

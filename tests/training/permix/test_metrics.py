@@ -10,7 +10,7 @@ import pytest
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
 from holdfast.persona.pool import Member
-from holdfast.results.permix import GroupMetrics
+from holdfast.results.training.permix import GroupMetrics
 from holdfast.training.permix.metrics import NAME, PATIENCE, MetricsLog, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 

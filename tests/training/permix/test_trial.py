@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
-from holdfast.results.permix import PermixTrial, TriedGroup
+from holdfast.results.training.permix import PermixTrial, TriedGroup
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.trial import EACH, LEAST, TrialPrompts, check, middling, read_trial
 

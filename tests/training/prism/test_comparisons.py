@@ -14,7 +14,7 @@ from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.errors import ModelError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert
-from holdfast.results.prism import AnswerPair, Query
+from holdfast.results.training.prism import AnswerPair, Query
 from holdfast.training.prism.comparisons import answer_queries, compare_answers, parse_choice
 from holdfast.training.prism.control_pairs import PAIRS, check_judge, try_judge
 from holdfast.training.prism.mini_truth import question

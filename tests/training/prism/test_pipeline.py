@@ -28,7 +28,7 @@ from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
 from holdfast.models.local.hold import hold
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
-from holdfast.results.prism import DroppedTasks
+from holdfast.results.training.prism import DroppedTasks
 from holdfast.serve.app import create_app
 from holdfast.training.prism import pipeline, stages
 from holdfast.training.prism.deciders import held_out_probabilities

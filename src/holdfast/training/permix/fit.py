@@ -22,7 +22,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
-from holdfast.results.permix import Rollout, StepMetrics
+from holdfast.results.training.permix import Rollout, StepMetrics
 from holdfast.training.permix.dataset import chats, gold_reply
 from holdfast.training.permix.grpo import (
     MixedGRPOTrainer,

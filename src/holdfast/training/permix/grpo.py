@@ -26,7 +26,7 @@ from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
-from holdfast.results.permix import Rollout
+from holdfast.results.training.permix import Rollout
 from holdfast.training.permix.metrics import MetricsLog
 from holdfast.training.permix.task_reward import completion_text
 

@@ -21,7 +21,7 @@ from typing import Any
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import dumps, read_record
 from holdfast.persona.pool import Member
-from holdfast.results.permix import GroupMetrics, Rollout, StepMetrics
+from holdfast.results.training.permix import GroupMetrics, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 
 NAME = "metrics.jsonl"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
 from holdfast.training.permix.dataset import TrainingData, chat, load_data
 from holdfast.training.permix.plan import processes

@@ -32,7 +32,7 @@ from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona import pool
-from holdfast.results.permix import (
+from holdfast.results.training.permix import (
     LearningMeans,
     PermixManifest,
     PermixSummary,
@@ -40,7 +40,7 @@ from holdfast.results.permix import (
     StepMetrics,
     TrainedItem,
 )
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.permix.dataset import TrainingData, chat
 from holdfast.training.permix.metrics import read_metrics

@@ -22,7 +22,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.pool import Member
-from holdfast.results.permix import PermixTrial, TriedGroup
+from holdfast.results.training.permix import PermixTrial, TriedGroup
 from holdfast.training.permix.dataset import chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
 from holdfast.training.permix.settings import TrainerSettings

@@ -11,7 +11,7 @@ from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.tasks.tasks import Task
-from holdfast.results.prism import ArmAnswer, ArmScores, PairedDifference
+from holdfast.results.training.prism import ArmAnswer, ArmScores, PairedDifference
 from holdfast.results.verdict import JudgeVerdict
 
 

@@ -15,7 +15,7 @@ from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.seeds import seed_of
 from holdfast.persona.experts import Expert
-from holdfast.results.prism import AnswerComparison, AnswerPair, DecidedBy, Outcome, Query
+from holdfast.results.training.prism import AnswerComparison, AnswerPair, DecidedBy, Outcome, Query
 from holdfast.training.prism.queries import query_chat
 
 Scorer = Callable[[str], float | None]

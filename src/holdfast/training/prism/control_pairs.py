@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.errors import ModelError
-from holdfast.results.prism import ControlVerdicts
+from holdfast.results.training.prism import ControlVerdicts
 from holdfast.training.prism.comparisons import GREEDY, comparing_chat, parse_choice
 
 LEAST = 0.8

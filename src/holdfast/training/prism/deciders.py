@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.core.stats import Array, auc, mean
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.models.local import gate
-from holdfast.results.prism import GateScores, Query, RouterScores
+from holdfast.results.training.prism import GateScores, Query, RouterScores
 from holdfast.training.prism.gate_training import folds, train_gate
 from holdfast.training.prism.queries import query_chat, query_text
 from holdfast.training.prism.router_training import enough_queries, train_router

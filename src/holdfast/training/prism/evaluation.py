@@ -41,7 +41,7 @@ from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.persona.experts import LENGTHS, Expert, roles
-from holdfast.results.prism import (
+from holdfast.results.training.prism import (
     ArmAnswer,
     DroppedTasks,
     PrismAbout,

@@ -33,7 +33,7 @@ from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT
 from holdfast.persona.experts import Expert, described, load_experts
-from holdfast.results.prism import (
+from holdfast.results.training.prism import (
     AnswerComparison,
     AnswerPair,
     ControlVerdicts,
@@ -42,7 +42,7 @@ from holdfast.results.prism import (
     PrismSummary,
     Query,
 )
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.prism.control_pairs import check_judge, positions, try_judge
 from holdfast.training.prism.deciders import train_deciders

@@ -6,7 +6,7 @@ Half of the queries are taken to be wins, which is about what the paper reports 
 from __future__ import annotations
 
 from holdfast.models.local.backend import LocalBackend
-from holdfast.results.training import TrainingEstimate
+from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
 from holdfast.training.prism.distillation import Distillation
 from holdfast.training.prism.queries import queries_from_tasks

@@ -17,7 +17,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert, roles
-from holdfast.results.prism import Query
+from holdfast.results.training.prism import Query
 
 SHORTEST = 8  # characters of a query
 _SYSTEM = "You write test questions for assistants. You reply with the question and nothing else."

@@ -20,7 +20,7 @@ from holdfast.evals.tasks.reader import right as is_right
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.experts import Expert, described
-from holdfast.results.prism import AnswerComparison, AnswerPair, PrismManifest, Query
+from holdfast.results.training.prism import AnswerComparison, AnswerPair, PrismManifest, Query
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
 from holdfast.training.prism.queries import queries_from_tasks, write_queries
 from holdfast.training.prism.settings import PrismSettings

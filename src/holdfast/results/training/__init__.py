@@ -1,0 +1,1 @@
+"""What training finds: PRISM, PerMix, and recipes of both."""
