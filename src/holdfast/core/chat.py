@@ -54,6 +54,12 @@ def system_message(prompt: str, note: str | None = None) -> Message:
     return made
 
 
+def first_turn(chat: Chat) -> Chat:
+    """The chat through its first user message; all of it where there is none."""
+    places = (i + 1 for i, one in enumerate(chat) if one["role"] == "user")
+    return chat[: next(places, len(chat))]
+
+
 def _system(prompt: str | None, note: str | None = None) -> Chat:
     return (system_message(prompt, note),) if prompt else ()
 

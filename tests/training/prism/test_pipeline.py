@@ -110,6 +110,31 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert (again.wins, again.gate) == (found.wins, found.gate)
 
 
+def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prism"
+    trained(folder, tasks, monkeypatch)
+    subject = backend()
+    with adapted(subject, folder) as adapter:
+        first = [Ask((message("user", f"talk number {i}?"),), i) for i in range(16)]
+        on = decide(subject, adapter, first)
+        assert any(on) and not all(on)
+        talked = (first[on.index(True)], first[on.index(False)])
+        later = [
+            replace(yes, chat=(*yes.chat, message("assistant", "Well."), *no.chat))
+            for yes, no in (talked, talked[::-1])
+        ]
+        assert decide(subject, adapter, later) == [True, False]
+        every = decide(subject, adapter, later, "every turn")
+        assert every == adapter.gated([subject.ids(ask) for ask in later])
+        for option, wanted in (("", [True, False]), ("@gate=every", every)):
+            names = [adapter.name if one else "" for one in wanted]
+            texts = [reply.text for reply in subject.reply(later, SHORT, names)]
+            asks = [replace(ask, control=parse(f"prism:{folder}{option}")) for ask in later]
+            assert texts == [reply.text for reply in backend().reply(asks, SHORT)]
+
+
 def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +271,7 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
     others = other_tasks(tasks, tmp_path)
     found = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF)
     rows = {row.arm: row for row in found.rows}
-    assert tuple(rows) == ARMS
+    assert tuple(rows) == tuple(arm for arm in ARMS if arm != "every turn")
     assert rows["base"].against["base"].delta == 0
     assert (rows["base"].routed, rows["always"].routed) == (0, 1)
     assert 0 <= (rows["prism"].routed or 0) <= 1
@@ -256,6 +281,29 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
         evaluate(backend(), tmp_path / "prism", tasks=str(tasks), samples=1, **BRIEF)
     with pytest.raises(ModelError, match="whose weights are not those"):
         evaluate(backend(seed=1), tmp_path / "prism", tasks=str(others))
+
+
+def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_every_turn(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    others = other_tasks(tasks, tmp_path)
+    rows = [json.loads(line) for line in others.read_text("utf-8").splitlines()]
+    texts = [json.dumps(row | {"turns": [*row["turns"], "talk number 4?"]}) for row in rows]
+    others.write_text("\n".join(texts), encoding="utf-8")
+    out = tmp_path / "eval"
+    found = evaluate(
+        backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF
+    )
+    assert tuple(row.arm for row in found.rows) == ARMS
+    lines = (out / "records.jsonl").read_text("utf-8").splitlines()
+    routed = {
+        arm: [record["routed"] for record in map(json.loads, lines) if record["arm"] == arm]
+        for arm in ("prism", "every turn")
+    }
+    assert all(one[0] == one[1] for one in routed["prism"])
+    assert any(one[0] != one[1] for one in routed["every turn"])
+    assert [one[0] for one in routed["prism"]] == [one[0] for one in routed["every turn"]]
 
 
 def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(

@@ -14,8 +14,9 @@
     anchor                moves the persona to just before every turn (rotary positions)
     route:PATH            leaves the system prompt out of turns whose last message a router
                           (`control.router`) says no to
-    prism:PATH            an adapter with personas in it, on where its gate says so; drops the
-                          system prompt, unless it is prism:PATH@system=stays
+    prism:PATH            an adapter with personas in it, on where its gate says so of the first
+                          user message (@gate=every: of the last one); drops the system prompt,
+                          unless it is prism:PATH@system=stays
 
 They are joined with `+`: at most one of each, and one of the four shares. Attention controls
 take options, as in `split-softmax:0.7@layers=8-24,heads=0-3,span=message`. `span` says which

@@ -15,6 +15,7 @@ from holdfast.core.control.types import (
     AttentionControl,
     AutoControl,
     Control,
+    GateTurn,
     Kind,
     Range,
     Source,
@@ -180,14 +181,19 @@ def _attention_control(kind: Kind, strength: float, options: str, text: str) -> 
 def _with_folders(control: Control) -> Control:
     """The control with what its folders make of the system prompt, or why that cannot be."""
     system: SystemKind = "stays" if control.route is None else "routed"
+    gate: GateTurn = "first"
     prism = control.prism
     if prism is not None:
-        prism, at, option = prism.partition("@")
-        if at and option != "system=stays":
-            raise ControlError(f"`@{option}` in `{control.text}` is no option: use system=stays.")
+        prism, _, options = prism.partition("@")
+        chosen = {option.strip() for option in options.split(",")} - {""}
+        if other := sorted(chosen - {"system=stays", "gate=every"}):
+            raise ControlError(
+                f"`{other[0]}` in `{control.text}` is no option: use system=stays or gate=every."
+            )
+        gate = "every" if "gate=every" in chosen else "first"
         if control.route is not None:
             raise ControlError(f"`{control.text}` has two that decide by message: keep one.")
-        if not at:
+        if "system=stays" not in chosen:
             system = "dropped"
             repeats = control.reminder is not None or control.note is not None
             if control.steers or control.guidance is not None or repeats:
@@ -200,4 +206,4 @@ def _with_folders(control: Control) -> Control:
             raise ControlError(
                 f"`{control.text}` names no folder: {name}:PATH, one of holdfast prism train."
             )
-    return replace(control, prism=prism, system=system)
+    return replace(control, prism=prism, system=system, gate=gate)

@@ -9,6 +9,7 @@ Kind = Literal["split-softmax", "boost", "spotlight", "restore", "anchor"]
 SpanKind = Literal["content", "message"]
 Source = Literal["own", "all"]
 SystemKind = Literal["stays", "routed", "dropped"]
+GateTurn = Literal["first", "every"]
 Range = tuple[int, int]
 
 ALSO = "also:"
@@ -80,6 +81,8 @@ class Control:
     """The router's folder."""
     prism: str | None = None
     """The adapter's folder."""
+    gate: GateTurn = "first"
+    """Which user message prism's gate reads: the conversation's first, or every last one."""
     system: SystemKind = "stays"
     """What becomes of the system prompt: route decides by message, prism drops it."""
     model: str = ""

@@ -106,10 +106,10 @@ class Engine(LoadedModel):
     def _settled(self, requests: Sequence[Request]) -> list[Request]:
         """The requests with their gates asked, one look of each gate at all its prompts."""
         found = list(requests)
-        for name in {request.adapter for request in requests if request.gated}:
-            at = [i for i, one in enumerate(found) if one.gated and one.adapter == name]
+        for name in {request.adapter for request in requests if request.gate_ids}:
+            at = [i for i, one in enumerate(found) if one.gate_ids and one.adapter == name]
             for i, on in zip(
-                at, self.adapters[name].gated([found[i].ids for i in at]), strict=True
+                at, self.adapters[name].gated([found[i].gate_ids for i in at]), strict=True
             ):
                 found[i] = found[i].switched(name if on else "")
         return found

@@ -62,8 +62,8 @@ class Request:
     """The chat without the persona, where the row is under guidance."""
     adapter: str = ""
     """The adapter of the engine that is on; empty for none."""
-    gated: bool = False
-    """Ask that adapter's gate whether it is on."""
+    gate_ids: tuple[int, ...] = ()
+    """What that adapter's gate reads to decide whether it is on; empty where that is settled."""
     plain_share: bool = True
     """Also record the share under plain attention, where `measure` meets `steering`."""
     logprobs: int | None = None
@@ -74,7 +74,7 @@ class Request:
     def switched(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""
         state = f"{self.state}+prism:{adapter}" if adapter else self.state
-        return replace(self, adapter=adapter, gated=False, state=state)
+        return replace(self, adapter=adapter, gate_ids=(), state=state)
 
 
 class Logprob(NamedTuple):

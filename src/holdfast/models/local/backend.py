@@ -1,8 +1,7 @@
 """A model on this machine: chats in, replies out, through the engine.
 
-Any causal chat model that transformers loads: `mini`, a folder, or a hub id. The
-template turns a chat into token ids, the engine continues them, the tokenizer
-turns what comes back into text.
+Any causal chat model that transformers loads: `mini`, a folder, or a hub id. The template turns a
+chat into token ids, the engine continues them, the tokenizer turns what comes back into text.
 
 This module knows chats and models. It knows no personas, judges or rounds.
 """
@@ -25,7 +24,7 @@ from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Chat
+from holdfast.core.chat import Chat, first_turn
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
@@ -261,7 +260,9 @@ class LocalBackend:
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
         if control.prism is None:
             return request
-        return replace(request, adapter=self._adapter(control.prism).name, gated=True)
+        first = ask.chat if control.gate == "every" else first_turn(ask.chat)
+        asked = template.render(self.rewritten(first, control, ask.judge)).ids
+        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=asked)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """Return the chat template with more options. The last `TEMPLATES` are kept.

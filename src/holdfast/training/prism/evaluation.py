@@ -6,7 +6,8 @@
     router      the matched persona's system prompt, where the prompt router says so
     always      the adapter, on for every query
     random      the adapter, on as often as the gate has it on, at random
-    prism       the adapter where the gate says so
+    prism       the adapter where the gate says so of a conversation's first user message
+    every turn  the same decided anew at every turn, where a task has several
     oracle      for each task the better of base and always: what a perfect gate would reach
 
 Scores and intervals are `effect`'s: means over samples, then over tasks, differences paired
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Backend
-from holdfast.core.chat import message
+from holdfast.core.chat import first_turn, message
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
@@ -53,8 +54,8 @@ from holdfast.training.prism.arm_scores import EvaluationScores, answer_key
 from holdfast.training.prism.settings import PrismEvalSettings
 
 PROMPTED = ("base", "no system", "matched", "other", "router")
-ADAPTED = ("always", "prism", "random")  # in this order: random takes prism's rate
-MODES = ("gate", "always", "random", "never")
+ADAPTED = ("always", "prism", "every turn", "random")  # in this order: random takes prism's rate
+MODES = ("gate", "every turn", "always", "random", "never")
 ARMS = (*PROMPTED, *ADAPTED, "oracle")
 
 
@@ -110,7 +111,9 @@ def evaluate(
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     # A router needs two queries of either kind to be trained on, which there may not have been.
-    arms = [arm for arm in (*PROMPTED, *ADAPTED) if arm != "router" or about.summary.router]
+    several = any(len(task.turns) > 1 for task in usable)
+    needs = {"router": about.summary.router is not None, "every turn": several}
+    arms = [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
         experts = tuple(_expert(one) for one in about.personas)
         evaluation = _Evaluation(model, gated, settings, experts, usable)
@@ -242,7 +245,7 @@ def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnsw
     units = evaluation.units
     replies: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
-    mode = {"prism": "gate", "always": "always", "random": "random"}.get(arm, "never")
+    mode = "gate" if arm == "prism" else arm if arm in MODES else "never"
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
         asks = [_ask(evaluation, arm, *units[i], replies[i]) for i in live]
@@ -278,8 +281,8 @@ def decide(
 ) -> list[bool]:
     """Say which asks are answered with the adapter.
 
-    `mode` is "gate" (where the gate says so), "always", "never" (the base model) or "random"
-    (a share `rate` of the asks, by their seeds).
+    `mode` is "gate" (where the gate says so of the first user message), "every turn" (of the
+    last), "always", "never" (the base model) or "random" (a share `rate` of the asks, by seed).
     """
     if mode not in MODES:
         raise ValueError(f"there is no mode {mode!r}: {', '.join(MODES)}")
@@ -288,6 +291,8 @@ def decide(
     if mode == "random":
         draws = [np.random.default_rng(seed_of("random gate", ask.seed)).random() for ask in asks]
         return [bool(draw < rate) for draw in draws]
+    if mode == "gate":
+        asks = [replace(ask, chat=first_turn(ask.chat)) for ask in asks]
     return adapter.gated([model.ids(ask) for ask in asks])
 
 
