@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from trl import GRPOTrainer  # type: ignore[attr-defined]
+from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
@@ -21,6 +23,7 @@ from holdfast.core.records import as_record
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import load as local
 from holdfast.persona import pool
+from holdfast.training.permix.grpo import MixedGRPOTrainer
 from holdfast.training.permix.metrics import PATIENCE, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.task_reward import Reward
@@ -58,6 +61,35 @@ def test_a_run_leaves_a_model_for_every_command_its_steps_and_a_page(
     assert "Under mixed personas the reward goes" in (out / "report.html").read_text("utf-8")
     # Done is done: the same call is answered from the folder.
     assert trained(out).summary == made.summary
+
+
+def test_only_the_tokens_of_completions_are_scored_and_they_score_as_in_trl(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Triton TRL scores the prompts' tokens too, which are most of them."""
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    positions: list[int] = []
+    ours = MixedGRPOTrainer._get_per_token_logps_and_entropies
+    tiles = ChunkedLogProbFunction.forward
+
+    def both(self: Any, *args: Any, **options: Any) -> Any:
+        result = ours(self, *args, **options)
+        count = len(positions)
+        theirs = GRPOTrainer._get_per_token_logps_and_entropies(self, *args, **options)
+        assert positions[count - 1] < positions[count]
+        pairs.append((result[0].detach(), theirs[0].detach()))
+        return result
+
+    def counted(ctx: Any, hidden: torch.Tensor, *rest: Any) -> Any:
+        positions.append(len(hidden))
+        return tiles(ctx, hidden, *rest)
+
+    monkeypatch.setattr(MixedGRPOTrainer, "_get_per_token_logps_and_entropies", both)
+    monkeypatch.setattr(ChunkedLogProbFunction, "forward", staticmethod(counted))
+    trained(tmp_path, steps=1)
+    assert pairs
+    for one, other in pairs:
+        torch.testing.assert_close(one, other)
 
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(trained: Any, tmp_path: Path) -> None:

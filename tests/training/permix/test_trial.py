@@ -11,7 +11,15 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.training.permix import PermixTrial, TriedGroup
 from holdfast.training.permix.mixing import PersonaMix
-from holdfast.training.permix.trial import EACH, LEAST, TrialPrompts, check, middling, read_trial
+from holdfast.training.permix.trial import (
+    EACH,
+    LEAST,
+    TrialPrompts,
+    check,
+    middling,
+    most_varied,
+    read_trial,
+)
 
 
 def trial(reward: float = 0.5, cut: float = 0.0, **changes: Any) -> PermixTrial:
@@ -40,6 +48,13 @@ def test_only_categories_of_middling_difficulty_are_worth_training_on() -> None:
     groups = {"easy": TriedGroup(6, 1.0, 0), "some": TriedGroup(6, 0.5, 0)}
     found = trial(by_category=groups | {"hard": TriedGroup(6, 0.0, 0)})
     assert middling(found) == ("some",)
+
+
+def test_where_little_can_be_asked_the_category_of_most_variance_is_trained_on() -> None:
+    groups = {name: TriedGroup(16, mean, 0) for name, mean in (("a", 0.9), ("b", 0.3), ("c", 0.1))}
+    assert most_varied(trial(by_category=groups)) == ("b",)
+    assert most_varied(trial(by_category={"a": groups["a"], "c": TriedGroup(16, 1, 0)})) == ("a",)
+    assert most_varied(trial(by_category={"c": TriedGroup(16, 1, 0)})) == ()
 
 
 @pytest.mark.parametrize(

@@ -292,9 +292,7 @@ def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_eve
     texts = [json.dumps(row | {"turns": [*row["turns"], "talk number 4?"]}) for row in rows]
     others.write_text("\n".join(texts), encoding="utf-8")
     out = tmp_path / "eval"
-    found = evaluate(
-        backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF
-    )
+    found = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF)
     assert tuple(row.arm for row in found.rows) == ARMS
     lines = (out / "records.jsonl").read_text("utf-8").splitlines()
     routed = {

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from accelerate.utils import gather, gather_object  # type: ignore[import-untype
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer  # type: ignore[attr-defined]
+from trl.trainer import utils
 from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
@@ -44,6 +46,27 @@ class StepSample(NamedTuple):
     """Its reward."""
 
 
+@contextmanager
+def _completions_alone() -> Iterator[None]:
+    """Have TRL score the completions' tokens alone, and not those of the prompts.
+
+    It does so where there is Triton; elsewhere it scores every position, so that a compiler meets
+    few shapes. A CPU compiles nothing, and prompts are two thirds of the tokens.
+    """
+    scoring: Any = utils
+    theirs = scoring._use_triton
+    scoring._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        scoring._use_triton = theirs
+
+
+def _contiguous(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Of frozen weights torch copies as many as there are rows to multiply a slice of states."""
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
 class MixedGRPOTrainer(GRPOTrainer):
     """GRPO over rows that are laid out already."""
 
@@ -51,6 +74,12 @@ class MixedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **options)
         self.metrics_log = metrics
         self.samples: list[StepSample] = []
+        head: Any = self.accelerator.unwrap_model(self.model).get_output_embeddings()
+        head.register_forward_pre_hook(_contiguous)
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> Any:
+        with _completions_alone():
+            return super()._get_per_token_logps_and_entropies(*args, **options)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         if self.metrics_log.per == "prompt":

@@ -6,7 +6,7 @@ This module knows settings, tasks and models. It knows no trainer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import BEHIND_URL
@@ -34,8 +34,9 @@ class PreparedTraining(NamedTuple):
     """Its tasks and personas."""
     trainer: TrainerSettings
     """How it is trained."""
-    chooses: bool
-    """Whether a trial is to choose the categories."""
+    chooses: Literal["none", "some", "one"]
+    """How many of the categories a trial is to choose: all stay, some, or the one that teaches
+    most."""
 
 
 def prepare(
@@ -66,10 +67,11 @@ def prepare(
     backend = _open(model, bool(settings.rank), dtype, device, options)
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
-    chooses = data.exercises and not settings.data.category
-    if chooses and on_a_laptop(size, place):
-        return PreparedTraining(backend, data.of_categories(LAPTOP_CATEGORIES), trainer, False)
-    return PreparedTraining(backend, data, trainer, chooses)
+    if not data.exercises or settings.data.category:
+        return PreparedTraining(backend, data, trainer, "none")
+    if on_a_laptop(size, place):
+        return PreparedTraining(backend, data.of_categories(LAPTOP_CATEGORIES), trainer, "one")
+    return PreparedTraining(backend, data, trainer, "some")
 
 
 def _check_gpus(device: str) -> None:

@@ -26,8 +26,9 @@ SFT_RATE = 2e-5
 LAPTOP = {"prompts": 2, "temperature": 0.7}
 """What differs for a model below `MEDIUM` on a CPU: steps of seconds, and rollouts that make sense
 (at a temperature of 1 SmolLM2-135M answers at random)."""
-LAPTOP_CATEGORIES = ("extraction-1", "extraction-2")
-"""The exercises that such a model is right on some of the time: SmolLM2-135M on a third."""
+LAPTOP_CATEGORIES = ("extraction-1", "extraction-2", "extraction-3")
+"""Of these the trial chooses one for such a model: the answer is in the prompt, so that there is a
+skill to learn, and at one of the levels the model is right some of the time."""
 
 
 @dataclass(frozen=True, kw_only=True)

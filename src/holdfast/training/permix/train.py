@@ -42,6 +42,7 @@ from holdfast.results.training.permix import (
 )
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
+from holdfast.training.permix import trial as trials
 from holdfast.training.permix.dataset import TrainingData, chat
 from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.mixing import PersonaMix
@@ -49,10 +50,6 @@ from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_proce
 from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
 from holdfast.training.permix.settings import NO_RESULT, PermixSettings, TrainerSettings
 from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
-from holdfast.training.permix.trial import MIDDLING, TrialPrompts, middling, read_trial, try_out
-from holdfast.training.permix.trial import NAME as TRIAL
-from holdfast.training.permix.trial import check as check_trial
-from holdfast.training.permix.trial import write as write_trial
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -174,17 +171,17 @@ def _try(
 
     One process asks; the others wait for its file.
     """
-    while not main_process() and not (folder / TRIAL).exists():
+    while not main_process() and not (folder / trials.NAME).exists():
         time.sleep(0.2)
-    if (done := read_trial(folder)) is not None:
+    if (done := trials.read_trial(folder)) is not None:
         return done
     backend, data, trainer, _ = prepared
     personas = () if settings.arm == "rlvr" else data.personas
     mix = PersonaMix(len(personas), settings.data.bare, "prompt", settings.seed)
-    prompts = TrialPrompts.of(data.tasks, personas, mix)
-    trial = try_out(backend, prompts, reward, trainer, settings.seed)
-    check_trial(trial, trainer.max_new_tokens)
-    write_trial(trial, folder)
+    prompts = trials.TrialPrompts.of(data.tasks, personas, mix)
+    trial = trials.try_out(backend, prompts, reward, trainer, settings.seed)
+    trials.check(trial, trainer.max_new_tokens)
+    trials.write(trial, folder)
     return trial
 
 
@@ -193,18 +190,19 @@ def _select(
 ) -> tuple[PermixTrial | None, TrainingData]:
     """Try a few prompts, and keep the exercises that the model can learn from."""
     trial = _try(prepared, settings, reward, folder) if settings.trial else None
-    if trial is None or not prepared.chooses:
+    if trial is None or prepared.chooses == "none":
         return trial, prepared.data
-    return trial, _teachable(prepared.data, trial)
+    names = trials.middling(trial) if prepared.chooses == "some" else trials.most_varied(trial)
+    return trial, _teachable(prepared.data, trial, names)
 
 
-def _teachable(data: TrainingData, trial: PermixTrial) -> TrainingData:
-    """The exercises that are neither too easy nor too hard for the model."""
-    if not (names := middling(trial)):
+def _teachable(data: TrainingData, trial: PermixTrial, names: Sequence[str]) -> TrainingData:
+    """The exercises of the categories that the model can learn from, of which there must be one."""
+    if not names:
         raise HoldfastError(
             f"of {len(trial.by_category)} categories of exercises the model solves none in "
-            f"{MIDDLING[0]:g} to {MIDDLING[1]:g} of cases ({trial.reward:g} overall): name tasks "
-            "of your own with --tasks, or some with --category."
+            f"{trials.MIDDLING[0]:g} to {trials.MIDDLING[1]:g} of cases ({trial.reward:g} "
+            "overall): name tasks of your own with --tasks, or some with --category."
         )
     return data.of_categories(names)
 

@@ -30,7 +30,7 @@ from holdfast.training.permix.task_reward import Reward
 
 NAME = "trial.json"
 EACH = 6  # prompts of each category
-LEAST = 24  # prompts in all, where categories are few
+LEAST = 48  # prompts in all, where categories are few
 MIDDLING = (0.15, 0.85)
 """Mean rewards between which a category is trained on: a group of 4 rollouts then has variance in
 at least .48 of draws."""
@@ -126,6 +126,17 @@ def middling(trial: PermixTrial) -> tuple[str, ...]:
     """The categories that a run can learn from."""
     low, high = MIDDLING
     return tuple(name for name, one in trial.by_category.items() if low <= one.reward <= high)
+
+
+def most_varied(trial: PermixTrial) -> tuple[str, ...]:
+    """The category with the largest variance of rewards, p(1 - p); none where all have none.
+
+    A group's advantages are made of that variance. On SmolLM2-135M extraction among two statements
+    (.33 right) moved in 12 steps, and mixed with four (.12) did not.
+    """
+    variance = {name: one.reward * (1 - one.reward) for name, one in trial.by_category.items()}
+    best = max(variance, key=variance.__getitem__)
+    return (best,) if variance[best] else ()
 
 
 def check(trial: PermixTrial, limit: int) -> None:

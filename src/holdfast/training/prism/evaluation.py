@@ -110,10 +110,7 @@ def evaluate(
     tasks = _load_tasks(model, settings)
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
-    # A router needs two queries of either kind to be trained on, which there may not have been.
-    several = any(len(task.turns) > 1 for task in usable)
-    needs = {"router": about.summary.router is not None, "every turn": several}
-    arms = [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
+    arms = _arms(about, usable)
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
         experts = tuple(_expert(one) for one in about.personas)
         evaluation = _Evaluation(model, gated, settings, experts, usable)
@@ -137,6 +134,16 @@ def evaluate(
     )
     run.finish(summary)
     return summary
+
+
+def _arms(about: PrismAbout, tasks: Sequence[Task]) -> list[str]:
+    """The arms that can differ from others.
+
+    A router needs two queries of either kind to be trained on, which there may not have been.
+    """
+    several = any(len(task.turns) > 1 for task in tasks)
+    needs = {"router": about.summary.router is not None, "every turn": several}
+    return [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
 
 
 def _read_about(folder: Path) -> PrismAbout:
