@@ -31,7 +31,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.evals.drift import DriftResult, DriftSettings, estimate_drift
 from holdfast.evals.drift import drift as measure_drift
-from holdfast.report.words import screening
+from holdfast.report.words import log_reading, screening
 
 
 @flattened
@@ -54,7 +54,11 @@ def drift(
     ] = None,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
-    settings = source.into(settings, rubrics=others.judge_model is not None)
+    settings = source.into(
+        settings,
+        rubrics=others.judge_model is not None and settings.history is None,
+        whole=settings.history is not None,
+    )
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
@@ -88,6 +92,8 @@ def drift(
 def _lines(result: DriftResult) -> Iterator[str]:
     curves = result.summary.curves
     yield result.headline
+    if result.summary.history:
+        yield from log_reading(result.summary.history)
     if screened := result.summary.setting.screened:
         yield screening(screened)
     for r, (value, (low, high)) in enumerate(zip(curves.stability, curves.interval, strict=True)):

@@ -11,19 +11,27 @@ import typer
 from holdfast.cli.options import PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import print_summary
-from holdfast.core.errors import HoldfastError
+from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
+from holdfast.report.words import log_reading
 from holdfast.results.watch import WatchSummary
 
 
 @flattened
 def watch(
-    log: Annotated[Path, typer.Argument(help="JSONL of conversations, or a server's own log.")],
+    log: Annotated[
+        Path, typer.Argument(help="Conversations in any format, or a server's own log.")
+    ],
     *,
     persona: Annotated[
-        str | None, typer.Option(help="The persona to keep: a TOML file with one, or FILE:ID.")
+        str | None,
+        typer.Option(
+            help="The persona to keep, a TOML file with one, or FILE:ID; by default what the "
+            "log's own system prompts demand."
+        ),
     ] = None,
+    format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
     source: PersonaSource,
     settings: WatchSettings,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -31,9 +39,7 @@ def watch(
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
     drafted = source.draft(persona)
     kept = drafted.whole if drafted else persona
-    if kept is None:
-        raise HoldfastError("name the persona that was to be kept: --persona, --prompt or --card.")
-    result = watch_log(log, kept, settings)
+    result = watch_log(log, kept, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
 
 
@@ -53,6 +59,8 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
         )
     else:
         yield f"{state.persona}: no drift of {state.drop:g} is certain ({counts})."
+    if summary.reading:
+        yield from log_reading(summary.reading)
     yield f"  {state.slips} conversations lost the persona for certain"
     for row in state.rounds:
         yield f"  round {row.rounds:>5}  {row.score:.2f}  n {row.replies}"

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast import report
 from holdfast.core.backend import Backend
 from holdfast.core.control import parse
+from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.settings import option, settle
@@ -52,6 +53,7 @@ from holdfast.evals.conversation.setup import (
     read_suite,
     setting,
 )
+from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
 from holdfast.report.words import headline, low_ceiling, notes
@@ -70,11 +72,14 @@ class DriftSettings(ConversationSettings):
     """The agents' control."""
     history: Path | str | None = option(
         None,
-        "Recorded chats (JSONL of messages) in place of self-chat.",
+        "A log of recorded chats in place of self-chat: OpenAI, ShareGPT, Langfuse, Inspect, "
+        "promptfoo, Anthropic, SillyTavern, CSV or a server's own.",
         parse=Path,
         metavar="PATH",
     )
     """Recorded chats whose replies are judged, and probed where there is a model."""
+    format: str | None = option(None, FORMAT_HELP)
+    """Format of the recorded chats."""
     filler: bool = option(True, "A twin of each conversation with a neutral user.")
     """Hold a twin of each conversation, whose user says neutral filler of equal length."""
     history_floor: bool = option(True, "The probe on the same history without the persona.")
@@ -93,6 +98,8 @@ class DriftSettings(ConversationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse(self.control)
+        if self.format is not None and self.history is None:
+            raise HoldfastError("--format is that of a --history: name one, or leave it.")
         at_least(1, batch=self.batch, **({} if self.rounds is None else {"rounds": self.rounds}))
 
     def protocol(self, rounds: int) -> ConversationProtocol:
@@ -256,6 +263,7 @@ def _summarise(
         **_of_backend(model),
         **process,
         verdicts=count_verdicts(run),
+        history=cast.reading,
         note=notes(NOTES.get(model.name) if model else None, low),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
@@ -277,11 +285,17 @@ def _cast(
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
+    given = settings.persona or settings.suite or settings.agents
     suite = read_suite(settings.persona or settings.suite or default_suite(model))
     personas = select(suite, settings.agents) if settings.agents else suite.personas
-    planned = read_history(Path(settings.history), personas, settings.seed)
-    longest = max(len(c.script or ()) // 2 for c in planned)
-    return Cast(planned, suite, suite.fillers), min(settings.rounds or longest, longest)
+    history = read_history(
+        Path(settings.history), personas, settings.seed, settings.format, own_prompts=not given
+    )
+    if history.reading.prompts is not None:
+        suite = replace(suite, name="the log's system prompts", personas=history.personas)
+    longest = max(len(c.script or ()) // 2 for c in history.conversations)
+    cast = Cast(history.conversations, suite, suite.fillers, reading=history.reading)
+    return cast, min(settings.rounds or longest, longest)
 
 
 def _reference(stability: Sequence[float | None]) -> ReferenceCurve:

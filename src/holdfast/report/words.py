@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.results.conversation import Screened, Setting
 from holdfast.results.drift import DriftSummary
+from holdfast.results.watch import LogReading
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -147,6 +148,25 @@ def screening(screened: Screened) -> str:
         f"{screened.of} score {number(screened.at_least)} or more there, on other seeds "
         f"({', '.join(kept)})."
     )
+
+
+def log_reading(reading: LogReading) -> list[str]:
+    """What a log was read as, what did not fit, and what of its prompts no judge looks at."""
+    lines = [f"{reading.file} was read as {reading.format}"]
+    if reading.unfit:
+        shown = reading.unfit_lines[:3]
+        places = (one.line.removeprefix(f"{reading.file}, ") for one in shown)
+        first = "; ".join(f"{at}: {one.why}" for at, one in zip(places, shown, strict=True))
+        more = "; …" if reading.unfit > 3 else ""
+        verb = "does" if reading.unfit == 1 else "do"
+        lines[0] += f"; {quantity(reading.unfit, 'line')} {verb} not fit ({first}{more})"
+    if reading.prompts is not None:
+        lines.append(
+            f"personas are drafted from {quantity(reading.prompts, 'system prompt')} in it"
+        )
+    if reading.unjudged:
+        lines.append(f"not judged: {'; '.join(reading.unjudged)}")
+    return lines
 
 
 def verdict(summary: DriftSummary) -> str:

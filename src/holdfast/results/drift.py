@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from holdfast.core.records import inlined, omitted
 from holdfast.results.conversation import Failures, Setting, TokenCount
 from holdfast.results.verdict import VerdictCount
+from holdfast.results.watch import LogReading
 
 Values = list[float | None]
 """A number by round."""
@@ -189,6 +190,8 @@ class DriftSummary:
     """What a judge model scored."""
     note: str | None
     """What must be said wherever these numbers are shown."""
+    history: LogReading | None = omitted()
+    """What the log of recorded chats was read as."""
     report: str | None
     """Path of the page."""
     reference: ReferenceCurve | None = omitted()

@@ -1,10 +1,38 @@
-"""What `holdfast watch` finds in a log, and what a server says of its traffic."""
+"""What a log is read as, what `holdfast watch` finds in it, and what a server says of traffic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from holdfast.core.records import inlined, omitted
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a log that does not fit."""
+
+    line: str
+    """The file and the line."""
+    why: str
+    """What is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogReading:
+    """What a log was read as."""
+
+    file: str
+    """The log."""
+    format: str
+    """Its format; several with commas between, the commonest first."""
+    unfit: int
+    """Lines that do not fit."""
+    unfit_lines: tuple[BadLine, ...]
+    """The first of them."""
+    prompts: int | None = omitted()
+    """Distinct system prompts that became its personas, where no persona was given."""
+    unjudged: tuple[str, ...] | None = omitted()
+    """What those prompts ask for and no judge looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +160,9 @@ class WatchSummary:
     log: str
     """The log."""
     lines: int
-    """Its lines."""
+    """Its lines that fit."""
+    reading: LogReading | None = omitted()
+    """What it was read as."""
     state: WatchState = inlined()
     """Where the watch stood at its end."""
     slipped: tuple[Slip, ...]

@@ -10,6 +10,7 @@ import pytest
 from actors import Actor, persona, suite
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
+from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.drift import drift
 from holdfast.persona.suite import Suite
@@ -28,6 +29,10 @@ def written(tmp_path: Path, *lines: str) -> Path:
     path = tmp_path / "chats.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def chats_of(path: Path) -> tuple[Conversation, ...]:
+    return read_history(path, [AMBER]).conversations
 
 
 def test_replies_are_judged_round_by_round_without_a_model(tmp_path: Path) -> None:
@@ -59,7 +64,7 @@ def test_rounds_follow_the_longest_chat_where_none_are_asked_for(tmp_path: Path)
 def test_line_separators_inside_a_message_do_not_end_its_line(tmp_path: Path) -> None:
     text = "one\u2028two"
     line = json.dumps({"messages": json.loads(chat("a", text))["messages"]}, ensure_ascii=False)
-    assert read_history(written(tmp_path, line), [AMBER])[0].script == ("a", text)
+    assert chats_of(written(tmp_path, line))[0].script == ("a", text)
 
 
 def test_a_greeting_before_the_first_user_message_is_left_out(tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_a_greeting_before_the_first_user_message_is_left_out(tmp_path: Path) ->
         {"role": "assistant", "content": "Welcome!"},
         *json.loads(chat("a", "b"))["messages"],
     ]
-    (conversation,) = read_history(written(tmp_path, json.dumps({"messages": messages})), [AMBER])
+    (conversation,) = chats_of(written(tmp_path, json.dumps({"messages": messages})))
     assert conversation.script == ("a", "b")
 
 
@@ -83,27 +88,29 @@ def test_system_messages_are_dropped_and_runs_of_a_role_joined(tmp_path: Path) -
             ]
         }
     )
-    (conversation,) = read_history(written(tmp_path, line, ""), [AMBER])
+    (conversation,) = chats_of(written(tmp_path, line, ""))
     assert conversation.script == ("one\n\ntwo", "three")
 
 
 def test_a_line_names_its_persona_where_there_are_several(tmp_path: Path) -> None:
     both = [AMBER, persona("birch")]
     path = written(tmp_path, chat("a", "b", persona="memory-birch"))
-    assert read_history(path, both)[0].agent.id == "memory-birch"
+    assert read_history(path, both).conversations[0].agent.id == "memory-birch"
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("{", "line 1: not JSON"),
-        ("[]", "list of"),
-        ('{"messages": [{"role": "tool", "content": "x"}]}', "role"),
+        ("[]", "holds no chats"),
+        ("[1]", "a line is an object"),
+        ('{"chat": 1}', "no format has an object with chat"),
+        ('{"messages": [{"role": "robot", "content": "x"}]}', "role"),
         ('{"messages": [{"role": "user", "content": null}]}', "text as content"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "at least one"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "at least one"),
         (chat("a", "b", persona="nobody"), "'nobody'"),
-        ("", "no chats"),
+        ("", "holds no chats"),
     ],
 )
 def test_a_bad_line_is_named_with_what_is_wrong(tmp_path: Path, line: str, said: str) -> None:

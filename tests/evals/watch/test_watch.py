@@ -111,12 +111,12 @@ def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Pa
     ("line", "problem"),
     [
         ("{", "not JSON"),
-        ("[]", "an object"),
-        ('{"messages": []}', "a user message and a reply"),
+        ("[]", "holds no chats"),
+        ('{"messages": []}', "one user message and a reply"),
         ('{"messages": [{"role": "robot"}]}', "has a role"),
         ('{"conversation": "c", "round": 1, "control": "none"}', "neither a score nor a text"),
         ('{"round": 1}', "does not fit: conversation"),
-        ("", "holds no lines"),
+        ("", "holds no chats"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_line(

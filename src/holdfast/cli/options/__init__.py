@@ -171,16 +171,25 @@ class PersonaSource:
     )
     """A character card."""
 
-    def into(self, settings: S, field: str = "persona", *, rubrics: bool = False) -> S:
+    def into(
+        self, settings: S, field: str = "persona", *, rubrics: bool = False, whole: bool = False
+    ) -> S:
         """The settings with the drafted personas, or as they are.
 
         Args:
             settings: a command's settings.
             field: the field that personas go into.
             rubrics: whether a model judges what no rule can.
+            whole: one persona, judged by what every reply has to keep, as recorded replies are.
         """
         drafted = self.draft(getattr(settings, field), rubrics=rubrics)
-        return settings if drafted is None else replace(settings, **{field: drafted.suite})
+        if drafted is None:
+            return settings
+        suite = drafted.suite
+        return replace(
+            settings,
+            **{field: replace(suite, personas=(drafted.whole,)) if whole else suite},
+        )
 
     def draft(self, given: object = None, *, rubrics: bool = False) -> Draft | None:
         """The draft of the prompt or the card, None where neither is named; said on standard error.

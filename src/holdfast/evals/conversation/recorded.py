@@ -1,96 +1,112 @@
-"""Recorded chats in place of self-chat: production logs, or another tool's conversations.
+"""Recorded chats in place of self-chat: the chats of a log as planned conversations.
 
-A file is JSONL, one chat a line: {"messages": [{"role", "content"}, …], "persona": ID},
-where `persona` may be left out if there is only one. The reader drops system and developer
-messages (the persona's prompt replaces them), assistant messages before the first user message,
-and a last user message without a reply. It joins consecutive messages of one role.
+A chat's persona is the one that its line names, or the only one there is. Where none is given the
+log's own system prompts become personas (`logs.prompts`). Otherwise system messages are left out,
+as the persona's prompt replaces them. What the assistant says before the first user message, and a
+last user message without a reply, are left out too; consecutive messages of one role are joined.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
+from holdfast.evals.logs.joining import joined
+from holdfast.evals.logs.prompts import draft_personas
+from holdfast.evals.logs.read import LogFile
 from holdfast.persona.suite import Persona
+from holdfast.results.watch import BadLine, LogReading
 
-_ROLES = ("system", "developer", "user", "assistant")
+
+@dataclass(frozen=True)
+class History:
+    """Recorded chats, ready to be judged."""
+
+    conversations: tuple[Conversation, ...]
+    """A planned conversation for each chat."""
+    personas: tuple[Persona, ...]
+    """The personas that its chats may have."""
+    reading: LogReading
+    """What the log was read as, and which of its lines do not fit."""
 
 
 def read_history(
-    path: Path, personas: Sequence[Persona], seed: int = 0
-) -> tuple[Conversation, ...]:
-    """The recorded chats as planned conversations. Raises HoldfastError naming file and line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise HoldfastError(f"{path} could not be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise HoldfastError(
-            f"{path} is not UTF-8 (byte {error.start}); convert it first"
-        ) from error
+    path: Path,
+    personas: Sequence[Persona],
+    seed: int = 0,
+    format: str | None = None,
+    *,
+    own_prompts: bool = False,
+) -> History:
+    """The chats of a log as planned conversations.
+
+    Args:
+        path: the log, in any format of `logs.formats`.
+        personas: the personas that lines may name; of a single one lines need not.
+        seed: seeds the conversations' probes.
+        format: the format; by default it is recognised.
+        own_prompts: whether the log's system prompts are the personas, where no line names one.
+
+    Raises:
+        HoldfastError: the log cannot be read, or nothing in it fits.
+    """
+    log = LogFile(path, format)
+    chats = joined(list(_chats(log)))
+    drafted = None
+    if own_prompts and not any(chat.persona for chat in chats):
+        drafted = draft_personas(path, chats)
     by_id = {persona.id: persona for persona in personas}
-    chats: list[Conversation] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    conversations: list[Conversation] = []
+    for chat in chats:
+        try:
+            persona = drafted.of(chat) if drafted else _named(chat, by_id)
+        except Unfit as why:
+            log.refuse(BadLine(chat.where, str(why)))
             continue
-        where = f"{path}, line {number}"
-        record = _parsed(line, where)
-        persona = _persona(record, by_id, where)
-        script = _turns(record, where)
-        at = len(chats)
-        starter = script[0]
-        conversation_seed = seed_of(seed, "conversation", at)
-        chats.append(Conversation(at, persona, persona, starter, conversation_seed, script))
-    if not chats:
-        raise HoldfastError(f"{path} holds no chats; each line is one, with its messages")
-    return tuple(chats)
+        at, script = len(conversations), _script(chat.turns)
+        conversations.append(
+            Conversation(at, persona, persona, script[0], seed_of(seed, "conversation", at), script)
+        )
+    if not conversations:
+        raise log.nothing()
+    reading = log.reading
+    if drafted:
+        reading = replace(reading, prompts=drafted.count, unjudged=drafted.unjudged)
+    chosen = tuple(drafted.by_prompt.values()) if drafted else tuple(personas)
+    return History(tuple(conversations), chosen, reading)
 
 
-def _parsed(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        _fail(where, f"not JSON ({error})")
-    if not isinstance(record, dict) or not isinstance(record.get("messages"), list):
-        _fail(where, 'a chat is an object with a list of "messages"')
-    return record
+def _chats(log: LogFile) -> Iterator[RecordedChat]:
+    for entry in log.entries():
+        try:
+            yield entry if isinstance(entry, RecordedChat) else entry.chat
+        except Unfit as why:
+            log.refuse(BadLine(entry.where, str(why)))
 
 
-def _persona(record: Mapping[str, Any], by_id: Mapping[str, Persona], where: str) -> Persona:
-    name = record.get("persona")
-    if name is None and len(by_id) == 1:
+def _named(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:
+    if chat.persona is None and len(by_id) == 1:
         return next(iter(by_id.values()))
-    if name is None:
-        _fail(where, 'no "persona"; name one in the line, or choose one with --agent')
-    if name not in by_id:
-        _fail(where, f"the persona {name!r} is not among those chosen")
-    return by_id[name]
+    if chat.persona is None:
+        raise Unfit('no "persona"; name one in the line, or choose one with --agent')
+    if chat.persona not in by_id:
+        raise Unfit(f"the persona {chat.persona!r} is not among those chosen")
+    return by_id[chat.persona]
 
 
-def _turns(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _script(turns: Sequence[Turn]) -> tuple[str, ...]:
     """The turns, user first, each the joined messages of one side."""
-    turns: list[tuple[str, str]] = []
-    for message in record["messages"]:
-        role = message.get("role") if isinstance(message, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        if role not in _ROLES or not isinstance(content, str):
-            _fail(where, f"a message has a role ({', '.join(_ROLES)}) and a text as content")
-        if role in ("system", "developer") or (role == "assistant" and not turns):
+    sides: list[Turn] = []
+    for role, text in turns:
+        if role == "tool" or (role == "assistant" and not sides):
             continue
-        if turns and turns[-1][0] == role:
-            turns[-1] = (role, f"{turns[-1][1]}\n\n{content}")
+        if sides and sides[-1][0] == role:
+            sides[-1] = (role, f"{sides[-1][1]}\n\n{text}")
         else:
-            turns.append((role, content))
-    texts = [text for _, text in turns]
-    if len(texts) < 2:
-        _fail(where, "a chat needs at least one user message and one reply")
+            sides.append((role, text))
+    texts = [text for _, text in sides]
     return tuple(texts[: len(texts) // 2 * 2])
-
-
-def _fail(where: str, problem: str) -> NoReturn:
-    raise HoldfastError(f"{where}: {problem}")

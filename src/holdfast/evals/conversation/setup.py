@@ -21,6 +21,7 @@ from holdfast.results.conversation import (
     Screened,
     Setting,
 )
+from holdfast.results.watch import LogReading
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Cast:
     """Neutral messages of the users' suite."""
     screened: Screened | None = None
     """What a screening kept of the agents' personas."""
+    reading: LogReading | None = None
+    """What recorded chats were read as."""
 
 
 def agents_of(

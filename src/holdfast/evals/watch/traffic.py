@@ -50,7 +50,8 @@ class Traffic:
         self.persona = persona
         self.watcher = Watcher(persona, settings, capacity)
         self._conversations = Conversations(capacity)
-        self._judge = None if persona.needs_model else judge.build(persona.judge)
+        own = None if persona.needs_model else judge.build(persona.judge)
+        self._judges: dict[str, judge.Judge | None] = {persona.id: own}
 
     def observe(
         self,
@@ -63,6 +64,7 @@ class Traffic:
         time: float | None = None,
         score: float | None = None,
         tested: bool = True,
+        persona: Persona | None = None,
     ) -> Observation | None:
         """Take a reply into account; None if it has no text or answers no user.
 
@@ -75,6 +77,7 @@ class Traffic:
             time: seconds since 1970.
             score: the reply's score, where it is known already.
             tested: False counts the reply in the scores by round only.
+            persona: the conversation's own persona, where it is not the deployment's.
         """
         if not reply.strip() or not any(role == "user" for role, _ in turns):
             return None
@@ -83,20 +86,21 @@ class Traffic:
         record = ReplyRecord(
             conversation=place.conversation,
             round=place.round,
-            score=self.score(reply) if score is None else score,
-            persona=self.persona.id,
+            score=self.score(reply, persona) if score is None else score,
+            persona=(persona or self.persona).id,
             control=control,
             model=model,
             time=time,
             user=next(text for role, text in reversed(turns) if role == "user"),
             reply=reply,
         )
-        earlier = self._first_scores(turns) if place.is_new and place.round > 1 else ()
+        earlier = self._first_scores(turns, persona) if place.is_new and place.round > 1 else ()
         return Observation(record, self.watcher.add(record, earlier, tested))
 
     def take(self, record: ReplyRecord) -> Observation:
         """Take a server's own line into account, judged anew where it has the reply's text."""
-        if record.reply is not None and self._judge is not None:
+        record = replace(record, persona=record.persona or self.persona.id)
+        if record.reply is not None and not self.persona.needs_model:
             record = replace(record, score=self.score(record.reply))
         if record.score is None:
             raise HoldfastError(
@@ -104,11 +108,21 @@ class Traffic:
             )
         return Observation(record, self.watcher.add(record))
 
-    def score(self, text: str) -> float | None:
-        """The score of a reply, from 0 to 1; None if only a model can judge it."""
-        return None if self._judge is None else self._judge(text[:LONGEST]).value
+    def score(self, text: str, persona: Persona | None = None) -> float | None:
+        """The score of a reply, from 0 to 1; None if only a model can judge it.
 
-    def _first_scores(self, turns: Turns) -> Sequence[float]:
+        Args:
+            text: the reply.
+            persona: whose judge scores it; by default the deployment's.
+        """
+        persona = persona or self.persona
+        if persona.id not in self._judges:
+            own = None if persona.needs_model else judge.build(persona.judge)
+            self._judges[persona.id] = own
+        scorer = self._judges[persona.id]
+        return None if scorer is None else scorer(text[:LONGEST]).value
+
+    def _first_scores(self, turns: Turns, persona: Persona | None) -> Sequence[float]:
         """Scores of the first replies in a chat, one for each of the first rounds."""
         replies: dict[int, str] = {}
         count, before = 0, ""
@@ -118,4 +132,4 @@ class Traffic:
             if role == "assistant" and count and text.strip():
                 replies[count] = text
         first = (text for number, text in replies.items() if number <= self.watcher.settings.first)
-        return [score for text in first if (score := self.score(text)) is not None]
+        return [score for text in first if (score := self.score(text, persona)) is not None]

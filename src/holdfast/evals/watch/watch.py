@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
+from holdfast.evals.logs.chat import RecordedChat
+from holdfast.evals.logs.prompts import PromptPersonas, draft_personas
+from holdfast.evals.logs.read import Entry, LogFile
 from holdfast.evals.watch.log import replay
 from holdfast.evals.watch.traffic import Traffic
 from holdfast.evals.watch.watcher import WatchSettings
@@ -28,33 +31,61 @@ class WatchResult:
 
 def watch(
     log: Path | str,
-    persona: Persona | Path | str,
+    persona: Persona | Path | str | None = None,
     settings: WatchSettings | None = None,
+    *,
+    format: str | None = None,
     **changes: Any,
 ) -> WatchResult:
     """Replay a log; what the command `holdfast watch` does.
 
     Args:
-        log: JSONL of conversations, of requests, or of a server's lines (`evals.watch.log`).
-        persona: the persona that was to be kept, or FILE or FILE:ID as text.
+        log: conversations, requests with their replies, or a server's lines, in any format of
+            `evals.logs.formats`.
+        persona: the persona that was to be kept, or FILE or FILE:ID as text; by default what the
+            log's own system prompts demand of every reply.
         settings: what is an alarm; by default the defaults of `WatchSettings`.
+        format: the log's format; by default it is recognised.
         **changes: fields of `WatchSettings` in place of those in `settings`.
 
     Raises:
         HoldfastError: something the user can mend.
     """
     settings = settle(settings, WatchSettings, changes)
-    persona = persona if isinstance(persona, Persona) else load_persona(str(persona))
+    file = LogFile(Path(log), format)
+    entries: Iterable[Entry] = file.entries()
+    prompts = None
+    if persona is None:
+        entries = list(entries)
+        chats = [one for one in entries if isinstance(one, RecordedChat)]
+        prompts = draft_personas(file.path, chats)
+        persona = _as_one(prompts)
+    elif not isinstance(persona, Persona):
+        persona = load_persona(str(persona))
     traffic = Traffic(persona, settings)
     replies: list[ReplyRecord] = []
     lines = 0
-    for observations in replay(Path(log), traffic):
+    for observations in replay(file, entries, traffic, prompts):
         lines += 1
         replies += [one.record for one in observations]
     if not lines:
-        raise HoldfastError(f"{log} holds no lines: each is a conversation, or a reply of one.")
+        raise file.nothing()
+    reading = file.reading
+    if prompts:
+        reading = replace(reading, prompts=prompts.count, unjudged=prompts.unjudged)
     state, slips = traffic.watcher.state, tuple(traffic.watcher.slips)
     summary = WatchSummary(
-        log=str(log), lines=lines, version=__version__, state=state, slipped=slips
+        log=str(log),
+        lines=lines,
+        reading=reading,
+        version=__version__,
+        state=state,
+        slipped=slips,
     )
     return WatchResult(summary, replies)
+
+
+def _as_one(prompts: PromptPersonas) -> Persona:
+    """The persona of the deployment: that of its only prompt, or one that stands for several."""
+    first, *others = prompts.by_prompt.values()
+    return replace(first, id=f"{len(others) + 1} system prompts") if others else first

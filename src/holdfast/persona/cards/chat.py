@@ -10,11 +10,12 @@ counts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import read_text
 
@@ -57,19 +58,33 @@ def read_role_play(path: Path) -> RolePlayChat:
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
-        table = _object(path, number, line)
-        text = table.get("mes")
-        if not isinstance(text, str):
-            raise PersonaError(f"{path}: line {number}: “mes” is missing or no text.")
-        if table.get("is_system") is True or not text.strip():
+        try:
+            one = read_line(_object(path, number, line))
+        except ValueError as error:
+            raise PersonaError(f"{path}: line {number}: {error}.") from None
+        if one is None:
             left_out += 1
-            continue
-        messages.append(message("user" if table.get("is_user") is True else "assistant", text))
+        else:
+            messages.append(one)
     user = head.get("user_name")
     named = isinstance(user, str) and user not in ("", "unused")
     return RolePlayChat(
         head["character_name"], str(user) if named else "User", tuple(messages), left_out
     )
+
+
+def read_line(line: Mapping[str, Any]) -> Message | None:
+    """The message on a line after the head; None for a note of the front end, or no text.
+
+    Raises:
+        ValueError: it has no text.
+    """
+    text = line.get("mes")
+    if not isinstance(text, str):
+        raise ValueError("“mes” is missing or no text")
+    if line.get("is_system") is True or not text.strip():
+        return None
+    return message("user" if line.get("is_user") is True else "assistant", text)
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

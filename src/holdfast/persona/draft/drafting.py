@@ -84,16 +84,25 @@ class Draft:
         tone in every reply. Where the prompt demands none of these, replies are judged by who
         speaks: the persona, or somebody about it.
         """
-        always = [one for one in self.demands if one.name in ALWAYS and one.kind != "rubric"]
+        always = [one for one in self.demands if _always(one)]
         judge = {"name": "mean", "of": [one.judge for one in always]} if always else SPEAKS
         first = self.suite.personas[0]
         return replace(
             first, id=self.suite.name, judge=judge, probes=tuple(self.probes), passes=(), fails=()
         )
 
+    @property
+    def probed_only(self) -> list[Demand]:
+        """The demands that `whole` does not judge: only answers to their probes show them."""
+        return [one for one in self.demands if not _always(one)]
+
     def problems(self) -> list[Problem]:
         """Examples that a judge scores on the wrong side."""
         return check_suite(self.suite)
+
+
+def _always(demand: Demand) -> bool:
+    return demand.name in ALWAYS and demand.kind != "rubric"
 
 
 def prompt_hash(prompt: str) -> str:

@@ -42,6 +42,7 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         curves=summary.curves,
         costs=summary.costs,
         headline=words.headline(summary),
+        log=words.log_reading(summary.history) if summary.history else [],
         recorded=not any(entry.user for entry in entries),
         standfirst=words.standfirst(summary),
         stability=figures.stability(summary),

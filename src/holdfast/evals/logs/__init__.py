@@ -1,0 +1,1 @@
+"""Logs of conversations that took place elsewhere, in the formats of many tools."""

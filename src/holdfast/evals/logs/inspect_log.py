@@ -1,0 +1,54 @@
+"""Logs of Inspect (`.eval`, or its JSON), read by Inspect itself: a sample is a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
+from holdfast.evals.logs.lines import ZIP
+from holdfast.results.watch import BadLine
+
+PACKAGE = "inspect_ai"
+
+
+def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
+    """The samples of a log, each with the messages that its model saw.
+
+    Raises:
+        HoldfastError: Inspect is not installed, or cannot read the file.
+    """
+    if find_spec(PACKAGE) is None:
+        raise HoldfastError(
+            f"{path} is a log of Inspect: pip install 'holdfast[inspect]' brings what reads it."
+        )
+    from inspect_ai.log import read_eval_log
+
+    try:
+        with path.open("rb") as file:
+            kind = "eval" if file.read(len(ZIP)) == ZIP else "json"
+        log = read_eval_log(path, resolve_attachments=True, format=kind)  # type: ignore[arg-type]
+    except Exception as error:  # a damaged zip, JSON or log fails in many ways there
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise HoldfastError(f"{path} is no log that Inspect can read ({reason}).") from error
+    for sample in log.samples or ():
+        where = f"{path}, sample {sample.id}, epoch {sample.epoch}"
+        turns: list[Turn] = []
+        prompts: list[str] = []
+        for message in sample.messages:
+            if message.role == "system":
+                prompts += [message.text] if not turns else []
+            elif message.text.strip() or message.role == "user":
+                turns.append((message.role, message.text))
+        try:
+            yield RecordedChat(
+                tuple(turns),
+                where,
+                system="\n\n".join(prompts) or None,
+                id=f"{sample.id}/{sample.epoch}",
+                model=log.eval.model,
+            )
+        except Unfit as why:
+            yield BadLine(where, str(why))

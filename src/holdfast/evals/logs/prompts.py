@@ -1,0 +1,80 @@
+"""System prompts found in a log become its personas.
+
+Each distinct prompt is drafted by rules into one persona, judged by what every reply has to keep
+(`Draft.whole`). What only answers to probes show, and what no rule reads, is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.evals.logs.chat import RecordedChat, Unfit
+from holdfast.persona.draft.drafting import draft
+from holdfast.persona.suite import Persona
+
+
+@dataclass(frozen=True)
+class PromptPersonas:
+    """Personas of system prompts."""
+
+    by_prompt: Mapping[str, Persona]
+    """The persona of each prompt that demands something of its replies."""
+    count: int
+    """Distinct prompts."""
+    unjudged: tuple[str, ...]
+    """What the prompts ask for and no judge looks at, each with the reason."""
+
+    def of(self, chat: RecordedChat) -> Persona:
+        """The persona of a chat.
+
+        Raises:
+            Unfit: it has no system prompt, or one that demands nothing of every reply.
+        """
+        if chat.system is None:
+            raise Unfit("it has no system prompt; --persona names its persona")
+        if chat.system not in self.by_prompt:
+            raise Unfit("nothing in its system prompt can be judged in every reply")
+        return self.by_prompt[chat.system]
+
+
+def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
+    """A persona for each distinct system prompt of some chats.
+
+    Args:
+        path: the log, for errors.
+        chats: its chats.
+
+    Raises:
+        HoldfastError: there are no system prompts, or nothing in them can be judged.
+    """
+    prompts = dict.fromkeys(chat.system for chat in chats if chat.system)
+    personas: dict[str, Persona] = {}
+    unjudged: dict[str, None] = {}
+    ids: set[str] = set()
+    for prompt in prompts:
+        try:
+            drafted = draft(prompt)
+        except PersonaError as error:
+            unjudged[f"{_short(prompt)} ({error})"] = None
+            continue
+        whole = drafted.whole
+        id, number = whole.id, 2
+        while id in ids:
+            id, number = f"{whole.id}-{number}", number + 1
+        ids.add(id)
+        personas[prompt] = replace(whole, id=id)
+        unjudged |= dict.fromkeys(f"{_short(one.text)} ({one.why})" for one in drafted.unjudged)
+        for one in drafted.probed_only:
+            unjudged[f"{_short(one.text)} (only answers to its probes show it)"] = None
+    if not personas:
+        lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"
+        raise HoldfastError(f"{path} {lacks}: name its persona with --persona, --prompt or --card.")
+    return PromptPersonas(personas, len(prompts), tuple(unjudged))
+
+
+def _short(text: str, width: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,149 @@
+"""A log as a file: which format it has, and its chats one by one.
+
+Each record is read by the first format that claims it, or by the one that is asked for. What does
+not fit is named, with its line, and counted; a log of which nothing fits is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
+from holdfast.evals.logs.formats import FORMATS, NAMES, NEWEST_FIRST
+from holdfast.evals.logs.inspect_log import read_inspect
+from holdfast.evals.logs.lines import Row, first_character, json_rows, table_rows
+from holdfast.evals.logs.tables import columns_of, read_role_play_log, read_table
+from holdfast.results.watch import BadLine, LogReading
+
+NAMED = 20
+"""Bad lines that a result names; the others are counted."""
+Entry = RecordedChat | ServerLine
+"""What a log has: chats, and the lines of our server's own."""
+
+
+class LogFile:
+    """A log, read once from beginning to end.
+
+    Args:
+        path: the file.
+        format: one of `formats.NAMES`; by default each record's is recognised.
+
+    Raises:
+        HoldfastError: there is no such format.
+    """
+
+    def __init__(self, path: Path, format: str | None = None) -> None:
+        if format is not None and format not in NAMES:
+            raise HoldfastError(f"there is no format {format!r}: choose {', '.join(NAMES)}.")
+        self.path, self._asked = path, format
+        self._formats: Counter[str] = Counter()
+        self._bad: list[BadLine] = []
+        self._bad_count = 0
+
+    def refuse(self, bad: BadLine) -> None:
+        """Count a line that does not fit."""
+        self._bad_count += 1
+        if len(self._bad) < NAMED:
+            self._bad.append(bad)
+
+    def nothing(self) -> HoldfastError:
+        """The error of a log of which nothing fits."""
+        why = f": {self._bad[0].line}: {self._bad[0].why}" if self._bad else ""
+        return HoldfastError(f"{self.path} holds no chats{why or '; see docs/reference/logs.md'}")
+
+    @property
+    def reading(self) -> LogReading:
+        """What was read so far."""
+        return LogReading(
+            file=str(self.path),
+            format=", ".join(name for name, _ in self._formats.most_common()),
+            unfit=self._bad_count,
+            unfit_lines=tuple(self._bad),
+        )
+
+    def entries(self) -> Iterator[Entry]:
+        """The chats of the log, and the lines of our server's own.
+
+        Raises:
+            HoldfastError: the file cannot be read, or nothing in it fits.
+        """
+        fits = 0
+        try:
+            for entry in self._entries():
+                if isinstance(entry, BadLine):
+                    self.refuse(entry)
+                else:
+                    fits += 1
+                    yield entry
+        except OSError as error:
+            raise HoldfastError(f"{self.path} could not be read ({error.strerror})") from error
+        if not fits:
+            raise self.nothing()
+
+    def _entries(self) -> Iterator[Entry | BadLine]:
+        start = first_character(self.path)
+        asked = self._asked
+        if asked == "inspect" or start == "PK":
+            yield from self._whole("inspect", read_inspect(self.path))
+        elif asked == "csv" or (asked in (None, "langfuse") and start not in ("", "{", "[")):
+            yield from self._table()
+        else:
+            yield from self._records(json_rows(self.path))
+
+    def _table(self) -> Iterator[Entry | BadLine]:
+        names, rows = table_rows(self.path)
+        langfuse = FORMATS["langfuse"].claims(dict.fromkeys(names))
+        if self._asked == "langfuse" or (langfuse and self._asked is None):
+            yield from self._records(rows)
+            return
+        try:
+            yield from self._whole("csv", read_table(rows, columns_of(names)))
+        except Unfit as why:
+            yield BadLine(f"{self.path}, line 1", str(why))
+
+    def _whole(
+        self, name: str, entries: Iterable[RecordedChat | BadLine]
+    ) -> Iterator[RecordedChat | BadLine]:
+        for entry in entries:
+            self._formats[name] += not isinstance(entry, BadLine)
+            yield entry
+
+    def _records(self, rows: Iterator[Row | BadLine]) -> Iterator[Entry | BadLine]:
+        """The entries of JSON records; those in no order of time come last, put in order."""
+        late: list[RecordedChat] = []
+        for row in rows:
+            if isinstance(row, BadLine):
+                yield row
+                continue
+            new = not self._formats and self._asked is None
+            if self._asked == "sillytavern" or (new and "character_name" in row.record):
+                yield from self._whole("sillytavern", read_role_play_log(chain([row], rows)))
+                return
+            if new and {"eval", "samples"} <= row.record.keys():
+                yield from self._whole("inspect", read_inspect(self.path))
+                return
+            name, entry = self._entry(row)
+            if isinstance(entry, RecordedChat) and name in NEWEST_FIRST:
+                late.append(entry)
+            elif entry is not None:
+                yield entry
+        yield from sorted(late, key=lambda chat: chat.time or 0.0)
+
+    def _entry(self, row: Row) -> tuple[str, Entry | BadLine | None]:
+        name = self._asked or next(
+            (name for name, one in FORMATS.items() if one.claims(row.record)), ""
+        )
+        if not name:
+            keys = ", ".join(map(str, list(row.record)[:6])) or "nothing"
+            return name, BadLine(row.where, f"no format has an object with {keys}")
+        try:
+            entry = FORMATS[name].read(row.record)
+        except Unfit as why:
+            return name, BadLine(row.where, str(why))
+        self._formats[name] += entry is not None
+        return name, None if entry is None else replace(entry, where=row.where)
