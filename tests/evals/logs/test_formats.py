@@ -195,7 +195,7 @@ def test_a_line_that_is_too_long_is_named_and_the_others_are_read(
     assert "line 2" in history.reading.unfit_lines[0].line
     for alone in ("x" * 5000, good.replace("a", "a" * 5000)):
         path.write_text(alone, encoding="utf-8")
-        with pytest.raises(HoldfastError, match="columns|no more than"):
+        with pytest.raises(HoldfastError, match=r"columns|no more than"):
             read_history(path, [SHOUT])
 
 
