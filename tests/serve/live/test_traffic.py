@@ -169,7 +169,7 @@ def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         live.traffic,
         "score",
-        lambda text: (seen.append(threading.current_thread().name), score(text))[1],
+        lambda text, persona=None: (seen.append(threading.current_thread().name), score(text))[1],
     )
     live.reply(reply(0, 1, "YES"))
     live.wait()
