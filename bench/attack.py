@@ -103,7 +103,11 @@ async def run(args: argparse.Namespace) -> list[Tally]:
             seconds = max(15.0, min(50.0, left / 2)) if args.quick else 900.0
             tallies += await run_fuzz(place, args.requests, seconds)
         last = [one for one in failures.LAST if not args.only or one.__name__ in args.only]
-        return [*tallies, *[await run_attack(one, place) for one in last]]
+        tallies += [await run_attack(one, place) for one in last]
+        if any(one.findings for one in tallies):
+            for target in started:
+                print(f"The log of the {target.name} ends:\n{target.log_tail()}", file=sys.stderr)
+        return tallies
     finally:
         for target in started:
             processes.kill(target.process)

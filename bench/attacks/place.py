@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 import processes
 
@@ -24,6 +24,7 @@ from attacks.upstream import Upstream
 KEY = "the-key-of-the-team"
 HANG = 30.0  # seconds after which a request counts as hanging
 SLOW = 2.0  # seconds that /health may take under attack, on a machine that does nothing else
+LOG_TAIL = 4000  # characters of a server's log that are shown with findings
 USER = {"role": "user", "content": "Do you like tea?"}
 PERSONA = "mini:upper-1"
 
@@ -36,11 +37,17 @@ class Target:
     port: int
     process: subprocess.Popen[bytes]
     model: str
+    log: IO[bytes]
 
     @property
     def memory(self) -> float:
         """Resident MiB."""
         return processes.memory(self.process)
+
+    def log_tail(self) -> str:
+        """The last lines that the server logged."""
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")[-LOG_TAIL:]
 
 
 @dataclass
@@ -214,7 +221,7 @@ async def watched_health(target: Target, tally: Tally) -> AsyncIterator[None]:
 def serve(name: str, model: str, *options: str, **settings: str) -> Target:
     """Start `holdfast serve`. Waits for the line with its address."""
     command = (sys.executable, "-m", "holdfast", "serve", "--port", "0", *options)
-    log = TemporaryFile()  # noqa: SIM115 (the process keeps it)
+    log = TemporaryFile()  # noqa: SIM115 (the target keeps it)
     process = processes.start(
         command, log.fileno(), HOLDFAST_SERVE_KEY=KEY, OMP_NUM_THREADS="1", **settings
     )
@@ -222,8 +229,8 @@ def serve(name: str, model: str, *options: str, **settings: str) -> Target:
     line = process.stdout.readline().decode().strip()
     if not line:
         log.seek(0)
-        sys.exit(f"{name} did not start: {log.read().decode(errors='replace')[-2000:]}")
-    return Target(name, int(line.rpartition(":")[2].partition("/")[0]), process, model)
+        sys.exit(f"{name} did not start: {log.read().decode(errors='replace')[-LOG_TAIL:]}")
+    return Target(name, int(line.rpartition(":")[2].partition("/")[0]), process, model, log)
 
 
 async def ready(target: Target, seconds: float = 120.0) -> bool:

@@ -55,3 +55,14 @@ def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
     theirs.forget()
     assert theirs.reply(asks[1:2], greedy)[0].cached_tokens == 0
     assert theirs.describe()["backend"] == "vllm"
+
+
+def test_in_bfloat16_every_control_is_near_our_own_engine_in_float32() -> None:
+    ours = load(weights("mini"), dtype="float32")
+    theirs = load("vllm:mini", dtype="bfloat16", **OPTIONS)
+    texts = (*CONTROLS, "split-softmax:0.5", "spotlight:0.3", "restore:0.8", "anchor+boost:2")
+    asks = [Ask(CHAT, i, parse(text)) for i, text in enumerate(texts)]
+    options = [["BY THE SEA.", "By the sea, with my cat.", "no"]] * len(asks)
+    want, got = (model.likelihoods(asks, options, per_token=True) for model in (ours, theirs))
+    for text, a, b in zip(texts, want, got, strict=True):
+        assert a == pytest.approx(b, abs=0.15), text

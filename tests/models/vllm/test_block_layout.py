@@ -31,10 +31,10 @@ def shuffled(states: Tensor) -> Tensor:
     return states.flatten()[order]
 
 
-def writing(keys: Pack, values: Pack) -> Callable[[Tensor, Tensor, Tensor], None]:
+def writing(keys: Pack, values: Pack) -> Callable[[Tensor, Tensor, Tensor, Tensor], None]:
     """What fills a cache whose blocks are packed so."""
 
-    def write(key: Tensor, value: Tensor, cache: Tensor) -> None:
+    def write(key: Tensor, value: Tensor, cache: Tensor, slots: Tensor) -> None:
         for block in range(len(cache)):
             tokens = slice(block * TOKENS, (block + 1) * TOKENS)
             for head in range(cache.shape[1]):
@@ -51,7 +51,7 @@ def test_keys_and_values_come_back_from_any_packing(pack: Pack, dtype: torch.dty
     layout = BlockLayout(TOKENS, SIZE, dtype, write)
     key, value = (torch.randn(4 * TOKENS, 3, SIZE).to(dtype) for _ in range(2))
     cache = torch.zeros(4, 3, TOKENS, 2 * SIZE, dtype=dtype)
-    write(key, value, cache)
+    write(key, value, cache, torch.arange(len(key)))
     found = layout.gather(cache, torch.tensor([[2, 0], [3, 1]]))
     for states, was in zip(found, (key, value), strict=True):
         blocks = was.view(4, TOKENS, 3, SIZE)[torch.tensor([[2, 0], [3, 1]])]  # (2, 2, tokens, …)
@@ -67,7 +67,7 @@ def test_a_single_block_on_its_side_comes_back_contiguous() -> None:
 
 
 def test_a_packing_that_loses_numbers_is_refused() -> None:
-    def write(key: Tensor, value: Tensor, cache: Tensor) -> None:
+    def write(key: Tensor, value: Tensor, cache: Tensor, slots: Tensor) -> None:
         cache.zero_()
 
     with pytest.raises(ValueError, match="every number"):

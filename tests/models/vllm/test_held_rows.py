@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.control.attention import two_part_attention
+from holdfast.control.kernels import apply_weights
+from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steering import RowSteering
 from holdfast.core.control import parse
+from holdfast.models.vllm import held_rows as held_rows_module
 from holdfast.models.vllm.block_layout import BlockLayout
 from holdfast.models.vllm.held_rows import HeldRows, step_rows
+from holdfast.models.vllm.persona_mass import KernelRows, PersonaMass
 from holdfast.models.vllm.rotary import VllmRotary
 
 TOKENS, SIZE, HEADS, GROUPS = 16, 32, 4, 2
@@ -20,12 +25,49 @@ LENGTHS, QUERIES = (40, 21, 50, 30), (1, 1, 20, 1)  # the third is a prompt's se
 SPAN = (3, 9)
 
 
+class PlainKernel:
+    """Stands in for vLLM's operations: keys, then values of a block as they are."""
+
+    def __init__(self) -> None:
+        self.writes: list[int] = []
+
+    def write(self, key: Tensor, value: Tensor, cache: Tensor, slots: Tensor) -> None:
+        self.writes.append(len(slots))
+        places = cache.view(len(cache), cache.shape[1], 2, TOKENS, SIZE)
+        for i, states in enumerate((key, value)):
+            places[slots // TOKENS, :, i, slots % TOKENS] = states
+
+    def plan(self, starts: Tensor, lengths: Tensor) -> Tensor:
+        return lengths
+
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, rows: KernelRows, scale: float
+    ) -> Tensor:
+        parts = []
+        for i, length in enumerate(rows.lengths.tolist()):
+            own = query[int(rows.starts[i]) : int(rows.starts[i + 1])].transpose(0, 1)[None]
+            key, value = (
+                cache.view(len(cache), GROUPS, 2, TOKENS, SIZE)[rows.blocks[i].long()][:, :, half]
+                .transpose(0, 1)
+                .reshape(1, GROUPS, -1, SIZE)[:, :, :length]
+                for half, cache in enumerate((keys, values))
+            )
+            queries = own.shape[2]
+            seen = torch.arange(length) <= torch.arange(length - queries, length)[:, None]
+            weights, _ = reference_weights(own, key, seen[None, None], scale)
+            parts.append(apply_weights(weights, value)[0].transpose(0, 1))
+        return torch.cat(parts)
+
+
 class Blocks:
     """A cache with the rows' keys and values in it, blocks out of order."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.layout = BlockLayout(TOKENS, SIZE, torch.float32, self.write)
+        self.kernel = PlainKernel()
+        self.kept: dict[tuple[int, str], RowSteering] = {}
+        self.mass = PersonaMass(TOKENS, self.kernel)
+        self.layout = BlockLayout(TOKENS, SIZE, torch.float32, self.kernel.write)
         self.cache = torch.randn(20, GROUPS, TOKENS, 2 * SIZE, generator=generator)
         order = torch.randperm(20, generator=generator)
         self.table = order[:16].view(4, 4)
@@ -38,14 +80,22 @@ class Blocks:
             block_table_tensor=self.table,
         )
 
-    @staticmethod
-    def write(key: Tensor, value: Tensor, cache: Tensor) -> None:
-        both = torch.cat((key[:, 0].flatten(), value[:, 0].flatten()))
-        cache.copy_(both.view_as(cache))
+    def plain(self) -> Tensor:
+        """What vLLM's kernel gives all rows."""
+        common = self.common
+        rows = KernelRows(common.query_start_loc_cpu, common.seq_lens, self.table, self.table)
+        return self.kernel.attend(self.query, self.cache, self.cache, rows, SIZE**-0.5)
 
-    def alone(self, i: int, share: str) -> Tensor:
+    def steerings(self, controls: dict[int, str]) -> dict[int, RowSteering]:
+        """The held rows' steerings, the same ones at each call."""
+        for i, text in controls.items():
+            row = RowSteering(parse(text), SPAN, (0, 12), (12, 18))
+            self.kept.setdefault((i, text), row)
+        return {i: self.kept[i, text] for i, text in controls.items()}
+
+    def alone(self, i: int, share: str, lengths: Sequence[int] = LENGTHS) -> Tensor:
         """Row i's attention under a share, by itself: (Lq, H, D)."""
-        length, queries = LENGTHS[i], QUERIES[i]
+        length, queries = lengths[i], QUERIES[i]
         keys, values = self.layout.gather(self.cache, self.table[i : i + 1])
         first = sum(QUERIES[:i])
         own = self.query[first : first + queries].transpose(0, 1)[None]
@@ -59,16 +109,33 @@ class Blocks:
         return out[0].transpose(0, 1)
 
 
-def held(blocks: Blocks, controls: dict[int, str]) -> Tensor:
-    """A step's output where some rows are held; the others' stays 7."""
-    layer = nn.Module()
-    layer.layer_idx = 0  # type: ignore[assignment]
-    table = {i: RowSteering(parse(text), SPAN, (0, 12), (12, 18)) for i, text in controls.items()}
-    output = torch.full_like(blocks.query, 7.0)
-    rows = step_rows(table, blocks.common, TOKENS)
-    step = HeldRows(rows, blocks.layout, VllmRotary())
-    step.attend(layer, SIZE**-0.5, blocks.query, blocks.cache, output)
+def held(blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None) -> Tensor:
+    """A step's output where some rows are held."""
+    output = blocks.plain()
+    held_rows(blocks, controls, before).attend(
+        layer(), SIZE**-0.5, blocks.query, blocks.cache, output
+    )
     return output
+
+
+def layer() -> nn.Module:
+    module = nn.Module()
+    module.layer_idx = 0  # type: ignore[assignment]
+    return module
+
+
+def held_rows(blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None) -> HeldRows:
+    rows = step_rows(blocks.steerings(controls), blocks.common, TOKENS)
+    return HeldRows(rows, before, blocks.layout, blocks.mass, VllmRotary())
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def part(output: Tensor, i: int) -> Tensor:
+    first = sum(QUERIES[:i])
+    return output[first : first + QUERIES[i]]
 
 
 def test_held_rows_of_any_length_equal_each_alone_and_others_are_untouched() -> None:
@@ -76,11 +143,65 @@ def test_held_rows_of_any_length_equal_each_alone_and_others_are_untouched() -> 
     shares = {0: "split-softmax:0.7", 1: "boost:4", 2: "split-softmax:0.5"}
     output = held(blocks, shares)
     for i, share in shares.items():
-        first = sum(QUERIES[:i])
-        torch.testing.assert_close(
-            output[first : first + QUERIES[i]], blocks.alone(i, share), atol=1e-5, rtol=1e-5
-        )
-    assert bool((output[-1] == 7).all())
+        close(part(output, i), blocks.alone(i, share))
+    assert torch.equal(part(output, 3), part(blocks.plain(), 3))
+
+
+def test_a_row_that_goes_on_writes_its_new_token_and_uses_its_personas_keys_again() -> None:
+    blocks = Blocks()
+    shares = {0: "boost:4", 1: "boost:2", 3: "boost:4"}
+    first = held_rows(blocks, shares)
+    first.attend(layer(), SIZE**-0.5, blocks.query, blocks.cache, blocks.plain())
+    assert blocks.kernel.writes[-1] == 40 + 21 + 30
+    blocks.common.seq_lens = torch.tensor([41, 22, 50, 31])
+    again = held_rows(blocks, shares, first)
+    assert again.groups[0].persona is first.groups[0].persona
+    output = blocks.plain()
+    again.attend(layer(), SIZE**-0.5, blocks.query, blocks.cache, output)
+    assert blocks.kernel.writes[-1] == 3
+    for i, share in shares.items():
+        close(part(output, i), blocks.alone(i, share, blocks.common.seq_lens.tolist()))
+
+
+def test_a_prompts_single_token_before_its_persona_ends_is_left_alone() -> None:
+    blocks = Blocks()
+    blocks.common.seq_lens = torch.tensor([40, SPAN[1], 50, 30])
+    plain = blocks.plain()
+    output = held(blocks, {0: "boost:4", 1: "boost:4"})
+    assert torch.equal(part(output, 1), part(plain, 1))
+    close(part(output, 0), blocks.alone(0, "boost:4"))
+
+
+def test_blocks_that_were_anothers_are_written_whole() -> None:
+    blocks = Blocks()
+    held(blocks, {0: "boost:4"})
+    blocks.table[0] = blocks.table[0].flip(0)
+    output = held(blocks, {0: "boost:4"})
+    assert blocks.kernel.writes[-1] == 40
+    close(part(output, 0), blocks.alone(0, "boost:4"))
+
+
+def test_a_query_whose_persona_loses_almost_all_under_anchor_is_computed_from_all_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Away:
+        """Turned back, a query is at odds with all that it liked."""
+
+        def turn_back(self, module: nn.Module, query: Tensor, shift: Tensor) -> Tensor:
+            return -query
+
+    blocks = Blocks()
+    blocks.query *= 6
+    whole = []
+    for growth in (64.0, 0.0):
+        monkeypatch.setitem(held_rows_module._GROWTH, torch.float32, growth)
+        rows = step_rows(blocks.steerings({1: "anchor"}), blocks.common, TOKENS)
+        step = HeldRows(rows, None, blocks.layout, blocks.mass, Away())  # type: ignore[arg-type]
+        output = blocks.plain()
+        step.attend(layer(), SIZE**-0.5, blocks.query, blocks.cache, output)
+        whole.append(part(output, 1))
+    assert not torch.allclose(whole[0], part(blocks.plain(), 1), atol=1e-2)
+    torch.testing.assert_close(*whole, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("text", ["boost:4@layers=1-2", "none"])
@@ -88,7 +209,7 @@ def test_a_layer_that_no_control_changes_keeps_vllms_output(text: str) -> None:
     blocks = Blocks()
     controls = {} if text == "none" else {0: text}
     if controls:
-        assert bool((held(blocks, controls) == 7).all())
+        assert torch.equal(held(blocks, controls), blocks.plain())
     assert step_rows({}, blocks.common, TOKENS) == []
 
 

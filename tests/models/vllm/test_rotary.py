@@ -84,6 +84,25 @@ def test_a_layer_that_adds_positions_otherwise_is_refused() -> None:
         VllmRotary().turn_back(owner.attn, torch.randn(1, HEADS, 1, SIZE), torch.tensor([[4]]))
 
 
+@torch.no_grad()
+def test_a_layer_is_checked_in_the_dtype_of_its_queries() -> None:
+    # vLLM's linear layers read another dtype's memory without a word.
+    owner = Owner(True, 1.0)
+    owner.project.bfloat16()
+    dtypes = []
+    owner.project.register_forward_pre_hook(lambda _, given: dtypes.append(given[0].dtype))
+    query = torch.randn(1, HEADS, 1, SIZE).bfloat16()
+    VllmRotary().turn_back(owner.attn, query, torch.tensor([[4]]))
+    assert set(dtypes) == {torch.bfloat16}
+
+
+@torch.no_grad()
+def test_a_layer_that_gives_no_numbers_is_refused() -> None:
+    owner = Owner(True, 1.0, extra=float("nan"))
+    with pytest.raises(ControlError, match="alone"):
+        VllmRotary().turn_back(owner.attn, torch.randn(1, HEADS, 1, SIZE), torch.tensor([[4]]))
+
+
 def test_a_layer_without_an_embedding_is_refused() -> None:
     with pytest.raises(ControlError, match="no rotary embedding"):
         VllmRotary().turn_back(Layer(), torch.randn(1, HEADS, 1, SIZE), torch.tensor([[4]]))

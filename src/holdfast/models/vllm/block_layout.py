@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Writes keys and values (tokens, 1, D) into a cache (blocks, 1, tokens, 2 · D), block by block.
-Write = Callable[[Tensor, Tensor, Tensor], None]
+# Writes keys and values (n, Hkv, D) into a cache (blocks, Hkv, tokens, 2 · D), at these slots: n
+# numbers of block · tokens + token.
+Write = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 _BASE = 128  # digits that bfloat16 holds exactly
 
 
@@ -66,7 +67,7 @@ class BlockLayout:
         for digit in (number // _BASE, number % _BASE):
             states = digit[:, None].to(dtype)
             cache = torch.zeros(1, 1, self.tokens, 2 * self.size, dtype=dtype)
-            write(states, states, cache)
+            write(states, states, cache, torch.arange(self.tokens))
             halves.append(cache.view(2, -1).long())
         both = halves[0] * _BASE + halves[1]
         return both[0], both[1]

@@ -1,5 +1,14 @@
 """One step of vLLM's batch: the attention of its held rows, by the shared `SteeredPass`.
 
+vLLM's kernel has computed the plain attention o of every row. `PersonaMass` has the persona's
+share π of it. The persona itself is short: its keys are gathered, once for a row that decodes,
+and give o_P. With w the share under the control, what the row gets is
+
+    w·o_P + (1 - w)·(o - π·o_P) / (1 - π)
+
+Where the persona gains, o counts for less than before, so its rounding does too. Where it loses
+much, as it may under anchor, or where the share depends on turns, all keys are gathered.
+
 Rows that decode one token are one pass; the rows of prompts are a pass each, since their queries
 differ in number. Columns are places in the prompt, so rows lie left-aligned beside each other and
 what is past a row's end is masked.
@@ -10,51 +19,67 @@ This module knows blocks and passes. It knows no requests; `row_table` says whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.control.kernels import apply_weights
+from holdfast.control.attention import gather_columns
+from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
 from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
 from holdfast.control.steering import RowSteering, Steering
 from holdfast.models.vllm.block_layout import BlockLayout
+from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, padded_blocks, spread
 from holdfast.models.vllm.rotary import VllmRotary
 
-
-@dataclass(frozen=True)
-class StepRow:
-    """A held row in one step."""
-
-    steering: RowSteering
-    """Its control, persona and turns."""
-    start: int
-    """Its first query among the step's."""
-    queries: int
-    """How many queries it has."""
-    length: int
-    """How many keys it has, its own of this step included."""
-    blocks: Tensor
-    """Its blocks, (n,)."""
+# So many times may the plain output's rounding grow.
+_GROWTH = {torch.float32: 64.0, torch.float64: 64.0}
+_GROWTH_16_BITS = 4.0
+_EVEN = 32
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class HeldRows:
     """The held rows of one step.
 
     Args:
-        rows: them; at least one.
+        rows: them, in the step's order; at least one.
+        before: those of the step before, whose persona's keys are used again.
         layout: of the blocks.
+        mass: the persona's share of the plain attention.
         rotary: turns queries back.
     """
 
-    def __init__(self, rows: Sequence[StepRow], layout: BlockLayout, rotary: VllmRotary) -> None:
+    def __init__(
+        self,
+        rows: Sequence[StepRow],
+        before: HeldRows | None,
+        layout: BlockLayout,
+        mass: PersonaMass,
+        rotary: VllmRotary,
+    ) -> None:
         self.layout = layout
-        single = [row for row in rows if row.queries == 1]
-        groups = [[row] for row in rows if row.queries > 1]
-        groups += [single] if single else []
+        single = [row for row in rows if _decodes(row)]
+        groups = [[row] for row in rows if not _decodes(row)]
+        groups += [
+            some
+            for restores in (False, True)
+            if (some := [row for row in single if _restores(row) == restores])
+        ]
         made = [_Group.of(group, layout.tokens, rotary) for group in groups]
         self.groups = [group for group in made if group is not None]
+        with_mass = [group for group in self.groups if not group.restores]
+        together = sorted((row for group in with_mass for row in group.rows), key=lambda r: r.start)
+        self.mass = mass.start(together)
+        places: dict[int, int] = {}
+        end = 0
+        for row in together:
+            places[row.start] = end
+            end += row.queries
+        for group in with_mass:
+            parts = [(places[row.start], row.queries) for row in group.rows]
+            group.mass_places = spread(parts)
+            group.reuse(before.groups if before is not None else [])
 
     def attend(
         self, layer: nn.Module, scale: float, query: Tensor, cache: Tensor, output: Tensor
@@ -66,27 +91,52 @@ class HeldRows:
             scale: what scores are multiplied by.
             query: (all queries, H, D).
             cache: the layer's blocks.
-            output: (all queries, H, D), written in place.
+            output: vLLM's own, (all queries, H, D), written in place.
         """
-        for group in self.groups:
-            if group.passed.covers(layer_of(layer)):
-                key, value = self.layout.gather(cache, group.blocks)
-                group.attend(layer, scale, query, key, value, output)
+        covering = [group for group in self.groups if group.passed.covers(layer_of(layer))]
+        masses = None
+        if self.mass is not None and not all(group.restores for group in covering):
+            masses = self.mass.masses(query, cache, scale)
+        for group in covering:
+            own, plain = group.take(query), group.take(output.view(query.shape))
+            out = None
+            if masses is not None and not group.restores:
+                mass = group.rows_first(masses[group.mass_places])
+                out = group.by_mass(layer, scale, own, plain, mass, cache, self.layout)
+            if out is None:
+                out = group.by_keys(layer, scale, own, *self.layout.gather(cache, group.blocks))
+            flat = out.transpose(1, 2).reshape(-1, *query.shape[1:])
+            output.view(query.shape)[group.places] = flat.to(output.dtype)
 
 
-@dataclass(frozen=True)
 class _Group:
-    """Rows that one pass computes."""
+    """Rows that one pass computes.
 
-    passed: SteeredPass
-    places: Tensor
-    """The rows' queries among the step's, (B · Lq,)."""
-    blocks: Tensor
-    """(B, n), filled up with blocks that are masked."""
-    lengths: tuple[int, ...]
-    """Keys of each row."""
-    mask: Tensor | None
-    """Additive, of the padded keys, (B, 1, 1, keys); None for a single row."""
+    Args:
+        rows: them, each with as many queries.
+        passed: the pass.
+        tokens: of a block.
+    """
+
+    def __init__(self, rows: Sequence[StepRow], passed: SteeredPass, tokens: int) -> None:
+        self.rows, self.passed, self.tokens = rows, passed, tokens
+        self.most = max(row.length for row in rows)
+        self.restores = any(_restores(row) for row in rows)
+        self.places = spread([(row.start, row.queries) for row in rows])
+        """The rows' queries among the step's."""
+        self.mass_places: slice | Tensor = slice(0, 0)
+        """The same among those of the step's rows with a mass."""
+        count = -(-self.most // tokens)
+        self.blocks = torch.stack([padded_blocks(row.blocks, count) for row in rows])
+        self.persona: dict[int, tuple[Tensor, Tensor]] = {}
+        """The persona's keys and values by layer, (B, Hkv, n, D)."""
+        self.all_steered = bool(passed.steered.all())
+        steering = passed.steering
+        # The fused kernel takes half the time for numbers of keys that are multiples of this.
+        place = torch.arange(-(-steering.longest // _EVEN) * _EVEN)
+        self._columns = steering.starts[:, None] + place
+        hidden = self._columns >= steering.ends[:, None]
+        self._mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None]
 
     @staticmethod
     def of(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> _Group | None:
@@ -95,50 +145,129 @@ class _Group:
         anchored = any(row.steering.control.anchor for row in rows)
         device = rows[0].blocks.device
         steering = Steering([row.steering for row in rows], rotary if anchored else None, device)
-        count = -(-most // tokens)
-        blocks = torch.stack([_padded(row.blocks, count) for row in rows])
-        lengths = tuple(row.length for row in rows)
         passed = start_pass(steering, most - queries, queries)
-        if passed is None:
-            return None
-        at = torch.arange(queries, device=device)
-        places = torch.cat([at + row.start for row in rows])
-        mask = None
-        if len(set(lengths)) > 1:
-            ends = torch.tensor(lengths, device=device)[:, None, None, None]
-            hidden = torch.arange(most, device=device) >= ends
-            mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -torch.inf)
-        return _Group(passed, places, blocks, lengths, mask)
+        return None if passed is None else _Group(rows, passed, tokens)
 
-    def attend(
+    def reuse(self, groups: Sequence[_Group]) -> None:
+        """Take over the persona's keys from a group of the same rows in the same blocks."""
+        for group in groups:
+            pairs = zip(self.rows, group.rows, strict=False)
+            same = len(self.rows) == len(group.rows) and all(
+                own.steering is other.steering for own, other in pairs
+            )
+            same = same and self.passed.queries == group.passed.queries == 1
+            if same and torch.equal(self._persona_blocks(), group._persona_blocks()):
+                self.persona = group.persona
+
+    def take(self, states: Tensor) -> Tensor:
+        """The rows' part of (all queries, H, D), as (B, H, Lq, D)."""
+        return self.rows_first(states[self.places])
+
+    def rows_first(self, states: Tensor) -> Tensor:
+        """(B · Lq, H, D) as (B, H, Lq, D)."""
+        return states.view(len(self.rows), -1, *states.shape[1:]).transpose(1, 2)
+
+    def by_mass(
         self,
         layer: nn.Module,
         scale: float,
         query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        output: Tensor,
-    ) -> None:
-        """Compute the rows' attention and write it to `output`."""
-        most = max(self.lengths)
-        key, value = key[:, :, :most], value[:, :, :most]
-        rows, heads, size = len(self.lengths), query.shape[1], query.shape[2]
-        own = query[self.places].view(rows, -1, heads, size).transpose(1, 2)
-        mask = None if self.mask is None else self.mask.to(query.dtype)
-        passed = self.passed
+        plain: Tensor,
+        mass: Tensor,
+        cache: Tensor,
+        layout: BlockLayout,
+    ) -> Tensor | None:
+        """The rows' attention (B, H, Lq, D) from the plain one and its mass (B, H, Lq, 2).
+
+        None where that would lose too many digits.
+        """
+        number, passed = layer_of(layer), self.passed
+        key, value = self._persona_keys(number, cache, layout)
+        near, (pi, rest) = passed.anchored_query(layer, query, number), mass.unbind(-1)
+        before, lse = self._attend(query, key, value, scale)
+        after, held = before, pi
+        if near is not None:
+            after, lse_near = self._attend(near, key, value, scale)
+            raised = pi * (lse_near - lse).clamp(max=80.0).exp()
+            held = raised / (raised + rest).clamp(min=_TINY)
+        share = passed.share(number)
+        w = held if share is None else share(held)
+        # The plain output's factor. A query that sees nothing but the persona keeps nothing of it.
+        keeps = torch.where(rest > 0, (1 - w) / rest.clamp(min=_TINY), 0.0)
+        if not self.all_steered:
+            keeps, w = (torch.where(passed.steered, x, y) for x, y in ((keeps, 1.0), (w, pi)))
+        if near is not None and bool(keeps.amax() > _GROWTH.get(query.dtype, _GROWTH_16_BITS)):
+            return None
+        out = in_float32(plain) * keeps[..., None]
+        if near is None:
+            return out.addcmul_(in_float32(before), (w - keeps * pi)[..., None])
+        out.addcmul_(in_float32(after), w[..., None])
+        return out.addcmul_(in_float32(before), (keeps * pi)[..., None], value=-1)
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Attention to the persona alone, and its log-sum-exp."""
+        if query.shape[2] > 1:
+            return attend(query, key, value, self._mask.to(query.dtype), scale)
+        score = attention_scores(query, key, scale) + self._mask
+        return apply_weights(score.softmax(-1), value), score.logsumexp(-1)
+
+    def by_keys(
+        self, layer: nn.Module, scale: float, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        """The rows' attention (B, H, Lq, D) from all keys."""
+        key, value = key[:, :, : self.most], value[:, :, : self.most]
+        passed, mask = self.passed, self._padding(query)
         exact = query.dtype == torch.float32 and passed.queries == 1
-        if exact and passed.prefers_weights(layer_of(layer), most):
-            weights = passed.one_query(layer, own, key, mask, scale)[1]
-            out = apply_weights(weights, value)
-        else:
-            out = passed.attention(layer, own, key, value, mask, scale)
-        output.view(-1, heads, size)[self.places] = out.transpose(1, 2).reshape(-1, heads, size)
+        if exact and passed.prefers_weights(layer_of(layer), self.most):
+            return apply_weights(passed.one_query(layer, query, key, mask, scale)[1], value)
+        return passed.attention(layer, query, key, value, mask, scale)
+
+    def _padding(self, like: Tensor) -> Tensor | None:
+        """Additive, of the keys past a row's end, (B, 1, 1, keys); None where there are none."""
+        lengths = [row.length for row in self.rows]
+        if len(set(lengths)) == 1:
+            return None
+        ends = torch.tensor(lengths, device=like.device)[:, None, None, None]
+        hidden = torch.arange(self.most, device=like.device) >= ends
+        return like.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+
+    def _persona_blocks(self) -> Tensor:
+        """The blocks that hold any row's persona, (B, n)."""
+        start, end = self._persona_columns()
+        return self.blocks[:, start // self.tokens : -(-end // self.tokens)]
+
+    def _persona_columns(self) -> tuple[int, int]:
+        spans = [row.steering.span for row in self.rows]
+        return min(start for start, _ in spans), max(end for _, end in spans)
+
+    def _persona_keys(
+        self, layer: int, cache: Tensor, layout: BlockLayout
+    ) -> tuple[Tensor, Tensor]:
+        """The persona's keys and values, (B, Hkv, n, D), for one query in float32."""
+        if layer not in self.persona:
+            first = self._persona_columns()[0] // self.tokens * self.tokens
+            parts = layout.gather(cache, self._persona_blocks())
+            places = (self._columns - first).clamp(max=parts[0].shape[2] - 1)
+            key, value = (gather_columns(part, places) for part in parts)
+            if self.passed.queries == 1:
+                key, value = in_float32(key), in_float32(value)
+            self.persona[layer] = key, value
+        return self.persona[layer]
 
 
-def _padded(blocks: Tensor, count: int) -> Tensor:
-    """So many of a row's blocks, the first again where there are fewer."""
-    missing = count - len(blocks)
-    return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
+def _decodes(row: StepRow) -> bool:
+    """Whether a row's query is past all columns that its control is about."""
+    steering = row.steering
+    after = max(steering.message[1], steering.content[1], *steering.turns, *steering.replies)
+    return row.queries == 1 and row.length > after
+
+
+def _restores(row: StepRow) -> bool:
+    """Whether a row's share depends on its turns."""
+    share = row.steering.control.share
+    return share is not None and share.kind == "restore"
 
 
 def step_rows(held: Mapping[int, RowSteering], common: Any, tokens: int) -> list[StepRow]:

@@ -47,7 +47,7 @@ class VllmRotary:
         """
         rotary = _embedding(module)
         if layer_of(module) not in self._checked:
-            self._check(module, rotary)
+            self._check(module, rotary, query.dtype)
             self._checked.add(layer_of(module))
         return self._turn(rotary, query, shift)
 
@@ -81,14 +81,15 @@ class VllmRotary:
         self._last[id(rotary)] = weakref.ref(shift), cos, sin
         return cos, sin
 
-    def _check(self, layer: nn.Module, rotary: Any) -> None:
+    def _check(self, layer: nn.Module, rotary: Any, dtype: torch.dtype) -> None:
         """Compare queries and keys of a token at two positions."""
-        late, early = (_states_at(layer, position) for position in (_AT, _AT - _BY))
+        late, early = (_states_at(layer, position, dtype) for position in (_AT, _AT - _BY))
         for one, other in zip(late, early, strict=True):
             shift = torch.full((1, 1), _BY, device=one.device)
             turned = self._turn(rotary, one, shift).float()
             allowed = 4 * max(torch.finfo(one.dtype).eps, 1e-5) * float(one.float().norm())
-            if float((turned - other.float()).norm()) > allowed:
+            # So written that NaN does not pass.
+            if not float((turned - other.float()).norm()) <= allowed:
                 raise ControlError(
                     f"layer {layer_of(layer)} does not turn its queries and keys by its rotary"
                     " embedding alone, so anchor would not be exact: use reminder."
@@ -122,7 +123,7 @@ class _Probe(nn.Module):
         raise _Reached(query, key)
 
 
-def _states_at(layer: nn.Module, position: int) -> tuple[Tensor, Tensor]:
+def _states_at(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """A token's rotated queries and keys at a position, (1, heads, 1, size) each."""
     owner, like = _owner(layer), next(_owner(layer).parameters())
     name = next(name for name, part in owner.named_children() if part is layer)
@@ -130,7 +131,7 @@ def _states_at(layer: nn.Module, position: int) -> tuple[Tensor, Tensor]:
     takes = inspect.signature(owner.forward).parameters
     width = owner.hidden_size
     generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(1, width, generator=generator).to(like.device, torch.get_default_dtype())
+    hidden = torch.randn(1, width, generator=generator).to(like.device, dtype)
     positions = torch.tensor([position], device=like.device)
     if not {"positions", "hidden_states"} <= set(takes):
         raise ControlError(f"{type(owner).__name__} takes other arguments than anchor knows.")

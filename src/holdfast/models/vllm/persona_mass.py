@@ -1,0 +1,169 @@
+"""How much of its attention each query gives to the persona, from vLLM's own kernel.
+
+Attention is linear in values. Called once more on the same queries and keys, with values that
+say which tokens are the persona's, the kernel returns what no kernel for CPUs returns otherwise:
+
+    values (1, 0, …) in the persona, (0, 1, …) elsewhere      →      output (π, 1 - π, …)
+
+These values are the same for all layers. They are kept in blocks of their own, as large as one
+layer's cache and addressed as it is, and written when a row's tokens get their places. So no
+key is gathered, and nothing is known of how a block is packed.
+
+This module knows blocks and rows. It knows no controls and no shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from holdfast.control.steering import RowSteering
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A held row in one step."""
+
+    steering: RowSteering
+    """Its control, persona and turns."""
+    start: int
+    """Its first query among the step's."""
+    queries: int
+    """How many queries it has."""
+    length: int
+    """How many keys it has, its own of this step included."""
+    blocks: Tensor
+    """Its blocks, (n,)."""
+
+
+class Kernel(Protocol):
+    """vLLM's operations on blocks."""
+
+    def write(self, key: Tensor, value: Tensor, cache: Tensor, slots: Tensor) -> None:
+        """Write keys and values (tokens, Hkv, D) at their slots of a cache."""
+
+    def plan(self, starts: Tensor, lengths: Tensor) -> Tensor:
+        """What the kernel wants to know of a step: the rows' first queries, and their lengths."""
+
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, rows: KernelRows, scale: float
+    ) -> Tensor:
+        """Causal attention of (queries, H, D) to one cache's keys and another's values."""
+
+
+@dataclass(frozen=True)
+class KernelRows:
+    """Rows of a step as the kernel takes them."""
+
+    starts: Tensor
+    """Each row's first query, and the number of all, (rows + 1,)."""
+    lengths: Tensor
+    """Each row's keys, (rows,)."""
+    blocks: Tensor
+    """Each row's blocks, (rows, most)."""
+    plan: Tensor
+    """Of `Kernel.plan`."""
+
+
+class PersonaMass:
+    """The blocks of these values, for the caches of one builder.
+
+    Args:
+        tokens: of a block.
+        kernel: vLLM's operations.
+    """
+
+    def __init__(self, tokens: int, kernel: Kernel) -> None:
+        self.tokens, self.kernel = tokens, kernel
+        self._values: Tensor | None = None
+        self._written: dict[int, tuple[RowSteering, list[int], int]] = {}
+
+    def start(self, rows: Sequence[StepRow]) -> MassStep | None:
+        """The step of some rows; None where there are none."""
+        return MassStep(self, rows) if rows else None
+
+    def values(self, like: Tensor, rows: Sequence[StepRow]) -> Tensor:
+        """The blocks, with the tokens of these rows in them.
+
+        A row that continues adds its newest tokens. Any other, a prompt that finds its first
+        blocks in the prefix cache among them, is written whole: its blocks may have been others'.
+        """
+        if self._values is None or self._values.shape != like.shape:
+            self._values, self._written = torch.zeros_like(like), {}
+        places, slots, written = [], [], {}
+        for row in rows:
+            blocks = row.blocks.tolist()
+            _, known, first = self._written.get(id(row.steering), (None, [], 0))
+            if known != blocks[: len(known)] or first > row.length:
+                first = 0
+            at = torch.arange(first, row.length)
+            start, end = row.steering.span
+            places.append((at >= start) & (at < end))
+            slots.append(row.blocks.long()[at // self.tokens] * self.tokens + at % self.tokens)
+            # The steering is kept, so that no other takes its id.
+            written[id(row.steering)] = (
+                row.steering,
+                blocks[: row.length // self.tokens],
+                row.length,
+            )
+        self._written = written
+        persona = torch.cat(places)
+        states = like.new_zeros(len(persona), like.shape[1], like.shape[3] // 2)
+        states[..., 0], states[..., 1] = persona[:, None], ~persona[:, None]
+        self.kernel.write(states, states, self._values, torch.cat(slots))
+        return self._values
+
+
+class MassStep:
+    """The masses of some rows of one step.
+
+    Args:
+        owner: the blocks.
+        rows: the rows, in the step's order.
+    """
+
+    def __init__(self, owner: PersonaMass, rows: Sequence[StepRow]) -> None:
+        self.owner, self.rows = owner, rows
+        self._values: Tensor | None = None
+        self.places = spread([(row.start, row.queries) for row in rows])
+        ends = torch.tensor([0, *(row.queries for row in rows)]).cumsum(0).int()
+        lengths = torch.tensor([row.length for row in rows], dtype=torch.int32)
+        most = max(len(row.blocks) for row in rows)
+        blocks = torch.stack([padded_blocks(row.blocks, most) for row in rows])
+        plan = owner.kernel.plan(ends, lengths)
+        self._kernel_rows = KernelRows(ends, lengths, blocks.int(), plan)
+
+    def masses(self, query: Tensor, cache: Tensor, scale: float) -> Tensor:
+        """π and 1 - π of the rows' queries, (queries, H, 2) in float32.
+
+        Args:
+            query: of the whole step, (all queries, H, D).
+            cache: the layer's blocks.
+            scale: what scores are multiplied by.
+        """
+        if self._values is None:
+            self._values = self.owner.values(cache, self.rows)
+        own = query[self.places]
+        rows = self._kernel_rows
+        return self.owner.kernel.attend(own, cache, self._values, rows, scale)[..., :2].float()
+
+
+def spread(parts: Sequence[tuple[int, int]]) -> slice | Tensor:
+    """Places of parts (start, count) of a tensor: a slice where they follow each other."""
+    begin = parts[0][0]
+    end = begin
+    for start, count in parts:
+        if start != end:
+            return torch.cat([torch.arange(at, at + many) for at, many in parts])
+        end += count
+    return slice(begin, end)
+
+
+def padded_blocks(blocks: Tensor, count: int) -> Tensor:
+    """So many of a row's blocks, the first again where there are fewer."""
+    missing = count - len(blocks)
+    return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
