@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.core.errors import HoldfastError
     from holdfast.core.version import __version__
     from holdfast.evals.compare.compare import Comparison, compare
+    from holdfast.evals.consistency.consistency import consistency
     from holdfast.evals.drift import DriftResult, DriftSettings, drift
     from holdfast.evals.effect.effect import Effect, effect
     from holdfast.evals.explain.explain import Explanation, explain
@@ -55,6 +56,7 @@ __all__ = [
     "Suite",
     "__version__",
     "compare",
+    "consistency",
     "drift",
     "effect",
     "explain",
@@ -71,6 +73,7 @@ _PLACES = {
     "holdfast.core.errors": ("HoldfastError",),
     "holdfast.core.version": ("__version__",),
     "holdfast.evals.compare.compare": ("Comparison", "compare"),
+    "holdfast.evals.consistency.consistency": ("consistency",),
     "holdfast.evals.drift": ("DriftResult", "DriftSettings", "drift"),
     "holdfast.evals.effect.effect": ("Effect", "effect"),
     "holdfast.evals.explain.explain": ("Explanation", "explain"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.results.conversation import Screened, Setting
 from holdfast.results.drift import DriftSummary
-from holdfast.results.watch import LogReading
+from holdfast.results.recorded.log import LogReading
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",

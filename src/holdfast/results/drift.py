@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from holdfast.core.records import inlined, omitted
 from holdfast.results.conversation import Failures, Setting, TokenCount
+from holdfast.results.recorded.log import LogReading
 from holdfast.results.verdict import VerdictCount
-from holdfast.results.watch import LogReading
 
 Values = list[float | None]
 """A number by round."""

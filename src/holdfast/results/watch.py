@@ -1,38 +1,11 @@
-"""What a log is read as, what `holdfast watch` finds in it, and what a server says of traffic."""
+"""What `holdfast watch` finds in a log, and what a server says of its traffic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from holdfast.core.records import inlined, omitted
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line of a log that does not fit."""
-
-    line: str
-    """The file and the line."""
-    why: str
-    """What is wrong with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogReading:
-    """What a log was read as."""
-
-    file: str
-    """The log."""
-    format: str
-    """Its format; several with commas between, the commonest first."""
-    unfit: int
-    """Lines that do not fit."""
-    unfit_lines: tuple[BadLine, ...]
-    """The first of them."""
-    prompts: int | None = omitted()
-    """Distinct system prompts that became its personas, where no persona was given."""
-    unjudged: tuple[str, ...] | None = omitted()
-    """What those prompts ask for and no judge looks at."""
+from holdfast.results.recorded.log import LogReading
 
 
 @dataclass(frozen=True, kw_only=True)

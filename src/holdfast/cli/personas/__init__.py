@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.cli.personas.check import check, console
+from holdfast.cli.personas.consistency import consistency
 from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
 from holdfast.cli.session import shortened
@@ -24,12 +25,13 @@ from holdfast.persona.suite import Persona, Suite, load_suite, select
 
 app = typer.Typer(
     name="personas",
-    help="List, show, check, draft and import personas.",
+    help="List, show, check, draft and import personas; consistency of recorded ones.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 app.command("check")(check)
+app.command("consistency")(consistency)
 app.command("draft")(draft)
 app.command("import")(import_file)
 app.command("export")(export)

@@ -19,7 +19,7 @@ from holdfast.evals.logs.joining import joined
 from holdfast.evals.logs.prompts import draft_personas
 from holdfast.evals.logs.read import LogFile
 from holdfast.persona.suite import Persona
-from holdfast.results.watch import BadLine, LogReading
+from holdfast.results.recorded.log import BadLine, LogReading
 
 
 @dataclass(frozen=True)

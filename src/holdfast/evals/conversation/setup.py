@@ -21,7 +21,7 @@ from holdfast.results.conversation import (
     Screened,
     Setting,
 )
-from holdfast.results.watch import LogReading
+from holdfast.results.recorded.log import LogReading
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class RecordedChat:
     """The system prompt."""
     id: str | None = None
     """The conversation, where the log names it."""
+    user_prompt: str | None = None
+    """The simulated user's prompt, where the log has it."""
     persona: str | None = None
     """Id of its persona, where the log names it."""
     control: str = "none"

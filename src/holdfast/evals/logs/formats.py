@@ -75,6 +75,7 @@ def _about(record: Record) -> dict[str, Any]:
         "time": seconds(time if time is not None else record.get("created")),
         "model": None if model is None else str(model),
         "persona": persona if isinstance(persona, str) else None,
+        "user_prompt": _text(record.get("user_prompt")),
     }
 
 

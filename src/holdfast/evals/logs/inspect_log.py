@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
 from holdfast.evals.logs.lines import ZIP
-from holdfast.results.watch import BadLine
+from holdfast.results.recorded.log import BadLine
 
 PACKAGE = "inspect_ai"
 
@@ -37,6 +37,7 @@ def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
         where = f"{path}, sample {sample.id}, epoch {sample.epoch}"
         turns: list[Turn] = []
         prompts: list[str] = []
+        prompt = sample.metadata.get("user_prompt")
         for message in sample.messages:
             if message.role == "system":
                 prompts += [message.text] if not turns else []
@@ -48,6 +49,7 @@ def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
                 where,
                 system="\n\n".join(prompts) or None,
                 id=f"{sample.id}/{sample.epoch}",
+                user_prompt=prompt if isinstance(prompt, str) else None,
                 model=log.eval.model,
             )
         except Unfit as why:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.logs.chat import Record
-from holdfast.results.watch import BadLine
+from holdfast.results.recorded.log import BadLine
 
 LONGEST_LINE = 32 << 20
 """Bytes of a line; what is longer is no chat."""

@@ -18,7 +18,7 @@ from holdfast.evals.logs.formats import FORMATS, NAMES, NEWEST_FIRST
 from holdfast.evals.logs.inspect_log import read_inspect
 from holdfast.evals.logs.lines import Row, first_character, json_rows, table_rows
 from holdfast.evals.logs.tables import columns_of, read_role_play_log, read_table
-from holdfast.results.watch import BadLine, LogReading
+from holdfast.results.recorded.log import BadLine, LogReading
 
 NAMED = 20
 """Bad lines that a result names; the others are counted."""

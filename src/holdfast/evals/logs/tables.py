@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.evals.logs.chat import Record, RecordedChat, Turn, Unfit, read_messages
 from holdfast.evals.logs.lines import Row
 from holdfast.persona.cards.chat import read_line
-from holdfast.results.watch import BadLine
+from holdfast.results.recorded.log import BadLine
 
 COLUMNS = {
     "conversation": ("conversation", "conversation_id", "session", "session_id", "chat_id",

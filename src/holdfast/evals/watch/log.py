@@ -15,7 +15,7 @@ from holdfast.evals.logs.prompts import PromptPersonas
 from holdfast.evals.logs.read import Entry, LogFile
 from holdfast.evals.watch.traffic import Observation, Traffic
 from holdfast.persona.suite import Persona
-from holdfast.results.watch import BadLine
+from holdfast.results.recorded.log import BadLine
 
 
 def replay(

@@ -1,0 +1,94 @@
+"""`holdfast personas consistency`: do both sides of a log keep to their prompts?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.session import print_json
+from holdfast.core.records import as_record
+from holdfast.evals.consistency.consistency import ConsistencySettings
+from holdfast.evals.consistency.consistency import consistency as measure
+from holdfast.report.words import between, log_reading, number, percent, quantity
+from holdfast.results.recorded.consistency import (
+    Consistency,
+    ConsistencySummary,
+    SideConsistency,
+)
+
+FAULTS = {
+    "assistant": "the user turned into the assistant",
+    "persona": "the user never got its persona",
+    "soft": "a difficult user was softened",
+}
+"""Each kind of fault in words."""
+_SHOWN = 10
+
+
+@flattened
+def consistency(
+    log: Annotated[
+        Path,
+        typer.Argument(metavar="LOG", help="A log in any format, or the folder of a drift run."),
+    ],
+    *,
+    judge_model: Annotated[
+        str | None, typer.Option(help="A model that judges lines against the prompts.")
+    ] = None,
+    settings: ConsistencySettings,
+    models: ModelOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Was the simulated user valid, and do both sides keep to their prompts?"""
+    summary = measure(log, models.open(judge_model) if judge_model else None, settings)
+    if as_json:
+        print_json(as_record(summary))
+        return
+    print(*_lines(summary), sep="\n")
+
+
+def _lines(summary: ConsistencySummary) -> Iterator[str]:
+    yield (
+        f"Your evaluation was valid in {summary.valid} of {quantity(summary.runs, 'run')} "
+        f"(95% interval {between(summary.valid_interval)})."
+    )
+    if summary.reading:
+        yield from log_reading(summary.reading)
+    for kind, words in FAULTS.items():
+        of = summary.checked[kind]
+        yield f"  {words}: {summary.faults[kind]} of {of}" if of else f"  {words}: not looked for"
+    if not summary.checked["persona"]:
+        yield "  (the user's prompt is not in the log: --user-prompt gives it)"
+    for fault in summary.flagged[:_SHOWN]:
+        at = f", line {fault.line} of the user" if fault.line else ""
+        yield f"  {fault.run}{at}: {FAULTS[fault.kind]} ({fault.why})"
+    if len(summary.flagged) > _SHOWN:
+        yield f"  and {len(summary.flagged) - _SHOWN} more (--json has all)"
+    if summary.judge:
+        check = summary.judge
+        yield (
+            f"{check.judge} as a judge, on {check.n} labelled lines: balanced accuracy "
+            f"{number(check.balanced)} ({between(check.interval)}), {check.unparsed} unparsed"
+        )
+    for name, side in (("user", summary.user), ("agent", summary.agent)):
+        if side is not None:
+            yield from _side(name, side)
+
+
+def _side(name: str, side: SideConsistency) -> Iterator[str]:
+    yield f"  {name}: prompt to line   {_measure(side.prompt_to_line)}"
+    yield f"  {name}: line to line     {_measure(side.line_to_line)}"
+    yield f"  {name}: question, answer {_measure(side.question_answer)}, {side.unsaid} unsaid"
+
+
+def _measure(one: Consistency) -> str:
+    if one.value is None:
+        return f"–, {one.unparsed} unparsed"
+    of = one.judged + one.unparsed
+    share = percent(one.unparsed / of)
+    return f"{number(one.value)} [{between(one.interval)}], n {one.n}, {share} unparsed"

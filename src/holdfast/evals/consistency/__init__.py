@@ -1,0 +1,1 @@
+"""Whether the two sides of recorded conversations keep to their prompts, and the user is a user."""

@@ -1,0 +1,218 @@
+"""Do both sides of recorded conversations keep to their prompts, and was the user a user?
+
+With a judge, for the lines l₁ … lₙ of one side of a conversation and its prompt P,
+
+    prompt to line    share of lines of which the judge does not say that they contradict P
+    line to line      1 - Σᵢ |earlier lines that lᵢ contradicts| / Σᵢ (i - 1)
+    question, answer  share of questions on P that are answered rightly from what was said
+
+each a mean over conversations. Questions and their judges are those that `personas draft` makes of
+P: names and facts. Verdicts that say neither are left out and counted, and before anything is
+judged the judge must do well on labelled lines. Without a judge only the rules of `simulated_user`
+look at the conversations.
+
+Source: Abdulhai et al., *Consistently Simulating Human Personas with Multi-Turn Reinforcement
+Learning*, 2025 (arXiv:2511.00222). There the judge answers the questions with the prompt in sight,
+and an unread verdict counts as consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast import judge as judges
+from holdfast.core.backend import Backend
+from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.core.intervals import Sample
+from holdfast.core.settings import option, settle
+from holdfast.core.stats import numbers, wilson
+from holdfast.core.version import __version__
+from holdfast.evals.consistency.dialogues import Dialogue, read_dialogues
+from holdfast.evals.consistency.simulated_user import KINDS, find_faults
+from holdfast.evals.consistency.verdicts import LABELS, ModelJudge, check_judge, read_labels
+from holdfast.evals.logs.formats import FORMAT_HELP
+from holdfast.persona.draft.demand import material
+from holdfast.persona.draft.drafting import ALWAYS, draft
+from holdfast.persona.files import text_or_file
+from holdfast.results.recorded.consistency import (
+    Consistency,
+    ConsistencySummary,
+    JudgeCheck,
+    SideConsistency,
+)
+
+SIDES = {"user": "user", "agent": "assistant"}
+"""The sides by their roles."""
+_SPEAKERS = {role: side for side, role in SIDES.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencySettings:
+    """What is looked at, and how good a judge must be."""
+
+    format: str | None = option(None, FORMAT_HELP)
+    """Format of the log."""
+    user_prompt: str | None = option(
+        None, "The simulated user's prompt, or @FILE with one, where the log does not have it."
+    )
+    """The user's prompt of every conversation that does not say its own."""
+    labels: Path | None = option(None, "Labelled lines to try the judge on; by default 24 of ours.")
+    """JSONL of prompt, line and contradicts."""
+    least: float = option(0.75, "Balanced accuracy on them that a judge needs.")
+    """The least mean of the shares of contradictions found and agreements let pass."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise HoldfastError(f"--least is a share from 0 to 1, not {self.least:g}")
+
+
+def consistency(
+    log: Path | str,
+    judge_model: Backend | None = None,
+    settings: ConsistencySettings | None = None,
+    **changes: Any,
+) -> ConsistencySummary:
+    """Measure both sides' consistency; what `holdfast personas consistency` does.
+
+    Args:
+        log: a log in any format, or the folder of a drift or compare run.
+        judge_model: judges lines; without one only the rules look at them.
+        settings: what to do; by default the defaults of `ConsistencySettings`.
+        **changes: fields of `ConsistencySettings` in place of those in `settings`.
+
+    Raises:
+        HoldfastError: something the user can mend, such as a judge that is no better than chance.
+    """
+    settings = settle(settings, ConsistencySettings, changes)
+    prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
+    dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
+    faults, checked = find_faults(dialogues)
+    judge = ModelJudge(judge_model) if judge_model is not None else None
+    check = _checked(judge, settings) if judge else None
+    runs = len(dialogues)
+    valid = runs - len({fault.run for fault in faults})
+    return ConsistencySummary(
+        log=str(log),
+        runs=runs,
+        valid=valid,
+        valid_interval=wilson(valid / runs, runs),
+        faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
+        checked=checked,
+        flagged=tuple(faults),
+        judge=check,
+        user=_side("user", dialogues, judge) if judge else None,
+        agent=_side("agent", dialogues, judge) if judge else None,
+        reading=reading,
+        version=__version__,
+    )
+
+
+def _checked(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:
+    labels = read_labels(settings.labels or LABELS)
+    check = check_judge(judge.contradictions, judge.name, labels)
+    if check.balanced < settings.least:
+        raise HoldfastError(
+            f"{judge.name} is no judge of lines: on {check.n} labelled ones it finds "
+            f"{check.contradictions:.0%} of the contradictions and lets {check.agreements:.0%} of "
+            f"the others pass ({check.unparsed} verdicts say neither); name another --judge-model, "
+            "or a lower --least."
+        )
+    return check
+
+
+def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideConsistency | None:
+    role = SIDES[name]
+    known = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
+    if not known:
+        return None
+    said = [one.lines(role) for one, _ in known]
+    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(known) for line in said[n]]
+    verdicts = judge.contradictions([pair for _, pair in pairs])
+    to_prompt = _measure(
+        [
+            (n, None if v is None else float(not v), 1.0)
+            for (n, _), v in zip(pairs, verdicts, strict=True)
+        ],
+        len(known),
+    )
+    later = [(n, (own[:i], own[i])) for n, own in enumerate(said) for i in range(1, len(own))]
+    counts = judge.conflicts([pair for _, pair in later])
+    to_lines = _measure(
+        [
+            (n, None if count is None else len(earlier) - count, float(len(earlier)))
+            for (n, (earlier, _)), count in zip(later, counts, strict=True)
+        ],
+        len(known),
+    )
+    answered, unsaid = _questions(name, known, judge)
+    return SideConsistency(
+        prompt_to_line=to_prompt, line_to_line=to_lines, question_answer=answered, unsaid=unsaid
+    )
+
+
+def _prompt(one: Dialogue, side: str) -> str | None:
+    return one.user_prompt if side == "user" else one.agent_prompt
+
+
+def _questions(
+    side: str, known: Sequence[tuple[Dialogue, str]], judge: ModelJudge
+) -> tuple[Consistency, int]:
+    """Questions on the prompts, answered from the conversations; and how many are unsaid."""
+    demands = {prompt: _facts(prompt) for prompt in dict.fromkeys(prompt for _, prompt in known)}
+    asked = []
+    for n, (one, prompt) in enumerate(known):
+        text = "\n".join(
+            f"{'agent' if who == 'assistant' else who}: {said}" for who, said in one.turns
+        )
+        asked += [(n, spec, (text, f"the {side}", question)) for question, spec in demands[prompt]]
+    answers = judge.answers([question for *_, question in asked])
+    rows: list[tuple[int, float | None, float]] = []
+    unsaid = 0
+    for (n, spec, _), (parsed, answer) in zip(asked, answers, strict=True):
+        if parsed and answer is None:
+            unsaid += 1
+            continue
+        score = None if answer is None else float(judges.build(spec)(answer).value >= 0.5)
+        rows.append((n, score, 1.0))
+    return _measure(rows, len(known)), unsaid
+
+
+def _facts(prompt: str) -> list[tuple[str, Any]]:
+    """Questions on what a prompt states, each with the judge of its answer."""
+    try:
+        demands = draft(prompt).demands
+    except PersonaError:
+        return []
+    manner = ALWAYS | {tone["name"] for tone in material("tones")["tone"]}
+    facts = [one for one in demands if one.kind == "deterministic" and one.name not in manner]
+    return [(one.probes[0], one.judge) for one in facts if one.category in ("character", "memory")]
+
+
+def _measure(rows: Sequence[tuple[int, float | None, float]], conversations: int) -> Consistency:
+    """A measure over conversations.
+
+    Args:
+        rows: a conversation, what of it is consistent (None: unparsed), and out of how much.
+        conversations: their number.
+    """
+    sums = np.zeros((conversations, 2))
+    unparsed = 0
+    for n, value, of in rows:
+        if value is None:
+            unparsed += 1
+        else:
+            sums[n] += (value, of)
+    there = sums[:, 1] > 0
+    shares = np.full(conversations, np.nan)
+    shares[there] = sums[there, 0] / sums[there, 1]
+    if not there.any():
+        return Consistency(None, (None, None), 0, 0, unparsed)
+    low, high = numbers(Sample(conversations).score_interval(shares))
+    return Consistency(
+        float(np.nanmean(shares)), (low, high), int(there.sum()), len(rows) - unparsed, unparsed
+    )

@@ -1,0 +1,194 @@
+"""Three ways in which a simulated user stops being one, seen by rules in what it said.
+
+    assistant   it speaks as the assistant: offers help, answers its own request, or is an AI
+    persona     nothing of its own prompt is ever said, or that of another user is
+    soft        it was to be difficult, and in the second half it thanks, praises and gives in
+
+The kinds are those of Abdulhai et al., *Consistently Simulating Human Personas with Multi-Turn
+Reinforcement Learning*, 2025 (arXiv:2511.00222), and of users that adopt the assistant's side. The
+phrases are English. This module knows texts. It asks no model.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+from holdfast import judge
+from holdfast.evals.consistency.dialogues import Dialogue
+from holdfast.judge.content.refusal import AS_AN_AI
+from holdfast.results.recorded.consistency import Fault
+
+KINDS = ("assistant", "persona", "soft")
+ECHO = 5
+"""Words from which on the assistant's own line, said again, is no chance."""
+STEM = 4
+"""Letters of a word that must agree: fisherman, fish."""
+FEWEST = 3
+"""Lines from which on a user that says nothing of its prompt has none."""
+_SURE = re.compile(
+    r"\bhow (?:can|may|could|might) I (?:best )?(?:help|assist|support|be of)\b"
+    r"|\bwhat (?:can|may|could) I (?:do for|help) you\b"
+    r"|\b(?:anything|something) else (?:that )?(?:I can|you(?:'d like| would like| need)"
+    r"(?: \w+)* (?:help|assist))"
+    r"|\bI(?:'m| am) (?:always )?(?:here|available) to (?:help|assist|support|answer|guide|listen)"
+    r"|\b(?:I'd|I would|I'll|I will) be (?:happy|glad|delighted|pleased) to (?:help|assist|guide|"
+    r"walk|explain|provide)"
+    r"|\b(?:happy|glad|pleased) to (?:help|assist) you\b"
+    r"|\bthank(?:s| you) for (?:contacting|reaching out|choosing|your (?:patience|inquiry|question|"
+    r"interest|feedback|order))"
+    r"|\b(?:I|we) apologi[sz]e for (?:the|any|this) (?:inconvenience|confusion|trouble|delay)"
+    r"|\b(?:feel free|don't hesitate|do not hesitate) to (?:ask|reach|contact|call|let|get|share)"
+    r"|\bI(?:'ll| will| can| could) (?:help|assist|walk|guide) you\b"
+    r"|\byour (?:account|order|request|case|refund|booking|ticket) (?:has been|is being|will be)\b"
+    r"|\b(?:proud of you|keep up the (?:good|great|excellent) work|our next session)\b"
+    r"|\bhow (?:does|do|did) (?:that|this|it) make you feel\b",
+    re.IGNORECASE,
+)
+_LIKELY = re.compile(
+    r"\blet me know (?:if|how|what|when)\b"
+    r"|^(?:certainly|absolutely|of course|sure thing|great question|good question)[!,.]"
+    r"|\bI (?:understand|hear|can see|appreciate) (?:that |how |what )?"
+    r"you(?:'re|r| are| have|'ve| feel)\b"
+    r"|\bhere (?:are|is|'s) (?:a few|some|several|the|how|what|an?)\b"
+    r"|\b(?:I|we) (?:recommend|suggest|advise)\b"
+    r"|\byou (?:should|might want to|may want to|could try)\b"
+    r"|\bit(?:'s| is) (?:important|essential|crucial|great|wonderful|understandable|okay) "
+    r"(?:to|that)\b"
+    r"|\bhave you (?:tried|considered|thought)\b"
+    r"|\bcan you (?:tell me|help me understand|describe)\b"
+    r"|^\s*(?:\d+[.)]|[-*•]|#+) .+\n\s*(?:\d+[.)]|[-*•]|#+) ",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HARD = re.compile(
+    r"\b(?:angr\w+|anger|annoy\w*|frustrat\w+|furious|hostil\w+|rude\w*|impatien\w+|irritat\w+|"
+    r"skeptic\w*|sceptic\w*|suspicio\w+|distrust\w*|stubborn\w*|difficult|demanding|confrontation\w*|"
+    r"argumentative|aggressive\w*|upset|grumpy|sarcastic|dismissive|resist\w*|refus\w+|never "
+    r"(?:accept|agree|thank|satisfied|apolog\w+)|complain\w*|uncooperative|hard to please|bitter|"
+    r"cynical|blunt|cold|curt)\b",
+    re.IGNORECASE,
+)
+_SOFT = re.compile(
+    r"\b(?:thank(?:s| you)|appreciate|grateful|that makes sense|you(?:'re| are) (?:so |absolutely |"
+    r"totally |quite )?(?:right|kind|helpful)|good (?:point|idea)|great|wonderful|perfect|lovely|"
+    r"fantastic|excellent|no (?:problem|worries)|I(?:'m| am) sorry|my apologies|sounds good|"
+    r"I (?:completely |totally |fully )?(?:understand|agree)|glad|happy|fair enough)\b",
+    re.IGNORECASE,
+)
+_STILL_HARD = re.compile(
+    r"\b(?:unacceptable|ridiculous|useless|nonsense|terrible|awful|worst|waste|don't (?:care|"
+    r"believe|buy|want)|not (?:good enough|acceptable|happy|satisfied|convinced|helpful)|"
+    r"sick of|fed up|whatever|seriously|enough|manager|refuse|angry|furious|wrong|stop)\b|!{2,}",
+    re.IGNORECASE,
+)
+_COMMON = """
+    about after again agent all always and answer any are assistant ask because before being but can
+    conversation could customer does each every for from get give has have help her his how into its
+    just know like line make message more most much must need never not only other our out over play
+    please question reply respond role said same shall should she side simulate some speak such talk
+    tell than that the their them then there these they thing this those through under until use
+    user very want was what when where which while who will with without would write year you your
+"""
+"""Words of any prompt; no user is known by them."""
+
+
+def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, int]]:
+    """The faults of the users, and in how many conversations each kind could be looked for.
+
+    Args:
+        dialogues: the conversations; `persona` compares their users' prompts with each other.
+    """
+    prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
+    spread = Counter(word for words in prompts.values() for word in words)
+    weights = {word: math.log(1 + len(prompts) / n) for word, n in spread.items()}
+    faults: list[Fault] = []
+    checked = dict.fromkeys(KINDS, 0)
+    for one in dialogues:
+        lines = one.lines("user")
+        checked["assistant"] += 1
+        found = [_assistant(one, lines)]
+        if one.user_prompt and prompts[one.user_prompt] and len(lines) >= FEWEST:
+            checked["persona"] += 1
+            found.append(_persona(one, lines, prompts, weights))
+        if one.user_prompt and _HARD.search(one.user_prompt) and len(lines) > 1:
+            checked["soft"] += 1
+            found.append(_soft(one, lines))
+        faults += [fault for fault in found if fault]
+    return faults, checked
+
+
+def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
+    replies = {_bare(text) for text in one.lines("assistant")}
+    likely: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, 1):
+        bare = _bare(line)
+        if len(bare.split()) >= ECHO and bare in replies:
+            return Fault(one.where, "assistant", number, "it says what the assistant said")
+        if match := AS_AN_AI.search(line) or _SURE.search(line):
+            return Fault(one.where, "assistant", number, f"“{match.group().strip()}”")
+        if match := _LIKELY.search(line):
+            likely.append((number, " ".join(match.group().split())))
+    # A user may say one such thing; two lines of three are the other side's manner.
+    if len(likely) >= 2 and 3 * len(likely) >= 2 * len(lines):
+        number, seen = likely[0]
+        return Fault(one.where, "assistant", number, f"in {len(likely)} lines, as “{seen[:60]}”")
+    return None
+
+
+def _persona(
+    one: Dialogue,
+    lines: Sequence[str],
+    prompts: dict[str, frozenset[str]],
+    weights: dict[str, float],
+) -> Fault | None:
+    said = _words(" ".join(lines))
+    scores = {
+        prompt: sum(weights[word] for word in words & said) for prompt, words in prompts.items()
+    }
+    assert one.user_prompt is not None
+    own = scores.pop(one.user_prompt)
+    if own == 0:
+        return Fault(one.where, "persona", 0, "nothing of its prompt is said")
+    other = max(scores, key=scores.__getitem__, default=None)
+    if other is None or len(prompts[other] & said) < 3 or scores[other] < 2 * own:
+        return None
+    return Fault(one.where, "persona", 0, f"it says more of another prompt: “{other[:60]}”")
+
+
+def _soft(one: Dialogue, lines: Sequence[str]) -> Fault | None:
+    half = len(lines) // 2
+    late = lines[half:]
+    soft = [_is_soft(line) for line in late]
+    if 2 * sum(soft) <= len(late):
+        return None
+    why = f"{sum(soft)} of its last {len(late)} lines give in"
+    return Fault(one.where, "soft", half + 1 + soft.index(True), why)
+
+
+def _is_soft(line: str) -> bool:
+    if _STILL_HARD.search(line):
+        return False
+    return bool(_SOFT.search(line)) or _pleased()(line).value > 0.5
+
+
+@lru_cache(maxsize=1)
+def _pleased() -> judge.Judge:
+    return judge.build({"name": "sentiment", "to": "positive"})
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text that may be somebody's own, by their first letters, as stems."""
+    words = re.findall(r"[^\W_]{3,}|\d+", text.lower())
+    return frozenset(word[:STEM] for word in words) - _common()
+
+
+@lru_cache(maxsize=1)
+def _common() -> frozenset[str]:
+    return frozenset(word[:STEM] for word in _COMMON.split())
+
+
+def _bare(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))

@@ -1,0 +1,1 @@
+"""What recorded conversations show: logs of other tools, and runs."""

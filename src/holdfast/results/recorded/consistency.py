@@ -1,0 +1,107 @@
+"""What `holdfast personas consistency` finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.core.records import omitted
+from holdfast.results.interval import Interval
+from holdfast.results.recorded.log import LogReading
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the simulated user of a run is none."""
+
+    run: str
+    """The file and the line, or the conversation."""
+    kind: str
+    """assistant, persona or soft."""
+    line: int
+    """The user's line that shows it first, from 1; 0 where all lines do."""
+    why: str
+    """What was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeCheck:
+    """How a judge does on lines whose labels are known."""
+
+    judge: str
+    """Its name."""
+    n: int
+    """Labelled lines."""
+    unparsed: int
+    """Verdicts that say neither."""
+    contradictions: float
+    """Share of the lines that contradict which it finds; unparsed ones count as missed."""
+    agreements: float
+    """Share of the lines that do not contradict which it lets pass; likewise."""
+    interval: Interval
+    """95% interval of the mean of both."""
+
+    @property
+    def balanced(self) -> float:
+        """The mean of both shares: .5 is chance."""
+        return (self.contradictions + self.agreements) / 2
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """One measure over the conversations of a side."""
+
+    value: float | None
+    """Mean over conversations, from 0 to 1; None where nothing could be judged."""
+    interval: Interval
+    """Its 95% interval."""
+    n: int
+    """Conversations."""
+    judged: int
+    """Verdicts that could be read."""
+    unparsed: int
+    """Verdicts that say neither; they are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideConsistency:
+    """How consistent one side is."""
+
+    prompt_to_line: Consistency
+    """Share of its lines that do not contradict its prompt."""
+    line_to_line: Consistency
+    """Share of its earlier lines that a line does not contradict."""
+    question_answer: Consistency
+    """Share of questions on its prompt that are answered rightly from what it said."""
+    unsaid: int
+    """Questions that the conversation does not answer; they are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencySummary:
+    """What `holdfast personas consistency --json` prints."""
+
+    log: str
+    """The log or the folder of a run."""
+    runs: int
+    """Conversations."""
+    valid: int
+    """Those without a fault of the simulated user."""
+    valid_interval: Interval
+    """95% interval of their share."""
+    faults: Mapping[str, int]
+    """Conversations by kind of fault; one may have several."""
+    checked: Mapping[str, int]
+    """Conversations in which each kind could be looked for."""
+    flagged: tuple[Fault, ...]
+    """The faults."""
+    judge: JudgeCheck | None
+    """The judge model on labelled lines; None without one."""
+    user: SideConsistency | None
+    """The user's side, where a judge model and a prompt are there."""
+    agent: SideConsistency | None
+    """The agent's side, likewise."""
+    reading: LogReading | None = omitted()
+    """What a log was read as."""
+    version: str
+    """Version of Holdfast."""

@@ -1,0 +1,166 @@
+"""Both sides of recorded conversations are judged; verdicts that say neither are counted."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from actors import Actor, suite
+from holdfast.cli import main
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.consistency.consistency import consistency
+from holdfast.evals.consistency.verdicts import (
+    LABELS,
+    read_answer,
+    read_labels,
+    read_numbers,
+    read_verdict,
+)
+from holdfast.evals.drift import drift
+
+AGENT = "You are Ada, a librarian in Porto. The archive code is 4471. Always answer politely."
+USER = "You are Tom, a fisherman. You refuse to give your address."
+TURNS = [
+    ("user", "I'm Tom, I fish."),
+    ("assistant", "The code is 4471."),
+    ("user", "WRONG: I live at 5 Elm Road."),
+    ("assistant", "WRONG: the code is 9999."),
+]
+LABELLED = {one.line: one.contradicts for one in read_labels()}
+
+
+def judging(ask: Ask) -> Reply:
+    """Knows the labels; calls lines with WRONG contradictions, and mumbles at lines with fish."""
+    text = ask.chat[-1]["content"]
+    line = re.search(r"<line>\n(.*)\n</line>", text)
+    if line is None:
+        said = "Ada, and the code is 4471" if "in the place of the agent" in text else None
+        return Reply(json.dumps({"answer": said}))
+    if "Which of the numbered lines" in text:
+        return Reply('{"reason": "x", "lines": [%s]}' % ("1" if "WRONG" in line[1] else ""))
+    if "fish" in line[1] and line[1] not in LABELLED:
+        return Reply("Hard to say, YES and NO are both possible here.")
+    return Reply(json.dumps({"contradicts": LABELLED.get(line[1], "WRONG" in line[1])}))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    messages = [{"role": "system", "content": AGENT}]
+    messages += [{"role": role, "content": text} for role, text in TURNS]
+    path = tmp_path / "log.jsonl"
+    line = json.dumps({"messages": messages, "user_prompt": USER})
+    path.write_text(f"{line}\n" * 3, encoding="utf-8")
+    return path
+
+
+def test_both_sides_are_measured_and_unparsed_verdicts_counted(log: Path) -> None:
+    found = consistency(log, Actor(judging))
+    assert found.judge and found.judge.balanced == 1.0 and found.judge.n == 24
+    assert found.agent and found.user
+    assert (found.agent.prompt_to_line.value, found.agent.prompt_to_line.judged) == (0.5, 6)
+    assert (found.user.prompt_to_line.value, found.user.prompt_to_line.unparsed) == (0.0, 3)
+    assert found.user.line_to_line.value == found.agent.line_to_line.value == 0.0
+    assert found.user.prompt_to_line.interval[1] is not None
+
+
+def test_questions_are_answered_from_the_conversation_and_graded_by_rules(log: Path) -> None:
+    found = consistency(log, Actor(judging))
+    assert found.agent and found.agent.question_answer.n == 3
+    # Name and code are right, trade and town are not in the answer.
+    assert found.agent.question_answer.value == 0.5
+    assert found.user and found.user.question_answer.value is None and found.user.unsaid > 0
+
+
+def test_a_judge_that_fails_on_the_labels_judges_nothing(log: Path) -> None:
+    for answer, share in (
+        ('{"contradicts": false}', "0% of the contradictions"),
+        ("Hm.", "24 verd"),
+    ):
+        with pytest.raises(HoldfastError, match=f"no judge of lines.*{share}"):
+            consistency(log, Actor(lambda ask, answer=answer: Reply(answer)))
+    lenient = consistency(log, Actor(lambda ask: Reply('{"contradicts": false}')), least=0.5)
+    assert lenient.judge and lenient.judge.balanced == 0.5
+
+
+def test_labels_of_ones_own_are_read_and_bad_ones_named(log: Path, tmp_path: Path) -> None:
+    assert sum(one.contradicts for one in read_labels(LABELS)) == 12
+    own = tmp_path / "labels.jsonl"
+    own.write_text('{"prompt": "x", "line": "y", "contradicts": "no"}', encoding="utf-8")
+    with pytest.raises(HoldfastError, match="line 1: a label has"):
+        consistency(log, Actor(judging), labels=own)
+    own.write_text('{"prompt": "x", "line": "y", "contradicts": true}', encoding="utf-8")
+    with pytest.raises(HoldfastError, match="lines that do not"):
+        consistency(log, Actor(judging), labels=own)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ('{"reason": "It fits.", "contradicts": false}', False),
+        ('I think {"contradicts": true} fits.', True),
+        ("It contradicts the age. YES", True),
+        ("It aligns; NO.", False),
+        ('{"contradicts": "maybe"}', None),
+        ("No idea", None),
+        ("", None),
+    ],
+)
+def test_a_verdict_is_read_or_counted_as_none(text: str, verdict: bool | None) -> None:
+    assert read_verdict(text) is verdict
+
+
+def test_lists_and_answers_are_read_or_counted_as_none() -> None:
+    assert read_numbers('{"lines": [1, 3, 3]}', 3) == 2
+    assert read_numbers('{"lines": []}', 3) == 0
+    assert read_numbers('{"lines": [4]}', 3) is None
+    assert read_numbers("[1]", 3) is None
+    assert read_answer('{"answer": null}') == (True, None)
+    assert read_answer('{"answer": "Porto"}') == (True, "Porto")
+    assert read_answer("Porto") == (False, None)
+
+
+def test_a_self_chat_is_read_from_its_folder(tmp_path: Path) -> None:
+    personas = suite()
+    drift(Actor(), suite=personas, pairs=4, rounds=3, filler=False, out=tmp_path / "run")
+    found = consistency(tmp_path / "run")
+    assert found.runs == 4 and found.checked["persona"] == 4
+    assert found.valid_interval[0] is not None
+
+
+def test_a_log_of_inspect_says_in_how_many_runs_the_user_was_valid(tmp_path: Path) -> None:
+    log = pytest.importorskip("inspect_ai.log")
+    text = Path(__file__).parents[1] / "logs" / "fixtures" / "inspect.json"
+    record = json.loads(text.read_text(encoding="utf-8"))
+    one, two, _ = record["samples"]
+    one["metadata"] = {"user_prompt": "You are a tourist who wants to know when the library opens."}
+    two["messages"][1]["content"] = "How can I help you today?"
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert log.read_eval_log(str(path)).status == "success"
+    found = consistency(path)
+    assert (found.valid, found.runs) == (1, 2)
+    assert found.faults == {"assistant": 1, "persona": 0, "soft": 0}
+
+
+def test_the_command_says_it_in_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*args: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["personas", "consistency", str(log), *args])
+        seen = capsys.readouterr()
+        return int(str(end.value.code)), seen.out + seen.err
+
+    code, out = run()
+    assert code == 0 and "valid in 3 of 3 runs" in out
+    code, out = run("--json")
+    assert json.loads(out)["faults"] == {"assistant": 0, "persona": 0, "soft": 0}
+    code, out = run("--format", "csv")
+    assert code == 2 and "columns" in out
+
+
+def test_a_folder_without_a_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="holds no run"):
+        consistency(tmp_path)
