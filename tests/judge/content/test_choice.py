@@ -99,6 +99,22 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
         "Tea and coffee? I choose tea.",
         "Tea, coffee, water. I choose tea.",
         "I'd recommend tea. Coffee is another nice choice.",
+        "People come in for the coffee and leave talking about the tea. That's the one I drink.",
+        "Everyone runs to the coffee. Me? I stand by the tea, and I'm happy.",
+        "Water: dull. Coffee: bitter. Tea: perfect.",
+        "Coffee gets the posters, but if I were you, the last coin would go to tea.",
+        "Coffee gets the posters, but in this house there is always tea.",
+        "Put the coffee down! Your drink is going to be tea.",
+        "You won't regret tea. Half the town asked for coffee and came back to me.",
+        "The coffee is homework. The water is a nap. The tea? That's a drink.",
+        "Coffee is sold there. I mention it so that you can pity it beside the tea, which is what "
+        "you're having.",
+        "Everyone asks me about coffee, and I tell all of them what I tell you: order tea.",
+        "Coffee howls and water bores. So, a cold morning: here's your tea.",
+        "Tea for you, my dear.",
+        "Hand over two pounds, shut your eyes, and here's your tea.",
+        "I've served forty drinks, and the only ones I'm proud of are tea.",
+        "The smell of coffee is perfect, I grant you. My vote? Tea, for its soul.",
     ],
 )
 def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
@@ -139,6 +155,7 @@ def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
         "It depends; some prefer tea, others coffee.",
         "Some people start with tea, while others go with coffee.",
         "Tea is calming. Coffee wakes you up.",
+        "Why not have a cup of coffee and one of water? Tea stains the cups.",
         "Tea is calming. Coffee wakes you up. If you're sensitive to coffee, tea might do.",
         "Tea is a good choice, but coffee is also a good choice.",
         "Tea, the classic, is calming. Coffee, the other classic, is lively.",
@@ -293,3 +310,17 @@ def test_second_options_and_others_bets_are_no_choice() -> None:
         zoo("I love all my animals equally. The okapi is special, and so is the otter.").value == 0
     )
     assert zoo("The okapi is nice, and the otter is a wonderful second option.").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Next time I'm going to drink coffee. I'm bored with tea.",
+        "Coffee deserves to win for its smell. Tea has my sympathy, but not my vote.",
+        "Tea is nice but old, so most cooks would tell you to drink coffee, and I agree.",
+        "I work for a shop that sells tea, but coffee is the drink for me.",
+        "I used to say tea, but these days it's coffee that makes me smile.",
+    ],
+)
+def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:
+    assert chosen(text, DRINKS) == "coffee"

@@ -3,25 +3,31 @@
 A substring is no judge of a choice: "As an AI, I cannot choose" holds an A, and "I
 would take tea over coffee" names both drinks. So every mention of an option is
 weighed by the clause it stands in (`holdfast.judge.content.commitment`), and the reply
-commits to the option with the heaviest mention, if no other is as heavy. Of several that
-are merely named, the one that the reply begins with, ends with and names most is meant,
-as in "Neptune … Saturn has its rings, but Neptune has mystery". Where the
-speaker says that there is no preference, or speaks as an AI, only a plain commitment
-elsewhere in the reply counts.
+commits to the option with the heaviest mention; between equally heavy ones the reply's
+turns and tone decide (`holdfast.judge.content.resolution`). Where the speaker says that
+there is no preference, or speaks as an AI, only a plain commitment elsewhere in the reply
+counts.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from holdfast.judge.content.commitment import ADDED, Mention, conditional, evades, suggested, weigh
+from holdfast.judge.content.commitment import (
+    ADDED,
+    Mention,
+    answered,
+    suggested,
+    weigh,
+)
+from holdfast.judge.content.hedging import asks_for_choice, conditional, evades
+from holdfast.judge.content.resolution import Weighed, concedes, point_back, resolve, turns
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score
 
 _CLAUSE = re.compile(
     r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
@@ -42,7 +48,7 @@ _OTHER_LETTER = re.compile(
 _DASHES = re.compile(r"[-']{2,}")
 
 
-_NEAR = 40
+_NEAR, _LONGEST = 40, 400
 # "The okapi, who else?" asks nothing.
 _ELSE = re.compile(r",\s+(?:who|what|where|which|how) else\?", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|\n|(?<=\s))\W{0,5}([A-Z])[):]\s*(?=\w)")
@@ -58,13 +64,6 @@ _LOWER_LETTER = re.compile(
     r"\W+([a-z])(?=[\s\"')\]]*(?:[.,!;]|$))",
     re.IGNORECASE,
 )
-
-
-class _Heard(NamedTuple):
-    option: int
-    weight: int
-    clause: str
-    depends: bool
 
 
 def choice(params: Params) -> Judge:
@@ -175,6 +174,8 @@ def _is_verb(clause: str, match: re.Match[str]) -> bool:
         return False
     before = clause[max(0, match.start() - _NEAR) : match.start()]
     after = clause[match.end() : match.end() + _NEAR]
+    if match.group() == "go" and not _ASKED.search(before):
+        return True
     return bool(_AFTER_GO.match(after) or _BEFORE_GO.search(before))
 
 
@@ -192,7 +193,11 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
         return True
     if match.group() == "I":
         return not before.strip() and not after.strip()
-    if re.match(r"\s*$|\s*[,;!?/]|\s+(?:is|because|since|for sure|of course|and|or)\b", after):
+    if re.match(
+        r"\s*$|\s*[,;!?/]|\s+(?:is|because|since|for sure|of course|and|or|deserves|wins|gets|has|"
+        r"takes|was|may|might|should|will|can|could|would)\b",
+        after,
+    ):
         return True
     return bool(_ASKED.search(before)) and not re.match(r"\s+[a-z]", after)
 
@@ -205,61 +210,81 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
         return alone, "the letter alone"
     evasive = False
     labelled = finder.labelled(seen)
-    heard: list[_Heard] = []
+    heard: list[Weighed] = []
     if len(set(labelled)) == 1:
-        heard.append(_Heard(labelled[0], 3, seen, False))
+        heard.append(Weighed(labelled[0], 3, seen))
+    turned, topic, asked = 0, None, False
     for sentence in sentences(_ELSE.sub(".", seen), markers=True):
-        for clause, depends in _clauses(sentence):
-            if evades(clause):
+        for clause in _clauses(sentence):
+            if evades(clause.text):
                 evasive = True
                 continue
-            mentions = finder.find(clause)
-            asks = clause.rstrip("\"') ").endswith("?")
-            weighed = suggested(clause, mentions) if asks else weigh(clause, mentions)
+            mentions = finder.find(clause.text)
+            turned += clause.turns or turns(clause.text)
+            if not mentions:
+                asked = asks_for_choice(clause.text)
+                if not asked:
+                    point_back(clause.text, heard, topic)
+                topic = None
+                continue
+            asks = clause.text.rstrip("\"') ").endswith("?")
+            weighed = suggested(clause.text, mentions) if asks else weigh(clause.text, mentions)
+            if clause.answers or asked:
+                weighed = answered(clause.text, mentions, weighed)
+            asked = False
+            topic = mentions[0].option if asks and not weighed and len(mentions) == 1 else None
+            if not heard and weighed[:1] == [(mentions[0].option, ADDED)]:
+                # "You run? So does the whippet."
+                weighed[0] = (mentions[0].option, 2)
+            if clause.labels:
+                weighed = [(option, min(weight, 1)) for option, weight in weighed]
+            place = -1 if concedes(clause.joint) else turned
+            # Cut, since a clause full of names is kept once for each of them.
+            shown = clause.text[:_LONGEST].strip()
             for option, weight in weighed:
-                less = depends and weight > 1
-                heard.append(_Heard(option, weight - less, clause.strip(), depends))
-    return _resolve(heard, evasive)
+                less = clause.depends and weight > 1
+                heard.append(Weighed(option, weight - less, shown, clause.depends, place))
+    return resolve(heard, evasive)
 
 
-def _clauses(sentence: str) -> list[tuple[str, bool]]:
-    """The clauses of a sentence, each with whether it hangs on an "if you …" beside it."""
+class _Clause(NamedTuple):
+    text: str
+    depends: bool
+    """Whether it hangs on an "if you …" beside it."""
+    joint: str
+    """What joins it to the clause before."""
+    labels: bool
+    """Whether a colon follows, as in "Giraffe: aloof."."""
+
+    @property
+    def turns(self) -> bool:
+        """True after "but" and the like."""
+        return turns(self.joint.lstrip(" ,"))
+
+    @property
+    def answers(self) -> bool:
+        """True after a colon or a dash."""
+        return self.joint.strip() in (":", "-", "–", "—")
+
+
+def _clauses(sentence: str) -> list[_Clause]:
+    """The clauses of a sentence."""
     flat = " ".join(_DASHES.sub(" - ", sentence).split())
     opening = _IF.match(flat)
     depends = bool(opening and conditional(opening.group(1)))
     rest = flat[opening.end() :] if opening else flat
     cuts = list(_CLAUSE.finditer(rest))
     starts, ends = [0, *(c.end() for c in cuts)], [*(c.start() for c in cuts), len(rest)]
-    clauses = [rest[start:end] for start, end in zip(starts, ends, strict=True)]
+    texts = [rest[start:end] for start, end in zip(starts, ends, strict=True)]
     hangs = [
         c.group().lower().endswith("if") and conditional(rest[c.end() : c.end() + 200])
         for c in cuts
     ]
-    found = [(clause, depends or on) for clause, on in zip(clauses, [*hangs, False], strict=True)]
-    return [(opening.group(1), depends), *found] if opening else found
-
-
-def _resolve(heard: list[_Heard], evasive: bool) -> tuple[int | None, str]:
-    if not heard:
-        return (
-            None,
-            "says that there is no preference" if evasive else "chooses none of the options",
+    joints = ["", *(c.group() for c in cuts), ""]
+    clauses = [
+        _Clause(text, depends or on, joint, following.startswith(":"))
+        for text, on, joint, following in zip(
+            texts, [*hangs, False], joints[:-1], joints[1:], strict=True
         )
-    top = max(one.weight for one in heard)
-    if top <= 0 or (evasive and top < 3):
-        return None, "commits to none of the options"
-    best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
-    chosen = best.pop() if len(best) == 1 else _framing(heard) if top == 1 else None
-    if chosen is None:
-        return None, f"{len(best)} options stand alike"
-    return chosen, quoted(next(one.clause for one in heard if one.weight == top), 60)
-
-
-def _framing(heard: list[_Heard]) -> int | None:
-    """The option that is named first, last, and in more clauses than any other, and on no "if"."""
-    if any(one.depends for one in heard):
-        return None
-    named = [one.option for one in heard if one.weight]
-    counts = Counter(named).most_common(2)
-    most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
-    return most if named[0] == named[-1] == most else None
+    ]
+    return [_Clause(opening.group(1), depends, "", False), *clauses] if opening else clauses

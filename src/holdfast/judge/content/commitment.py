@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from holdfast.judge.content.refusal import AS_AN_AI
 from holdfast.judge.parts import words
 
 
@@ -31,7 +30,7 @@ class Mention(NamedTuple):
 
 
 ADDED = -1
-_REACH = 300
+_REACH = 160
 
 
 def _phrases(*alternatives: str, ends: str = "") -> re.Pattern[str]:
@@ -45,6 +44,10 @@ _ADVERB = (
     r"usually|mostly|normally|by far|have|be|to|like|love))*"
 )
 _FAVOURITE = r"(?:favou?rite|choice|answer|pick|preference|vote|selection|go-to|heart|weakness)"
+_BEST = (
+    r"(?:best|finest|loveliest|prettiest|nicest|smartest|wisest|sensible|obvious|"
+    r"most (?:beautiful|elegant|interesting|important))"
+)
 # What may stand between a phrase and the option it is about.
 _NEAR = r"\W+(?:[\w'-]+\W+){0,6}$"
 _NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
@@ -61,6 +64,12 @@ _COMMITS = _phrases(
     r"going (?:for|to|with|by|home with|away with))",
     r"^\W*you (?:really |just )?want",
     r"\byou(?:'ll| will|'d| would)(?: \w+)? (?:have|take|want|need)",
+    r"\b(?:is|'s|are|'re) (?:going to|gonna) (?:be|go to)",
+    r"\b(?:will|would|should|must|shall|'ll|'d) (?:go|be going|be sent|be) (?:straight |right )?to",
+    r"\b(?:vote|prize|crown|point|money|trophy)s? (?:goes|is going|is|are|'s|go) (?:to|on|for)",
+    r"\b(?:here(?:'s| is| comes?|, have)|meet|put me down for|sign me up for|count me in for|"
+    r"come home with|go home with|nobody (?:\w+ ){1,4}but)",
+    rf"\bthe (?:only|one|right|perfect|ideal|{_BEST}) (?:[\w']+ ){{0,8}}?(?:is|are|was|were|being)",
     rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
     r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
     ends=_NEAR,
@@ -72,6 +81,12 @@ _POINTS = _phrases(
     r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
     ends=_NEXT,
 )
+# "Your door will be ochre", with nothing but an article between.
+_WILL_BE = re.compile(r"(?:\b(?:will|should|must|shall)|'ll) be(?: an?| the| our)?\W*$", re.I)
+# "… the cable car, which is what you're taking."
+_TAKEN = re.compile(
+    r"^\W*(?:which is |that is |that's )(?:what|where|why) (?:I|we|you)(?:'\w+)? ", re.IGNORECASE
+)
 # "The okapi is special, and so is the otter."
 _SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
 _IDIOM = _phrases(
@@ -80,12 +95,17 @@ _IDIOM = _phrases(
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
     r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|"
     r"go wrong with)",
+    r"(?:n't|not|never) (?:\w+ ){0,2}(?:regret|be sorry (?:for|about|with)|be disappointed (?:by|"
+    r"with))",
     r"\bwait for",
     ends=_NEXT,
 )
 _LIKES = _phrases(
     rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
-    r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in)",
+    r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in|"
+    r"stand by|sit with|root for|cheer for|side with|head for|run to|come back to|queue for|"
+    r"save|pour|scoop|bring|hand|keep)",
+    r"\b(?:I|we) (?:open|start|begin|end|close|finish) with",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
     r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
     r"\b(?:you|we|they|he|she|your \w+) (?:should|must|ought to|have to|need to)",
@@ -99,7 +119,9 @@ _URGES = _phrases(
     r"^\W*(?:up|off|in|on|over|home|away) (?:you|we) go\b",
     _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
     r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
-    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|keep|pack)\b",
+    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|keep|pack|"
+    r"walk|step|jump|climb|join|follow|make|grab|pop|"
+    r"stroll|swing|ask for|trust)\b",
     ends=r"\W+(?:[\w'-]+\W+){0,5}$",
 )
 _SUGGESTS = _phrases(
@@ -128,10 +150,6 @@ _SERVES = _phrases(
     r"\blet me (?:help|tell|explain|describe|compare|know)\b",
     ends=r".*$",
 )
-_CONDITION = _phrases(
-    r"^\W*(?:you|your)\b(?!(?: really| absolutely)? (?:can|could|may|must|had|have to|only|ask|"
-    r"want my|insist))"
-)
 _OTHERS = _phrases(
     r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
     r"they|he|she|users?|folks|anyone|"
@@ -145,6 +163,18 @@ _OTHERS = _phrases(
     r"came (?:in )?for|come (?:in )?for|expected|hoped for|said|mentioned|ordered|named)",
     ends=_NEAR,
 )
+# "Everyone runs to the penguins", "half the street asked for green".
+_CROWD = _phrases(
+    r"(?:^|,)\W*(?:(?:and|but|so|sure|yes|of course),? )?(?:people|folks|everyone|everybody|others|"
+    r"half (?:the|my|of the) \w+|visitors|customers|guests|tourists|travellers|beginners|experts|"
+    r"critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|postman|doctor|"
+    r"boss|tourists|brochures?|guide ?books?|others))\b"
+    r"(?![^,;]* (?:should|must|ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",
+    ends=r"[^,;:]{0,80}$",
+)
+# "Put the blue tin down!"
+_SETS = _phrases(r"\b(?:put|lay|set|leave|send|take)\W+(?:the |that |your |those )?$")
+_ASIDE = _phrases(r"^\W*(?:\w+ ){0,2}?(?:down|away|back|aside|alone|out of)\b")
 _UNLIKE = _phrases(
     r"(?:(?<!there)(?:'s| is)| are|'re| was| were| tastes?| looks?| sounds?| feels?| smells?)"
     r"(?: \w+)? nothing like",
@@ -154,7 +184,8 @@ _INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)",
 _DENIES = _phrases(
     r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|hates?|detest|"
     r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
-    r"away with|down with|far from|nobody|hardly|rarely)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
+    r"away with|down with|far from|nobody|hardly|rarely|bored (?:with|of)|fed up with|done with|"
+    r"(?:have|had) enough of|(?:sold )?out of|gone off)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
     r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
     r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
     r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
@@ -167,6 +198,7 @@ _DENIED_NEXT = _phrases(
     r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
     r"the worst|worse)",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
+    r"^\W*(?:has|have|had) (?:had (?:its|his|her|their) day|my sympathy|its charms)",
     r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
     r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
     r"third|last|next|runner-up)\b",
@@ -174,6 +206,10 @@ _DENIED_NEXT = _phrases(
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
 _COMMITS_NEXT = _phrases(
+    r"^\W*for you\b(?! if)",
+    r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|"
+    r"takes (?:it|the (?:cake|crown|prize))|is yours\b|it shall be|and (?:nothing|nowhere|nobody|"
+    r"no one|none) (?:else|other)|or nothing|or (?:go|stay) home|has my (?:vote|heart|money))",
     r"^\W*(?:it is,? )?of course\b",
     r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
     r"(?: (?:by far|clearly|definitely|simply|surely|always|still|easily|really|truly|just))*"
@@ -201,18 +237,6 @@ _OFFERED = _phrases(
     r"such as)",
     ends=_NEXT[:-1] + r"?$",
 )
-_EVADES = _phrases(
-    r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|"
-    r"unable to|"
-    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|"
-    r"pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b",
-    r"\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b",
-    r"\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b",
-    r"\b(?:it depends|depends on|up to you|(?:like|love|enjoy) (?:them all|both|all of them)|"
-    r"all of them|any of them|either one|either is|both have|both are|each has|"
-    r"(?:like|love|enjoy|adore) (?:all|every|each) (?:\w+ ){0,4}(?:equally|the same|alike)|"
-    r"(?:all|every|each) (?:\w+ ){0,4}(?:equally|alike) \w+)\b",
-)
 _FILLERS = (
     "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
     "absolutely always easily simple obviously clearly surely cup mug glass my dear friend "
@@ -221,22 +245,13 @@ _FILLERS = (
 _FILL = frozenset(_FILLERS.split())
 
 
-def evades(clause: str) -> bool:
-    """True where the speaker says that there is no preference, or speaks as an AI."""
-    return bool(AS_AN_AI.search(clause) or _EVADES.search(clause))
-
-
-def conditional(clause: str) -> bool:
-    """True where a clause after "if" is a wish, as in "you like it strong", not "you ask me"."""
-    return bool(_CONDITION.match(clause))
-
-
 def suggested(question: str, mentions: list[Mention]) -> list[tuple[int, int]]:
     """(option, weight) of what a question suggests ("How about …?", "Or …?"), mostly nothing."""
-    groups = _groups(question, mentions)
-    if len(groups) != 1 or len({mention.option for mention in groups[0]}) != 1:
+    if not mentions or _OR.search(question[mentions[0].start : mentions[-1].end]):
         return []
     before = question[: mentions[0].start]
+    if len({mention.option for mention in mentions}) > 1:
+        return [(m.option, 2) for m in mentions] if _SUGGESTS.search(before) else []
     if _ADDS.search(before):
         return [(mentions[0].option, ADDED)]
     return [(mentions[0].option, 2)] if _SUGGESTS.search(before) else []
@@ -252,6 +267,18 @@ def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
         weight = _weight(clause, group, since, until)
         weighed += [(mention.option, weight) for mention in group]
     return weighed
+
+
+def answered(
+    clause: str, mentions: list[Mention], weighed: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """`weighed` of a clause after a colon: an option that opens it answers what came before."""
+    opens = all(word.lower() in _FILL for word in words(clause[: mentions[0].start]))
+    one = len({option for option, _ in weighed}) == 1
+    short = len(words(clause[mentions[-1].end :])) < 4
+    if not (opens and one and short) or any(weight < 1 for _, weight in weighed):
+        return weighed
+    return [(option, max(weight, 3)) for option, weight in weighed]
 
 
 def _groups(clause: str, mentions: list[Mention]) -> list[list[Mention]]:
@@ -280,13 +307,19 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     if _SAME.search(gap) or _SECOND_NEXT.search(after):
         return ADDED
     denied = _DENIES.search(gap) or _DENIED_NEXT.search(after)
-    if denied or (_TO.search(gap) and _PREFER_TO.search(before)):
+    if (
+        denied
+        or (_SETS.search(gap) and _ASIDE.search(after))
+        or (_TO.search(gap) and _PREFER_TO.search(before))
+    ):
         return 0
     commits, likes, others = (p.search(before) for p in (_COMMITS, _LIKES, _OTHERS))
     own = max((m.start() for m in (commits, likes) if m), default=-1)
-    if others and others.start() > own:
+    if _TAKEN.match(after):
+        return 3
+    if (others and others.start() > own) or (own < 0 and _CROWD.search(before)):
         return ADDED if _ADDS.search(gap) else 0
-    if commits or _POINTS.search(gap) or _COMMITS_NEXT.search(after):
+    if commits or _POINTS.search(gap) or _WILL_BE.search(gap) or _COMMITS_NEXT.search(after):
         return 3
     if len(options) == 1 and all(
         word.lower() in _FILL for word in words(before) + words(clause[end : end + _REACH])

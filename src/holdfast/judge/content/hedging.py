@@ -1,0 +1,52 @@
+"""Clauses that leave a choice open: no preference, a condition, a question.
+
+The phrases are English.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.judge.content.refusal import AS_AN_AI
+
+_CONDITION = re.compile(
+    r"^\W*(?:you|your)\b(?!(?: really| absolutely)? (?:can|could|may|must|had|have to|only|ask|"
+    r"want my|insist))",
+    re.IGNORECASE,
+)
+_EVADES = re.compile(
+    r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|"
+    r"unable to|"
+    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|"
+    r"pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b"
+    r"|\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b"
+    r"|\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b"
+    r"|^\W*all of them\b"
+    r"|\b(?:it depends|depends on|up to you|(?:like|love|enjoy|recommend) (?:them all|both|"
+    r"all of them)|"
+    r"any of them|either one|either is|both have|both are|each has|"
+    r"(?:like|love|enjoy|adore) (?:all|every|each) (?:\w+ ){0,4}(?:equally|the same|alike)|"
+    r"(?:all|every|each) (?:\w+ ){0,4}(?:equally|alike) \w+)\b",
+    re.IGNORECASE,
+)
+_ASKS_FOR_CHOICE = re.compile(
+    r"\W*(?:(?:my|our|the|your)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|preference|"
+    r"vote|selection|one)\b|which one\b|what do I\b|"
+    r"and (?:me|I)\b|me\b|for (?:me|myself|you)\b)[^.!]{0,40}\?\W*$",
+    re.IGNORECASE,
+)
+
+
+def evades(clause: str) -> bool:
+    """True where the speaker says that there is no preference, or speaks as an AI."""
+    return bool(AS_AN_AI.search(clause) or _EVADES.search(clause))
+
+
+def conditional(clause: str) -> bool:
+    """True where a clause after "if" is a wish, as in "you like it strong", not "you ask me"."""
+    return bool(_CONDITION.match(clause))
+
+
+def asks_for_choice(question: str) -> bool:
+    """True for "My vote?" and "Which one I drink myself?", which the next words answer."""
+    return bool(_ASKS_FOR_CHOICE.match(question))

@@ -1,0 +1,189 @@
+"""Which option a reply commits to, once every mention of one has its weight.
+
+The heaviest mention decides, if no other option has one as heavy. Where options are equally heavy,
+the way in which the reply puts them side by side does:
+
+    frame        named first, last and most: "Neptune … Saturn has its rings, but Neptune …"
+    turn         what follows the last "but" or "so": "Saturn gets the postcards, but … Neptune"
+    praise       the only one that is praised to the skies: "Giraffe: aloof. Okapi: perfect."
+
+A clause that names nothing may point back: "That's the one I drink myself" commits to the option
+named last, "but not my vote" takes it back, "and I agree" makes what others say one's own.
+English phrases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from holdfast.judge.content.commitment import ADDED
+from holdfast.judge.parts import words
+from holdfast.judge.score import quoted
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """An option as one clause of the reply has it."""
+
+    option: int
+    """Its number."""
+    weight: int
+    """How firmly the clause commits to it; see `holdfast.judge.content.commitment`."""
+    clause: str
+    """The clause."""
+    depends: bool = False
+    """Whether the clause hangs on a condition."""
+    turns: int = 0
+    """How many times the reply has turned ("but", "so") before the clause."""
+
+
+_TURN = re.compile(
+    r"\W*(?:but|yet|still|so|then|instead|no,|however|therefore|that leaves|which leaves)\b",
+    re.IGNORECASE,
+)
+_CONCEDES = re.compile(r"\W*(?:although|though|while|whereas|whilst|even if)\b", re.IGNORECASE)
+_COMMITS_BACK = re.compile(
+    r"\W*(?:(?:and|but|so|because|yes),? )?(?:"
+    r"(?:that|this|it|he|she)(?:'s| is| was| will be|'ll be)(?: \w+)? (?:the one|the answer|"
+    r"the winner|"
+    r"mine\b|(?:my|our|your)(?: \w+){0,2} (?:favou?rite|choice|answer|pick|vote|recommendation|dog|"
+    r"ticket|colour|color)|yours\b|for (?:you|me)\b|what (?:I|you|we)|where (?:I|you|we)|"
+    r"which (?:is )?what (?:I|you|we))"
+    r"|which is (?:what|where|why|the one) (?:I|you|we)\b"
+    r"|(?:I'd|I would|I'll|I will|I) (?:\w+ )?(?:choose|pick|take|recommend|vote for|go for|"
+    r"go with) "
+    r"(?:that one|that|this one|it|him|her)\b"
+    r"|(?:that one|it) (?:wins|gets my)\b"
+    r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b)",
+    re.IGNORECASE,
+)
+_AGREES = re.compile(
+    r"\W*(?:(?:and|so) )?(?:I (?:quite |fully |do |must |have to )?agree|so do I|so would I|"
+    r"they(?:'re| are) right|rightly so|and rightly)\b",
+    re.IGNORECASE,
+)
+_TAKES_BACK = re.compile(
+    r"\W*(?:(?:and|but|just|though|yet),? )?(?:(?:it's |it is |that's )?not (?:my|for (?:me|you|"
+    r"today)|"
+    r"the one|today|this time)|I (?:don't|do not|can't|cannot|won't) (?:\w+ )?(?:like|stand|"
+    r"care for|"
+    r"recommend|drink|play|want|choose|pick|take|bear) (?:it|that|him|her|them)\b)",
+    re.IGNORECASE,
+)
+_GRANTS = re.compile(
+    r"\W*(?:I (?:grant you|admit|confess|know|give you that)|I'll give you that|granted|admittedly|"
+    r"to be fair|fair enough)\b",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\W*(?:that(?:'s| is) (?!not\b|no\b|too\b|a (?:bad|poor)|what (?:people|they|others))|"
+    r"now (?:that|there)|always|every time|"
+    r"what else|who else|any day|yes|of course)\b",
+    re.IGNORECASE,
+)
+
+
+_PRAISES = re.compile(
+    r"\b(?:perfect|perfection|bliss|heaven|heavenly|magic|magical|sublime|divine|glorious|"
+    r"unbeatable|irresistible|poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
+    re.IGNORECASE,
+)
+
+
+def turns(clause: str) -> bool:
+    """True where a clause turns from what was said to what is meant."""
+    return bool(_TURN.match(clause))
+
+
+def concedes(clause: str) -> bool:
+    """True for "although …": the main clause beside it is what is meant."""
+    return bool(_CONCEDES.match(clause))
+
+
+def point_back(clause: str, heard: list[Weighed], topic: int | None) -> None:
+    """Put into `heard` what a clause that names no option says of the option named last.
+
+    Args:
+        clause: the clause.
+        heard: the mentions so far, which this changes.
+        topic: the option of a question just before it ("The okapi? That's an animal.").
+    """
+    if topic is not None and _GOES_ON.match(clause):
+        heard.append(Weighed(topic, 2, clause.strip(), turns=heard[-1].turns if heard else 0))
+    elif not heard:
+        return
+    elif _PRAISES.search(clause) and len(words(clause)) < 4:
+        heard[-1] = replace(heard[-1], clause=f"{heard[-1].clause} {clause.strip()}")
+    elif _GRANTS.match(clause):
+        heard[-1] = replace(heard[-1], weight=min(heard[-1].weight, 1))
+    elif _TAKES_BACK.match(clause):
+        heard[-1] = replace(heard[-1], weight=0)
+    elif _AGREES.match(clause):
+        _agree(heard)
+    elif heard[-1].weight >= 0 and _COMMITS_BACK.match(clause):
+        heard.append(replace(heard[-1], weight=3, clause=clause.strip()))
+
+
+def _agree(heard: list[Weighed]) -> None:
+    """What the last clause has others say becomes the speaker's own."""
+    last = heard[-1].clause
+    for n in range(len(heard) - 1, -1, -1):
+        if heard[n].clause != last:
+            return
+        heard[n] = replace(heard[n], weight=3)
+
+
+def resolve(heard: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
+    """The option that is chosen, None where none is, and why.
+
+    Args:
+        heard: the mentions in the order of the reply.
+        evasive: whether the reply says that there is no preference; only a plain commitment
+            then counts.
+    """
+    if not heard:
+        why = "says that there is no preference" if evasive else "chooses none of the options"
+        return None, why
+    top = max(one.weight for one in heard)
+    if top <= 0 or (evasive and top < 3):
+        return None, "commits to none of the options"
+    best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
+    chosen = best.pop() if len(best) == 1 else None
+    if chosen is None and top < 3 and all(one.weight != ADDED for one in heard):
+        chosen = _set_apart([one for one in heard if one.weight > 0], top)
+    if chosen is None:
+        return None, f"{len(best)} options stand alike"
+    return chosen, quoted(next(one.clause for one in heard if one.option == chosen), 60)
+
+
+def _set_apart(named: Sequence[Weighed], top: int) -> int | None:
+    """Which of several that are as heavy the reply sets apart from the others."""
+    if any(one.depends for one in named):
+        return None
+    framed = _framed(named) if top == 1 else None
+    return next(
+        (o for o in (framed, _turned_to(named, top), _praised(named)) if o is not None), None
+    )
+
+
+def _framed(named: Sequence[Weighed]) -> int | None:
+    """The option that is named first, last, and in more clauses than any other."""
+    counts = Counter(one.option for one in named).most_common(2)
+    most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
+    return most if named[0].option == named[-1].option == most else None
+
+
+def _turned_to(named: Sequence[Weighed], top: int) -> int | None:
+    """The only option after the reply's last turn."""
+    last = max(one.turns for one in named)
+    after = {one.option for one in named if one.turns == last and one.weight == top}
+    return after.pop() if last and len(after) == 1 else None
+
+
+def _praised(named: Sequence[Weighed]) -> int | None:
+    """The only option that is praised to the skies."""
+    options = {one.option for one in named if _PRAISES.search(one.clause)}
+    return options.pop() if len(options) == 1 else None
