@@ -113,6 +113,10 @@ def matmul_rate(dtype: torch.dtype, size: int = 2048) -> float:
     return 2 * size**3 / best
 
 
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def find_vllm() -> str | None:
     """The command of vLLM, or None with a sentence on standard error."""
     for place in (os.environ.get("HOLDFAST_VLLM"), str(ROOT / ".venv-vllm" / "bin" / "vllm")):
@@ -174,16 +178,20 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
-    """One model's numbers."""
+    """One model's numbers; says on standard error how far it is."""
     backend = load(name, dtype=o.dtype)
+    say(backend.format_line)
     suite = load_suite("core")
     plans = plan(suite.personas, suite.personas, suite, pairs=o.pairs, seed=0)
     o.fillers = suite.fillers
-    hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
+    warm = argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8})
+    hold(backend, plans[:1], warm)
     rate = matmul_rate(backend.engine.model.dtype)
     ours = hold(backend, plans, o)
+    say(f"ours: {ours.replies} replies in {ours.seconds:.1f} s")
     backend.forget()
     reference = hold(Stock(backend), plans[: o.sample], o)
+    say(f"reference: {reference.replies} replies in {reference.seconds:.1f} s")
     needed = 2 * backend.engine.model.num_parameters() * ours.computed / ours.seconds
     found: dict[str, float | None] = {
         "ours": round(ours.per_second, 3),
@@ -195,8 +203,10 @@ def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
     if command:
         try:
             with served(command, backend, o) as api:
-                hold(api, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
-                found["vllm"] = round(hold(api, plans, o).per_second, 3)
+                hold(api, plans[:1], warm)
+                vllm = hold(api, plans, o)
+            say(f"vLLM: {vllm.replies} replies in {vllm.seconds:.1f} s")
+            found["vllm"] = round(vllm.per_second, 3)
         except RuntimeError as error:
             print(error, file=sys.stderr)
     return found

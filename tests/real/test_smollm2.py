@@ -18,6 +18,7 @@ from holdfast.core.control import parse
 from holdfast.evals.drift import drift
 from holdfast.models.load import load
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.files import find_source
 from holdfast.persona.suite import load_suite
 from holdfast.serve.app import create_app
 from holdfast.training.permix.settings import DataSettings
@@ -139,6 +140,27 @@ def test_a_gguf_file_and_the_folder_of_its_weights_are_one_model(
     assert isinstance(again, LocalBackend)
     assert texts(again) == texts(smollm2)
     assert [again.ids(Ask(chat, 0)) for chat in CHATS] == [smollm2.ids(Ask(c, 0)) for c in CHATS]
+
+
+def test_a_gguf_file_gives_the_records_of_the_folder_of_its_weights(
+    folder: Path, tmp_path: Path
+) -> None:
+    source = find_source("smollm2")
+    if source.gguf is None:
+        pytest.skip("the hub gave a folder")
+    file = Path(source.path) / source.gguf
+    for name, out in ((file, "file"), (folder, "folder")):
+        drift(
+            load(str(name)),
+            suite="core-easy",
+            pairs=3,
+            rounds=2,
+            runs=1,
+            sampling=Sampling(max_new_tokens=12),
+            out=tmp_path / out,
+        )
+    of_file, of_folder = (tmp_path / out / "records.jsonl" for out in ("file", "folder"))
+    assert of_file.read_bytes() == of_folder.read_bytes()
 
 
 def test_a_step_of_permix_changes_the_weights(
