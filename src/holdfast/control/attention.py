@@ -34,7 +34,7 @@ from holdfast.control.kernels import (
     share_of,
 )
 from holdfast.control.reference_attention import reference_weights
-from holdfast.control.share_functions import ShareFunction, parse_share
+from holdfast.control.share_functions import ShareFunction, TurnFunction, parse_share
 from holdfast.core.errors import ShapeError
 
 
@@ -282,3 +282,58 @@ def merge(
         w = torch.where(steered, w, pi)
     merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
     return merged.to(out_p.dtype), pi
+
+
+Attended = tuple[Tensor, Tensor]
+"""What `attend` returns: the output (B, H, Lq, D), and the log-sum-exp (B, H, Lq)."""
+
+
+def merge_turns(
+    persona: Attended,
+    own: Attended | None,
+    others: Attended | None,
+    later: Attended,
+    share: TurnFunction,
+    takes: Tensor,
+    steered: Tensor,
+) -> Tensor:
+    """Merge four parts where the persona's share depends on earlier turns (`restore`).
+
+    Args:
+        persona: the attention to the persona.
+        own: to the model's own earlier replies; None where there are no earlier turns.
+        others: to what else is in earlier turns; likewise.
+        later: to the query's own turn, and to what is before the first.
+        share: what becomes of π, given the part of the rest that is `later`.
+        takes: rows and heads that take from `own` alone, (B, H or 1, 1); the others take from
+            all three.
+        steered: whose share changes, (B, 1, Lq).
+
+    Returns:
+        The output (B, H, Lq, D).
+    """
+    lse_r = later[1]
+    for part in (own, others):
+        lse_r = lse_r if part is None else torch.logaddexp(lse_r, part[1])
+    pi = share_of(persona[1], lse_r)
+
+    def part_of_rest(lse: Tensor) -> Tensor:
+        return (lse - lse_r).clamp(max=0).nan_to_num(nan=0.0).exp()
+
+    w = torch.where(steered, share(pi, part_of_rest(later[1])), pi)
+    kept = torch.where(takes, 1 - pi, 1 - w)  # of the rest, before own replies give some
+    weights = [w, kept * part_of_rest(later[1])]
+    parts = [persona, later]
+    if own is not None and others is not None:
+        whole = kept * part_of_rest(own[1])
+        moved = torch.where(takes, torch.minimum(w - pi, whole), 0.0)
+        weights[0] = torch.where(takes, pi + moved, w)
+        weights += [whole - moved, kept * part_of_rest(others[1])]
+        parts += [own, others]
+    merged = torch.stack(
+        [
+            weight[..., None] * in_float32(out)
+            for weight, (out, _) in zip(weights, parts, strict=True)
+        ]
+    ).sum(0)
+    return merged.to(persona[0].dtype)

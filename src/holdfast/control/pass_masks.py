@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,26 @@ from torch import Tensor
 from holdfast.control.attention import split_mask
 from holdfast.control.kernels import additive_mask
 from holdfast.control.pass_columns import PassColumns
+
+
+class KeyPart(NamedTuple):
+    """A part of the keys that queries attend to."""
+
+    mask: Tensor
+    """Additive, of the keys at `places`, or of all keys and -inf where they are of other parts."""
+    places: Tensor | None = None
+    """Where its keys are, (B, n); None for all keys."""
+
+
+class TurnParts(NamedTuple):
+    """The keys that are no persona in three parts."""
+
+    own: KeyPart | None
+    """The model's own replies before a query's turn; None where no row has earlier turns."""
+    others: KeyPart | None
+    """What else is in the turns before it; likewise."""
+    later: KeyPart
+    """The query's own turn, and what is before the first."""
 
 
 class PassMasks:
@@ -44,3 +64,32 @@ class PassMasks:
         places, present = self.columns.key_places(self.keys)
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         return split_mask(self.full, like, places, present, self.columns.span(self.keys))
+
+    @cached_property
+    def turns(self) -> TurnParts:
+        """The keys outside of the persona, by whose turns they are.
+
+        Earlier turns are gathered for single queries, which would else read all keys three times.
+        """
+        passed = self.columns
+        rest = ~passed.span(self.keys)[:, None]
+        earlier, own = (of(self.keys) & rest for of in (passed.earlier, passed.own))
+        later = self._hidden_but(rest & ~earlier)
+        if not bool(earlier.any()):
+            return TurnParts(None, None, later)
+        make = self._gathered if passed.queries == 1 else self._hidden_but
+        return TurnParts(make(own), make(earlier & ~own), later)
+
+    def _hidden_but(self, part: Tensor) -> KeyPart:
+        """All keys, with those hidden that are not in a part (B, Lq, keys)."""
+        full = torch.zeros((), dtype=self.dtype, device=self.device)
+        full = full if self.full is None else self.full
+        return KeyPart(full.masked_fill(~part[:, None].to(self.device), -torch.inf))
+
+    def _gathered(self, part: Tensor) -> KeyPart:
+        """The keys of a part (B, 1, keys), each row's beside each other."""
+        part, like = part[:, 0], torch.empty(0, dtype=self.dtype, device=self.device)
+        counts = part.sum(1)
+        places = part.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+        inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+        return KeyPart(split_mask(self.full, like, places, inside, part)[0], places)

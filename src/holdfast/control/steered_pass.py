@@ -18,16 +18,17 @@ turns and rows is one call. Queries up to a span's end, and rows without a span,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from holdfast.control.attention import (
+    Attended,
     Queries,
     gather_columns,
     merge,
+    merge_turns,
     sliced_attention,
 )
 from holdfast.control.kernels import (
@@ -37,21 +38,21 @@ from holdfast.control.kernels import (
     needs_gradient,
 )
 from holdfast.control.pass_columns import PassColumns
-from holdfast.control.pass_masks import PassMasks
+from holdfast.control.pass_masks import KeyPart, PassMasks
 from holdfast.control.reference_attention import (
     TurnKeys,
     apply_mask,
     reference_weights,
     reweigh,
 )
-from holdfast.control.share_functions import Restore, ShareFunction
+from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import Steering
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
 FEW_KEYS = 512
-# Queries whose weights are made at a time, where there is no fused kernel for what they need.
-BLOCK = 128
+TURNS = ("own", "others", "later")
+"""The parts of `PassMasks.turns`."""
 
 
 def start_pass(steering: Steering, column: int, queries: int) -> SteeredPass | None:
@@ -104,19 +105,36 @@ class SteeredPass(PassColumns):
                 takes = group.select(torch.ones_like(takes), takes)
         return TurnKeys(self.earlier(keys), self.own(keys), takes)
 
-    def _by_weights(
+    def _restored(
         self,
-        module: torch.nn.Module,
         query: Tensor,
+        near: Tensor,
         key: Tensor,
         value: Tensor,
-        mask: Tensor | None,
+        masks: PassMasks,
         scale: float | None,
+        layer: int,
     ) -> Tensor:
-        """Attention by its matrix, a block of queries at a time: (B, H, Lq, D)."""
-        rows = self._matrix(module, query, key, mask, scale)
-        blocks = (slice(at, at + BLOCK) for at in range(0, query.shape[2], BLOCK))
-        return torch.cat([apply_weights(rows(block).to(value.dtype), value) for block in blocks], 2)
+        """Attention where a share depends on earlier turns: up to four parts, merged."""
+        turns, share = self.turn_keys(layer, key.shape[2], query.shape[1]), self.share(layer)
+        assert turns is not None and share is not None
+        reuses = self._can_reuse_keys(key.shape[2]) and self.column >= self.steering.last_turn
+
+        def attend_to(name: str, part: KeyPart | None) -> Attended | None:
+            if part is None:
+                return None
+            keys, values = key, value
+            if part.places is not None:
+                keys, values = self._gather(layer, name, part.places, key, value, reuses)
+            return attend(query, keys, values, part.mask, scale)
+
+        own, others, later = (
+            attend_to(name, part) for name, part in zip(TURNS, masks.turns, strict=True)
+        )
+        assert later is not None
+        persona = attend(near, *self._persona(layer, key, value), masks.parts[0], scale)
+        takes, steered = (x.to(query.device) for x in (turns.takes, self.steered))
+        return merge_turns(persona, own, others, later, cast(TurnFunction, share), takes, steered)
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
@@ -145,10 +163,11 @@ class SteeredPass(PassColumns):
         if needs_gradient(query, key, value):
             weights = self.weights(module, query, key, mask, scale)
             return apply_weights(weights.to(value.dtype), value)
-        if any(group.restores and group.covers(layer) for group in self.steering.shares):
-            return self._by_weights(module, query, key, value, mask, scale)
         anchored = self.anchored_query(module, query, layer)
         near = query if anchored is None else anchored
+        if any(group.restores and group.covers(layer) for group in self.steering.shares):
+            masks = self._masks_of(mask, query, keys)
+            return self._restored(query, near, key, value, masks, scale, layer)
         steered = self.steered.to(query.device)
         share = self.share(layer)
         span = self.steering.common_span
@@ -157,22 +176,29 @@ class SteeredPass(PassColumns):
             full = None if causal else self._masks_of(mask, query, keys).full
             queries = Queries(query, near, steered)
             return sliced_attention(queries, key, value, span, share, full, scale, causal)[0]
-        persona_keys, persona_values = self._gather(layer, key, value)
+        persona_keys, persona_values = self._persona(layer, key, value)
         mask_p, mask_r = self._masks_of(mask, query, keys).parts
         o_p, l_p = attend(near, persona_keys, persona_values, mask_p, scale)
         o_r, l_r = attend(query, key, value, mask_r, scale)
         return merge(o_p, l_p, o_r, l_r, share, steered)[0]
 
-    def _gather(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _persona(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The persona's keys and values of each row, (B, Hkv, n, D), padded to the longest."""
-        cache, keys = self.steering.gathered, key.shape[2]
-        reuses = self.queries == 1 and not key.requires_grad and self._can_reuse_keys(keys)
-        if reuses and layer in cache:
-            return cache[layer]
+        keys = key.shape[2]
         places, _ = self.key_places(keys)
+        return self._gather(layer, "persona", places, key, value, self._can_reuse_keys(keys))
+
+    def _gather(
+        self, layer: int, part: str, places: Tensor, key: Tensor, value: Tensor, reuses: bool
+    ) -> tuple[Tensor, Tensor]:
+        """A part's keys and values, gathered once in a row of decoding steps if `reuses`."""
+        cache, at = self.steering.gathered, (layer, part)
+        reuses = reuses and self.queries == 1 and not key.requires_grad
+        if reuses and at in cache:
+            return cache[at]
         both = gather_columns(key, places), gather_columns(value, places)
         if reuses:
-            cache[layer] = both
+            cache[at] = both
         return both
 
     def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> PassMasks:
@@ -259,41 +285,24 @@ class SteeredPass(PassColumns):
             queries: compute the rows of these alone.
             added: `softcap` and `sinks` of `reference_weights`.
         """
-        return self._matrix(module, query, key, mask, scale, **added)(queries)
-
-    def _matrix(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        **added: Any,
-    ) -> Callable[[slice], Tensor]:
-        """`weights` as a function of `queries`; what does not depend on them is made once."""
         layer, keys = layer_of(module), key.shape[2]
         near = self.anchored_query(module, query, layer)
         full = self._masks_of(mask, query, keys).full
         turns = self.turn_keys(layer, keys, query.shape[1])
         steered, span = self.steered.to(query.device), self.span(keys).to(query.device)
-        share = self.share(layer)
-
-        def rows(queries: slice) -> Tensor:
-            seen = full if full is None or full.shape[2] == 1 else full[..., queries, :]
-            return reference_weights(
-                query[:, :, queries],
-                key,
-                seen,
-                scale,
-                span,
-                share,
-                steered=steered[..., queries],
-                near=None if near is None else near[:, :, queries],
-                turns=turns and turns.part(queries),
-                **added,
-            )[0]
-
-        return rows
+        seen = full if full is None or full.shape[2] == 1 else full[..., queries, :]
+        return reference_weights(
+            query[:, :, queries],
+            key,
+            seen,
+            scale,
+            span,
+            self.share(layer),
+            steered=steered[..., queries],
+            near=None if near is None else near[:, :, queries],
+            turns=turns and turns.part(queries),
+            **added,
+        )[0]
 
 
 def layer_of(module: torch.nn.Module) -> int:

@@ -121,8 +121,9 @@ class Steering:
         self.anchors = self._groups([row.control.anchor if row else None for row in rows])
         self.turns = self._padded([row.turns if row else () for row in rows])
         self.replies = self._padded([row.replies if row else () for row in rows])
-        # The persona's keys, gathered at one decoding step and used again at the next, by layer.
-        self.gathered: dict[int, tuple[Tensor, Tensor]] = {}
+        self.last_turn = max((at for row in rows if row for at in row.turns), default=0)
+        # Keys gathered at one decoding step and used again at the next, by layer and part.
+        self.gathered: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
         self.gathered_keys: dict[int, Tensor] = {}
 
     def _padded(self, starts: Sequence[Sequence[int]]) -> Tensor:
