@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,6 +74,10 @@ def serve(
     upstream_retries: Annotated[
         int, typer.Option(min=0, max=10, help="Tries more if --upstream is away or says 503.")
     ] = 1,
+    lora: Annotated[
+        str | None,
+        typer.Option(help="Name of prism:PATH's adapter at --upstream; by default the folder's."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     tenants: Annotated[
@@ -156,6 +161,7 @@ def serve(
         app = (
             _gateway(
                 (upstream, upstream_key, upstream_timeout, upstream_retries),
+                (model, lora, dtype, "cpu" if device == "auto" else device),
                 {**common, "verify": verify, "pass_through": pass_through or ()},
             )
             if upstream
@@ -168,12 +174,31 @@ def serve(
         run(app, bound)
 
 
-def _gateway(place: tuple[str, str | None, float, int], common: Mapping[str, Any]) -> FastAPI:
+def _gateway(
+    place: tuple[str, str | None, float, int],
+    gate: tuple[str, str | None, str, str],
+    common: Mapping[str, Any],
+) -> FastAPI:
+    from holdfast.core.control import parse
     from holdfast.serve.gateway import Upstream, create_gateway
 
     url, key, timeout, retries = place
     upstream = Upstream(url, key or os.environ.get(UPSTREAM_KEY), timeout, retries)
-    return create_gateway(upstream, **common)
+    if (folder := parse(common["control"]).prism) is None:
+        return create_gateway(upstream, **common)
+    try:
+        from holdfast.serve.gateway.adapter_choice import AdapterChoice
+    except ModuleNotFoundError as missing:
+        raise ModelError(
+            f"the gate of `{common['control']}` needs {missing.name}: "
+            "pip install 'holdfast[gateway,local]'."
+        ) from missing
+
+    model, lora, dtype, device = gate
+    base = None if model == "mini" else model
+    choice = AdapterChoice(Path(folder), lora=lora, base=base, dtype=dtype, device=device)
+    print(f"where the gate says so, requests go to the model {choice.lora}", file=sys.stderr)
+    return create_gateway(upstream, **common, choose=choice.choose)
 
 
 def _local(

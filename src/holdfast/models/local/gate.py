@@ -32,9 +32,10 @@ THRESHOLD = 0.5
 def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
-    Raises `ModelError` for a model that is not built like a Llama.
+    `model` is a causal language model, or its decoder alone. Raises `ModelError` for a model that
+    is not built like a Llama.
     """
-    decoder: Any = getattr(model, "model", None)
+    decoder: Any = getattr(model, "model", model)
     parts = getattr(decoder, "_modules", {})
     if not {"embed_tokens", "layers", "norm"} <= parts.keys():
         raise ModelError(

@@ -6,11 +6,13 @@ This module knows names and files. What a model does with a chat is `backend`'s 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from transformers import PreTrainedModel
 
 from holdfast.models.dense_copy import dense_source
+from holdfast.models.local import weights
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import find_source, hash_source
 from holdfast.models.local.template import Template
@@ -71,3 +73,29 @@ def outline(name: str) -> LocalBackend:
     """
     config, tokenizer = read_small_files(name, dense_source(name, find_source(name)))
     return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0)
+
+
+class FirstLayer(NamedTuple):
+    """What a gate reads of a model, without the rest of it."""
+
+    model: PreTrainedModel
+    """Embeddings and layer 0."""
+    template: Template
+    """The chat template."""
+    digest: str | None
+    """What identifies the weights (`LocalBackend.digest`)."""
+
+
+def load_first_layer(name: str, *, dtype: str = "auto", device: str = "auto") -> FirstLayer:
+    """Load a model's embeddings and layer 0, with the arguments of `load`.
+
+    Raises `ModelError` as `load` does.
+    """
+    source = find_source(name)
+    files = dense_source(name, source)
+    config, tokenizer = read_small_files(name, files)
+    return FirstLayer(
+        weights.load_first_layer(name, files, config, dtype, device),
+        Template(tokenizer, name),
+        hash_source(source) or getattr(config, "_commit_hash", None),
+    )

@@ -8,6 +8,7 @@ This module knows dtypes and devices. It knows no chats.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
@@ -105,6 +107,44 @@ def load_weights(
         )
     result: PreTrainedModel = _with_adapter(name, loaded, source).eval()
     return result
+
+
+def load_first_layer(
+    name: str, source: Source, config: PreTrainedConfig, dtype: str, device: str
+) -> PreTrainedModel:
+    """Load a model's embeddings and layer 0, in the number format that the whole would have.
+
+    Of safetensors nothing else is read; a GGUF file or an adapter's base is read whole first.
+
+    Raises:
+        ModelError: as `load_weights`.
+    """
+    place = pick_device(device)
+    chosen = pick_dtype(dtype, place, config, count_parameters(config))
+    if source.gguf or source.adapter:
+        whole: Any = load_weights(name, source, config, dtype=chosen, device=device)
+        decoder = getattr(whole, "model", whole)
+        if hasattr(decoder, "layers"):
+            decoder.layers = decoder.layers[:1]
+        return decoder  # type: ignore[no-any-return]
+    short = copy.deepcopy(config)
+    text = short.get_text_config(decoder=True)
+    text.num_hidden_layers = 1
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:1]
+    with model_errors(name, quantisation(config)), _quiet():
+        outcome: Any = AutoModel.from_pretrained(
+            source.path,
+            config=short,
+            dtype=chosen,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    loaded, info = outcome
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(f"the weights of {name} lack {missing[0]}: its files are incomplete.")
+    first: PreTrainedModel = loaded.to(place).eval()
+    return first
 
 
 def _dense(source: Source) -> dict[str, Any]:

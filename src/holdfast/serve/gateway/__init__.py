@@ -5,8 +5,9 @@
     rewriting   the chat of a request's body, under a persona and a control
     upstream    requests to the API and its answers, without its key
     fact_check  `--verify neutral`
+    adapter_choice  which LoRA of the API answers, for `prism:PATH`
 
-It needs no torch.
+It needs no torch but for `adapter_choice`, which is imported where it is asked for.
 """
 
 from __future__ import annotations

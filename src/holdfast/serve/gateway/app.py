@@ -40,6 +40,7 @@ from holdfast.serve.gateway.readiness import KEPT, Readiness
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
+    ChooseAdapter,
     Dialect,
     Rewritten,
     Rules,
@@ -80,6 +81,7 @@ def create_gateway(
     traffic: LiveSettings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     tenants: LiveTenants | None = None,
+    choose: ChooseAdapter | None = None,
 ) -> FastAPI:
     """Build an ASGI application that forwards an API and rewrites its chats under a control.
 
@@ -97,6 +99,8 @@ def create_gateway(
         traffic: how the persona's traffic is watched; by default `LiveSettings()`.
         transport: how the upstream is reached; by default over the network.
         tenants: aliases, routes and keys of a file (`tenants.config`).
+        choose: says which adapter of the upstream answers a chat, for a control `prism:PATH`
+            (`adapter_choice.AdapterChoice.choose`).
 
     Raises:
         ControlError: `control` needs the weights, or a judge that is not there.
@@ -106,8 +110,8 @@ def create_gateway(
     # Long: a line for each parameter.
     limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
     control = parse(control)
-    _check(control, verify, persona)
-    rules = Rules(persona, control, persona is not None if lock is None else lock)
+    _check(control, verify, persona, choose is not None)
+    rules = Rules(persona, control, persona is not None if lock is None else lock, None, choose)
     pool = Pool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
@@ -134,9 +138,9 @@ def create_gateway(
     return app
 
 
-def _check(control: Control, verify: str | None, persona: Persona | None) -> None:
+def _check(control: Control, verify: str | None, persona: Persona | None, gated: bool) -> None:
     """Raise `HoldfastError` for what no gateway can do."""
-    if why := refusal(control, persona):
+    if why := refusal(control, persona, gated):
         raise ControlError(why)
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
@@ -186,6 +190,7 @@ class _Choice:
             alias.control or self.own.control,
             alias.persona is not None if lock is None else lock,
             named,
+            self.own.choose if alias.control in (None, self.own.control) else None,
         )
 
 
@@ -207,8 +212,8 @@ class _ChatRoute:
             return self.choice.rules(model, scope[ROUTE], scope[KEY_NAME])
 
         work = (body, rules, self.dialect)
-        large = len(body) > LARGE_BODY
-        chat = await asyncio.to_thread(rewrite_body, *work) if large else rewrite_body(*work)
+        slow = len(body) > LARGE_BODY or self.choice.own.choose is not None
+        chat = await asyncio.to_thread(rewrite_body, *work) if slow else rewrite_body(*work)
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
         if self.log_prompts:
             LOG.info("asked under %s: %s", about[CONTROL], chat.body.decode())

@@ -35,6 +35,8 @@ from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
 Item = dict[str, Any]
+ChooseAdapter = Callable[[Chat, Control], str | None]
+"""The name of the adapter that answers a chat under a control; None for the base model."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Rules:
     """Whether a request may choose no control of its own."""
     model: str | None = None
     """Asked in place of the model that the request names."""
+    choose: ChooseAdapter | None = None
+    """Says which adapter of the API answers a chat, for `prism:PATH`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def rewrite_body(
         rules = rules(fields.get("model"))
     options = fields.pop("holdfast", None)
     control = pick_control(_options(options).control, rules.control, rules.lock)
-    if why := refusal(control, rules.persona):
+    if why := refusal(control, rules.persona, rules.choose is not None):
         raise RequestError(400, why, code="invalid_value", param="holdfast.control")
     _check(fields, rules, control, dialect)
     original = dict(fields)
@@ -120,6 +124,10 @@ def rewrite_body(
         fields = _under(control, prompted, dialect, rules.persona)
         if rules.model is not None:
             fields["model"] = rules.model
+        if control.prism is not None and rules.choose is not None:
+            _, turns, system = _parts(prompted, dialect)
+            chosen = rules.choose((*system, *map(_shadow, turns)), control)
+            fields |= {} if chosen is None else {"model": chosen}
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:
@@ -132,9 +140,13 @@ def roles_and_texts(chat: Sequence[Item], dialect: Dialect) -> list[tuple[str, s
     return [(one["role"], one["content"]) for one in map(_shadow, _turns(chat, dialect))]
 
 
-def refusal(control: Control, persona: Persona | None) -> str | None:
-    """Why an API cannot be put under a control, or None."""
-    if control.needs_weights:
+def refusal(control: Control, persona: Persona | None, gated: bool = False) -> str | None:
+    """Why an API cannot be put under a control, or None.
+
+    `gated` says that the gateway has the gate of `prism:PATH`, whose adapter the API has.
+    """
+    inside = control.steers or control.guidance is not None
+    if control.needs_weights and (inside or not gated):
         return (
             f"the model is behind an API, and `{control.text}` needs its weights: use window, "
             "reminder, note, auto or route."
@@ -227,13 +239,7 @@ def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
 
 def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | None) -> Item:
     """The fields under the control; messages that stay are the same objects."""
-    items = _items(fields, dialect)
-    count = _head_size(items, dialect)
-    head, turns = items[:count], list(_turns(items[count:], dialect))
-    prompt = fields.get(dialect.prompt) if dialect.prompt else None
-    texts = [_text(prompt)] if prompt else []
-    texts += [_text(one.get("content")) for one in head]
-    system = (message("system", "\n\n".join(texts)),) if texts else ()
+    head, turns, system = _parts(fields, dialect)
     shadows = tuple(_shadow(turn) for turn in turns)
     judge, note = (persona.judge, persona.authors_note) if persona else (None, None)
     chat: Chat = rewrite(
@@ -247,6 +253,17 @@ def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | 
     if not isinstance(fields[dialect.messages], str):
         result[dialect.messages] = [*(head if stays else ()), *body]
     return result
+
+
+def _parts(fields: Item, dialect: Dialect) -> tuple[list[Item], list[list[Item]], Chat]:
+    """The items of the head, the turns, and the system prompts as one message or none."""
+    items = _items(fields, dialect)
+    count = _head_size(items, dialect)
+    prompt = fields.get(dialect.prompt) if dialect.prompt else None
+    texts = [_text(prompt)] if prompt else []
+    texts += [_text(one.get("content")) for one in items[:count]]
+    system = (message("system", "\n\n".join(texts)),) if texts else ()
+    return items[:count], list(_turns(items[count:], dialect)), system
 
 
 def _rewritten_turns(
