@@ -13,11 +13,12 @@ import torch
 from transformers import BertConfig, BertModel, LlamaConfig
 
 from holdfast.core.backend import Ask, Sampling
-from holdfast.core.chat import agent_view
+from holdfast.core.chat import agent_view, message
+from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models.local import files, weights
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.load import load
+from holdfast.models.local.load import load, outline
 from tiny_models import CONFIGS, SHAPE, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)
@@ -258,3 +259,10 @@ def test_a_folder_with_code_of_its_own_is_refused_without_a_question(
     monkeypatch.setattr(sys, "stdin", StringIO("y\n" * 5))
     with pytest.raises(ModelError, match="code of its own, which Holdfast does not run"):
         load(str(tmp_path))
+
+
+def test_an_outline_reads_chats_under_anchor_without_weights() -> None:
+    chat = (message("system", "You are Ann."), message("user", "Hello"))
+    backend = outline("mini")
+    steering = backend.steering(parse("anchor"), backend.template.render(chat))
+    assert steering.turns

@@ -57,6 +57,27 @@ def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
     assert theirs.describe()["backend"] == "vllm"
 
 
+def test_the_prompt_share_is_that_of_the_local_backend() -> None:
+    ours = load(weights("mini"), dtype="float32")
+    theirs = load("vllm:mini", dtype="float32", **OPTIONS)
+    texts = (*CONTROLS, "boost:4@layers=1-3,heads=0-2", "restore:0.8", "spotlight:0.3@span=message")
+    longer = (*CHAT, message("assistant", "BY THE SEA."), message("user", "And your name again?"))
+    asks = [Ask(chat, 0, parse(t), measure=True) for t in texts for chat in (CHAT, longer)]
+    asks += [Ask(CHAT[1:], 0, measure=True), Ask(CHAT, 0)]
+    greedy = Sampling(max_new_tokens=24, temperature=0.0)
+    for ask, a, b in zip(asks, ours.reply(asks, greedy), theirs.reply(asks, greedy), strict=True):
+        assert (a.share is None) == (b.share is None), ask.control.text
+        if a.share is None or b.share is None:
+            continue
+        assert (a.share.span, a.share.length) == (b.share.span, b.share.length)
+        assert b.share.tokens == pytest.approx(a.share.tokens, abs=2e-5), ask.control.text
+        for name in ("heads", "heads_template", "heads_before"):
+            one, other = getattr(a.share, name), getattr(b.share, name)
+            assert (one is None) == (other is None), (ask.control.text, name)
+            for x, y in zip(one or (), other or (), strict=True):
+                assert y == pytest.approx(x, abs=3e-5), (ask.control.text, name)
+
+
 def test_in_bfloat16_every_control_is_near_our_own_engine_in_float32() -> None:
     ours = load(weights("mini"), dtype="float32")
     theirs = load("vllm:mini", dtype="bfloat16", **OPTIONS)

@@ -18,6 +18,7 @@ from holdfast.models.vllm import held_rows as held_rows_module
 from holdfast.models.vllm.block_layout import BlockLayout
 from holdfast.models.vllm.held_rows import HeldRows, step_rows
 from holdfast.models.vllm.persona_mass import KernelRows, PersonaMass
+from holdfast.models.vllm.prompt_share import HeldRow, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
 
 TOKENS, SIZE, HEADS, GROUPS = 16, 32, 4, 2
@@ -86,12 +87,12 @@ class Blocks:
         rows = KernelRows(common.query_start_loc_cpu, common.seq_lens, self.table, self.table)
         return self.kernel.attend(self.query, self.cache, self.cache, rows, SIZE**-0.5)
 
-    def steerings(self, controls: dict[int, str]) -> dict[int, RowSteering]:
+    def steerings(self, controls: dict[int, str]) -> dict[int, HeldRow]:
         """The held rows' steerings, the same ones at each call."""
         for i, text in controls.items():
             row = RowSteering(parse(text), SPAN, (0, 12), (12, 18))
             self.kept.setdefault((i, text), row)
-        return {i: self.kept[i, text] for i, text in controls.items()}
+        return {i: HeldRow(self.kept[i, text]) for i, text in controls.items()}
 
     def alone(self, i: int, share: str, lengths: Sequence[int] = LENGTHS) -> Tensor:
         """Row i's attention under a share, by itself: (Lq, H, D)."""
@@ -126,7 +127,7 @@ def layer() -> nn.Module:
 
 def held_rows(blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None) -> HeldRows:
     rows = step_rows(blocks.steerings(controls), blocks.common, TOKENS)
-    return HeldRows(rows, before, blocks.layout, blocks.mass, VllmRotary())
+    return HeldRows(rows, before, blocks.layout, blocks.mass, VllmRotary(), ShareStore())
 
 
 def close(a: Tensor, b: Tensor) -> None:
@@ -196,7 +197,7 @@ def test_a_query_whose_persona_loses_almost_all_under_anchor_is_computed_from_al
     for growth in (64.0, 0.0):
         monkeypatch.setitem(held_rows_module._GROWTH, torch.float32, growth)
         rows = step_rows(blocks.steerings({1: "anchor"}), blocks.common, TOKENS)
-        step = HeldRows(rows, None, blocks.layout, blocks.mass, Away())  # type: ignore[arg-type]
+        step = HeldRows(rows, None, blocks.layout, blocks.mass, Away(), ShareStore())  # type: ignore[arg-type]
         output = blocks.plain()
         step.attend(layer(), SIZE**-0.5, blocks.query, blocks.cache, output)
         whole.append(part(output, 1))
@@ -217,5 +218,5 @@ def test_a_row_is_found_by_its_place_in_the_second_runners_table() -> None:
     blocks = Blocks()
     blocks.common.req_idx = torch.tensor([5, 0, 9, 2])
     steering = RowSteering(parse("boost:4"), SPAN, (0, 12))
-    rows = step_rows({9: steering}, blocks.common, TOKENS)
+    rows = step_rows({9: HeldRow(steering)}, blocks.common, TOKENS)
     assert [(row.start, row.queries, row.length) for row in rows] == [(2, 20, 50)]

@@ -34,10 +34,12 @@ from holdfast.models.local.persona_span import (
 )
 from holdfast.models.local.template import Template
 from holdfast.models.vllm.refusals import why_not
-from holdfast.models.vllm.row_table import ROW
+from holdfast.models.vllm.row_table import ROW, WORKER
 
 CONTROL, PERSONA, PLACE = "holdfast", "holdfast_persona", "holdfast_place"
+MEASURE = "holdfast_measure"  # of the backend in this process: a number and the template's columns
 DEFAULT = "HOLDFAST_CONTROL"
+_OWN = (CONTROL, PERSONA, PLACE, MEASURE)
 _PERSONAS = 64  # texts whose token ids are kept
 
 logger = init_logger(__name__)
@@ -103,13 +105,14 @@ class Admission:
         if params is None:
             return
         arguments = dict(params.extra_args or {})
-        own = {name: arguments.pop(name, None) for name in (CONTROL, PERSONA, PLACE, ROW)}
+        own = {name: arguments.pop(name, None) for name in (*_OWN, ROW)}
         try:
             row = self._row(request, own)
         except HoldfastError as error:
             raise VLLMValidationError(str(error), parameter=CONTROL) from error
         if row is not None:
             arguments[ROW] = row
+        if row is not None and parse(row["control"]).steers:
             state = f"holdfast:{parse(row['control']).state}@{row['content']}{row['message']}"
             request.cache_salt = f"{state}:{request.cache_salt or ''}"
         if row is not None or any(value is not None for value in own.values()):
@@ -122,7 +125,11 @@ class Admission:
             raise HoldfastError(f"`{CONTROL}` is a control as text, as in split-softmax:0.7.")
         control = self.default if text is None else parse(text)
         self._refuse(control)
-        if not control.steers:
+        if own[MEASURE] is not None and self.config.parallel_config.worker_extension_cls != WORKER:
+            raise HoldfastError(
+                f"`{MEASURE}` is for --model vllm:, which fetches what is measured."
+            )
+        if not control.steers and own[MEASURE] is None:
             return None
         ids = request.prompt_token_ids
         if ids is None or request.prompt_embeds is not None or request.resumable:
@@ -143,6 +150,7 @@ class Admission:
             "message": [*place.message],
             "turns": [*turns],
             "replies": [*replies],
+            "measure": _measure(own[MEASURE], len(ids)),
         }
 
     def _place(self, ids: list[int], own: Mapping[str, Any]) -> Place | None:
@@ -164,6 +172,17 @@ class Admission:
         why = why_not(control, self.config)
         if why is not None:
             raise HoldfastError(why)
+
+
+def _measure(values: Any, length: int) -> dict[str, Any] | None:
+    """What the worker measures: three numbers, the request's and the template's columns."""
+    if values is None:
+        return None
+    if isinstance(values, list) and len(values) == 3 and all(isinstance(x, int) for x in values):
+        number, start, end = values
+        if 0 <= start <= end <= length:
+            return {"number": number, "prompt": length, "template": [start, end]}
+    raise HoldfastError(f"`{MEASURE}` is a number, and two columns of the prompt.")
 
 
 def _place(columns: Any, length: int) -> Place:

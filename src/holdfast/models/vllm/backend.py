@@ -1,31 +1,35 @@
 """`--model vllm:NAME`: a backend over vLLM in this process, with the plugin.
 
 Chats are rendered, and personas found, as by the local backend; vLLM continues the token ids,
-all of a call at once, on the prefixes that it has kept. The prompt share is not measured.
+all of a call at once, on the prefixes that it has kept. Its workers measure the prompt share.
 
 This module knows chats and vLLM's offline class. It knows no personas, judges or rounds.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import vllm
 from vllm.exceptions import VLLMValidationError
 
-from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.backend import Ask, Reply, Sampling, Share
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError
-from holdfast.models.engine.request import Request
+from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import Source, hash_source
 from holdfast.models.local.load import outline
-from holdfast.models.vllm.admission import CONTROL, PLACE
+from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
+from holdfast.models.vllm.prompt_share import merged, share_of
 from holdfast.models.vllm.refusals import why_not
+from holdfast.models.vllm.row_table import WORKER
 
 OPTIONS = "HOLDFAST_VLLM_OPTIONS"  # the environment's arguments of `vllm.LLM`, as JSON
 
@@ -49,6 +53,7 @@ def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
     except (ValueError, TypeError) as error:
         raise ModelError(f"{OPTIONS} must be a JSON object, not {text!r}.") from error
     folder = dense_folder(name)
+    options = {"worker_extension_cls": WORKER, **options}
     return VllmBackend(vllm.LLM(folder, dtype=dtype, **options), outline(folder), name, folder)
 
 
@@ -67,6 +72,7 @@ class VllmBackend:
     def __init__(self, llm: Any, chats: LocalBackend, name: str, folder: str) -> None:
         self.llm, self.chats, self.name, self._folder = llm, chats, f"vllm:{name}", folder
         self._config = llm.llm_engine.vllm_config
+        self._numbers = itertools.count()  # of requests whose share is measured
 
     @property
     def context(self) -> int:
@@ -103,9 +109,10 @@ class VllmBackend:
             rows.append((i, room, request, self._parameters(ask, request, sampling, new)))
         prompts = [{"prompt_token_ids": [*request.ids]} for _, _, request, _ in rows]
         outputs = self._generate(prompts, [parameters for *_, parameters in rows])
-        for (i, room, request, _), output in zip(rows, outputs, strict=True):
+        shares = self._shares([row[2:] for row in rows], outputs)
+        for (i, room, request, _), output, share in zip(rows, outputs, shares, strict=True):
             full = room < sampling.max_new_tokens
-            replies[i] = _reply(request, output, full)
+            replies[i] = replace(_reply(request, output, full), share=share)
         return [reply for reply in replies if reply is not None]
 
     def likelihoods(
@@ -134,6 +141,13 @@ class VllmBackend:
             total = sum(step[token].logprob for step, token in zip(steps, tail, strict=True))
             scores[i][j] = total / len(tail) if per_token else total
         return scores
+
+    @property
+    def share_refusal(self) -> str | None:
+        """Why prompt share cannot be measured on this model, or None."""
+        if self._config.parallel_config.worker_extension_cls != WORKER:
+            return "its workers have another extension (worker_extension_cls)."
+        return why_not(parse("boost:1"), self._config)
 
     def refusal(self, control: Control) -> str | None:
         """Why this model cannot be put under a control, in one sentence, or None where it can."""
@@ -181,7 +195,10 @@ class VllmBackend:
         rendered = chats.template.render(chats.rewritten(ask.chat, control))
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
         held = chats.steering(control, rendered) if control.steers and has_prompt else None
-        return Request(rendered.ids, ask.seed, steering=held)
+        content, template = rendered.content, rendered.template
+        spans = Spans(content, template) if content and template else None
+        measure = ask.measure and spans is not None and self.share_refusal is None
+        return Request(rendered.ids, ask.seed, spans=spans, measure=measure, steering=held)
 
     def _parameters(
         self, ask: Ask, request: Request, sampling: Sampling, new: int, **more: Any
@@ -191,6 +208,10 @@ class VllmBackend:
         arguments: dict[str, Any] = {CONTROL: held.control.state if held else "none"}
         if held is not None:
             arguments[PLACE] = [*held.content, *held.message]
+        if request.measure and request.spans is not None:
+            content, template = request.spans
+            arguments.setdefault(PLACE, [*content, *template])
+            arguments[MEASURE] = [next(self._numbers), *template]
         return vllm.SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -201,6 +222,24 @@ class VllmBackend:
             extra_args=arguments,
             **more,
         )
+
+    def _shares(
+        self, rows: Sequence[tuple[Request, Any]], outputs: Sequence[Any]
+    ) -> list[Share | None]:
+        """What the workers have measured of the rows, given as request and parameters."""
+        asked = {}
+        for i, ((request, parameters), output) in enumerate(zip(rows, outputs, strict=True)):
+            measure = (parameters.extra_args or {}).get(MEASURE)
+            if measure is not None:
+                tokens = len(output.outputs[0].token_ids)
+                asked[i] = measure[0], len(request.ids) - 1, tokens
+        shares: list[Share | None] = [None] * len(rows)
+        if not asked:
+            return shares
+        parts = self.llm.collective_rpc("holdfast_shares", args=([*asked.values()],))
+        for i, each in zip(asked, zip(*parts, strict=True), strict=True):
+            shares[i] = share_of(rows[i][0], merged(each))
+        return shares
 
     def _generate(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
         if not prompts:

@@ -27,7 +27,7 @@ from holdfast.models.vllm.block_layout import BlockLayout
 from holdfast.models.vllm.held_rows import HeldRows, step_rows
 from holdfast.models.vllm.persona_mass import KernelRows, PersonaMass
 from holdfast.models.vllm.rotary import VllmRotary
-from holdfast.models.vllm.row_table import rows_of
+from holdfast.models.vllm.row_table import table_of
 
 
 class CpuBackend(CPUAttentionBackend):
@@ -65,10 +65,12 @@ class CpuBuilder(CPUAttentionMetadataBuilder):
         """vLLM's metadata, with `holdfast`: the held rows, or None."""
         metadata = super().build(common_prefix_len, common_attn_metadata, fast_build)
         metadata.holdfast = None
-        held = rows_of(self.vllm_config)
+        table = table_of(self.vllm_config)
+        held = table.rows if table is not None else {}
         rows = step_rows(held, common_attn_metadata, self.block_size) if held else []
-        if rows:
-            metadata.holdfast = HeldRows(rows, self._last, self.layout, self._mass, self._rotary)
+        if rows and table is not None:
+            parts = self.layout, self._mass, self._rotary, table.shares
+            metadata.holdfast = HeldRows(rows, self._last, *parts)
         self._last = metadata.holdfast
         return metadata
 

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
 from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
-from holdfast.control.steering import RowSteering, Steering
+from holdfast.control.steering import Steering
 from holdfast.models.vllm.block_layout import BlockLayout
 from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, padded_blocks, spread
+from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
 
 # So many times may the plain output's rounding grow.
@@ -48,6 +49,7 @@ class HeldRows:
         layout: of the blocks.
         mass: the persona's share of the plain attention.
         rotary: turns queries back.
+        shares: where the shares of measured rows go.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class HeldRows:
         layout: BlockLayout,
         mass: PersonaMass,
         rotary: VllmRotary,
+        shares: ShareStore,
     ) -> None:
-        self.layout = layout
-        single = [row for row in rows if _decodes(row)]
-        groups = [[row] for row in rows if not _decodes(row)]
+        self.layout, self.shares = layout, shares
+        held = [row for row in rows if row.steering.control.steers]
+        single = [row for row in held if _decodes(row)]
+        groups = [[row] for row in held if not _decodes(row)]
         groups += [
             some
             for restores in (False, True)
@@ -69,13 +73,21 @@ class HeldRows:
         made = [_Group.of(group, layout.tokens, rotary) for group in groups]
         self.groups = [group for group in made if group is not None]
         with_mass = [group for group in self.groups if not group.restores]
-        together = sorted((row for group in with_mass for row in group.rows), key=lambda r: r.start)
+        measured = [row for row in rows if row.measure and row.length >= row.measure.prompt]
+        self.plain = [row for row in measured if not row.steering.control.steers]
+        steered = [row for row in measured if row.steering.control.steers]
+        self.steered = _measured(steered, layout.tokens, rotary) if steered else None
+        together = [row for group in with_mass for row in group.rows] + self.plain
+        together.sort(key=lambda row: row.start)
         self.mass = mass.start(together)
         places: dict[int, int] = {}
         end = 0
         for row in together:
             places[row.start] = end
             end += row.queries
+        self.plain_places = torch.tensor(
+            [places[row.start] + row.queries - 1 for row in self.plain], dtype=torch.long
+        )
         for group in with_mass:
             parts = [(places[row.start], row.queries) for row in group.rows]
             group.mass_places = spread(parts)
@@ -95,18 +107,28 @@ class HeldRows:
         """
         covering = [group for group in self.groups if group.passed.covers(layer_of(layer))]
         masses = None
-        if self.mass is not None and not all(group.restores for group in covering):
+        if self.plain or any(not group.restores for group in covering):
+            assert self.mass is not None
             masses = self.mass.masses(query, cache, scale)
         for group in covering:
             own, plain = group.take(query), group.take(output.view(query.shape))
             out = None
             if masses is not None and not group.restores:
-                mass = group.rows_first(masses[group.mass_places])
+                mass = group.rows_first(masses[group.mass_places][..., :2])
                 out = group.by_mass(layer, scale, own, plain, mass, cache, self.layout)
             if out is None:
                 out = group.by_keys(layer, scale, own, *self.layout.gather(cache, group.blocks))
             flat = out.transpose(1, 2).reshape(-1, *query.shape[1:])
             output.view(query.shape)[group.places] = flat.to(output.dtype)
+        if self.plain and masses is not None:
+            # (B, spans, H), the same before as after.
+            shares = masses[self.plain_places][..., 2:].transpose(-1, -2)
+            for row, share in zip(self.plain, shares, strict=True):
+                assert row.measure is not None
+                both = share.expand(2, -1, -1)
+                self.shares.add(row.measure.number, row.length - 1, layer_of(layer), both)
+        if self.steered is not None:
+            self.steered.record(layer, scale, query, cache, self.layout, self.shares)
 
 
 class _Group:
@@ -264,13 +286,21 @@ def _decodes(row: StepRow) -> bool:
     return row.queries == 1 and row.length > after
 
 
+def _measured(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> MeasuredRows:
+    """Rows under a control whose share is measured at their last query."""
+    count = -(-max(row.length for row in rows) // tokens)
+    blocks = torch.stack([padded_blocks(row.blocks, count) for row in rows])
+    parts = [(row.steering, row.measure, row.last, row.length) for row in rows if row.measure]
+    return MeasuredRows(parts, blocks, rotary)
+
+
 def _restores(row: StepRow) -> bool:
     """Whether a row's share depends on its turns."""
     share = row.steering.control.share
     return share is not None and share.kind == "restore"
 
 
-def step_rows(held: Mapping[int, RowSteering], common: Any, tokens: int) -> list[StepRow]:
+def step_rows(held: Mapping[int, HeldRow], common: Any, tokens: int) -> list[StepRow]:
     """The held rows of a step.
 
     Args:
@@ -283,9 +313,10 @@ def step_rows(held: Mapping[int, RowSteering], common: Any, tokens: int) -> list
     places = range(common.num_reqs) if common.req_idx is None else common.req_idx.tolist()
     rows = []
     for i, place in enumerate(places[: common.num_reqs]):
-        steering = held.get(place)
+        row = held.get(place)
         queries = starts[i + 1] - starts[i]
-        if steering is not None and queries > 0:
+        if row is not None and queries > 0:
             blocks = common.block_table_tensor[i, : -(-lengths[i] // tokens)]
-            rows.append(StepRow(steering, starts[i], queries, lengths[i], blocks))
+            what = row.steering, starts[i], queries, lengths[i], blocks, row.measure
+            rows.append(StepRow(*what))
     return rows

@@ -5,6 +5,8 @@ say which tokens are the persona's, the kernel returns what no kernel for CPUs r
 
     values (1, 0, …) in the persona, (0, 1, …) elsewhere      →      output (π, 1 - π, …)
 
+The next two dimensions do the same for the spans whose share is reported.
+
 These values are the same for all layers. They are kept in blocks of their own, as large as one
 layer's cache and addressed as it is, and written when a row's tokens get their places. So no
 key is gathered, and nothing is known of how a block is packed.
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from holdfast.control.steering import RowSteering
+from holdfast.models.vllm.prompt_share import Measure
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class StepRow:
     """How many keys it has, its own of this step included."""
     blocks: Tensor
     """Its blocks, (n,)."""
+    measure: Measure | None = None
+    """What is measured of it."""
+
+    @property
+    def last(self) -> int:
+        """Its last query among the step's."""
+        return self.start + self.queries - 1
 
 
 class Kernel(Protocol):
@@ -94,15 +104,19 @@ class PersonaMass:
         """
         if self._values is None or self._values.shape != like.shape:
             self._values, self._written = torch.zeros_like(like), {}
-        places, slots, written = [], [], {}
+        marks, slots, written = [], [], {}
         for row in rows:
             blocks = row.blocks.tolist()
             _, known, first = self._written.get(id(row.steering), (None, [], 0))
             if known != blocks[: len(known)] or first > row.length:
                 first = 0
             at = torch.arange(first, row.length)
-            start, end = row.steering.span
-            places.append((at >= start) & (at < end))
+            template = row.measure.template if row.measure else (0, 0)
+            persona, *reported = (
+                (at >= start) & (at < end)
+                for start, end in (row.steering.span, row.steering.content, template)
+            )
+            marks.append(torch.stack([persona, ~persona, *reported], -1))
             slots.append(row.blocks.long()[at // self.tokens] * self.tokens + at % self.tokens)
             # The steering is kept, so that no other takes its id.
             written[id(row.steering)] = (
@@ -111,9 +125,9 @@ class PersonaMass:
                 row.length,
             )
         self._written = written
-        persona = torch.cat(places)
-        states = like.new_zeros(len(persona), like.shape[1], like.shape[3] // 2)
-        states[..., 0], states[..., 1] = persona[:, None], ~persona[:, None]
+        marked = torch.cat(marks)
+        states = like.new_zeros(len(marked), like.shape[1], like.shape[3] // 2)
+        states[..., : marked.shape[1]] = marked[:, None]
         self.kernel.write(states, states, self._values, torch.cat(slots))
         return self._values
 
@@ -138,7 +152,9 @@ class MassStep:
         self._kernel_rows = KernelRows(ends, lengths, blocks.int(), plan)
 
     def masses(self, query: Tensor, cache: Tensor, scale: float) -> Tensor:
-        """π and 1 - π of the rows' queries, (queries, H, 2) in float32.
+        """π and 1 - π of the rows' queries, then the shares of content and template.
+
+        All are in float32, (queries, H, 4).
 
         Args:
             query: of the whole step, (all queries, H, D).
@@ -149,7 +165,7 @@ class MassStep:
             self._values = self.owner.values(cache, self.rows)
         own = query[self.places]
         rows = self._kernel_rows
-        return self.owner.kernel.attend(own, cache, self._values, rows, scale)[..., :2].float()
+        return self.owner.kernel.attend(own, cache, self._values, rows, scale)[..., :4].float()
 
 
 def spread(parts: Sequence[tuple[int, int]]) -> slice | Tensor:

@@ -19,19 +19,23 @@ from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as Runner
 
 from holdfast.control.steering import RowSteering
 from holdfast.core.control import parse
+from holdfast.models.vllm.prompt_share import HeldRow, ShareStore, measure_of
 
 ROW = "holdfast_row"  # the argument that `admission` leaves for the worker
+
+WORKER = "holdfast.models.vllm.row_table.ShareWorker"  # vLLM's `worker_extension_cls`
 
 # By id of the worker's configuration, which attention and runner share.
 _tables: dict[int, RowTable] = {}
 
 
 class RowTable(LogitsProcessor, RunnerV2Processor):
-    """Keeps each row's steering."""
+    """Keeps each row's steering, and the shares of those that are measured."""
 
     def __init__(self, vllm_config: Any, *_: Any) -> None:
         """Start with no row; vLLM makes one table for each model runner."""
-        self.rows: dict[int, RowSteering] = {}
+        self.rows: dict[int, HeldRow] = {}
+        self.shares = ShareStore()
         _tables[id(vllm_config)] = self
 
     @classmethod
@@ -59,21 +63,32 @@ class RowTable(LogitsProcessor, RunnerV2Processor):
         return False
 
 
-def rows_of(vllm_config: Any) -> Mapping[int, RowSteering]:
-    """The held rows of a worker's batch, by their place."""
-    table = _tables.get(id(vllm_config))
-    return {} if table is None else table.rows
+def table_of(vllm_config: Any) -> RowTable | None:
+    """The table of a worker's batch."""
+    return _tables.get(id(vllm_config))
 
 
-def steering_of(params: Any) -> RowSteering | None:
-    """A request's steering from its sampling parameters; None for one that is not held."""
+class ShareWorker:
+    """What vLLM adds to its workers (`worker_extension_cls`): shares are fetched by it."""
+
+    vllm_config: Any
+
+    def holdfast_shares(self, replies: Sequence[tuple[int, int, int]]) -> list[Any]:
+        """`ShareStore.take` of each (number, first, count)."""
+        table = table_of(self.vllm_config)
+        return [] if table is None else [table.shares.take(*reply) for reply in replies]
+
+
+def steering_of(params: Any) -> HeldRow | None:
+    """A request's row from its sampling parameters; None where nothing is held or measured."""
     row: Mapping[str, Any] | None = (params.extra_args or {}).get(ROW)
     if row is None:
         return None
     content, message = _columns(row["content"]), _columns(row["message"])
-    return RowSteering(
+    steering = RowSteering(
         parse(row["control"]), content, message, tuple(row["turns"]), tuple(row["replies"])
     )
+    return HeldRow(steering, measure_of(row.get("measure")))
 
 
 def _columns(values: Sequence[int]) -> tuple[int, int]:
