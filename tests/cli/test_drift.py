@@ -258,5 +258,19 @@ def test_one_persona_comes_from_one_place(
 ) -> None:
     mine = tmp_path / "mine.toml"
     write_draft(draft("Answer in French."), mine)
-    assert run("--prompt", "Be brief.", "--persona", str(mine)) == 2
-    assert "give one of --prompt" in capsys.readouterr().err
+    for other in (["--persona", str(mine)], ["--prompt", "Be brief."]):
+        assert run("--card", str(tmp_path / "ada.png"), *other) == 2
+        assert "give one of --prompt" in capsys.readouterr().err
+
+
+def test_the_personas_of_a_file_are_measured_under_the_prompt_of_an_application(
+    actor: Actor, tmp_path: Path
+) -> None:
+    mine, prompt, out = tmp_path / "mine.toml", tmp_path / "bot.txt", tmp_path / "run"
+    write_draft(draft("Answer in French."), mine)
+    prompt.write_text("Answer in French, please, if you can.\n", encoding="utf-8")
+    args = ("--pairs", "2", "--rounds", "1", "--out", str(out))
+    assert run("--prompt", f"@{prompt}", "--persona", str(mine), *args) == 0
+    personas = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["personas"]
+    (agent,) = {one["prompt"] for id_, one in personas.items() if id_.startswith("mine")}
+    assert agent == "Answer in French, please, if you can."

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from holdfast.report.gate import junit, markdown
+from holdfast.evals.gate.decision import outcome
+from holdfast.report.gate import junit, markdown, sentence
 from holdfast.results.gate import (
     Decision,
     GateRun,
@@ -62,6 +63,26 @@ def test_hostile_answers_stay_text() -> None:
     fence = next(line for line in text if line.startswith("```")).removesuffix("text")
     assert len(fence) == 7  # longer than any run of backticks within
     assert text.count(fence) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((-0.05, 0.1), "a fall of 0.10 is excluded."),
+        ((-0.08, -0.01), "a fall of 0.10 is excluded, though a smaller one is certain."),
+        ((-0.2, -0.05), "a fall is certain, and one of 0.10 not excluded."),
+        ((-0.5, -0.2), "a fall of more than 0.10 is certain."),
+        ((-0.2, 0.1), "neither a fall of 0.10 nor none at all is excluded."),
+        ((None, None), "two conversations are too few."),
+    ],
+)
+def test_the_sentence_says_what_the_interval_shows(
+    interval: tuple[float | None, float | None], words: str
+) -> None:
+    run = summary().baseline
+    verdict = outcome(*interval, 0.1)
+    decision = Decision(verdict, -0.1, interval, 0.1, 2, Power(0.1, 64, 0.16))
+    assert words in sentence(decision, run, run)
 
 
 def test_a_long_answer_is_cut_and_the_table_too() -> None:

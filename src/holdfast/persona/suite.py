@@ -85,6 +85,10 @@ class Suite:
     card: str | None = None
     """The JSON of the character card that it was imported from."""
 
+    def under(self, prompt: str) -> Suite:
+        """The same personas, probes and judges with another system prompt."""
+        return replace(self, personas=tuple(replace(p, prompt=prompt) for p in self.personas))
+
 
 class Problem(NamedTuple):
     """An example that its judge does not score as it should."""

@@ -35,7 +35,9 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     found = {
         "holds": f"a fall of {margin} is excluded"
         + (", though a smaller one is certain" if high < 0 else ""),
-        "slips": f"the fall is certain, and one of {margin} not excluded",
+        "slips": f"a fall of more than {margin} is certain"
+        if high < -decision.margin
+        else f"a fall is certain, and one of {margin} not excluded",
         "cannot tell": f"neither a fall of {margin} nor none at all is excluded",
     }[decision.verdict]
     return f"{_verdict(decision)}: {figures}; {found}. {power(decision)}"

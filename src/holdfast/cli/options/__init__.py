@@ -163,7 +163,9 @@ class PersonaSource:
     """What personas are made from, in place of a file of them."""
 
     prompt: str | None = option(
-        None, "A system prompt, or @FILE with one: its personas are drafted from what it demands."
+        None,
+        "A system prompt, or @FILE with one: its personas are drafted from what it demands, or are "
+        "those of --persona FILE under this prompt.",
     )
     """A system prompt, or @ and a file that holds it."""
     card: Path | None = option(
@@ -174,7 +176,7 @@ class PersonaSource:
     def into(
         self, settings: S, field: str = "persona", *, rubrics: bool = False, whole: bool = False
     ) -> S:
-        """The settings with the drafted personas, or as they are.
+        """The settings with the drafted personas, those of a file under the prompt, or as they are.
 
         Args:
             settings: a command's settings.
@@ -182,7 +184,14 @@ class PersonaSource:
             rubrics: whether a model judges what no rule can.
             whole: one persona, judged by what every reply has to keep, as recorded replies are.
         """
-        drafted = self.draft(getattr(settings, field), rubrics=rubrics)
+        given = getattr(settings, field)
+        if field == "persona" and given is not None and self.prompt is not None and not self.card:
+            from holdfast.persona.files import text_or_file
+            from holdfast.persona.suite import Suite, load_suite
+
+            suite = given if isinstance(given, Suite) else load_suite(given)
+            return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
+        drafted = self.draft(given, rubrics=rubrics)
         if drafted is None:
             return settings
         suite = drafted.suite
