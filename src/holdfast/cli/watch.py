@@ -53,8 +53,10 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
             f"{state.persona} drifts: from round {alarm.rounds} on the score is {alarm.drop:.2f} "
             f"lower than in the first rounds ({counts}{more})."
         )
+        # Of very many alarms the newest are kept.
+        which = "first" if len(state.alarms) == state.alarm_count else "an"
         yield (
-            f"  first alarm at conversation {alarm.conversations}, round {alarm.round}: "
+            f"  {which} alarm at conversation {alarm.conversations}, round {alarm.round}: "
             f"{alarm.delay} conversations after the likeliest beginning"
         )
     else:

@@ -67,4 +67,4 @@ def text_or_file(text: str) -> str:
     if not text.startswith("@"):
         return text
     path = Path(text[1:]).expanduser()
-    return read_text(path, "a prompt", "name a file after @", PersonaError).strip()
+    return read_text(path, "prompts", "name a file after @", PersonaError).strip()

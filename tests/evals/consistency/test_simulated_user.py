@@ -49,6 +49,7 @@ SERVICE = [
     "Please don't hesitate to contact us again.",
     "We apologize for any inconvenience this has caused.",
 ]
+SIDES = ("user", "assistant")
 GENERIC = ["Hi there.", "Okay.", "Can you tell me more?", "Yes, please.", "What now?", "Hm, right."]
 GENTLE = [
     "Thank you so much, that is very kind of you.",
@@ -121,6 +122,29 @@ def test_injected_faults_are_found_at_95_percent(kind: str) -> None:
 
 def _kinds_of(one: Dialogue) -> set[str]:
     return {kind for kind, n in find_faults([one])[1].items() if n}
+
+
+def test_lines_that_sound_like_the_logs_assistants_are_found_without_a_known_phrase() -> None:
+    """Words that no rule knows: the sides of the log teach them."""
+    rng = random.Random(3)
+    ask, tell = ["wend", "bram", "torl", "fipp"], ["osk", "mund", "drell", "yast"]
+
+    def line(words: list[str]) -> str:
+        return " ".join(rng.choices(words, k=6))
+
+    made = [
+        Dialogue(f"{i}", tuple((who, line(ask if who == "user" else tell)) for who in SIDES * 5))
+        for i in range(40)
+    ]
+    assert find_faults(made)[0] == []
+    turned = [
+        with_lines(one, [line(tell), line(ask)]) if i < 20 else one for i, one in enumerate(made)
+    ]
+    faults, _ = find_faults(turned)
+    found = {fault.run for fault in faults if fault.line == 4}
+    assert len(found) >= 19 and found <= {f"{i}" for i in range(20)}
+    alike = [replace(one, turns=tuple((who, line(ask)) for who, _ in one.turns)) for one in made]
+    assert find_faults(alike)[0] == []  # nobody can tell, so nobody is flagged
 
 
 def test_a_fault_names_the_line_and_what_was_seen() -> None:

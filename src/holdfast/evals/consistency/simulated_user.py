@@ -1,6 +1,7 @@
 """Three ways in which a simulated user stops being one, seen by rules in what it said.
 
-    assistant   it speaks as the assistant: offers help, answers its own request, or is an AI
+    assistant   it speaks as the assistant: offers help, is an AI, says the assistant's own line, or
+                sounds like the log's assistants (`sides`), where the sides differ enough to tell
     persona     nothing of its own prompt is ever said, or that of another user is
     soft        it was to be difficult, and in the second half it thanks, praises and gives in
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from holdfast import judge
 from holdfast.evals.consistency.dialogues import Dialogue
+from holdfast.evals.consistency.sides import Sides, sounds_like_the_assistant
 from holdfast.judge.content.refusal import AS_AN_AI
 from holdfast.results.recorded.consistency import Fault
 
@@ -29,6 +31,8 @@ STEM = 4
 """Letters of a word that must agree: fisherman, fish."""
 FEWEST = 3
 """Lines from which on a user that says nothing of its prompt has none."""
+BELIEVED = 1 / 3
+"""Share of the runs that may say more of another's prompt."""
 _SURE = re.compile(
     r"\bhow (?:can|may|could|might) I (?:best )?(?:help|assist|support|be of)\b"
     r"|\bwhat (?:can|may|could) I (?:do for|help) you\b"
@@ -99,20 +103,20 @@ def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, i
     """The faults of the users, and in how many conversations each kind could be looked for.
 
     Args:
-        dialogues: the conversations; `persona` compares their users' prompts with each other.
+        dialogues: the conversations; they are compared with each other.
     """
-    prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
-    spread = Counter(word for words in prompts.values() for word in words)
-    weights = {word: math.log(1 + len(prompts) / n) for word, n in spread.items()}
+    sides = [Sides(one.lines("user"), one.lines("assistant")) for one in dialogues]
+    sounds = sounds_like_the_assistant(sides) or [[] for _ in dialogues]
+    without = _without_persona(dialogues)
     faults: list[Fault] = []
     checked = dict.fromkeys(KINDS, 0)
-    for one in dialogues:
-        lines = one.lines("user")
+    for one, (lines, _), turned in zip(dialogues, sides, sounds, strict=True):
         checked["assistant"] += 1
-        found = [_assistant(one, lines)]
-        if one.user_prompt and prompts[one.user_prompt] and len(lines) >= FEWEST:
+        found = [_assistant(one, lines) or _turned(one, turned)]
+        if _has_persona(one):
             checked["persona"] += 1
-            found.append(_persona(one, lines, prompts, weights))
+            why = without.get(one.where)
+            found.append(Fault(one.where, "persona", 0, why) if why else None)
         if one.user_prompt and _HARD.search(one.user_prompt) and len(lines) > 1:
             checked["soft"] += 1
             found.append(_soft(one, lines))
@@ -138,24 +142,49 @@ def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
     return None
 
 
-def _persona(
-    one: Dialogue,
-    lines: Sequence[str],
-    prompts: dict[str, frozenset[str]],
-    weights: dict[str, float],
-) -> Fault | None:
-    said = _words(" ".join(lines))
-    scores = {
-        prompt: sum(weights[word] for word in words & said) for prompt, words in prompts.items()
-    }
-    assert one.user_prompt is not None
-    own = scores.pop(one.user_prompt)
-    if own == 0:
-        return Fault(one.where, "persona", 0, "nothing of its prompt is said")
-    other = max(scores, key=scores.__getitem__, default=None)
-    if other is None or len(prompts[other] & said) < 3 or scores[other] < 2 * own:
+def _turned(one: Dialogue, turned: Sequence[bool]) -> Fault | None:
+    if not any(turned):
         return None
-    return Fault(one.where, "persona", 0, f"it says more of another prompt: “{other[:60]}”")
+    return Fault(one.where, "assistant", turned.index(True) + 1, "it sounds like the assistant")
+
+
+def _has_persona(one: Dialogue) -> bool:
+    return bool(one.user_prompt and _words(one.user_prompt)) and len(one.lines("user")) >= FEWEST
+
+
+def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
+    """The dialogues whose users show nothing of their prompts, or another's, and why."""
+    said = {one.where: _words(" ".join(one.lines("user"))) for one in dialogues}
+    prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
+    weights = _weights(list(prompts.values()), list(said.values()))
+    silent: dict[str, str] = {}
+    strange: dict[str, str] = {}
+    looked_at = [one for one in dialogues if _has_persona(one)]
+    for one in looked_at:
+        scores = {
+            prompt: sum(weights[word] for word in words & said[one.where])
+            for prompt, words in prompts.items()
+        }
+        own = scores.pop(str(one.user_prompt))
+        other = max(scores, key=scores.__getitem__, default=None)
+        if not prompts[str(one.user_prompt)] & said[one.where]:
+            silent[one.where] = "nothing of its prompt is said"
+        elif other and len(prompts[other] & said[one.where]) >= 3 and scores[other] >= 2 * own:
+            strange[one.where] = f"it says more of another prompt: “{other[:60]}”"
+    # Where many seem to, the prompts are too much alike to tell.
+    return silent | (strange if len(strange) <= BELIEVED * len(looked_at) else {})
+
+
+def _weights(
+    prompts: Sequence[frozenset[str]], said: Sequence[frozenset[str]]
+) -> Mapping[str, float]:
+    """What a word tells: much where few prompts have it, and few users say it."""
+    spread = Counter(word for words in prompts for word in words)
+    use = Counter(word for words in said for word in words)
+    return {
+        word: math.log(1 + len(prompts) / n) * math.log((1 + len(said)) / (1 + use[word]))
+        for word, n in spread.items()
+    }
 
 
 def _soft(one: Dialogue, lines: Sequence[str]) -> Fault | None:

@@ -133,8 +133,8 @@ def _read_message(message: object) -> Turn:
 
 def _only_results(parts: list[Any]) -> bool:
     """True where a user's message brings results of tools alone, as Anthropic's do."""
-    kinds = {part.get("type") for part in parts if isinstance(part, Mapping)}
-    return kinds == {"tool_result"}
+    kinds = [part.get("type") for part in parts if isinstance(part, Mapping)]
+    return bool(kinds) and all(kind == "tool_result" for kind in kinds)
 
 
 def text_of(content: object) -> str:

@@ -102,10 +102,10 @@ def _is_anthropic(record: Record) -> bool:
         for part in one["content"]
         if isinstance(part, dict)
     ]
-    own = {"tool_use", "tool_result", "thinking"} & {part.get("type") for part in blocks}
+    own = any(part.get("type") in ("tool_use", "tool_result", "thinking") for part in blocks)
     response = record.get("response")
     replied = isinstance(response, dict) and response.get("type") == "message"
-    return "system" in request or bool(own) or replied
+    return "system" in request or own or replied
 
 
 def _sharegpt(record: Record) -> RecordedChat:

@@ -145,5 +145,7 @@ class LogFile:
             entry = FORMATS[name].read(row.record)
         except Unfit as why:
             return name, BadLine(row.where, str(why))
+        except RecursionError:
+            return name, BadLine(row.where, "it is nested too deep")
         self._formats[name] += entry is not None
         return name, None if entry is None else replace(entry, where=row.where)

@@ -50,7 +50,7 @@ def read_role_play(path: Path) -> RolePlayChat:
     Raises:
         PersonaError: it is none, naming file and line.
     """
-    lines = read_text(path, "a chat", "name a JSONL file of SillyTavern", PersonaError).split("\n")
+    lines = read_text(path, "chats", "name a JSONL file of SillyTavern", PersonaError).split("\n")
     head = _object(path, 1, lines[0])
     if not isinstance(head.get("character_name"), str):
         raise PersonaError(f"{path}: line 1: a chat of SillyTavern names its character there.")

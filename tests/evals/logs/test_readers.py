@@ -1,0 +1,131 @@
+"""Readers meet anything: a record becomes a chat, or a reason why not."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.core.errors import HoldfastError
+from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
+from holdfast.evals.logs.formats import FORMATS
+from holdfast.evals.logs.joining import joined
+from holdfast.evals.logs.lines import json_rows, unfold
+from holdfast.evals.logs.read import LogFile
+
+FIXTURES = Path(__file__).parent / "fixtures"
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1.5,
+    "",
+    "x",
+    "[",
+    '{"role": 1}',
+    [],
+    [[]],
+    {},
+    {"role": []},
+    [None],
+]
+
+
+def records() -> list[Any]:
+    """Every JSON record of the fixtures."""
+    rows = [row for path in sorted(FIXTURES.glob("*.json*")) for row in json_rows(path)]
+    return [row.record for row in rows if hasattr(row, "record")]
+
+
+def mutated(value: Any, rng: random.Random) -> Any:
+    """The value with something odd somewhere in it."""
+    if rng.random() < 0.15:
+        return rng.choice(ODD)
+    if isinstance(value, dict) and value:
+        key = rng.choice(list(value))
+        changed = {**value, key: mutated(value[key], rng)}
+        if rng.random() < 0.2:
+            del changed[key]
+        return changed
+    if isinstance(value, list) and value:
+        i = rng.randrange(len(value))
+        return [*value[:i], mutated(value[i], rng), *value[i + 1 :]]
+    return rng.choice(ODD)
+
+
+def test_a_mutated_record_is_a_chat_or_has_a_reason_in_every_format() -> None:
+    rng, known = random.Random(0), records()
+    outcomes = {"chat": 0, "reason": 0}
+    for _ in range(3000):
+        for one in unfold(mutated(rng.choice(known), rng)):
+            if not isinstance(one, dict):
+                continue
+            for format in FORMATS.values():
+                format.claims(one)
+                try:
+                    entry = format.read(one)
+                except Unfit as why:
+                    assert str(why)
+                    outcomes["reason"] += 1
+                else:
+                    assert entry is None or isinstance(entry, RecordedChat | ServerLine)
+                    outcomes["chat"] += entry is not None
+    assert min(outcomes.values()) > 500
+
+
+def test_a_mutated_file_is_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    rng, path = random.Random(1), tmp_path / "log"
+    for _ in range(150):
+        data = bytearray(rng.choice(sorted(FIXTURES.glob("*.*"))).read_bytes()[:3000])
+        for _ in range(rng.randint(1, 20)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        log = LogFile(path)
+        try:
+            joined([one for one in log.entries() if isinstance(one, RecordedChat)])
+        except HoldfastError as error:
+            assert "log" in str(error)
+
+
+@pytest.mark.parametrize("deep", ["messages", "kwargs", "message", "content"])
+def test_a_record_that_is_too_deep_is_named(tmp_path: Path, deep: str) -> None:
+    value: Any = "hello"
+    for _ in range(900):
+        value = {deep: value}
+    path = tmp_path / "log.jsonl"
+    record = {"input": value, "output": value, "sessionId": "s"}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(HoldfastError, match="holds no chats"):
+        list(LogFile(path).entries())
+
+
+def chat(*texts: str, id: str | None = None, time: float | None = None) -> RecordedChat:
+    turns = tuple((("user", "assistant")[i % 2], text) for i, text in enumerate(texts))
+    return RecordedChat(turns, f"line {texts}", id=id, time=time, complete=False)
+
+
+def test_requests_that_grow_are_kept_once_and_branches_apart() -> None:
+    found = joined(
+        [chat("a", "b"), chat("x", "y"), chat("a", "b", "c", "d"), chat("a", "b", "e", "f")]
+    )
+    assert [tuple(text for _, text in one.turns) for one in found] == [
+        ("x", "y"),
+        ("a", "b", "c", "d"),
+        ("a", "b", "e", "f"),
+    ]
+
+
+def test_messages_of_one_session_are_put_in_the_order_of_their_times() -> None:
+    parts = [chat("c", "d", id="s", time=2.0), chat("a", "b", id="s", time=1.0)]
+    (one,) = joined(parts)
+    assert [text for _, text in one.turns] == ["a", "b", "c", "d"]
+    (kept,) = joined([chat("c", "d", id="s"), chat("e", "f", id="s")])
+    assert [text for _, text in kept.turns] == ["c", "d", "e", "f"]
+
+
+def test_complete_chats_that_are_alike_all_count() -> None:
+    one = RecordedChat((("user", "a"), ("assistant", "b")), "line 1")
+    assert len(joined([one, one, one])) == 3
