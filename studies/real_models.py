@@ -4,8 +4,8 @@
     python studies/real_models.py --model smollm2 --out DIR --tables     # of what has finished
 
 `real_models.toml` has the question, the primary measure, its test and every setting. A model's
-personas are screened first. Then come blocks of conversations, each under every control, and one
-run under none that measures the prompt share. Every part is a run of its own folder in
+personas are screened first. Then comes a run under none that measures the prompt share, and then
+blocks of conversations, each under every control. Every part is a run of its own folder in
 DIR/MODEL, so that the same command goes on where it was stopped. A block that has finished leaves
 its rows in `rows-SEED.json`, and the tables are made of these.
 """
@@ -54,11 +54,11 @@ def main() -> None:
 def run(model: Backend, folder: Path, progress: Progress) -> None:
     """Do what is missing of a model's parts."""
     personas = screened(model, folder, progress)
-    for k, seed in enumerate(PLAN["seeds"]):
+    if not (folder / "share.json").exists():
+        share(model, personas, folder, progress)
+    for seed in PLAN["seeds"]:
         if not rows_file(folder, seed).exists():
             block(model, personas, seed, folder, progress)
-        if k == 0 and not (folder / "share.json").exists():
-            share(model, personas, folder, progress)
 
 
 def screened(model: Backend, folder: Path, progress: Progress) -> tuple[str, ...]:

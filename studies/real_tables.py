@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from pages import number, table
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean
 from holdfast.evals.compare.intervals import late_rounds
@@ -43,20 +42,18 @@ class Finished:
     """Share of the recall questions answered right, (conversations,)."""
     times: dict[str, list[float]]
     """Time a token relative to none's, of each block."""
-    categories: Array
-    """The category of each conversation."""
     sample: Sample
     """What the conversations share."""
     refused: dict[str, str]
     """Controls that the model refused, with the reason."""
 
 
-def finished(folder: Path) -> Finished:
-    """Read the blocks that have finished; raises `HoldfastError` where none has."""
+def finished(folder: Path) -> Finished | None:
+    """Read the blocks that have finished; None where none has."""
     files = [rows_file(folder, seed) for seed in PLAN["seeds"]]
-    blocks = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
+    blocks = [_read(f) for f in files if f.exists()]
     if not blocks:
-        raise HoldfastError(f"no block has finished in {folder}: run the command without --tables.")
+        return None
     rows = [row for block in blocks for row in block["rows"]]
     by_control: dict[str, list[Row]] = {}
     for row in rows:
@@ -68,23 +65,31 @@ def finished(folder: Path) -> Finished:
         {c: np.array([row["scores"] for row in of], float) for c, of in by_control.items()},
         {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in by_control.items()},
         {c: [block["time"][c] for block in blocks if block["time"].get(c)] for c in by_control},
-        np.array(categories),
         Sample(len(plain), groups, categories),
         {c: why for block in blocks for c, why in block["refused"].items()},
     )
 
 
 def tables(folder: Path) -> str:
-    """The tables of a model, in Markdown."""
-    done = finished(folder)
-    parts = [_controls_table(done), _categories_table(done)]
+    """The tables of what has finished of a model, in Markdown."""
+    parts: list[str] = []
     if (folder / "personas.json").exists():
-        kept = json.loads((folder / "personas.json").read_text(encoding="utf-8"))
-        parts.insert(0, f"{kept['kept']} of {kept['of']} personas kept.")
+        kept = _read(folder / "personas.json")
+        parts.append(f"{kept['kept']} of {kept['of']} personas kept.")
     if (folder / "share.json").exists():
-        parts.append(_share_table(json.loads((folder / "share.json").read_text(encoding="utf-8"))))
-    parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
+        found = _read(folder / "share.json")
+        parts += [_none_table(found), _categories_table(found)]
+    done = finished(folder)
+    if done is None:
+        parts.append("No block of conversations under the controls has finished.")
+    else:
+        parts.append(_controls_table(done))
+        parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
     return "\n\n".join(parts)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _controls_table(done: Finished) -> str:
@@ -103,50 +108,64 @@ def _controls_table(done: Finished) -> str:
                 "control": f"`{control}`",
                 "rounds 0 to 8": " ".join(_number(v) for v in mean(scores)),
                 "stability 1–8": _with_interval(mean(own), done.sample.score_interval(own)),
-                "less none's": "" if same else _difference(done, own, none),
+                "less none's": "" if same else _difference(done.sample, own, none),
                 "p (Holm)": "" if same else f"{holm[control]:.3f}".lstrip("0"),
                 "late": _number(mean(late)),
                 "recall": _number(mean(done.recall[control])),
                 "recall less none's": ""
                 if same
-                else _difference(done, done.recall[control], done.recall["none"]),
+                else _difference(done.sample, done.recall[control], done.recall["none"]),
                 "time": _time(done.times[control]),
             }
         )
-    n = len(done.categories)
+    n = len(done.scores["none"])
     return f"{n} conversations.\n\n{_table(rows)}"
 
 
-def _categories_table(done: Finished) -> str:
-    scores = done.scores["none"]
+def _none_table(found: Row) -> str:
+    """Score and prompt share under none by round, how they change and whether they go together."""
+    rows = found["rows"]
+    scores, shares = (_padded(rows, key) for key in ("scores", "share"))
+    groups = [[row["agent"] for row in rows], [row["user"] for row in rows]]
+    sample = Sample(len(rows), groups, [row["category"] for row in rows])
+    score_intervals, share_intervals = sample.score_interval(scores), sample.score_interval(shares)
+    lines = [
+        {
+            "round": str(r),
+            "score": _with_interval(mean(scores)[r], score_intervals[r]),
+            "prompt share": f"{_three(mean(shares)[r])} "
+            f"[{_three(share_intervals[r][0])}, {_three(share_intervals[r][1])}]",
+        }
+        for r in range(scores.shape[1])
+    ]
+    changes = [
+        f"{_difference(sample, scores[:, r], scores[:, 0])} to round {r}"
+        for r in (1, PLAN["rounds"])
+    ]
+    within = pooled(shares[:, 1:], scores[:, 1:], sample)
+    rho = _with_interval(within.rho, within.interval)
+    return (
+        f"`none`, {len(rows)} conversations, floor {_number(found['floor'])}:\n\n"
+        f"{_table(lines)}\n\nThe score changes by {' and '.join(changes)}."
+        f" Share and score within a round: ρ = {rho}."
+    )
+
+
+def _categories_table(found: Row) -> str:
+    scores = _padded(found["rows"], "scores")
+    categories = np.array([row["category"] for row in found["rows"]])
     rows = [
         {
             "category": str(category),
             "n": int(where.sum()),
             "round 0": _number(mean(scores[where])[0]),
             "round 1": _number(mean(scores[where])[1]),
-            "rounds 7, 8": _number(mean(mean(scores[where][:, 7:], axis=1))),
+            "last two rounds": _number(mean(mean(scores[where][:, -2:], axis=1))),
         }
-        for category in sorted(set(done.categories.tolist()))
-        for where in (done.categories == category,)
+        for category in sorted(set(categories.tolist()))
+        for where in (categories == category,)
     ]
-    return f"none by category:\n\n{_table(rows)}"
-
-
-def _share_table(found: Row) -> str:
-    rows = found["rows"]
-    scores, shares = (_padded(rows, key) for key in ("scores", "share"))
-    groups = [[row["agent"] for row in rows], [row["user"] for row in rows]]
-    sample = Sample(len(rows), groups, [row["category"] for row in rows])
-    within = pooled(shares[:, 1:], scores[:, 1:], sample)
-    line = {
-        "n": len(rows),
-        "prompt share, rounds 0 to 8": " ".join(_three(v) for v in mean(shares)),
-        "score": " ".join(_number(v) for v in mean(scores)),
-        "floor": _number(found["floor"]),
-        "ρ of share and score within rounds": _with_interval(within.rho, within.interval),
-    }
-    return f"Prompt share under none:\n\n{_table([line])}"
+    return f"The same by category:\n\n{_table(rows)}"
 
 
 def _padded(rows: Sequence[Row], key: str) -> Array:
@@ -169,8 +188,8 @@ def _holm(p: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def _difference(done: Finished, own: Array, none: Array) -> str:
-    low, high = done.sample.difference_interval(own, none)
+def _difference(sample: Sample, own: Array, none: Array) -> str:
+    low, high = sample.difference_interval(own, none)
     return f"{_signed(mean(own - none))} [{_signed(low)}, {_signed(high)}]"
 
 
