@@ -77,7 +77,13 @@ class Rate:
 def hold(backend: Backend, conversations: Sequence[Conversation], o: argparse.Namespace) -> Rate:
     """Hold conversations on a backend, and time them."""
     protocol = ConversationProtocol(
-        rounds=o.rounds, sampling=Sampling(max_new_tokens=o.tokens), measure=False
+        rounds=o.rounds,
+        sampling=Sampling(max_new_tokens=o.tokens),
+        measure=False,
+        runs=1 if o.plain else 2,
+        filler=not o.plain,
+        history_floor=not o.plain,
+        user_persona=not o.plain,
     )
     run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
     progress = Progress(enabled=False)
@@ -215,7 +221,8 @@ def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("--quick", action="store_true", help="SmolLM2 alone, 8 conversations of 2 rounds")
+    add("--quick", action="store_true", help="SmolLM2 alone, 8 plain conversations of 2 rounds")
+    add("--plain", action="store_true", help="the turns and one probe alone, as in the paper")
     add("--model", action="append", help="these models instead (repeat)")
     for key, default in {"pairs": 16, "rounds": 4, "tokens": 64, "sample": 2}.items():
         add(f"--{key}", type=int, default=default)
@@ -225,7 +232,7 @@ def options() -> argparse.Namespace:
     add("--json", action="store_true", help="print one object instead of a table")
     o = parser.parse_args()
     if o.quick:
-        vars(o).update(pairs=8, rounds=2, tokens=32, sample=1)
+        vars(o).update(pairs=8, rounds=2, tokens=32, sample=1, plain=True)
     return o
 
 
