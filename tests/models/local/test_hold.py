@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import threading
 import warnings
@@ -868,3 +870,23 @@ def test_a_template_that_moves_the_persona_is_refused_where_turns_matter() -> No
         hold(model(), "anchor", PERSONA, tokenizer=tokenizer("mistral")),
     ):
         pass
+
+
+def test_a_script_that_loads_no_backend_can_hold_its_model() -> None:
+    script = """
+import torch, tiny_models, holdfast
+held, tokens = tiny_models.model(), tiny_models.tokenizer()
+chat = [{"role": "system", "content": "You are Bob."}, {"role": "user", "content": "Hi"}]
+text = tokens.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+ids = torch.tensor([tokens(text, add_special_tokens=False)["input_ids"]])
+plain = held(ids).logits
+with holdfast.hold(held, "boost:9", tokenizer=tokens):
+    print(bool((held(ids).logits != plain).any()))
+"""
+    tests = Path(__file__).parents[2]
+    path = os.pathsep.join([str(tests), str(tests.parent / "src")])
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stdout.strip() == "True", done.stderr[-2000:]

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+import holdfast.control.observe  # noqa: F401  registers the attentions that `switch` names
 from holdfast.control.rotary import Rotary
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass, unreached
 from holdfast.control.steering import Columns, RowSteering, Steering
