@@ -1,12 +1,7 @@
 """How long a training takes and whether it fits, measured before it starts.
 
 Speeds are measured on the model itself with a short batch: tokens written a second, and the
-seconds of a forward pass and of a backward pass a token. Memory is counted:
-
-    weights + their gradients and Adam's two averages, where they learn
-    + logits of the rows in a step, three copies in float32
-    + activations that the backward pass needs, about 34 · width · layers bytes a token at 2 bytes
-      a number (Korthikanti et al. 2022, arXiv:2205.05198, equation 2 without its attention term)
+seconds of a forward pass and of a backward pass a token. `step_memory` has the memory.
 
 This module knows models. It knows no tasks and no personas.
 """
@@ -63,36 +58,6 @@ def measure(backend: LocalBackend) -> Speed:
             passed = time.perf_counter() - began
     tokens = max(1, sum(reply.completion_tokens for reply in replies))
     return Speed(written / tokens, passed / (_ROWS * _LENGTH))
-
-
-def step_memory(backend: LocalBackend, *, rank: int, rows: int, tokens: int, answer: int) -> float:
-    """Bytes at the peak of a step.
-
-    Args:
-        backend: The model.
-        rank: Rank of the LoRA that learns; 0 where all weights do.
-        rows: Rows that are in memory together.
-        tokens: Tokens of a row.
-        answer: Tokens of it whose logits are needed.
-    """
-    model: Any = backend.engine.model
-    config = model.config.get_text_config()
-    size = model.num_parameters() * model.dtype.itemsize
-    learn = lora_parameters(model, rank) if rank else model.num_parameters()
-    optimiser = learn * (4 + 8)  # gradients, and two averages in float32
-    logits = 3 * 4 * rows * answer * config.vocab_size
-    width, layers = config.hidden_size, config.num_hidden_layers
-    activations = 17 * model.dtype.itemsize * rows * tokens * width * layers
-    return float(size + optimiser + logits + activations)
-
-
-def lora_parameters(model: torch.nn.Module, rank: int) -> int:
-    """Parameters of a LoRA on all linear layers but the last."""
-    return sum(
-        rank * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")
-    )
 
 
 def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) -> None:

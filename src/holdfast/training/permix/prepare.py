@@ -12,17 +12,22 @@ from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
+from holdfast.training.estimate import GB, measure
 from holdfast.training.permix.dataset import TrainingData, chat, load_data
 from holdfast.training.permix.plan import processes
 from holdfast.training.permix.settings import (
     LAPTOP_CATEGORIES,
+    MEDIUM,
     PermixSettings,
     TrainerSettings,
     on_a_laptop,
 )
+from holdfast.training.step_memory import lora_parameters, step_memory
 
 _SOME = 32  # prompts whose tokens are counted
+# TRL scores tokens over so many entries of the vocabulary at a time: with Triton in place, in 2
+# bytes each, and on a CPU in eight copies in float32 beside.
+_TILE = 32768
 
 
 class PreparedTraining(NamedTuple):
@@ -123,21 +128,32 @@ def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> T
     passes = 3 + (settings.arm != "sft") * (1 + (trainer.beta > 0))
     size = backend.engine.model.num_parameters() * backend.engine.model.dtype.itemsize
     learns = lora_parameters(backend.engine.model, trainer.rank) * 4 if trainer.rank else size
+    longest = max(lengths) + trainer.max_new_tokens  # rows are padded to the longest
     return TrainingEstimate(
         prompts=settings.steps * (rows if settings.arm == "sft" else trainer.prompts),
         tokens=round(settings.steps * step_tokens),
-        memory_gb=round(
-            step_memory(
-                backend,
-                rank=trainer.rank,
-                rows=trainer.rows(processes()),
-                tokens=round(prompt) + trainer.max_new_tokens,
-                answer=trainer.max_new_tokens,
-            )
-            / GB,
-            4,
-        ),
+        memory_gb=round(_memory(backend, trainer, settings.arm, longest) / GB, 4),
         # The model, and two checkpoints with the optimiser's averages.
         disk_gb=round((size + 2 * 3 * learns) / GB, 4),
         seconds=round(settings.steps * (writes + passes * step_tokens * speed.passed), 1),
+    )
+
+
+def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: int) -> float:
+    """Bytes at the peak of a step whose rows have `longest` tokens."""
+    rows, model = trainer.rows(processes()), backend.engine.model
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    if arm == "sft":  # all logits at once, in the model's format and in float32 with a gradient
+        scored, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
+    else:
+        scored = rows * trainer.max_new_tokens
+        numbers = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
+    return step_memory(
+        backend,
+        rank=trainer.rank,
+        rows=rows,
+        tokens=longest,
+        scored=scored,
+        numbers=numbers,
+        checkpointed=model.num_parameters() >= MEDIUM,
     )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.estimate import GB, lora_parameters, measure, step_memory
+from holdfast.training.estimate import GB, measure
 from holdfast.training.prism.distillation import Distillation
 from holdfast.training.prism.queries import queries_from_tasks
 from holdfast.training.prism.stages import Training
+from holdfast.training.step_memory import lora_parameters, step_memory
 
 WINS = 0.5
 _QUERY = 64  # tokens that a query is taken to have
@@ -48,13 +49,18 @@ def estimate_training(training: Training) -> TrainingEstimate:
 def _memory(
     backend: LocalBackend, distillation: Distillation, persona: float, longest: int
 ) -> float:
-    answer = min(longest, distillation.max_length)
+    model = backend.engine.model
+    answer = min(longest, round(distillation.max_length - persona))
+    # Teacher's and student's logits and a gradient in the model's format, each twice; both as
+    # probabilities in float32 with their gradients, which `top` keeps to a few tokens.
+    copies = 6 * model.dtype.itemsize + 4 * (2 if distillation.top else 8)
     return step_memory(
         backend,
         rank=distillation.rank,
         rows=distillation.rows,
-        tokens=round(persona) + _QUERY + answer,
-        answer=answer,
+        tokens=_QUERY + answer,
+        scored=distillation.rows * answer,
+        numbers=copies * int(model.config.get_text_config().vocab_size),
     )
 
 
