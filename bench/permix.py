@@ -9,16 +9,19 @@ write the same tokens, and their steps do the same work:
 
     OMP_NUM_THREADS=1 python bench/permix.py
     OMP_NUM_THREADS=1 python bench/permix.py --rounds 9 --steps 6
+    OMP_NUM_THREADS=1 python bench/permix.py --quick --json    # two rounds: a few minutes
 
 The sides take turns, each time with a new trainer, whose first step warms up. The ratio is that of
 matching steps, in processor time (which other work on the machine does not move) and in wall
-time. Prints a Markdown table of medians, and the time to draw a row.
+time. Ours scores the tokens of completions alone; TRL's own those of prompts too, without Triton.
+Prints a Markdown table of medians, and the time to draw a row; `--json` prints one object.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import statistics
 import tempfile
 import time
@@ -117,7 +120,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="of each trainer, the first unused")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="two rounds of four steps")
+    parser.add_argument("--json", action="store_true", help="print one object")
     args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.steps = 2, 4
     torch.set_num_threads(args.threads)
     backend = load(args.model)
     data = load_data(DataSettings(), "mini", 0)
@@ -141,11 +148,15 @@ def main() -> None:
         order = list(sides.items())
         for side, plan in order if turn % 2 == 0 else order[::-1]:
             seconds[side] += timed(side, backend, plan, reward)
+    table_rows = [_row(side, steps, seconds["plain"]) for side, steps in seconds.items()]
+    reward.math.close()
+    if args.json:
+        print(json.dumps({"model": args.model, "rows": table_rows, "seconds_a_row": drawing}))
+        return
     print(f"{args.model}, {settings.prompts} prompts of {settings.rollouts} rollouts, "
           f"{args.threads} threads, torch {torch.__version__}\n")  # fmt: skip
-    print(table([_row(side, steps, seconds["plain"]) for side, steps in seconds.items()]))
+    print(table(table_rows))
     print(f"Drawing a row takes {drawing * 1e6:.0f} µs.")
-    reward.math.close()
 
 
 if __name__ == "__main__":
