@@ -5,7 +5,7 @@
 The features depend on the prompt alone, never on an answer, and an adapter that begins at layer 1
 does not change them.
 
-This module knows vectors, and one layer of a Llama-like model. `gate_training` trains gates.
+This module knows vectors, and one layer of a model. `gate_training` trains gates.
 """
 
 from __future__ import annotations
@@ -29,22 +29,43 @@ NAME = "gate.safetensors"
 THRESHOLD = 0.5
 
 
+def layers_name(model: nn.Module, name: str = "the model") -> str:
+    """Return the name of the list of layers in the model's decoder, "layers" for most.
+
+    Raises `ModelError` for a model that has no one list of layers with a norm behind it.
+    """
+    parts = list(_decoder(model).named_children())
+    lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
+    if len(lists) != 1 or not _norms_after(parts, lists[0]):
+        raise ModelError(
+            f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
+            "a gate reads what leaves the first of them: use a model that has."
+        )
+    return parts[lists[0]][0]
+
+
 def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
-    `model` is a causal language model, or its decoder alone. Raises `ModelError` for a model that
-    is not built like a Llama.
+    `model` is a causal language model, or its decoder alone. Raises `ModelError` as `layers_name`.
     """
-    decoder: Any = getattr(model, "model", model)
-    parts = getattr(decoder, "_modules", {})
-    if not {"embed_tokens", "layers", "norm"} <= parts.keys():
-        raise ModelError(
-            f"{name} ({type(model).__name__}) is not built like a Llama, and a gate reads what "
-            "leaves such a model's layer 0."
-        )
+    layers = layers_name(model, name)
+    decoder: Any = _decoder(model)
+    parts = list(decoder.named_children())
+    place = [part for part, _ in parts].index(layers)
+    norms = {norm: nn.Identity() for norm in _norms_after(parts, place)}
     view = copy.copy(decoder)
-    view._modules = {**parts, "layers": nn.ModuleList([parts["layers"][0]]), "norm": nn.Identity()}
+    view._modules = {**decoder._modules, layers: nn.ModuleList([parts[place][1][0]]), **norms}
     return view  # type: ignore[no-any-return]
+
+
+def _decoder(model: nn.Module) -> nn.Module:
+    return getattr(model, "base_model", model)
+
+
+def _norms_after(parts: Sequence[tuple[str, nn.Module]], place: int) -> list[str]:
+    """The names of what follows the layers and is a norm by its name ("norm", "ln_f")."""
+    return [name for name, _ in parts[place + 1 :] if "norm" in name or name.startswith("ln")]
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -60,7 +81,7 @@ def features(
     """Run layer 0 and return h(x) of every prompt, (prompts, width), in float32 on the CPU.
 
     Args:
-        model: a model built like a Llama.
+        model: a model whose decoder is a list of layers.
         prompts: token ids.
         name: the model's name, for errors.
         rows: prompts in one pass.

@@ -31,6 +31,7 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.packed import multiplies_bfloat16
 from holdfast.models.local.files import Source, check_hub, model_errors
+from holdfast.models.local.gate import layers_name
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
@@ -123,9 +124,9 @@ def load_first_layer(
     chosen = pick_dtype(dtype, place, config, count_parameters(config))
     if source.gguf or source.adapter:
         whole: Any = load_weights(name, source, config, dtype=chosen, device=device)
-        decoder = getattr(whole, "model", whole)
-        if hasattr(decoder, "layers"):
-            decoder.layers = decoder.layers[:1]
+        decoder = whole.base_model
+        layers = layers_name(decoder, name)
+        setattr(decoder, layers, getattr(decoder, layers)[:1])
         return decoder  # type: ignore[no-any-return]
     short = copy.deepcopy(config)
     text = short.get_text_config(decoder=True)

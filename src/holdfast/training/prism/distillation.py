@@ -30,10 +30,10 @@ from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gate import layers_name
 from holdfast.training.prism.divergence import Targets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 APART = 10  # times that the first KL must be above the KL of a prompt with itself
 
 
@@ -193,16 +193,28 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def linear_names(model: torch.nn.Module, layers: str) -> list[str]:
+    """The names of a layer's linear modules: of a Llama the seven that the paper adapts."""
+    places = (
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and f".{layers}." in f".{name}"
+    )
+    return sorted({place.rpartition(".")[2] for place in places})
+
+
 @contextmanager
 def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
     """The model with a new LoRA on layers 1 to L - 1, removed at the end."""
     from peft import LoraConfig, get_peft_model
 
+    layers = layers_name(base)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=list(TARGETS),
+        target_modules=linear_names(base, layers),
         layers_to_transform=list(range(1, int(base.config.num_hidden_layers))),
+        layers_pattern=[layers],
         task_type="CAUSAL_LM",
     )
     learning = {name: p.requires_grad for name, p in base.named_parameters()}

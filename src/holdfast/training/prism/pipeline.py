@@ -109,7 +109,7 @@ def train(
     Elsewhere the model compares its own answers in both orders.
 
     Args:
-        model: A model on this machine, built like a Llama.
+        model: A model on this machine whose decoder is one list of layers.
         settings: What is asked and how the adapter is trained.
         out: The folder; the same call goes on there.
         experts: The personas, in place of a source in the settings.

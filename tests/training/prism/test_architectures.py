@@ -1,0 +1,52 @@
+"""An adapter on every architecture that attention controls know: distilled, saved, read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+
+from holdfast.core.chat import message
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.lora import RowLora, read_lora
+from holdfast.training.prism.distillation import Distillation, distil, linear_names, two_views
+from tiny_models import CONFIGS, ODD_CONFIGS, model, tokenizer
+
+PIRATE = "You are a pirate. Start every reply with Ahoy."
+IDS = torch.tensor([[12, 13, 14, 15, 16], [17, 18, 19, 20, 21]])
+
+
+# The random Mistral's window is too short to see a persona from the answer.
+KINDS = [kind for kind in (*CONFIGS, *ODD_CONFIGS) if kind != "mistral"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_is_distilled_and_acts_in_chosen_rows_as_pefts_does(
+    kind: str, tmp_path: Path
+) -> None:
+    base = model(kind)
+    own = LocalBackend(base, tokenizer(), kind, batch_size=16)
+    chat = (message("user", "How do I boil an egg?"),)
+    answers = [two_views(own, PIRATE, chat, f"Ahoy! Boil it for {n} minutes.") for n in (6, 8)]
+    settings = Distillation(rank=2, alpha=4, epochs=6, batch=2, learning_rate=1e-2)
+    found = distil(own, answers, settings, tmp_path)
+    assert found.last < found.first
+    with torch.no_grad():
+        plain = base(input_ids=IDS).logits
+        rows = RowLora(base, read_lora(tmp_path), kind)
+        rows.choose([True, False])
+        mixed = base(input_ids=IDS).logits
+        rows.remove()
+        stock = PeftModel.from_pretrained(base, str(tmp_path))
+        adapted = stock(input_ids=IDS).logits
+        stock.unload()
+    torch.testing.assert_close(mixed[1], plain[1])
+    torch.testing.assert_close(mixed[0], adapted[0])
+    assert not torch.allclose(mixed[0], plain[0])
+
+
+def test_a_llama_is_adapted_where_the_paper_adapts_one() -> None:
+    wanted = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert set(linear_names(model("llama"), "layers")) == wanted
