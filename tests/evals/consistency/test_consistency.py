@@ -127,7 +127,7 @@ def test_a_self_chat_is_read_from_its_folder(tmp_path: Path) -> None:
     personas = suite()
     drift(Actor(), suite=personas, pairs=4, rounds=3, filler=False, out=tmp_path / "run")
     found = consistency(tmp_path / "run")
-    assert found.runs == 4 and found.checked["persona"] == 4
+    assert (found.runs, found.valid) == (4, 4) and found.checked["assistant"] == 4
     assert found.valid_interval[0] is not None
 
 

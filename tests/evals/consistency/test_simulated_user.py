@@ -158,6 +158,17 @@ def test_without_a_prompt_only_the_role_is_looked_at() -> None:
     assert find_faults(bare)[1] == {"assistant": 4, "persona": 0, "soft": 0}
 
 
+def test_a_short_prompt_is_looked_for_by_the_form_that_it_asks_for_alone() -> None:
+    def said(prompt: str, line: str) -> tuple[int, int]:
+        turns = (("user", line), ("assistant", "I see.")) * 4
+        faults, checked = find_faults([Dialogue("x", turns, None, prompt)])
+        return checked["persona"], len(faults)
+
+    assert said("Always write in capital letters.", "WHAT A DAY.") == (1, 0)
+    assert said("Always write in capital letters.", "What a day.") == (1, 1)
+    assert said("Your favourite colour is teal.", "What a day.") == (0, 0)
+
+
 def test_thanks_at_the_end_soften_nobody() -> None:
     one = with_lines(dialogues(1)[0], ["Thank you."])
     assert not [fault for fault in find_faults([one])[0] if fault.kind == "soft"]

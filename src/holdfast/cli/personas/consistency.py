@@ -23,7 +23,7 @@ from holdfast.results.recorded.consistency import (
 
 FAULTS = {
     "assistant": "the user turned into the assistant",
-    "persona": "the user never got its persona",
+    "persona": "the user never shows its persona",
     "soft": "a difficult user was softened",
 }
 """Each kind of fault in words."""

@@ -2,7 +2,8 @@
 
     assistant   it speaks as the assistant: offers help, is an AI, says the assistant's own line, or
                 sounds like the log's assistants (`sides`), where the sides differ enough to tell
-    persona     nothing of its own prompt is ever said, or that of another user is
+    persona     nothing of its prompt is ever said, or more of another's; or, of a short prompt, the
+                form that it asks for is in no line
     soft        it was to be difficult, and in the second half it thanks, praises and gives in
 
 The kinds are those of Abdulhai et al., *Consistently Simulating Human Personas with Multi-Turn
@@ -19,9 +20,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from holdfast import judge
+from holdfast.core.errors import PersonaError
 from holdfast.evals.consistency.dialogues import Dialogue
 from holdfast.evals.consistency.sides import Sides, sounds_like_the_assistant
 from holdfast.judge.content.refusal import AS_AN_AI
+from holdfast.persona.draft.drafting import draft
 from holdfast.results.recorded.consistency import Fault
 
 KINDS = ("assistant", "persona", "soft")
@@ -31,6 +34,10 @@ STEM = 4
 """Letters of a word that must agree: fisherman, fish."""
 FEWEST = 3
 """Lines from which on a user that says nothing of its prompt has none."""
+DESCRIBES = 6
+"""Words of its own from which on a prompt describes somebody, of whom something would be said."""
+FORMS = ("language", "capitals", "lowercase", "opening", "ending", "signature")
+"""Demands of a shorter prompt that any line would show."""
 BELIEVED = 1 / 3
 """Share of the runs that may say more of another's prompt."""
 _SURE = re.compile(
@@ -149,13 +156,17 @@ def _turned(one: Dialogue, turned: Sequence[bool]) -> Fault | None:
 
 
 def _has_persona(one: Dialogue) -> bool:
-    return bool(one.user_prompt and _words(one.user_prompt)) and len(one.lines("user")) >= FEWEST
+    """Whether the persona of a user would show: its prompt describes somebody, or a form."""
+    if not one.user_prompt or len(one.lines("user")) < FEWEST:
+        return False
+    return len(_words(one.user_prompt)) >= DESCRIBES or _form(one.user_prompt) is not None
 
 
 def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
     """The dialogues whose users show nothing of their prompts, or another's, and why."""
     said = {one.where: _words(" ".join(one.lines("user"))) for one in dialogues}
     prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
+    prompts = {prompt: words for prompt, words in prompts.items() if len(words) >= DESCRIBES}
     weights = _weights(list(prompts.values()), list(said.values()))
     silent: dict[str, str] = {}
     strange: dict[str, str] = {}
@@ -165,14 +176,34 @@ def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
             prompt: sum(weights[word] for word in words & said[one.where])
             for prompt, words in prompts.items()
         }
-        own = scores.pop(str(one.user_prompt))
+        if one.user_prompt not in scores:
+            if not _shows_form(one):
+                silent[one.where] = "the form that its prompt asks for is in no line"
+            continue
+        own = scores.pop(one.user_prompt)
         other = max(scores, key=scores.__getitem__, default=None)
-        if not prompts[str(one.user_prompt)] & said[one.where]:
+        if not prompts[one.user_prompt] & said[one.where]:
             silent[one.where] = "nothing of its prompt is said"
         elif other and len(prompts[other] & said[one.where]) >= 3 and scores[other] >= 2 * own:
             strange[one.where] = f"it says more of another prompt: “{other[:60]}”"
     # Where many seem to, the prompts are too much alike to tell.
     return silent | (strange if len(strange) <= BELIEVED * len(looked_at) else {})
+
+
+@lru_cache(maxsize=4096)
+def _form(prompt: str) -> judge.Judge | None:
+    """The judge of the language, case, opening or ending that a prompt asks for, if any."""
+    try:
+        demands = draft(prompt).demands
+    except PersonaError:
+        return None
+    forms = [one.judge for one in demands if one.name in FORMS]
+    return judge.build({"name": "all", "of": forms}) if forms else None
+
+
+def _shows_form(one: Dialogue) -> bool:
+    form = _form(str(one.user_prompt))
+    return form is not None and any(form(line).value >= 0.5 for line in one.lines("user"))
 
 
 def _weights(
