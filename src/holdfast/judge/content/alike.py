@@ -21,6 +21,7 @@ import re
 import numpy as np
 
 from holdfast.judge.content.embedding import embed
+from holdfast.judge.content.refusal import REFUSAL
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences, words
 from holdfast.judge.score import Judge, Score, quoted
@@ -38,6 +39,25 @@ _CLAIM = re.compile(
     r"everyone knows\b|as far as\b)",
     re.IGNORECASE,
 )
+# Refusals and offers share their topic with what they refuse or put off, and their words with an
+# assistant's: only a clause that says nearly what a bad example says is one.
+_HARMLESS = re.compile(
+    r"\W*(?:(?:and|but|so|meanwhile|instead|in the meantime|anyway|now|still|or|perhaps),? )*(?:"
+    r"(?:may|shall|can|could|might) I (?:offer|suggest|interest|tempt|show|give|find|recommend|"
+    r"help)|"
+    r"(?:shall|should) we|would you (?:like|care for)|how about|what about|fancy|"
+    r"do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|don't|"
+    r"do not)|"
+    r"I(?:'d| would) be (?:glad|happy|delighted) to (?:tell|show|help|offer|walk|find|suggest)|"
+    r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
+    re.IGNORECASE,
+)
+_CLEAR = 0.6
+_FILLERS = (
+    "a an the ah oh well now so yes no my your our this that dear sir madam lovely nice what such "
+    "and or but"
+)
+_SAYS_LITTLE = frozenset(_FILLERS.split())
 _SILENCE = (
     "{}?",
     "{}, you say?",
@@ -112,6 +132,8 @@ def alike(params: Params) -> Judge:
         nearest = to_bad.max(axis=1)
         floors = np.where(claims, 0.0, least)
         margins = np.where(nearest < floors, WIDTH, to_good - nearest)
+        harmless = np.array([bool(_HARMLESS.match(part) or REFUSAL.search(part)) for part in parts])
+        margins = np.where(harmless & (nearest < _CLEAR), margins.clip(min=0.0), margins)
         worst = int(margins.argmin())
         value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
         example = bad[int(to_bad[worst].argmax())]
@@ -122,6 +144,11 @@ def alike(params: Params) -> Judge:
     return judge
 
 
+def _content(text: str) -> int:
+    """Words that say something."""
+    return sum(word.lower() not in _SAYS_LITTLE for word in words(text))
+
+
 def clauses(text: str) -> list[str]:
     """Clauses in order; those of one or two words are joined to a neighbour."""
     parts: list[str] = []
@@ -129,7 +156,7 @@ def clauses(text: str) -> list[str]:
         pending = ""
         for piece in _CUT.split(sentence):
             pending = f"{pending} {piece}".strip()
-            if len(words(pending)) > 2:
+            if _content(pending) > 2:
                 parts.append(pending)
                 pending = ""
         if pending and parts and len(words(sentence)) > len(words(pending)):

@@ -54,6 +54,10 @@ _ACTOR = re.compile(
     rf"|\b(?:in|out of|of|into|break|breaking|stay|staying|adopt\w*|assum\w*|play\w*) "
     rf"(?:my |the |this |an? |of )?{_ROLE}\b(?! of (?:us|my life|the (?:day|year|job|work|world)))"
     r"|\bI(?:'m| am) not (?:really|actually|truly|in fact) (?:an? |the |from )"
+    r"|\bI (?:can|could|will|may|might|'ll|'d|am happy to|'m happy to) (?:also |gladly |happily )?"
+    r"(?:play|pretend to be|act as|impersonate|take the (?:role|part) of) (?:(?-i:[A-Z])\w+|"
+    r"an? \w+ "
+    r"for you|the (?:role|part))"
     r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
     r"|\bI(?:'m| am) (?:pretending|supposed|meant|instructed|told|asked|programmed|playing|"
     r"portraying|acting) (?:to|as|the|an?)\b"
@@ -79,6 +83,17 @@ _REPORTER = re.compile(
     r"write) (?:like|as|in the (?:style|voice|manner) of) (?:an? |the )"
     rf"|\b(?:in the (?:style|voice|manner|words) of|here(?:'s| is) how) (?:an? )?[\w' -]{{2,40}}"
     r"(?:would|might)?\b(?= (?:would|might|says?|puts?))"
+    r"|\b(?-i:[A-Z]\w+)(?:'d| would| might| could) (?:\w+ )?(?:say|call|put|answer|write) (?:it )?"
+    r"(?:as |that |like )?['\"“‘]"
+    r"|\b(?-i:A|An|The|Any) (?!man\b|wise\b|old\b)\w+ (?:\w+ )?would (?:say|call|sign|answer|put|"
+    r"swear|write)\b"
+    r"|\b(?:swearing|saying|shouting|signing|calling) .{3,40} is (?:what|how) "
+    r"|\bI (?:will not|won't|refuse to) (?:say|use|add|write|meow|bark|sing|rhyme) (?!it\b|"
+    r"that\b|this\b|"
+    r"enough|more|much|which|what|who|where|how|why|when|if|whether|a word|any|anything|another)"
+    r"|\bso I (?:will not|won't) (?:meow|bark|sing|rhyme|swear|beep)\b"
+    r"|\bI(?:'m| am) not (?:an? |the )(?:cat|dog|pirate|robot|knight|cowboy|teacher|doctor|farmer|"
+    r"baker|witch|wizard|detective)\b"
     r"|\b(?:words|phrases|expressions|terms|things) (?:like|such as) ['\"“‘\w]"
     r"(?=.{0,80}(?:don't|avoid|use|instead|a lot|often))"
     r"|\b(?:don't|avoid|do not|never) (?:use|using|say|saying) (?:the )?(?:words|phrases|terms|"
@@ -119,10 +134,15 @@ def speaker(params: Params) -> Judge:
 
 
 def _other_name(names: tuple[str, ...]) -> re.Pattern[str]:
-    """A speaker by another name: "My name is Claire"."""
+    """A speaker by another name: "My name is Claire", "You're talking to Marcel"."""
     own = "|".join(map(re.escape, names))
-    title = r"(?:(?:Mr|Mrs|Ms|Miss|Dr|Dame|Coach|Professor|Captain|Grandma|Brother|Sir)\.? )?"
-    return re.compile(rf"\b[Mm]y name(?:'s| is) (?!{title}(?:{own}))[A-Z]\w+")
+    title = r"(?:[A-Z]\w+\.? )?"
+    return re.compile(
+        rf"(?:\b[Mm]y name(?:'s| is) |\b[Cc]all me |\b[Yy]ou(?:'re| are|'ve been) (?:now )?"
+        rf"(?:talking|speaking|chatting) (?:to|with) )(?!{title}(?:{own}))[A-Z]\w+"
+        rf"|^[–—-] ?(?!{title}(?:{own}))[A-Z]\w+(?:,? [A-Z]\w+)+\W*\Z",
+        re.MULTILINE,
+    )
 
 
 def _about(names: tuple[str, ...]) -> re.Pattern[str]:
@@ -134,5 +154,6 @@ def _about(names: tuple[str, ...]) -> re.Pattern[str]:
         r"(?P<would>'d| would| might| were here| was here| always says| likes to say| used to "
         r"say)\b|"
         r"(?:,[^,.]{2,40},)? (?:is|was|has|had|does|lives|works|grew|runs|likes|loves|says|said|"
-        r"speaks|gets|comes|keeps|never|always|also|now|once|would|will|can|bakes|makes|owns)\b)"
+        r"speaks|swears|thinks|gets|comes|keeps|never|always|also|now|once|would|will|can|bakes|"
+        r"makes|owns)\b)"
     )
