@@ -153,3 +153,12 @@ def test_an_incomplete_file_leaves_no_copy(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="lack 1 of the model's tensors"):
         load(str(file))
     assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"GGUF", b"GGUFgarbage", b"no such thing" * 9])
+def test_a_damaged_file_is_one_sentence(cache: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"tiny\.gguf cannot be loaded"):
+        load(str(file))
+    assert not list(cache.iterdir())

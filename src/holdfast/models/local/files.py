@@ -31,6 +31,8 @@ MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
 # Files of more bytes in all are hashed by headers and sizes only: hashing them whole takes minutes.
 HASHED = 1 << 30
+# What transformers and its readers raise over wrong or damaged files.
+_UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, EOFError)
 # A quantisation's name in config.json to the package that reads it, where the two differ.
 _PACKAGES = {
     "awq": "gptqmodel", "gptq": "gptqmodel", "bitsandbytes_4bit": "bitsandbytes",
@@ -159,7 +161,7 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
             f"{name} is quantised with {quantisation}, which needs the package {package} here:"
             f" pip install {package}, or choose weights that are not quantised."
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except (*_UNREADABLE, SafetensorError, struct.error) as error:
         raise ModelError(_sentence(name, error)) from error
 
 
