@@ -36,7 +36,8 @@ from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.json_body import read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import conversation_id
-from holdfast.serve.live.traffic import LiveSettings, add_traffic, live_traffic
+from holdfast.serve.live.traffic import LiveSettings
+from holdfast.serve.live.watches import Watches, add_traffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.ollama.routes import Ollama
 from holdfast.serve.page import PageSettings, add_page
@@ -113,13 +114,14 @@ def create_app(
     metrics = _watched(engine)
     app = base_app("Holdfast", own_keys, limits, metrics, lifespan, live)
     locks = bool(persona and own_keys) if lock is None else lock
-    watched = live_traffic(persona, control, metrics, traffic)
-    add_traffic(app, watched)
+    watches = Watches(persona, control, metrics, traffic, live)
+    add_traffic(app, watches)
+    watched = watches.own
     context = CompletionContext(backend, engine, metrics, limits, persona, control, locks, watched)
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
-    _ChatRoute(context, live, lock, log_prompts).add_to(app)
+    _ChatRoute(context, live, lock, log_prompts, watches).add_to(app)
     return app
 
 
@@ -220,12 +222,18 @@ class _ChatRoute:
         tenants: aliases, routes and keys.
         lock: whether requests may choose no control; None is the rule of `create_app`.
         log_prompts: also log what is said.
+        watches: over the traffic of each persona.
     """
 
     def __init__(
-        self, context: CompletionContext, tenants: LiveTenants, lock: bool | None, log_prompts: bool
+        self,
+        context: CompletionContext,
+        tenants: LiveTenants,
+        lock: bool | None,
+        log_prompts: bool,
+        watches: Watches,
     ) -> None:
-        self.context, self.tenants = context, tenants
+        self.context, self.tenants, self.watches = context, tenants, watches
         self.lock, self.log_prompts = lock, log_prompts
         self._contexts: dict[str, tuple[Alias, CompletionContext]] = {}
 
@@ -293,6 +301,7 @@ class _ChatRoute:
                 persona=alias.persona,
                 control=alias.control or self.context.control,
                 lock=bool(alias.persona and self.tenants.keys) if lock is None else lock,
+                live=self.watches.of(alias),
             )
             kept = self._contexts[alias.name] = (alias, context)
         return kept[1]

@@ -208,7 +208,7 @@ class Completion:
     def _watch(self) -> None:
         """Have the first choice watched as a reply of its conversation."""
         live = self.context.live
-        if live is None or self.context.persona is not live.persona:  # an alias has its own
+        if live is None:
             return
         message, finish = self._outcome(0)
         usage = self._usage()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -60,7 +60,17 @@ class Metrics:
 
         A name that ends in `_total` is a counter's.
         """
-        self.registry.register(_Watched(name, meaning, value))
+        self.watch_each(name, meaning, (), lambda: {(): value()})
+
+    def watch_each(
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        values: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        """The same with a value for each combination of labels."""
+        self.registry.register(_Watched(name, meaning, labels, values))
 
     def page(self) -> bytes:
         """All metrics in Prometheus's text format."""
@@ -70,12 +80,21 @@ class Metrics:
 class _Watched(Collector):
     """A gauge or a counter that is read when Prometheus asks."""
 
-    def __init__(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        self._name, self._meaning, self._value = name, meaning, value
+    def __init__(
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        values: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self._name, self._meaning, self._labels, self._values = name, meaning, labels, values
 
     def collect(self) -> Iterable[Metric]:
         kind = CounterMetricFamily if self._name.endswith("_total") else GaugeMetricFamily
-        yield kind(self._name, self._meaning, value=self._value())
+        family = kind(self._name, self._meaning, labels=self._labels)
+        for labels, value in self._values().items():
+            family.add_metric(labels, value)
+        yield family
 
 
 def label(control: Control) -> str:

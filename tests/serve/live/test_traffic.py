@@ -69,7 +69,7 @@ def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Pa
         assert httpx.get(f"{root}/live").status_code == 200
     name = 'holdfast_persona_score_count{control="none",persona="shout",rounds="%s"}'
     assert [value(page, name % rounds) for rounds in ("1", "2", "3-4")] == [1, 1, 1]
-    assert value(page, "holdfast_conversations_total") == 1
+    assert value(page, 'holdfast_conversations_total{alias="",persona="shout"}') == 1
     assert state.json()["conversations"] == 1 and state.json()["first"] == 1.0
     assert "secret" not in log.read_text() and "LOUD" not in log.read_text()
     again = watch(log, SHOUT)

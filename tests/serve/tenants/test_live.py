@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,17 @@ import httpx
 import openai
 import pytest
 
+from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.models.local.backend import LocalBackend
+from holdfast.persona.suite import load_persona
 from holdfast.serve.app import create_app
+from holdfast.serve.gateway import upstream
+from holdfast.serve.live.watches import Watches
+from holdfast.serve.metrics import Metrics
 from holdfast.serve.tenants import live as module
 from holdfast.serve.tenants.live import LiveTenants
-from serve.gateway.upstreams import Recorded, gateway
+from serve.gateway.upstreams import Recorded, answered, gateway
 from serve.running import TEA, client, served, small, until
 
 
@@ -201,3 +208,88 @@ def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path
         with pytest.raises(openai.PermissionDeniedError):
             ask(url, "bot", "quiet")
         assert "bot" not in str(there.requests[-1].headers.get("authorization"))
+
+
+def state(url: str) -> dict[str, Any]:
+    """Where the watches stand."""
+    address = f"{url.removesuffix('/v1')}/holdfast/traffic"
+    found: dict[str, Any] = httpx.get(address, headers={"authorization": "Bearer all"}).json()
+    return found
+
+
+def test_a_gateway_watches_every_personas_replies_apart(path: Path) -> None:
+    loud = {"choices": [{"index": 0, "message": {"content": "LOUD"}}]}
+    there = Recorded(lambda request: answered(json.dumps(loud).encode()))
+    persona = load_persona("mini:lower-1")
+    with gateway(there, tenants=LiveTenants(path), persona=persona) as url:
+        for model in ("loud", "quiet", "quiet", "other"):
+            ask(url, "all", model)
+        own = state(url)
+        page = httpx.get(
+            f"{url.removesuffix('/v1')}/metrics", headers={"authorization": "Bearer all"}
+        ).text
+    watches = {one["alias"]: one for one in (own, *own["aliases"])}
+    assert {name: one["conversations"] for name, one in watches.items()} == {
+        "": 1, "loud": 1, "quiet": 2,
+    }  # fmt: skip
+    scores = {name: one["rounds"][0]["score"] for name, one in watches.items()}
+    assert scores == {"": 0.0, "loud": 1.0, "quiet": 0.0}
+    assert watches["quiet"]["control"] == "reminder:1"
+    assert 'holdfast_conversations_total{alias="quiet",persona="lower-1"} 2.0' in page
+
+
+def test_a_server_watches_the_replies_of_its_aliases(url: str) -> None:
+    before = state(url)
+    ask(url, "all", "quiet")
+    after = state(url)
+    assert [one["alias"] for one in (after, *after["aliases"])] == ["loud", "quiet"]
+    assert after["aliases"][0]["rounds"][0]["replies"] > sum(
+        row["replies"] for row in before["aliases"][0]["rounds"]
+    )
+
+
+def test_an_alias_with_another_persona_is_watched_anew(path: Path) -> None:
+    tenants = LiveTenants(path)
+    watches = Watches(None, parse("none"), Metrics(), None, tenants)
+    first = watches.of(tenants.current.aliases["loud"])
+    tenants.reload()
+    assert watches.of(tenants.current.aliases["loud"]) is first
+    path.write_text(TEXT.replace("mini:upper-1", "mini:lower-1"), encoding="utf-8")
+    tenants.reload()
+    again = watches.of(tenants.current.aliases["loud"])
+    assert again is not first and again is not None and again.persona.id == "lower-1"
+    assert watches.over(tenants.current.aliases["loud"].persona) is again
+
+
+@pytest.mark.parametrize("usage", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_gateway_counts_the_tokens_of_a_key(path: Path, usage: bool, stream: bool) -> None:
+    body: dict[str, Any] = {"choices": [{"index": 0, "message": {"content": "Hi."}}]}
+    if usage:
+        body["usage"] = {"prompt_tokens": 4, "completion_tokens": 1}
+    content = json.dumps(body).encode()
+    there = Recorded(lambda request: answered(b"data: " + content if stream else content))
+    with gateway(there, tenants=LiveTenants(path)) as url:
+        sent = {"model": "m", "messages": [TEA], "stream": stream}
+        headers = {"authorization": "Bearer little"}
+        codes = [
+            httpx.post(f"{url}/chat/completions", json=sent, headers=headers).status_code
+            for _ in range(2)
+        ]
+    assert codes == [200, 429]
+
+
+def test_a_reply_whose_client_leaves_is_counted_as_far_as_it_came() -> None:
+    async def pieces() -> AsyncGenerator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    seen: list[tuple[bytes, bool]] = []
+
+    async def leave() -> None:
+        collected = upstream._collected(pieces(), lambda *what: seen.append(what))
+        assert await anext(collected) == b"one"
+        await collected.aclose()
+
+    asyncio.run(leave())
+    assert seen == [(b"one", False)]

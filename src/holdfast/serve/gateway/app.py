@@ -54,13 +54,15 @@ from holdfast.serve.http_errors import RequestError, unavailable
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reading import read_answer
 from holdfast.serve.live.reply import LiveReply, conversation_id
-from holdfast.serve.live.traffic import LiveSettings, LiveTraffic, add_traffic, live_traffic
+from holdfast.serve.live.traffic import LiveSettings
+from holdfast.serve.live.watches import Watches, add_traffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest
 from holdfast.serve.stream import StreamingAnswer
 from holdfast.serve.tenants.config import Alias
 from holdfast.serve.tenants.live import LiveTenants
+from holdfast.serve.tenants.quotas import Quotas
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
@@ -128,10 +130,10 @@ def create_gateway(
     _add_health(app, upstream, Readiness(upstream, pool))
     keyed, choice = bool(own_keys), _Choice(rules, live, lock)
     add_page(app, PageSettings(None, persona, control.text, "", keyed, rules.lock, weights=False))
-    watched = live_traffic(persona, control, metrics, traffic)
-    add_traffic(app, watched)
+    watches = Watches(persona, control, metrics, traffic, live)
+    add_traffic(app, watches)
     for dialect in DIALECTS:
-        route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watched)
+        route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watches, live.quotas)
         _add_chat_route(app, route)
 
     _add_other_paths(app, proxy, (*MODELS, *map(read_rule, pass_through)))
@@ -203,7 +205,8 @@ class _ChatRoute:
     proxy: Proxy
     verify: bool
     log_prompts: bool
-    live: LiveTraffic | None
+    watches: Watches
+    quotas: Quotas
 
     async def answer(self, request: Request) -> Response:
         body, scope = await request.body(), request.scope
@@ -220,15 +223,22 @@ class _ChatRoute:
         if self.verify and self.dialect is CHAT and checkable(chat.fields):
             return await self._checked(request, chat, about)
         began = time.time()
-        own = self.live is not None and chat.persona is self.live.persona
-        ended = partial(self._watch, request, chat, began) if own else None
+        ended = partial(self._ended, request, chat, began)
         return await self.proxy.forward(request, self.dialect.path, chat.body, about, ended)
 
-    def _watch(self, request: Request, chat: Rewritten, began: float, content: bytes) -> None:
-        """Take a reply that has been sent into account."""
-        assert self.live is not None
+    def _ended(
+        self, request: Request, chat: Rewritten, began: float, content: bytes, whole: bool
+    ) -> None:
+        """Count what a reply has cost its key, and have one that came whole watched."""
         answer = read_answer(content)
-        self.live.reply(
+        if key := request.scope[KEY_NAME]:
+            # Where the upstream does not say, four bytes count as a token.
+            tokens = answer.tokens or (len(chat.body) // 4, len(answer.text.encode()) // 4)
+            self.quotas.add(key, sum(tokens))
+        live = self.watches.over(chat.persona)
+        if live is None or not whole:
+            return
+        live.reply(
             LiveReply(
                 turns=roles_and_texts(chat.chat, self.dialect),
                 text=answer.text,
@@ -267,8 +277,7 @@ class _ChatRoute:
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
-        if self.live is not None and chat.persona is self.live.persona:
-            self._watch(request, chat, began, json.dumps(completion).encode())
+        self._ended(request, chat, began, json.dumps(completion).encode(), True)
         extra = {**about, HEADER: outcome}
         if not fields.get("stream"):
             return JSONResponse(completion, headers=extra)

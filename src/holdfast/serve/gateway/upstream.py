@@ -119,7 +119,7 @@ class Proxy:
         path: str,
         body: bytes,
         about: Mapping[str, str],
-        ended: Callable[[bytes], None] | None = None,
+        ended: Callable[[bytes, bool], None] | None = None,
     ) -> Response:
         """Forward a request; the upstream's response is sent as it comes.
 
@@ -128,7 +128,7 @@ class Proxy:
             path: where it goes, below the base URL.
             body: the body to forward.
             about: headers of ours.
-            ended: gets the body of a response that came whole, up to `REPLY_BYTES`.
+            ended: gets the body, up to `REPLY_BYTES` of it, and whether it came whole.
         """
         answer = await self.send(request, path, body)
         headers = self.headers(answer, about)
@@ -275,17 +275,19 @@ class Proxy:
 
 
 async def _collected(
-    pieces: AsyncGenerator[bytes], ended: Callable[[bytes], None]
+    pieces: AsyncGenerator[bytes], ended: Callable[[bytes, bool], None]
 ) -> AsyncGenerator[bytes]:
-    """The pieces as they come; at their end `ended` gets them all, if they are not too many."""
-    content = bytearray()
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if len(content) <= REPLY_BYTES:
-                content += piece
-            yield piece
-    if len(content) <= REPLY_BYTES:
-        ended(bytes(content))
+    """The pieces as they come; at their end `ended` gets them, and whether these are all."""
+    content, whole = bytearray(), False
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if len(content) <= REPLY_BYTES:
+                    content += piece
+                yield piece
+        whole = len(content) <= REPLY_BYTES
+    finally:  # also where the client leaves
+        ended(bytes(content), whole)
 
 
 def with_headers(response: Response, headers: Headers) -> Response:

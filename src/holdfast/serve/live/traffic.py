@@ -1,8 +1,7 @@
-"""Live traffic: every reply under the pinned persona is scored and watched as it ends.
+"""Live traffic: every reply under a persona is scored and watched as it ends.
 
 `LiveTraffic` is what routes hand their replies to. It counts them for Prometheus, writes the log,
-puts them through the tests of `evals.watch`, and posts alarms. `GET /holdfast/traffic` shows where
-the watch stands.
+puts them through the tests of `evals.watch`, and posts alarms. `watches` has one for each persona.
 
 A judge that is a rule scores in line, as long as it takes no more than `IN_LINE` seconds a reply; a
 slower one, and a rubric's model, run in one background thread behind a queue of `QUEUE` replies.
@@ -24,16 +23,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-from fastapi import FastAPI
 
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control
 from holdfast.core.errors import ServiceError
 from holdfast.core.records import Record, as_record, dumps
 from holdfast.evals.watch.traffic import Observation, Traffic
-from holdfast.evals.watch.watcher import WatchSettings, round_label
+from holdfast.evals.watch.watcher import Watcher, WatchSettings, round_label
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
 from holdfast.persona.suite import Persona
@@ -67,24 +63,34 @@ class LiveSettings:
 
 
 class LiveTraffic:
-    """The watch over the traffic of one server.
+    """The watch over the traffic of one persona.
 
     Args:
-        persona: the pinned persona.
-        control: the server's own control.
+        persona: the persona.
+        control: what its requests are under unless they choose.
         metrics: where replies are counted.
         settings: how traffic is watched.
+        alias: the name that the persona has in the file of tenants; empty for the server's own.
+        figures: the server's, where it has them already.
 
     Raises:
         ServiceError: the log cannot be written, or the webhook is no URL.
     """
 
     def __init__(
-        self, persona: Persona, control: Control, metrics: Metrics, settings: LiveSettings
+        self,
+        persona: Persona,
+        control: Control,
+        metrics: Metrics,
+        settings: LiveSettings,
+        *,
+        alias: str = "",
+        figures: Figures | None = None,
     ) -> None:
         self.persona, self.control, self.settings = persona, control, settings
         self.traffic = Traffic(persona, settings.watch)
-        self._figures = _Figures(metrics, persona.id, self.traffic)
+        self._figures = figures or Figures(metrics)
+        self._figures.add(persona.id, alias, self.traffic)
         self._spans = Spans()
         self._seconds = 0.0  # that a reply takes, as of late
         self._lock = threading.Lock()
@@ -196,13 +202,14 @@ class LiveTraffic:
             self._posting.start()
 
 
-class _Figures:
-    """The metrics of live traffic."""
+class Figures:
+    """The metrics of a server's live traffic."""
 
-    def __init__(self, metrics: Metrics, persona: str, traffic: Traffic) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         from prometheus_client import Counter, Histogram
 
-        registry, watcher = metrics.registry, traffic.watcher
+        registry = metrics.registry
+        self._watchers: dict[str, tuple[str, Watcher]] = {}
         self.score = Histogram(
             "holdfast_persona_score", "Judge score of replies, by the round of their conversation",
             ["persona", "control", "rounds"], registry=registry,
@@ -212,7 +219,6 @@ class _Figures:
             "holdfast_drift_alarms", "Alarms that the deployment drifts", ["persona"],
             registry=registry,
         )  # fmt: skip
-        self.alarms.labels(persona)  # at 0 from the start, so that its first rise is seen
         self.webhooks = Counter(
             "holdfast_drift_webhooks", "Alarms posted, by outcome", ["outcome"], registry=registry
         )
@@ -224,35 +230,41 @@ class _Figures:
             "holdfast_watch_seconds", "CPU time that watching a reply takes", registry=registry,
             buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1),
         )  # fmt: skip
-        metrics.watch(
+        self._watch(
+            metrics,
             "holdfast_drift_evidence",
             "The most that a test of drift has; 1 raises an alarm",
-            lambda: watcher.evidence,
+            lambda watcher: watcher.evidence,
         )
-        metrics.watch("holdfast_conversations_total", "Conversations watched", lambda: watcher.seen)
-        metrics.watch(
+        self._watch(
+            metrics,
+            "holdfast_conversations_total",
+            "Conversations watched",
+            lambda watcher: watcher.seen,
+        )
+        self._watch(
+            metrics,
             "holdfast_conversations_slipped_total",
             "Conversations that lost the persona for certain",
-            lambda: watcher.slip_count,
+            lambda watcher: watcher.slip_count,
         )
+
+    def add(self, persona: str, alias: str, traffic: Traffic) -> None:
+        """Count another persona's traffic too, in place of what the alias had."""
+        self._watchers[alias] = persona, traffic.watcher
+        self.alarms.labels(persona)  # at 0 from the start, so that its first rise is seen
+
+    def _watch(
+        self, metrics: Metrics, name: str, meaning: str, value: Callable[[Watcher], float]
+    ) -> None:
+        def values() -> dict[tuple[str, ...], float]:
+            watchers = list(self._watchers.items())
+            return {(persona, alias): value(one) for alias, (persona, one) in watchers}
+
+        metrics.watch_each(name, meaning, ("persona", "alias"), values)
 
     def posted(self, arrived: bool) -> None:
         self.webhooks.labels("sent" if arrived else "failed").inc()
-
-
-def live_traffic(
-    persona: Persona | None, control: Control, metrics: Metrics, settings: LiveSettings | None
-) -> LiveTraffic | None:
-    """The watch over a server's traffic, if it has a persona. Raises `ServiceError`."""
-    return LiveTraffic(persona, control, metrics, settings or LiveSettings()) if persona else None
-
-
-def add_traffic(app: FastAPI, live: LiveTraffic | None) -> None:
-    """Add `/holdfast/traffic`: where the watch stands, or null without a persona."""
-
-    @app.get("/holdfast/traffic", tags=["server"], summary="Whether the persona holds in traffic")
-    async def traffic() -> dict[str, Any] | None:
-        return live.state() if live else None
 
 
 def _check_log(path: Path) -> None:

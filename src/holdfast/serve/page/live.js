@@ -80,7 +80,7 @@ async function look() {
   if (response.status === 404) return void trouble("This server does not watch its traffic.");
   if (!response.ok) return void trouble(`The server said ${response.status}.`);
   const state = await response.json(); // null without a persona
-  const personas = state ? [state] : [];
+  const personas = state ? [state, ...(state.aliases ?? [])] : [];
   trouble(state ? "" : "No persona is pinned to this server, so there is nothing to watch: start it with --persona FILE.");
   const open = [...document.querySelectorAll("details")].map((one) => one.open);
   $("personas").replaceChildren(...personas.map(section));

@@ -14,7 +14,7 @@
     alias = "guide"                   # of requests that name neither alias nor route
     only = ["guide"]                  # aliases that it may use; by default any
     requests_per_minute = 600
-    tokens_per_day = 2_000_000        # prompt and completion, of the local server
+    tokens_per_day = 2_000_000        # prompt and completion, by UTC's days
 
 A route goes before a model's name, and both before a key's own alias. This module knows files. It
 knows no HTTP.
