@@ -156,7 +156,8 @@ class Completion:
     def _outcome(self, index: int) -> tuple[dict[str, Any], str]:
         """A finished reply's content and tool calls, and why it ended."""
         text, finish = self.texts[index], _FINISH[self.results[index].stop]
-        content, calls = read_calls(text) if self.plan.tools else (text, [])
+        kind = self.plan.tools
+        content, calls = read_calls(text, kind) if kind else (text, [])
         message: dict[str, Any] = {"content": content}
         if thought := self.thoughts[index].strip():
             message["reasoning_content"] = thought

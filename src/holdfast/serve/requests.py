@@ -20,7 +20,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message, system_message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
-from holdfast.models.local.tool_calls import is_readable
+from holdfast.models.local.tool_calls import CallFormat, call_format
 from holdfast.persona.suite import Persona
 from holdfast.serve.grammars import grammar_of
 from holdfast.serve.http_errors import RequestError
@@ -60,8 +60,8 @@ class CompletionPlan:
     """Fields that change nothing."""
     choices: int
     """Number of replies."""
-    tools: bool = False
-    """Whether the replies may call tools."""
+    tools: CallFormat | None = None
+    """The format in which the replies may call tools; None where they may not."""
     conversation: str | None = None
     """The conversation's id, where the request names one."""
 
@@ -110,7 +110,8 @@ class CompletionContext:
         control = pick_control(own, self.control, self.lock)
         ignored = body.unknown
         request = self._request(body, control, ignored)
-        return CompletionPlan(body, control, request, ignored, choices, _may_call(body))
+        calls = call_format(self._template) if _may_call(body) else None
+        return CompletionPlan(body, control, request, ignored, choices, calls)
 
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
         """The chat in token ids. Adds `chat_template_kwargs` to `ignored` if they do nothing."""
@@ -192,8 +193,12 @@ class CompletionContext:
 
     def _calls_tools(self, options: Mapping[str, Any]) -> bool:
         """True if the template shows tools, and asks for calls that `tool_calls` reads."""
-        template = str(self.backend.tokenizer.chat_template)
-        return is_readable(template) and self._template_uses({"tools": options["tools"]})
+        readable = call_format(self._template) is not None
+        return readable and self._template_uses({"tools": options["tools"]})
+
+    @property
+    def _template(self) -> str:
+        return str(self.backend.tokenizer.chat_template)
 
     def _template_uses(self, options: Mapping[str, Any]) -> bool:
         """True if the template renders the options, such as tools."""
