@@ -49,6 +49,8 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         (["--upstream", "nowhere"], "base URL"),
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "anchor"], "needs its weights"),
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "magic"], "no control `magic`"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--control", "prism:no"], "no trained PRISM"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--lora", "x"], "--lora names an adapter"),
         (["--pass-through", "/v1/files"], "is for an --upstream"),
         (["--upstream", "http://127.0.0.1:9/v1", "--pass-through", "/v1/../x"], "takes a path"),
         (["--persona", "nobody.toml"], "no file"),

@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -21,8 +25,9 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import find_source
 from holdfast.persona.suite import load_suite
 from holdfast.serve.app import create_app
+from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.settings import DataSettings
-from holdfast.training.permix.train import train
+from holdfast.training.permix.train import plan_training, train
 from holdfast.training.prism.distillation import Distillation, distil, two_views
 from serve.running import client, served
 
@@ -185,6 +190,44 @@ def test_a_step_of_permix_changes_the_weights(
     assert isinstance(after, LocalBackend)
     pairs = zip(after.engine.model.parameters(), smollm2.engine.model.parameters(), strict=True)
     assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """The largest resident size of this process meanwhile, in bytes, as a list of one."""
+    own, ended = psutil.Process(), threading.Event()
+    peak = [own.memory_info().rss]
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            peak[0] = max(peak[0], own.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def test_twelve_steps_of_permix_raise_the_reward_within_the_memory_that_was_planned(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A short form of what the guide shows for 24 steps at a lower rate."""
+    settings: dict[str, Any] = {
+        "steps": 12,
+        "rank": 16,
+        "learning_rate": 5e-4,
+        "data": DataSettings(category=("extraction-1",)),
+        "trial": False,
+    }
+    plan = plan_training(str(folder), out=tmp_path / "run", **settings)
+    with peak_memory() as peak:
+        train(str(folder), out=tmp_path / "run", **settings)
+    rewards = [step.reward or 0.0 for step in read_metrics(tmp_path / "run")]
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1
+    assert 0.6 * plan.memory_gb < peak[0] / 1e9 < 1.1 * plan.memory_gb
 
 
 def test_an_epoch_of_distillation_brings_the_student_nearer(

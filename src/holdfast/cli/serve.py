@@ -13,6 +13,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import PersonaSource
+from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.persona.suite import load_persona
 
@@ -138,6 +139,8 @@ def serve(
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
     if pass_through and not upstream:
         raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
+    if lora and not (upstream and parse(control).prism):
+        raise ServiceError("--lora names an adapter of --upstream for --control prism:PATH.")
     if host not in LOOPBACK and not has_keys:
         raise ServiceError(
             f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
@@ -179,7 +182,6 @@ def _gateway(
     gate: tuple[str, str | None, str, str],
     common: Mapping[str, Any],
 ) -> FastAPI:
-    from holdfast.core.control import parse
     from holdfast.serve.gateway import Upstream, create_gateway
 
     url, key, timeout, retries = place
@@ -204,7 +206,6 @@ def _gateway(
 def _local(
     model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
-    from holdfast.core.control import parse
     from holdfast.models import load as models
 
     if model.startswith(models.BEHIND_URL):

@@ -8,7 +8,7 @@ import torch
 from holdfast.core.errors import HoldfastError
 from holdfast.training.permix.prepare import prepare
 from holdfast.training.permix.settings import (
-    LORA_RATE,
+    LAPTOP_LORA_RATE,
     NO_RESULT,
     DataSettings,
     PermixSettings,
@@ -19,8 +19,8 @@ from holdfast.training.permix.settings import (
 def test_defaults_go_by_the_model_s_size_and_its_device() -> None:
     lora = PermixSettings(rank=16)
     laptop = TrainerSettings.of(lora, 135_000_000, "cpu")
-    assert (laptop.prompts, laptop.rollouts, laptop.temperature) == (2, 8, 0.7)
-    assert (laptop.learning_rate, laptop.max_new_tokens) == (LORA_RATE, 32)
+    assert (laptop.prompts, laptop.rollouts, laptop.temperature) == (4, 4, 0.7)
+    assert (laptop.learning_rate, laptop.max_new_tokens) == (LAPTOP_LORA_RATE, 32)
     card = TrainerSettings.of(lora, 4_000_000_000, "cuda")
     assert (card.prompts, card.rollouts, card.temperature, card.max_new_tokens) == (8, 8, 1.0, 64)
     assert TrainerSettings.of(PermixSettings(), 4_000_000_000, "cuda").learning_rate == 1e-6
