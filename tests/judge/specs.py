@@ -55,6 +55,8 @@ SPECS: list[dict[str, object]] = [
     {"name": "syllables", "pattern": [5, 7, 5]},
     {"name": "readability", "grade_max": 4},
     {"name": "readability", "grade_min": 12},
+    {"name": "instruction", "id": "punctuation:no_comma"},
+    {"name": "instruction", "id": "words:palindrome", "loose": True},
     {"name": "number", "check": "digits_only"},
     {"name": "number", "check": "contains", "value": 7},
     {"name": "number", "check": "even"},

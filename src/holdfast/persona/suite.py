@@ -23,6 +23,7 @@ from typing import NamedTuple, NoReturn
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.judge.content.embedding import installed
+from holdfast.persona.published import Published
 
 CATEGORIES = (
     "pattern",
@@ -109,11 +110,15 @@ def suite_names() -> tuple[str, ...]:
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
-    """A built-in suite by name, or one from a TOML file or a folder of TOML files.
+    """A suite by name, from a TOML file or a folder of them, or published: `NAME:FILE`.
 
     `SUITE:ID` is the suite with this persona alone. Raises `PersonaError`, naming file, persona
     and field, for whatever is wrong.
     """
+    if published := Published.of(str(name_or_path)):
+        file = published.path or Path(published.name)
+        tables = {"persona": published.tables()}
+        return Suite(published.name, tuple(_personas(file, tables)))
     source, colon, identity = str(name_or_path).rpartition(":")
     if colon and not Path(name_or_path).exists():
         suite = load_suite(source)

@@ -46,7 +46,7 @@ class ConversationSettings:
     """Answers drawn to each probe."""
     suite: Suite | str | Path | None = option(
         None,
-        "core, mini, a TOML file or a folder of them; SUITE:ID is one persona of it.",
+        "core, mini, ifeval, a TOML file, a folder of them, SUITE:ID, or a published NAME:FILE.",
         parse=str,
         metavar="TEXT",
     )

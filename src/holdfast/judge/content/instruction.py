@@ -1,0 +1,137 @@
+"""IFEval's and IFBench's verifiable instructions, checked by their authors' own code.
+
+    instruction  `id` names it, as punctuation:no_comma or words:palindrome; `kwargs` are its
+                 parameters as the published files have them; `prompt` is the request, which a few
+                 need; with `loose` one of the authors' eight relaxed forms of the reply may pass
+
+The package `if-verifiable` (extra `ifeval`) carries the code of Zhou et al. (arXiv:2311.07911) and
+Pyatkin et al. (arXiv:2507.02833). Some instructions need data of NLTK, which is never fetched here:
+without it they are an error that says how to get it.
+
+This module knows ids and parameters; what an instruction asks for, the package knows.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from holdfast.core.errors import JudgeError
+from holdfast.judge.params import Params
+from holdfast.judge.score import Judge, Score, verdict
+
+NEED_PROMPT = ("combination:repeat_prompt", "repeat:repeat_change", "repeat:repeat_span")
+"""Instructions about the words of the request."""
+TRIAL = "A reply of two words. Or more?"
+"""Read when a judge is built, so that missing data is an error before a run, not after it."""
+_DATA = re.compile(r"Resource '?(\w+)'? not found")
+
+
+class MissingData(JudgeError):
+    """An instruction needs data of NLTK that is not on this machine."""
+
+
+@lru_cache(maxsize=1)
+def registry() -> Mapping[str, Any]:
+    """The class of every instruction by its id; raises `JudgeError` without the package."""
+    try:
+        import nltk
+    except ModuleNotFoundError:
+        raise _missing() from None
+    download, nltk.download = nltk.download, lambda *_, **__: False  # judges use no network
+    try:
+        from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as IFBENCH
+        from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as IFEVAL
+    except ModuleNotFoundError:
+        raise _missing() from None
+    finally:
+        nltk.download = download
+    from langdetect import DetectorFactory
+
+    DetectorFactory.seed = 0  # the same text always gets the same score
+    return {**IFEVAL, **IFBENCH}
+
+
+def _missing() -> JudgeError:
+    return JudgeError(
+        "judge “instruction” checks with the authors' code: pip install 'holdfast[ifeval]'"
+    )
+
+
+def describe(id_: str, kwargs: Mapping[str, object]) -> str:
+    """The instruction in its authors' words.
+
+    Args:
+        id_: Its id.
+        kwargs: Its parameters; those that are None are left out.
+
+    Raises:
+        JudgeError: There is no such instruction, or a parameter is missing or wrong.
+    """
+    return str(_instruction(id_, kwargs, None)[1])
+
+
+def instruction(params: Params) -> Judge:
+    """1 where a reply follows an instruction of IFEval or IFBench, else 0."""
+    id_, kwargs = params.text("id"), params.take("kwargs") or {}
+    prompt, loose = params.take("prompt"), params.flag("loose", False)
+    params.done()
+    if not isinstance(kwargs, Mapping):
+        params.fail("parameter “kwargs” must be a table, as { num_words = 300 }")
+    checker, said = _instruction(id_, kwargs, prompt if isinstance(prompt, str) else None)
+
+    def judge(text: str) -> Score:
+        forms = loose_forms(text) if loose else [text]
+        follows = any(_follows(checker, form) for form in forms if form.strip())
+        return verdict(follows, f"follows: {said}", f"does not follow: {said}")
+
+    return judge
+
+
+def _follows(checker: Any, text: str) -> bool:
+    """What the authors' code says; a reply that it cannot read follows nothing."""
+    try:
+        return bool(checker.check_following(text))
+    except LookupError as error:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        if match := _DATA.search(plain):
+            raise MissingData(f"needs data of NLTK: python -m nltk.downloader {match[1]}") from None
+        return False
+    except Exception:
+        return False
+
+
+def loose_forms(text: str) -> list[str]:
+    """The reply as it is and without its first line, its last, both; each without asterisks too."""
+    lines = text.split("\n")
+    cut = [text, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
+    return [*cut, *(one.replace("*", "") for one in cut)]
+
+
+def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> tuple[Any, str]:
+    """The checker with its parameters, and the instruction in words."""
+    known = registry()
+    if id_ not in known:
+        raise JudgeError(f"judge “instruction”: there is no “{id_}” in IFEval or IFBench")
+    checker = known[id_](id_)
+    given = {key: value for key, value in kwargs.items() if value is not None}
+    needed = set(checker.get_instruction_args_keys())
+    if id_ in NEED_PROMPT:
+        given.setdefault("prompt_to_repeat", prompt)
+    if missing := sorted(key for key in needed if given.get(key) is None):
+        # The authors' code would draw them at random.
+        raise JudgeError(f"judge “instruction”: {id_} needs the parameters {', '.join(missing)}")
+    state = random.getstate()
+    try:
+        words = " ".join(str(checker.build_description(**given)).split())
+        _follows(checker, TRIAL)
+        return checker, words
+    except MissingData as missing:
+        raise MissingData(f"judge “instruction”: {id_} {missing}") from None
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise JudgeError(f"judge “instruction”: {id_} does not take {given}: {error}") from None
+    finally:
+        random.setstate(state)
