@@ -18,6 +18,7 @@ from holdfast.evals.logs.read import LogFile
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ODD: list[Any] = [
+    10**400,
     None,
     True,
     0,

@@ -12,8 +12,8 @@ judged the judge must do well on labelled lines. Without a judge only the rules 
 look at the conversations.
 
 Source: Abdulhai et al., *Consistently Simulating Human Personas with Multi-Turn Reinforcement
-Learning*, 2025 (arXiv:2511.00222). There the judge answers the questions with the prompt in sight,
-and an unread verdict counts as consistent.
+Learning*, 2025 (arXiv:2511.00222). In its code the questions are answered with the prompt in
+sight, and a verdict without YES counts as consistent.
 """
 
 from __future__ import annotations

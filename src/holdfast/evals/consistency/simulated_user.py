@@ -6,9 +6,7 @@
                 form that it asks for is in no line
     soft        it was to be difficult, and in the second half it thanks, praises and gives in
 
-The kinds are those of Abdulhai et al., *Consistently Simulating Human Personas with Multi-Turn
-Reinforcement Learning*, 2025 (arXiv:2511.00222), and of users that adopt the assistant's side. The
-phrases are English. This module knows texts. It asks no model.
+The phrases are English. This module knows texts. It asks no model.
 """
 
 from __future__ import annotations

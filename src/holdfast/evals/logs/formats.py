@@ -194,7 +194,10 @@ def seconds(value: object) -> float | None:
         except ValueError:
             return None
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
 
 
 def _first(record: Record, *keys: str) -> Any:

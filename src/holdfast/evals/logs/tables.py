@@ -17,7 +17,7 @@ from holdfast.results.recorded.log import BadLine
 
 COLUMNS = {
     "conversation": ("conversation", "conversation_id", "session", "session_id", "chat_id",
-                     "thread_id", "dialogue_id", "id"),
+                     "thread_id", "dialogue_id"),
     "role": ("role", "speaker", "sender", "author"),
     "text": ("content", "text", "message", "utterance"),
     "user": ("user", "prompt", "input", "question", "user_message"),
