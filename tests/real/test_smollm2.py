@@ -214,11 +214,10 @@ def peak_memory() -> Iterator[list[int]]:
 def test_twelve_steps_of_permix_raise_the_reward_within_the_memory_that_was_planned(
     folder: Path, tmp_path: Path
 ) -> None:
-    """A short form of what the guide shows for 24 steps at a lower rate."""
+    """A short form of what the guide shows for 24 steps."""
     settings: dict[str, Any] = {
         "steps": 12,
         "rank": 16,
-        "learning_rate": 5e-4,
         "data": DataSettings(category=("extraction-1",)),
         "trial": False,
     }
@@ -227,7 +226,7 @@ def test_twelve_steps_of_permix_raise_the_reward_within_the_memory_that_was_plan
         train(str(folder), out=tmp_path / "run", **settings)
     rewards = [step.reward or 0.0 for step in read_metrics(tmp_path / "run")]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1
-    assert 0.6 * plan.memory_gb < peak[0] / 1e9 < 1.1 * plan.memory_gb
+    assert 0.6 * plan.memory_gb < peak[0] / 1e9 < 1.2 * plan.memory_gb
 
 
 def test_an_epoch_of_distillation_brings_the_student_nearer(
