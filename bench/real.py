@@ -56,7 +56,7 @@ from holdfast.results.verdict import JudgeVerdict
 ROOT = Path(__file__).parents[1]
 # In the cache, where studies/fetch.py puts it.
 QWEN = Path("studies/qwen-coder-05b/qwen-coder-05b.gguf")
-START = 900.0  # seconds that vLLM may take to start
+START = 300.0  # seconds that vLLM may take to start: it compiles first
 
 
 @dataclass
@@ -150,8 +150,13 @@ def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterat
         arguments = ["serve", folder, "--served-model-name", "model", "--port", str(port)]
         arguments += ["--dtype", dtype, "--enable-prefix-caching", "--max-model-len", "4096"]
         arguments += ["--max-num-seqs", str(backend.engine.batch_size), *o.vllm_options.split()]
-        environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", **os.environ}
-        environment.pop("PYTHONPATH", None)
+        environment = {
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "HF_HUB_OFFLINE": "1",
+            **os.environ,
+            "VLLM_PLUGINS": "",  # vLLM as it is, also where our plugin is installed
+        }
         log = Path(folder) / "log"
         with log.open("w") as out:
             process = subprocess.Popen(
