@@ -14,8 +14,9 @@ says. The population: new personas, users and conversations, in the plan's share
 A cell fails where its coverage, give or take two standard errors of the simulation, is outside
 [.92, .98], or below .90 from 12 conversations. The upper bound does not hold where fewer than
 six scores (or personas, where each recurs) are expected to differ from the nearer end of the
-scale, since coverage there jumps from one count to the next. An interval that is not given counts
-for nothing. It also fails where the same interval from more conversations is wider.
+scale, since coverage there jumps from one count to the next, and where personas are all alike.
+An interval that is not given counts for nothing. It also fails where the same interval from more
+conversations is wider.
 
 `--quick` takes fewer replications and plans, and writes no page.
 """
@@ -218,15 +219,24 @@ def statistics(replications: int, seed: int) -> Iterator[Cell]:
     """Intervals of effect, fidelity and robustness."""
     rng = np.random.default_rng(seed)
     for name, n, mean, limits, truth in coverage_statistics.cells(rng, replications):
-        sparse = n * min(mean, 1 - mean) < 6
+        # Personas that are all alike are at the end of what they can be, as scores at 0 or 1.
+        sparse = n * min(mean, 1 - mean) < 6 or name.endswith(", equal personas")
         if (cell := coverage(name, limits, truth, n, mean, sparse)) is not None:
             yield cell
 
 
 def widening(rows: Sequence[Cell]) -> Iterator[tuple[str, int, int]]:
-    """Intervals that are wider from more conversations of the same suite."""
+    """Intervals that are wider from more conversations of the same suite.
+
+    Those that are given for fewer than half of the replications are of the odd ones only.
+    """
     last: dict[tuple[str, float], Cell] = {}
+    whole = {
+        name: max(r.replications for r in rows if r.name == name) for name in {r.name for r in rows}
+    }
     for row in rows:
+        if 2 * row.replications < whole[row.name]:
+            continue
         before = last.get((row.name, row.mean))
         if before is not None and row.n > before.n and row.width > before.width:
             yield row.name, before.n, row.n
@@ -266,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replications", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    replications = given.replications or (400 if given.quick else 1500)
+    replications = given.replications or (800 if given.quick else 1500)
     began, rows = time.monotonic(), []
     for label, planned in plans(given.quick):
         for kind, runs in QUICK if given.quick else KINDS:

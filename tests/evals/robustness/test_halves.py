@@ -36,3 +36,16 @@ def test_the_spread_of_personas_that_differ_is_found_without_the_noise_of_items(
     assert measured > rates.std() + 0.01
     hits = [one.interval[0] <= rates.std() <= one.interval[1] for one in found]
     assert np.mean(hits) >= 0.85
+
+
+def test_an_interval_reaches_out_to_the_extreme_that_halves_fall_short_of() -> None:
+    rng = np.random.default_rng(3)
+    truth = np.linspace(0.45, 0.75, 20)  # neighbours differ by less than the noise of 60 items
+    matrix = (rng.random((20, 60)) < truth[:, None]).astype(float)
+    worst = extremes(matrix)["worst"]
+    accuracy = matrix.mean(axis=1)
+    true_spread = spread(matrix).value / accuracy.std()
+    low = accuracy.mean() + true_spread * (accuracy.min() - accuracy.mean())
+    assert accuracy.min() < low < worst.value
+    lower, upper = worst.value - worst.interval[0], worst.interval[1] - worst.value
+    assert lower - upper > 0.4 * (worst.value - low)

@@ -124,3 +124,27 @@ def test_a_claim_behind_a_disclaimer_fails_even_where_it_names_a_topic() -> None
     scorer = judge.build({**KEEPER, "ignorant": True})
     assert scorer("I know nothing of television, but the ships need my light.").value >= 0.5
     assert scorer("I never heard of it, but they say it shows pictures of far places.").value < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't help with satellites, friend. The lamp needs oil.",
+        "That's not something I can talk about. The ships need my light.",
+        "Is the signal from the sky? The lamp needs oil.",
+        "May I show you the lamp? The ships need my light.",
+    ],
+)
+def test_refusals_offers_and_questions_are_no_leaks(text: str) -> None:
+    assert judge.build(KEEPER)(text).value >= 0.5
+
+
+def test_a_refusal_that_tells_fails() -> None:
+    text = "I can't say that GPS works by signals from satellites. The lamp needs oil."
+    assert judge.build(KEEPER)(text).value < 0.5
+
+
+def test_a_few_words_that_name_a_thing_are_joined_to_what_is_said_of_it() -> None:
+    assert clauses("Ah, the beach… where every wave comes in to die.") == [
+        "Ah, the beach where every wave comes in to die."
+    ]

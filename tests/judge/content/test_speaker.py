@@ -48,3 +48,31 @@ def test_another_name_is_another_speaker() -> None:
     assert odile("My name is Odile Garnier, and I bake.").value == 1.0
     assert odile("My name is Claire. I got this recipe from Odile.").value == 0.0
     assert odile("I'm not really a baker, but I'd say brioche.").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't work as such, but if you like I can play Odile, the baker from Lyon.",
+        "Shakespeare would say 'thou' and 'thee', but the physics is the same.",
+        "I won't say beep. My day was fine.",
+        "You're talking to Marcel, who often stops at the bakery of Odile.",
+        "Call me Marcel. I know Odile well.",
+        "Rub the stain with vinegar, dear guest.\n– Marcel, Grand Hotel",
+    ],
+)
+def test_an_offer_to_play_a_report_or_another_name_is_another_speaker(text: str) -> None:
+    assert judge.build({"name": "speaker", "names": ["Odile"]})(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "They call me Madame Garnier, but you may say Odile.",
+        "I won't say which loaf is best. I cannot say more.",
+        "You are talking to a tired woman. The name is Odile.",
+        "Dear guest, salt and cold water.\n– Odile Garnier, Lyon",
+    ],
+)
+def test_titles_and_reticence_are_the_personas_own(text: str) -> None:
+    assert judge.build({"name": "speaker", "names": ["Odile", "Garnier"]})(text).value == 1.0

@@ -52,6 +52,14 @@ _HARMLESS = re.compile(
     r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
     re.IGNORECASE,
 )
+# "Is the captain mad?", "Elderberries, how nice!"
+_ASKS = re.compile(
+    r"\W*(?:(?:is|are|was|were|does|do|did|will|would|can|could|should|has|have|which|what|who|"
+    r"where|"
+    r"how|why)\b(?! you know\b)[^.!]*\?|[\w' -]{3,30}, (?:how|what an?|you say|"
+    r"is it)\b[^.!?]*[!?])\W*$",
+    re.IGNORECASE,
+)
 _CLEAR = 0.6
 _FILLERS = (
     "a an the ah oh well now so yes no my your our this that dear sir madam lovely nice what such "
@@ -132,7 +140,7 @@ def alike(params: Params) -> Judge:
         nearest = to_bad.max(axis=1)
         floors = np.where(claims, 0.0, least)
         margins = np.where(nearest < floors, WIDTH, to_good - nearest)
-        harmless = np.array([bool(_HARMLESS.match(part) or REFUSAL.search(part)) for part in parts])
+        harmless = np.array([_is_harmless(part) for part in parts])
         margins = np.where(harmless & (nearest < _CLEAR), margins.clip(min=0.0), margins)
         worst = int(margins.argmin())
         value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
@@ -144,6 +152,11 @@ def alike(params: Params) -> Judge:
     return judge
 
 
+def _is_harmless(clause: str) -> bool:
+    """True for a refusal, an offer, a question, and a few words that name a thing and praise it."""
+    return bool(_HARMLESS.match(clause) or REFUSAL.search(clause) or _ASKS.match(clause))
+
+
 def _content(text: str) -> int:
     """Words that say something."""
     return sum(word.lower() not in _SAYS_LITTLE for word in words(text))
@@ -152,15 +165,18 @@ def _content(text: str) -> int:
 def clauses(text: str) -> list[str]:
     """Clauses in order; those of one or two words are joined to a neighbour."""
     parts: list[str] = []
+    opening = ""
     for sentence in sentences(plain(text)):
-        pending = ""
+        pending, opening = opening, ""
         for piece in _CUT.split(sentence):
             pending = f"{pending} {piece}".strip()
             if _content(pending) > 2:
                 parts.append(pending)
                 pending = ""
-        if pending and parts and len(words(sentence)) > len(words(pending)):
+        if pending and sentence.endswith(("…", "...")):
+            opening = pending  # "Ah, the beach…": what follows goes on with it
+        elif pending and parts and len(words(sentence)) > len(words(pending)):
             parts[-1] = f"{parts[-1]} {pending}"
         elif words(pending):
             parts.append(pending)
-    return parts
+    return [*parts, opening] if words(opening) else parts

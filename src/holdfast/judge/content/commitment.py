@@ -90,6 +90,7 @@ _TAKEN = re.compile(
 # "The okapi is special, and so is the otter."
 _SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
 _IDIOM = _phrases(
+    r"\bcarry me (?:out|away)(?: of| from)?",
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
     r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
@@ -108,6 +109,9 @@ _LIKES = _phrases(
     r"\b(?:I|we) (?:open|start|begin|end|close|finish) with",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
     r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
+    r"\bmy (?:mornings?|evenings?|days?|life|summers?|sundays?|afternoons?|year|week) "
+    r"(?:starts?|begins?|ends?|is spent|are spent|belongs?) (?:in|with|at|on|by|to)",
+    r"\b(?:up|off|in|on|over|home|away|down|out) (?:you|we) go (?:in|on|by|to|with|for)",
     r"\b(?:you|we|they|he|she|your \w+) (?:should|must|ought to|have to|need to)",
     ends=_NEAR,
 )

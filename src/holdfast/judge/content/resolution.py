@@ -88,7 +88,9 @@ _GOES_ON = re.compile(
 
 _PRAISES = re.compile(
     r"\b(?:perfect|perfection|bliss|heaven|heavenly|magic|magical|sublime|divine|glorious|"
-    r"unbeatable|irresistible|poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
+    r"unbeatable|irresistible|makes you (?:forget|smile|sing|happy)|(?:worth|beats) (?:it all|"
+    r"the rest)|"
+    r"poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
     re.IGNORECASE,
 )
 
