@@ -63,6 +63,7 @@ _COMMITS = _phrases(
     r"\byou(?:'re| are|'ll be| will be) (?:\w+ )?(?:having|taking|getting|"
     r"going (?:for|to|with|by|home with|away with))",
     r"^\W*you (?:really |just )?want",
+    r"\b(?:you|they|he|she|we|your \w+)(?:'d|'ll| would| will)(?: \w+)? (?:love|adore|be happy in)",
     r"\byou(?:'ll| will|'d| would)(?: \w+)? (?:have|take|want|need)",
     r"\b(?:is|'s|are|'re) (?:going to|gonna) (?:be|go to)",
     r"\b(?:will|would|should|must|shall|'ll|'d) (?:go|be going|be sent|be) (?:straight |right )?to",
@@ -105,7 +106,7 @@ _LIKES = _phrases(
     rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
     r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in|"
     r"stand by|sit with|root for|cheer for|side with|head for|run to|come back to|queue for|"
-    r"save|pour|scoop|bring|hand|keep)",
+    r"save|pour|scoop|bring|hand|keep|write down|put down|mark|circle|tick)",
     r"\b(?:I|we) (?:open|start|begin|end|close|finish) with",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
     r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
@@ -129,7 +130,8 @@ _URGES = _phrases(
     ends=r"\W+(?:[\w'-]+\W+){0,5}$",
 )
 _SUGGESTS = _phrases(
-    _START + r"(?:but )?(?:how about|why not|why don't (?:you|we)|shall we|might I suggest|"
+    _START
+    + r"(?:but )?(?:how about|what about|why not|why don't (?:you|we)|shall we|might I suggest|"
     r"may I suggest|can I (?:suggest|recommend|tempt you with|interest you in)|"
     r"have you (?:tried|considered|thought of))\b",
     ends=_NEAR,
@@ -210,6 +212,8 @@ _DENIED_NEXT = _phrases(
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
 _COMMITS_NEXT = _phrases(
+    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|jumpy|dizzy|"
+    r"sneeze|yawn))",
     r"^\W*for you\b(?! if)",
     r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|"
     r"takes (?:it|the (?:cake|crown|prize))|is yours\b|it shall be|and (?:nothing|nowhere|nobody|"

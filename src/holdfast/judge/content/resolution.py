@@ -57,6 +57,8 @@ _COMMITS_BACK = re.compile(
     r"go with) "
     r"(?:that one|that|this one|it|him|her)\b"
     r"|(?:that one|it) (?:wins|gets my)\b"
+    r"|(?:send|take|bring|point|book) (?:it|them|us|me|him|her|yours?\w*) there\b|"
+    r"(?:let's )?go there\b"
     r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b)",
     re.IGNORECASE,
 )
