@@ -212,7 +212,8 @@ _DENIED_NEXT = _phrases(
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
 )
 _COMMITS_NEXT = _phrases(
-    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|jumpy|dizzy|"
+    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|"
+    r"jumpy|dizzy|"
     r"sneeze|yawn))",
     r"^\W*for you\b(?! if)",
     r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|"
