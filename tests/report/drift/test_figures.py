@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from holdfast.report.drift import figures
@@ -83,6 +84,15 @@ def test_categories_come_by_fall_and_each_has_its_own_chart() -> None:
     assert len(panels) == 8 and falls == sorted(falls)
     assert len({p.wide for p in panels} | {p.narrow for p in panels}) == 16
     assert len(figures.category_table(summary()).rows) == 8
+
+
+def test_a_category_without_an_interval_says_why_in_its_own_words() -> None:
+    curves = summary().curves
+    name, part = next(iter(curves.by_category.items()))
+    few = replace(part, interval_note="No interval: fewer than 3 conversations.")
+    one = replace(summary(), curves=replace(curves, by_category={name: few}))
+    (panel,) = figures.categories(one)
+    assert panel.line.endswith("conversations. No interval: fewer than 3 conversations.")
 
 
 def test_the_heat_map_has_a_cell_for_every_layer_and_round() -> None:

@@ -280,6 +280,8 @@ def categories(summary: DriftSummary) -> list[Panel]:
             return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
 
         line = f"{course}, {quantity(part.n, 'conversation')}"
+        if part.interval_note:
+            line = f"{line}. {part.interval_note}"
         return Panel(name, line, drawing(256, 148), drawing(164, 124))
 
     by_fall = sorted(summary.curves.by_category.items(), key=lambda item: _course(item[1]))
