@@ -23,17 +23,17 @@ def judge_answers(
         if wanted not in made:
             made[wanted] = Rubric(backend, *wanted, calls=calls).judge_all(items)
     return [
-        _verdict(spec, item.answer, {wanted: found[n] for wanted, found in made.items()})
+        _verdict(spec, item.answer, {wanted: verdicts[n] for wanted, verdicts in made.items()})
         for n, item in enumerate(items)
     ]
 
 
 def _verdict(
-    spec: Mapping[str, object], answer: str, found: Mapping[tuple[str, int], Verdict]
+    spec: Mapping[str, object], answer: str, verdicts: Mapping[tuple[str, int], Verdict]
 ) -> Verdict:
     def grader(text: str, scale: int) -> Judge:
-        return lambda _: Score(found[text, scale].value, found[text, scale].why)
+        return lambda _: Score(verdicts[text, scale].value, verdicts[text, scale].why)
 
     value, why = build(spec, grader=grader)(answer)
-    grades = tuple(grade for verdict in found.values() for grade in verdict.grades)
+    grades = tuple(grade for verdict in verdicts.values() for grade in verdict.grades)
     return Verdict(value, why, None not in grades, grades)

@@ -35,8 +35,8 @@ _KEYCAP = "\ufe0f\u20e3"
 
 def numbers(text: str) -> list[float]:
     """Numbers of a text in order; infinite and undefined ones are left out."""
-    found = [_value(match) for match in _DIGITS.finditer(text)]
-    return [n for n in found or _spelled(text) if math.isfinite(n)]
+    values = [_value(match) for match in _DIGITS.finditer(text)]
+    return [n for n in values or _spelled(text) if math.isfinite(n)]
 
 
 def _value(match: re.Match[str]) -> float:
@@ -51,7 +51,7 @@ def _value(match: re.Match[str]) -> float:
 
 def _spelled(text: str) -> list[float]:
     tokens = [t for w in words(text.lower()) for t in re.split(r"[-‑]", w)]
-    found: list[float] = []
+    values: list[float] = []
     run: list[str] = []
     for token in [*tokens, ""]:
         inner = token == "and" and run and run[-1] in _SCALES
@@ -59,9 +59,9 @@ def _spelled(text: str) -> list[float]:
             run.append(token)
         elif run:
             if run != ["one"] or len(tokens) <= _SHORT:
-                found += _read(run)
+                values += _read(run)
             run = []
-    return found
+    return values
 
 
 _NUMBER_WORD = "|".join(sorted([*_VALUES, *_SCALES, "oh"], key=len, reverse=True))
@@ -90,9 +90,9 @@ def _as_digits(match: re.Match[str]) -> str:
     tokens = ["zero" if t == "oh" else t for t in re.findall(r"[a-z]+", match.group().lower())]
     if "," in match.group() or tokens[0] in _SCALES:
         return re.sub(r"[a-zA-Z-]+", lambda m: _one(m.group()), match.group())
-    found = _read([token for token in tokens if token != "and"])
-    joined = "" if all(n < 10 for n in found) or (len(found) == 2 and found[0] >= 10) else " "
-    return joined.join(f"{n:.0f}" for n in found if math.isfinite(n))
+    values = _read([token for token in tokens if token != "and"])
+    joined = "" if all(n < 10 for n in values) or (len(values) == 2 and values[0] >= 10) else " "
+    return joined.join(f"{n:.0f}" for n in values if math.isfinite(n))
 
 
 def _one(word: str) -> str:
@@ -105,7 +105,7 @@ def _one(word: str) -> str:
 
 def _read(run: list[str]) -> list[float]:
     """Number words in a row: "two hundred and five" is one number, "two three" are two."""
-    found: list[float] = []
+    values: list[float] = []
     total = group = 0.0  # floats: a thousand “hundred”s in a row are infinite, not huge
     last = math.inf
     for token in run:
@@ -117,11 +117,11 @@ def _read(run: list[str]) -> list[float]:
         elif token != "and":
             value = _VALUES[token]
             if (value >= 10 and last < math.inf) or last < 20:
-                found.append(total + group)
+                values.append(total + group)
                 total = group = 0.0
             group += value
             last = value
-    return [*found, total + group]
+    return [*values, total + group]
 
 
 def _check(params: Params) -> tuple[str, Callable[[float], bool]]:
@@ -163,15 +163,15 @@ def number(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        found = numbers(text)
+        values = numbers(text)
         if check == "contains":
-            found = [*found, *numbers(with_digits(text))]
-        if not found:
+            values = [*values, *numbers(with_digits(text))]
+        if not values:
             return Score(0.0, "no number in the reply")
-        good = sum(map(test, found))
+        good = sum(map(test, values))
         if check == "contains":
             return verdict(good > 0, f"{what} is there", f"{what} is not there")
-        return Score(good / len(found), f"{good} of {len(found)} numbers are {what}")
+        return Score(good / len(values), f"{good} of {len(values)} numbers are {what}")
 
     return judge
 
@@ -185,8 +185,8 @@ def _count(params: Params) -> Judge:
     bounds = (exactly, exactly) if exactly is not None else (low, high)
 
     def judge(text: str) -> Score:
-        found = len(numbers(text))
-        return Score(falling(found, *bounds), f"{found} numbers in the reply")
+        count = len(numbers(text))
+        return Score(falling(count, *bounds), f"{count} numbers in the reply")
 
     return judge
 
@@ -209,10 +209,10 @@ def arithmetic(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        found = numbers(text)
-        if not found:
+        values = numbers(text)
+        if not values:
             return Score(0.0, "no number in the reply")
-        good = abs(found[-1] - answer) <= slack + 1e-9 * max(1.0, abs(answer))
-        return Score(float(good), f"the last number is {found[-1]:g}, wanted {answer:g}")
+        good = abs(values[-1] - answer) <= slack + 1e-9 * max(1.0, abs(answer))
+        return Score(float(good), f"the last number is {values[-1]:g}, wanted {answer:g}")
 
     return judge

@@ -69,10 +69,10 @@ class Params:
             isinstance(text, str) and text.strip() for text in value
         ):
             self.fail(f"parameter “{key}” must be a list of strings that are not empty")
-        found: tuple[str, ...] = tuple(value)
-        if len(found) < least or len(set(found)) != len(found):
+        texts: tuple[str, ...] = tuple(value)
+        if len(texts) < least or len(set(texts)) != len(texts):
             self.fail(f"parameter “{key}” must list at least {least} strings, none of them twice")
-        return found
+        return texts
 
     def exactly_one(self, *keys: str) -> str:
         """The one of these keys that is given."""
@@ -100,13 +100,13 @@ class Params:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.fail(f"parameter “{key}” must be a number, not {value!r}")
         try:
-            found = float(value)
+            number = float(value)
         except OverflowError:
-            found = math.inf
-        inside = (low is None or found >= low) and (high is None or found <= high)
-        if not math.isfinite(found) or not inside:
+            number = math.inf
+        inside = (low is None or number >= low) and (high is None or number <= high)
+        if not math.isfinite(number) or not inside:
             self.fail(f"parameter “{key}” must be a number{_range(low, high)}, not {value!r}")
-        return found
+        return number
 
     def whole(self, key: str, default: int | None = None, low: int = 0) -> int | None:
         """A whole number of at least `low`, or the default."""

@@ -57,8 +57,8 @@ def sentences(text: str, *, markers: bool = False) -> list[str]:
 
     List markers ("- ", "2. ", "B) ") are dropped unless `markers`.
     """
-    found = [piece for block in _blocks(text, markers) for piece in _split(block)]
-    return [piece for piece in found if _WORD.search(piece)]
+    pieces = [piece for block in _blocks(text, markers) for piece in _split(block)]
+    return [piece for piece in pieces if _WORD.search(piece)]
 
 
 def _blocks(text: str, markers: bool) -> list[str]:

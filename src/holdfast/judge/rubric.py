@@ -118,7 +118,7 @@ class Rubric:
         chats = [self._chat(items[n], call) for n, call in asked]
         first = self._ask(chats, [call for _, call in asked])
         graded = [grade(reply.text, self._scale) for reply in first]
-        failed = [i for i, found in enumerate(graded) if found is None]
+        failed = [i for i, grade in enumerate(graded) if grade is None]
         again = self._ask(
             [chats[i] + self._reminder(first[i]) for i in failed], [asked[i][1] for i in failed]
         )
@@ -169,10 +169,10 @@ class Rubric:
     ) -> Verdict:
         if not graded:
             return Verdict(*EMPTY, parsed=True, grades=())
-        grades = tuple(found[0] if found else None for found in graded)
+        grades = tuple(grade[0] if grade else None for grade in graded)
         value = sum((g - 1) / (self._scale - 1) for g in grades if g is not None) / len(grades)
         shown = " and ".join("?" if g is None else str(g) for g in grades)
-        reasons = [found[1] for found in graded if found and found[1]]
+        reasons = [grade[1] for grade in graded if grade and grade[1]]
         why = f"graded {shown} of {self._scale}" + (
             f": {quoted(reasons[0], 200)}" if reasons else ""
         )
@@ -185,10 +185,10 @@ class Rubric:
 
 def grade(text: str, scale: int) -> tuple[int, str] | None:
     """Score and reason of a judge model's reply: its last JSON object with a valid score."""
-    found = None
+    grade = None
     for value in objects(text):
-        found = _read(value, scale) or found
-    return found
+        grade = _read(value, scale) or grade
+    return grade
 
 
 def objects(text: str) -> Iterator[dict[str, Any]]:

@@ -47,14 +47,14 @@ def _upper(text: str) -> Score:
 
 def _lower(text: str) -> Score:
     """Prose capitalises sentence starts, "I" and names: those are the chances to slip."""
-    found = [w for w in words(text) if w.lower() != w.upper()]
-    if not found:
+    cased = [w for w in words(text) if w.lower() != w.upper()]
+    if not cased:
         return Score(0.0, "no letters to judge")
-    capital = sum(w != w.lower() for w in found)
+    capital = sum(w != w.lower() for w in cased)
     starts = [words(sentence)[0] for sentence in sentences(text)]
-    pronouns = sum(map(_is_i, found))
-    chances = max(len(starts) - sum(map(_is_i, starts)) + pronouns, len(found) / 8, 1)
-    return Score(1 - min(1.0, capital / chances), f"{capital} of {len(found)} words have a capital")
+    pronouns = sum(map(_is_i, cased))
+    chances = max(len(starts) - sum(map(_is_i, starts)) + pronouns, len(cased) / 8, 1)
+    return Score(1 - min(1.0, capital / chances), f"{capital} of {len(cased)} words have a capital")
 
 
 def _is_i(word: str) -> bool:
@@ -220,8 +220,8 @@ def contains(params: Params) -> Judge:
             missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
             why = f"missing {', '.join(map(quoted, missing))}" if missing else "all are there"
             return Score(float(value == 1.0) if strict else value, why)
-        found = [t for t, n in zip(texts, counts, strict=True) if n]
-        why = f"found {', '.join(map(quoted, found))} {sum(counts)}×" if found else "found none"
+        present = [t for t, n in zip(texts, counts, strict=True) if n]
+        why = f"found {', '.join(map(quoted, present))} {sum(counts)}×" if present else "found none"
         value = min(1.0, sum(counts) / least)
         return Score(float(value == 1.0) if strict else value, why)
 
@@ -236,9 +236,9 @@ def avoids(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        found = [target.text for target in targets if target.count(text)]
-        if found:
-            return Score(0.0, f"says {', '.join(map(quoted, found))}")
+        hits = [target.text for target in targets if target.count(text)]
+        if hits:
+            return Score(0.0, f"says {', '.join(map(quoted, hits))}")
         count = len(words(text))
         return verdict(count >= least, "says none of them", f"only {count} words: evasion")
 

@@ -70,11 +70,11 @@ def load_experts(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
         raise PersonaError(
             f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
         )
-    found = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
-    ids = [one.id for one in found]
+    experts = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
+    ids = [one.id for one in experts]
     if twice := next((one for one in ids if ids.count(one) > 1), None):
         raise PersonaError(f"{path}: two experts have the id {twice}.")
-    return found
+    return experts
 
 
 def _expert(table: Any, where: str) -> Expert:
@@ -145,17 +145,17 @@ def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expe
     """
     if len(experts) == 1:
         return {"matched": experts[0]}
-    found = {}
+    picks = {}
     kinds = {category, _LEVEL.sub("", category)}
     matched = [one for one in experts if kinds & set(one.matches)]
     others = [one for one in experts if one not in matched and one.id != SAFETY]
     if matched:
-        found["matched"] = matched[0]
+        picks["matched"] = matched[0]
     if others:
-        found["other"] = others[seed % len(others)]
+        picks["other"] = others[seed % len(others)]
     if guard := next((one for one in experts if one.id == SAFETY), None):
-        found["safety"] = guard
-    return found
+        picks["safety"] = guard
+    return picks
 
 
 def random_text(words: Sequence[str], tokens: int, count: Callable[[str], int], seed: int) -> str:

@@ -44,9 +44,9 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
     if split not in ("all", *SPLITS):
         raise PersonaError(f"there is no split {split!r}: use all, {' or '.join(SPLITS)}.")
     path = _BUILT_IN.get(str(source)) or Path(source)
-    found = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
-    _check(found, path)
-    kept = tuple(one for one in found if split in ("all", one.split))
+    members = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
+    _check(members, path)
+    kept = tuple(one for one in members if split in ("all", one.split))
     if not kept:
         raise PersonaError(f"{path} has no persona of the split {split!r}.")
     return kept
@@ -83,11 +83,11 @@ def _member(table: Any, where: str) -> Member:
     return Member(**fields)
 
 
-def _check(found: Sequence[Member], path: Path) -> None:
+def _check(members: Sequence[Member], path: Path) -> None:
     """No id and no text twice: a persona in both splits would be no held-out one."""
     for name in ("id", "text"):
         seen: set[str] = set()
-        for one in found:
+        for one in members:
             value = " ".join(str(getattr(one, name)).split()).casefold()
             if value in seen:
                 raise PersonaError(f"{path}: two personas have the {name} {value[:60]!r}.")

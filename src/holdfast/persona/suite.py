@@ -105,8 +105,8 @@ def suite_names() -> tuple[str, ...]:
     """The built-in suites."""
     if not SUITES.is_dir():
         return ()
-    found = {p.stem for p in SUITES.iterdir() if p.suffix == ".toml" or any(p.glob("*.toml"))}
-    return tuple(sorted(found | TIERS.keys()))
+    names = {p.stem for p in SUITES.iterdir() if p.suffix == ".toml" or any(p.glob("*.toml"))}
+    return tuple(sorted(names | TIERS.keys()))
 
 
 def load_suite(name_or_path: str | Path) -> Suite:

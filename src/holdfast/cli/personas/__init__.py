@@ -50,8 +50,8 @@ def list_personas(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the personas of a suite."""
-    found = load_suite(suite)
-    personas = _of(found, category)
+    whole = load_suite(suite)
+    personas = _of(whole, category)
     if as_json:
         print(json.dumps([record(persona) for persona in personas], ensure_ascii=False))
         return
@@ -99,11 +99,11 @@ def record(persona: Persona) -> dict[str, object]:
 def _of(suite: Suite, category: str | None) -> tuple[Persona, ...]:
     if category is None:
         return suite.personas
-    found = tuple(persona for persona in suite.personas if persona.category == category)
-    if not found:
+    personas = tuple(persona for persona in suite.personas if persona.category == category)
+    if not personas:
         known = ", ".join(dict.fromkeys(persona.category for persona in suite.personas))
         raise PersonaError(f"suite “{suite.name}” has no category “{category}”; it has {known}")
-    return found
+    return personas
 
 
 def _indent(text: str) -> str:

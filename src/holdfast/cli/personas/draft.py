@@ -35,44 +35,44 @@ def draft(
     as_json: AsJson = False,
 ) -> None:
     """Draft personas from a system prompt: what it demands, with probes, judges and examples."""
-    found = draft_personas(
+    result = draft_personas(
         text_or_file(prompt),
         rubrics=helpers.rubrics,
         author=helpers.author(models),
         name=name,
     )
-    problems = found.problems()
+    problems = result.problems()
     if out is not None:
-        write_draft(found, out)
+        write_draft(result, out)
     if as_json:
-        print_json(_summary(found, [wrong_score(one) for one in problems]))
+        print_json(_summary(result, [wrong_score(one) for one in problems]))
         return
-    _print(found)
+    _print(result)
     if out is not None:
         print(f"\n{out}: read it and edit it, then holdfast personas check {out}")
 
 
-def _summary(found: Draft, problems: list[str]) -> dict[str, object]:
+def _summary(result: Draft, problems: list[str]) -> dict[str, object]:
     return {
-        "probes": found.probes,
+        "probes": result.probes,
         "judges": {
-            "deterministic": found.names("deterministic"),
-            "embedding": found.names("embedding"),
-            "rubric": found.names("rubric"),
+            "deterministic": result.names("deterministic"),
+            "embedding": result.names("embedding"),
+            "rubric": result.names("rubric"),
         },
-        "unjudged": [f"{one.text} ({one.why})" for one in found.unjudged],
+        "unjudged": [f"{one.text} ({one.why})" for one in result.unjudged],
         "check": "; ".join(problems) or "ok",
     }
 
 
-def _print(found: Draft) -> None:
-    counts = Counter(one.kind for one in found.demands)
+def _print(result: Draft) -> None:
+    counts = Counter(one.kind for one in result.demands)
     kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    print(f"{len(found.demands)} demands with a judge ({kinds})")
-    width = max(len(one.name) for one in found.demands)
-    for one in found.demands:
+    print(f"{len(result.demands)} demands with a judge ({kinds})")
+    width = max(len(one.name) for one in result.demands)
+    for one in result.demands:
         print(f"  {one.name:{width}}  {one.kind:13}  {shortened(one.text, 80)}")
-    if found.unjudged:
-        print(f"{len(found.unjudged)} without one")
-    for left in found.unjudged:
+    if result.unjudged:
+        print(f"{len(result.unjudged)} without one")
+    for left in result.unjudged:
         print(f"  {shortened(left.text, 80)} ({shortened(left.why, 80)})")

@@ -52,9 +52,9 @@ def import_file(
     write_draft(drafted, out, character.ignored)
     left = [one.text for one in drafted.unjudged]
     if as_json:
-        found = {"name": character.name, "personas": [one.id for one in drafted.suite.personas]}
-        found |= {"starters": list(character.starters), "unjudged": left}
-        print_json(found | {"ignored": list(character.ignored)})
+        summary = {"name": character.name, "personas": [one.id for one in drafted.suite.personas]}
+        summary |= {"starters": list(character.starters), "unjudged": left}
+        print_json(summary | {"ignored": list(character.ignored)})
         return
     print(
         f"{character.name}: {len(drafted.demands)} personas, {len(character.starters)} starters",

@@ -128,32 +128,32 @@ class _Finder:
 
     def alone(self, text: str) -> int | None:
         """The option of a reply that is nothing but a letter, capital or not."""
-        found = self._lone.fullmatch(text) if self._lone else None
-        return self._labels.index(found.group(1).upper()) if found else None
+        match = self._lone.fullmatch(text) if self._lone else None
+        return self._labels.index(match.group(1).upper()) if match else None
 
     def labelled(self, text: str) -> list[int]:
         """The options of a reply that begins with "C) …", as the label of an answer."""
         if not self._labels or not _LABEL.match(text):
             return []
-        found = (label[1].upper() for label in _LABEL.finditer(text))
-        return [self._labels.index(label) for label in found if label in self._labels]
+        labels = (label[1].upper() for label in _LABEL.finditer(text))
+        return [self._labels.index(label) for label in labels if label in self._labels]
 
     def find(self, clause: str) -> list[Mention]:
         """The mentions of a clause, in order."""
-        found = []
+        mentions = []
         if self._name:
             for match in self._name.finditer(clause):
                 if not _is_verb(clause, match):
-                    found.append(Mention(self._option(match), *match.span()))
+                    mentions.append(Mention(self._option(match), *match.span()))
         if self._letter:
             for match in self._letter.finditer(clause):
                 if _names_an_option(clause, match):
-                    found.append(Mention(self._labels.index(match.group()), *match.span()))
+                    mentions.append(Mention(self._labels.index(match.group()), *match.span()))
             for match in _LOWER_LETTER.finditer(clause):
                 if match[1].islower() and match[1].upper() in self._labels:
-                    found.append(Mention(self._labels.index(match[1].upper()), *match.span(1)))
+                    mentions.append(Mention(self._labels.index(match[1].upper()), *match.span(1)))
         apart: list[Mention] = []
-        for mention in sorted(found, key=lambda m: m.start):
+        for mention in sorted(mentions, key=lambda m: m.start):
             if not apart or mention.start >= apart[-1].end:
                 apart.append(mention)
         return apart
