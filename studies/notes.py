@@ -47,7 +47,7 @@ def hold(options: argparse.Namespace) -> Comparison:
         pairs=options.pairs,
         rounds=options.rounds,
         seed=options.seed,
-        runs=2,
+        runs=1,
         questions="none",
         screen=options.screen,
         out=options.out,
