@@ -1,13 +1,17 @@
 """At which depth does a note hold a persona, and what does it cost in recomputed prefix?
 
 `note:d` says the prompt again d messages before the end of the chat. Whatever is after the place
-of the note is computed again in every turn, since the note moves on: the deeper, the more.
-The study puts depths 0 to 8 beside none, reminders, windows and anchor on the same conversations,
-by `holdfast compare`, and counts for the agents' turns
+where the note was in the turn before has to be computed again. The study puts depths 0 to 8 beside
+none, reminders, windows and anchor on the same conversations, by `holdfast compare`, and counts
 
-    prompt tokens       of a turn's prompt
-    recomputed tokens   those of them that were not in the cache of the turn before
-    beyond none         recomputed tokens less those of none, round by round, mean over turns
+    prompt tokens       of an agent's turn
+    recomputed tokens   content tokens of the messages, as the control rewrites them, behind those
+                        that the turn before and its reply have in common with them; rounds 2 to R
+    beyond none         recomputed tokens less those of none
+
+The second is counted from the recorded texts: in a comparison the rows of all controls share one
+cache, so that what the engine reports depends on the other controls. An attention control rewrites
+nothing.
 
     python studies/notes.py run --out DIR                          # mini; --model NAME for others
     python studies/notes.py report --out DIR --page docs/studies/notes.md
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +31,14 @@ import numpy as np
 import pages
 
 from holdfast import load
+from holdfast.control.rewrite import rewrite
+from holdfast.core.chat import agent_view
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
 from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.run_folder import RecordedRun, read_run
+from holdfast.results.conversation import RoundRecord
 
 Row = dict[str, Any]
 DEPTHS = range(9)
@@ -56,27 +64,47 @@ def hold(options: argparse.Namespace) -> Comparison:
     )
 
 
-def costs(recorded: RecordedRun) -> dict[str, Row]:
-    """Tokens of an agent's turn by control: of its prompt, computed again, and generated."""
-    of = len(recorded.run.manifest["conversations"])
-    controls = recorded.controls
-    tokens: dict[str, dict[int, list[tuple[int, int, int]]]] = {name: {} for name in controls}
+def costs(recorded: RecordedRun, count: Callable[[str], int]) -> dict[str, Row]:
+    """Tokens of an agent's turn by control, means over rounds of the means over conversations."""
+    prompts: dict[str, list[int]] = {}
+    again: dict[str, dict[int, list[int]]] = {}
+    by_conversation: dict[int, list[RoundRecord]] = {}
     for record in recorded.run.records:
-        if record.agent is not None and record.agent.stop != "overflow":
-            control = controls[record.conversation // of]
-            tokens[control].setdefault(record.round, []).append(record.agent.tokens)
-    return {name: _cost(turns) for name, turns in tokens.items()}
+        by_conversation.setdefault(record.conversation, []).append(record)
+    for plan in recorded.plans:
+        turns = [one for one in by_conversation[plan.id] if one.user and one.agent]
+        control = str(plan.control)
+        prompts.setdefault(control, []).extend(one.agent.tokens[0] for one in turns if one.agent)
+        for n, tokens in recomputed(plan, turns, count):
+            again.setdefault(control, {}).setdefault(n, []).append(tokens)
+    return {control: _cost(prompts[control], again[control]) for control in prompts}
 
 
-def _cost(turns: dict[int, list[tuple[int, int, int]]]) -> Row:
-    """The mean over rounds of the mean over conversations."""
-    means = np.array([np.mean(of, axis=0) for _, of in sorted(turns.items())])
-    prompt, cached, generated = means.mean(axis=0)
+def recomputed(
+    plan: Conversation, turns: Sequence[RoundRecord], count: Callable[[str], int]
+) -> Iterator[tuple[int, int]]:
+    """Rounds from 2 on, and the tokens of each behind what the turn before left in a cache."""
+    said: list[str] = []
+    cache: list[tuple[str, str]] = []
+    for record in turns:
+        assert record.user and record.agent and plan.control
+        said.append(record.user.text)
+        view = agent_view(plan.agent.prompt, said, note=plan.agent.authors_note)
+        chat = [(m["role"], m["content"]) for m in rewrite(view, plan.control)]
+        pairs = zip(chat, cache, strict=False)
+        common = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(chat), len(cache)))
+        if record.round > 1:
+            yield record.round, sum(count(text) for _, text in chat[common:])
+        cache = [*chat, ("assistant", record.agent.text)]
+        said.append(record.agent.text)
+
+
+def _cost(prompts: Sequence[int], again: dict[int, list[int]]) -> Row:
+    by_round = [float(np.mean(of)) for _, of in sorted(again.items())]
     return {
-        "prompt_tokens": round(float(prompt), 1),
-        "recomputed_tokens": round(float(prompt - cached), 1),
-        "generated_tokens": round(float(generated), 1),
-        "recomputed_by_round": [round(float(v), 1) for v in means[:, 0] - means[:, 1]],
+        "prompt_tokens": round(float(np.mean(prompts)), 1),
+        "recomputed_tokens": round(float(np.mean(by_round)), 1),
+        "recomputed_by_round": [round(value, 1) for value in by_round],
     }
 
 
@@ -111,7 +139,7 @@ def _cells(row: Row) -> list[str]:
         pages.with_band(row, "late_delta", "late_delta_interval", signed=True),
         f"{row['prompt_tokens']:.0f}",
         f"{row['recomputed_tokens']:.0f}",
-        f"{row['recomputed_beyond_none']:+.0f}".replace("-", "−"),
+        f"{round(row['recomputed_beyond_none']):+d}".replace("-", "−"),
         pages.number(row["relative_ms_per_token"]),
     ]
 
@@ -132,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(hold(options).recommendation)
         return
     summary = json.loads((options.out / "summary.json").read_text(encoding="utf-8"))
-    found = list(report(summary["rows"], costs(read_run(options.out, ("compare",)))))
+    of = costs(read_run(options.out, ("compare",)), load(options.model).count)
+    found = list(report(summary["rows"], of))
     for row in found:
         print(dumps(as_record(row)), flush=True)
     if options.page:

@@ -15,10 +15,8 @@ PAGE = "# Page\n\n<!-- table notes-mini -->\n\n<!-- end notes-mini -->\n"
 
 
 def answer(ask: Ask) -> Reply:
-    """Ten tokens a message; a control computes all of them again, plain chat the last."""
-    prompt = 10 * len(ask.chat)
-    cached = 0 if ask.control.text != "none" else prompt - 10
-    return Reply("hm", prompt_tokens=prompt, cached_tokens=cached, completion_tokens=2)
+    """One word, and ten tokens for each message that was seen."""
+    return Reply("hm", prompt_tokens=10 * len(ask.chat), completion_tokens=2)
 
 
 def test_the_study_fills_its_table_with_what_each_control_computes_again(
@@ -33,11 +31,11 @@ def test_the_study_fills_its_table_with_what_each_control_computes_again(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["control"] for row in rows] == list(notes.CONTROLS)
     assert [row["control"] for row in rows[1:10]] == [f"note:{d}" for d in range(9)]
-    none, note = rows[0], rows[1]
-    # Rounds 1 and 2: two and four messages, of which plain chat computes the last again.
-    assert (none["prompt_tokens"], none["recomputed_tokens"]) == (30.0, 10.0)
-    assert none["recomputed_by_round"] == [10.0, 10.0]
-    assert note["recomputed_tokens"] == note["prompt_tokens"]
-    assert note["recomputed_beyond_none"] == 20.0
+    cost = {row["control"]: row["recomputed_tokens"] for row in rows}
+    # Round 2: plain chat and anchor compute the user's one word, the others a prompt and more.
+    assert cost["none"] == cost["anchor"] == 1.0
+    assert rows[0]["prompt_tokens"] == 30.0 and rows[0]["recomputed_by_round"] == [1.0]
+    assert min(cost["note:0"], cost["reminder:1"]) > 5
+    assert rows[1]["recomputed_beyond_none"] == cost["note:0"] - 1
     text = page.read_text(encoding="utf-8")
-    assert "| `note:8` |" in text and "| +20 |" in text
+    assert "| `note:8` |" in text and "| +0 |" in text
