@@ -17,21 +17,27 @@ time. Ours scores the tokens of completions alone; TRL's own those of prompts to
 Prints a Markdown table of medians, and the time to draw a row; `--json` prints one object.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import copy
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tables import table
+
+# trl would take bench/vllm.py for vLLM.
+sys.path = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
+
 import torch
 from datasets import Dataset
-from tables import table
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import GRPOTrainer
 
