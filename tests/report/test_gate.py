@@ -73,7 +73,7 @@ def test_hostile_answers_stay_text() -> None:
         ((-0.2, -0.05), "a fall is certain, and one of 0.10 not excluded."),
         ((-0.5, -0.2), "a fall of more than 0.10 is certain."),
         ((-0.2, 0.1), "neither a fall of 0.10 nor none at all is excluded."),
-        ((None, None), "two conversations are too few."),
+        ((None, None), "2 conversations are too few."),
     ],
 )
 def test_the_sentence_says_what_the_interval_shows(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from holdfast.report.words import count, number, signed, signed_span
+from holdfast.report.words import count, number, quantity, signed, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
 ROWS = 20
@@ -31,7 +31,7 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     if decision.same:
         return f"Holds: nothing differs between the runs, and every answer is the same ({figures})."
     if low is None or high is None:
-        return f"Cannot tell: {figures}; {count(decision.n, 'conversation')} are too few."
+        return f"Cannot tell: {figures}; {quantity(decision.n, 'conversation')} are too few."
     found = {
         "holds": f"a fall of {margin} is excluded"
         + (", though a smaller one is certain" if high < 0 else ""),
