@@ -377,3 +377,9 @@ def test_a_row_of_every_number_commits_to_none() -> None:
     row = " ".join(map(str, range(1, 19)))
     assert not read(Gold("18"), row, "numeric").final
     assert read(Gold("18"), "The answer is not 17, it is 18.", "numeric").final
+
+
+@pytest.mark.parametrize("text", ["16, 17, 18", "17 / 18", "17\n18", "Between 17 and 18"])
+def test_a_row_of_candidates_is_wrong_in_every_reading(text: str) -> None:
+    verdict = read(Gold("18"), text, "numeric")
+    assert not (verdict.strict or verdict.lenient or verdict.final)

@@ -126,6 +126,9 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
+    bare_row = is_row(text) and not any(map(str.isalpha, text))
+    if not statement and (bare_row or _BETWEEN.match(text)):
+        values = strictly = frozenset()  # nor does "16, 17, 18"
     if _denies(statement or _ending(text), gold.answer):
         values = strictly = frozenset()  # "It is not 18"
     others = [_stated_number(one, gold.question) for one in statements(text)]
@@ -145,6 +148,10 @@ _OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\
                        r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
 
 
+_BETWEEN = re.compile(
+    r"\W*(?:it(?:'s| is) )?(?:somewhere |anywhere )?between \S{1,20} and \S{1,20}\s*\Z",
+    re.IGNORECASE,
+)
 _FRACTION = re.compile(r"^\W*\d+/\d+\W*$")
 _EQUATION = re.compile(
     r"^\W*([-−]?\d[\d.,]*)\s*=\s*[\d.,]+(?:\s*(?:[-+−*/×÷·]|plus|minus|times)\s*[\d.,]+)+\W*$"
