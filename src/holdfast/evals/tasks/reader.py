@@ -126,7 +126,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
-    bare_row = is_row(text) and not any(map(str.isalpha, text))
+    bare_row = is_row(text) and _SEPARATED.fullmatch(text)
     if not statement and (bare_row or _BETWEEN.match(text)):
         values = strictly = frozenset()  # nor does "16, 17, 18"
     if _denies(statement or _ending(text), gold.answer):
@@ -148,6 +148,7 @@ _OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\
                        r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
 
 
+_SEPARATED = re.compile(r"[\d.,;/|…\s]+")
 _BETWEEN = re.compile(
     r"\W*(?:it(?:'s| is) )?(?:somewhere |anywhere )?between \S{1,20} and \S{1,20}\s*\Z",
     re.IGNORECASE,
