@@ -13,6 +13,7 @@ This module knows names. It imports what a backend needs only when that backend 
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -83,6 +84,8 @@ def load(
 
 
 def _load_into_vllm(name: str, **options: Any) -> Backend:
+    # vLLM logs to standard output, which is for results.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     try:
         from holdfast.models.vllm.backend import load as load_into_vllm
     except ModuleNotFoundError as missing:
