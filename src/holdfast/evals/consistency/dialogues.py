@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.core.errors import HoldfastError
-from holdfast.core.run import Run
+from holdfast.evals.conversation.run_folder import read_run
 from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
 from holdfast.evals.logs.joining import joined
 from holdfast.evals.logs.read import LogFile
-from holdfast.results.conversation import RoundRecord
 from holdfast.results.recorded.log import BadLine, LogReading
-from holdfast.results.verdict import JudgeVerdict
+
+COMMANDS = ("drift", "compare", "explain")
+"""Commands whose folders hold conversations of two sides."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +71,14 @@ def read_dialogues(
 
 
 def _of_run(folder: Path) -> Iterator[Dialogue]:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HoldfastError(f"{folder} holds no run: name a folder of drift or compare.") from error
-    planned = manifest.get("conversations") if isinstance(manifest, dict) else None
-    if not planned:
-        raise HoldfastError(f"{folder} has no conversations: name a folder of drift or compare.")
-    prompts = {id: persona["prompt"] for id, persona in manifest["personas"].items()}
-    found: dict[int, Dialogue] = {}
-    for record in Run(folder, manifest, RoundRecord, JudgeVerdict).records:
-        # Under several controls conversations are numbered on, control by control.
-        _, agent, user, *_ = planned[record.conversation % len(planned)]
-        where = f"{folder}, conversation {record.conversation}"
-        one = found.setdefault(
-            record.conversation, Dialogue(where, (), prompts[agent], prompts[user])
-        )
+    recorded = read_run(folder, COMMANDS)
+    plans = {plan.id: plan for plan in recorded.plans}
+    turns: dict[int, list[Turn]] = {}
+    for record in recorded.run.records:
+        exchanges = turns.setdefault(record.conversation, [])
         if record.user is not None and record.agent is not None:
-            said = (("user", record.user.text), ("assistant", record.agent.text))
-            found[record.conversation] = replace(one, turns=(*one.turns, *said))
-    yield from (one for one in found.values() if one.turns)
+            exchanges += (("user", record.user.text), ("assistant", record.agent.text))
+    for number, exchanges in turns.items():
+        if exchanges:
+            agent, user = plans[number].agent.prompt, plans[number].user.prompt
+            yield Dialogue(f"{folder}, conversation {number}", tuple(exchanges), agent, user)

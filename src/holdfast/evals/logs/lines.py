@@ -74,7 +74,7 @@ def json_rows(path: Path) -> Iterator[Row | BadLine]:
             if path.stat().st_size > LONGEST_LINE and len(unfold(document)) == 1:
                 yield BadLine(str(path), _TOO_LONG)
             else:
-                yield from _numbered(document, str(path), "item")
+                yield from _numbered(document, str(path))
             return
     yield from _lines(path)
 
@@ -97,7 +97,7 @@ def _lines(path: Path) -> Iterator[Row | BadLine]:
             except (ValueError, RecursionError) as error:
                 yield BadLine(where, f"not JSON ({error})")
             else:
-                yield from _numbered(value, where, "item")
+                yield from _numbered(value, where)
 
 
 def _line(file: BinaryIO) -> bytes | None:
@@ -110,11 +110,11 @@ def _line(file: BinaryIO) -> bytes | None:
     return None
 
 
-def _numbered(value: object, where: str, noun: str) -> Iterator[Row | BadLine]:
+def _numbered(value: object, where: str) -> Iterator[Row | BadLine]:
     """The records in a value; of several each has its number."""
     records = unfold(value)
     for number, record in enumerate(records, 1):
-        place = where if len(records) == 1 else f"{where}, {noun} {number}"
+        place = where if len(records) == 1 else f"{where}, item {number}"
         if isinstance(record, dict):
             yield Row(place, record)
         else:
