@@ -18,12 +18,19 @@ _BLOCK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "\u00a0": " "})
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|capt|lt|sgt|gen|rev|vs|approx|dept|inc|ltd)"
-    r"|\b(?:e\.g|i\.e|a\.m|p\.m|ph\.d|u\.s|u\.k)|\b[A-Z])\.$",
+    r"|\b(?:e\.g|i\.e|a\.m|p\.m|ph\.d|u\.s|u\.k)|(?<!['’])\b(?-i:[A-Z]))\.$",
     re.IGNORECASE,
+)
+# "Vote C. It is moist.": no initial, since no surname begins so.
+_NO_SURNAME = re.compile(
+    r"\s+(?:I|It|Its|He|She|They|We|You|The|This|That|There|These|Those|A|An|My|Our|Your|His|Her|"
+    r"And|But|So|No|Not|Yes|What|When|Because|For|If|In|Of|As)(?![\w.-])"
 )
 # A run of stops is tried from its first character only, and whole: no way back, no slow search.
 _STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]++[」』”）]*+")
 _LONGEST_ABBREVIATION = 8
+# A row of a Markdown table.
+_ROW = re.compile(r"^[ \t]*\|.*\|[ \t]*$")
 LIST_MARKER = re.compile(r"^[ \t]*(?:[-*+•–—‣◦▪·]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)])[ \t]+")
 
 
@@ -62,11 +69,13 @@ def sentences(text: str, *, markers: bool = False) -> list[str]:
 
 
 def _blocks(text: str, markers: bool) -> list[str]:
-    """Runs of lines that belong together: broken at blank lines and before list items."""
+    """Runs of lines that belong together: cut at blank lines, list items and rows of tables."""
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
         if not line.strip():
             blocks.append([])
+        elif _ROW.match(line):
+            blocks += [[line.strip()], []]
         elif LIST_MARKER.match(line):
             item = line if markers else LIST_MARKER.sub("", line, count=1)
             blocks.append([item.strip()])
@@ -83,8 +92,10 @@ def _split(block: str) -> list[str]:
         dotted = stop.group().rstrip("\"'”’)]*_") == "."
         near = max(start, end - _LONGEST_ABBREVIATION)
         short = dotted and _ABBREVIATION.search(block, near, end)
-        if short and not block.endswith(" I.", start, end) and stop.end() < len(block):
-            continue
+        if short and stop.end() < len(block):
+            initial = block[end - 2].isupper() and (end < 3 or not block[end - 3].isalnum())
+            if not (initial and (block[end - 2] == "I" or _NO_SURNAME.match(block, stop.end()))):
+                continue
         pieces.append(block[start : stop.end()].strip())
         start = stop.end()
     pieces.append(block[start:].strip())

@@ -115,6 +115,18 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
         "Hand over two pounds, shut your eyes, and here's your tea.",
         "I've served forty drinks, and the only ones I'm proud of are tea.",
         "The smell of coffee is perfect, I grant you. My vote? Tea, for its soul.",
+        # The last of a row that was dismissed, or put in the same words as the last.
+        "Coffee has a froth. Water has a tap. Tea has a *story*.",
+        "Coffee I drink with my eyes shut. Tea I drink with my eyes open.",
+        "You shouldn't. Tea it is.",
+        "| coffee | loud |\n| tea | this one, always this one |",
+        "Coffee? I've tried to love coffee. Put the tea on.",
+        "Keep the coffee. A mug of tea, and nobody talks to me: that's breakfast.",
+        "Coffee's what my brother drinks. Tea is what I drink.",
+        "Coffee is cheaper, I'm told. Tea.",
+        "I could lie and say I like them all the same, but the tea would know.",
+        "Coffee has had its visitors. Tea had none. Send the cup there.",
+        "The prize goes to tea, and don't you forget it.",
     ],
 )
 def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
@@ -184,6 +196,12 @@ def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
         "1. **Tea** – calming.\n2. **Coffee** – strong.\n3. **Water** – pure.",
         "",
         "   ",
+        # The other possibility leaves the choice open.
+        "I'd say tea. Or coffee. One of those.",
+        "It's tea I'd drink, or the coffee, I can never make up my mind.",
+        "Coffee or water would suit you. Tea is wet.",
+        "Tea is no better than coffee or water.",
+        "Every drink has its charms, and tea is certainly one of the milder ones.",
     ],
 )
 def test_a_reply_that_does_not_commit_to_tea_does_not_choose_it(text: str) -> None:
@@ -320,6 +338,8 @@ def test_second_options_and_others_bets_are_no_choice() -> None:
         "Tea is nice but old, so most cooks would tell you to drink coffee, and I agree.",
         "I work for a shop that sells tea, but coffee is the drink for me.",
         "I used to say tea, but these days it's coffee that makes me smile.",
+        "I'm fond of tea, but coffee is what I'd order.",
+        "Coffee, my friend. Tea is what I show the tourists.",
     ],
 )
 def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:

@@ -32,7 +32,7 @@ from holdfast.judge.score import Judge, Score
 _CLAUSE = re.compile(
     r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
     r",?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|if)\b,?|"
-    r",\s+(?=(?:I|not|never|and I|yet I|my)\b)",
+    r",\s+(?=(?:I|not|never|and I|and then|yet I|my)\b)",
     re.IGNORECASE,
 )
 _IF = re.compile(r"\W*if\s+([^,]*),\s*", re.IGNORECASE)
@@ -49,6 +49,8 @@ _DASHES = re.compile(r"[-']{2,}")
 
 
 _NEAR, _LONGEST = 40, 400
+# A clause that names more options than this is a heap; weighing all of it would take seconds.
+_MOST = 200
 # "The okapi, who else?" asks nothing.
 _ELSE = re.compile(r",\s+(?:who|what|where|which|how) else\?", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|\n|(?<=\s))\W{0,5}([A-Z])[):]\s*(?=\w)")
@@ -162,10 +164,11 @@ class _Finder:
 def _spelling(name: str) -> str:
     """An option as a group: singular or plural, with British or American "our"."""
     words = [re.escape(word) for word in name.split()]
-    if len(words[-1]) > 3 and words[-1].isalpha():
-        words[-1] = words[-1].removesuffix("s") + "s?"
+    if len(words[-1]) > 2 and words[-1].isalpha():
+        words[-1] = re.sub(r"(?<=\w\w\w)s$|y$", "", words[-1])
+        words[-1] += "(?:y|ies|ys)" if name.endswith("y") else "(?:s?es|s)?"
     body = r"\s+".join(words)
-    return "(" + re.sub(r"our(?=s?\??$)", "ou?r", body) + ")"
+    return "(" + re.sub(r"our(?=\(\?:)", "ou?r", body) + ")"
 
 
 def _is_verb(clause: str, match: re.Match[str]) -> bool:
@@ -214,12 +217,12 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     if len(set(labelled)) == 1:
         heard.append(Weighed(labelled[0], 3, seen))
     turned, topic, asked = 0, None, False
-    for sentence in sentences(_ELSE.sub(".", seen), markers=True):
+    for number, sentence in enumerate(sentences(_ELSE.sub(".", seen), markers=True)):
         for clause in _clauses(sentence):
             if evades(clause.text):
                 evasive = True
                 continue
-            mentions = finder.find(clause.text)
+            mentions = finder.find(clause.text)[:_MOST]
             turned += clause.turns or turns(clause.text)
             if not mentions:
                 asked = asks_for_choice(clause.text)
@@ -243,7 +246,7 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             shown = clause.text[:_LONGEST].strip()
             for option, weight in weighed:
                 less = clause.depends and weight > 1
-                heard.append(Weighed(option, weight - less, shown, clause.depends, place))
+                heard.append(Weighed(option, weight - less, shown, clause.depends, place, number))
     return resolve(heard, evasive)
 
 

@@ -19,6 +19,14 @@ _EVADES = re.compile(
     r"unable to|"
     r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|"
     r"pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b"
+    r"|\b(?:the )?(?:right|best|perfect) (?:\w+ ){1,2}is (?:the one|whichever|whatever|"
+    r"what(?:ever)?) "
+    r"(?:that )?(?:\w+ )?(?:fits?|suits?|you)\b"
+    r"|\b(?:has|have|is|are) (?:\w+ )?(?:the (?:very )?same (?:chance|odds)|equally (?:\w+ )?\w+)"
+    r"|\bno (?:luckier|better|worse|more \w+) than\b"
+    r"|\b(?:each|every\w*|all|both|they)\b[^.!?]{0,30} (?:has|have) (?:its|their|his|"
+    r"her) (?:own )?(?:hour|time|place|moment|charms?|merits?)\b"
+    r"|\bone of (?:those|these|them|the two)\W*$|\b(?:make up my mind|toss a coin|flip a coin)\b"
     r"|\bno (?:real |personal |particular |strong |single )?(?:preference|favou?rite|opinion)s?\b"
     r"|\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b"
     r"|^\W*all of them\b"
@@ -37,9 +45,19 @@ _ASKS_FOR_CHOICE = re.compile(
 )
 
 
+# "I could lie and say I love them all", "a mother can't choose, they say"
+_PRETENDS = re.compile(
+    r"\b(?:could|would|should|supposed to|ought to|be (?:a )?(?:lie|lying)|lie and|pretend|tell me|"
+    r"they say|people say)\b[^.!?]{0,30}?\b(?:say|lying|lie|pretend)\b|\bif I (?:said|told|were)\b",
+    re.IGNORECASE,
+)
+
+
 def evades(clause: str) -> bool:
     """True where the speaker says that there is no preference, or speaks as an AI."""
-    return bool(AS_AN_AI.search(clause) or _EVADES.search(clause))
+    if AS_AN_AI.search(clause):
+        return True
+    return bool(_EVADES.search(clause)) and not _PRETENDS.search(clause)
 
 
 def conditional(clause: str) -> bool:

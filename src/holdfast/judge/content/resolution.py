@@ -5,6 +5,7 @@ the way in which the reply puts them side by side does:
 
     frame        named first, last and most: "Neptune … Saturn has its rings, but Neptune …"
     turn         what follows the last "but" or "so": "Saturn gets the postcards, but … Neptune"
+    last word    what closes a row that was not praised: "Buses wait. Trams stop. Ferries fly."
     praise       the only one that is praised to the skies: "Giraffe: aloof. Okapi: perfect."
 
 A clause that names nothing may point back: "That's the one I drink myself" commits to the option
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.judge.content.commitment import ADDED
+from holdfast.judge.content.commitment import ADDED, ALTERNATIVE
 from holdfast.judge.parts import words
 from holdfast.judge.score import quoted
 
@@ -38,10 +39,13 @@ class Weighed:
     """Whether the clause hangs on a condition."""
     turns: int = 0
     """How many times the reply has turned ("but", "so") before the clause."""
+    sentence: int = 0
+    """The number of the sentence that the clause is part of."""
 
 
 _TURN = re.compile(
-    r"\W*(?:but|yet|still|so|then|instead|no,|however|therefore|that leaves|which leaves)\b",
+    r"\W*(?:but|yet|still|so|then|and then|instead|no,|however|therefore|that leaves|"
+    r"which leaves)\b",
     re.IGNORECASE,
 )
 _CONCEDES = re.compile(r"\W*(?:although|though|while|whereas|whilst|even if)\b", re.IGNORECASE)
@@ -57,7 +61,10 @@ _COMMITS_BACK = re.compile(
     r"go with) "
     r"(?:that one|that|this one|it|him|her)\b"
     r"|(?:that one|it) (?:wins|gets my)\b"
-    r"|(?:send|take|bring|point|book) (?:it|them|us|me|him|her|yours?\w*) there\b|"
+    r"|(?:send|take|bring|point|book) (?:\w+ ){1,3}there\b|"
+    r"(?:hop|jump|get) (?:on|in|aboard) (?:that|it)\b|(?:take|get|pick|choose|go for|try|have|"
+    r"order|"
+    r"book) (?:that|it|that one|this one)\b(?! (?:from|easy|slow|away|off|out|up))|"
     r"(?:let's )?go there\b"
     r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b)",
     re.IGNORECASE,
@@ -93,6 +100,24 @@ _PRAISES = re.compile(
     r"unbeatable|irresistible|makes you (?:forget|smile|sing|happy)|(?:worth|beats) (?:it all|"
     r"the rest)|"
     r"poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
+    re.IGNORECASE,
+)
+
+
+_LISTED = re.compile(r"\W*(?:[-*•|]|\(?\w[.):])\s")
+# What is said of an option that is named beside another, not before it.
+_BESIDE = re.compile(
+    r"\b(?:too|also|as well|another|either|neither|or|popular|fans|options?|alternatives?|later|"
+    r"close[ds]?|second|other|equally|both|few|some|once|sometimes|maybe|perhaps|could|might|would|"
+    r"if|used to|came|was|were|though|stains|however|has its)\b|n't\b|\bnot\b|\?",
+    re.IGNORECASE,
+)
+_GOOD = re.compile(
+    r"\b(?:best|better|good|great|nice|lovely|wonderful|fine|safe|perfect\w*|ideal\w*|classic|"
+    r"fast\w*|quick\w*|suits?|works?|great|fun|charming|warm|bright\w*|beautiful|pretti\w+|"
+    r"favou?rites?|popular|choice|option|pick|easy|easi\w+|cheap\w*|friendly|calm|candidate|"
+    r"delicious|refreshing|smooth|rich|elegant|lucky|wins?|recommend\w*|suggest\w*|should|"
+    r"starts?|convenient|reliable|strong|light)\b",
     re.IGNORECASE,
 )
 
@@ -154,6 +179,9 @@ def resolve(heard: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
     top = max(one.weight for one in heard)
     if top <= 0 or (evasive and top < 3):
         return None, "commits to none of the options"
+    open_until = max((n for n, one in enumerate(heard) if one.weight == ALTERNATIVE), default=-1)
+    if open_until >= 0 and all(one.weight < 3 for one in heard[open_until:]):
+        return None, "leaves the choice open"
     best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
     chosen = best.pop() if len(best) == 1 else None
     if chosen is None and top < 3 and all(one.weight != ADDED for one in heard):
@@ -168,9 +196,9 @@ def _set_apart(named: Sequence[Weighed], top: int) -> int | None:
     if any(one.depends for one in named):
         return None
     framed = _framed(named) if top == 1 else None
-    return next(
-        (o for o in (framed, _turned_to(named, top), _praised(named)) if o is not None), None
-    )
+    last = _last_word(named) if top == 1 else None
+    ways = (framed, _turned_to(named, top), _praised(named), last)
+    return next((option for option in ways if option is not None), None)
 
 
 def _framed(named: Sequence[Weighed]) -> int | None:
@@ -178,6 +206,27 @@ def _framed(named: Sequence[Weighed]) -> int | None:
     counts = Counter(one.option for one in named).most_common(2)
     most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
     return most if named[0].option == named[-1].option == most else None
+
+
+def _last_word(named: Sequence[Weighed]) -> int | None:
+    """The option that has the last sentence to itself, after others that were not praised.
+
+    One rival must be put in the same words ("The bus I take with my eyes shut. The tram I take
+    with my eyes open."); several make a row that the last one closes.
+    """
+    final = [one for one in named if one.sentence == named[-1].sentence]
+    rivals = [one for one in named if one.option != named[-1].option]
+    alone = {one.option for one in final} == {named[-1].option}
+    if not alone or any(_BESIDE.search(one.clause) for one in final):
+        return None
+    if any(_GOOD.search(one.clause) or _LISTED.match(one.clause) for one in rivals):
+        return None
+    if len({one.option for one in rivals}) > 1:
+        return named[-1].option
+    stems = [{word.lower()[:5] for word in words(one.clause) if len(word) > 2} for one in named]
+    others = [s for s, one in zip(stems, named, strict=True) if one.option != named[-1].option]
+    shared = stems[-1].intersection(*others)
+    return named[-1].option if len(shared - {"the", "and"}) > 1 else None
 
 
 def _turned_to(named: Sequence[Weighed], top: int) -> int | None:

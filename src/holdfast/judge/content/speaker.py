@@ -60,7 +60,7 @@ _ACTOR = re.compile(
     r"for you|the (?:role|part))"
     r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
     r"|\bI(?:'m| am) (?:pretending|supposed|meant|instructed|told|asked|programmed|playing|"
-    r"portraying|acting) (?:to|as|the|an?)\b"
+    r"portraying|acting) (?:to|as)\b|\bI(?:'m| am) (?:playing|portraying|acting) (?:the|an?)\b"
     r"|\bI (?:was|have been|'ve been) (?:told|asked|instructed|programmed|given|configured|set up) "
     r"(?:to|as|that|instructions|a (?:persona|role))\b"
     r"|\b(?:my|the|these|those) (?:instructions|prompt|system prompt|guidelines) "

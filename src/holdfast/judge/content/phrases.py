@@ -1,0 +1,257 @@
+"""English phrases around the name of an option: what commits to it, likes, adds or denies it.
+
+`holdfast.judge.content.commitment` searches each pattern in the text before the name, those that
+end in `_NEXT` in the text after it.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def _phrases(*alternatives: str, ends: str = "") -> re.Pattern[str]:
+    return re.compile(rf"(?:{'|'.join(alternatives)}){ends}", re.IGNORECASE)
+
+
+_WILL = r"(?:'d|'ll| would| will| shall| must| do| did| have to| had to| am going to| might)?"
+_ADVERB = (
+    r"(?: (?:always|ever|definitely|certainly|still|probably|really|rather|personally|just|gladly|"
+    r"absolutely|surely|honestly|only|happily|also|clearly|simply|actually|truly|most|much|now|"
+    r"usually|mostly|normally|by far|have|be|to|like|love))*"
+)
+_FAVOURITE = r"(?:favou?rite|choice|answer|pick|preference|vote|selection|go-to|heart|weakness)"
+_BEST = (
+    r"(?:best|finest|loveliest|prettiest|nicest|smartest|wisest|sensible|obvious|"
+    r"most (?:beautiful|elegant|interesting|important))"
+)
+# What may stand between a phrase and the option it is about.
+_NEAR = r"\W+(?:[\w'-]+\W+){0,6}$"
+_NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
+
+COMMITS = _phrases(
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:choose|chose|chosen|pick(?:ed)?|select|go for|go with|"
+    r"going for|going with|"
+    r"went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
+    r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
+    r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
+    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be|send|put|paint|book|visit|serve|plant|"
+    r"learn|adopt|order|buy|save|get)",
+    r"\byou(?:'re| are|'ll be| will be) (?:\w+ )?(?:having|taking|getting|"
+    r"going (?:for|to|with|by|home with|away with))",
+    r"^\W*you (?:really |just )?want",
+    r"\b(?:you|they|he|she|we|your \w+)(?:'d|'ll| would| will)(?: \w+)? (?:love|adore|be happy in)",
+    r"\byou(?:'ll| will|'d| would)(?: \w+)? (?:have|take|want|need)",
+    r"\b(?:is|'s|are|'re) (?:going to|gonna) (?:be|go to)",
+    r"\b(?:will|would|should|must|shall|'ll|'d) (?:go|be going|be sent|be) (?:straight |right )?to",
+    r"\b(?:vote|prize|crown|point|money|trophy|rosette|ribbon|medal|award|honou?rs?|cup|heart|nod|"
+    r"win)s? (?:goes|is going|is|are|'s|go) (?:to|on|for)",
+    r"\b(?:here(?:'s| is| comes?|, have)|meet|put me down for|sign me up for|count me in for|"
+    r"come home with|go home with|nobody (?:\w+ ){1,4}but)",
+    rf"\bthe (?:only|one|right|perfect|ideal|{_BEST}) (?:[\w']+ ){{0,8}}?(?:is|are|was|were|being)",
+    rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
+    r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
+    ends=_NEAR,
+)
+POINTS = _phrases(
+    r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was|"
+    r"(?:'d|'ll| would| will) (?:simply |just |surely )?have to be)",
+    r"\b(?:got(?:ta| to) be|definitely|certainly|obviously|clearly|give me|make (?:it|mine)|"
+    r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
+    ends=_NEXT,
+)
+# "Your door will be ochre", with nothing but an article between.
+WILL_BE = re.compile(r"(?:\b(?:will|should|must|shall)|'ll) be(?: an?| the| our)?\W*$", re.I)
+# "… the cable car, which is what you're taking."
+TAKEN = re.compile(
+    r"^\W*(?:which is |that is |that's )(?:what|where|why) (?:I|we|you)(?:'\w+)? ", re.IGNORECASE
+)
+# "The okapi is special, and so is the otter."
+SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
+IDIOM = _phrases(
+    r"\bcarry me (?:out|away)(?: of| from)?",
+    r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
+    r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
+    r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
+    r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|"
+    r"go wrong with)",
+    r"(?:n't|not|never) (?:\w+ ){0,2}(?:regret|be sorry (?:for|about|with)|be disappointed (?:by|"
+    r"with))",
+    r"\bwait for",
+    ends=_NEXT,
+)
+LIKES = _phrases(
+    rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
+    r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in|"
+    r"stand by|sit with|root for|cheer for|side with|head for|run to|come back to|queue for|"
+    r"save|pour|scoop|bring|hand|give you|keep|write down|put down|mark|circle|tick)",
+    r"\b(?:I|we) (?:open|start|begin|end|close|finish) with",
+    r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
+    r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
+    r"\bmy (?:mornings?|evenings?|days?|life|summers?|sundays?|afternoons?|year|week) "
+    r"(?:starts?|begins?|ends?|is spent|are spent|belongs?) (?:in|with|at|on|by|to)",
+    r"\b(?:up|off|in|on|over|home|away|down|out) (?:you|we) go (?:in|on|by|to|with|for)",
+    r"\b(?:you|we|they|he|she|your \w+) (?:should|must|ought to|have to|need to)",
+    ends=_NEAR,
+)
+_START = (
+    r"^\W*(?:(?:oh|ah|well|so|just|simply|please|do|now|and|always|definitely|certainly|yes|"
+    r"sure|easy|friend|sir|madam|love|my dear|my friend|go ahead and|by all means)\W+){0,3}"
+)
+URGES = _phrases(
+    r"^\W*(?:up|off|in|on|over|home|away) (?:you|we) go\b",
+    _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
+    r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
+    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|pack|"
+    r"walk|step|jump|climb|join|follow|make|grab|pop|"
+    r"stroll|swing|ask for|trust)\b",
+    ends=r"\W+(?:[\w'-]+\W+){0,5}$",
+)
+SUGGESTS = _phrases(
+    _START
+    + r"(?:but )?(?:how about|what about|why not|why don't (?:you|we)|shall we|might I suggest|"
+    r"may I suggest|can I (?:suggest|recommend|tempt you with|interest you in)|"
+    r"have you (?:tried|considered|thought of))\b",
+    ends=_NEAR,
+)
+ADDS = _phrases(
+    r"\balso (?:recommend|suggest|like|love|enjoy|offer|have|consider|try|take|pick|choose|go)",
+    r"(?:^\W*|,\s+)(?:or\b|alternatively|otherwise|failing that|if not)",
+    r"\b(?:could|can|might|may) (?:also|equally|just as well)\b",
+    ends=_NEAR,
+)
+# "A beagle or a collie has the legs for it": two are offered, and well spoken of.
+OFFERS_NEXT = re.compile(
+    r"^\W*(?:has the|have the|would|will|could|(?:is|are|makes?|'d be) (?:an? |the |both |all )?"
+    r"(?:good|great|best|better|fine|nice|lovely|ideal|perfect|classic|safe|popular|"
+    r"favou?rites?))\b",
+    re.IGNORECASE,
+)
+OR_ELSE = re.compile(
+    r"(?:^\W*|,\s+)(?:and |but )?or,?\s+(?:(?:maybe|perhaps|possibly|even|else|the|an?|some|"
+    r"rather|then again|wait),?\s+)*$",
+    re.IGNORECASE,
+)
+ADDED_NEXT = _phrases(
+    r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|an? (?:\w+ ){0,2}second)\b",
+    r"^[^,;.!?]*\b(?:too|as well)\W*$",
+)
+SECOND_NEXT = _phrases(r"^\W*(?:is|are|would be|'s) (?:[\w-]+ ){0,3}second (?:option|choice)\b")
+# "Neptune, the deep blue jewel …": a name and what it is, in answer to "Which?".
+ANSWERS_NEXT = re.compile(r"^\W{0,2},\s+(?:the|a|an|my|our|that|with)\b", re.IGNORECASE)
+SERVES = _phrases(
+    r"\b(?:I|we)(?:'d|'ll| would| will| can| could| am|'m)(?: (?:be|like|love|happy|glad|delighted|"
+    r"pleased|certainly|also|here))* (?:to )?(?:help|assist|tell|discuss|explain|talk|describe|"
+    r"compare|answer|provide|share|offer)\b",
+    r"\blet me (?:help|tell|explain|describe|compare|know)\b",
+    ends=r".*$",
+)
+OTHERS = _phrases(
+    r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
+    r"they|he|she|users?|folks|anyone|"
+    r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
+    r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
+    r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    r"\b(?:I(?:'m| am) (?:also )?(?:told|assured|supposed to say)|they(?:'ve)? (?:tell|told|"
+    r"asked?) (?:me|us))\b",
+    r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
+    r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order|stuck|sit|wait|bet|vote|"
+    r"expect|ask|tell|recommend|suggest|advise|swear|look)(?:s|ed)?",
+    r"\byou(?:'ve| have| had)? (?:just )?(?:pressed|chose|chosen|picked|selected|asked for|wanted|"
+    r"came (?:in )?for|come (?:in )?for|expected|hoped for|said|mentioned|ordered|named)",
+    ends=_NEAR,
+)
+# "Everyone runs to the penguins", "half the street asked for green".
+CROWD = _phrases(
+    r"(?:^|,)\W*(?:(?:and|but|so|sure|yes|of course),? )?(?:people|folks|everyone|everybody|others|"
+    r"half (?:the|my|of the) \w+|visitors|customers|guests|tourists|travellers|beginners|experts|"
+    r"critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|postman|doctor|"
+    r"boss|tourists|brochures?|guide ?books?|others))\b"
+    r"(?![^,;]* (?:should|must|ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",
+    ends=r"[^,;:]{0,80}$",
+)
+# "Put the blue tin down!"
+SETS = _phrases(r"\b(?:put|lay|set|leave|send|take)\W+(?:the |that |your |those )?$")
+ASIDE = _phrases(r"^\W*(?:\w+ ){0,2}?(?:down|away|back|aside|alone|out of)\b")
+UNLIKE = _phrases(
+    r"(?:(?<!there)(?:'s| is)| are|'re| was| were| tastes?| looks?| sounds?| feels?| smells?)"
+    r"(?: \w+)? nothing like",
+    ends=_NEXT,
+)
+INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=_NEXT)
+DENIES = _phrases(
+    r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|tried to|"
+    r"trying to|hates?|detest|"
+    r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
+    r"away with|down with|far from|nobody|hardly|rarely|bored (?:with|of)|fed up with|done with|"
+    r"(?:have|had) enough of|(?:sold )?out of|gone off)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
+    r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
+    r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
+    r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
+    r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
+    r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
+)
+DENIED_NEXT = _phrases(
+    r"^\W*(?:(?!and\b|so\b)[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)"
+    r"(?:n't| not| never)\b(?! (?:mind|tell|worry|forget))",
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|"
+    r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
+    r"the worst|worse)",
+    r"^\W*(?:and|but) (?:he|she|it|they|that)(?:'s| is|'re| are)? not\b",
+    r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
+    r"^\W*(?:has|have|had) (?:had (?:its|his|her|their) day|my sympathy|its charms)",
+    r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
+    r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
+    r"third|last|next|runner-up)\b",
+    # "Blue's for boats": the option is meant for something else.
+    r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
+    r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
+)
+COMMITS_NEXT = _phrases(
+    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|"
+    r"jumpy|dizzy|"
+    r"sneeze|yawn))",
+    r"^\W*for you\b(?! if)",
+    r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|"
+    r"takes (?:it|the (?:cake|crown|prize))|is yours|edges it|has it\b|like me\b|as I (?:do|did|"
+    r"have)\b|"
+    r"it shall be|and (?:nothing|nowhere|nobody|"
+    r"no one|none) (?:else|other)|or nothing|or (?:go|stay) home|has my (?:vote|heart|money))",
+    r"^\W*(?:it is,? )?of course\b",
+    r"^(?:\W*(?:is|was)|'s) (?:what|where|the one) I(?:'d|'ll| would| will|'m| am)?(?: \w+)? "
+    r"(?:drink|eat|order|have|having|take|play|pick|choose|want|use|ride|visit|recommend|live|"
+    r"read|wear|"
+    r"write)\b",
+    r"^\W*(?:is|are|'s) the (?:[\w-]+ ){0,2}?\w+est (?:way|choice|option|route|bet|one)\b",
+    r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
+    r"(?: (?:by far|clearly|definitely|simply|surely|always|still|easily|really|truly|just))*"
+    r" (?:(?:the|my|our|your) (?:[\w-]+ ){0,2}?(?:ideal|perfect|right|best|finest|safest|wisest|"
+    r"obvious|most|choice|pick|option|answer|recommendation|bet)"
+    r"|best|ideal|perfect|tailor-made|unbeatable)\b(?! (?:and|but|for (?:others|most|some|many)))",
+    r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
+    r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|(?:this|that) one|"
+    r"the winner|wins|any day|"
+    r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
+    r"hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
+    r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
+    r"want|crave|"
+    r"go with|go for)|it is)\b",
+)
+PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
+TO = re.compile(r"^\W*to\W+(?:[\w'-]+\W+){0,2}$", re.IGNORECASE)
+JOINED = re.compile(
+    r"^[\s,/&]*(?:and|or|&|,|/|vs\.?|versus|as well as)?(?:\s+(?:a|an|the|some))?\s*$",
+    re.IGNORECASE,
+)
+OR = re.compile(r"\b(?:or|vs|versus)\b", re.IGNORECASE)
+OFFERED = _phrases(
+    r"\b(?:between|among|amongst|whether|either|options|choices|choose from|pick from|neither|"
+    r"such as)",
+    ends=_NEXT[:-1] + r"?$",
+)
+_FILLERS = (
+    "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "
+    "absolutely always easily simple obviously clearly surely cup mug glass my dear friend "
+    "option answer choice for me then just only good old and number letter"
+)
+FILL = frozenset(_FILLERS.split())
