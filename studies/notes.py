@@ -32,6 +32,7 @@ import pages
 
 from holdfast import load
 from holdfast.control.rewrite import rewrite
+from holdfast.core.backend import Sampling
 from holdfast.core.chat import agent_view
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
@@ -58,6 +59,7 @@ def hold(options: argparse.Namespace) -> Comparison:
         runs=1,
         questions="none",
         screen=options.screen,
+        sampling=Sampling(options.max_new_tokens),
         out=options.out,
         progress=Progress(stage="notes"),
         **settings,
@@ -153,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--screen", action="store_true", help="only personas that it holds")
     parser.add_argument("--pairs", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--max-new-tokens", type=int, default=Sampling().max_new_tokens)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, help="page whose table is filled")
     options = parser.parse_args(arguments)

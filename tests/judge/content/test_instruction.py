@@ -354,13 +354,32 @@ def test_data_that_is_not_here_is_named_before_a_reply_is_judged(
         judge.build(spec)
 
 
+def test_sentences_are_told_apart_without_a_download() -> None:
+    three = {"num_sentences": 3, "relation": "at least"}
+    score = built("length_constraints:number_sentences", three)
+    assert score("Dr. Reis left at 5 p.m. on Monday. She slept.").value == 0.0
+    assert score("Dr. Reis left. She slept. It rained.").value == 1.0
+
+
+def test_a_sign_is_counted_where_the_authors_code_draws_a_letter_in_its_place() -> None:
+    twice = {"letter": "#", "let_frequency": 2, "let_relation": "at least"}
+    score = built("keywords:letter_frequency", twice)
+    assert score("#tea #milk").value == 1.0
+    assert score("#" + "".join(2 * chr(n) for n in range(97, 123))).value == 0.0
+    assert "the letter # should appear" in instruction.describe("keywords:letter_frequency", twice)
+
+
+@pytest.mark.parametrize("missing", ["if_verifiable.ifeval.instructions_registry", "punkt"])
 def test_without_the_package_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     import sys
 
+    import nltk
+
     instruction.registry.cache_clear()
-    monkeypatch.setitem(sys.modules, "if_verifiable.ifeval.instructions_registry", None)
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(nltk.data, "path", [])
     with pytest.raises(JudgeError, match=r"holdfast\[ifeval\]"):
         built("punctuation:no_comma", {})
     instruction.registry.cache_clear()

