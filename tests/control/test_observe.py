@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
 from holdfast.control.kernels import apply_weights
-from holdfast.control.observe import fused
+from holdfast.control.observe import Recorder, fused, recording
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steering import RowSteering
 from holdfast.control.switch import FUSED, attention_for
@@ -231,7 +231,8 @@ def test_a_long_row_that_ends_early_takes_no_share_from_its_neighbours() -> None
             for seed, length in enumerate((20, 24, 300))
         ]
         batch.join(rows)
-        batch.run()
+        while batch.advance():
+            batch.pick()
     for row in rows:
         share = result_of(row).share
         assert share is not None and len(share.tokens) == row.steps
@@ -253,3 +254,31 @@ def test_one_narrow_query_is_attended_to_by_heads_that_share_keys(masked: bool, 
     expected = apply_weights(weights, value.float()).transpose(1, 2)
     assert found.shape == (2, 1, 6, 16)
     assert torch.allclose(found.float(), expected, atol=0.03)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_share_of_a_narrow_query_is_that_of_its_weights(masked: bool) -> None:
+    torch.manual_seed(1)
+    module: Any = SimpleNamespace(layer_idx=0, is_causal=True, num_key_value_groups=3)
+    query, key, value = (
+        torch.randn(2, n, length, 16, dtype=torch.bfloat16)
+        for n, length in ((6, 1), (2, 9), (2, 9))
+    )
+    mask = None
+    if masked:
+        mask = torch.zeros(2, 1, 1, 9, dtype=torch.bfloat16)
+        mask[1, :, :, :4] = -torch.inf
+    starts, ends = torch.tensor([[2, 5], [1, 0]]), torch.tensor([[4, 8], [8, 0]])
+    recorder = Recorder(starts, ends)
+    for columns in (8, 9):  # the keys gathered in the first pass serve the second
+        recorder.begin(columns)
+        with recording(recorder):
+            seen = None if mask is None else mask[..., :columns]
+            fused(module, query, key[:, :, :columns], value[:, :, :columns], seen)
+        weights = reference_weights(query, key[:, :, :columns], seen)[0][:, :, 0]
+        share = recorder.result()[0, :, :, 0]
+        for span in (0, 1):
+            for row in (0, 1):
+                inside = slice(int(starts[span, row]), int(ends[span, row]))
+                expected = weights[row, :, inside].sum(-1)
+                assert torch.allclose(share[span, row], expected, atol=2e-3)

@@ -34,7 +34,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.control.kernels import apply_weights, attention_scores
+from holdfast.control.attention import gather_columns
+from holdfast.control.kernels import (
+    additive_mask,
+    apply_weights,
+    attend,
+    attention_scores,
+    in_float32,
+)
 from holdfast.control.reference_attention import apply_mask, reference_weights
 from holdfast.control.steered_pass import SteeredPass, layer_of
 from holdfast.control.switch import EAGER, FUSED
@@ -47,15 +54,37 @@ _ADDITIONS = ("position_bias", "softcap", "s_aux", "sinks")
 class Recorder:
     """Collects π of each row's last query, layer by layer, during one forward pass.
 
+    It serves passes whose rows and columns stay where they are.
+
     Args:
-        spans: (spans, B, Lk); 1 where a key belongs to a row's span.
+        starts: the first column of each row's spans, (spans, B).
+        ends: the columns after them; equal to the first where a row has none.
         plain: also record plain attention's π where a control is active, which costs a
             second set of weights.
     """
 
-    def __init__(self, spans: Tensor, plain: bool = True) -> None:
-        self.spans, self.plain = spans, plain
+    def __init__(self, starts: Tensor, ends: Tensor, plain: bool = True) -> None:
+        self.starts, self.ends, self.plain = starts, ends, plain
+        first = starts.amin(0)
+        columns = first[:, None] + torch.arange(int((ends - first).amax()), device=first.device)
+        self.columns = columns  # of all spans of a row, (B, n)
+        self.inside = self._within(columns)
         self.layers: dict[int, Tensor] = {}
+        self._keys: dict[int, Tensor] = {}
+
+    def begin(self, columns: int) -> None:
+        """Begin a pass whose queries see up to so many columns."""
+        self.spans = self._within(torch.arange(columns, device=self.starts.device)[None])
+
+    def sees(self, key: Tensor, mask: Tensor | None) -> bool:
+        """Whether `record_spans` takes a layer: its keys are all columns, its mask all heads'."""
+        shared = mask is None or mask.shape[1] == 1
+        return shared and key.shape[2] == self.spans.shape[-1]
+
+    def _within(self, columns: Tensor) -> Tensor:
+        """1 where a column (B or 1, n) belongs to a row's span: (spans, B, n)."""
+        starts, ends = self.starts[..., None], self.ends[..., None]
+        return ((columns >= starts) & (columns < ends)).float()
 
     def record(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
         """Record a layer's π.
@@ -69,6 +98,36 @@ class Recorder:
         share = weights.float() @ spans  # (B, H, spans)
         plain_share = share if plain is None else plain.float() @ spans
         self.layers[layer] = torch.stack([share, plain_share]).movedim(-1, 1)
+
+    def record_spans(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        lse: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+    ) -> None:
+        """Record a layer's π from the log-sum-exp of its plain attention.
+
+        The spans' keys are gathered once, and then used in every pass.
+
+        Args:
+            layer: its number.
+            query: one to a row, (B, H, 1, D).
+            key: of all columns, (B, Hkv, Lk, D).
+            lse: the log-sum-exp over all keys, (B, H, 1).
+            mask: additive, (B or 1, 1, 1, Lk); None where all keys are seen.
+            scale: what scores are multiplied by; None for 1/√D.
+        """
+        places = self.columns.clamp(max=key.shape[2] - 1)
+        if layer not in self._keys:
+            self._keys[layer] = in_float32(gather_columns(key, places))
+        score = attention_scores(query, self._keys[layer], scale)
+        if mask is not None:
+            score += mask.expand(len(places), 1, 1, -1).gather(3, places[:, None, None])
+        share = (score - lse[..., None]).exp()[:, :, 0] @ self.inside.movedim(0, -1)
+        self.layers[layer] = torch.stack([share, share]).movedim(-1, 1)
 
     def result(self) -> Tensor:
         """π as (2, spans, B, layers, H): under the control, then under plain attention.
@@ -115,6 +174,13 @@ def fused(
         output = _one_query(module, query, key, value, attention_mask, scaling, steering, recorder)
         return output, None
     acts = steering is not None and steering.covers(layer)
+    single = query.device.type == "cpu" and query.shape[2] == 1 and _is_plain(module, kwargs)
+    if single and not acts and (recorder is None or recorder.sees(key, attention_mask)):
+        mask = additive_mask(attention_mask, query)
+        output, lse = attend(query, key, value, mask, scaling)
+        if recorder is not None:
+            recorder.record_spans(layer, query, key, lse, mask, scaling)
+        return output.transpose(1, 2), None
     if recorder is not None:
         plain = weights = _last_weights(query, key, attention_mask, scaling)
         if steering is not None and acts:
@@ -123,8 +189,6 @@ def fused(
     if steering is not None and acts:
         merged = steering.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
-    if query.device.type == "cpu" and query.shape[2] == 1 and _is_plain(module, kwargs):
-        return _one_fused_query(query, key, value, attention_mask, scaling), None
     if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
@@ -148,24 +212,6 @@ def _is_single(query: Tensor) -> bool:
     """True for one query to a row on a CPU, whose matrix of scores is a row's keys and no more."""
     exact = query.dtype in (torch.float32, torch.float64)
     return query.shape[2] == 1 and query.device.type == "cpu" and exact
-
-
-def _one_fused_query(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
-) -> Tensor:
-    """One query's attention, (B, 1, H, D), by the CPU's fused kernel.
-
-    The queries of heads that share keys go in as one head's, so keys are read once for all.
-    """
-    rows, heads, _, size = query.shape
-    groups = key.shape[1] if mask is None or mask.shape[1] == 1 else heads
-    if groups != key.shape[1]:
-        key, value = (x.repeat_interleave(heads // x.shape[1], 1) for x in (key, value))
-    stacked = query.reshape(rows, groups, heads // groups, size)
-    output = torch.nn.functional.scaled_dot_product_attention(
-        stacked, key, value, mask, scale=scaling
-    )
-    return output.reshape(rows, 1, heads, -1)
 
 
 def _one_query(

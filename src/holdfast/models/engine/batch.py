@@ -34,7 +34,7 @@ from transformers import DynamicCache
 from holdfast.control.steering import Steering
 from holdfast.models.engine.cache import BatchCache
 from holdfast.models.engine.forward import Forward
-from holdfast.models.engine.loaded import LoadedModel, unsound
+from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.picking import Picker
 from holdfast.models.engine.request import Row
 
@@ -44,8 +44,8 @@ SLACK = 64  # unused columns from which on it is worth moving all rows to the le
 class Batch:
     """Rows that are decoded together; none at first.
 
-    Call `join`, and then `advance` and `pick` in turn, or `run` for all of it. Only rows whose
-    cache can be padded may join others (`Row.reuses`).
+    Call `join`, and then `advance` and `pick` in turn. Only rows whose cache can be padded may
+    join others (`Row.reuses`).
 
     Args:
         loaded: the model; its `decoding` block must be open.
@@ -68,17 +68,6 @@ class Batch:
     def running(self) -> int:
         """Rows that have not ended."""
         return sum(row.stop is None for row in self.rows)
-
-    def run(self) -> None:
-        """Draw a token for each row at a time until all have ended.
-
-        Raises:
-            ModelError: the logits of a row are not finite.
-        """
-        while self.advance():
-            self.pick()
-            if any(row.stop == "error" for row in self.rows):
-                raise unsound(self.loaded.name)
 
     def advance(self) -> bool:
         """Feed the tokens drawn last; first, rows that have ended leave where that is worth it.

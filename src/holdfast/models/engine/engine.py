@@ -1,9 +1,10 @@
 """Token ids in, token ids out: batched decoding on kept keys and values.
 
 Each request starts from the longest prefix of its ids that the prefix store
-holds, so a turn costs its new tokens and a probe on a branch its own. Requests
-are sorted by how many tokens are new and decoded `batch_size` at a time
-(`batch`).
+holds, so a turn costs its new tokens and a probe on a branch its own. Up to
+`batch_size` requests are decoded side by side (`batch`); where some have ended,
+the next take their places. The longest go first: a shorter prompt joins without
+moving those that are there.
 
 A row depends on its own ids, seed and the sampling only: positions, masks and
 uniforms are its own, and what the store held changes only the time taken (and,
@@ -14,7 +15,8 @@ This module knows no text, no templates and no personas.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +25,7 @@ from torch import Tensor
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.loaded import LoadedModel
+from holdfast.models.engine.loaded import LoadedModel, unsound
 from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Row, Spans, result_of
 from holdfast.models.engine.shaping import shaper
 
@@ -54,19 +56,33 @@ class Engine(LoadedModel):
                     rows.append(row)
                 else:
                     results[index] = Continuation((), row.stop)
-            for some in self._batches(rows):
-                batch = Batch(self, ends)
-                try:
-                    batch.join(some)
-                    batch.run()
-                except BaseException:
-                    # Nothing of a batch that was cut off, or of its NaN, may reach the next.
-                    self.drop_buffers()
-                    raise
-                for row in some:
-                    if row.index >= 0:
-                        results[row.index] = result_of(row)
+            try:
+                for some in _alike(rows):
+                    self._decode(some, ends)
+            except BaseException:
+                # Nothing of a batch that was cut off, or of its NaN, may reach the next.
+                self.drop_buffers()
+                raise
+        for row in rows:
+            results[row.index] = result_of(row)
         return [result for result in results if result is not None]
+
+    def _decode(self, rows: Iterable[Row], ends: frozenset[int]) -> None:
+        """Draw tokens for rows until all have ended, as many at a time as a batch takes.
+
+        New rows join as soon as an eighth of the places is free: each joining is a pass of its own.
+        """
+        batch, waiting = Batch(self, ends), deque(rows)
+        while True:
+            room = self.batch_size - batch.running
+            due = not batch.running or room * 8 >= self.batch_size
+            if waiting and due and (waiting[0].reuses or not batch.running):
+                batch.join(_next(waiting, room))
+            if not batch.advance():
+                return
+            batch.pick()
+            if any(row.stop == "error" for row in batch.rows):
+                raise unsound(self.name)
 
     def row(
         self, request: Request, sampling: Sampling, halt: Halt | None = None, index: int = 0
@@ -146,22 +162,25 @@ class Engine(LoadedModel):
         row.shadow.limit, row.shadow.reply = row.limit, row.reply
         return row
 
-    def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:
-        """Rows with alike work beside each other; of equal length where padding is not exact."""
-        alike: dict[int, list[Row]] = {}
-        for row in sorted(rows, key=lambda row: (row.new, len(row.ids), row.index)):
-            alike.setdefault(0 if row.reuses else len(row.ids), []).append(row)
-        for group in alike.values():
-            batch: list[Row] = []
-            for row in group:
-                unit = [row, row.shadow] if row.shadow else [row]
-                if batch and len(batch) + len(unit) > self.batch_size:
-                    yield _by_work(batch)
-                    batch = []
-                batch += unit
-            yield _by_work(batch)
+
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that may be in one batch, the longest first; of equal length where padding is not exact.
+
+    Those of the same length that have most to compute come first.
+    """
+    groups: dict[int, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (-len(row.ids), -row.new, row.index)):
+        groups.setdefault(0 if row.reuses else len(row.ids), []).append(row)
+    return list(groups.values())
 
 
-def _by_work(rows: list[Row]) -> list[Row]:
-    """Rows in the order in which they are prefilled: fewest new tokens first."""
+def _next(waiting: deque[Row], room: int) -> list[Row]:
+    """Take rows for up to `room` places off the queue, at least one; shadows beside their rows.
+
+    They are in the order in which they are prefilled: fewest new tokens first.
+    """
+    rows: list[Row] = []
+    while waiting and (not rows or len(rows) + 1 + bool(waiting[0].shadow) <= room):
+        row = waiting.popleft()
+        rows += [row, row.shadow] if row.shadow else [row]
     return sorted(rows, key=lambda row: (row.new, len(row.ids), row.index))

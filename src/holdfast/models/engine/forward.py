@@ -39,7 +39,6 @@ class Forward:
         self.device = loaded.device
         self.pads = torch.tensor([row.pad for row in rows], device=self.device)
         self.recorder: Recorder | None = None
-        self._spans: Tensor | None = None
         if loaded.no_share is None:
             self._prepare_recording()
 
@@ -65,7 +64,7 @@ class Forward:
         own = columns >= pads if any(row.pad for row in rows) else None
         recorder = self.recorder if end >= self.prompt_end else None
         if recorder is not None:
-            recorder.spans = self._span_masks(columns, top, bottom)
+            recorder.begin(end)  # such passes have a query of every row
         passed = start_pass(steering, column, end - column) if steering is not None else None
         adapted = self._switch_adapters(rows)
         with recording(recorder):
@@ -122,13 +121,5 @@ class Forward:
             bounds.append([[row.pad + at for at in ends] for ends in zip(*spans, strict=True)])
         measured = [row for row in self.rows if row.shares is not None]
         if measured:
-            self._spans = torch.tensor(bounds, device=self.device).permute(1, 2, 0)
-            # The spans of a pass are set before it runs.
-            self.recorder = Recorder(self._spans, any(row.request.plain_share for row in measured))
-
-    def _span_masks(self, columns: Tensor, top: int, bottom: int) -> Tensor:
-        """1 where a column belongs to a row's span: (spans, B, columns)."""
-        assert self._spans is not None
-        starts, ends = self._spans[:, :, top:bottom, None]
-        inside: Tensor = (columns >= starts) & (columns < ends)
-        return inside.float()
+            starts, ends = torch.tensor(bounds, device=self.device).permute(1, 2, 0)
+            self.recorder = Recorder(starts, ends, any(row.request.plain_share for row in measured))

@@ -36,7 +36,7 @@ from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import reply_opening, turn_columns
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
-from holdfast.models.local.weights import TINY, format_line, hash_parameters
+from holdfast.models.local.weights import TINY, default_rows, format_line, hash_parameters
 from holdfast.models.thinking import ThoughtDecoder
 
 TEMPLATES = 16  # templates with further options that are kept
@@ -75,7 +75,7 @@ class LocalBackend:
             model: a causal language model.
             tokenizer: its tokenizer, with a chat template.
             name: the model's name, for errors and manifests.
-            batch_size: rows decoded at once; by default 256 for small models and 32 for others.
+            batch_size: rows decoded at once; by default what `default_rows` says.
             cache_bytes: bytes of keys and values kept between calls; by default a quarter of
                 the device's memory.
             options: options of the chat template (`enable_thinking`, for instance).
@@ -88,7 +88,7 @@ class LocalBackend:
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
         self._templates: dict[str, Template] = {}
-        rows = batch_size or (256 if model.num_parameters() < TINY else 32)
+        rows = batch_size or default_rows(model)
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest

@@ -41,7 +41,7 @@ def load(
         device: "cpu", "cuda", "mps" or another of torch's. "auto" is the first of CUDA, MPS and
             the CPU that exists, and several GPUs if one is too small.
         device_map: a map of accelerate's, in place of `device`.
-        batch_size: rows decoded at once; by default 256 for small models and 32 for others.
+        batch_size: rows decoded at once; by default what `weights.default_rows` says.
         cache_bytes: bytes of keys and values kept between calls; by default a quarter of the
             device's memory.
         options: options of the chat template (`enable_thinking`, for instance).

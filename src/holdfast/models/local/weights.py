@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils import logging
 
 from holdfast.core.errors import ModelError
-from holdfast.models.engine.packed import multiplies_bfloat16
+from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.local.files import Source, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
 
@@ -252,6 +252,17 @@ def pick_dtype(
     if device.type == "cpu":
         return own if isinstance(own, torch.dtype) else torch.float32
     return torch.bfloat16
+
+
+def default_rows(model: PreTrainedModel) -> int:
+    """Rows of a model that are decoded at once, unless somebody says otherwise.
+
+    Reading the weights is what takes the time of a step, and up to 64 rows read them for the price
+    of one where they are packed. A tiny model's step costs its overhead.
+    """
+    if model.num_parameters() < TINY:
+        return 256
+    return 64 if can_pack(model.parameters()) else 32
 
 
 def format_line(name: str, model: PreTrainedModel) -> str:
