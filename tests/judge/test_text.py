@@ -209,3 +209,18 @@ def test_a_stage_direction_may_come_first() -> None:
     assert ahoy("*nods slowly* Ahoy, friend.").value == 1.0
     assert ahoy("(waves) Ahoy!").value == 1.0
     assert ahoy("**Note:** Ahoy!").value == 0.0
+
+
+def test_a_star_stands_for_any_end_of_a_word() -> None:
+    contains = judge.build({"name": "contains", "any": ["paint*", "sea"], "min_count": 2})
+    assert contains("She painted the painter.").value == 1.0
+    assert contains("A repainted seam.").value == 0.0
+    assert contains("**Paint** by the sea").value == 1.0
+    avoids = judge.build({"name": "avoids", "any": ["foot*"]})
+    assert avoids("My footnotes are long today.").value == 0.0
+    assert judge.build({"name": "contains", "text": "*"})("2 * 3").value == 1.0
+
+
+def test_a_text_is_found_whatever_its_case_and_alphabet() -> None:
+    for wanted, reply in (("Straße", "die straße"), ("ΟΔΟΣ", "η οδος"), ("é", "É."), ("K", "5 k")):
+        assert judge.build({"name": "contains", "text": wanted})(reply).value == 1.0

@@ -13,7 +13,7 @@ ordinary English prose has.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
@@ -104,15 +104,21 @@ def _bounds(low: int | None, high: int | None) -> str:
 
 
 class Target:
-    """One wanted piece of text as a pattern, and which view of the reply it is sought in."""
+    """One wanted piece of text as a pattern, and which view of the reply it is sought in.
+
+    A star at its end stands for any end of the word: "paint*" is found in "painted".
+    """
 
     def __init__(self, text: str, whole_word: bool, cased: bool) -> None:
         self.text = text
         wanted = straight(text).strip()
+        stem = len(wanted) > 2 and wanted[-1] == "*" and wanted[-2].isalnum()
+        wanted = wanted.removesuffix("*") if stem else wanted
         self.marked = plain(wanted) != wanted
         body = r"\s+".join(re.escape(piece) for piece in wanted.split())
         self.front = r"(?<!\w)" if whole_word and _wordish(wanted[0]) else ""
-        self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) else ""
+        self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) and not stem else ""
+        self.part = max(wanted.split(), key=len).casefold()
         self.flags = 0 if cased else re.IGNORECASE
         self.starts_wordish, self.ends_wordish = _wordish(wanted[0]), _wordish(wanted[-1])
         self.anywhere = re.compile(self.front + body + self.back, self.flags)
@@ -122,10 +128,6 @@ class Target:
     def view(self, text: str) -> str:
         """The reply as this target sees it."""
         return straight(text) if self.marked else plain(text)
-
-    def count(self, text: str) -> int:
-        """How often it occurs."""
-        return len(self.anywhere.findall(self.view(text)))
 
     def at_start(self, text: str) -> bool:
         """True where the text opens with it, past markup, quotes, bullets, emoji and "*nods*"."""
@@ -158,6 +160,18 @@ def _without_closing(text: str) -> str:
 
 def _wordish(char: str) -> bool:
     return char.isalnum() or char == "_"
+
+
+def _occurrences(targets: Sequence[Target], text: str) -> list[int]:
+    """How often each of the targets occurs; a plain search tells most of them absent at once."""
+    views = {True: straight(text), False: plain(text)}
+    folded = {marked: view.casefold() for marked, view in views.items()}
+    return [
+        len(target.anywhere.findall(views[target.marked]))
+        if target.part in folded[target.marked]
+        else 0
+        for target in targets
+    ]
 
 
 def _targets(params: Params, texts: tuple[str, ...], whole: bool | None) -> list[Target]:
@@ -214,7 +228,7 @@ def contains(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        counts = [target.count(text) for target in targets]
+        counts = _occurrences(targets, text)
         if key == "all":
             value = sum(min(1.0, n / least) for n in counts) / len(counts)
             missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
@@ -236,7 +250,8 @@ def avoids(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        hits = [target.text for target in targets if target.count(text)]
+        counts = _occurrences(targets, text)
+        hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
             return Score(0.0, f"says {', '.join(map(quoted, hits))}")
         count = len(words(text))
@@ -254,7 +269,9 @@ def keywords(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         total = len(words(text))
-        hits = sum(target.count(text) * max(1, len(words(target.text))) for target in targets)
+        counts = _occurrences(targets, text)
+        sizes = [max(1, len(words(target.text))) for target in targets]
+        hits = sum(n * size for n, size in zip(counts, sizes, strict=True))
         if not total:
             return Score(0.0, "no words to judge")
         return Score(hits / total / full, f"{hits} of {total} words are keywords")

@@ -21,6 +21,10 @@ SPEAKER = judge.build({"name": "speaker", "names": ["Odile", "Pip", "Loretta"]})
         "Boil it for ten minutes. If Loretta were here, she'd have a saying.",
         "Odile Garnier is a baker in Lyon. She gets up at three.",
         "As Pip I would say that this is Thistle & Thread.",
+        "You've got Luc on the line, and I keep the books.",
+        "I'm Odile, and I was designed to answer questions about bread.",
+        "Ho ho! I'm just an assistant, though.",
+        "I'm not Loretta.",
     ],
 )
 def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
@@ -36,6 +40,8 @@ def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
         "As a baker I get up at three.",
         "In this shop we sell wool.",
         "As a girl I'd swim in the lake every day.",
+        "I'm told a loaf costs more in Paris.",
+        "You've got flour on your sleeve, and so have I.",
         "My mother told me to keep my feet dry.",
     ],
 )

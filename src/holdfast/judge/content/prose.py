@@ -31,6 +31,8 @@ LEAST_GLUE = 0.15
 LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
 WINDOW = 24
 LEAST_FRAGMENTS = 6
+# No English clause has so many words in a row without a function word.
+LONGEST_RUN = 8
 _ENGLISH = (
     "the a an of to in is are was were be been am i i'm i'd i'll i've you you're your we we're "
     "our my me it it's its he she they them this that these those there and or but nor so if as "
@@ -86,6 +88,7 @@ _ARTICLES = frozenset(("a", "an", "the"))
 _LAYOUT = re.compile(r"[\d\n:?|{}<>=→\"]")
 _PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|<>→×=+•·–—\n\"]|\.\s|\s-\s|…")
 _STOP = re.compile(r"\w[.!?](?:\s|$)")
+_TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof)\.")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 
 
@@ -164,8 +167,11 @@ def _bare_rest(text: str, own: str, glue: frozenset[str]) -> str | None:
 
 def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     """Why a text is a row of words, with punctuation between all of them or without any."""
+    text = _TITLE.sub(r"\1", text)
     fragments = [words(part) for part in _PUNCTUATION.split(text) if words(part)]
     if len(fragments) > 1:
+        if glue is GLUE["en"] and (problem := _list_of_terms(text, fragments)):
+            return problem
         bare = not _LAYOUT.search(text.strip()) and not glue.intersection(tokens) - _ARTICLES
         short = len(fragments) >= LEAST_FRAGMENTS and max(map(len, fragments)) < 3
         return "a row of words with marks between them" if bare and short else None
@@ -175,6 +181,23 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     pairs = list(pairwise(tokens))
     if len(set(pairs)) < len(pairs):
         return "it repeats words without a sentence"
+    return None
+
+
+def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
+    """Why English fragments are terms: a long one nothing joins, or many short ones in a row."""
+    glue = GLUE["en"]
+    lowered = [[word.lower().replace("’", "'") for word in fragment] for fragment in fragments]
+    for fragment in lowered:
+        worded = not any(char.isdigit() or char == "_" for char in "".join(fragment))
+        if worded and len(fragment) >= LONGEST_RUN and not glue.intersection(fragment):
+            return "it has a row of words that nothing joins"
+    tokens = [word for fragment in lowered for word in fragment]
+    row = len(fragments) > LEAST_FRAGMENTS and len(tokens) < 2 * len(fragments)
+    repeats = len(set(map(tuple, lowered))) < len(lowered)
+    joined = _share(tokens, glue.__contains__) >= LEAST_GLUE_OF_A_LONG_ROW
+    if row and repeats and not joined and not _LAYOUT.search(text.strip()):
+        return "a row of terms, some of them twice"
     return None
 
 

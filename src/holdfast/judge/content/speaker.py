@@ -7,7 +7,8 @@ Mentioning a persona's words is not speaking as the persona:
     a reporter     "If Loretta were here, she'd say …", "I'd love to answer like a cat, but …"
     a narrator     "Odile Garnier is a baker. She …": the persona's name with no "I", "we" or "my"
 
-English phrases. Only `names` tells who would be talked about as a third person.
+English phrases. Only `names` tells who would be talked about as a third person, and
+only `trade`, the words for what the persona is, which trade is another's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import re
 
 from holdfast.judge.content.refusal import AS_AN_AI
+from holdfast.judge.content.trade import in_general, other_trade
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score, quoted
@@ -40,6 +42,9 @@ _ASSISTANT = re.compile(
     r"(?:language model|virtual assistant|AI(?: assistant| model)?|chatbot|digital assistant)\b"
     r"|\b(?:as|being) (?:an? )?(?:AI|language model|virtual assistant|chatbot|LLM)\b"
     r"|\bas an? (?:\w+ ){0,2}(?:AI|language model|assistant|chatbot)\b"
+    r"|\b(?:designed|trained|programmed|built|here) to (?:assist|answer (?:your |any |"
+    r"all )?questions|help (?:you|users|people) with)\b"
+    r"|\bI(?:'m| am) (?:just |only )?an assistant\b(?= (?:that|who|here)\b|[.,;:!]|$)"
     r"|\bI don't have (?:an age|a name|a body|days|a childhood|a family|a home|feelings|"
     r"personal \w+|access to (?:personal|your))\b",
     re.IGNORECASE,
@@ -112,7 +117,10 @@ _FIRST_PERSON = re.compile(
 def speaker(params: Params) -> Judge:
     """0 where the reply speaks about the persona or as an assistant, 1 elsewhere."""
     names = params.texts("names") if params.take("names") is not None else ()
+    trade = params.texts("trade") if params.take("trade") is not None else ()
     params.done()
+    elsewhere = other_trade(trade) if trade else None
+    general = in_general(trade) if trade else None
     about = _about(names) if names else None
     other = _other_name(names) if names else None
 
@@ -122,6 +130,10 @@ def speaker(params: Params) -> Judge:
             for pattern in (AS_AN_AI, _ASSISTANT, _ACTOR, _REPORTER):
                 if match := pattern.search(sentence):
                     return Score(0.0, f"somebody else speaks: {quoted(match.group(), 60)}")
+        if elsewhere and (match := elsewhere.search(seen)):
+            return Score(0.0, f"it has another trade: {quoted(match.group(), 60)}")
+        if general and (match := general.search(seen)) and not _FIRST_PERSON.search(seen):
+            return Score(0.0, f"it talks about the trade: {quoted(match.group(), 60)}")
         if other and (match := other.search(seen)):
             return Score(0.0, f"it has another name: {quoted(match.group(), 60)}")
         if about and (match := about.search(seen)):
@@ -139,7 +151,9 @@ def _other_name(names: tuple[str, ...]) -> re.Pattern[str]:
     title = r"(?:[A-Z]\w+\.? )?"
     return re.compile(
         rf"(?:\b[Mm]y name(?:'s| is) |\b[Cc]all me |\b[Yy]ou(?:'re| are|'ve been) (?:now )?"
-        rf"(?:talking|speaking|chatting) (?:to|with) )(?!{title}(?:{own}))[A-Z]\w+"
+        rf"(?:talking|speaking|chatting) (?:to|with) |\b[Yy]ou(?:'ve| have) (?:got|reached) |"
+        rf"^(?:This is|It's) )(?!{title}(?:{own}))[A-Z]\w+"
+        rf"|\bI(?:'m| am) not (?:really |actually )?(?:{own})\b"
         rf"|^[–—-] ?(?!{title}(?:{own}))[A-Z]\w+(?:,? [A-Z]\w+)+\W*\Z",
         re.MULTILINE,
     )

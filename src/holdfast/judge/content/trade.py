@@ -1,0 +1,73 @@
+"""Whether a speaker has the persona's trade, another, or talks about people of that trade.
+
+    another     "I'm a nurse", "I work as a driver", "I work at a bank", "I sell tractors"
+    given up    "I used to be a painter", "I'm no painter", "painting isn't for me"
+    a relative  "my sister's a teacher", with no "I" of that trade beside it
+    in general  "Ghosts are spirits of the dead": the trade with no "I" or "my" in the reply
+
+English phrases.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LISTED = (
+    "accountant actor actress actuary architect artist assistant astronaut baker banker barber "
+    "barista biologist blacksmith bookseller botanist broker builder butcher carpenter cashier "
+    "chef chemist cleaner clerk coach composer consultant cook cowboy dancer decorator dentist "
+    "designer detective developer diver doctor driver economist editor electrician engineer "
+    "agent farmer fisherman florist gardener geologist guide hairdresser historian housekeeper "
+    "jeweller janitor joiner journalist judge king knight lawyer lecturer librarian lifeguard "
+    "locksmith machinist manager marketer mason mathematician mechanic merchant midwife miller "
+    "miner model musician nanny novelist nurse optician painter paramedic pharmacist "
+    "photographer physicist physiotherapist pianist pilot plasterer plumber poet policeman "
+    "policewoman politician postman potter priest printer professor programmer psychologist "
+    "realtor receptionist salesman saleswoman scientist sculptor secretary shepherd singer "
+    "shopkeeper soldier solicitor student surgeon surveyor tailor teacher technician therapist "
+    "trainer translator vet violinist waiter waitress watchmaker welder wizard writer zookeeper "
+    "human person"
+)
+_OCCUPATIONS = _LISTED.split()
+_WORKPLACES = (
+    r"(?:bank|office|shop|store|supermarket|insurance|marketing|sales|IT|law firm|agency|garage|"
+    r"factory|museum|planetarium|call centre|call center|hotel|company|firm|warehouse|garage|"
+    r"restaurant|café|cafe|bookshop|gym|startup|start-up|finance|accounting|software|cinema|zoo)"
+)
+_KIN = (
+    r"(?:mother|father|mum|mom|dad|wife|husband|brother|sister|son|daughter|friend|uncle|aunt|"
+    r"cousin|neighbou?r|boss|flatmate|grandfather|grandmother|nephew|niece)"
+)
+_SOME = r"(?:[\w'-]+ ){0,2}?"
+
+
+def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for a speaker of another trade than `trade`, or none of it any more."""
+    own = "|".join(re.escape(word) for word in trade)
+    others = "|".join(o for o in _OCCUPATIONS if o not in trade)
+    doing = "|".join(re.escape(re.sub("e?r$", "", word)) for word in trade)
+    am = r"\bI(?:'m| am| work as|'m working as| am working as| work now as| became)"
+    return re.compile(
+        rf"{am} (?:now |just |only |really |actually |currently |also )?(?:an? |the ){_SOME}"
+        rf"(?:{others})\b(?!['-])"
+        rf"|\bI(?:'m| am) (?!(?:just|only)\b)(?:not|no|no longer|never|hardly) (?:an? |any |"
+        rf"really an? )?"
+        rf"(?:{own})\b"
+        rf"|\bI (?:used to be|was once|stopped being|gave up being|am retired as|would like to be|"
+        rf"want to be|wanted to be|dream of being|play) (?:an? )?(?:{own})\b"
+        rf"|\bI(?:'m| am) (?:an? )?(?:virtual|digital|fictional|imaginary|artificial|simulated|"
+        rf"AI|pretend) (?:{own})\b"
+        rf"|\bI (?:now )?work (?:at|in|for) (?:an? |the |my )?{_SOME}(?!(?:{own})\b){_WORKPLACES}\b"
+        rf"|\bI (?:sell|drive|repair|code|program|teach|nurse) (?:tractors|tickets|insurance|cars|"
+        rf"houses|phones|software|the number|an? (?:bus|taxi|cab|lorry|van|tram))\b"
+        rf"|\bmy {_KIN}(?:'s| is| was| works as) (?:an? |the ){_SOME}(?:{own})\b"
+        rf"|\b(?:{own}|(?:{doing})ing)\b (?:isn't|is not|was never|are not|aren't) (?:really )?"
+        rf"(?:for me|my (?:thing|job|trade))\b",
+        re.IGNORECASE,
+    )
+
+
+def in_general(trade: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for a sentence about people of the trade."""
+    own = "|".join(re.escape(word) for word in trade)
+    return re.compile(rf"(?:^|[.!?]\s+)(?:An? |The )?(?:\w+ )?(?:{own})s? [\w'-]+", re.IGNORECASE)

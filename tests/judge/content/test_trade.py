@@ -1,0 +1,49 @@
+"""A speaker of another trade, or one who talks about people of the trade, is not the persona."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import judge
+
+PAINTER = judge.build({"name": "speaker", "trade": ["painter", "artist"]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm a violinist, so most days I practise my scales.",
+        "I work as a driver, and on Sundays I paint.",
+        "I work at a bank. I like pictures.",
+        "I used to be a painter; the canvas is in the attic.",
+        "I'm no painter, but I can hold a brush.",
+        "I'm a virtual painter. Ask me about colours!",
+        "My sister's a painter. She has a studio.",
+        "Painting isn't really for me.",
+        "Painters mix pigment with oil and put it on a canvas.",
+        "A painter spends the day at the easel.",
+        "I sell insurance and look at art.",
+    ],
+)
+def test_another_trade_fails(text: str) -> None:
+    assert PAINTER(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm a painter, and I wouldn't be anything else.",
+        "I'm an old artist with a cold studio.",
+        "Nine hours on one corner of sky, and I believe I drank the turpentine.",
+        "My mother was a nurse, and she could not see why I wanted canvas.",
+        "Painters are poor, and I am no exception.",
+        "I'm the driver's worst nightmare: I stop for every sunset, brush in hand.",
+        "A judge bought my last picture.",
+    ],
+)
+def test_the_own_trade_passes(text: str) -> None:
+    assert PAINTER(text).value == 1.0
+
+
+def test_without_a_trade_nobody_has_another_one() -> None:
+    assert judge.build({"name": "speaker"})("I'm a violinist.").value == 1.0
