@@ -91,7 +91,7 @@ def test_a_mutated_file_is_read_or_refused_in_one_sentence(tmp_path: Path) -> No
             assert "log" in str(error)
 
 
-@pytest.mark.parametrize("deep", ["messages", "kwargs", "message", "content"])
+@pytest.mark.parametrize("deep", ["messages", "kwargs", "args", "message", "content"])
 def test_a_record_that_is_too_deep_is_named(tmp_path: Path, deep: str) -> None:
     value: Any = "hello"
     for _ in range(900):
@@ -101,6 +101,62 @@ def test_a_record_that_is_too_deep_is_named(tmp_path: Path, deep: str) -> None:
     path.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(HoldfastError, match="holds no chats"):
         list(LogFile(path).entries())
+
+
+def read_line(tmp_path: Path, record: Any) -> RecordedChat:
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    (entry,) = LogFile(path).entries()
+    assert isinstance(entry, RecordedChat)
+    return entry
+
+
+def test_the_dialogue_of_promptfoos_simulated_user_is_read_turn_by_turn(tmp_path: Path) -> None:
+    said = ["I want my money back.", "WHY?", "The lamp is broken.", "I SEE."]
+    roles = ["user", "assistant"] * 2
+    messages = [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
+    record = {
+        "prompt": {"raw": "Always answer in capital letters.", "label": "x"},
+        "vars": {"instructions": "You are Rita, an angry customer."},
+        "provider": {"id": "openai:chat:mini"},
+        "response": {
+            "output": "\n---\n".join(f"{r}: {t}" for r, t in zip(roles, said, strict=True)),
+            "metadata": {"messages": messages},
+        },
+    }
+    found = read_line(tmp_path, record)
+    assert [text for _, text in found.turns] == said
+    assert found.system == "Always answer in capital letters."
+    assert found.user_prompt == "You are Rita, an angry customer."
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"args": ["Hello there", []], "kwargs": {}},
+        {"args": [], "kwargs": {"model": "gpt", "question": "Hello there"}},
+        {"args": [], "kwargs": {"q": "Hello there"}},
+        {"args": [{"n": 1}, [{"role": "user", "content": "Hello there"}]], "kwargs": {}},
+        {"q": "Hello there"},
+    ],
+)
+def test_a_traced_functions_arguments_are_a_request(tmp_path: Path, asked: Any) -> None:
+    found = read_line(tmp_path, {"input": asked, "output": "Hi!", "sessionId": "s"})
+    assert found.turns == (("user", "Hello there"), ("assistant", "Hi!"))
+
+
+def test_yaml_and_foreign_tables_are_refused_in_a_short_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "results.yaml"
+    path.write_text("evalId: x\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match="is YAML: have it written as JSON"):
+        list(LogFile(path).entries())
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "q," + ",".join(f"[echo] {n} " + "long " * 40 for n in range(30)), encoding="utf-8"
+    )
+    with pytest.raises(HoldfastError, match="columns named role and content") as refused:
+        list(LogFile(path).entries())
+    assert len(str(refused.value)) < 600
 
 
 def chat(*texts: str, id: str | None = None, time: float | None = None) -> RecordedChat:

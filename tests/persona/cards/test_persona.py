@@ -50,6 +50,19 @@ def test_every_field_is_used_or_named_as_left_out() -> None:
     }  # fmt: skip
 
 
+def test_the_characters_note_is_what_a_note_says() -> None:
+    note = {"prompt": "{{char}} hates small talk.", "depth": 4, "role": "system"}
+    extensions = {"depth_prompt": note, "fav": True}
+    raw = {**V2, "data": {**ADA, "extensions": extensions}}
+    found = read_character(card(raw))
+    assert found.authors_note == "Ada hates small talk.\n\nStay a pirate, Ada."
+    assert "extensions, depth_prompt: said under the control note:4" in found.ignored
+    assert "extensions, fav: not for the model" in found.ignored
+    for broken in ({"prompt": 3}, {"prompt": " "}, "four", {"depth": 2}):
+        raw["data"]["extensions"] = {"depth_prompt": broken}
+        assert read_character(card(raw)).authors_note == "Stay a pirate, Ada."
+
+
 def test_a_nickname_is_what_char_stands_for() -> None:
     found = read_character(card(V3))
     assert found.name == "Addie" and "Addie is a librarian" in found.prompt

@@ -153,13 +153,30 @@ def request_of(value: object) -> tuple[str | None, tuple[Turn, ...]]:
     if isinstance(value, list):
         return read_messages(value)
     if isinstance(value, Mapping):
-        for key in ("messages", "kwargs", "args"):
-            if value.get(key):
-                return request_of(value[key])
-        system, text = value.get("system"), _text_under(value, _TEXTS)
+        if isinstance(value.get("args"), list) and isinstance(value.get("kwargs"), Mapping):
+            return _call(value["args"], value["kwargs"])
+        if value.get("messages"):
+            return request_of(value["messages"])
+        system, text = value.get("system"), _text_under(value, (*_TEXTS, *_only(value)))
         if text is not None:
             return text_of(system) or None, (("user", text),)
     raise Unfit("its input is neither messages nor a text")
+
+
+def _call(args: list[Any], kwargs: Record) -> tuple[str | None, tuple[Turn, ...]]:
+    """The request in a function's arguments: the first that can be one."""
+    lists = [value for value in kwargs.values() if isinstance(value, list)]
+    for value in (*args, *lists, _text_under(kwargs, (*_TEXTS, *_only(kwargs)))):
+        try:
+            return request_of(value)
+        except Unfit:
+            continue
+    raise Unfit("no argument of its function is messages or a text")
+
+
+def _only(table: Record) -> tuple[str, ...]:
+    """The key of a table that has no other: the variable of a template, under any name."""
+    return tuple(table) if len(table) == 1 else ()
 
 
 def reply_of(value: object) -> str:

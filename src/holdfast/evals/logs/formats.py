@@ -119,13 +119,26 @@ def _promptfoo(record: Record) -> RecordedChat:
     output = response.get("output") if isinstance(response, dict) else None
     if output is None:
         raise Unfit(f"its provider gave no output ({record.get('error') or 'no reason is given'})")
-    system, turns = request_of(decoded(raw))
     provider = record.get("provider")
     model = provider.get("id") if isinstance(provider, dict) else provider
+    name = None if model is None else str(model)
+    if (dialogue := _simulated(record)) is not None:
+        # A simulated user talked to the agent, whose system prompt the prompt is.
+        prompt, turns = read_messages(dialogue)
+        variables = record.get("vars")
+        user = variables.get("instructions") if isinstance(variables, dict) else None
+        return RecordedChat(turns, system=prompt or _text(raw), user_prompt=_text(user), model=name)
+    system, turns = request_of(decoded(raw))
     whole = (*turns, ("assistant", reply_of(output)))
-    return RecordedChat(
-        whole, system=system, complete=False, model=None if model is None else str(model)
-    )
+    return RecordedChat(whole, system=system, complete=False, model=name)
+
+
+def _simulated(record: Record) -> list[Any] | None:
+    """The dialogue of promptfoo's simulated user, which its output only shows as a text."""
+    response = record.get("response")
+    metadata = response.get("metadata") if isinstance(response, dict) else None
+    messages = metadata.get("messages") if isinstance(metadata, dict) else None
+    return messages if isinstance(messages, list) and messages else None
 
 
 def _langfuse(record: Record) -> RecordedChat | None:

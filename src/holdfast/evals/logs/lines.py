@@ -45,6 +45,10 @@ def first_character(path: Path) -> str:
     Raises:
         HoldfastError: it is no text.
     """
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise HoldfastError(
+            f"{path} is YAML: have it written as JSON (promptfoo: -o results.json)."
+        )
     with path.open("rb") as file:
         head = file.read(1 << 16)
     if head.startswith(ZIP):

@@ -27,6 +27,7 @@ COLUMNS = {
     "model": ("model",),
 }  # fmt: skip
 """What a column may be called, in any case, by what it holds."""
+_MOST_NAMES, _LONGEST_NAME = 8, 30  # of the columns that an error shows
 
 
 def columns_of(header: Sequence[str]) -> Mapping[str, str]:
@@ -43,9 +44,10 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
     }
     if {"role", "text"} <= found.keys() or {"user", "reply"} <= found.keys():
         return found
+    shown = [name[:_LONGEST_NAME] for name in list(by_name)[:_MOST_NAMES]]
     raise Unfit(
         "a table has columns named role and content, or prompt and reply; this one has "
-        f"{', '.join(by_name) or 'none'}"
+        f"{', '.join(shown) or 'none'}"
     )
 
 

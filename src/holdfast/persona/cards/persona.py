@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.persona.cards.card import Card
@@ -41,7 +42,7 @@ class Character:
     starters: tuple[str, ...]
     """The first message and its alternatives."""
     authors_note: str | None
-    """The post-history instructions, which the control note:d says."""
+    """The character's note and the post-history instructions, which the control note:d says."""
     ignored: tuple[str, ...]
     """Fields and macros that have no use here, each with a word on why."""
 
@@ -74,7 +75,8 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
     prompt = joined(main, *parts, _examples(card.text("mes_example")))
     demands = joined(card.text("system_prompt").replace("{{original}}", ""), *parts)
     greetings = [card.text("first_mes"), *card.texts("alternate_greetings")]
-    note = _fill(card.text("post_history_instructions").replace("{{original}}", ""), name, user)
+    after = card.text("post_history_instructions").replace("{{original}}", "")
+    note = joined(str(_characters_note(card).get("prompt", "")), after)
     starters = tuple(dict.fromkeys(filter(None, (_fill(one, name, user) for one in greetings))))
     texts = "\n".join((prompt, note, *starters))
     left = tuple(_ignored(card, len(entries) - len(used), texts))
@@ -131,10 +133,24 @@ def _examples(text: str) -> str:
     return "\n\n".join(f"Example messages:\n{one}" for one in blocks if one)
 
 
+def _characters_note(card: Card) -> dict[str, Any]:
+    """SillyTavern's note of the character, a prompt and its depth; empty without one."""
+    extensions = card.data.get("extensions")
+    note = extensions.get("depth_prompt") if isinstance(extensions, dict) else None
+    said = note.get("prompt") if isinstance(note, dict) else None
+    return note if isinstance(note, dict) and isinstance(said, str) and said.strip() else {}
+
+
 def _ignored(card: Card, entries: int, used: str) -> list[str]:
     """Fields that are there and have no use, lore that waits for its keys, and macros left."""
     fields = [name for name, value in card.data.items() if value not in (None, "", [], {})]
     found = [f"{name}: not for the model" for name in fields if name not in _USED]
+    if note := _characters_note(card):
+        found.remove("extensions: not for the model")
+        others = [one for one in card.data["extensions"] if one != "depth_prompt"]
+        found += [f"extensions, {one}: not for the model" for one in others]
+        depth = note.get("depth") if isinstance(note.get("depth"), int) else "d"
+        found.append(f"extensions, depth_prompt: said under the control note:{depth}")
     if entries:
-        found.append(f"character_book: {entries} entries are off, or wait for their keys")
+        found.append(f"character_book: entries that are off, or wait for their keys: {entries}")
     return found + [f"{macro}: left as it is" for macro in dict.fromkeys(_MACRO.findall(used))]
