@@ -41,7 +41,7 @@ from holdfast.results.verdict import JudgeVerdict
 
 DRAWS = (1, 3)
 """Answers of a persona in each stage."""
-BATCH = 64
+BATCH = 256
 """Answers asked side by side."""
 
 
