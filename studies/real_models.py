@@ -4,35 +4,41 @@
     python studies/real_models.py --model smollm2 --out DIR --tables     # of what has finished
 
 `real_models.toml` has the question, the primary measure, its test and every setting. A model's
-personas are screened first. Then comes a run under none that measures the prompt share, and then
-blocks of conversations, each under every control. Every part is a run of its own folder in
-DIR/MODEL, so that the same command goes on where it was stopped. A block that has finished leaves
-its rows in `rows-SEED.json`, and the tables are made of these.
+personas are screened first. Then the same conversations are held under one control after another,
+each a run in its own folder of DIR/MODEL, so that the same command goes on where it was stopped.
+A control that has finished leaves its rows in `CONTROL.json`, and the tables are made of these.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from edge import open_model
-from real_tables import PLAN, SHARE, rows_file, tables
+from real_tables import PLAN, rows_file, tables
 
 from holdfast.core.backend import Backend, Sampling
+from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps
-from holdfast.evals.compare.compare import Comparison, compare
+from holdfast.core.shards import open_run
+from holdfast.evals.compare.questions import Questions, plan_questions, question_answers
+from holdfast.evals.compare.settings import CompareSettings
+from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
+from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import ConversationSettings
-from holdfast.evals.drift import drift
+from holdfast.evals.tasks import answers as capability
+from holdfast.results.conversation import RoundRecord
+from holdfast.results.verdict import JudgeVerdict
 
 SAMPLING = Sampling(PLAN["max_new_tokens"], PLAN["temperature"])
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -54,11 +60,9 @@ def main() -> None:
 def run(model: Backend, folder: Path, progress: Progress) -> None:
     """Do what is missing of a model's parts."""
     personas = screened(model, folder, progress)
-    if not (folder / "share.json").exists():
-        share(model, personas, folder, progress)
-    for seed in PLAN["seeds"]:
-        if not rows_file(folder, seed).exists():
-            block(model, personas, seed, folder, progress)
+    for text in PLAN["controls"]:
+        if not rows_file(folder, text).exists():
+            hold(model, personas, parse(text), folder, progress)
 
 
 def screened(model: Backend, folder: Path, progress: Progress) -> tuple[str, ...]:
@@ -70,90 +74,78 @@ def screened(model: Backend, folder: Path, progress: Progress) -> tuple[str, ...
         screen=True,
         screen_at=PLAN["screen_at"],
     )
-    found = screen(settings, model, out=folder / "screening", progress=progress)
-    assert found is not None
-    _write(folder / "personas.json", found.summary)
-    return found.summary.personas
+    screening = screen(settings, model, out=folder / "screening", progress=progress)
+    assert screening is not None
+    _write(folder / "personas.json", screening.summary)
+    return screening.summary.personas
 
 
-def block(
-    model: Backend, personas: tuple[str, ...], seed: int, folder: Path, progress: Progress
+def hold(
+    model: Backend, personas: Sequence[str], control: Control, folder: Path, progress: Progress
 ) -> None:
-    """Hold the conversations of one seed under every control, and write their rows."""
-    comparison = compare(
-        model,
-        controls=PLAN["controls"],
+    """Hold the conversations of all seeds under a control, and write their rows."""
+    if why := model.refusal(control):
+        return _write(rows_file(folder, control.text), {"refused": why})
+    setup, questions = _set_up(model, personas, control)
+    asked = {f"{c}@{r}": [q.prompt for q in of] for (c, r), of in questions.items()}
+    described = setup.manifest("real-models", questions=asked)
+    place = rows_file(folder, control.text).with_suffix("")
+    records = open_run(place, described, RoundRecord, JudgeVerdict)
+    judged = setup.hold(records, progress)
+    own = scores(judged, "own", PLAN["rounds"] + 1)
+    rows: list[dict[str, Any]] = [
+        {
+            "agent": c.agent.id,
+            "category": c.agent.category,
+            "user": c.user.id,
+            "scores": [None if np.isnan(score) else float(score) for score in row],
+            "share": [at.share for at in c.rounds],
+            "recall": [],
+        }
+        for c, row in zip(judged, own, strict=True)
+    ]
+    for record in records.records:
+        for question, answer in question_answers(record, record.conversation, questions):
+            rows[record.conversation]["recall"].append(capability.right(question, answer.text))
+    _write(rows_file(folder, control.text), {"rows": rows})
+
+
+def _set_up(
+    model: Backend, personas: Sequence[str], control: Control
+) -> tuple[ControlledSetup, Questions]:
+    """The conversations of all seeds as one plan, and what is asked after the last round."""
+    measure, rounds = control == NONE, PLAN["rounds"]
+    setups = [
+        prepare(model, _settings(seed, personas), [control], rounds=rounds, measure=measure)
+        for seed in PLAN["seeds"]
+    ]
+    questions: dict[tuple[int, int], Any] = {}
+    conversations = [c for setup in setups for c in setup.plan.conversations]
+    plan = ControlledPlan([replace(c, id=i) for i, c in enumerate(conversations)], [control])
+    for i, seed in enumerate(PLAN["seeds"]):
+        some = plan.conversations[i * PLAN["pairs"] : (i + 1) * PLAN["pairs"]]
+        drawn = plan_questions(_settings(seed, personas), "core", some).questions
+        questions |= {at: [q for q in of if q.kind == "recall"] for at, of in drawn.items()}
+    protocol = replace(setups[0].chat.protocol, batch=len(conversations))
+    chat = replace(setups[0].chat, protocol=protocol, questions=questions)
+    return replace(setups[0], chat=chat, plan=plan), questions
+
+
+def _settings(seed: int, personas: Sequence[str]) -> CompareSettings:
+    return CompareSettings(
         suite=PLAN["suite"],
-        agents=personas,
+        agents=tuple(personas),
         pairs=PLAN["pairs"],
         rounds=PLAN["rounds"],
         runs=PLAN["runs"],
         each=PLAN["recall_questions"],
         seed=seed,
         sampling=SAMPLING,
-        out=folder / f"seed-{seed}",
-        progress=progress,
     )
-    times = {row.control: row.relative_ms_per_token for row in comparison.rows}
-    refused = comparison.summary.refused
-    rows = {"rows": list(_rows(comparison, seed)), "time": times, "refused": refused}
-    _write(rows_file(folder, seed), rows)
-
-
-def _rows(comparison: Comparison, seed: int) -> Iterator[Row]:
-    """A row for each conversation and control: its scores by round, and its right answers."""
-    for c in comparison.conversations:
-        for control, under in c.controls.items():
-            own = [[p.score for p in at.probes if p.arm == "own"] for at in under.rounds]
-            scores = [float(np.mean(of)) if of else None for of in own]
-            yield {
-                "conversation": f"{seed}-{c.id}",
-                "agent": c.agent.id,
-                "category": c.agent.category,
-                "user": c.user.id,
-                "control": control,
-                "scores": scores + [None] * (PLAN["rounds"] + 1 - len(scores)),
-                "recall": [q.right for q in under.questions if q.kind == "recall"],
-            }
-
-
-def share(model: Backend, personas: tuple[str, ...], folder: Path, progress: Progress) -> None:
-    """Measure the prompt share beside the score, under none."""
-    found = drift(
-        model,
-        suite=PLAN["suite"],
-        agents=personas,
-        pairs=SHARE["pairs"],
-        rounds=PLAN["rounds"],
-        runs=PLAN["runs"],
-        seed=SHARE["seed"],
-        sampling=SAMPLING,
-        filler=False,
-        history_floor=False,
-        user_persona=False,
-        out=folder / "share",
-        progress=progress,
-    )
-    rows = [
-        {
-            "conversation": c.id,
-            "agent": c.agent.id,
-            "category": c.agent.category,
-            "user": c.user.id,
-            "scores": [_own_score(at.probes) for at in c.rounds],
-            "share": [at.share for at in c.rounds],
-        }
-        for c in found.conversations
-    ]
-    _write(folder / "share.json", {"rows": rows, "floor": found.summary.curves.floor})
-
-
-def _own_score(probes: Sequence[Any]) -> float | None:
-    own = [p.score for p in probes if p.arm == "own"]
-    return float(np.mean(own)) if own else None
 
 
 def _write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(dumps(value, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(path)

@@ -1,6 +1,6 @@
-"""Tables of `real_models.py`, of the blocks that have finished.
+"""Tables of `real_models.py`, of the controls that have finished.
 
-This module reads the rows that blocks leave, and knows no models.
+This module reads the rows that they leave, and knows no models.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from holdfast.evals.explain.rank_correlation import pooled
 STUDY: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("real_models.toml").read_text(encoding="utf-8")
 )
-PLAN, SHARE = STUDY["conversations"], STUDY["share"]
+PLAN = STUDY["conversations"]
 Row = dict[str, Any]
 
 
-def rows_file(folder: Path, seed: int) -> Path:
-    """Where a block leaves its rows."""
-    return folder / f"rows-{seed}.json"
+def rows_file(folder: Path, control: str) -> Path:
+    """Where a control leaves its rows."""
+    return folder / f"{control.replace(':', '-')}.json"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the finished blocks of a model say, by control."""
+    """What the finished controls of a model say; conversations are in the same order."""
 
     scores: dict[str, Array]
-    """(conversations, rounds + 1) of each control, in the same order."""
+    """(conversations, rounds + 1) of each control."""
     recall: dict[str, Array]
     """Share of the recall questions answered right, (conversations,)."""
-    times: dict[str, list[float]]
-    """Time a token relative to none's, of each block."""
+    share: Array
+    """Prompt share of the probe answers under none, (conversations, rounds + 1)."""
+    categories: Array
+    """Category of each conversation's persona."""
     sample: Sample
     """What the conversations share."""
     refused: dict[str, str]
@@ -49,24 +51,22 @@ class Finished:
 
 
 def finished(folder: Path) -> Finished | None:
-    """Read the blocks that have finished; None where none has."""
-    files = [rows_file(folder, seed) for seed in PLAN["seeds"]]
-    blocks = [_read(f) for f in files if f.exists()]
-    if not blocks:
+    """Read the controls that have finished; None until none has."""
+    files = {c: rows_file(folder, c) for c in PLAN["controls"]}
+    found = {c: _read(file) for c, file in files.items() if file.exists()}
+    rows = {c: one["rows"] for c, one in found.items() if "rows" in one}
+    if "none" not in rows:
         return None
-    rows = [row for block in blocks for row in block["rows"]]
-    by_control: dict[str, list[Row]] = {}
-    for row in rows:
-        by_control.setdefault(row["control"], []).append(row)
-    plain = by_control["none"]
+    plain = rows["none"]
     groups = [[row["agent"] for row in plain], [row["user"] for row in plain]]
     categories = [row["category"] for row in plain]
     return Finished(
-        {c: np.array([row["scores"] for row in of], float) for c, of in by_control.items()},
-        {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in by_control.items()},
-        {c: [block["time"][c] for block in blocks if block["time"].get(c)] for c in by_control},
+        {c: _padded(of, "scores") for c, of in rows.items()},
+        {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in rows.items()},
+        _padded(plain, "share"),
+        np.array(categories),
         Sample(len(plain), groups, categories),
-        {c: why for block in blocks for c, why in block["refused"].items()},
+        {c: one["refused"] for c, one in found.items() if "refused" in one},
     )
 
 
@@ -76,14 +76,11 @@ def tables(folder: Path) -> str:
     if (folder / "personas.json").exists():
         kept = _read(folder / "personas.json")
         parts.append(f"{kept['kept']} of {kept['of']} personas kept.")
-    if (folder / "share.json").exists():
-        found = _read(folder / "share.json")
-        parts += [_none_table(found), _categories_table(found)]
     done = finished(folder)
     if done is None:
-        parts.append("No block of conversations under the controls has finished.")
+        parts.append("No control has finished.")
     else:
-        parts.append(_controls_table(done))
+        parts += [_none_table(done), _categories_table(done), _controls_table(done)]
         parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
     return "\n\n".join(parts)
 
@@ -115,19 +112,15 @@ def _controls_table(done: Finished) -> str:
                 "recall less none's": ""
                 if same
                 else _difference(done.sample, done.recall[control], done.recall["none"]),
-                "time": _time(done.times[control]),
             }
         )
     n = len(done.scores["none"])
     return f"{n} conversations.\n\n{_table(rows)}"
 
 
-def _none_table(found: Row) -> str:
+def _none_table(done: Finished) -> str:
     """Score and prompt share under none by round, how they change and whether they go together."""
-    rows = found["rows"]
-    scores, shares = (_padded(rows, key) for key in ("scores", "share"))
-    groups = [[row["agent"] for row in rows], [row["user"] for row in rows]]
-    sample = Sample(len(rows), groups, [row["category"] for row in rows])
+    scores, shares, sample = done.scores["none"], done.share, done.sample
     score_intervals, share_intervals = sample.score_interval(scores), sample.score_interval(shares)
     lines = [
         {
@@ -145,15 +138,14 @@ def _none_table(found: Row) -> str:
     within = pooled(shares[:, 1:], scores[:, 1:], sample)
     rho = _with_interval(within.rho, within.interval)
     return (
-        f"`none`, {len(rows)} conversations, floor {_number(found['floor'])}:\n\n"
+        f"`none`, {len(scores)} conversations:\n\n"
         f"{_table(lines)}\n\nThe score changes by {' and '.join(changes)}."
         f" Share and score within a round: ρ = {rho}."
     )
 
 
-def _categories_table(found: Row) -> str:
-    scores = _padded(found["rows"], "scores")
-    categories = np.array([row["category"] for row in found["rows"]])
+def _categories_table(done: Finished) -> str:
+    scores, categories = done.scores["none"], done.categories
     rows = [
         {
             "category": str(category),
@@ -195,10 +187,6 @@ def _difference(sample: Sample, own: Array, none: Array) -> str:
 
 def _with_interval(value: Any, interval: Any) -> str:
     return f"{_number(value)} [{_number(interval[0])}, {_number(interval[1])}]"
-
-
-def _time(times: Sequence[float]) -> str:
-    return f"{np.median(times):.2f}" if times else ""
 
 
 def _three(value: Any) -> str:

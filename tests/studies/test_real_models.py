@@ -24,12 +24,11 @@ def slips(ask: Ask) -> Reply:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two blocks of four conversations under two controls."""
+    """Four conversations of each of two seeds under two controls."""
     plan = {"seeds": [1, 2], "pairs": 4, "rounds": 8, "controls": ["none", "window:3"]}
     monkeypatch.setitem(real_tables.PLAN, "suite", suite())
     for key, value in plan.items():
         monkeypatch.setitem(real_tables.PLAN, key, value)
-    monkeypatch.setitem(real_tables.SHARE, "pairs", 4)
 
 
 def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> None:
@@ -38,14 +37,14 @@ def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> Non
     def stop(ask: Ask) -> Reply:
         nonlocal asked
         asked += 1
-        if asked > 400:
+        if asked > 250:
             raise KeyboardInterrupt
         return slips(ask)
 
     stopped.answer = stop
     with pytest.raises(KeyboardInterrupt):
         real_models.run(stopped, tmp_path, Progress(enabled=False))
-    assert (tmp_path / "rows-1.json").exists() and not (tmp_path / "rows-2.json").exists()
+    assert (tmp_path / "none.json").exists() and not (tmp_path / "window-3.json").exists()
     whole = Actor(slips, share=True)
     real_models.run(whole, tmp_path, Progress(enabled=False))
     again = Actor(slips, share=True)
@@ -54,11 +53,11 @@ def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> Non
 
 
 def test_tables_are_those_of_the_rows(small: None, tmp_path: Path) -> None:
-    assert "No block" in real_tables.tables(tmp_path)
+    assert "No control" in real_tables.tables(tmp_path)
     real_models.run(Actor(slips, share=True), tmp_path, Progress(enabled=False))
-    rows: list[Any] = json.loads((tmp_path / "rows-1.json").read_text(encoding="utf-8"))["rows"]
-    rows += json.loads((tmp_path / "rows-2.json").read_text(encoding="utf-8"))["rows"]
-    held = np.mean([row["scores"][1:] for row in rows if row["control"] == "window:3"])
+    rows: list[Any] = json.loads((tmp_path / "window-3.json").read_text(encoding="utf-8"))["rows"]
+    held = np.mean([row["scores"][1:] for row in rows])
+    assert {len(row["recall"]) for row in rows} == {2}
     text = real_tables.tables(tmp_path)
     assert "The score changes by −1.00 [" in text
     line = next(line for line in text.splitlines() if line.startswith("| `window:3`"))
