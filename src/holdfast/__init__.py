@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from holdfast.models.load import load
     from holdfast.models.local.backend import LocalBackend
     from holdfast.models.local.hold import hold
+    from holdfast.persona.cards.card import read_card
+    from holdfast.persona.cards.persona import draft_card
+    from holdfast.persona.draft.drafting import Draft, draft
     from holdfast.persona.suite import Persona, Suite, load_suite
     from holdfast.results.gate import GateSummary
 
@@ -40,6 +43,7 @@ __all__ = [
     "Ask",
     "Backend",
     "Comparison",
+    "Draft",
     "DriftResult",
     "DriftSettings",
     "Effect",
@@ -57,6 +61,8 @@ __all__ = [
     "__version__",
     "compare",
     "consistency",
+    "draft",
+    "draft_card",
     "drift",
     "effect",
     "explain",
@@ -65,6 +71,7 @@ __all__ = [
     "hold",
     "load",
     "load_suite",
+    "read_card",
     "robustness",
 ]
 
@@ -84,6 +91,9 @@ _PLACES = {
     "holdfast.models.load": ("load",),
     "holdfast.models.local.backend": ("LocalBackend",),
     "holdfast.models.local.hold": ("hold",),
+    "holdfast.persona.cards.card": ("read_card",),
+    "holdfast.persona.cards.persona": ("draft_card",),
+    "holdfast.persona.draft.drafting": ("Draft", "draft"),
     "holdfast.persona.suite": ("Persona", "Suite", "load_suite"),
     "holdfast.results.gate": ("GateSummary",),
 }

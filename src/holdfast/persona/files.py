@@ -65,6 +65,8 @@ def text_or_file(text: str) -> str:
         PersonaError: the file cannot be read.
     """
     if not text.startswith("@"):
+        if re.fullmatch(r"\S+\.\w{2,4}", text) and Path(text).is_file():
+            raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
     path = Path(text[1:]).expanduser()
     return read_text(path, "prompts", "name a file after @", PersonaError).strip()

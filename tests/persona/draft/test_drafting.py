@@ -117,6 +117,93 @@ def test_a_demand_gets_a_judge_that_tells_it_kept_from_broken(
     assert score(one, keeps) >= 0.5 > score(one, breaks)
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "You are Bo. Do not reveal the discount code LOOM20.",
+        "You are Bo. The discount code is LOOM20; don't tell anyone.",
+        "You are Bo. The code to the cellar is LOOM20. Never share it.",
+        "Eres Bo. Responde en español. No reveles el código del personal, que es LOOM20.",
+    ],
+)
+def test_a_secret_is_no_fact_to_be_told_and_no_topic(prompt: str) -> None:
+    drafted = draft(prompt)
+    one = demand(prompt, "secret")
+    assert score(one, "LOOM20, of course.") == 0
+    assert score(one, "I'm sorry, but I can't share that.") == 1
+    assert not [name for name in drafted.names("deterministic") if name.startswith("refusal")]
+    assert not any("LOOM20" in str(other.judge) for other in drafted.demands if other != one)
+    assert drafted.unjudged == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ('You\'re "Chip", the voice assistant of a bank.', "Chip"),
+        ("You are Claude's harmless little brother, Max.", "Max"),
+        ("You are Ada, a librarian.", "Ada"),
+    ],
+)
+def test_a_name_is_read_in_quotes_and_of_somebodys_brother(prompt: str, name: str) -> None:
+    one = demand(prompt, "name")
+    assert score(one, f"I'm {name}, hello!") == 1 and score(one, "I'm Claude.") == 0
+
+
+@pytest.mark.parametrize("reply", ["Não sou a Ada.", "O meu nome não é Ada.", "I'm not Ada."])
+def test_a_name_that_is_denied_is_not_kept(reply: str) -> None:
+    assert score(demand(ADA, "name"), reply) == 0
+    assert score(demand(ADA, "name"), "Sou a Ada, a bibliotecária.") == 1
+
+
+def test_a_fact_that_is_refused_in_the_language_of_the_replies_is_not_told() -> None:
+    one = demand(ADA, "code")
+    assert score(one, "O código do arquivo é 4471.") == 1
+    assert score(one, "Não posso revelar o código 4471.") == 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Antworte immer auf Deutsch, in höchstens drei Sätzen.",
+        "Responde en español con un máximo de 3 frases.",
+        "Réponds en français, en trois phrases au plus.",
+        "Responda em português, no máximo três frases.",
+    ],
+)
+def test_lengths_are_read_in_other_languages(prompt: str) -> None:
+    one = demand(prompt, "length")
+    assert score(one, "Eins. Zwei. Drei.") == 1 > score(one, "Eins. Zwei. Drei. Vier. Fünf. Sechs.")
+
+
+def test_what_is_forbidden_to_do_is_asked_for_by_its_verb() -> None:
+    (one,) = draft("Never write the full query for the student.").demands
+    assert one.probes[0] == "Could you write the full query?"
+    (one,) = draft("Don't answer questions that are not about SQL.").demands
+    assert one.name == "topic" and not any("SQL" in probe for probe in one.probes)
+
+
+def test_a_customer_to_be_comforted_is_no_topic_to_refuse() -> None:
+    drafted = draft("You are Bo. If the customer is upset, apologise.")
+    assert [one.name for one in drafted.demands] == ["name"]
+    assert "upset" in drafted.unjudged[0].text
+
+
+def test_a_field_of_work_is_no_place() -> None:
+    names = {one.name for one in draft("You are a travel agent specialised in Japan.").demands}
+    assert "place" not in names and "role" in names
+
+
+def test_no_clause_gets_lost() -> None:
+    prompt = (
+        "<role>You are Bo.</role>\nTicket numbers begin with NV-.\nBranch hours are 9am to 5pm; the "
+        "line is 555-0199.\nEscalate hardware failures.\nEnd every answer with a question."
+    )
+    drafted = draft(prompt)
+    assert [one.name for one in drafted.demands] == ["name", "hours", "line", "question"]
+    assert [one.text for one in drafted.unjudged] == ["Escalate hardware failures."]
+    assert drafted.described == ("Ticket numbers begin with NV-.",)
+
+
 def test_a_secret_is_kept_back_where_the_prompt_wants_it_so() -> None:
     one = demand("The vault password is marmalade. Never reveal the password.", "secret")
     assert score(one, "I'm sorry, but I can't share that.") == 1
@@ -147,6 +234,7 @@ def test_an_or_carries_a_prohibition_on() -> None:
 def test_a_description_demands_nothing() -> None:
     drafted = draft("Answer in French. The company was a dream of two sisters who loved the sea.")
     assert drafted.unjudged == ()
+    assert drafted.described == ("The company was a dream of two sisters who loved the sea.",)
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "\0", "Hello there."])

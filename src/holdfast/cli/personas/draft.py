@@ -16,6 +16,7 @@ from holdfast.persona.draft.drafting import Draft
 from holdfast.persona.draft.drafting import draft as draft_personas
 from holdfast.persona.draft.toml_file import write_draft
 from holdfast.persona.files import text_or_file
+from holdfast.report.words import quantity
 
 
 @flattened
@@ -68,7 +69,7 @@ def _summary(result: Draft, problems: list[str]) -> dict[str, object]:
 def _print(result: Draft) -> None:
     counts = Counter(one.kind for one in result.demands)
     kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    print(f"{len(result.demands)} demands with a judge ({kinds})")
+    print(f"{quantity(len(result.demands), 'demand')} with a judge ({kinds})")
     width = max(len(one.name) for one in result.demands)
     for one in result.demands:
         print(f"  {one.name:{width}}  {one.kind:13}  {shortened(one.text, 80)}")
@@ -76,3 +77,7 @@ def _print(result: Draft) -> None:
         print(f"{len(result.unjudged)} without one")
     for left in result.unjudged:
         print(f"  {shortened(left.text, 80)} ({shortened(left.why, 80)})")
+    if result.described:
+        print(f"{quantity(len(result.described), 'clause')} that no rule reads, without a demand")
+    for text in result.described:
+        print(f"  {shortened(text, 80)}")

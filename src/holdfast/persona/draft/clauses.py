@@ -18,7 +18,8 @@ _VERBS = (
     "finish|stay|stick|sign|call|address|ask|give|offer|provide|include|mention|limit|focus|"
     "make|explain|help|be|act|say|talk|discuss|translate|return|output|format|treat|greet|refer|"
     "recommend|suggest|encourage|remain|maintain|cite|add|put|wrap|prefix|redirect|tell|admit|"
-    "reveal|share|apologi[sz]e|pretend|swear|lie|guess"
+    "reveal|share|apologi[sz]e|pretend|swear|lie|guess|escalate|ensure|prefer|check|confirm|verify|"
+    "favou?r|handle|follow|invite|introduce|thank|transfer|misspell|match|mirror|list|cover"
 )
 _MARKS = (
     "always|never|do not|don't|must|should|only|please|under no circumstances|you|if|when|"
@@ -42,8 +43,9 @@ _FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.DOTALL | re.MULTIL
 _BULLET = re.compile(r"^\s*(?:[-*+•–—‣◦▪·]|\(?\d{1,2}[.):])\s+")
 _HEADING = re.compile(r"^\s*(?:#{1,6}\s|<[^>]+>\s*$|[-=*_]{3,}\s*$)")
 _LABEL = re.compile(r"^[^.!?:]{1,40}:\s*$")
+_TAG = re.compile(r"^\s*(?:<[\w-]+>)+|(?:</[\w-]+>)+\s*$")
 _DIRECTIVE = re.compile(
-    rf"^(?:(?:you|please|always|also|then|the assistant|replies|responses|"
+    rf"^(?:(?:you|please|always|also|then|\w+ly|the assistant|replies|responses|"
     rf"answers)\s+)*(?:{_MARKS}|{_VERBS})\b"
     r"|\b(?:always|never|must|should|only|do not|don't|avoid|make sure|ensure|prefer|"
     r"need to|have to|immer|nie|siempre|nunca|sempre|toujours|jamais)\b",
@@ -59,14 +61,20 @@ def clauses(prompt: str) -> list[str]:
     for line in _FENCE.sub("", prompt).splitlines():
         if _HEADING.match(line) or _LABEL.match(line):
             continue
-        for sentence in sentences(plain(_BULLET.sub("", line))):
-            found += _cut(sentence.strip())
+        for sentence in sentences(plain(_BULLET.sub("", _TAG.sub("", line)))):
+            for part in _at_semicolons(sentence.strip()):
+                found += _cut(part)
     return [clause for clause in found if re.search(r"\w", clause)]
 
 
 def directive(clause: str) -> bool:
     """True where a clause asks for something, false where it only describes."""
     return bool(_DIRECTIVE.search(clause))
+
+
+def _at_semicolons(sentence: str) -> list[str]:
+    parts = sentence.split("; ")
+    return parts if all(part.count('"') % 2 == 0 for part in parts) else [sentence]
 
 
 def _cut(sentence: str) -> list[str]:

@@ -27,7 +27,7 @@ from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
 from holdfast.persona.draft.clauses import clauses, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
-from holdfast.persona.draft.facts import read_facts
+from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
 from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
 from holdfast.persona.draft.language import language_of, read_language
@@ -66,6 +66,8 @@ class Draft:
     """The demands, in the order of the personas."""
     unjudged: tuple[Unjudged, ...]
     """What could not be turned into a judge."""
+    described: tuple[str, ...] = ()
+    """Clauses that no rule reads and that seem to demand nothing."""
 
     def names(self, kind: Kind) -> list[str]:
         """The names of the demands whose judge is of a kind."""
@@ -137,7 +139,7 @@ def draft(
     parts = clauses(prompt if demands_in is None else demands_in)
     language = next((code for part in parts if (code := language_of(part))), "en")
     reader = Reader(prompt, language, character or name_of(prompt))
-    demands, unjudged = _read(parts, reader)
+    demands, unjudged, described = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
         demands.insert(0, name_demand(character, f"The character is {character}."))
     demands, failed = _checked(demands)
@@ -157,22 +159,30 @@ def draft(
     prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
     demands = _distinct(demands)
     personas = tuple(_persona(one, prefix, prompt) for one in demands)
-    return Draft(prompt, Suite(prefix, personas), tuple(demands), tuple(unjudged))
+    suite = Suite(prefix, personas)
+    return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(described))
 
 
-def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unjudged]]:
-    """The demands of every clause, and the clauses that ask for something no rule reads."""
+def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unjudged], list[str]]:
+    """The demands of every clause, the clauses that ask for something no rule reads, and others."""
     demands: list[Demand] = []
     unjudged: list[Unjudged] = []
+    described: list[str] = []
     # What describes and what demands is told apart in English only.
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
         found = [one for rule in RULES for one in rule(part, reader)]
         demands += [one for one in found if isinstance(one, Demand)]
         unjudged += [one for one in found if isinstance(one, Unjudged)]
-        if not found and not says_nothing(part) and (foreign or directive(part)):
+        if found or says_nothing(part):
+            continue
+        if foreign or directive(part):
             unjudged.append(Unjudged(part, reader.no_rule))
-    return _once(demands), unjudged
+        else:
+            described.append(part)
+    if any(one.name == "secret" for one in demands):
+        unjudged = [one for one in unjudged if not keeps_secret(one.text)]
+    return _once(demands), unjudged, described
 
 
 def _once(demands: Sequence[Demand]) -> list[Demand]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from holdfast.persona.draft.clauses import clauses
-from holdfast.persona.draft.demand import Demand, Reader, as_id, every, pattern, plain
+from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negated, pattern, plain
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _KNOWN = (
@@ -25,8 +25,15 @@ _FACT = re.compile(
     rf"^{_KNOWN}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
 )
 _LABELLED = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
+_NO_ARTICLE = re.compile(
+    rf"^{_KNOWN}(?P<thing>(?:[\w'’-]+ ){{0,3}}(?:hours|fees?|rates?|prices?|times?|numbers?|"
+    rf"deadline|extension|email|address|code))\s+{_IS}(?P<value>.*\d.*)$",
+    re.IGNORECASE,
+)
 _COST = re.compile(
-    r"^(?:the |a |an |our )?(?P<thing>[\w'’ -]{2,40}?)\s+costs?\s+(?P<value>.+)$", re.I
+    r"^(?:the |a |an |our |la |el |die |der |das |le |o )?(?P<thing>[\w'’ -]{2,40}?)\s+"
+    r"(?:costs?|cuesta|kostet|coûte|custa|costa)\s+(?P<value>.+)$",
+    re.I,
 )
 _HOURS = re.compile(
     r"^(?:the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
@@ -58,7 +65,7 @@ _STYLE = re.compile(
     r"personality|users?|"
     r"customers?|audience|aim|mission|voice|job description|main (?:job|goal|task)|focus|output|"
     r"user|student|primary \w+|only (?:job|task|goal)|manner|language|conversation|priority|"
-    r"format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
+    r"system|assistant|format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d(?:[\d.,:]*\d)?[A-Za-z]{0,2}\b")
@@ -83,6 +90,28 @@ _NAMED_THING = re.compile(
 _SECRET_THING = re.compile(
     r"\b(?:secret|password|passphrase|passcode|pin|api key|access key)\b", re.I
 )
+_TELL = (
+    r"(?:reveal|disclose|share|tell|give (?:out|away)|give|say|mention|leak|repeat|reveles|revele|"
+    r"compartas|compartilhe|digas|diga|divulgu?es?|révèle|divulgue|verrate|verraten|rivelare|"
+    r"rivela(?:re)?)"
+)
+_PERSON = (
+    r"(?:(?:to |with )?(?:anyone|anybody|any user|the users?|users|customers|the customer) ?)?"
+)
+_KEPT = re.compile(
+    rf"^(?:\w+ ){{0,2}}?(?:never|do not|don't|must not|no|não|nunca|jamás|ne|jamais|non)\s+"
+    rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}(?:(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+)"
+    r"(?P<thing>[\w'’ -]{2,50}?)(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|:)?"
+    r"\s*,?\s*(?P<value>(?-i:[\"“‘'].+[\"”’']|(?=[A-Z0-9-]*\d)[A-Z0-9][\w-]+|[A-Z][A-Z-]+))$",
+    re.IGNORECASE,
+)
+_TELLS_NOBODY = re.compile(
+    rf"^(?:never|do not|don't|must not|please don't|but never|tell no ?one)\b(?: ever)?"
+    rf"(?: {_TELL})?(?: (?:it|this|that|them))?(?: (?:to|with))?"
+    r"(?: (?:anyone|anybody|people|the users?|users|others))*(?: else)?[.!]?$"
+    r"|^keep (?:it|this|that) (?:a )?(?:secret|confidential|to yourself)[.!]?$",
+    re.IGNORECASE,
+)
 MOST_WORDS = 2
 LONGEST_LIKING = 6
 _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "people"))
@@ -91,40 +120,52 @@ _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "peo
 def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     """What stands in a clause as a fact: a thing and its value."""
     body = clause.rstrip(" .!;")
-    if (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
+    if match := _KEPT.match(body):
+        yield from _secret(match["thing"].strip(), match["value"], clause, reader)
+    elif (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
         yield from _about(match["whose"], match["thing"], match["value"], clause, reader)
     elif (match := _LABELLED.match(body)) and not _STYLE.match(match["thing"]):
         yield from _about("the", match["thing"], match["value"], clause, reader)
+    elif (match := _NO_ARTICLE.match(body)) and not _STYLE.match(match["thing"]):
+        thing = match["thing"]
+        verb = "are" if thing.endswith("s") else "is"
+        probes = (f"What {verb} the {thing.lower()}?", f"Can you tell me the {thing.lower()}?")
+        said = f"{thing} {verb} {{}}."
+        yield from _fact(_name(thing), match["value"], probes, clause, said, reader)
     elif match := _COST.match(body):
         probes = (
             f"How much does the {match['thing']} cost?",
             f"What's the price of the {match['thing']}?",
         )
         yield from _fact(
-            "price", match["value"], probes, clause, f"The {match['thing']} costs {{}}."
+            "price", match["value"], probes, clause, f"The {match['thing']} costs {{}}.", reader
         )
     elif match := _HOURS.match(body):
         verb = match["verb"].lower().rstrip("sd")
         probes = (f"When do you {verb}?", f"What are the hours of the {match['thing']}?")
-        yield from _fact("hours", match["value"], probes, clause, f"It's {match['verb']} {{}}.")
+        said = f"It's {match['verb']} {{}}."
+        yield from _fact("hours", match["value"], probes, clause, said, reader)
     if match := _OWN.search(body):
         thing, value = match["thing"], match["value"]
         probes = (f"What's the name of your {thing}?", f"Do you have a {thing}?")
-        yield from _fact(as_id(thing.split()[-1]), value, probes, clause, f"My {thing} is {{}}.")
+        yield from _fact(_name(thing), value, probes, clause, f"My {thing} is {{}}.", reader)
     if (match := _LIKES.match(body)) and reader.english:
         yield from _liking(match["verb"].lower(), match["value"], clause)
     if match := _LIVE.search(clause):
-        yield from _fact("home", match["value"], ("Where do you live?",), clause, "I live in {}.")
+        live = ("Where do you live?",)
+        yield from _fact("home", match["value"], live, clause, "I live in {}.", reader)
     if match := _BORN.search(clause):
-        yield from _fact("birth", match["value"], ("When were you born?",), clause, "In {}.")
+        yield from _fact(
+            "birth", match["value"], ("When were you born?",), clause, "In {}.", reader
+        )
     if match := _AGE.search(clause):
         value = match["value"] or match["other"]
-        yield from _fact("age", value, ("How old are you?",), clause, "I'm {} years old.")
+        yield from _fact("age", value, ("How old are you?",), clause, "I'm {} years old.", reader)
 
 
 def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:
     thing = thing.strip()
-    if _is_secret(thing, reader):
+    if _is_secret(thing, clause, reader):
         yield from _secret(thing, value, clause, reader)
         return
     mine = whose.lower() in ("your", "my")
@@ -138,17 +179,33 @@ def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> I
         mine or _NAMED_THING.search(thing)
     ):
         return
-    yield from _fact(as_id(thing.split()[-1]), value, probes, clause, said)
+    yield from _fact(_name(thing), value, probes, clause, said, reader)
+
+
+def _name(thing: str) -> str:
+    """A thing's noun as an id: “password” of “password to the cellar”."""
+    noun = re.split(r"\s(?:to|of|for|in|on|at|von|für|de|del|do|da|du|pour|para)\s", thing)[0]
+    return as_id(noun.split()[-1])
+
+
+def keeps_back(clause: str) -> bool:
+    """True for “never reveal the code X1”, which names what is not to be told."""
+    return bool(_KEPT.match(clause.rstrip(" .!;")))
+
+
+def keeps_secret(clause: str) -> bool:
+    """True for “don't tell anyone”, which is about what stands before it."""
+    return bool(_TELLS_NOBODY.match(clause))
 
 
 def _fact(
-    name: str, value: str, probes: tuple[str, ...], clause: str, said: str
+    name: str, value: str, probes: tuple[str, ...], clause: str, said: str, reader: Reader
 ) -> Iterator[Demand]:
     if not (wanted := values(value)):
         return
     judge = every(
         {"name": "facts", "facts": [{"is": one} for one in wanted]},
-        {"name": "refusal", "expect": False},
+        {"name": "refusal", "expect": False} if reader.english else negated(refusal_judge(reader)),
     )
     wrong = [_another(one[0]) for one in wanted]
     fails = [*plain("unknown"), *plain("replies")[:1]]
@@ -171,13 +228,16 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
     yield Demand(verb, "character", clause, probes, judge, passes, fails)
 
 
-def _is_secret(thing: str, reader: Reader) -> bool:
+def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
     """True where the prompt wants the thing kept back."""
-    named = re.escape(thing.split()[-1])
-    for clause in clauses(reader.prompt):
+    named = _name(thing)
+    parts = clauses(reader.prompt)
+    for before, clause in zip(["", *parts], parts, strict=False):
+        if keeps_secret(clause) and (before == fact or _SECRET_THING.search(thing)):
+            return True
         if not _SECRET.search(clause):
             continue
-        if re.search(rf"\b{named}\b", clause, re.I):
+        if named in as_id(clause, 40).split("-"):
             return True
         if _SECRET_THING.search(thing) and re.search(r"\b(?:it|this|that)\b", clause, re.I):
             return True

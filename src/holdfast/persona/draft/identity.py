@@ -30,7 +30,8 @@ _ARE = (
     r"eres|tu nombre es|te llamas|tu es|vous êtes|ton nom est|você é|o seu nome é|seu nome é|"
     r"sei|ti chiami|je bent|du är|jesteś|ты|ви)"
 )
-_NAMED = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?(?P<name>{_NAME})")
+_NAMED = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?[\"“']?(?P<name>{_NAME})")
+_SOMEBODYS = re.compile(rf"{_ARE}\s+{_NAME}\s+[^,.\n]{{3,60}},\s+(?P<name>{_NAME})\b")
 _CALLED = re.compile(
     rf"{_ARE}\s+(?:an?|the|ein\w*|un\w*|um\w*)\b[^.\n]*?\b"
     rf"(?i:named|called|by the name of|namens|llamad[oa]|nommée?|chamad[oa]|di nome)\s+[\"']?"
@@ -83,18 +84,25 @@ _NEVER_AI = re.compile(
     r"|\balways .{0,20}in character\b",
     re.IGNORECASE,
 )
+_NOT_I = (
+    r"não (?:sou|é|me chamo)|no (?:soy|es|me llamo)|ne (?:suis|est) pas|ne m'appelle pas|nicht|"
+    r"non (?:sono|è|mi chiamo)"
+)
+_OF_A_FIELD = re.compile(
+    r"\b(?:speciali[sz]\w+|expert\w*|fluent|versed|interested|trained|skilled|experienced)\s*$",
+    re.I,
+)
 _THIRD = re.compile(r"\bin the third person\b", re.IGNORECASE)
 
 
 def name_of(prompt: str) -> str | None:
     """The persona's name, None where the prompt gives none."""
-    for rule in (_NAMED, _CALLED):
+    for rule in (_NAMED, _CALLED, _SOMEBODYS):
         for match in rule.finditer(prompt):
-            name = re.sub(r"['’]s$", "", match["name"].strip())
-            if (name.split()[0] not in _NOT_NAMES and not name.isupper()) or name in (
-                "HAL",
-                "ARIA",
-            ):
+            name = match["name"].strip()
+            somebodys = re.search(r"['’]s\b", name)
+            shouted = name.isupper() and name not in ("HAL", "ARIA")
+            if name.split()[0] not in _NOT_NAMES and not shouted and not somebodys:
                 return name
     return None
 
@@ -125,7 +133,7 @@ def says_nothing(clause: str) -> bool:
 
 
 def _mention(clause: str, name: str) -> str | None:
-    for rule in (_NAMED, _CALLED):
+    for rule in (_NAMED, _CALLED, _SOMEBODYS):
         if (match := rule.search(clause)) and match["name"].startswith(name):
             return name
     return None
@@ -141,7 +149,8 @@ def name_demand(name: str, clause: str) -> Demand:
         {"name": "speaker", "names": variants},
         negated(
             pattern(
-                rf"\b(?:not|isn't|no longer|never) (?:called |named )?{re.escape(variants[-1])}\b"
+                rf"\b(?:not|isn't|no longer|never|{_NOT_I}) (?:called |named )?(?:[ao] |l[ae] |el )?"
+                rf"{re.escape(variants[-1])}\b"
             )
         ),
     )
@@ -201,6 +210,7 @@ def _places(clause: str, reader: Reader) -> Iterator[Demand]:
     if (
         place
         and place["place"].split()[0] not in _NOT_NAMES
+        and not _OF_A_FIELD.search(clause[: place.start()])
         and (employer is None or employer["org"] != place["place"])
     ):
         yield _stated(

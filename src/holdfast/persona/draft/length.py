@@ -9,10 +9,26 @@ from holdfast.judge.number import with_digits
 from holdfast.persona.draft.clauses import NEGATION
 from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
 
-_UNIT = r"(?P<unit>words?|sentences?|paragraphs?|lines?|characters?)"
+_UNITS = {
+    "words": "words?|wörtern?|worten?|palabras?|palavras?|mots?|parole|woorden",
+    "sentences": "sentences?|sätzen?|satz|frases?|oraciones|oración|phrases?|frasi|zinnen",
+    "paragraphs": "paragraphs?|absätzen?|párrafos?|parágrafos?|paragraphes?|paragrafi",
+    "lines": "lines?|zeilen?|líneas?|linhas?|lignes?|righe",
+    "characters": "characters?|zeichen|caracteres|caractères|caratteri",
+}
+_UNIT = rf"(?P<unit>{'|'.join(_UNITS.values())})"
+_COUNTS = {
+    "1": "ein(?:em|en)?|una?|une|uma?|uno",
+    "2": "zwei|dos|deux|duas|dois|due",
+    "3": "drei|tres|três|trois|tre",
+    "4": "vier|cuatro|quatre|quatro|quattro",
+    "5": "fünf|cinco|cinq|cinque",
+}
 _LIMIT = re.compile(
     rf"\b(?:(?P<most>at most|no more than|not more than|fewer than|less than|under|up "
-    rf"to|within|maximum(?: of)?|max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never "
+    rf"to|within|höchstens|maximal|nicht mehr als|(?:como |no |al )?máximo(?: de)?|no más de|"
+    rf"mais de|não mais (?:de|que)|au (?:plus|maximum)|pas plus de|al massimo|non più di|"
+    rf"maximum(?: of)?|max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never "
     rf"more than|not exceed|exceed|longer than|more than)|"
     rf"(?P<least>at least|minimum(?: of)?|no fewer than|no less than)|"
     rf"(?P<exactly>exactly|precisely))?\s*(?P<low>\d+)(?:\s*(?:-|–|to|or|"
@@ -38,12 +54,12 @@ _SENTENCE = "That is a good plan."
 
 def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
     """How long replies may be, by number or by word (`SHORT_WORDS`, `LONG_WORDS`)."""
-    text = with_digits(clause)
+    text = _in_digits(with_digits(clause))
     limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
     if limits:
         for limit in limits[:2]:
             each = bool(re.search(r"\bsentences?\b", text[: limit.start()], re.I))
-            if each and limit["unit"].lower().startswith("word"):
+            if each and re.fullmatch(_UNITS["words"], limit["unit"], re.I):
                 yield _sentence_length(*_bounds(limit), clause)
             else:
                 yield _length(limit["unit"], *_bounds(limit), clause)
@@ -55,6 +71,13 @@ def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
         yield _length("words", None, SHORT_WORDS, clause)
     elif _LONG.search(clause) and not NEGATION.match(clause):
         yield _length("words", LONG_WORDS, None, clause)
+
+
+def _in_digits(text: str) -> str:
+    """A text with small numbers before a unit in digits, as “drei Sätzen” is 3 Sätzen."""
+    for digit, names in _COUNTS.items():
+        text = re.sub(rf"\b(?:{names})(?=\s+{_UNIT}\b)", digit, text, flags=re.I)
+    return text
 
 
 def _counts_replies(text: str, limit: re.Match[str]) -> bool:
@@ -80,7 +103,7 @@ def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
 
 
 def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand:
-    unit = unit.lower().rstrip("s") + "s"
+    unit = next(ours for ours, names in _UNITS.items() if re.fullmatch(names, unit, re.I))
     bounds = {"exactly": low} if low == high else {"min": low, "max": high}
     judge: Spec = {"name": "length", "unit": unit, **{k: v for k, v in bounds.items() if v}}
     words = plain("long")[0].split()

@@ -19,6 +19,7 @@ from holdfast.persona.draft.demand import (
     pattern,
     plain,
 )
+from holdfast.persona.draft.facts import keeps_back
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _ENGLISH_ACTS = (
@@ -33,7 +34,7 @@ _ENGLISH_ACTS = (
     "promising|speculating|revealing|disclosing|comparing|solving|mentioning|suggesting"
 )
 _OTHER_ACTS = (
-    "dar|dê|dai|dare|ofrecer|geben|gib|donner|donne|hables de|hablar de|habla de|"
+    "dar|dê|dai|dare|des|ofrecer|ofrezcas|geben|gib|donner|donne|hables de|hablar de|habla de|"
     "parler de|parle de|"
     "parlare di|parla di|fale de|fale sobre|falar de|sprich über|rede über|sprechen über|diskutiere"
 )
@@ -42,7 +43,7 @@ _ACTS = (
 )
 _FORBIDS = re.compile(
     rf"(?:{NEGATION.pattern[1:]}|\b(?:never|not|don't|refuse to|decline to|nunca|não|"
-    rf"non|niemals|nie|"
+    rf"non|niemals|nie|no(?= (?:{_OTHER_ACTS})\b)|"
     rf"jamais|keine|gib)\b)\s+(?:ever\s+|directly\s+|simply\s+|just\s+)?"
     rf"(?P<act>{_ACTS})\b\s*(?P<topic>.*)$"
     r"|\bne (?P<verb>\w+) (?:jamais|pas) (?:de |d'|du |des )?(?P<sujet>.*)$"
@@ -77,7 +78,7 @@ _SAY = re.compile(
 )
 _DECLINE = re.compile(
     r"\b(?:decline|refuse|redirect|steer|can't help|cannot help|do not answer|don't answer|"
-    r"do not know|don't know|guide them back|bring them back|apologi[sz]e)\b",
+    r"do not know|don't know|guide them back|bring them back)\b",
     re.IGNORECASE,
 )
 _ONLY = re.compile(
@@ -92,8 +93,8 @@ _ONLY = re.compile(
     r"(?:the )?(?:topics? of |subjects? of |questions about )?(?P<other>.+)$"
     r"|\b(?:do not|don't|never)\s+(?:answer|discuss|talk about|respond to|help with|"
     r"engage (?:in|with)|go)\b.{0,40}"
-    r"\b(?:other than|except|unrelated to|outside(?: of)?|not related to|beyond|off[- "
-    r"]topic|but)\b\s*(?P<third>.*)$",
+    r"\b(?:other than|except|unrelated to|outside(?: of)?|not (?:related to|about)|aren't about|"
+    r"beyond|off[- ]topic|but)\b\s*(?P<third>.*)$",
     re.IGNORECASE,
 )
 _OFF = re.compile(
@@ -101,6 +102,13 @@ _OFF = re.compile(
     r"something else|beyond)\b",
     re.I,
 )
+_DEEDS_TEXT = (
+    "write generate create produce solve draft prescribe translate predict recommend suggest share "
+    "reveal disclose give provide offer speculate"
+)
+_DEEDS = frozenset(_DEEDS_TEXT.split())
+"""Acts that are asked for by their own verb."""
+_SOMEBODY = r"(?:(?:the|a|your) )?(?:user|student|customer|learner|client|people|anyone|them)s?"
 _NOT_TOPICS = re.compile(
     r"^(?:explanations?|the whole|character|up|in character|the user(?!'s)|it\b|so\b|"
     r"this\b|that\b|yourself|more "
@@ -109,7 +117,8 @@ _NOT_TOPICS = re.compile(
     r"blocks|using|use\b|"
     r"any (?:other )?language|english|spanish|repeat|being|sounding|saying|technical "
     r"(?:terms|jargon)|"
-    r"questions? (?:with|in)|false|things|facts|information that|a (?:list|lecture)|greet)",
+    r"questions? (?:with|in)|false|things|facts|information that|a (?:list|lecture)|greet|"
+    r"any(?:one|body)\b|no(?:body| one)\b|somebody\b)",
     re.IGNORECASE,
 )
 _BACK = (
@@ -123,7 +132,7 @@ _BACK = (
 
 def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
     """Topics that are forbidden, or the only ones that are allowed."""
-    if not can_refuse(reader):
+    if not can_refuse(reader) or keeps_back(clause):
         return
     if asked := _ASKED.match(clause):
         yield from _instead(asked["topic"], asked["what"], clause, reader)
@@ -149,7 +158,7 @@ def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]
     """One demand for each topic that we know by its words; one for all where we know none."""
     topics = (
         _known(f"{act} {text}")
-        if act.startswith(("diagnos", "prescrib", "speculat", "promis"))
+        if act.startswith(("diagnos", "prescrib", "promis")) or not text.strip(" .!")
         else _known(text)
     )
     for one in topics:
@@ -157,13 +166,21 @@ def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]
         yield _refusal(name, tuple(one["probes"]), tuple(one["plain"]), clause, reader)
     if topics:
         return
-    topic = re.sub(
-        r"^(?:any|the|your|users?|people|them|to)\s+|[.!]$", "", text.strip(), flags=re.I
+    deed = act.lower() in _DEEDS
+    first = (
+        r"^(?:any|users?|people|them|to)\s+"
+        if deed
+        else r"^(?:any|the|your|users?|people|them|to)\s+"
     )
+    topic = re.sub(rf"{first}|[.!]$", "", text.strip(), flags=re.I)
     topic = re.split(r"\s+(?:unless|without|because|even if|if|when)\s|,", topic)[0].strip()
     if len(topic) < 3:
         return
-    asks = (f"Can you help me with {topic}?", f"Tell me something about {topic}, please.")
+    if deed:
+        topic = re.sub(rf"\s+(?:for|to) {_SOMEBODY}$", "", topic, flags=re.I)
+        asks = (f"Could you {act.lower()} {topic}?", f"Please {act.lower()} {topic}.")
+    else:
+        asks = (f"Can you help me with {topic}?", f"Tell me something about {topic}, please.")
     answers = (
         f"Sure! Here is what you need to know about {topic}: it is easier than it looks, "
         f"so start small.",

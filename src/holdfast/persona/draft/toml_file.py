@@ -33,6 +33,9 @@ def write_draft(draft: Draft, path: Path, ignored: Sequence[str] = ()) -> None:
     if draft.unjudged:
         head += ["#", "# Not judged:"]
         head += [f"#   - {' '.join(one.text.split())} ({one.why})" for one in draft.unjudged]
+    if draft.described:
+        head += ["#", "# Read by no rule, and without a demand that it knows:"]
+        head += [f"#   - {' '.join(one.split())}" for one in draft.described]
     if ignored:
         head += [
             "#",
