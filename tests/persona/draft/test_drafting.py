@@ -195,8 +195,8 @@ def test_a_field_of_work_is_no_place() -> None:
 
 def test_no_clause_gets_lost() -> None:
     prompt = (
-        "<role>You are Bo.</role>\nTicket numbers begin with NV-.\nBranch hours are 9am to 5pm; the "
-        "line is 555-0199.\nEscalate hardware failures.\nEnd every answer with a question."
+        "<role>You are Bo.</role>\nTicket numbers begin with NV-.\nBranch hours are 9am to 5pm; "
+        "the line is 555-0199.\nEscalate hardware failures.\nEnd every answer with a question."
     )
     drafted = draft(prompt)
     assert [one.name for one in drafted.demands] == ["name", "hours", "line", "question"]

@@ -57,12 +57,16 @@ class Card:
         return [one.strip() for one in listed if isinstance(one, str) and one.strip()]
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path | str) -> Card:
     """The card in a JSON, PNG or CHARX file.
+
+    Args:
+        path: the file.
 
     Raises:
         PersonaError: there is no card in it, in one sentence.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > LARGEST:
             raise PersonaError(f"{path} has more than {LARGEST >> 20} MiB, which no card has.")

@@ -100,7 +100,8 @@ _PERSON = (
 )
 _KEPT = re.compile(
     rf"^(?:\w+ ){{0,2}}?(?:never|do not|don't|must not|no|não|nunca|jamás|ne|jamais|non)\s+"
-    rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}(?:(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+)"
+    rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}"
+    r"(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+"
     r"(?P<thing>[\w'’ -]{2,50}?)(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|:)?"
     r"\s*,?\s*(?P<value>(?-i:[\"“‘'].+[\"”’']|(?=[A-Z0-9-]*\d)[A-Z0-9][\w-]+|[A-Z][A-Z-]+))$",
     re.IGNORECASE,

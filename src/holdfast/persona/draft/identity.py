@@ -144,15 +144,11 @@ def name_demand(name: str, clause: str) -> Demand:
     parts = [one for one in name.split() if len(one) > 2 and one[0].isupper()]
     titles = {"Captain", "Professor", "Doctor", "Chef", "Coach", "Lady", "Lord", "Sir", "Prof"}
     variants = [name, *(one for one in parts if one.rstrip(".") not in titles and one != name)]
+    denied = rf"\b(?:not|isn't|no longer|never|{_NOT_I}) (?:called |named |[ao] |l[ae] |el )?"
     judge = every(
         {"name": "contains", "any": variants},
         {"name": "speaker", "names": variants},
-        negated(
-            pattern(
-                rf"\b(?:not|isn't|no longer|never|{_NOT_I}) (?:called |named )?(?:[ao] |l[ae] |el )?"
-                rf"{re.escape(variants[-1])}\b"
-            )
-        ),
+        negated(pattern(rf"{denied}{re.escape(variants[-1])}\b")),
     )
     first = variants[1] if len(variants) > 1 else name
     return Demand(

@@ -167,11 +167,7 @@ def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]
     if topics:
         return
     deed = act.lower() in _DEEDS
-    first = (
-        r"^(?:any|users?|people|them|to)\s+"
-        if deed
-        else r"^(?:any|the|your|users?|people|them|to)\s+"
-    )
+    first = rf"^(?:any|{'' if deed else 'the|your|'}users?|people|them|to)\s+"
     topic = re.sub(rf"{first}|[.!]$", "", text.strip(), flags=re.I)
     topic = re.split(r"\s+(?:unless|without|because|even if|if|when)\s|,", topic)[0].strip()
     if len(topic) < 3:
