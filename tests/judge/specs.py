@@ -72,6 +72,8 @@ SPECS: list[dict[str, object]] = [
     {"name": "prose", "besides": ["Over and out"], "language": "any", "letters": True},
     {"name": "speaker"},
     {"name": "speaker", "names": ["Odile", "Pip"]},
+    {"name": "speaker", "trade": ["painter", "artist"]},
+    {"name": "world", "words": ["bellow*", "tongs", "forge"], "also": ["gate*"]},
     {"name": "facts", "facts": [{"is": ["83"]}, {"is": ["Adam"], "about": ["gardener"]}]},
     {"name": "facts", "facts": [{"is": ["5"], "only": r"\d+", "not": ["six"]}], "order": True},
     {"name": "alike", "good": ["The lamp needs oil."], "bad": ["Television shows pictures."]},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from holdfast.core.errors import JudgeError
 from holdfast.judge import language, number, rubric, structure, text
-from holdfast.judge.content import alike, choice, facts, instruction, prose, refusal, speaker
+from holdfast.judge.content import alike, choice, facts, instruction, prose, refusal, speaker, world
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, words
 from holdfast.judge.pattern import Pattern
@@ -36,6 +36,7 @@ _MAKERS: dict[str, Callable[[Params], Judge]] = {
     "refusal": refusal.refusal,
     "prose": prose.prose,
     "speaker": speaker.speaker,
+    "world": world.world,
     "instruction": instruction.instruction,
 }
 

@@ -162,7 +162,7 @@ def _wordish(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
-def _occurrences(targets: Sequence[Target], text: str) -> list[int]:
+def occurrences(targets: Sequence[Target], text: str) -> list[int]:
     """How often each of the targets occurs; a plain search tells most of them absent at once."""
     views = {True: straight(text), False: plain(text)}
     folded = {marked: view.casefold() for marked, view in views.items()}
@@ -228,7 +228,7 @@ def contains(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        counts = _occurrences(targets, text)
+        counts = occurrences(targets, text)
         if key == "all":
             value = sum(min(1.0, n / least) for n in counts) / len(counts)
             missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
@@ -250,7 +250,7 @@ def avoids(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        counts = _occurrences(targets, text)
+        counts = occurrences(targets, text)
         hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
             return Score(0.0, f"says {', '.join(map(quoted, hits))}")
@@ -269,7 +269,7 @@ def keywords(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         total = len(words(text))
-        counts = _occurrences(targets, text)
+        counts = occurrences(targets, text)
         sizes = [max(1, len(words(target.text))) for target in targets]
         hits = sum(n * size for n, size in zip(counts, sizes, strict=True))
         if not total:

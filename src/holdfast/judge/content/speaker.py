@@ -45,7 +45,9 @@ _ASSISTANT = re.compile(
     r"|\b(?:designed|trained|programmed|built|here) to (?:assist|answer (?:your |any |"
     r"all )?questions|help (?:you|users|people) with)\b"
     r"|\bI(?:'m| am) (?:just |only )?an assistant\b(?= (?:that|who|here)\b|[.,;:!]|$)"
-    r"|\bI don't have (?:an age|a name|a body|days|a childhood|a family|a home|feelings|"
+    r"|\bI (?:assist|help|support) (?:people|users) with\b"
+    r"|\bI don't have (?:a job|an occupation|a career|an age|a name|a body|days|a childhood|"
+    r"a family|a home|feelings|"
     r"personal \w+|access to (?:personal|your))\b",
     re.IGNORECASE,
 )

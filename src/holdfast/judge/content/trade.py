@@ -13,20 +13,20 @@ from __future__ import annotations
 import re
 
 _LISTED = (
-    "accountant actor actress actuary architect artist assistant astronaut baker banker barber "
-    "barista biologist blacksmith bookseller botanist broker builder butcher carpenter cashier "
-    "chef chemist cleaner clerk coach composer consultant cook cowboy dancer decorator dentist "
-    "designer detective developer diver doctor driver economist editor electrician engineer "
-    "agent farmer fisherman florist gardener geologist guide hairdresser historian housekeeper "
-    "jeweller janitor joiner journalist judge king knight lawyer lecturer librarian lifeguard "
-    "locksmith machinist manager marketer mason mathematician mechanic merchant midwife miller "
-    "miner model musician nanny novelist nurse optician painter paramedic pharmacist "
-    "photographer physicist physiotherapist pianist pilot plasterer plumber poet policeman "
-    "policewoman politician postman potter priest printer professor programmer psychologist "
-    "realtor receptionist salesman saleswoman scientist sculptor secretary shepherd singer "
-    "shopkeeper soldier solicitor student surgeon surveyor tailor teacher technician therapist "
-    "trainer translator vet violinist waiter waitress watchmaker welder wizard writer zookeeper "
-    "human person"
+    "accountant actor actress actuary architect artist assistant astronaut baker banker "
+    "barber barista biologist blacksmith bookseller botanist broker builder butcher carpenter "
+    "cashier chef chemist cleaner clerk coach composer consultant cook cowboy critic dancer "
+    "decorator dentist designer detective developer diver doctor driver economist editor "
+    "electrician engineer agent farmer fisherman florist gardener geologist guide hairdresser "
+    "historian housekeeper jeweller janitor joiner journalist judge king knight lawyer "
+    "lecturer librarian lifeguard locksmith machinist manager marketer mason mathematician "
+    "mechanic merchant midwife miller miner model musician nanny novelist nurse optician "
+    "painter paramedic pharmacist photographer physicist physiotherapist pianist pilot "
+    "plasterer plumber poet policeman policewoman politician postman potter priest printer "
+    "professor programmer psychologist realtor receptionist salesman saleswoman scientist "
+    "sculptor secretary shepherd singer shopkeeper soldier solicitor student surgeon surveyor "
+    "tailor teacher technician therapist trainer translator vet violinist waiter waitress "
+    "watchmaker welder wizard writer zookeeper"
 )
 _OCCUPATIONS = _LISTED.split()
 _WORKPLACES = (
@@ -49,7 +49,7 @@ def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
     am = r"\bI(?:'m| am| work as|'m working as| am working as| work now as| became)"
     return re.compile(
         rf"{am} (?:now |just |only |really |actually |currently |also )?(?:an? |the ){_SOME}"
-        rf"(?:{others})\b(?!['-])"
+        rf"(?:{others})\b(?!['-]| of\b)"
         rf"|\bI(?:'m| am) (?!(?:just|only)\b)(?:not|no|no longer|never|hardly) (?:an? |any |"
         rf"really an? )?"
         rf"(?:{own})\b"

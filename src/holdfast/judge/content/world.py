@@ -1,0 +1,57 @@
+"""Whether a reply is told from within the persona's world.
+
+A blacksmith who tells of the day need not say "anvil": two of some hundred words of the trade are
+evidence, and so is one ("the bellows went at six"), where the speaker says "I" or "my" and nothing
+is of everybody's day (the office, a film, a takeaway, a sister's birthday). Words that others use
+too ("gate", "spark") are listed in `also`: one alone is no evidence. English words.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.judge.params import Params
+from holdfast.judge.parts import plain, words
+from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.text import Target, occurrences
+
+ENOUGH = 2
+_LISTED = (
+    "office spreadsheet* boss email* e-mail* mortgage commut* gym podcast* film films movie* "
+    "documentary cinema episode* telly tv television takeaway pizza pasta sushi sandwich* pancakes "
+    "supermarket shopping laptop computer* online website* internet phone app apps insurance "
+    "traffic meetings presentation* report reports typed taxes bank mum mom dad parents brother "
+    "sister uncle aunt cousin friend friends weekend weekends homework exam exams essay school "
+    "university college kids coffee lunch brunch park jogging jog swimming swam hiking cycled "
+    "sunburned sunbathing beach museum zoo concert party football tennis yoga cartoons news sofa "
+    "couch laundry dishwasher vacuumed hoovered fridge freezer microwave bills rent flat "
+    "apartment city downtown bus train taxi subway queue-size nap novel cafe café diet"
+)
+_EVERYDAY = tuple(_LISTED.split())
+_OWN = re.compile(r"\b(?:I|I'\w+|me|my|mine|we|we'\w+|us|our)\b")
+
+
+def world(params: Params) -> Judge:
+    """1 for two of the words, or for one of `words` where nothing is of everybody's day, else 0."""
+    own = params.texts("words")
+    also = params.texts("also") if params.take("also") is not None else ()
+    params.done()
+    targets = [Target(text, True, False) for text in (*own, *also)]
+    spared = {text.casefold() for text in (*own, *also)}
+    everyday = [Target(text, True, False) for text in _EVERYDAY if text not in spared]
+
+    def judge(text: str) -> Score:
+        counts = occurrences(targets, text)
+        present = [target.text for target, n in zip(targets, counts, strict=True) if n]
+        shown = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
+        if sum(counts) >= ENOUGH:
+            return Score(1.0, shown)
+        if not any(counts[: len(own)]) or not (_OWN.search(plain(text)) or len(words(text)) < 12):
+            return Score(0.0, shown)
+        days = occurrences(everyday, text)
+        other = [target.text for target, n in zip(everyday, days, strict=True) if n]
+        if other:
+            return Score(0.0, f"{shown}; of everybody's day: {', '.join(map(quoted, other))}")
+        return Score(1.0, shown)
+
+    return judge
