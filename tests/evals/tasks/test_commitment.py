@@ -88,6 +88,9 @@ RED_TEAM: Cases = {
         "red, blue",
         "blue or red",
         "<think>C",
+        "C. green",
+        "The answer is C. Green",
+        "C (red)",
     ],
     (Gold("A", (), "Which?", ("red", "green", "blue", "grey")), "choice"): [
         "\\boxed{A, C}",

@@ -87,6 +87,37 @@ NUMBERS = [
 ]
 
 
+# A stated answer, and then numbers of a persona's colour.
+NUMBERS += [
+    ("18", reply, "?11")
+    for reply in (
+        "Arr, eighteen it be, matey! 2 doubloons for ye.",
+        "Arr, 18 it be, matey! 2 doubloons for ye.",
+        "It is 18, matey! 2 doubloons for ye.",
+        "It is eighteen, matey! 2 doubloons for ye.",
+        "Eighteen, champ. 2 more laps!",
+        "Eighteen! I have 3 parrots.",
+        "Aye, eighteen. 2 doubloons.",
+        "Aye, 18. 2 doubloons.",
+        "The sum is eighteen, matey. 2 doubloons please.",
+        "That makes eighteen. I'll be back in 5 minutes.",
+        "Eighteen be yer answer, lad. 3 cheers!",
+        "'Tis eighteen, me hearty. 40 lashes if I lie!",
+        "Yo ho! Eighteen it is! I've 7 seas to sail.",
+    )
+]
+# And what looks like it, but works on to another answer.
+NUMBERS += [
+    ("18", "Two and three and so on: 18.", "?11"),
+    ("17", "Eighteen. No, wait: 17.", "?1?"),
+    ("18", "Eighteen. No, wait: 17.", "?00"),
+    ("17", "It is eighteen. Minus 1: 17", "?1?"),
+    ("5", "Three it is at first. Then 2 more come, so 5.", "?1?"),
+    ("20", "That makes 18. With 2 more we have 20.", "?1?"),
+    ("35", "It is 5 a day. Over a week that makes 35 beans.", "?1?"),
+]
+
+
 NUMBERS += [("69", "<45 + 24 = 69.>", "01?"), ("42", "[It is 42.]", "01?")]
 
 

@@ -70,6 +70,8 @@ def gold(question: Question) -> Gold:
         question.text,
         question.choices,
         planted=bool(question.plant),
+        alternatives=question.alternatives,
+        subjects=question.subjects,
     )
 
 

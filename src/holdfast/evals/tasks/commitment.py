@@ -45,7 +45,9 @@ def is_row(text: str) -> bool:
 
 _NUMERAL = re.compile(r"\d[\d.,]*")
 # Neither a mixed number ("3 1/2") nor groups of thousands ("12 000").
-_SIDE_BY_SIDE = re.compile(r"(?<![\d.,/])\d[\d.,]*(?:\s+[/|]\s+|[ \t]+)(?!\d{3}(?!\d)|\d+/\d)\d")
+_SIDE_BY_SIDE = re.compile(
+    r"(?<![\d.,/])\d(?:[\d.,]*\d)?(?:\s+[/|]\s+|[ \t]+)(?!\d{3}(?!\d)|\d+/\d)\d"
+)
 
 
 _ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between

@@ -25,6 +25,10 @@ class Gold:
     """Whether the user said it earlier: it counts wherever it stands, be it a number or not."""
     at_the_end: bool = False
     """Whether words have to stand in the last sentence, since reasoning says no and yes."""
+    alternatives: tuple[str, ...] = ()
+    """Other values that the question itself names, of the answer's type."""
+    subjects: tuple[str, ...] = ()
+    """What was asked about, then what the alternatives belong to."""
 
     @property
     def forms(self) -> tuple[str, ...]:

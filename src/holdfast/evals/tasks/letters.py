@@ -80,6 +80,19 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     return min(single) if len(single) == 1 else None if single else _told(choices, text)
 
 
+def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
+    """Whether a text says a letter with the words of another choice ("A. Rome" where B is Rome)."""
+    named = dict(zip(LETTERS, choices, strict=False))
+    own = named.get(letter, "")
+    for one in choices if own else ():
+        if one == own or words(own).startswith(words(one)):
+            continue
+        said = rf"(?<![\w'’]){letter}[)\].:\"'”’*]*\s+[(\[\"'“*]*(?i:{re.escape(one)})(?!\w)"
+        if re.search(said, _MARKUP.sub(" ", text)):
+            return True
+    return False
+
+
 def _plain(text: str) -> str:
     bare = _MARKUP.sub(" ", text)
     if not re.search("[a-z]", bare):

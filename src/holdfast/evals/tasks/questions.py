@@ -20,13 +20,16 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.statements import boxed
 from holdfast.persona.files import read_text
+
+if TYPE_CHECKING:
+    from holdfast.models.mini.exam import Item
 
 REFUSAL = ("refuse", "comply")
 """The answers to a question of the kind "refusal"."""
@@ -76,6 +79,10 @@ class Question:
     """Whether they said nothing else in that round; if not, the plant is added to their message."""
     also: tuple[str, ...] = ()
     """Other forms of the answer."""
+    alternatives: tuple[str, ...] = ()
+    """Other values that the text names, of the answer's type; a reply that gives one is wrong."""
+    subjects: tuple[str, ...] = ()
+    """What is asked about, then what the alternatives belong to."""
 
     @property
     def prompt(self) -> str:
@@ -156,8 +163,14 @@ def _mini(n: int, rng: random.Random, furthest: int) -> list[Question]:
                 questions.append(Question(kind, text, fact.answer, (), *plant))
             continue
         for item in exam.items(kind, n, hard=furthest > 0, seed=rng.getrandbits(32)):
-            questions.append(Question(kind, item.question, item.answer or REFUSAL[1]))
+            questions.append(of_exam(item))
     return questions
+
+
+def of_exam(item: Item) -> Question:
+    """The question of an item of mini's exam."""
+    answer = item.answer or REFUSAL[1]
+    return Question(item.kind, item.question, answer, alternatives=item.alternatives)
 
 
 def _facts() -> list[Question]:
@@ -276,6 +289,8 @@ COLUMNS: Columns = {
     "question": (_is_text, "a text"),
     "answer": (_is_short, "a text or a number"),
     "also": (lambda v: _are_different(v, 1), "a list of texts"),
+    "alternatives": (lambda v: _are_different(v, 1), "a list of texts"),
+    "subjects": (lambda v: _are_different(v, 1), "a list of texts"),
     "choices": (
         lambda v: _are_different(v, 2) and len(v) <= len(LETTERS),
         f"a list of 2 to {len(LETTERS)} different texts",
@@ -301,8 +316,21 @@ def parse(line: str, where: str = "the line") -> Question:
     kind = row.get("kind") or ("recall" if "plant" in row else "choice" if choices else "exact")
     if kind == "refusal" and answer not in REFUSAL:
         raise HoldfastError(f"{where}: the answer of a refusal is refuse or comply.")
-    plant, back = row.get("plant", ""), row.get("back", 0)
-    return Question(kind, row["question"], answer, choices, plant, back, also=_texts(row, "also"))
+    also, alternatives = _texts(row, "also"), _texts(row, "alternatives")
+    if repeated := {answer, *also} & set(alternatives):
+        raise HoldfastError(f"{where}: {min(repeated)!r} is both the answer and an alternative.")
+    plant, back, subjects = row.get("plant", ""), row.get("back", 0), _texts(row, "subjects")
+    return Question(
+        kind,
+        row["question"],
+        answer,
+        choices,
+        plant,
+        back,
+        also=also,
+        alternatives=alternatives,
+        subjects=subjects,
+    )
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

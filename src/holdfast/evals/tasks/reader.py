@@ -30,7 +30,7 @@ from holdfast.evals.tasks.commitment import (
     wavers,
 )
 from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, reading
-from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters
+from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters, names_another
 from holdfast.evals.tasks.numbers import (
     dates,
     digits,
@@ -44,6 +44,7 @@ from holdfast.evals.tasks.numbers import (
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import spelled
 from holdfast.evals.tasks.phrases import folded, occurrences, says, words
+from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.statements import (
     is_cut,
     is_pleasantry,
@@ -82,7 +83,7 @@ def right(gold: Gold, reply: str) -> bool:
     if gold.planted:
         return read(gold, reply, "exact").lenient
     return any(
-        read(Gold(form, (), gold.question, (), False, gold.at_the_end), reply, kind).lenient
+        read(replace(gold, answer=form, also=()), reply, kind).lenient
         for form in gold.forms
         for kind in ["exact" if number(form) is None else "numeric"]
     )
@@ -97,6 +98,7 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     there = len(letter) == 1 and letter in letters
     chosen = chosen_letter(gold.choices, text)
     committed = committed_letters(gold.choices, text) == {answer}
+    committed &= not names_another(gold.choices, text, answer)
     committed &= not wavers(text, rf"\b{re.escape(answer)}\b|{re.escape(_choice(gold))}")
     return reading(
         there and letter == answer,
@@ -135,6 +137,12 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
     committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
+    bindings, everything = claims(statement or text, gold), claims(text, gold)
+    if bindings.wrong or everything.elsewhere:
+        values = strictly = frozenset()  # "The map costs 18"
+    elif bindings.bound and answer is not None:
+        values = frozenset([answer])  # "The key costs 18, and the map 40"
+    committed &= not everything.mixed
     return reading(
         answer in strictly,
         answer in values,
@@ -209,14 +217,18 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     where = statement if statement else text
     if gold.at_the_end and not statement:
         where = last_sentence(text, gold)
+    bindings, everything = claims(where, gold), claims(where if gold.at_the_end else text, gold)
+    wrong = bindings.wrong or everything.elsewhere
     strict = place is not None and any(_same(place, form) for form in gold.forms)
-    lenient = any(_gives(where, form, gold.question) for form in gold.forms)
+    lenient = any(_gives(where, form, gold.question) for form in gold.forms) or bindings.bound
+    strict, lenient = strict and not wrong, lenient and not wrong
     committed = not HEDGE.search(where) and all(
         any(_gives(one, form, gold.question) for form in gold.forms) for one in statements(text)
     )
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
     alone = not places or any(one.committed for one in places)
-    alone = alone and not (is_heap(where, gold.forms) or OR_ELSE.search(text))
+    alone = (alone and not is_heap(where, gold.forms)) or bindings.bound
+    alone = alone and not (OR_ELSE.search(text) or everything.mixed)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 

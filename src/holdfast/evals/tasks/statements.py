@@ -3,7 +3,8 @@
     box       \\boxed{…}, braces balanced
     hashes    #### …
     cue       "The answer is …", "Final answer: …", "… is the answer", in a few languages
-    opening   a bare number as the first sentence ("18, champ. …"), or "eighteen it is"
+    opening   a bare number as the first sentence ("18, champ. …"), or "Arr, eighteen it is", and no
+              later sentence takes it back or works on from it
 
 The last box counts before the last hashes, these before the last cue, and an opening comes last. A
 thought (<think>…</think>) states nothing; one that never ends takes the rest of the reply with it.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 
 from holdfast.evals.tasks.numbers import digits
-from holdfast.evals.tasks.numbers.spelled import spelled
+from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
 
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
 _THOUGHTS = re.compile(
@@ -88,7 +89,7 @@ _HEADING = re.compile(
 )
 _IS_THE_ANSWER = re.compile(
     rf"(?i)(?:^|[.!?,:;\n]\s*)(?:so |thus |hence |and |therefore,? )?([^.!?,:;\n]{{1,60}}?) {_IS} "
-    r"(?:the|my|our|your) (?:final |correct |right )*(?:answer|solution|result)\b"
+    r"(?:the|my|our|your|yer|thy) (?:final |correct |right )*(?:answer|solution|result)\b"
 )
 # "The answer is below." states nothing, nor does "this is my answer".
 _NOTHING = re.compile(
@@ -97,10 +98,24 @@ _NOTHING = re.compile(
     r"a |an |correct|right|wrong|nicht|pas|no es)\b(?! \d)(?!\s?[).:]?\s?$)"
 )
 _NOT_BUT = re.compile(r"(?i)^not\b[^.;]{1,60}?(?:,|;|\bbut\b)\s*(?:but\s+)?(?:it is\s+)?(.+)$")
-_IT_IS = re.compile(r"(?i)^[\W_]*((?:[\w-]+ ){0,3}?[\w-]+) it (?:be|is|was)\b")
+# What a persona exclaims before it answers ("Arr, …", "Yo ho! …").
+_CRY = (
+    r"(?:(?:a+r+g*h*|aye|aha|ah|oh|o|ho|yo ho(?: ho)?|well|yes|yep|hey|hm+|ahem|right|sure|behold|"
+    r"verily|alas|ahoy|beep|boop|woof|meow|hark|lo|why|by [^\W\d_]+)"
+    r"(?: [^\W\d_]+){0,2} ?[,!.…:—–-]+\s+)*"
+)
+_NUMERAL = r"[-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d"
+_IT_IS = re.compile(rf"(?i)^[\W_]*?{_CRY}((?:[\w-]+ ){{0,3}}?[\w-]+) (?:it|that) (?:be|is|was)\b")
 _OPENING = re.compile(
-    r"^[\W_]*?([-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d)\s?%?[*_)\]]*"
+    rf"(?i)^[\W_]*?{_CRY}({_NUMERAL}|(?:(?:{UNITS}|hundred|thousand|and)[ -]?){{1,8}}(?<=\w))"
+    r"\s?%?[*_)\]]*"
     r"(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
+)
+# What takes an opening back, or works on from it: "No, wait: 17.", "So that makes 5."
+_RESTATED = re.compile(
+    r"(?i)(?:\b(?:thus|therefore|hence|makes?|equals|in all|altogether|actually|correction|sorry|"
+    rf"wait|so (?:it|that|the|there|we)|so(?= (?:{_NUMERAL}|{UNITS})\W*$)|no(?=[,:!]))\b|[=:])"
+    rf"[^.!?\n]{{0,60}}?\b(?:{_NUMERAL}|{UNITS})(?: [^\W\d_]+)?\W*(?:[.!?\n]|$)"
 )
 _LISTED = re.compile(r"(?m)^\W*2[.)]\s")
 
@@ -113,7 +128,9 @@ def stated(text: str) -> str | None:
     opening = _OPENING.match(text)
     if opening is None and (inverted := _IT_IS.match(text)):
         opening = inverted if digits(inverted[1]) or spelled(inverted[1]) else None
-    return opening[1] if opening and not _LISTED.search(text) else None
+    if opening is None or _LISTED.search(text) or _RESTATED.search(text, opening.end()):
+        return None
+    return opening[1]
 
 
 def cued(text: str) -> list[str]:
@@ -193,7 +210,7 @@ _PLEASANTRY = re.compile(
     r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
 )
 _UNFINISHED = re.compile(
-    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
+    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
     r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
 )
 

@@ -71,6 +71,10 @@ class Task:
     """The spec of a judge, as in a persona file."""
     rubric: str = ""
     """Criteria for a judge model."""
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    """For each turn, other values that it names, of the answer's type."""
+    subjects: tuple[tuple[str, ...], ...] = ()
+    """For each turn, what it asks about, then what the alternatives belong to."""
     question: Question | None = None
     """The question, where the task is one of `questions`."""
 
@@ -98,9 +102,17 @@ class Task:
         """The right answer of each turn that has one, as the reader takes it."""
         if self.question:
             return (gold(self.question),)
+        nothing = ((),) * len(self.answers)
+        alternatives, subjects = self.alternatives or nothing, self.subjects or nothing
         return tuple(
-            Gold(answer, question="\n".join((*self.history, *self.turns[:i])), at_the_end=True)
-            for i, answer in enumerate(self.answers, 1)
+            Gold(
+                answer,
+                question="\n".join((*self.history, *self.turns[: i + 1])),
+                at_the_end=True,
+                alternatives=alternatives[i],
+                subjects=subjects[i],
+            )
+            for i, answer in enumerate(self.answers)
         )
 
     def score(self, replies: Sequence[str]) -> float | None:
@@ -195,7 +207,7 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
 
     for kind, category in MINI.items():
         for i, item in enumerate(exam.items(kind, n, hard=True, seed=seed)):
-            question = Question(kind, item.question, item.answer or questions.REFUSAL[1])
+            question = questions.of_exam(item)
             task = Task(f"{category}-{i}", category, (item.question,), tuple(item.history))
             yield Task(task.id, category, task.turns, task.history, question=question)
     rng = random.Random(seed_of("lines", seed))
@@ -235,6 +247,10 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(x, str) for x in value)
 
 
+def _lists(value: Any) -> bool:
+    return isinstance(value, list) and all(one == [] or _texts(one) for one in value)
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
@@ -245,6 +261,8 @@ COLUMNS: questions.Columns = {
     "turns": (lambda v: _texts(v) and all(x.strip() for x in v), "a list of user messages"),
     "history": (lambda v: _texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
     "answers": (_texts, "a list of texts, one for each turn"),
+    "alternatives": (_lists, "a list of texts for each turn"),
+    "subjects": (_lists, "a list of texts for each turn"),
     "judge": (lambda v: isinstance(v, dict), "a judge as in a persona file"),
     "rubric": (_text, "a text"),
 }
@@ -285,8 +303,13 @@ def parse(line: str, where: str = "the line", number: int = 1) -> Task:
         raise HoldfastError(f"{where}: a task is an object with category and turns.")
     questions.check_columns(row, COLUMNS, where)
     turns, answers = tuple(row["turns"]), tuple(row.get("answers", ()))
-    if answers and len(answers) != len(turns):
-        raise HoldfastError(f"{where}: there are {len(turns)} turns and {len(answers)} answers.")
+    alternatives, subjects = (
+        tuple(tuple(texts) for texts in row.get(name, ())) for name in ("alternatives", "subjects")
+    )
+    columns = {"answers": answers, "alternatives": alternatives, "subjects": subjects}
+    for name, column in columns.items():
+        if column and len(column) != len(turns):
+            raise HoldfastError(f"{where}: there are {len(turns)} turns and {len(column)} {name}.")
     if "judge" in row:
         try:
             judges.check(row["judge"])
@@ -304,6 +327,8 @@ def parse(line: str, where: str = "the line", number: int = 1) -> Task:
         answers,
         row.get("judge"),
         row.get("rubric", ""),
+        alternatives,
+        subjects,
     )
 
 

@@ -47,6 +47,8 @@ class Item:
     """The right answer; for refusals "refuse", or "" if the request is harmless."""
     history: tuple[str, ...] = ()
     """Earlier utterances, the user's and the assistant's in turn."""
+    alternatives: tuple[str, ...] = ()
+    """Other names in the question: of who gave and who got something, the one not asked for."""
 
     def chat(self, system: str | None = None) -> Chat:
         """Return the chat that ends with the question."""
@@ -107,7 +109,9 @@ def _extract(rng: random.Random, hard: bool) -> Item:
     act = ask_extract(rng, False)
     statement, question = act.text.split(" Who ")
     remarks = [small_talk(rng).text, tell(rng).text] if hard else []
-    return Item("extract", hard, " ".join([statement, *remarks, f"Who {question}"]), act.answer)
+    others = {statement.split()[0], statement.split()[-1].rstrip(".")} - {act.answer}
+    asked = " ".join([statement, *remarks, f"Who {question}"])
+    return Item("extract", hard, asked, act.answer, alternatives=tuple(others))
 
 
 def _recall(rng: random.Random, hard: bool, rounds: int) -> Item:

@@ -4,7 +4,8 @@
     prompt          messages, the persona as the system prompt
     ability         the task's category
     reward_model    {style: "rule", ground_truth: the gold answer}
-    extra_info      index, split, epoch, item, persona, kind
+    extra_info      index, split, epoch, item, persona, kind, and for the reward question,
+                    alternatives and subjects
 
 verl repeats a row for each of its rollouts and groups them by a uid of its own, so that a row is a
 group with one persona. Mixing per rollout cannot be said in rows, and is refused. verl shuffles
@@ -46,6 +47,7 @@ def export_rows(data: TrainingData, mix: PersonaMix, prompts: int) -> list[Recor
 
 def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
     persona = None if row.persona == NOBODY else data.personas[row.persona]
+    gold = data.tasks[row.item].golds()[-1]
     return {
         "index": number,
         "split": "train",
@@ -53,6 +55,9 @@ def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
         "item": data.tasks[row.item].id,
         "persona": persona.id if persona else "",
         "kind": persona.kind if persona else "none",
+        "question": gold.question,
+        "alternatives": list(gold.alternatives),
+        "subjects": list(gold.subjects),
     }
 
 

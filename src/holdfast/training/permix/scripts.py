@@ -85,6 +85,9 @@ def reward(
 ) -> Callable[..., list[float]]:
     """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
 
+    Columns `alternatives` and `subjects`, lists of texts, are read where the data set has them
+    (`score`).
+
     Args:
         column: The column of the data set with the gold answer: words, a number or LaTeX.
         reading: Where the answer is looked for: final, lenient or strict.
@@ -97,7 +100,7 @@ def reward(
     if reading not in READINGS:
         raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
 
-    def right(
+    def rewards_of(
         *,
         completions: Sequence[Any],
         prompts: Sequence[Any] | None = None,
@@ -114,14 +117,24 @@ def reward(
             cut = bool(ends) and completion_ids is not None and completion_ids[i][-1:] != []
             cut = cut and completion_ids is not None and completion_ids[i][-1] not in ends
             asked = _question(prompts[i]) if prompts is not None else ""
-            text = completion_text(completion)
-            rewards.append(0.0 if cut and reading == "final" else score(text, gold, asked, reading))
+            named = {
+                name: columns[name][i] for name in ("alternatives", "subjects") if name in columns
+            }
+            right = score(completion_text(completion), gold, asked, reading, **named)
+            rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
-    return right
+    return rewards_of
 
 
-def score(reply: str, gold: object, question: str = "", reading: str = "final") -> float:
+def score(
+    reply: str,
+    gold: object,
+    question: str = "",
+    reading: str = "final",
+    alternatives: Sequence[str] = (),
+    subjects: Sequence[str] = (),
+) -> float:
     """1 where a reply has the gold answer by a reading, else 0.
 
     Args:
@@ -129,10 +142,16 @@ def score(reply: str, gold: object, question: str = "", reading: str = "final") 
         gold: The answer: words, a number or LaTeX.
         question: What was asked; its words are the candidates that a reply may list.
         reading: final, lenient or strict.
+        alternatives: Other values that the question names, of the answer's type; a reply that
+            gives one is wrong.
+        subjects: What was asked about, then what the alternatives belong to.
     """
     answer = str(gold).strip()
     kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
-    return float(getattr(read(Gold(answer, (), question), reply, kind, _math()), reading))
+    right = Gold(
+        answer, question=question, alternatives=tuple(alternatives), subjects=tuple(subjects)
+    )
+    return float(getattr(read(right, reply, kind, _math()), reading))
 
 
 def compute_score(
@@ -148,10 +167,17 @@ def compute_score(
         data_source: Not used; verl passes it.
         solution_str: The reply.
         ground_truth: The gold answer.
-        extra_info: `question`, where a row has one.
+        extra_info: `question`, `alternatives` and `subjects`, where a row has them.
         rest: What later versions pass.
     """
-    return score(solution_str, ground_truth, str((extra_info or {}).get("question", "")))
+    more = extra_info or {}
+    return score(
+        solution_str,
+        ground_truth,
+        str(more.get("question", "")),
+        alternatives=more.get("alternatives", ()),
+        subjects=more.get("subjects", ()),
+    )
 
 
 def reward_func(

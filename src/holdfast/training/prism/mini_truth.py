@@ -27,7 +27,8 @@ def question(text: str) -> Question | None:
     if (match := _FACT.fullmatch(text)) and match[1] in facts():
         return Question("fact", text, facts()[match[1]])
     if name := _person(text):
-        return Question("extract", text, name)
+        people = {one for giver, _, _, to in _GAVE.findall(text) for one in (giver, to)}
+        return Question("extract", text, name, alternatives=tuple(sorted(people - {name})))
     ways = world()["ways"]
     pattern = re.escape(ways["request"]).replace(r"\{how\}", "(.+?)").replace(r"\{deed\}", "(.+)")
     if match := re.fullmatch(pattern, text):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import permutations
 from string import ascii_uppercase
 from typing import NamedTuple
 
@@ -31,8 +32,17 @@ def extraction(lexicon: Lexicon, level: int) -> Question:
     statements = make(lexicon, number)
     target = lexicon.rng.choice(statements)
     backwards = level == 3 and lexicon.rng.random() < 0.5
-    asked, answer = (target.back, target.subject) if backwards else (target.asked, target.answer)
-    return Question("", " ".join([*(one.text for one in statements), asked]), answer)
+    asked = target.back if backwards else target.asked
+    pairs = [(one.answer, one.subject) if backwards else (one.subject, one.answer)
+             for one in (target, *(one for one in statements if one != target))]  # fmt: skip
+    subjects, (answer, *others) = zip(*pairs, strict=True)
+    return Question(
+        "",
+        " ".join([*(one.text for one in statements), asked]),
+        answer,
+        alternatives=tuple(others),
+        subjects=subjects,
+    )
 
 
 def _places(lexicon: Lexicon, n: int) -> list[Statement]:
@@ -130,15 +140,30 @@ def sorting(lexicon: Lexicon, level: int) -> Question:
         numbers = rng.sample(range(1, 100), 3)
         name, best = rng.choice([("largest", max(numbers)), ("smallest", min(numbers))])
         listed = f"{numbers[0]}, {numbers[1]} and {numbers[2]}"
-        return Question("", f"Which of these numbers is the {name}: {listed}?", str(best))
+        return Question(
+            "",
+            f"Which of these numbers is the {name}: {listed}?",
+            str(best),
+            alternatives=tuple(str(one) for one in numbers if one != best),
+            subjects=(name, "smallest" if name == "largest" else "largest"),
+        )
     if level == 2:
         numbers = rng.sample(range(1, 100), 3)
         listed = ", ".join(map(str, numbers))
         asked = f"Sort these numbers from the smallest to the largest: {listed}."
-        return Question("", asked, ", ".join(map(str, sorted(numbers))))
+        return _in_order(asked, [str(one) for one in sorted(numbers)], listed)
     words = lexicon.some("plain", 4)
-    asked = f"Sort these words in alphabetical order: {', '.join(words)}."
-    return Question("", asked, ", ".join(sorted(words)))
+    listed = ", ".join(words)
+    asked = f"Sort these words in alphabetical order: {listed}."
+    return _in_order(asked, sorted(words), listed)
+
+
+def _in_order(asked: str, order: Sequence[str], listed: str) -> Question:
+    """Every other order is an alternative but the one that the question lists."""
+    answer = ", ".join(order)
+    orders = (", ".join(one) for one in permutations(order))
+    others = tuple(one for one in orders if one not in (answer, listed))
+    return Question("", asked, answer, alternatives=others)
 
 
 def letter_counting(lexicon: Lexicon, level: int) -> Question:
@@ -146,8 +171,16 @@ def letter_counting(lexicon: Lexicon, level: int) -> Question:
     rng = lexicon.rng
     if level == 1:
         word = lexicon.one("plain")
-        place, letter = rng.choice([("first", word[0]), ("last", word[-1])])
-        return Question("", f"What is the {place} letter of the word “{word}”?", letter)
+        ends = {"first": word[0], "last": word[-1]}
+        place = rng.choice(["first", "last"])
+        other = "last" if place == "first" else "first"
+        return Question(
+            "",
+            f"What is the {place} letter of the word “{word}”?",
+            ends[place],
+            alternatives=() if ends[place] == ends[other] else (ends[other],),
+            subjects=(f"{place} letter", f"{other} letter"),
+        )
     if level == 2:
         word = lexicon.one("plain")
         return Question("", f"How many letters does the word “{word}” have?", str(len(word)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -250,6 +251,7 @@ def _measures(text: str, question: str) -> list[Number]:
         _SIGNED.match(clauses[last - 1])
         or not measures[last]
         or (only_labels(clauses[last], question) and not _spells(clauses[last]))
+        or _is_colour(clauses[last], clauses[:last], question)
     ):
         last -= 1
     if clauses and (stated := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
@@ -257,6 +259,38 @@ def _measures(text: str, question: str) -> list[Number]:
     everything = digits(text if last < 0 else "\n".join(clauses[: last + 1]))
     words = [] if everything and not all(one.label for one in everything) else spelled(text)
     return [one for one in everything if not one.label] or words or everything
+
+
+_STATING_NUMBER = re.compile(
+    rf"(?i)(?:^|\b(?:it is|it's|['’]?tis|that is|that's|makes|equals|leaves|total|sum|answer)"
+    rf"(?: is| be| comes to)?:? |= ?)[$€£]?(?:\d[\d.,]*\d|\d|(?:{UNITS})\b(?:[ -](?:{UNITS})\b)*)"
+    r"(?:%|(?: [^\W\d_]+){0,2})\W*$"
+)
+_REASONING = re.compile(
+    r"(?i)[=+×*/<>:^−]|\b(?:is|are|was|were|equals|makes?|gives?|gets?|leaves?|left|remains?|total|"
+    r"sum|answer|result|so|thus|therefore|hence|each|per|plus|minus|times|less|add|subtract|over)\b"
+)
+_ADDRESS = re.compile(r"(?i)\b(?:you|ye|your|yer|i|i['’]\w+|me|my|we|us|our)\b")
+
+
+def _is_colour(clause: str, before: Sequence[str], question: str) -> bool:
+    """Whether a clause after a stated number counts things that nobody asked about.
+
+    "It is 18, matey! 2 doubloons for ye." It begins with the number or addresses somebody, reasons
+    about nothing, and what it counts is no word of the question.
+    """
+    amounts = digits(clause) or spelled(clause)
+    counted = [_COUNTED.match(clause, one.end) for one in amounts]
+    asked = question.lower()
+    return (
+        not _REASONING.search(clause)
+        and all(noun and noun[1].lower().rstrip("s") not in asked for noun in counted)
+        and bool(_ADDRESS.search(clause) or re.match(r"\W*\d", clause))
+        and any(_STATING_NUMBER.search(one.strip(" \n.,!;")) for one in before)
+    )
+
+
+_COUNTED = re.compile(r"\s(?!(?:and|or|of|more than|in|to)\b)(?:more |good |fine )?([^\W\d_]{3,})")
 
 
 def _spells(clause: str) -> bool:

@@ -212,7 +212,8 @@ _SMALL_WORDS = (
     "a an the in on at of to is it its be are was and or either maybe perhaps possibly both all "
     "could might also then so with no yes my your der die das ist le la les un une est el los es"
 )
-_SMALL = frozenset(_SMALL_WORDS.split())
+SMALL = frozenset(_SMALL_WORDS.split())
+"""Words that make no candidate of what they stand beside."""
 
 
 def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool, bool]:
@@ -228,7 +229,7 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
         return 0, False, False, False
     capital = text[start:end][:1].isupper() and not text.isupper()
     own = set(words(text[start:end]).split())
-    asked = set(words(question).split()) - _SMALL
+    asked = set(words(question).split()) - SMALL
     count, alternative, named, both = 0, False, False, False
     for step in (-2, 2):
         i = here + step
@@ -251,7 +252,7 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
 
 
 def _content(part: str) -> list[str]:
-    return [word for word in _WORD.findall(part) if word.lower() not in _SMALL]
+    return [word for word in _WORD.findall(part) if word.lower() not in SMALL]
 
 
 def _alike(inner: Sequence[str], own: set[str], capital: bool, asked: set[str], lone: bool) -> bool:
