@@ -151,13 +151,13 @@ def test_check_prints_json_for_the_suites_own_examples(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "line 1: not JSON"),
-        ("[1]", "line 1: must be an object"),
+        ("{", "line 1: this is not JSON"),
+        ("[1]", "line 1: this is JSON, but no object"),
         ('{"persona": "owl", "expected": "pass"}', "line 1: “text” is missing"),
         ('{"persona": "owl", "expected": "yes", "text": "a"}', "must be “pass” or “fail”"),
         ('{"persona": "owl", "expected": "pass", "text": "a", "kind": 1}', "“kind” must be"),
         ('{"persona": "olw", "expected": "pass", "text": "a"}', "did you mean owl?"),
-        ("\n\n", "holds no labelled reply"),
+        ("\n\n", "holds no labelled replies"),
     ],
 )
 def test_a_wrong_file_of_labelled_replies_is_one_sentence(
@@ -173,7 +173,7 @@ def test_a_wrong_file_of_labelled_replies_is_one_sentence(
 def test_a_file_of_labelled_replies_that_is_not_there_is_one_sentence(mine: Path) -> None:
     result = run("check", mine, "--cases", mine.parent / "none.jsonl")
     assert isinstance(result.exception, PersonaError)
-    assert "cannot be read" in str(result.exception)
+    assert "there are no labelled replies in" in str(result.exception)
 
 
 def test_the_built_in_suite_is_listed_without_options() -> None:

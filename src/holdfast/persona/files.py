@@ -1,6 +1,6 @@
-"""Text and TOML files, read and written: what cannot be read is one sentence that says what to do.
+"""Text, TOML and JSON lines, read and written: what cannot be read is one sentence that helps.
 
-This module knows no format but TOML, and nobody's columns.
+This module knows no other format, and nobody's columns.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError
 
@@ -40,6 +40,75 @@ def read_toml(
         return tomllib.loads(read_text(path, what, hint, error))
     except tomllib.TOMLDecodeError as wrong:
         raise error(f"{path} is not TOML ({wrong}).") from wrong
+
+
+class JsonLine(NamedTuple):
+    """A line of a file, which is one JSON object."""
+
+    where: str
+    """The file and the line's number, for errors."""
+    number: int
+    """The line's number, from 1; empty lines count."""
+    fields: dict[str, Any]
+    """The object."""
+
+
+def read_json_lines(
+    path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError
+) -> list[JsonLine]:
+    """The objects of a JSONL file, one at least; see `read_text` for the arguments."""
+    return json_lines(read_text(path, what, hint, error), path, what, error)
+
+
+def json_lines(
+    text: str, path: Path, what: str, error: type[HoldfastError] = HoldfastError
+) -> list[JsonLine]:
+    """The objects of JSON lines, one at least; empty lines are passed over.
+
+    Args:
+        text: the text of a file.
+        path: the file; named in errors.
+        what: what the lines should hold, such as "tasks"; named in errors.
+        error: the exception to raise.
+    """
+    # A line ends at "\n" alone: JSON may hold other separators as they are.
+    numbered = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not numbered:
+        raise error(f"{path} holds no {what}: write one on each line.")
+    places = [f"{path}, line {n}" for n, _ in numbered]
+    return [
+        JsonLine(where, n, parse_json_line(line, where, error))
+        for where, (n, line) in zip(places, numbered, strict=True)
+    ]
+
+
+def parse_json_line(
+    line: str, where: str, error: type[HoldfastError] = HoldfastError
+) -> dict[str, Any]:
+    """The object of a line of JSON; `where` names the line in errors."""
+    try:
+        fields = json.loads(line)
+        json.dumps(fields, ensure_ascii=False).encode()  # half a character can never be written
+    except (ValueError, RecursionError) as wrong:
+        reason = str(wrong).split("\n")[0][:200]
+        raise error(f"{where}: this is not JSON ({reason}).") from None
+    if not isinstance(fields, dict):
+        raise error(f"{where}: this is JSON, but no object with names and values.")
+    return fields
+
+
+Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
+"""By name of a column, whether a value fits it, and what a value is, in words."""
+
+
+def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> None:
+    """Raise `HoldfastError` for a column that does not exist, or a value that does not fit."""
+    for name, value in fields.items():
+        if name not in columns:
+            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(columns)}.")
+        fits, kind = columns[name]
+        if not fits(value):
+            raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
 def as_toml(value: object) -> str:

@@ -13,14 +13,13 @@ A score of exactly 0.5 is half credit and counts as wrong in neither direction.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 from holdfast import judge as judges
 from holdfast.core.errors import PersonaError
+from holdfast.persona.files import JsonLine, read_json_lines
 from holdfast.persona.suite import (
     PASS,
     Persona,
@@ -93,38 +92,21 @@ def read_labelled_replies(path: Path) -> list[LabelledReply]:
 
     Raises `PersonaError`, naming file and line, for whatever is wrong.
     """
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise PersonaError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise PersonaError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    lines = content.split("\n")
-    replies = [_labelled_reply(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    if not replies:
-        raise PersonaError(f"{path}: the file holds no labelled reply")
-    return replies
+    lines = read_json_lines(path, "labelled replies", "name a JSONL file", PersonaError)
+    return [_labelled_reply(line) for line in lines]
 
 
-def _labelled_reply(path: Path, number: int, line: str) -> LabelledReply:
-    def fail(problem: str) -> NoReturn:
-        raise PersonaError(f"{path}: line {number}: {problem}")
-
-    try:
-        entry: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        fail(f"not JSON: {error}")
-    if not isinstance(entry, dict):
-        fail("must be an object with “persona”, “expected” and “text”")
+def _labelled_reply(line: JsonLine) -> LabelledReply:
     for key in ("persona", "expected", "text"):
-        if not isinstance(entry.get(key), str):
-            fail(f"“{key}” is missing or not a string")
-    if entry["expected"] not in LABELS:
-        fail(f"“expected” must be “pass” or “fail”, not {entry['expected']!r}")
-    kind = entry.get("kind", LabelledReply.kind)
+        if not isinstance(line.fields.get(key), str):
+            raise PersonaError(f"{line.where}: “{key}” is missing or not a string.")
+    persona, expected, text = (line.fields[key] for key in ("persona", "expected", "text"))
+    if expected not in LABELS:
+        raise PersonaError(f"{line.where}: “expected” must be “pass” or “fail”, not {expected!r}.")
+    kind = line.fields.get("kind", LabelledReply.kind)
     if not isinstance(kind, str):
-        fail("“kind” must be a string")
-    return LabelledReply(entry["persona"], entry["expected"], entry["text"], kind)
+        raise PersonaError(f"{line.where}: “kind” must be a string.")
+    return LabelledReply(persona, expected, text, kind)
 
 
 def own_examples(suite: Suite) -> list[LabelledReply]:

@@ -110,7 +110,7 @@ def test_fewer_questions_than_asked_for_are_asked_again(tmp_path: Path) -> None:
     [
         ("{", "line 2: this is not JSON"),
         ('{"question": "\\ud800", "answer": "x"}', "line 2: this is not JSON"),
-        ([1], "line 2: a question is an object"),
+        ([1], "line 2: this is JSON, but no object"),
         ({"question": "?"}, "there is no answer"),
         ({"question": "", "answer": "x"}, "question is a text, not ''"),
         ({"question": "?", "answer": True}, "answer is a text or a number, not 'True'"),

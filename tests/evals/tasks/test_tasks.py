@@ -57,7 +57,8 @@ def test_a_judge_scores_the_last_reply_and_a_rubric_none() -> None:
     ("text", "said"),
     [
         ("{", "not JSON"),
-        ("[1]", "object with category"),
+        ("[1]", "no object with names"),
+        ("{}", "object with category"),
         (line(turns=[]), "turns is a list"),
         (line(answers=["4", "5"]), "1 turns and 2 answers"),
         (line(answers=[""]), "no reply can be judged"),

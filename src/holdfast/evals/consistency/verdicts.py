@@ -6,18 +6,17 @@ Everything else is counted as unparsed and left out, never taken for a no.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.stats import wilson
 from holdfast.judge.rubric import objects
-from holdfast.persona.files import read_text
+from holdfast.persona.files import JsonLine, read_json_lines
 from holdfast.results.recorded.consistency import JudgeCheck
 
 SAMPLING = Sampling(max_new_tokens=160, temperature=0.0)
@@ -143,28 +142,21 @@ def read_labels(path: Path = LABELS) -> list[Labelled]:
     Raises:
         HoldfastError: names the line that does not fit.
     """
-    labels: list[Labelled] = []
-    for number, text in enumerate(read_text(path, "labels", "name a JSONL file").split("\n"), 1):
-        if not text.strip():
-            continue
-        try:
-            one: Any = json.loads(text)
-        except (ValueError, RecursionError):
-            one = None
-        row = one if isinstance(one, dict) else {}
-        prompt, line, contradicts = map(row.get, Labelled._fields)
-        if not (
-            isinstance(prompt, str) and isinstance(line, str) and isinstance(contradicts, bool)
-        ):
-            raise HoldfastError(
-                f"{path}, line {number}: a label has prompt, line, and contradicts (true or false)."
-            )
-        labels.append(Labelled(prompt, line, contradicts))
+    labels = [_labelled(line) for line in read_json_lines(path, "labels", "name a JSONL file")]
     if len({one.contradicts for one in labels}) < 2:
         raise HoldfastError(
             f"{path} needs lines that contradict their prompt and lines that do not."
         )
     return labels
+
+
+def _labelled(line: JsonLine) -> Labelled:
+    prompt, text, contradicts = map(line.fields.get, Labelled._fields)
+    if not (isinstance(prompt, str) and isinstance(text, str) and isinstance(contradicts, bool)):
+        raise HoldfastError(
+            f"{line.where}: a label has prompt, line, and contradicts (true or false)."
+        )
+    return Labelled(prompt, text, contradicts)
 
 
 def check_judge(judge: LineJudge, name: str, labels: Sequence[Labelled]) -> JudgeCheck:

@@ -14,10 +14,9 @@ This module knows text and files. `answers` says what a right answer is.
 
 from __future__ import annotations
 
-import json
 import random
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +25,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.statements import boxed
-from holdfast.persona.files import read_text
+from holdfast.persona.files import Columns, check_columns, parse_json_line, read_json_lines
 
 if TYPE_CHECKING:
     from holdfast.models.mini.exam import Item
@@ -258,11 +257,8 @@ def _first(error: BaseException) -> str:
 
 def _from_file(path: Path) -> list[Question]:
     sources = "name a JSONL file, mini, mini:hard, core, mmlu or gsm8k"
-    lines = read_text(path, "questions", sources).split("\n")
-    rows = [parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise HoldfastError(f"{path} holds no questions: write one on each line.")
-    return rows
+    lines = read_json_lines(path, "questions", sources)
+    return [from_fields(line.fields, line.where) for line in lines]
 
 
 def _is_text(value: Any) -> bool:
@@ -283,8 +279,6 @@ def _are_different(values: Any, least: int) -> bool:
     )
 
 
-Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
-"""By name of a column, whether a value fits it, and what a value is, in words."""
 COLUMNS: Columns = {
     "question": (_is_text, "a text"),
     "answer": (_is_short, "a text or a number"),
@@ -303,7 +297,12 @@ COLUMNS: Columns = {
 
 def parse(line: str, where: str = "the line") -> Question:
     """The question of a line of JSON. Raises `HoldfastError`, which names `where`."""
-    row = _row(line, where)
+    return from_fields(parse_json_line(line, where), where)
+
+
+def from_fields(row: Mapping[str, Any], where: str) -> Question:
+    """The question of a row with `COLUMNS`. Raises `HoldfastError`, which names `where`."""
+    check_columns(row, COLUMNS, where)
     for name in ("question", "answer"):
         if name not in row:
             raise HoldfastError(f"{where}: there is no {name}, which every question has.")
@@ -331,28 +330,6 @@ def parse(line: str, where: str = "the line") -> Question:
         alternatives=alternatives,
         subjects=subjects,
     )
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()  # half a character can never be written
-    except (ValueError, RecursionError) as error:
-        raise HoldfastError(f"{where}: this is not JSON ({_first(error)}).") from None
-    if not isinstance(row, dict):
-        raise HoldfastError(f"{where}: a question is an object with question and answer.")
-    check_columns(row, COLUMNS, where)
-    return row
-
-
-def check_columns(row: Mapping[str, Any], columns: Columns, where: str) -> None:
-    """Raise `HoldfastError` for a column that does not exist, or a value that does not fit."""
-    for name, value in row.items():
-        if name not in columns:
-            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(columns)}.")
-        fits, kind = columns[name]
-        if not fits(value):
-            raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
 def _letter(answer: str, choices: tuple[str, ...], where: str) -> str:

@@ -17,7 +17,6 @@ This module knows text and files. It knows no models and no personas.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +33,7 @@ from holdfast.evals.tasks.exercises import EACH, exercises
 from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.reader import right as is_right
-from holdfast.persona.files import read_text
+from holdfast.persona.files import Columns, check_columns, parse_json_line, read_json_lines
 from holdfast.persona.suite import Suite, load_suite
 
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
@@ -255,7 +254,7 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-COLUMNS: questions.Columns = {
+COLUMNS: Columns = {
     "category": (_text, "a text"),
     "id": (_text, "a text"),
     "turns": (lambda v: _texts(v) and all(x.strip() for x in v), "a list of user messages"),
@@ -269,13 +268,11 @@ COLUMNS: questions.Columns = {
 
 
 def _from_file(path: Path) -> list[Task]:
-    lines = read_text(
-        path, "tasks", "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
-    ).split("\n")
-    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    tasks = [parse(line, f"{path}, line {i}", i) for i, line in numbered]
-    if not tasks:
-        raise HoldfastError(f"{path} holds no tasks: write one on each line.")
+    sources = "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
+    tasks = [
+        _from_fields(line.fields, line.where, line.number)
+        for line in read_json_lines(path, "tasks", sources)
+    ]
     ids = [task.id for task in tasks]
     if duplicate := next((one for one in ids if ids.count(one) > 1), None):
         raise HoldfastError(f"{path}: two tasks have the id {duplicate}.")
@@ -293,15 +290,15 @@ def parse(line: str, where: str = "the line", number: int = 1) -> Task:
     Raises:
         HoldfastError: the line is wrong.
     """
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise HoldfastError(f"{where}: this is not JSON ({error}).") from None
-    if isinstance(row, dict) and "turns" not in row and "question" in row:
-        return of_question(questions.parse(line, where), f"line-{number}")
-    if not isinstance(row, dict) or "turns" not in row or "category" not in row:
+    return _from_fields(parse_json_line(line, where), where, number)
+
+
+def _from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
+    if "turns" not in row and "question" in row:
+        return of_question(questions.from_fields(row, where), f"line-{number}")
+    if "turns" not in row or "category" not in row:
         raise HoldfastError(f"{where}: a task is an object with category and turns.")
-    questions.check_columns(row, COLUMNS, where)
+    check_columns(row, COLUMNS, where)
     turns, answers = tuple(row["turns"]), tuple(row.get("answers", ()))
     alternatives, subjects = (
         tuple(tuple(texts) for texts in row.get(name, ())) for name in ("alternatives", "subjects")

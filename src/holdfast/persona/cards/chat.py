@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.core.chat import Chat, Message, message
 from holdfast.core.errors import PersonaError
-from holdfast.persona.files import read_text
+from holdfast.persona.files import read_json_lines
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,23 @@ def read_role_play(path: Path) -> RolePlayChat:
     Raises:
         PersonaError: it is none, naming file and line.
     """
-    lines = read_text(path, "chats", "name a JSONL file of SillyTavern", PersonaError).split("\n")
-    head = _object(path, 1, lines[0])
-    if not isinstance(head.get("character_name"), str):
-        raise PersonaError(f"{path}: line 1: a chat of SillyTavern names its character there.")
+    head, *lines = read_json_lines(path, "chats", "name a JSONL file of SillyTavern", PersonaError)
+    if not isinstance(head.fields.get("character_name"), str):
+        raise PersonaError(f"{head.where}: a chat of SillyTavern names its character there.")
     messages, left_out = [], 0
-    for number, line in enumerate(lines[1:], 2):
-        if not line.strip():
-            continue
+    for line in lines:
         try:
-            one = read_line(_object(path, number, line))
+            one = read_line(line.fields)
         except ValueError as error:
-            raise PersonaError(f"{path}: line {number}: {error}.") from None
+            raise PersonaError(f"{line.where}: {error}.") from None
         if one is None:
             left_out += 1
         else:
             messages.append(one)
-    user = head.get("user_name")
+    user = head.fields.get("user_name")
     named = isinstance(user, str) and user not in ("", "unused")
     return RolePlayChat(
-        head["character_name"], str(user) if named else "User", tuple(messages), left_out
+        head.fields["character_name"], str(user) if named else "User", tuple(messages), left_out
     )
 
 
@@ -85,13 +82,3 @@ def read_line(line: Mapping[str, Any]) -> Message | None:
     if line.get("is_system") is True or not text.strip():
         return None
     return message("user" if line.get("is_user") is True else "assistant", text)
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise PersonaError(f"{path}: line {number}: not JSON.") from None
-    if not isinstance(value, dict):
-        raise PersonaError(f"{path}: line {number}: not an object.")
-    return value

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import PersonaError
-from holdfast.persona.files import read_text
+from holdfast.persona.files import json_lines, read_text
 
 Row = Mapping[str, Any]
 
@@ -61,13 +61,7 @@ def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, Ro
         PersonaError: The file cannot be read, or a row lacks a column.
     """
     text = read_text(path, what, "name the authors' file", PersonaError)
-    if path.suffix == ".csv":
-        csv.field_size_limit(10_000_000)
-        found: list[Any] = list(csv.DictReader(io.StringIO(text)))
-    else:
-        found = _json_rows(path, text)
-    for n, row in enumerate(found, 1):
-        where = f"{path}, row {n}"
+    for where, row in _rows(path, text, what):
         if not isinstance(row, Mapping):
             raise PersonaError(f"{where} is no object: is this the file of {what}?")
         if missing := [name for name in needed if name not in row]:
@@ -75,13 +69,20 @@ def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, Ro
         yield where, row
 
 
-def _json_rows(path: Path, text: str) -> list[Any]:
-    try:
-        if text.lstrip().startswith("["):
-            return list(json.loads(text))
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError) as error:
-        raise PersonaError(f"{path} is neither a JSON array nor JSON lines ({error})") from None
+def _rows(path: Path, text: str, what: str) -> list[tuple[str, Any]]:
+    if path.suffix == ".csv":
+        csv.field_size_limit(10_000_000)
+        table: list[Any] = list(csv.DictReader(io.StringIO(text)))
+    elif text.lstrip().startswith("["):
+        try:
+            table = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PersonaError(f"{path} is no JSON array ({error}).") from None
+    elif not text.strip():
+        return []
+    else:
+        return [(line.where, line.fields) for line in json_lines(text, path, what, PersonaError)]
+    return [(f"{path}, row {n}", row) for n, row in enumerate(table, 1)]
 
 
 def parsed(value: Any, where: str) -> Any:
