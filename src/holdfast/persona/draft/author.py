@@ -20,6 +20,8 @@ from holdfast.judge.rubric import objects
 from holdfast.persona.draft.demand import Demand, Unjudged, as_id, plain
 
 EXAMPLES, HELD_BACK, PROBES = 10, 2, 3
+MOST_EXAMPLES, LONGEST_TEXT = 4 * EXAMPLES, 1000
+"""What is longer was not written for what was asked."""
 SAMPLING = Sampling(max_new_tokens=1500, temperature=0.7, top_p=0.9)
 _SYSTEM = (
     "You write material for a test of whether a chat assistant keeps to an instruction. What you "
@@ -92,10 +94,12 @@ def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | 
 
 
 def _valid(table: Mapping[str, Any]) -> bool:
-    """True for an object with probes and enough examples, none of them twice."""
+    """True for an object with probes and enough examples, none of them twice or endless."""
     lists = [table.get(key) for key in ("probes", "good", "bad")]
     if not all(
-        isinstance(one, list) and all(isinstance(x, str) and x.strip() for x in one)
+        isinstance(one, list)
+        and len(one) <= MOST_EXAMPLES
+        and all(isinstance(x, str) and x.strip() and len(x) <= LONGEST_TEXT for x in one)
         for one in lists
     ):
         return False
@@ -108,7 +112,9 @@ def _valid(table: Mapping[str, Any]) -> bool:
 
 def _demand(unjudged: Unjudged, table: Mapping[str, Any]) -> Demand:
     good, bad = table["good"], table["bad"]
-    judge = {"name": "alike", "good": good[HELD_BACK:], "bad": bad[HELD_BACK:], "floor": 0.0}
+    # Authors write answers; what says nothing must not be nearer to the good ones.
+    against = [*bad[HELD_BACK:], *plain("unknown", "nobody"), *plain("refusals")[1:]]
+    judge = {"name": "alike", "good": good[HELD_BACK:], "bad": against, "floor": 0.0}
     return Demand(
         as_id(unjudged.text, 3),
         "instruction",

@@ -152,9 +152,11 @@ def draft(
         demands += [_rubric(one.text) for one in unjudged]
         unjudged = []
     if not demands:
+        why = "" if author is None else f", and {unjudged[0].why}" if unjudged else ""
+        other = "a --judge-model" if author else "a --judge-model or an --author-model"
         raise PersonaError(
-            "nothing in this prompt can be judged by a rule: name a --judge-model or an "
-            "--author-model, or write the persona yourself (docs/guide/personas.md)."
+            f"nothing in this prompt can be judged by a rule{why}: name {other}, or write the "
+            "persona yourself (docs/guide/personas.md)."
         )
     prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
     demands = _distinct(demands)
