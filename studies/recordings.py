@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import re
 import sys
 from collections import Counter
@@ -34,6 +33,7 @@ from holdfast import judge
 from holdfast.core.errors import PersonaError
 from holdfast.core.stats import auc
 from holdfast.evals.consistency.dialogues import Dialogue
+from holdfast.evals.consistency.planted import try_rules
 from holdfast.evals.consistency.simulated_user import KINDS, find_faults
 from holdfast.judge.content.embedding import embed
 from holdfast.persona.draft.drafting import SPEAKS, draft
@@ -270,30 +270,6 @@ def better(lines: Sequence[Line]) -> Iterator[str]:
     yield shown(*_change(lines, yes * (1 - named)))
 
 
-def injected(dialogues: Sequence[Dialogue], kind: str, rng: random.Random) -> tuple[int, int]:
-    """How many of the dialogues with a fault of that kind put in are flagged with it, and of how
-    many: a line of another dialogue's other side, or all lines of another prompt's speaker."""
-    whole = [_shortened(one) for one in dialogues if len(one.lines("user")) >= 5]
-    faulty, wanted = [], set()
-    for i, one in enumerate(whole):
-        strangers = [two for two in whole if two.user_prompt != one.user_prompt]
-        if i % 5 or not strangers:
-            faulty.append(one)
-            continue
-        stranger = rng.choice(strangers)
-        lines = one.lines("user")
-        if kind == "assistant":
-            lines[len(lines) // 2] = rng.choice(stranger.lines("assistant"))
-        else:
-            lines = (stranger.lines("user") * len(lines))[: len(lines)]
-        new = iter(lines)
-        turns = tuple((who, next(new) if who == "user" else text) for who, text in one.turns)
-        faulty.append(replace(one, turns=turns))
-        wanted.add(one.where)
-    found = {fault.run for fault in find_faults(faulty)[0] if fault.kind == kind}
-    return len(found & wanted), len(wanted)
-
-
 def _shortened(one: Dialogue, rounds: int = 10) -> Dialogue:
     return replace(one, turns=one.turns[: 2 * rounds])
 
@@ -318,11 +294,13 @@ def measure(path: Path) -> dict[str, list[str]] | None:
     rows["fifths"] = list(by_fifths(lines))
     if path.parts[-4] == "therapy":
         rows["better"] = list(better(lines))
-    flagged, checked = find_faults([_shortened(one) for one in dialogues])
+    shorter = [_shortened(one) for one in dialogues]
+    flagged, checked = find_faults(shorter)
     rows["user"] = [f"{sum(f.kind == kind for f in flagged)} of {checked[kind]}" for kind in KINDS]
+    planted = try_rules(shorter)
     for kind in ("assistant", "persona"):
-        found, wanted = injected(dialogues, kind, random.Random(0))
-        rows["user"].append(f"{found} of {wanted}")
+        one = planted.get(kind)
+        rows["user"].append(f"{one.seen} of {one.of}" if one else "–")
     return rows
 
 

@@ -18,6 +18,7 @@ from holdfast.report.words import between, log_reading, number, percent, quantit
 from holdfast.results.recorded.consistency import (
     Consistency,
     ConsistencySummary,
+    Planted,
     SideConsistency,
 )
 
@@ -61,8 +62,9 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
         yield from log_reading(summary.reading)
     for kind, words in FAULTS.items():
         of = summary.checked[kind]
-        yield f"  {words}: {summary.faults[kind]} of {of}" if of else f"  {words}: not looked for"
-    if not summary.checked["persona"]:
+        found = f"{summary.faults[kind]} of {of}" if of else "not looked for"
+        yield f"  {words}: {found}{_tried(summary.planted.get(kind))}"
+    if not summary.prompted:
         yield "  (the user's prompt is not in the log: --user-prompt gives it)"
     for fault in summary.flagged[:_SHOWN]:
         at = f", line {fault.line} of the user" if fault.line else ""
@@ -78,6 +80,15 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
     for name, side in (("user", summary.user), ("agent", summary.agent)):
         if side is not None:
             yield from _side(name, side)
+
+
+def _tried(planted: Planted | None) -> str:
+    """How much of that kind the rules see in this log."""
+    if planted is None:
+        return ""
+    share = planted.seen / planted.of
+    doubt = ": next to none, so that this says little" if share < 0.25 else ""
+    return f" (put into this log on purpose, {planted.seen} of {planted.of} are seen{doubt})"
 
 
 def _side(name: str, side: SideConsistency) -> Iterator[str]:

@@ -33,6 +33,7 @@ from holdfast.core.settings import option, settle
 from holdfast.core.stats import numbers, wilson
 from holdfast.core.version import __version__
 from holdfast.evals.consistency.dialogues import Dialogue, read_dialogues
+from holdfast.evals.consistency.planted import try_rules
 from holdfast.evals.consistency.simulated_user import KINDS, find_faults
 from holdfast.evals.consistency.verdicts import LABELS, ModelJudge, check_judge, read_labels
 from holdfast.evals.logs.formats import FORMAT_HELP
@@ -103,6 +104,8 @@ def consistency(
         valid_interval=wilson(valid / runs, runs),
         faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
         checked=checked,
+        prompted=sum(one.user_prompt is not None for one in dialogues),
+        planted=try_rules(dialogues),
         flagged=tuple(faults),
         judge=check,
         user=_side("user", dialogues, judge) if judge else None,

@@ -63,6 +63,16 @@ class Consistency:
     """Verdicts that say neither; they are left out."""
 
 
+@dataclass(frozen=True)
+class Planted:
+    """Faults that were put into a log to try the rules on it."""
+
+    seen: int
+    """Those that the rules see."""
+    of: int
+    """All of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SideConsistency:
     """How consistent one side is."""
@@ -93,6 +103,10 @@ class ConsistencySummary:
     """Conversations by kind of fault; one may have several."""
     checked: Mapping[str, int]
     """Conversations in which each kind could be looked for."""
+    prompted: int
+    """Conversations whose user's prompt is known."""
+    planted: Mapping[str, Planted]
+    """By kind, faults put into this very log and those of them seen; empty of a short log."""
     flagged: tuple[Fault, ...]
     """The faults."""
     judge: JudgeCheck | None

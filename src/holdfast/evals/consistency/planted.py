@@ -1,0 +1,94 @@
+"""How many faults the rules would see in a log: some are put into it, and looked for.
+
+How well simulated users can be told from assistants, and from each other, depends on the log: on
+some logs the rules see every fault, on others next to none. So they are tried on the log itself. In
+every fifth conversation a user's line becomes what the assistant says in another conversation, or
+all of its lines become those of a user with another prompt; five times over, or until there are
+fifty such faults.
+
+This module knows conversations and the rules' verdicts. It knows no rule.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from holdfast.evals.consistency.dialogues import Dialogue
+from holdfast.evals.consistency.simulated_user import find_faults
+from holdfast.results.recorded.consistency import Planted
+
+EVERY = 5
+"""One conversation of so many has a fault, so that most of the log stays as it is."""
+ENOUGH = 50
+"""Faults after which no more are put in: their share is known to about a seventh."""
+FEWEST = 10
+"""Conversations from which on the rules are tried."""
+LINES = 3
+"""Lines of a user from which on a fault is put into its conversation."""
+Plant = Callable[[Dialogue, Dialogue, random.Random], list[str]]
+
+
+def try_rules(dialogues: Sequence[Dialogue]) -> dict[str, Planted]:
+    """The faults put into a log by kind, and how many of them the rules see; empty of a short log.
+
+    Args:
+        dialogues: the log's conversations.
+    """
+    if len(dialogues) < FEWEST:
+        return {}
+    tried = {kind: list(_rounds(dialogues, kind, plant)) for kind, plant in _PLANTS.items()}
+    return {
+        kind: Planted(sum(seen for seen, _ in pairs), sum(of for _, of in pairs))
+        for kind, pairs in tried.items()
+        if any(of for _, of in pairs)
+    }
+
+
+def _rounds(dialogues: Sequence[Dialogue], kind: str, plant: Plant) -> Iterator[tuple[int, int]]:
+    """Of each round the faults that were seen, and those that were put in."""
+    total = 0
+    for start in range(EVERY):
+        if total >= ENOUGH:
+            return
+        rng = random.Random(start)
+        log = list(dialogues)
+        planted = set()
+        for i in range(start, len(log), EVERY):
+            one = dialogues[i]
+            strangers = [two for two in dialogues if _strange(two, one, kind)]
+            if len(one.lines("user")) >= LINES and strangers:
+                lines = iter(plant(one, rng.choice(strangers), rng))
+                turns = tuple(
+                    (who, next(lines) if who == "user" else text) for who, text in one.turns
+                )
+                log[i] = replace(one, turns=turns)
+                planted.add(one.where)
+        seen = {fault.run for fault in find_faults(log)[0] if fault.kind == kind}
+        total += len(planted)
+        yield len(seen & planted), len(planted)
+
+
+def _strange(two: Dialogue, one: Dialogue, kind: str) -> bool:
+    """Whether what is said in another conversation would be a fault in this one."""
+    if two.where == one.where or not two.lines("assistant") or not two.lines("user"):
+        return False
+    both = one.user_prompt and two.user_prompt
+    return bool(kind == "assistant" or (both and two.user_prompt != one.user_prompt))
+
+
+def _turn(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
+    """The user's lines with one in the middle that another conversation's assistant says."""
+    lines = one.lines("user")
+    lines[len(lines) // 2] = rng.choice(other.lines("assistant"))
+    return lines
+
+
+def _swap(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
+    """As many lines of a user with another prompt."""
+    lines = other.lines("user")
+    return [lines[i % len(lines)] for i in range(len(one.lines("user")))]
+
+
+_PLANTS: dict[str, Plant] = {"assistant": _turn, "persona": _swap}

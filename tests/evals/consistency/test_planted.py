@@ -1,0 +1,70 @@
+"""The rules are tried on the log itself, by faults that are put into it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from evals.consistency.test_simulated_user import dialogues
+from holdfast.evals.consistency.dialogues import Dialogue
+from holdfast.evals.consistency.planted import ENOUGH, FEWEST, try_rules
+
+
+def alike(n: int) -> list[Dialogue]:
+    """Conversations whose sides and users cannot be told from each other."""
+    rng = random.Random(0)
+    words = [
+        "bread",
+        "milk",
+        "river",
+        "stone",
+        "lamp",
+        "rain",
+        "wool",
+        "tea",
+        "glass",
+        "boat",
+        "field",
+        "hill",
+    ]
+    turns = tuple(("user", "assistant") * 4)
+
+    def line() -> str:
+        return f"The {rng.choice(words)} is by the {rng.choice(words)} again."
+
+    return [
+        Dialogue(
+            f"conversation {i}",
+            tuple((who, line()) for who in turns),
+            user_prompt=f"You are a neighbour who likes the {words[i % 12]}, {words[i % 7]}, "
+            f"{words[i % 5]}, evening walks, quiet mornings, gardens and old songs.",
+        )
+        for i in range(n)
+    ]
+
+
+def test_where_sides_and_prompts_differ_planted_faults_are_seen() -> None:
+    found = try_rules(dialogues(60))
+    assert found.keys() == {"assistant", "persona"}
+    assert all(ENOUGH <= one.of <= 60 for one in found.values())
+    assert all(one.seen >= 0.9 * one.of for one in found.values())
+
+
+def test_where_nothing_tells_them_apart_hardly_any_is_seen() -> None:
+    found = try_rules(alike(60))
+    assert found["assistant"].of >= ENOUGH
+    assert found["assistant"].seen <= 0.2 * found["assistant"].of
+    assert found["persona"].seen <= 0.5 * found["persona"].of
+
+
+def test_a_short_log_is_not_tried_and_one_without_prompts_by_the_role_alone() -> None:
+    assert try_rules(dialogues(FEWEST - 1)) == {}
+    bare = [replace(one, user_prompt=None) for one in dialogues(20)]
+    assert try_rules(bare).keys() == {"assistant"}
+
+
+def test_the_log_stays_as_it_is_and_trying_twice_says_the_same() -> None:
+    log = dialogues(20)
+    before = list(log)
+    assert try_rules(log) == try_rules(log)
+    assert log == before
