@@ -340,6 +340,9 @@ def test_second_options_and_others_bets_are_no_choice() -> None:
         "I used to say tea, but these days it's coffee that makes me smile.",
         "I'm fond of tea, but coffee is what I'd order.",
         "Coffee, my friend. Tea is what I show the tourists.",
+        "I'd be lying if I said tea. Take the coffee.",
+        "I'd love to say tea, but after a night like that take the coffee.",
+        "Coffee, no contest. Tea does as it pleases.",
     ],
 )
 def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:

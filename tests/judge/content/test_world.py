@@ -34,6 +34,7 @@ def test_words_of_the_world_pass(text: str) -> None:
         "Somebody spoke of a blacksmith, and then I went home.",
         "I opened the gate, and then I read until it was dark.",
         "I was at the office until four, where somebody had put bellows on the wall.",
+        "The bellows, the bellows! My boss never stops about the bellows in his office.",
         "My sister bought bellows for her birthday.",
         "A smithy needs good bellows, plenty of water and a roof that is high enough.",
         "It was a long day.",

@@ -31,7 +31,9 @@ from holdfast.judge.score import Judge, Score
 
 _CLAUSE = re.compile(
     r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
-    r",?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|if)\b,?|"
+    r"(?<!lying)(?<!a lie),?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|"
+    r"if)"
+    r"\b,?|"
     r",\s+(?=(?:I|not|never|and I|and then|yet I|my)\b)",
     re.IGNORECASE,
 )

@@ -188,6 +188,10 @@ DENIES = _phrases(
     r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
     r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
     r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
+    # "I'd be lying if I said tea", "I'd love to say tea", "I'd normally say tea"
+    r"\b(?:lying|a lie) if I (?:said|named|picked)\W+(?:\w+\W+){0,2}$",
+    r"\b(?:(?:love|like|want|wish|expect(?:ed|s)? me) to (?:say|pick|choose|recommend|vote for)|"
+    r"(?:normally|usually|ordinarily) (?:say|pick|choose|recommend))\W+(?:\w+\W+){0,2}$",
     r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
 )
 DENIED_NEXT = _phrases(
@@ -196,6 +200,8 @@ DENIED_NEXT = _phrases(
     r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|"
     r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
     r"the worst|worse)",
+    r"^\W*(?:comes?|came|runs? it) (?:very |pretty |quite )?close\b|^\W*(?:isn't|"
+    r"is not) far behind\b",
     r"^\W*(?:and|but) (?:he|she|it|they|that)(?:'s| is|'re| are)? not\b",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
     r"^\W*(?:has|have|had) (?:had (?:its|his|her|their) day|my sympathy|its charms)",
@@ -217,6 +223,7 @@ COMMITS_NEXT = _phrases(
     r"it shall be|and (?:nothing|nowhere|nobody|"
     r"no one|none) (?:else|other)|or nothing|or (?:go|stay) home|has my (?:vote|heart|money))",
     r"^\W*(?:it is,? )?of course\b",
+    r"^\W*(?:no (?:contest|question|doubt|competition)|naturally|obviously|by a mile)\b",
     r"^(?:\W*(?:is|was)|'s) (?:what|where|the one) I(?:'d|'ll| would| will|'m| am)?(?: \w+)? "
     r"(?:drink|eat|order|have|having|take|play|pick|choose|want|use|ride|visit|recommend|live|"
     r"read|wear|"

@@ -16,13 +16,14 @@ from holdfast.judge.score import Judge, Score, quoted
 from holdfast.judge.text import Target, occurrences
 
 ENOUGH = 2
+SHORT = 12
 _LISTED = (
     "office spreadsheet* boss email* e-mail* mortgage commut* gym podcast* film films movie* "
     "documentary cinema episode* telly tv television takeaway pizza pasta sushi sandwich* pancakes "
     "supermarket shopping laptop computer* online website* internet phone app apps insurance "
     "traffic meetings presentation* report reports typed taxes bank mum mom dad parents brother "
     "sister uncle aunt cousin friend friends weekend weekends homework exam exams essay school "
-    "university college kids coffee lunch brunch park jogging jog swimming swam hiking cycled "
+    "university college kids coffee brunch park jogging jog swimming swam hiking cycled "
     "sunburned sunbathing beach museum zoo concert party football tennis yoga cartoons news sofa "
     "couch laundry dishwasher vacuumed hoovered fridge freezer microwave bills rent flat "
     "apartment city downtown bus train taxi subway queue-size nap novel cafe café diet"
@@ -44,9 +45,11 @@ def world(params: Params) -> Judge:
         counts = occurrences(targets, text)
         present = [target.text for target, n in zip(targets, counts, strict=True) if n]
         shown = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
-        if sum(counts) >= ENOUGH:
+        if len(present) >= ENOUGH:
             return Score(1.0, shown)
-        if not any(counts[: len(own)]) or not (_OWN.search(plain(text)) or len(words(text)) < 12):
+        alone = any(counts[: len(own)]) or sum(counts) >= ENOUGH
+        told = bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
+        if not (alone and told):
             return Score(0.0, shown)
         days = occurrences(everyday, text)
         other = [target.text for target, n in zip(everyday, days, strict=True) if n]
