@@ -297,7 +297,7 @@ def measure(path: Path) -> dict[str, list[str]] | None:
     shorter = [_shortened(one) for one in dialogues]
     flagged, checked = find_faults(shorter)
     rows["user"] = [f"{sum(f.kind == kind for f in flagged)} of {checked[kind]}" for kind in KINDS]
-    planted = try_rules(shorter)
+    planted = try_rules(shorter, flagged)
     for kind in ("assistant", "persona"):
         one = planted.get(kind)
         rows["user"].append(f"{one.seen} of {one.of}" if one else "–")

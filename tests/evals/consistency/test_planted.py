@@ -8,6 +8,7 @@ from dataclasses import replace
 from evals.consistency.test_simulated_user import dialogues
 from holdfast.evals.consistency.dialogues import Dialogue
 from holdfast.evals.consistency.planted import ENOUGH, FEWEST, try_rules
+from holdfast.results.recorded.consistency import Fault
 
 
 def alike(n: int) -> list[Dialogue]:
@@ -44,27 +45,34 @@ def alike(n: int) -> list[Dialogue]:
 
 
 def test_where_sides_and_prompts_differ_planted_faults_are_seen() -> None:
-    found = try_rules(dialogues(60))
+    found = try_rules(dialogues(60), [])
     assert found.keys() == {"assistant", "persona"}
     assert all(ENOUGH <= one.of <= 60 for one in found.values())
     assert all(one.seen >= 0.9 * one.of for one in found.values())
 
 
 def test_where_nothing_tells_them_apart_hardly_any_is_seen() -> None:
-    found = try_rules(alike(60))
+    found = try_rules(alike(60), [])
     assert found["assistant"].of >= ENOUGH
     assert found["assistant"].seen <= 0.2 * found["assistant"].of
     assert found["persona"].seen <= 0.5 * found["persona"].of
 
 
 def test_a_short_log_is_not_tried_and_one_without_prompts_by_the_role_alone() -> None:
-    assert try_rules(dialogues(FEWEST - 1)) == {}
+    assert try_rules(dialogues(FEWEST - 1), []) == {}
     bare = [replace(one, user_prompt=None) for one in dialogues(20)]
-    assert try_rules(bare).keys() == {"assistant"}
+    assert try_rules(bare, []).keys() == {"assistant"}
 
 
 def test_the_log_stays_as_it_is_and_trying_twice_says_the_same() -> None:
     log = dialogues(20)
     before = list(log)
-    assert try_rules(log) == try_rules(log)
+    assert try_rules(log, []) == try_rules(log, [])
     assert log == before
+
+
+def test_a_conversation_that_is_flagged_as_it_is_proves_nothing() -> None:
+    log = dialogues(20)
+    flags = [Fault(one.where, "assistant", 1, "seen before") for one in log[:12]]
+    found = try_rules(log, flags)
+    assert (found["assistant"].of, found["persona"].of) == (8, 20)

@@ -105,7 +105,7 @@ def consistency(
         faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
         checked=checked,
         prompted=sum(one.user_prompt is not None for one in dialogues),
-        planted=try_rules(dialogues),
+        planted=try_rules(dialogues, faults),
         flagged=tuple(faults),
         judge=check,
         user=_side("user", dialogues, judge) if judge else None,

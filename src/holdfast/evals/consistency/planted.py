@@ -12,12 +12,12 @@ This module knows conversations and the rules' verdicts. It knows no rule.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from holdfast.evals.consistency.dialogues import Dialogue
 from holdfast.evals.consistency.simulated_user import find_faults
-from holdfast.results.recorded.consistency import Planted
+from holdfast.results.recorded.consistency import Fault, Planted
 
 EVERY = 5
 """One conversation of so many has a fault, so that most of the log stays as it is."""
@@ -30,15 +30,19 @@ LINES = 3
 Plant = Callable[[Dialogue, Dialogue, random.Random], list[str]]
 
 
-def try_rules(dialogues: Sequence[Dialogue]) -> dict[str, Planted]:
+def try_rules(dialogues: Sequence[Dialogue], faults: Sequence[Fault]) -> dict[str, Planted]:
     """The faults put into a log by kind, and how many of them the rules see; empty of a short log.
 
     Args:
         dialogues: the log's conversations.
+        faults: what the rules find in them as they are; no such conversation gets a fault.
     """
     if len(dialogues) < FEWEST:
         return {}
-    tried = {kind: list(_rounds(dialogues, kind, plant)) for kind, plant in _PLANTS.items()}
+    tried = {}
+    for kind, plant in _PLANTS.items():
+        flagged = {fault.run for fault in faults if fault.kind == kind}
+        tried[kind] = list(_rounds(dialogues, flagged, kind, plant))
     return {
         kind: Planted(sum(seen for seen, _ in pairs), sum(of for _, of in pairs))
         for kind, pairs in tried.items()
@@ -46,7 +50,9 @@ def try_rules(dialogues: Sequence[Dialogue]) -> dict[str, Planted]:
     }
 
 
-def _rounds(dialogues: Sequence[Dialogue], kind: str, plant: Plant) -> Iterator[tuple[int, int]]:
+def _rounds(
+    dialogues: Sequence[Dialogue], flagged: Collection[str], kind: str, plant: Plant
+) -> Iterator[tuple[int, int]]:
     """Of each round the faults that were seen, and those that were put in."""
     total = 0
     for start in range(EVERY):
@@ -58,7 +64,7 @@ def _rounds(dialogues: Sequence[Dialogue], kind: str, plant: Plant) -> Iterator[
         for i in range(start, len(log), EVERY):
             one = dialogues[i]
             strangers = [two for two in dialogues if _strange(two, one, kind)]
-            if len(one.lines("user")) >= LINES and strangers:
+            if one.where not in flagged and len(one.lines("user")) >= LINES and strangers:
                 lines = iter(plant(one, rng.choice(strangers), rng))
                 turns = tuple(
                     (who, next(lines) if who == "user" else text) for who, text in one.turns
