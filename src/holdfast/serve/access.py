@@ -177,7 +177,9 @@ def check_origin(
 def check_media_type(scope: MutableMapping[str, Any], headers: Mapping[bytes, str]) -> None:
     """Refuse a body that is not JSON.
 
-    A form is taken beside an Authorization header, which pages of other sites cannot send.
+    A form is taken beside an Authorization header, which pages of other sites cannot send. What
+    curl calls a form is taken as JSON under /api, as Ollama does and its manual writes it, but from
+    no browser.
 
     Raises:
         RequestError: the body is of another media type.
@@ -189,6 +191,10 @@ def check_media_type(scope: MutableMapping[str, Any], headers: Mapping[bytes, st
         return
     bearer = headers.get(b"authorization", "").lower().startswith("bearer ")
     if kind == "multipart/form-data" and bearer:
+        return
+    by_browser = b"origin" in headers or b"sec-fetch-site" in headers
+    of_ollama = route_path(scope).startswith("/api/")
+    if kind == "application/x-www-form-urlencoded" and of_ollama and not by_browser:
         return
     raise RequestError(
         415,

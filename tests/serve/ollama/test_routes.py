@@ -80,6 +80,17 @@ def test_a_chat_without_a_stream_is_one_object(http: httpx.Client) -> None:
     assert found["message"]["content"].isupper() and found["done"]
 
 
+def test_curl_as_ollamas_manual_writes_it_is_answered_but_no_browser(http: httpx.Client) -> None:
+    body = json.dumps({"model": "mini", "messages": [TEA], "stream": False, "options": GREEDY})
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = http.post("/api/chat", content=body, headers=form)
+    assert answer.status_code == 200 and answer.json()["message"]["content"]
+    own = str(http.base_url).rstrip("/")
+    for more in ({"origin": own}, {"sec-fetch-site": "none"}):
+        assert http.post("/api/chat", content=body, headers=form | more).status_code == 415
+    assert http.post("/v1/chat/completions", content=body, headers=form).status_code == 415
+
+
 def test_sillytavern_finds_the_model_and_continues_a_raw_prompt(
     http: httpx.Client, mini: LocalBackend
 ) -> None:
