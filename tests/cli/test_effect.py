@@ -41,6 +41,34 @@ def test_json_prints_the_rows_that_the_contract_names(
     assert Path(found["report"]).is_file()
 
 
+def test_a_prompt_is_the_only_persona_in_one_length(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bot.txt"
+    path.write_text("You are Bo, a baker.\n", encoding="utf-8")
+    args = ["--tasks", tasks, "--model", "one", "--samples", "1", "--json"]
+
+    def run_with(*more: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(["effect", *args, *more])
+        return int(ended.value.code or 0)
+
+    assert run_with("--prompt", f"@{path}", "--out", str(tmp_path / "run")) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {(row["persona"], row["length"]) for row in rows if row["persona"] != "random"} == {
+        ("matched", "full")
+    }
+    manifest = (tmp_path / "run" / "manifest.json").read_text(encoding="utf-8")
+    assert "You are Bo, a baker." in manifest
+    for wrong, said in (
+        (["--prompt", "x", "--personas", "mini"], "not both"),
+        (["--prompt", " "], "needs a system prompt"),
+        (["--prompt", "@nope.txt"], "no prompts in"),
+    ):
+        assert run_with(*wrong) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_without_json_the_advice_is_printed_and_where_the_page_is(
     tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,10 @@ from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
+from holdfast.core.errors import HoldfastError
 from holdfast.evals.effect.settings import EffectSettings
+from holdfast.persona.experts import Expert
+from holdfast.persona.files import text_or_file
 
 if TYPE_CHECKING:
     from holdfast.results.effect import EffectSummary
@@ -26,6 +30,10 @@ def effect(
         typer.Option(help="mini, a folder, a hub id, or api:NAME; repeat for several."),
     ] = None,
     settings: EffectSettings,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="A system prompt, or @FILE with one: the only persona."),
+    ] = None,
     judge_model: options.TaskJudge = None,
     verify: options.Verify = None,
     loading: ModelOptions,
@@ -36,6 +44,8 @@ def effect(
     from holdfast.core.progress import Progress
     from holdfast.evals.effect.effect import effect
 
+    if prompt is not None:
+        settings = _alone(settings, text_or_file(prompt).strip())
     names = model or ["mini"]
     place = placed(sharing, names, loading.open, loading.device, output, alone=[verify])
     with (
@@ -53,6 +63,15 @@ def effect(
             where=where,
         ).summary
         print_summary(summary, _lines(summary), output.as_json)
+
+
+def _alone(settings: EffectSettings, prompt: str) -> EffectSettings:
+    """The settings with a prompt as the only persona, which has but one length."""
+    if settings.personas is not None:
+        raise HoldfastError("give --prompt or --personas, not both.")
+    if not prompt:
+        raise HoldfastError("--prompt needs a system prompt: give its text, or @FILE.")
+    return replace(settings, personas=(Expert("prompt", (), *(prompt,) * 3),), lengths=("full",))
 
 
 def _lines(summary: EffectSummary) -> Iterator[str]:
