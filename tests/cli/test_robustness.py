@@ -21,7 +21,8 @@ def answer(ask: Ask) -> Reply:
 def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name=name))
     path = tmp_path / "tasks.jsonl"
-    path.write_text('{"question": "2 + 2?", "answer": 4}\n' * 3, encoding="utf-8")
+    lines = [json.dumps({"question": f"{i} + {4 - i}?", "answer": 4}) for i in (1, 2, 3)]
+    path.write_text("\n".join(lines), encoding="utf-8")
     return str(path)
 
 

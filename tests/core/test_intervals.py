@@ -191,3 +191,37 @@ def test_adjusted_p_values_are_those_of_scipy() -> None:
     found = false_discovery([*p[:2], None, *p[2:]])
     assert found[2] is None
     assert [value for value in found if value is not None] == pytest.approx(expected)
+
+
+def test_an_interval_over_near_duplicates_is_as_wide_as_over_the_different_texts() -> None:
+    rng = np.random.default_rng(7)
+    texts = np.repeat(np.arange(30), 4)  # each text four times, all four right or all wrong
+    scores = (rng.random((30, DRAWS)) < 0.7).astype(float)[texts]
+    once = Sample(30).score_interval(scores[::4])
+    grouped = Sample(120, clusters=texts.tolist()).score_interval(scores)
+    alone = Sample(120).score_interval(scores)
+    widths = [np.ptp(limits, axis=-1).mean() for limits in (once, grouped, alone)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    assert widths[2] < 0.6 * widths[0]
+    covered = [((low <= 0.7) & (high >= 0.7)).mean() for low, high in (grouped.T, alone.T)]
+    assert covered[0] >= 0.92 and covered[1] < 0.8
+    before = (rng.random((30, DRAWS)) < 0.7).astype(float)[texts]
+    null = [Sample(120, clusters=c).difference_p(scores, before) for c in (texts.tolist(), None)]
+    assert (null[0] < 0.05).mean() <= 0.06 and (null[1] < 0.05).mean() > 0.15
+
+
+def test_answers_to_near_duplicates_that_are_independent_widen_nothing_much() -> None:
+    rng = np.random.default_rng(8)
+    texts = [i // 2 for i in range(60)]
+    scores = (rng.random((60, DRAWS)) < 0.7).astype(float)
+    grouped = np.ptp(Sample(60, clusters=texts).score_interval(scores), axis=-1).mean()
+    assert grouped < 1.12 * np.ptp(Sample(60).score_interval(scores), axis=-1).mean()
+
+
+def test_fewer_than_three_different_texts_have_no_interval() -> None:
+    sample = Sample(6, clusters=[0, 0, 0, 1, 1, 1])
+    scores = np.array([1.0, 0, 1, 0, 1, 1])
+    assert np.isnan(sample.score_interval(scores)).all()
+    assert np.isnan(sample.difference_interval(scores, 1 - scores)).all()
+    assert np.isnan(sample.difference_p(scores, 1 - scores))
+    assert not np.isnan(Sample(6, clusters=[0, 0, 1, 1, 2, 2]).score_interval(scores)).any()

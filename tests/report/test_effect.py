@@ -39,6 +39,7 @@ def summary(**changes: Any) -> EffectSummary:
         matrix=(replace(row("math", 0.3, 0.1, 0.4), expert="clerk"),),
         advice={"m": "The matched persona: use it for math."},
         judge_failures=changes.pop("judge_failures", 0),
+        texts=changes.pop("texts", 36),
     )
     whole = EffectSummary(
         models=("m",),
@@ -89,3 +90,8 @@ def test_what_was_left_out_or_not_judged_is_said() -> None:
     page = render(summary(left_out=("a", "b"), judge_model="j", judge_failures=3), PAIRS)
     assert "2 tasks that only a model can judge were left out" in page
     assert "3 calls of the judge j gave no score" in page
+
+
+def test_the_page_says_how_many_tasks_differ_where_some_are_near_duplicates() -> None:
+    assert "30 of the 36 tasks differ in their texts" in render(summary(texts=30), PAIRS)
+    assert "differ in their texts" not in render(summary(), PAIRS)

@@ -77,6 +77,7 @@ class Sample:
         n: int,
         recurring: Sequence[Sequence[Hashable]] = (),
         strata: Sequence[Hashable] | None = None,
+        clusters: Sequence[Hashable] | None = None,
     ) -> None:
         """Describe `n` observations.
 
@@ -86,19 +87,23 @@ class Sample:
                 each observation. A kind with fewer than five groups that recur is taken as
                 given: the interval is then about these alone.
             strata: The category of each observation, whose number was fixed by the plan.
+            clusters: For each observation the one that it nearly repeats (a text in nearly the
+                same words). Never taken as given; of fewer than three there is no interval.
         """
         if n < 1:
             raise ValueError("a sample needs at least one observation")
         self.n = n
         self.recurring = [_codes(labels) for labels in recurring]
         self.strata = None if strata is None else _codes(strata)
+        self.clusters = None if clusters is None else _codes(clusters)
         self._designs: dict[bytes, Design] = {}
 
     def part(self, rows: NDArray[np.bool_]) -> Sample:
         """The same of some observations only."""
         groups = [g[rows].tolist() for g in self.recurring]
         strata = None if self.strata is None else self.strata[rows].tolist()
-        return Sample(int(rows.sum()), groups, strata)
+        clusters = None if self.clusters is None else self.clusters[rows].tolist()
+        return Sample(int(rows.sum()), groups, strata, clusters)
 
     def moments(self, values: Array) -> Moments:
         """Means over the first axis of (observations, ...) and what their intervals need."""
@@ -108,7 +113,7 @@ class Sample:
         variance, df, recurrence = np.full((3, flat.shape[1]), np.nan)
         patterns, which = np.unique(there, axis=1, return_inverse=True)
         for k, rows in enumerate(patterns.T):
-            if rows.sum() >= 2:
+            if rows.sum() >= 2 and self._has_enough_clusters(rows):
                 columns = which.reshape(-1) == k
                 design = self._design(rows)
                 variance[columns], df[columns] = design.moments(flat[np.ix_(rows, columns)])
@@ -118,6 +123,9 @@ class Sample:
         arrays = (mean(flat), variance, df, n, ends, recurrence)
         return Moments(*(np.asarray(a).reshape(shape) for a in arrays))
 
+    def _has_enough_clusters(self, rows: NDArray[np.bool_]) -> bool:
+        return self.clusters is None or len(np.unique(self.clusters[rows])) >= FEWEST
+
     def _design(self, rows: NDArray[np.bool_]) -> Design:
         key = rows.tobytes()
         if key not in self._designs:
@@ -126,25 +134,26 @@ class Sample:
             given = [g for g in several if g.max() + 1 < GROUPS]
             given += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
             random = [g for g in several if g.max() + 1 >= GROUPS]
+            random += [] if self.clusters is None else [_codes(self.clusters[rows].tolist())]
             self._designs[key] = Design(random, given, int(rows.sum()))
         return self._designs[key]
 
     def score_interval(self, values: Array, level: float = 0.95) -> Array:
         """Intervals of the means of scores in [0, 1]: (observations, ...) to (..., 2)."""
         m = self.moments(values)
-        return _enough(_wilson(m, quantile(m.df, level), outer=True), m.n)
+        return _enough(_wilson(m, quantile(m.df, level), outer=True), m)
 
     def mean_interval(self, values: Array, level: float = 0.95) -> Array:
         """Student's t interval of means of any values, symmetric and unbounded: (..., 2)."""
         m = self.moments(values)
         half = quantile(m.df, level) * np.sqrt(m.variance)
-        return _enough(np.stack([m.mean - half, m.mean + half], axis=-1), m.n)
+        return _enough(np.stack([m.mean - half, m.mean + half], axis=-1), m)
 
     def difference_interval(self, a: Array, b: Array, level: float = 0.95) -> Array:
         """Intervals of mean(a) - mean(b), scores in [0, 1], over what both have: (..., 2)."""
         pair = self._pair(a, b)
         apart = pair[-1]
-        return _enough(_paired(*pair, quantile(apart.df, level)), apart.n)
+        return _enough(_paired(*pair, quantile(apart.df, level)), apart)
 
     def difference_p(self, a: Array, b: Array) -> Array:
         """Two-sided p-values of mean(a) = mean(b): 1 less the level whose interval ends at 0.
@@ -160,7 +169,8 @@ class Sample:
             limits = _paired(*pair, middle)
             outside = (limits[..., 0] > 0) | (limits[..., 1] < 0)
             low, high = np.where(outside, middle, low), np.where(outside, high, middle)
-        return np.asarray(np.where(apart.n >= FEWEST, 2 * stdtr(apart.df, -low), np.nan))
+        there = (apart.n >= FEWEST) & ~np.isnan(apart.variance)
+        return np.asarray(np.where(there, 2 * stdtr(apart.df, -low), np.nan))
 
     def _pair(self, a: Array, b: Array) -> tuple[Moments, Moments, Moments, Moments, Moments]:
         """Moments of both, of the gains and the losses from b to a, and of the differences."""
@@ -185,14 +195,14 @@ class Sample:
         t = quantile(np.minimum(fall.df, room.df), level)
         above, room_limits = _paired(*falls, t), _paired(*rooms, t)
         limits = 1 - _quotient(fall, above, room, room_limits, _correlation(fall, room, rest))
-        return _enough(limits[..., ::-1], room.n)
+        return _enough(limits[..., ::-1], room)
 
     def quotient_interval(self, top: Array, bottom: Array, level: float = 0.95) -> Array:
         """Intervals of mean(top) / mean(bottom), both in [0, 1]: (..., 2)."""
         n, d, apart = (self.moments(v) for v in (top, bottom, top - bottom))
         t = quantile(np.minimum(n.df, d.df), level)
         limits = _quotient(n, _wilson(n, t), d, _wilson(d, t), _correlation(n, d, apart))
-        return _enough(limits, apart.n)
+        return _enough(limits, apart)
 
 
 def _quotient(
@@ -296,8 +306,10 @@ def quantile(df: Array, level: float) -> Array:
     return np.asarray(stdtrit(df, (1 + level) / 2))
 
 
-def _enough(limits: Array, n: Array) -> Array:
-    return np.asarray(np.where((n >= FEWEST)[..., None], limits, np.nan))
+def _enough(limits: Array, m: Moments) -> Array:
+    """The limits where the mean has enough observations and a variance, else NaN."""
+    there = (m.n >= FEWEST) & ~np.isnan(m.variance)
+    return np.asarray(np.where(there[..., None], limits, np.nan))
 
 
 def _codes(labels: Sequence[Hashable]) -> NDArray[np.int_]:

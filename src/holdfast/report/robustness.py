@@ -87,6 +87,11 @@ def remarks(summary: RobustnessSummary) -> list[str]:
         f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
         f"n = {numbers.items}).",
     ]
+    if numbers.texts < numbers.items:
+        sentences += [
+            f"{numbers.texts} of the {quantity(numbers.items, 'item')} differ in their texts: "
+            "near-duplicates are drawn together in the intervals."
+        ]
     if numbers.reading == "lenient" and strict.mean < numbers.mean:
         lost = max(numbers.rows, key=lambda row: row.strict_failures)
         sentences += [

@@ -100,6 +100,8 @@ class EffectNumbers:
     """A sentence for each model: what to use a persona for."""
     judge_failures: int
     """Calls of the judge model that gave no score."""
+    texts: int
+    """Different tasks, where near-duplicates count as one: intervals draw these together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -220,6 +220,8 @@ class RobustnessNumbers:
     """Personas of the pool."""
     items: int
     """Items that were answered under every persona."""
+    texts: int
+    """Different items, where near-duplicates count as one: intervals draw these together."""
     mean: float
     """Mean accuracy over personas."""
     worst: float

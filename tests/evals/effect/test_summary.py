@@ -20,7 +20,7 @@ def table(rng: np.random.Generator, gain: float) -> list[EffectRow]:
             "none": (rng.random((20, 3)) < easy).astype(float),
             ARM: (rng.random((20, 3)) < helped).astype(float),
         }
-        rows += _rows(scores, "m", f"category {k}")
+        rows += _rows(scores, "m", f"category {k}", range(20))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from holdfast.evals.robustness.halves import extremes, spread
+from holdfast.evals.robustness.halves import Groups, extremes, spread
 
 RUNS = 40
 
@@ -18,7 +18,8 @@ def test_personas_without_an_effect_have_intervals_that_cover_the_mean(rate: flo
     worst = []
     for run in range(RUNS):
         matrix = (rng.random((12, 40)) < rate).astype(float)
-        found = extremes(matrix, run) | {"std": spread(matrix)}
+        groups = Groups.of(matrix)
+        found = extremes(groups, run) | {"std": spread(groups)}
         worst.append(found["worst"].value)
         for name, one in found.items():
             hits[name] += bool(one.interval[0] <= truth[name] <= one.interval[1])
@@ -30,7 +31,7 @@ def test_the_spread_of_personas_that_differ_is_found_without_the_noise_of_items(
     rng = np.random.default_rng(1)
     rates = np.linspace(0.4, 0.8, 12)
     matrices = [(rng.random((12, 60)) < rates[:, None]).astype(float) for _ in range(RUNS)]
-    found = [spread(matrix) for matrix in matrices]
+    found = [spread(Groups.of(matrix)) for matrix in matrices]
     measured = np.mean([matrix.mean(axis=1).std() for matrix in matrices])
     assert np.mean([one.value for one in found]) == pytest.approx(rates.std(), abs=0.01)
     assert measured > rates.std() + 0.01
@@ -42,10 +43,48 @@ def test_an_interval_reaches_out_to_the_extreme_that_halves_fall_short_of() -> N
     rng = np.random.default_rng(3)
     truth = np.linspace(0.45, 0.75, 20)  # neighbours differ by less than the noise of 60 items
     matrix = (rng.random((20, 60)) < truth[:, None]).astype(float)
-    worst = extremes(matrix)["worst"]
+    worst = extremes(Groups.of(matrix))["worst"]
     accuracy = matrix.mean(axis=1)
-    true_spread = spread(matrix).value / accuracy.std()
+    true_spread = spread(Groups.of(matrix)).value / accuracy.std()
     low = accuracy.mean() + true_spread * (accuracy.min() - accuracy.mean())
     assert accuracy.min() < low < worst.value
     lower, upper = worst.value - worst.interval[0], worst.interval[1] - worst.value
     assert lower - upper > 0.4 * (worst.value - low)
+
+
+def test_items_said_three_times_are_as_good_as_once_and_no_better() -> None:
+    rng = np.random.default_rng(4)
+    matrix = (rng.random((12, 40)) < np.linspace(0.4, 0.8, 12)[:, None]).astype(float)
+    texts = np.repeat(np.arange(40), 3).tolist()
+    often = np.repeat(matrix, 3, axis=1)
+    once, grouped = Groups.of(matrix), Groups.of(often, texts)
+    alone = Groups.of(often)
+    for name, one in (extremes(once) | {"std": spread(once)}).items():
+        same = (extremes(grouped) | {"std": spread(grouped)})[name]
+        naive = (extremes(alone) | {"std": spread(alone)})[name]
+        assert same.value == pytest.approx(one.value)
+        assert same.interval == pytest.approx(one.interval)
+        assert np.ptp(naive.interval) < 0.8 * np.ptp(same.interval), name
+
+
+def test_intervals_over_near_duplicates_of_unequal_number_cover() -> None:
+    rng = np.random.default_rng(5)
+    texts = [text for text in range(45) for _ in range(1 + text % 3)]  # 1 to 3 of each
+    hits = {"grouped": 0, "alone": 0}
+    for run in range(RUNS):
+        matrix = (rng.random((8, 45)) < 0.6).astype(float)[:, texts]
+        for name, groups in (
+            ("grouped", Groups.of(matrix, texts)),
+            ("alone", Groups.of(matrix)),
+        ):
+            low, high = extremes(groups, run, splits=40)["worst"].interval
+            hits[name] += bool(low <= 0.6 <= high)
+    assert hits["grouped"] >= 0.88 * RUNS
+    assert hits["alone"] < hits["grouped"]
+
+
+def test_two_different_items_have_no_interval() -> None:
+    matrix = np.array([[1.0, 1, 0], [0, 0, 1]])
+    groups = Groups.of(matrix, [0, 0, 1])
+    for one in (*extremes(groups).values(), spread(groups)):
+        assert np.isnan(one.interval).all() and not np.isnan(one.value)

@@ -15,6 +15,7 @@ from holdfast.evals.robustness.persona_lottery import expected_best
 from holdfast.evals.robustness.robustness import Robustness, robustness
 from holdfast.evals.tasks.tasks import load_items
 from holdfast.persona.pool import Member
+from holdfast.report.robustness import remarks, render
 from holdfast.results.robustness import PersonaAccuracy
 
 PEOPLE = (
@@ -71,6 +72,28 @@ def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Pat
     assert found.summary.verifiers == {"numeric": 20}
     assert set(s.permuted) == {"worst", "best", "ratio", "std"}
     assert s.p_value < 0.01
+
+
+def test_items_in_nearly_the_same_words_are_drawn_together_and_said(
+    tasks: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in tasks.read_text(encoding="utf-8").splitlines()]
+    again = [{**row, "question": row["question"].replace("?", ", please?")} for row in rows]
+    path = tmp_path / "twice.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows + again)), encoding="utf-8")
+    once = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    twice = robustness(Actor(answer), tasks=path, personas=PEOPLE)
+    one, two = once.summary.numbers, twice.summary.numbers
+    assert ((one.items, one.texts), (two.items, two.texts)) == ((20, 20), (40, 20))
+    assert two.halves["worst"].interval == one.halves["worst"].interval
+    for shorter, longer in ((row(once, "baker"), row(twice, "baker")), (one.none, two.none)):
+        width, again_width = (ends[1] - ends[0] for ends in (shorter.interval, longer.interval))
+        assert again_width == pytest.approx(width, rel=0.06)
+    said = " ".join(remarks(twice.summary))
+    assert "20 of the 40 items differ in their texts" in said
+    assert "differ in their texts" not in " ".join(remarks(once.summary))
+    page = render(once.summary)
+    assert "No interval for worst, best, ratio and std" in page
 
 
 def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:

@@ -1,7 +1,8 @@
 """From the records of `effect` to rows: what each persona does to each category of tasks.
 
 Every figure is a difference paired by task: its score under a persona less its score
-without, each a mean over samples. Intervals are 95%, over tasks (`core.intervals`).
+without, each a mean over samples. Intervals are 95%, over tasks (`core.intervals`), of which
+near-duplicates are drawn together.
 The sentence takes one length and one place, fixed beforehand, since the best of many
 looks better than it is, and its p-values are corrected for the number of categories; those of
 a table are corrected for its cells.
@@ -19,6 +20,7 @@ import numpy as np
 from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, false_discovery, mean, numbers
+from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.report.words import inconclusive
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
@@ -46,17 +48,21 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
     """The rows of the records, and the sentence for each model."""
     scores = _scores(run, tasks, len(models))
     categories = list(dict.fromkeys(task.category for task in tasks))
+    texts: dict[str, list[int]] = {category: [] for category in categories}
+    for task, group in zip(tasks, task_groups(tasks), strict=True):
+        texts[task.category].append(group)
+    everywhere = [group for category in categories for group in texts[category]]
     every = [
         row
         for m, model in enumerate(models)
         for category in categories
-        for row in _rows(scores[m, category], model, category)
+        for row in _rows(scores[m, category], model, category, texts[category])
     ]
     rows = tuple(row for row in every if row.persona != "each")
     overall = (
         row
         for m, model in enumerate(models)
-        for row in _rows(_joined([scores[m, c] for c in categories]), model, "all")
+        for row in _rows(_joined([scores[m, c] for c in categories]), model, "all", everywhere)
     )
     return EffectNumbers(
         rows=_by_model(rows, models),
@@ -68,6 +74,7 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
             for m, model in enumerate(models)
         },
         judge_failures=sum(verdict.failures for verdict in run.verdicts),
+        texts=len(set(everywhere)),
     )
 
 
@@ -129,10 +136,12 @@ def _joined(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     }
 
 
-def _rows(arms: Mapping[str, Array], model: str, category: str) -> Iterator[EffectRow]:
-    """One row per arm but `none`'s."""
+def _rows(
+    arms: Mapping[str, Array], model: str, category: str, texts: Sequence[int]
+) -> Iterator[EffectRow]:
+    """One row per arm but `none`'s; `texts` has the group of near-duplicates of each task."""
     base = mean(arms["none"], axis=1)
-    sample = Sample(len(base))
+    sample = Sample(len(base), clusters=texts)
     for name in (name for name in arms if name != "none"):
         kind, length, place, *expert = name.split("/", 3)
         score = mean(arms[name], axis=1)

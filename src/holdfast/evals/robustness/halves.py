@@ -18,11 +18,16 @@ personas has an unbiased estimate of its square,
 by the analysis of variance of personas × items, cut off at 0. Intervals are over items: Wilson's
 and its quotient (`intervals`) with the jackknife's variance, from leaving out each item.
 
+Items that nearly repeat each other are one group: both halves have whole groups, the products of
+σ² are of different groups, and the jackknife leaves out groups (of unequal sizes: Busing, Meijer &
+van der Leeden 1999, Stat. Comput. 9).
+
 This module knows arrays. It knows no tasks and no texts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,18 +48,51 @@ class Estimate:
     interval: Array
 
 
-def extremes(matrix: Array, seed: int = 0, splits: int = SPLITS) -> dict[str, Estimate]:
-    """Worst, best and their ratio, of accuracies (personas, items)."""
-    whole, left_out = _picked(matrix, seed, splits)
-    items = matrix.shape[1]
-    pseudo = items * whole[:, None] - (items - 1) * left_out
-    pseudo += (whole - pseudo.mean(axis=1))[:, None]  # their spread counts, not their mean
-    sample = Sample(items)
+@dataclass(frozen=True)
+class Groups:
+    """Scores of personas, items that nearly repeat each other taken together."""
+
+    sums: Array
+    """Sum of the scores over the items of each group: (personas, groups)."""
+    sizes: Array
+    """Items of each group: (groups,)."""
+
+    @classmethod
+    def of(cls, matrix: Array, texts: Sequence[int] | None = None) -> Groups:
+        """The groups of (personas, items), by the group of each item; None for items alone."""
+        if texts is None or len(set(texts)) == len(texts):
+            return cls(np.asarray(matrix, float), np.ones(matrix.shape[1]))
+        _, codes = np.unique(np.asarray(texts), return_inverse=True)
+        member = np.eye(codes.max() + 1)[codes]
+        return cls(matrix @ member, member.sum(axis=0))
+
+    @property
+    def accuracies(self) -> Array:
+        """Accuracy of each persona."""
+        return np.asarray(self.sums.sum(axis=1) / self.sizes.sum())
+
+    def pseudo_values(self, whole: Array, left_out: Array) -> Array:
+        """The jackknife's pseudo-values of an estimate (...,) from those without each group.
+
+        Their variance over the groups, divided by their number, is that of the estimate.
+        """
+        share = self.sizes.sum() / self.sizes
+        pseudo = share * whole[..., None] - (share - 1) * left_out
+        apart = pseudo - pseudo.mean(axis=-1, keepdims=True)
+        scale = np.sqrt((len(share) - 1) / np.maximum(share - 1, 1e-9))
+        return np.asarray(whole[..., None] + scale * apart)
+
+
+def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, Estimate]:
+    """Worst, best and their ratio, of accuracies."""
+    whole, left_out = _picked(groups, seed, splits)
+    pseudo = groups.pseudo_values(whole, left_out)  # their spread counts, not their mean
+    sample = Sample(len(groups.sizes))
     worst, best = whole
     limits = [sample.score_interval(values) for values in pseudo]
     ratio = float(worst / best) if best > 0 else 0.0
     quotient = sample.quotient_interval(*pseudo)
-    low, high = _ensemble(matrix)
+    low, high = _ensemble(groups)
     return {
         "worst": Estimate(float(worst), _reaching(limits[0], float(worst), low)),
         "best": Estimate(float(best), _reaching(limits[1], float(best), high)),
@@ -62,11 +100,11 @@ def extremes(matrix: Array, seed: int = 0, splits: int = SPLITS) -> dict[str, Es
     }
 
 
-def _ensemble(matrix: Array) -> tuple[float, float]:
+def _ensemble(groups: Groups) -> tuple[float, float]:
     """The least and greatest accuracy once their spread is drawn in to its unbiased estimate."""
-    accuracy = matrix.mean(axis=1)
+    accuracy = groups.accuracies
     measured = accuracy.std()
-    share = min(1.0, spread(matrix).value / measured) if measured > 0 else 0.0
+    share = min(1.0, spread(groups).value / measured) if measured > 0 else 0.0
     drawn_in = accuracy.mean() + share * (accuracy - accuracy.mean())
     return float(drawn_in.min()), float(drawn_in.max())
 
@@ -80,43 +118,46 @@ def _reaching(limits: Array, value: float, extreme: float) -> Array:
     return np.array([max(low + min(short, 0.0), 0.0), min(high + max(short, 0.0), 1.0)])
 
 
-def _picked(matrix: Array, seed: int, splits: int) -> tuple[Array, Array]:
-    """Worst and best of all items (2,), and without each item (2, items): means over halves."""
-    rng = np.random.default_rng(seed)
-    items = matrix.shape[1]
-    whole, left_out = np.zeros(2), np.zeros((2, items))
-    half = items // 2
+def _picked(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
+    """Worst and best (2,), and without each group (2, groups): means over halves of the groups."""
+    rng, sizes = np.random.default_rng(seed), groups.sizes
+    whole, left_out = np.zeros(2), np.zeros((2, len(sizes)))
+    half = len(sizes) // 2
     for _ in range(splits):
-        rows, order = rng.permutation(matrix), rng.permutation(items)  # ties favour nobody
+        # Ties favour nobody: the personas' order is drawn too.
+        rows, order = rng.permutation(groups.sums), rng.permutation(len(sizes))
         first, second = order[:half], order[half:]
-        picks, scores = rows[:, first], rows[:, second]
+        picks, scores, items = rows[:, first], rows[:, second], sizes[second].sum()
         chosen, scored = picks.sum(axis=1), scores.sum(axis=1)
-        without = chosen[:, None] - picks  # an item of the picking half left out
+        without = chosen[:, None] - picks  # a group of the picking half left out
         for k, pick in enumerate((np.argmin, np.argmax)):
             one = pick(chosen)
-            whole[k] += scored[one] / len(second)
-            left_out[k, first] += scored[pick(without, axis=0)] / len(second)
-            left_out[k, second] += (scored[one] - scores[one]) / max(1, len(second) - 1)
+            whole[k] += scored[one] / items
+            left_out[k, first] += scored[pick(without, axis=0)] / items
+            left_out[k, second] += (scored[one] - scores[one]) / np.maximum(
+                1, items - sizes[second]
+            )
     return whole / splits, left_out / splits
 
 
-def spread(matrix: Array) -> Estimate:
-    """The standard deviation of true accuracies over the personas of (personas, items)."""
-    personas, items = matrix.shape
-    rows = matrix - matrix.mean(axis=0)
+def spread(groups: Groups) -> Estimate:
+    """The standard deviation of true accuracies over the personas."""
+    sizes, personas = groups.sizes, len(groups.sums)
+    rows = groups.sums - groups.sums.mean(axis=0)
     total, own = rows.sum(axis=1), (rows**2).sum(axis=0)
 
-    def square(sums: Array, squares: Array | float, n: int) -> Array:
-        """The mean product of two items' deviations, which is σ² without bias."""
-        return np.asarray(((sums**2).sum(axis=0) - squares) / (n * (n - 1) * personas))
+    def square(sums: Array, squares: Array | float, pairs: Array | float) -> Array:
+        """The mean product of two items' deviations, of different groups: σ² without bias."""
+        return np.asarray(((sums**2).sum(axis=0) - squares) / (pairs * personas))
 
-    value = float(square(total, float(own.sum()), items))
-    if items < 3:
-        return Estimate(max(value, 0.0) ** 0.5, np.full(2, np.nan))
-    left_out = square(total[:, None] - rows, float(own.sum()) - own, items - 1)
-    pseudo = items * value - (items - 1) * left_out
-    limits = Sample(items).mean_interval(pseudo)
-    return Estimate(max(value, 0.0) ** 0.5, np.sqrt(limits.clip(min=0)))
+    items, same = sizes.sum(), (sizes**2).sum()
+    value = square(total, float(own.sum()), max(items**2 - same, 1))  # one group has no pair
+    if len(sizes) < 3:
+        return Estimate(max(float(value), 0.0) ** 0.5, np.full(2, np.nan))
+    rest = (items - sizes) ** 2 - (same - sizes**2)
+    left_out = square(total[:, None] - rows, float(own.sum()) - own, rest)
+    limits = Sample(len(sizes)).mean_interval(groups.pseudo_values(value, left_out))
+    return Estimate(max(float(value), 0.0) ** 0.5, np.sqrt(limits.clip(min=0)))
 
 
 def less(one: Estimate, other: Estimate) -> Array:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
-from holdfast.evals.robustness.halves import Estimate, extremes, less, spread
+from holdfast.evals.robustness.halves import Estimate, Groups, extremes, less, spread
 
 NAMES = ("mean", "worst", "best", "ratio", "std", "all_correct")
 EXTREMES = ("worst", "best", "ratio", "std")
@@ -82,6 +82,8 @@ class Lottery:
     """An accuracy matrix (personas, items) of scores in [0, 1], at least two of each."""
 
     matrix: Array
+    texts: Sequence[int] | None = None
+    """For each item its group of near-duplicates, which are drawn together; None for no groups."""
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or min(self.matrix.shape) < 2:
@@ -105,13 +107,14 @@ class Lottery:
 
     def estimates(self, seed: int = 0) -> dict[str, Estimate]:
         """`NAMES` without that bias (`halves`), and each of `PSS` by its name."""
-        sample = Sample(self.matrix.shape[1])
+        sample = Sample(self.matrix.shape[1], clusters=self.texts)
         shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved}
         found = {
             name: Estimate(float(share.mean()), sample.score_interval(share))
             for name, share in shares.items()
         }
-        found |= extremes(self.matrix, seed) | {"std": spread(self.matrix)}
+        groups = Groups.of(self.matrix, self.texts)
+        found |= extremes(groups, seed) | {"std": spread(groups)}
         values = {name: np.asarray(one.value) for name, one in found.items()}
         limits = {
             "worst/best": found["ratio"].interval,
@@ -125,12 +128,16 @@ class Lottery:
 
     def each(self) -> Array:
         """A 95% interval over items for each persona's accuracy: (personas, 2)."""
-        return Sample(self.matrix.shape[1]).score_interval(self.matrix.T)
+        return Sample(self.matrix.shape[1], clusters=self.texts).score_interval(self.matrix.T)
 
     def permuted(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
-        """`EXTREMES` where the labels of the personas are shuffled within each item: (draws,)."""
-        rng = np.random.default_rng(seed)
-        means = np.array([rng.permuted(self.matrix, axis=0).mean(axis=1) for _ in range(draws)])
+        """`EXTREMES` where the personas' labels are shuffled within each item: (draws,).
+
+        Near-duplicates are shuffled alike.
+        """
+        rng, groups = np.random.default_rng(seed), Groups.of(self.matrix, self.texts)
+        sums = np.array([rng.permuted(groups.sums, axis=0).sum(axis=1) for _ in range(draws)])
+        means = sums / groups.sizes.sum()
         found = statistics(means, np.zeros(draws))
         return {name: found[name] for name in EXTREMES}
 
@@ -156,16 +163,20 @@ def search(matrix: Array, development: NDArray[np.bool_]) -> Pick:
     return Pick(best, float(chosen_by[best]), float(scored[best]), float(scored.max()))
 
 
-def search_curve(matrix: Array, halvings: int = 200, seed: int = 0) -> list[float]:
+def search_curve(
+    matrix: Array, halvings: int = 200, seed: int = 0, texts: Sequence[int] | None = None
+) -> list[float]:
     """Expected score of the best of k personas on one half of the items, on the other half.
 
     Exact in the personas drawn, a mean over `halvings` of the items: with k = 1 it is the mean
     accuracy, and how far it stays below `expected_best` is what choosing on few items costs.
+    Near-duplicates (`texts`) are never on both sides.
     """
-    rng, items = np.random.default_rng(seed), matrix.shape[1]
+    rng, groups = np.random.default_rng(seed), Groups.of(matrix, texts)
     curves = []
     for _ in range(halvings):
-        rows, order = rng.permutation(matrix), rng.permutation(items)
-        pick, score = (rows[:, held].mean(axis=1) for held in np.split(order, [items // 2]))
+        rows, order = rng.permutation(groups.sums), rng.permutation(len(groups.sizes))
+        halves = np.split(order, [len(order) // 2])
+        pick, score = (rows[:, h].sum(axis=1) / max(1, groups.sizes[h].sum()) for h in halves)
         curves.append(expected_pick(pick, score))
     return [float(v) for v in np.mean(curves, axis=0)]

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.intervals import Sample
+from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
 from holdfast.evals.robustness.halves import Estimate
 from holdfast.evals.robustness.persona_lottery import EXTREMES, NAMES, Lottery
 from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.evals.tasks.verifier import golds, verify
 from holdfast.persona import pool
@@ -43,8 +44,8 @@ from holdfast.results.robustness import (
 from holdfast.results.tasks import TaskRecord
 
 NO_INTERVAL = (
-    "worst, best, ratio and std are extremes of noisy accuracies and biased, so they have no "
-    "interval: see halves and spread."
+    "No interval for worst, best, ratio and std: extremes of noisy accuracies are biased; halves "
+    "and spread have estimates without that bias, with intervals."
 )
 SHOWN = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "found_strict", "found_lenient")
@@ -66,6 +67,8 @@ class Answers:
     """Answers at which a verifier failed."""
     missing: tuple[str, ...]
     """Ids of items left out."""
+    texts: tuple[int, ...]
+    """For each item its group of near-duplicates, whose answers are not independent."""
 
     @classmethod
     def of(
@@ -101,13 +104,15 @@ class Answers:
                 f"only {whole.sum()} of {len(tasks)} items were answered under every persona: see "
                 "the stops in records.jsonl, then run again with another --out."
             )
+        rest = tuple(task for task, there in zip(tasks, whole, strict=True) if there)
         return cls(
             tuple(personas),
-            tuple(task for task, there in zip(tasks, whole, strict=True) if there),
+            rest,
             {name: values[:, whole].mean(axis=2) for name, values in readings.items()},
             cut,
             errors,
             tuple(task.id for task, there in zip(tasks, whole, strict=True) if not there),
+            tuple(task_groups(rest)),
         )
 
 
@@ -129,7 +134,7 @@ def summarise(
         seed: of the draws.
     """
     right = answers.shares[reading]
-    drawn = Lottery(right[1:])
+    drawn = Lottery(right[1:], answers.texts)
     values, estimates = drawn.values(), drawn.estimates(seed)
     curve = tuple(round(value, 4) for value in lottery.expected_best(drawn.accuracies))
     intervals = {
@@ -140,6 +145,7 @@ def summarise(
     return RobustnessNumbers(
         personas=len(answers.personas),
         items=len(answers.tasks),
+        texts=len(set(answers.texts)),
         # One rounding for the mean and the curve's first value, which are the same number.
         mean=curve[0],
         worst=_rounded(values["worst"]),
@@ -152,7 +158,7 @@ def summarise(
         pss_version=lottery.PSS_VERSION,
         lottery=curve,
         intervals=intervals | {"pss": numbers(estimates[pss].interval)},
-        interval_note=NO_INTERVAL,
+        interval_note=_note(len(set(answers.texts))),
         extraction_failures={
             persona.id: _rounded(failures[i]) for i, persona in enumerate(answers.personas, 1)
         },
@@ -176,6 +182,11 @@ def summarise(
     )
 
 
+def _note(texts: int) -> str:
+    """Why some numbers have no interval, as drift says it."""
+    return NO_INTERVAL if texts >= FEWEST else f"No interval: fewer than {FEWEST} different items."
+
+
 def _permuted(drawn: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
     """The extremes under shuffled labels, and the chance that these spread at least as far."""
     null, values = drawn.permuted(seed=seed), drawn.values()
@@ -194,14 +205,14 @@ def _estimate(estimate: Estimate) -> ValueWithInterval:
 
 
 def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
-    drawn = Lottery(answers.shares["strict"][1:])
+    drawn = Lottery(answers.shares["strict"][1:], answers.texts)
     values = [drawn.values()[name] for name in NAMES]
     return StrictValues(*map(_rounded, (*values, drawn.estimates(seed)[pss].value)))
 
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
-    sample = Sample(right.shape[1])
+    sample = Sample(right.shape[1], clusters=answers.texts)
     shares = {name: values[row].mean() for name, values in answers.shares.items()}
     return Accuracy(
         accuracy=_rounded(right[row].mean()),
@@ -224,7 +235,7 @@ def _masks(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
 
 def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
     """Mean accuracy under the personas of each kind, and its difference from none."""
-    sample = Sample(right.shape[1])
+    sample = Sample(right.shape[1], clusters=answers.texts)
     for kind in pool.KINDS:
         rows = [i for i, persona in enumerate(answers.personas, 1) if persona.kind == kind]
         if rows:
@@ -257,16 +268,21 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
     """The best persona on half of the items of each category, scored on the others."""
     development = np.zeros(len(answers.tasks), bool)
     for _, mask in _masks(answers):
-        ids = {int(i): answers.tasks[i].id for i in np.flatnonzero(mask)}
-        order = sorted(ids, key=lambda i: seed_of("search", seed, ids[i]))
-        development[order[: len(order) // 2]] = True
+        those = np.flatnonzero(mask).tolist()
+        # Near-duplicates go to the same half, each by the first of its group.
+        groups = {i: answers.texts[i] for i in those}
+        order = sorted(those, key=lambda i: seed_of("search", seed, answers.tasks[groups[i]].id))
+        cuts = [k for k in range(len(order)) if k == 0 or groups[order[k]] != groups[order[k - 1]]]
+        cut = min(cuts, key=lambda k: (abs(k - len(order) // 2), k))
+        development[order[:cut]] = True
     if not development.any():
         raise HoldfastError(
-            "--search needs a category with at least 2 items: raise --tasks-per-category."
+            "--search needs a category with at least 2 different items: raise --tasks-per-category."
         )
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
-    sample = Sample(others.shape[1])
+    texts = [group for group, chosen in zip(answers.texts, development, strict=True) if not chosen]
+    sample = Sample(len(texts), clusters=texts)
     option = others[1 + pick.persona]
     return SearchResult(
         persona=answers.personas[pick.persona].id,
@@ -281,7 +297,10 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         gain=_rounded((option - others[0]).mean()),
         gain_interval=numbers(sample.difference_interval(option, others[0])),
         oracle=_rounded(pick.oracle),
-        curve=tuple(round(value, 4) for value in lottery.search_curve(right[1:], seed=seed)),
+        curve=tuple(
+            round(value, 4)
+            for value in lottery.search_curve(right[1:], seed=seed, texts=answers.texts)
+        ),
     )
 
 

@@ -64,6 +64,11 @@ def groups(texts: Sequence[str]) -> list[int]:
     return [first(i) for i in range(len(texts))]
 
 
+def task_groups(tasks: Sequence[Task]) -> list[int]:
+    """`groups` of all that the tasks say: answers to near-duplicates are not independent."""
+    return groups([task_text(task) for task in tasks])
+
+
 def overlapping(texts: Sequence[str], others: Sequence[str]) -> list[bool]:
     """Which texts are near-duplicates of any of `others`."""
     own, theirs = ([words(text) for text in some] for some in (texts, others))
