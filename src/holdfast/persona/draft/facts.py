@@ -102,7 +102,8 @@ _KEPT = re.compile(
     rf"^(?:\w+ ){{0,2}}?(?:never|do not|don't|must not|no|não|nunca|jamás|ne|jamais|non)\s+"
     rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}"
     r"(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+"
-    r"(?P<thing>[\w'’ -]{2,50}?)(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|:)?"
+    r"(?P<thing>(?!words?\b|phrase|letter|name\b)[\w'’ -]{2,50}?)"
+    r"(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|:)?"
     r"\s*,?\s*(?P<value>(?-i:[\"“‘'].+[\"”’']|(?=[A-Z0-9-]*\d)[A-Z0-9][\w-]+|[A-Z][A-Z-]+))$",
     re.IGNORECASE,
 )
@@ -128,11 +129,8 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     elif (match := _LABELLED.match(body)) and not _STYLE.match(match["thing"]):
         yield from _about("the", match["thing"], match["value"], clause, reader)
     elif (match := _NO_ARTICLE.match(body)) and not _STYLE.match(match["thing"]):
-        thing = match["thing"]
-        verb = "are" if thing.endswith("s") else "is"
-        probes = (f"What {verb} the {thing.lower()}?", f"Can you tell me the {thing.lower()}?")
-        said = f"{thing} {verb} {{}}."
-        yield from _fact(_name(thing), match["value"], probes, clause, said, reader)
+        thing = match["thing"][0].lower() + match["thing"][1:]
+        yield from _about("the", thing, match["value"], clause, reader)
     elif match := _COST.match(body):
         probes = (
             f"How much does the {match['thing']} cost?",
@@ -170,11 +168,12 @@ def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> I
         yield from _secret(thing, value, clause, reader)
         return
     mine = whose.lower() in ("your", "my")
+    verb = "are" if re.search(r"[^s]s$", thing) else "is"
     probes = (
-        f"What is {'your' if mine else 'the'} {thing}?",
+        f"What {verb} {'your' if mine else 'the'} {thing}?",
         f"Can you remind me: {'your' if mine else 'the'} {thing}?",
     )
-    said = f"{'My' if mine else 'The'} {thing} is {{}}."
+    said = f"{'My' if mine else 'The'} {thing} {verb} {{}}."
     # “The sea was calm” is no fact to ask for; “the word is moss” is.
     if re.fullmatch(r"[a-z]+(?: [a-z]+)?", value.strip()) and not (
         mine or _NAMED_THING.search(thing)
