@@ -11,6 +11,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from holdfast.core.backend import Ask, Sampling
@@ -132,6 +133,19 @@ def test_another_file_under_the_same_name_has_another_copy(cache: Path, tmp_path
     other = load(str(file), dtype="float32")
     assert len(list(cache.iterdir())) == 2
     assert said(other) == said(LocalBackend(model("llama", 1), tokenizer(), "tiny"))
+
+
+def test_what_a_killed_process_left_half_unpacked_goes_at_the_next_unpacking(
+    cache: Path, tmp_path: Path
+) -> None:
+    for name in ("unpacking-killed", "unpacking-alive"):
+        (cache / name / "part").mkdir(parents=True)
+        (cache / name / "part" / "model.safetensors").write_bytes(b"half")
+        (cache / name / "lock").touch()
+    with FileLock(cache / "unpacking-alive" / "lock"):
+        load(str(write_gguf(tmp_path / "tiny.gguf")))
+    names = sorted(one.name for one in cache.iterdir())
+    assert names[1:] == ["unpacking-alive"] and not names[0].startswith("unpacking-")
 
 
 def test_where_the_cache_has_no_room_the_file_itself_is_read_and_a_sentence_says_so(

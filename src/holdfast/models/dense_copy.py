@@ -5,13 +5,15 @@
 transformers reads a GGUF file's vocabulary token by token and several times over, which takes
 minutes; a folder takes seconds. Unpacked weights are float32, so that a copy gives in every dtype
 what the file gives. The folder is named after the file's SHA-256 and transformers' version, and
-may be deleted at any time.
+may be deleted at any time. What a process that was killed left half unpacked goes at the next
+unpacking.
 
 This module knows files. What is in them is `models.local`'s matter.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import sys
@@ -20,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import transformers
+from filelock import FileLock, Timeout
 
 from holdfast.models.fetch import cache_folder
 from holdfast.models.local.files import Source
@@ -79,13 +82,28 @@ def dense_copy(name: str, source: Source) -> Path:
     place = cache_folder() / "dense" / f"{digest[:32]}-{transformers.__version__}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(place.parent)
         _require_room(place.parent, GROWTH * file.stat().st_size)
         print(f"{name} is unpacked once, into {place}", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        with (
+            tempfile.TemporaryDirectory(dir=place.parent, prefix=_PREFIX) as folder,
+            FileLock(Path(folder) / _LOCK),
+        ):
             part = Path(folder) / "part"
             _unpack(name, source, part)
             _publish(part, place)
     return place
+
+
+_PREFIX, _LOCK = "unpacking-", "lock"
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove half-unpacked copies whose process is gone: a lock ends with the process."""
+    for one in folder.glob(f"{_PREFIX}*"):
+        if (one / _LOCK).exists():  # without one somebody is just about to unpack there
+            with contextlib.suppress(Timeout), FileLock(one / _LOCK, timeout=0):
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def _require_room(folder: Path, size: int) -> None:

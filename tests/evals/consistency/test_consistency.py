@@ -11,7 +11,8 @@ import pytest
 from actors import Actor, suite
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, RunError
+from holdfast.evals.consistency import verdicts
 from holdfast.evals.consistency.consistency import consistency
 from holdfast.evals.consistency.verdicts import (
     LABELS,
@@ -65,6 +66,36 @@ def test_both_sides_are_measured_and_unparsed_verdicts_counted(log: Path) -> Non
     assert (found.user.prompt_to_line.value, found.user.prompt_to_line.unparsed) == (0.0, 3)
     assert found.user.line_to_line.value == found.agent.line_to_line.value == 0.0
     assert found.user.prompt_to_line.interval[1] is not None
+
+
+def test_a_judge_that_was_killed_goes_on_from_its_last_shard(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "SHARD", 8)
+    whole = consistency(log, first := Actor(judging), out=tmp_path / "whole")
+    asked = sum(map(len, first.calls))
+    calls = 0
+
+    def killed(ask: Ask) -> Reply:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise KeyboardInterrupt
+        return judging(ask)
+
+    out = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        consistency(log, Actor(killed), out=out)
+    assert len((out / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 16
+    again = consistency(log, second := Actor(judging), out=out)
+    assert again == whole
+    assert sum(map(len, second.calls)) == asked - 16
+    assert consistency(log, third := Actor(judging), out=out) == whole and not third.calls
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["runs"] == 3
+    other = tmp_path / "other.jsonl"
+    other.write_text(log.read_text(encoding="utf-8").replace("Ada", "Eve"), encoding="utf-8")
+    with pytest.raises(RunError, match="holds another run"):
+        consistency(other, Actor(judging), out=out)
 
 
 def test_questions_are_answered_from_the_conversation_and_graded_by_rules(log: Path) -> None:

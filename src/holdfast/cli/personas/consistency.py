@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, ModelOptions
+from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import print_json
+from holdfast.cli.session import print_json, resumable
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
 from holdfast.evals.consistency.consistency import ConsistencySettings
 from holdfast.evals.consistency.consistency import consistency as measure
@@ -43,11 +44,15 @@ def consistency(
     ] = None,
     settings: ConsistencySettings,
     models: ModelOptions,
-    as_json: AsJson = False,
+    output: OutputOptions,
 ) -> None:
     """Was the simulated user valid, and do both sides keep to their prompts?"""
-    summary = measure(log, models.open(judge_model) if judge_model else None, settings)
-    if as_json:
+    if output.out and not judge_model:
+        raise HoldfastError("--out keeps a judge's replies: name a --judge-model, or leave it out.")
+    with resumable(output.out, kept=True) as folder:
+        judge = models.open(judge_model) if judge_model else None
+        summary = measure(log, judge, settings, out=folder)
+    if output.as_json:
         print_json(as_record(summary))
         return
     print(*_lines(summary), sep="\n")

@@ -18,6 +18,7 @@ sight, and a verdict without YES counts as consistent.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from holdfast import judge as judges
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.intervals import Sample
+from holdfast.core.records import dumps
+from holdfast.core.run import Run
 from holdfast.core.settings import option, settle
 from holdfast.core.stats import numbers, wilson
 from holdfast.core.version import __version__
@@ -42,8 +45,10 @@ from holdfast.persona.draft.drafting import ALWAYS, draft
 from holdfast.persona.files import text_or_file
 from holdfast.results.recorded.consistency import (
     Consistency,
+    ConsistencyManifest,
     ConsistencySummary,
     JudgeCheck,
+    JudgeReply,
     SideConsistency,
 )
 
@@ -76,6 +81,8 @@ def consistency(
     log: Path | str,
     judge_model: Backend | None = None,
     settings: ConsistencySettings | None = None,
+    *,
+    out: Path | str | None = None,
     **changes: Any,
 ) -> ConsistencySummary:
     """Measure both sides' consistency; what `holdfast personas consistency` does.
@@ -84,6 +91,7 @@ def consistency(
         log: a log in any format, or the folder of a drift or compare run.
         judge_model: judges lines; without one only the rules look at them.
         settings: what to do; by default the defaults of `ConsistencySettings`.
+        out: folder of the judge's replies, from which the same call goes on; None keeps none.
         **changes: fields of `ConsistencySettings` in place of those in `settings`.
 
     Raises:
@@ -93,11 +101,12 @@ def consistency(
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
     faults, checked = find_faults(dialogues)
-    judge = ModelJudge(judge_model) if judge_model is not None else None
+    run = _run(out, dialogues, judge_model) if judge_model is not None else None
+    judge = ModelJudge(judge_model, run) if judge_model is not None else None
     check = _checked(judge, settings) if judge else None
     runs = len(dialogues)
     valid = runs - len({fault.run for fault in faults})
-    return ConsistencySummary(
+    summary = ConsistencySummary(
         log=str(log),
         runs=runs,
         valid=valid,
@@ -113,6 +122,22 @@ def consistency(
         reading=reading,
         version=__version__,
     )
+    if run is not None:
+        run.finish(summary)
+    return summary
+
+
+def _run(
+    out: Path | str | None, dialogues: Sequence[Dialogue], judge_model: Backend
+) -> Run[JudgeReply]:
+    said = dumps([(one.turns, one.user_prompt, one.agent_prompt) for one in dialogues])
+    manifest = ConsistencyManifest(
+        command="personas consistency",
+        version=__version__,
+        log=hashlib.sha256(said.encode()).hexdigest(),
+        judge=judge_model.describe(),
+    )
+    return Run(out, manifest, JudgeReply)
 
 
 def _checked(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:

@@ -6,6 +6,7 @@ Everything else is counted as unparsed and left out, never taken for a no.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import NamedTuple
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import HoldfastError
+from holdfast.core.run import Run
 from holdfast.core.stats import wilson
 from holdfast.judge.rubric import objects
 from holdfast.persona.files import JsonLine, read_json_lines
-from holdfast.results.recorded.consistency import JudgeCheck
+from holdfast.results.recorded.consistency import JudgeCheck, JudgeReply
 
 SAMPLING = Sampling(max_new_tokens=160, temperature=0.0)
+SHARD = 64
+"""Requests that are answered side by side, then recorded."""
 LABELS = Path(__file__).parent / "labels.jsonl"
 """Labelled lines of our own, half of which contradict their prompt."""
 _RULES = (
@@ -65,10 +69,12 @@ class ModelJudge:
 
     Args:
         backend: the model.
+        run: where its replies are recorded, shard by shard; None keeps them in memory.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, run: Run[JudgeReply] | None = None) -> None:
         self._backend = backend
+        self._run: Run[JudgeReply] = run or Run(None, {}, JudgeReply)
         self.name = backend.name
 
     def contradictions(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
@@ -100,9 +106,23 @@ class ModelJudge:
         return [read_answer(text) for text in self._replies(asked)]
 
     def _replies(self, asked: Sequence[str]) -> list[str]:
-        chats: list[Chat] = [(message("system", _RULES), message("user", text)) for text in asked]
-        asks = [Ask(chat, seed=0, keep=False) for chat in chats]
-        return [reply.text for reply in self._backend.reply(asks, SAMPLING)] if asks else []
+        """The reply to each request; those that are recorded are not asked again."""
+        known = {one.request: one.text for one in self._run.records}
+        keys = [hashlib.sha256(text.encode()).hexdigest() for text in asked]
+        rest = {key: text for key, text in zip(keys, asked, strict=True) if key not in known}
+        requests = list(rest.items())
+        for start in range(0, len(requests), SHARD):
+            shard = requests[start : start + SHARD]
+            chats: list[Chat] = [
+                (message("system", _RULES), message("user", text)) for _, text in shard
+            ]
+            asks = [Ask(chat, seed=0, keep=False) for chat in chats]
+            texts = [reply.text for reply in self._backend.reply(asks, SAMPLING)]
+            self._run.append(
+                JudgeReply(key, text) for (key, _), text in zip(shard, texts, strict=True)
+            )
+        replies = {one.request: one.text for one in self._run.records}
+        return [replies[key] for key in keys]
 
 
 def read_verdict(text: str) -> bool | None:

@@ -14,6 +14,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.models.notes import own_source
 from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings, select
 from holdfast.results.conversation import (
     ConversationManifest,
@@ -101,7 +102,7 @@ def setting(
 
 def default_suite(model: Backend | None) -> str:
     """`mini` speaks its own world; every other model is measured on `core`."""
-    return "mini" if model is not None and model.name == "mini" else "core"
+    return own_source(model.name if model is not None else "")
 
 
 def read_suite(source: Suite | str | Path) -> Suite:

@@ -24,6 +24,7 @@ from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.judge import build
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
+from holdfast.models.notes import own_source
 from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings
 from holdfast.results.fidelity import (
     PersonaScores,
@@ -46,8 +47,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
         HoldfastError: a persona needs a judge model, and there is none.
     """
     settings, judges = measurement.settings, measurement.judges
-    mini = measurement.model.name == "mini"
-    source = settings.suite or ("mini" if mini else "core")
+    source = settings.suite or own_source(measurement.model.name)
     personas = (source if isinstance(source, Suite) else load_suite(source)).personas
     require_embeddings(personas)
     if not judges and (rubric := next((p for p in personas if p.needs_model), None)):

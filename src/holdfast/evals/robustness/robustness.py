@@ -33,7 +33,7 @@ from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
-from holdfast.models.notes import NOTES
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
@@ -117,7 +117,7 @@ class _Plan:
 
     @classmethod
     def of(cls, model: Backend, settings: RobustnessSettings) -> _Plan:
-        own = "mini" if model.name == "mini" else "core"
+        own = own_source(model.name)
         personas = settings.personas or own
         if isinstance(personas, str | Path):
             personas = pool.load(personas, split=settings.split)

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.core.records import omitted
 from holdfast.results.interval import Interval
 from holdfast.results.recorded.log import LogReading
+
+
+@dataclass(frozen=True)
+class ConsistencyManifest:
+    """What determines the judge's replies."""
+
+    command: str
+    """The command."""
+    version: str
+    """Version of Holdfast."""
+    log: str
+    """SHA-256 of what the conversations say."""
+    judge: Mapping[str, Any]
+    """The judge as its backend describes it."""
+
+
+@dataclass(frozen=True)
+class JudgeReply:
+    """What the judge replied to a request; the same request is asked once."""
+
+    request: str
+    """SHA-256 of the request."""
+    text: str
+    """The reply."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
 from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
+from holdfast.models.notes import own_source
 from holdfast.persona.experts import LENGTHS, Expert, roles
 from holdfast.results.training.prism import (
     ArmAnswer,
@@ -151,7 +152,7 @@ def _read_about(folder: Path) -> PrismAbout:
 
 
 def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task, ...]:
-    source = settings.tasks or ("mini" if model.name == "mini" else "core")
+    source = settings.tasks or own_source(model.name)
     return load_tasks(
         source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed)
     )

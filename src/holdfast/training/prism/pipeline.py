@@ -32,6 +32,7 @@ from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT
+from holdfast.models.notes import own_source
 from holdfast.persona.experts import Expert, described, load_experts
 from holdfast.results.training.prism import (
     AnswerComparison,
@@ -61,7 +62,6 @@ from holdfast.training.prism.stages import (
     make_answers,
     make_comparisons,
     make_queries,
-    own_source,
 )
 
 
@@ -167,7 +167,7 @@ def _set_up(
         )
     gate.first_layer(model.engine.model, model.name)
     require_peft()
-    own = own_source(model)
+    own = own_source(model.name)
     # mini's own questions are too easy to separate personas, so it gets tasks by default.
     source = settings.tasks or ("mini" if own == "mini" else None)
     source = None if source == "none" else source

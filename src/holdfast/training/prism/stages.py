@@ -19,6 +19,7 @@ from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.reader import right as is_right
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.notes import own_source
 from holdfast.persona.experts import Expert, described
 from holdfast.results.training.prism import AnswerComparison, AnswerPair, PrismManifest, Query
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
@@ -62,7 +63,7 @@ class Training:
     @property
     def comparer(self) -> Backend | None:
         """Who compares answers that no scorer decides; of mini's world nobody has to."""
-        if own_source(self.model) == "mini" and not self.tasks:
+        if own_source(self.model.name) == "mini" and not self.tasks:
             return self.judge
         return self.judge or self.model
 
@@ -72,11 +73,6 @@ class Training:
         if not self.tasks:
             return self.comparer is not None
         return any(first_turn_scorer(task) is None for task in self.tasks)
-
-
-def own_source(model: Backend) -> str:
-    """Where a model's tasks and personas come from by default."""
-    return "mini" if model.name == "mini" else "core"
 
 
 def make_queries(training: Training) -> list[Query]:
@@ -116,7 +112,7 @@ def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[
     Raises:
         ModelError: The judge was to compare and never could.
     """
-    scorer_of = find_scorers(own_source(training.model), training.tasks)
+    scorer_of = find_scorers(own_source(training.model.name), training.tasks)
 
     def compare(batch: Sequence[AnswerPair]) -> Iterable[AnswerComparison]:
         return compare_answers(training.comparer, batch, scorer_of, training.settings.seed)
