@@ -60,6 +60,7 @@ def hold(options: argparse.Namespace) -> Comparison:
         questions="none",
         screen=options.screen,
         sampling=Sampling(options.max_new_tokens),
+        batch=options.batch,
         out=options.out,
         progress=Progress(stage="notes"),
         **settings,
@@ -156,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=Sampling().max_new_tokens)
+    parser.add_argument("--batch", type=int, help="conversations side by side; a run resumes here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, help="page whose table is filled")
     options = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,13 @@ def test_a_description_demands_nothing() -> None:
     drafted = draft("Answer in French. The company was a dream of two sisters who loved the sea.")
     assert drafted.unjudged == ()
     assert drafted.described == ("The company was a dream of two sisters who loved the sea.",)
+
+
+def test_a_prompt_full_of_blanks_is_read_in_no_time() -> None:
+    blanks = " " * 20000
+    began = time.process_time()
+    assert draft(f"You are Bo. Do not tell {blanks} lies.").suite.name == "bo"
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "\0", "Hello there."])

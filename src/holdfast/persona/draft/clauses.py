@@ -58,7 +58,8 @@ _CONDITION = re.compile(r"^(?:if|when|whenever|in case)\b", re.IGNORECASE)
 def clauses(prompt: str) -> list[str]:
     """The clauses of a prompt, in order."""
     found: list[str] = []
-    for line in _FENCE.sub("", prompt).splitlines():
+    # Runs of blanks say nothing, and the expressions below are slow on them.
+    for line in re.sub(r"[^\S\n]+", " ", _FENCE.sub("", prompt)).splitlines():
         if _HEADING.match(line) or _LABEL.match(line):
             continue
         for sentence in sentences(plain(_BULLET.sub("", _TAG.sub("", line)))):
