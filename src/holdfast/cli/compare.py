@@ -65,8 +65,8 @@ def compare(
         resumable(output.out, kept=planning.plan) as folder,
     ):
         if planning.plan:
-            found = estimate_compare(subject, settings, user_model=agents[-1])
-            print_estimate(found, output.as_json)
+            estimate = estimate_compare(subject, settings, user_model=agents[-1])
+            print_estimate(estimate, output.as_json)
             return
         result = compare(
             subject,

@@ -35,16 +35,16 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Compare two drift runs: exit code 0 holds, 1 slips, 2 cannot tell, 3 no verdict."""
-    found = compare_runs(baseline, candidate, settings)
+    outcome = compare_runs(baseline, candidate, settings)
     if junit is not None:
-        _write(junit, as_junit(found), "w")
+        _write(junit, as_junit(outcome), "w")
     if summary is not None:
-        _write(summary, markdown(found), "a")
+        _write(summary, markdown(outcome), "a")
     if as_json:
-        print_json(found)
+        print_json(outcome)
     else:
-        print(*lines(found), sep="\n")
-    raise typer.Exit(exit_code(found.decision.verdict))
+        print(*lines(outcome), sep="\n")
+    raise typer.Exit(exit_code(outcome.decision.verdict))
 
 
 def _write(path: Path, text: str, mode: str) -> None:

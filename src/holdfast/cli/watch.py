@@ -38,8 +38,8 @@ def watch(
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
     drafted = source.draft(persona)
-    kept = drafted.whole if drafted else persona
-    result = watch_log(log, kept, settings, format=format)
+    subject = drafted.whole if drafted else persona
+    result = watch_log(log, subject, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
 
 

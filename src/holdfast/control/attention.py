@@ -321,14 +321,14 @@ def merge_turns(
         return (lse - lse_r).clamp(max=0).nan_to_num(nan=0.0).exp()
 
     w = torch.where(steered, share(pi, part_of_rest(later[1])), pi)
-    kept = torch.where(takes, 1 - pi, 1 - w)  # of the rest, before own replies give some
-    weights = [w, kept * part_of_rest(later[1])]
+    remainder = torch.where(takes, 1 - pi, 1 - w)  # of the rest, before own replies give some
+    weights = [w, remainder * part_of_rest(later[1])]
     parts = [persona, later]
     if own is not None and others is not None:
-        whole = kept * part_of_rest(own[1])
+        whole = remainder * part_of_rest(own[1])
         moved = torch.where(takes, torch.minimum(w - pi, whole), 0.0)
         weights[0] = torch.where(takes, pi + moved, w)
-        weights += [whole - moved, kept * part_of_rest(others[1])]
+        weights += [whole - moved, remainder * part_of_rest(others[1])]
         parts += [own, others]
     merged = torch.stack(
         [

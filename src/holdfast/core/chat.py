@@ -48,10 +48,10 @@ def system_message(prompt: str, note: str | None = None) -> Message:
         prompt: the system prompt.
         note: what the control note:d says; by default the prompt.
     """
-    made = message("system", prompt)
+    first = message("system", prompt)
     if note:
-        made["note"] = note
-    return made
+        first["note"] = note
+    return first
 
 
 def first_turn(chat: Chat) -> Chat:

@@ -131,11 +131,11 @@ class Sample:
         if key not in self._designs:
             groups = [_codes(g[rows].tolist()) for g in self.recurring]
             several = [g for g in groups if g.max() + 1 < len(g)]
-            given = [g for g in several if g.max() + 1 < GROUPS]
-            given += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
+            fixed = [g for g in several if g.max() + 1 < GROUPS]
+            fixed += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
             random = [g for g in several if g.max() + 1 >= GROUPS]
             random += [] if self.clusters is None else [_codes(self.clusters[rows].tolist())]
-            self._designs[key] = Design(random, given, int(rows.sum()))
+            self._designs[key] = Design(random, fixed, int(rows.sum()))
         return self._designs[key]
 
     def score_interval(self, values: Array, level: float = 0.95) -> Array:

@@ -78,13 +78,13 @@ def normalised(score: Array, floor: Array, ceiling: Array, least: float = 0.05) 
     )
 
 
-def auc(found: Sequence[float] | Array, labels: Sequence[bool]) -> float:
+def auc(values: Sequence[float] | Array, labels: Sequence[bool]) -> float:
     """Probability that a true case scores above a false one; NaN with one kind only.
 
     Cases without a score (NaN) are left out.
     """
-    there = ~np.isnan(np.asarray(found, float))
-    scores, on = np.asarray(found, float)[there], np.asarray(labels, bool)[there]
+    there = ~np.isnan(np.asarray(values, float))
+    scores, on = np.asarray(values, float)[there], np.asarray(labels, bool)[there]
     if on.all() or not on.any():
         return float("nan")
     apart = scores[on][:, None] - scores[~on][None]
@@ -169,10 +169,10 @@ class Design:
         for subset, model in self._models.items():
             if not left.any():
                 break
-            some, found, freedom = model.fit(sums[[*subset, -1]][:, left])
+            some, estimates, freedom = model.fit(sums[[*subset, -1]][:, left])
             fits = (some[:-1] >= 0).all(axis=0) if subset else np.ones(left.sum(), bool)
             where = np.flatnonzero(left)[fits]
-            variance[where], df[where] = found[fits], freedom[fits]
+            variance[where], df[where] = estimates[fits], freedom[fits]
             left[where] = False
         return variance.clip(min=0), df
 

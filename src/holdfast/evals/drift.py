@@ -285,11 +285,11 @@ def _cast(
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
-    given = settings.persona or settings.suite or settings.agents
+    source = settings.persona or settings.suite or settings.agents
     suite = read_suite(settings.persona or settings.suite or default_suite(model))
     personas = select(suite, settings.agents) if settings.agents else suite.personas
     history = read_history(
-        Path(settings.history), personas, settings.seed, settings.format, own_prompts=not given
+        Path(settings.history), personas, settings.seed, settings.format, own_prompts=not source
     )
     if history.reading.prompts is not None:
         suite = replace(suite, name="the log's system prompts", personas=history.personas)

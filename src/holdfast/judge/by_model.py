@@ -18,12 +18,12 @@ def judge_answers(
     Each rubric in the spec grades all items in one batch; the combinations are then
     worked out as for other judges. Raises `JudgeError` for a spec that is wrong.
     """
-    made: dict[tuple[str, int], list[Verdict]] = {}
+    by_answer: dict[tuple[str, int], list[Verdict]] = {}
     for wanted in rubrics(spec):
-        if wanted not in made:
-            made[wanted] = Rubric(backend, *wanted, calls=calls).judge_all(items)
+        if wanted not in by_answer:
+            by_answer[wanted] = Rubric(backend, *wanted, calls=calls).judge_all(items)
     return [
-        _verdict(spec, item.answer, {wanted: verdicts[n] for wanted, verdicts in made.items()})
+        _verdict(spec, item.answer, {wanted: verdicts[n] for wanted, verdicts in by_answer.items()})
         for n, item in enumerate(items)
     ]
 

@@ -166,11 +166,11 @@ def syllables(params: Params) -> Judge:
 
 
 def _pattern(params: Params) -> Judge:
-    given = params.take("pattern")
+    feet = params.take("pattern")
     params.done()
-    if not isinstance(given, list) or not given or not all(type(n) is int and n > 0 for n in given):
+    if not isinstance(feet, list) or not feet or not all(type(n) is int and n > 0 for n in feet):
         params.fail("parameter “pattern” must be a list of whole numbers above 0, as [5, 7, 5]")
-    wanted = [int(n) for n in given]
+    wanted = [int(n) for n in feet]
 
     def judge(text: str) -> Score:
         counts = [n for n in map(syllables_of, lines(text)) if n]

@@ -76,12 +76,12 @@ class Params:
 
     def exactly_one(self, *keys: str) -> str:
         """The one of these keys that is given."""
-        given = [key for key in keys if key in self._spec]
+        present = [key for key in keys if key in self._spec]
         names = " or ".join(f"“{key}”" for key in keys)
-        if len(given) != 1:
-            hints = "".join(map(self._misspelt, keys)) if not given else ""
+        if len(present) != 1:
+            hints = "".join(map(self._misspelt, keys)) if not present else ""
             self.fail(f"{hints}give exactly one of the parameters {names}")
-        return given[0]
+        return present[0]
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""

@@ -161,8 +161,8 @@ class Rubric:
         return (message("system", _SYSTEM), message("user", asked))
 
     def _reminder(self, reply: Reply) -> Chat:
-        said = reply.text.strip() or "(nothing)"
-        return (message("assistant", said), message("user", _AGAIN.format(scale=self._scale)))
+        answer = reply.text.strip() or "(nothing)"
+        return (message("assistant", answer), message("user", _AGAIN.format(scale=self._scale)))
 
     def _verdict(
         self, graded: Sequence[tuple[int, str] | None], replies: Sequence[Reply]

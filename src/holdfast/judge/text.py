@@ -291,14 +291,14 @@ def regex(params: Params) -> Judge:
     """A regular expression: found, matching the whole reply, or found in a share of parts."""
     pattern = params.text("pattern")
     mode = params.one_of("mode", ("search", "full", *_MODES), "search")
-    given = params.take("flags") or ""
+    flag_letters = params.take("flags") or ""
     cased = params.flag("case", False)
     floor = params.number("floor", 0.0, 0.9) or 0.0
     params.done()
-    if not isinstance(given, str) or set(given) - set("imsx"):
-        params.fail(f"parameter “flags” must be letters out of “imsx”, not {given!r}")
+    if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):
+        params.fail(f"parameter “flags” must be letters out of “imsx”, not {flag_letters!r}")
     try:
-        compiled = Pattern(pattern, given if cased else given + "i")
+        compiled = Pattern(pattern, flag_letters if cased else flag_letters + "i")
     except JudgeError as error:
         params.fail(f"parameter “pattern”: {error}")
 

@@ -108,7 +108,7 @@ class ThoughtSplitter:
         return self._read(last=True)
 
     def _read(self, *, last: bool) -> Piece:
-        given = {"thought": "", "reply": ""}
+        parts = {"thought": "", "reply": ""}
         while True:
             before = self._kind, self._waiting
             if self._kind == "start":
@@ -116,9 +116,9 @@ class ThoughtSplitter:
             elif self._kind == "header":
                 self._read_header()
             else:
-                given[self._kind] += self._read_body(last)
+                parts[self._kind] += self._read_body(last)
             if (self._kind, self._waiting) == before:
-                return Piece(**given)
+                return Piece(**parts)
 
     def _begin(self, last: bool) -> None:
         """Find out what comes next: a thought, a channel or the reply."""
@@ -177,8 +177,8 @@ class ThoughtDecoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return token ids as text; of special tokens the marks alone."""
-        kept = [i for i in ids if i not in self._dropped]
-        text = self._tokenizer.decode(kept, clean_up_tokenization_spaces=False)
+        content = [i for i in ids if i not in self._dropped]
+        text = self._tokenizer.decode(content, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 

@@ -46,10 +46,10 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
     path = _BUILT_IN.get(str(source)) or Path(source)
     members = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
     _check(members, path)
-    kept = tuple(one for one in members if split in ("all", one.split))
-    if not kept:
+    chosen = tuple(one for one in members if split in ("all", one.split))
+    if not chosen:
         raise PersonaError(f"{path} has no persona of the split {split!r}.")
-    return kept
+    return chosen
 
 
 def _tables(path: Path) -> list[Any]:

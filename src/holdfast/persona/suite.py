@@ -227,20 +227,20 @@ def check_persona(persona: Persona, file: Path | None = None) -> Iterator[Proble
 
 
 def _locate(name_or_path: str | Path) -> Path:
-    given = str(name_or_path)
-    if given in TIERS:
-        return TIERS[given]
-    if isinstance(name_or_path, str) and given in suite_names():
-        folder = SUITES / given
-        return folder if folder.is_dir() else SUITES / f"{given}.toml"
+    source = str(name_or_path)
+    if source in TIERS:
+        return TIERS[source]
+    if isinstance(name_or_path, str) and source in suite_names():
+        folder = SUITES / source
+        return folder if folder.is_dir() else SUITES / f"{source}.toml"
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
-        raise PersonaError(f"there is no file or folder {given}: check the path")
+        raise PersonaError(f"there is no file or folder {source}: check the path")
     named = ", ".join(suite_names())
     raise PersonaError(
-        f"there is no suite “{given}”: give one of the built-in suites ({named}), "
+        f"there is no suite “{source}”: give one of the built-in suites ({named}), "
         "a .toml file, or a folder of them"
     )
 

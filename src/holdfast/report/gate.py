@@ -32,7 +32,7 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
         return f"Holds: nothing differs between the runs, and every answer is the same ({figures})."
     if low is None or high is None:
         return f"Cannot tell: {figures}; {quantity(decision.n, 'conversation')} are too few."
-    found = {
+    phrases = {
         "holds": f"a fall of {margin} is excluded"
         + (", though a smaller one is certain" if high < 0 else ""),
         "slips": f"a fall of more than {margin} is certain"
@@ -40,7 +40,7 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
         else f"a fall is certain, and one of {margin} not excluded",
         "cannot tell": f"neither a fall of {margin} nor none at all is excluded",
     }[decision.verdict]
-    return f"{_verdict(decision)}: {figures}; {found}. {power(decision)}"
+    return f"{_verdict(decision)}: {figures}; {phrases}. {power(decision)}"
 
 
 def power(decision: Decision) -> str:

@@ -140,13 +140,13 @@ def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
 
 def screening(screened: Screened) -> str:
     """What a screening kept, in one sentence."""
-    kept = [
+    parts = [
         f"{category} {count.kept} of {count.of}" for category, count in screened.by_category.items()
     ]
     return (
         f"Only personas that the model holds before the conversation take part: {screened.kept} of "
         f"{screened.of} score {number(screened.at_least)} or more there, on other seeds "
-        f"({', '.join(kept)})."
+        f"({', '.join(parts)})."
     )
 
 

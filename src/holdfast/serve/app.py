@@ -293,8 +293,8 @@ class _ChatRoute:
 
     def _context(self, alias: Alias) -> CompletionContext:
         """The context of an alias, with its judge; made anew once the file has changed."""
-        kept = self._contexts.get(alias.name)
-        if kept is None or kept[0] is not alias:
+        known = self._contexts.get(alias.name)
+        if known is None or known[0] is not alias:
             lock = self.lock if alias.lock is None else alias.lock
             context = replace(
                 self.context,
@@ -303,8 +303,8 @@ class _ChatRoute:
                 lock=bool(alias.persona and self.tenants.keys) if lock is None else lock,
                 live=self.watches.of(alias),
             )
-            kept = self._contexts[alias.name] = (alias, context)
-        return kept[1]
+            known = self._contexts[alias.name] = (alias, context)
+        return known[1]
 
     async def _chunks(self, completion: Completion, key: str) -> AsyncGenerator[dict[str, Any]]:
         try:

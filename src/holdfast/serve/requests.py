@@ -172,12 +172,12 @@ class CompletionContext:
 
     def _template_options(self, body: ChatRequest) -> dict[str, Any]:
         options = dict(body.chat_template_kwargs or {})
-        if taken := options.keys() & _RESERVED:
+        if reserved := options.keys() & _RESERVED:
             raise RequestError(
                 400,
-                f"chat_template_kwargs may not set {min(taken)}: it is a field of its own.",
+                f"chat_template_kwargs may not set {min(reserved)}: it is a field of its own.",
                 code="invalid_value",
-                param=f"chat_template_kwargs.{min(taken)}",
+                param=f"chat_template_kwargs.{min(reserved)}",
             )
         effort = body.reasoning_effort
         if effort is not None:

@@ -182,8 +182,8 @@ def _measured(recipe: Recipe, name: str, folder: Path) -> dict[str, float | None
     model, numbers = load(name), dict[str, float | None]()
     if (table := recipe.tables.get("robustness")) is not None:
         settings = settings_of(RobustnessSettings, table)
-        found = robustness(model, settings, out=folder / "robustness").summary.numbers
-        numbers |= {"mean": found.mean, "worst": found.worst, "worst/best": found.ratio}
+        measured = robustness(model, settings, out=folder / "robustness").summary.numbers
+        numbers |= {"mean": measured.mean, "worst": measured.worst, "worst/best": measured.ratio}
     if (table := recipe.tables.get("fidelity")) is not None:
         scores = fidelity(
             model, settings_of(FidelitySettings, table), out=folder / "fidelity"

@@ -57,12 +57,12 @@ def step_memory(
     learn = lora_parameters(model, rank) if rank else model.num_parameters()
     # Gradients in the weights' format, two averages in float32; a LoRA is in float32 itself.
     state = learn * (4 * _FLOAT if rank else itemsize + 2 * _FLOAT)
-    kept = _kept_bytes(model, rank, min(tokens, _LONGEST))
+    per_token = _kept_bytes(model, rank, min(tokens, _LONGEST))
     if checkpointed:
         config = model.config.get_text_config()
         layers = config.num_hidden_layers
-        kept = kept / layers + config.hidden_size * layers * itemsize
-    return _memory_now(backend) + SLACK * (state + rows * tokens * kept + scored * numbers)
+        per_token = per_token / layers + config.hidden_size * layers * itemsize
+    return _memory_now(backend) + SLACK * (state + rows * tokens * per_token + scored * numbers)
 
 
 def lora_parameters(model: torch.nn.Module, rank: int) -> int:
@@ -89,11 +89,11 @@ def _kept_bytes(model: Any, rank: int, tokens: int) -> float:
     decoder = model.base_model
     ids = torch.ones(1, tokens, dtype=torch.long, device=model.device)
     embedded = model.get_input_embeddings()(ids)
-    with _learning(model, not copies), torch.enable_grad(), _counted() as kept:
+    with _learning(model, not copies), torch.enable_grad(), _counted() as sizes:
         # The embedding is detached: only what follows it is counted.
         decoder(inputs_embeds=embedded.detach().requires_grad_(), use_cache=False)
     weights = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
-    own = sum(size for place, size in kept.items() if place not in weights) / tokens
+    own = sum(size for place, size in sizes.items() if place not in weights) / tokens
     lora = sum((one.in_features + rank) * _FLOAT for one in _linear_layers(model)) if copies else 0
     return float(own + lora)
 
@@ -113,14 +113,14 @@ def _learning(model: torch.nn.Module, value: bool) -> Iterator[None]:
 @contextmanager
 def _counted() -> Iterator[dict[int, int]]:
     """The bytes of every storage that autograd keeps, by its place."""
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     tensors: list[torch.Tensor] = []  # so that no place is given out again meanwhile
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        sizes[storage.data_ptr()] = storage.nbytes()
         tensors.append(tensor)
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
+        yield sizes

@@ -184,14 +184,14 @@ class PersonaSource:
             rubrics: whether a model judges what no rule can.
             whole: one persona, judged by what every reply has to keep, as recorded replies are.
         """
-        given = getattr(settings, field)
-        if field == "persona" and given is not None and self.prompt is not None and not self.card:
+        value = getattr(settings, field)
+        if field == "persona" and value is not None and self.prompt is not None and not self.card:
             from holdfast.persona.files import text_or_file
             from holdfast.persona.suite import Suite, load_suite
 
-            suite = given if isinstance(given, Suite) else load_suite(given)
+            suite = value if isinstance(value, Suite) else load_suite(value)
             return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
-        drafted = self.draft(given, rubrics=rubrics)
+        drafted = self.draft(value, rubrics=rubrics)
         if drafted is None:
             return settings
         suite = drafted.suite
@@ -200,16 +200,16 @@ class PersonaSource:
             **{field: replace(suite, personas=(drafted.whole,)) if whole else suite},
         )
 
-    def draft(self, given: object = None, *, rubrics: bool = False) -> Draft | None:
+    def draft(self, own_personas: object = None, *, rubrics: bool = False) -> Draft | None:
         """The draft of the prompt or the card, None where neither is named; said on standard error.
 
         Args:
-            given: personas that another option names, which leaves no room for these.
+            own_personas: personas that another option names, which leaves no room for these.
             rubrics: whether a model judges what no rule can.
         """
         if self.prompt is None and self.card is None:
             return None
-        if given is not None or (self.prompt is not None and self.card is not None):
+        if own_personas is not None or (self.prompt is not None and self.card is not None):
             raise HoldfastError("give one of --prompt, --card, and a file of personas.")
         from holdfast.persona.cards.card import read_card
         from holdfast.persona.cards.persona import draft_card
@@ -224,10 +224,10 @@ class PersonaSource:
             drafted, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
         left = [one.text for one in drafted.unjudged]
-        said = [f"drafted {len(drafted.demands)} personas"]
-        said += [f"not judged: {'; '.join(left)}"] if left else []
-        said += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
-        print(*said, sep="\n", file=sys.stderr)
+        parts = [f"drafted {len(drafted.demands)} personas"]
+        parts += [f"not judged: {'; '.join(left)}"] if left else []
+        parts += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
+        print(*parts, sep="\n", file=sys.stderr)
         return drafted
 
 

@@ -67,8 +67,8 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
         yield from log_reading(summary.reading)
     for kind, words in FAULTS.items():
         of = summary.checked[kind]
-        found = f"{summary.faults[kind]} of {of}" if of else "not looked for"
-        yield f"  {words}: {found}{_tried(summary.planted.get(kind))}"
+        count = f"{summary.faults[kind]} of {of}" if of else "not looked for"
+        yield f"  {words}: {count}{_tried(summary.planted.get(kind))}"
     if not summary.prompted:
         yield "  (the user's prompt is not in the log: --user-prompt gives it)"
     for fault in summary.flagged[:_SHOWN]:

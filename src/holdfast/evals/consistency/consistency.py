@@ -130,11 +130,11 @@ def consistency(
 def _run(
     out: Path | str | None, dialogues: Sequence[Dialogue], judge_model: Backend
 ) -> Run[JudgeReply]:
-    said = dumps([(one.turns, one.user_prompt, one.agent_prompt) for one in dialogues])
+    texts = dumps([(one.turns, one.user_prompt, one.agent_prompt) for one in dialogues])
     manifest = ConsistencyManifest(
         command="personas consistency",
         version=__version__,
-        log=hashlib.sha256(said.encode()).hexdigest(),
+        log=hashlib.sha256(texts.encode()).hexdigest(),
         judge=judge_model.describe(),
     )
     return Run(out, manifest, JudgeReply)
@@ -158,8 +158,8 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
     known = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
     if not known:
         return None
-    said = [one.lines(role) for one, _ in known]
-    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(known) for line in said[n]]
+    spoken = [one.lines(role) for one, _ in known]
+    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(known) for line in spoken[n]]
     verdicts = judge.contradictions([pair for _, pair in pairs])
     to_prompt = _measure(
         [
@@ -168,7 +168,7 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
         ],
         len(known),
     )
-    later = [(n, (own[:i], own[i])) for n, own in enumerate(said) for i in range(1, len(own))]
+    later = [(n, (own[:i], own[i])) for n, own in enumerate(spoken) for i in range(1, len(own))]
     counts = judge.conflicts([pair for _, pair in later])
     to_lines = _measure(
         [
@@ -195,7 +195,7 @@ def _questions(
     asked = []
     for n, (one, prompt) in enumerate(known):
         text = "\n".join(
-            f"{'agent' if who == 'assistant' else who}: {said}" for who, said in one.turns
+            f"{'agent' if who == 'assistant' else who}: {line}" for who, line in one.turns
         )
         asked += [(n, spec, (text, f"the {side}", question)) for question, spec in demands[prompt]]
     answers = judge.answers([question for *_, question in asked])

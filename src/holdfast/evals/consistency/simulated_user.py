@@ -117,15 +117,15 @@ def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, i
     checked = dict.fromkeys(KINDS, 0)
     for one, (lines, _), turned in zip(dialogues, sides, sounds, strict=True):
         checked["assistant"] += 1
-        found = [_assistant(one, lines) or _turned(one, turned)]
+        signs = [_assistant(one, lines) or _turned(one, turned)]
         if _has_persona(one):
             checked["persona"] += 1
             why = without.get(one.where)
-            found.append(Fault(one.where, "persona", 0, why) if why else None)
+            signs.append(Fault(one.where, "persona", 0, why) if why else None)
         if one.user_prompt and _HARD.search(one.user_prompt) and len(lines) > 1:
             checked["soft"] += 1
-            found.append(_soft(one, lines))
-        faults += [fault for fault in found if fault]
+            signs.append(_soft(one, lines))
+        faults += [fault for fault in signs if fault]
     return faults, checked
 
 
@@ -162,16 +162,16 @@ def _has_persona(one: Dialogue) -> bool:
 
 def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
     """The dialogues whose users show nothing of their prompts, or another's, and why."""
-    said = {one.where: _words(" ".join(one.lines("user"))) for one in dialogues}
+    lexis = {one.where: _words(" ".join(one.lines("user"))) for one in dialogues}
     prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
     prompts = {prompt: words for prompt, words in prompts.items() if len(words) >= DESCRIBES}
-    weights = _weights(list(prompts.values()), list(said.values()))
+    weights = _weights(list(prompts.values()), list(lexis.values()))
     silent: dict[str, str] = {}
     strange: dict[str, str] = {}
     looked_at = [one for one in dialogues if _has_persona(one)]
     for one in looked_at:
         scores = {
-            prompt: sum(weights[word] for word in words & said[one.where])
+            prompt: sum(weights[word] for word in words & lexis[one.where])
             for prompt, words in prompts.items()
         }
         if one.user_prompt not in scores:
@@ -180,9 +180,9 @@ def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
             continue
         own = scores.pop(one.user_prompt)
         other = max(scores, key=scores.__getitem__, default=None)
-        if not prompts[one.user_prompt] & said[one.where]:
+        if not prompts[one.user_prompt] & lexis[one.where]:
             silent[one.where] = "nothing of its prompt is said"
-        elif other and len(prompts[other] & said[one.where]) >= 3 and scores[other] >= 2 * own:
+        elif other and len(prompts[other] & lexis[one.where]) >= 3 and scores[other] >= 2 * own:
             strange[one.where] = f"it says more of another prompt: “{other[:60]}”"
     # Where many seem to, the prompts are too much alike to tell.
     return silent | (strange if len(strange) <= BELIEVED * len(looked_at) else {})
@@ -205,13 +205,13 @@ def _shows_form(one: Dialogue) -> bool:
 
 
 def _weights(
-    prompts: Sequence[frozenset[str]], said: Sequence[frozenset[str]]
+    prompts: Sequence[frozenset[str]], vocabularies: Sequence[frozenset[str]]
 ) -> Mapping[str, float]:
     """What a word tells: much where few prompts have it, and few users say it."""
     spread = Counter(word for words in prompts for word in words)
-    use = Counter(word for words in said for word in words)
+    use = Counter(word for words in vocabularies for word in words)
     return {
-        word: math.log(1 + len(prompts) / n) * math.log((1 + len(said)) / (1 + use[word]))
+        word: math.log(1 + len(prompts) / n) * math.log((1 + len(vocabularies)) / (1 + use[word]))
         for word, n in spread.items()
     }
 

@@ -127,11 +127,11 @@ class ModelJudge:
 
 def read_verdict(text: str) -> bool | None:
     """True for a contradiction, False for none, None where a reply says neither, or both."""
-    found = [
+    verdicts = [
         one["contradicts"] for one in objects(text) if isinstance(one.get("contradicts"), bool)
     ]
-    if found:
-        return bool(found[-1])
+    if verdicts:
+        return bool(verdicts[-1])
     match = _LAST.search(text.strip())
     return match[1] == "YES" if match else None
 
@@ -150,10 +150,10 @@ def _is_line(number: object, most: int) -> bool:
 
 def read_answer(text: str) -> tuple[bool, str | None]:
     """Whether a reply has an answer that can be read, and the answer, None for unsaid."""
-    found = [one["answer"] for one in objects(text) if "answer" in one]
-    if not found or not isinstance(found[-1], str | None):
+    answers = [one["answer"] for one in objects(text) if "answer" in one]
+    if not answers or not isinstance(answers[-1], str | None):
         return False, None
-    return True, found[-1] or None
+    return True, answers[-1] or None
 
 
 def read_labels(path: Path = LABELS) -> list[Labelled]:

@@ -181,9 +181,9 @@ def _resume(batch: Batch, run: ConversationRun, *, exact: bool) -> list[RoundRec
     `exact` models must run an unfinished batch from its beginning.
     """
     ids = {conversation.id for conversation in batch.conversations}
-    found = [record for record in run.records if record.conversation in ids]
-    recorded = batch.whole_rounds(found) if not exact or batch.is_done(found) else []
-    if len(recorded) < len(found):
+    of_batch = [record for record in run.records if record.conversation in ids]
+    recorded = batch.whole_rounds(of_batch) if not exact or batch.is_done(of_batch) else []
+    if len(recorded) < len(of_batch):
         run.keep([r for r in run.records if r.conversation not in ids] + recorded)
     return recorded
 

@@ -113,11 +113,11 @@ def _by_category(
     own: Array, floor: Array, planned: Sequence[Conversation], sample: Sample
 ) -> dict[str, CategoryCurve]:
     categories = np.array([c.agent.category for c in planned])
-    found = {}
+    curves = {}
     for category in dict.fromkeys(categories):
         where = categories == category
         curve, low = mean(own[where]), mean(floor[where])
-        found[str(category)] = CategoryCurve(
+        curves[str(category)] = CategoryCurve(
             n=int(where.sum()),
             stability=numbers(curve),
             interval=numbers(sample.part(where).score_interval(own[where])),
@@ -126,4 +126,4 @@ def _by_category(
             normalised=numbers(normalised(curve, low, curve[:1])),
             interval_note=too_few(int(where.sum())),
         )
-    return found
+    return curves

@@ -115,13 +115,13 @@ def scores(
     values = np.full((len(conversations), points), np.nan)
     for row, conversation in enumerate(conversations):
         for at in conversation.rounds:
-            found = [
+            own = [
                 answer.score
                 for answer in at.probes
                 if answer.arm == arm and answer.stop != "overflow" and not (first and answer.run)
             ]
-            if found:
-                values[row, at.round] = float(np.mean(found))
+            if own:
+                values[row, at.round] = float(np.mean(own))
     return values
 
 

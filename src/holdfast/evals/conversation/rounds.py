@@ -283,7 +283,7 @@ class SelfChat:
                 answers[c.id].append(probe_answer("reply", 0, c.turns[-2], reply))
         for key, (c, p) in probes.items():
             answers[c.id].append(probe_answer(p.arm, p.run, p.question, replies[key]))
-        return {id_: tuple(given) for id_, given in answers.items()}
+        return {id_: tuple(texts) for id_, texts in answers.items()}
 
     def _probes(self, c: OpenConversation, r: int) -> Iterator[Probe]:
         """Every probe of a conversation after r rounds."""
@@ -329,7 +329,7 @@ class SelfChat:
         answers: dict[int, list[Turn]] = {}
         for key in asks:
             answers.setdefault(key[0], []).append(turn_of(replies[key]))
-        return {id_: tuple(given) for id_, given in answers.items()}
+        return {id_: tuple(several) for id_, several in answers.items()}
 
     def _likeliest(self, asks: Mapping[K, Ask], options: Mapping[K, str]) -> dict[K, Reply]:
         """The likeliest option as the reply to each ask that has options."""

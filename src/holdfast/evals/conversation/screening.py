@@ -158,8 +158,8 @@ def _choose(
     model: str,
     suite: str,
 ) -> Screening:
-    kept = tuple(one for one in candidates if means[one.id] >= at_least)
-    if not kept:
+    holders = tuple(one for one in candidates if means[one.id] >= at_least)
+    if not holders:
         raise HoldfastError(
             f"{model} holds none of the {len(candidates)} personas of {suite} at {at_least:g} "
             "before the conversation begins: choose an easier suite (core-easy), a lower "
@@ -168,14 +168,14 @@ def _choose(
     categories = dict.fromkeys(one.category for one in candidates)
     by_category = {
         category: CategoryCount(
-            sum(one.category == category for one in kept),
+            sum(one.category == category for one in holders),
             sum(one.category == category for one in candidates),
         )
         for category in categories
     }
-    ids = tuple(one.id for one in kept)
-    summary = Screened(len(kept), len(candidates), at_least, sum(DRAWS), by_category, ids)
-    return Screening(kept, summary)
+    ids = tuple(one.id for one in holders)
+    summary = Screened(len(holders), len(candidates), at_least, sum(DRAWS), by_category, ids)
+    return Screening(holders, summary)
 
 
 def _read(place: Path, described: Record) -> dict[str, float] | None:

@@ -32,21 +32,21 @@ class Correlation(NamedTuple):
     """Conversations that enter."""
 
 
-def correlation(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
+def correlation(x: Array, y: Array, sample: Sample, covariate: Array | None = None) -> Correlation:
     """The rank correlation of two measurements.
 
     Args:
         x: one measurement, (observations,).
         y: the other.
         sample: the personas that observations share.
-        given: a third measurement that is held fixed, if any.
+        covariate: a third measurement that is held fixed, if any.
     """
-    complete = _complete(x, y, given)
-    rho = _rho(x, y, _weights(complete) * complete, given)
+    complete = _complete(x, y, covariate)
+    rho = _rho(x, y, _weights(complete) * complete, covariate)
     return _with_interval(rho, complete, sample)
 
 
-def pooled(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Correlation:
+def pooled(x: Array, y: Array, sample: Sample, covariate: Array | None = None) -> Correlation:
     """The rank correlation within each point, averaged over points.
 
     A trend over the points that both follow does not enter it. `n` counts the observations
@@ -56,10 +56,10 @@ def pooled(x: Array, y: Array, sample: Sample, given: Array | None = None) -> Co
         x: one measurement, (observations, points).
         y: the other.
         sample: the personas that observations share.
-        given: a third measurement that is held fixed, if any.
+        covariate: a third measurement that is held fixed, if any.
     """
     points = range(x.shape[1])
-    thirds = [None if given is None else given[:, r] for r in points]
+    thirds = [None if covariate is None else covariate[:, r] for r in points]
     complete = np.stack([_complete(x[:, r], y[:, r], thirds[r]) for r in points], 1)
     weights = _weights(np.asarray(complete.any(axis=1)))
     rho = np.stack([_rho(x[:, r], y[:, r], weights * complete[:, r], thirds[r]) for r in points], 1)
@@ -96,13 +96,13 @@ def _complete(*values: Array | None) -> NDArray[np.bool_]:
     return np.asarray(np.all([~np.isnan(v) for v in values if v is not None], axis=0))
 
 
-def _rho(x: Array, y: Array, weights: Array, given: Array | None) -> Array:
+def _rho(x: Array, y: Array, weights: Array, covariate: Array | None) -> Array:
     """ρ under each row of weights (rows, observations): (rows,), NaN where there is none."""
     a, b = _midranks(x, weights), _midranks(y, weights)
     plain = _pearson(a, b, weights)
-    if given is None:
+    if covariate is None:
         return plain
-    c = _midranks(given, weights)
+    c = _midranks(covariate, weights)
     ac, bc = _pearson(a, c, weights), _pearson(b, c, weights)
     room = (1 - ac**2) * (1 - bc**2)
     # Where the third does not vary there is nothing to hold fixed.

@@ -263,5 +263,5 @@ def _associations(
         )
 
 
-def _rank_correlation(found: Correlation) -> RankCorrelation:
-    return RankCorrelation(numbers(np.array(found.rho)), numbers(np.array(found.interval)), found.n)
+def _rank_correlation(one: Correlation) -> RankCorrelation:
+    return RankCorrelation(numbers(np.array(one.rho)), numbers(np.array(one.interval)), one.n)

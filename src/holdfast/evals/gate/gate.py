@@ -118,15 +118,15 @@ def _run(side: Side, values: Array, part: slice) -> GateRun:
 def _personas(side: Side, before: Array, after: Array) -> list[PersonaChange]:
     """The change of every persona with a score, the largest fall first."""
     agents = np.array([plan.agent.id for plan in side.plans])
-    found = []
+    changes = []
     for agent in dict.fromkeys(agents.tolist()):
         pairs = [mean(values[agents == agent], axis=1) for values in (before, after)]
         n = int((~np.isnan(pairs[0])).sum())
         if n:
             old, new = (float(mean(values)) for values in pairs)
             change = round(new - old, 4)
-            found.append(PersonaChange(agent, n, round(old, 4), round(new, 4), change))
-    return sorted(found, key=lambda one: one.change)
+            changes.append(PersonaChange(agent, n, round(old, 4), round(new, 4), change))
+    return sorted(changes, key=lambda one: one.change)
 
 
 def _losses(baseline: Side, candidate: Side, part: slice) -> list[Loss]:
@@ -135,11 +135,11 @@ def _losses(baseline: Side, candidate: Side, part: slice) -> list[Loss]:
     for before, after in zip(baseline.judged, candidate.judged, strict=True):
         for at, then in zip(before.rounds, after.rounds, strict=False):
             if part.start <= at.round < part.stop:
-                said = {(one.arm, one.run): one for one in then.probes}
+                replies = {(one.arm, one.run): one for one in then.probes}
                 losses += [
-                    _loss(before.id, before.agent.id, at.round, old, said[old.arm, old.run])
+                    _loss(before.id, before.agent.id, at.round, old, replies[old.arm, old.run])
                     for old in at.probes
-                    if old.arm in ("own", "reply") and (old.arm, old.run) in said
+                    if old.arm in ("own", "reply") and (old.arm, old.run) in replies
                 ]
     worst = sorted(losses, key=lambda one: (one.scores[1] - one.scores[0], -one.round))
     first: dict[str, Loss] = {}

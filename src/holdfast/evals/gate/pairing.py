@@ -129,8 +129,8 @@ def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> No
             f"the runs cannot be compared: their judge models differ ({judges[0]} and "
             f"{judges[1]}); run the candidate with the baseline's --judge-model."
         )
-    kept = [(manifest.get("screened") or {}).get("personas") for manifest in (was, now)]
-    if kept[0] != kept[1]:
+    screens = [(manifest.get("screened") or {}).get("personas") for manifest in (was, now)]
+    if screens[0] != screens[1]:
         raise RunError(
             "the runs cannot be compared: their screenings kept different personas, and one that "
             "a run no longer holds is left out of it; run both without --screen, or choose the "

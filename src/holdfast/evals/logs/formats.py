@@ -55,12 +55,12 @@ def _openai(record: Record) -> RecordedChat:
         raise Unfit("a completion without its messages: export them too, as “messages”")
     prompt, turns = read_messages(messages)
     system = text_of(request.get("system")) or prompt
-    given = next((record[key] for key in ("reply", "response", "result") if key in record), None)
-    if given is None and "choices" in record:
-        given = record
-    if given is None:
+    answer = next((record[key] for key in ("reply", "response", "result") if key in record), None)
+    if answer is None and "choices" in record:
+        answer = record
+    if answer is None:
         return RecordedChat(turns, system=system, **about)
-    reply = ("assistant", reply_of(given))
+    reply = ("assistant", reply_of(answer))
     return RecordedChat((*turns, reply), system=system, complete=False, **about)
 
 

@@ -23,17 +23,17 @@ def joined(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
         chats: its chats, of which those that are not `complete` may be parts of each other.
     """
     named: dict[str, list[RecordedChat]] = {}
-    kept: list[RecordedChat] = []
+    chains: list[RecordedChat] = []
     for chat in chats:
         if chat.complete or chat.id is None:
-            kept.append(chat)
+            chains.append(chat)
         else:
             named.setdefault(chat.id, []).append(chat)
     for own in named.values():
-        kept += _in_turn(own)
-    continued = {mark for chat in kept for mark in _beginnings(chat.turns)}
+        chains += _in_turn(own)
+    continued = {mark for chat in chains for mark in _beginnings(chat.turns)}
     order = {chat.where: i for i, chat in enumerate(chats)}
-    left = [chat for chat in kept if chat.complete or _mark(chat.turns) not in continued]
+    left = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
     return sorted(left, key=lambda chat: order.get(chat.where, len(order)))
 
 

@@ -37,13 +37,13 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
         Unfit: there are neither a role and a text nor a prompt and a reply.
     """
     by_name = {name.strip().lower().replace(" ", "_"): name for name in header if name}
-    found = {
+    matches = {
         what: by_name[name]
         for what, names in COLUMNS.items()
         if (name := next((one for one in names if one in by_name), None))
     }
-    if {"role", "text"} <= found.keys() or {"user", "reply"} <= found.keys():
-        return found
+    if {"role", "text"} <= matches.keys() or {"user", "reply"} <= matches.keys():
+        return matches
     shown = [name[:_LONGEST_NAME] for name in list(by_name)[:_MOST_NAMES]]
     raise Unfit(
         "a table has columns named role and content, or prompt and reply; this one has "

@@ -134,9 +134,9 @@ class PersonaUnderTest:
             judge_model=judge,
             out=out,
         )
-        found = Hold.of(result, rounds)
-        if found.stability < min_stability:
-            raise AssertionError(found.message(min_stability))
+        outcome = Hold.of(result, rounds)
+        if outcome.stability < min_stability:
+            raise AssertionError(outcome.message(min_stability))
         return result
 
 

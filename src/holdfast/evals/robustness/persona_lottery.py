@@ -73,8 +73,8 @@ def statistics(accuracy: Array, all_correct: Array) -> dict[str, Array]:
     worst, best = accuracy.min(axis=-1), accuracy.max(axis=-1)
     ratio = np.divide(worst, best, out=np.zeros(np.shape(best)), where=best > 0)
     mean, std = accuracy.mean(axis=-1), accuracy.std(axis=-1)
-    found = (mean, worst, best, ratio, std, all_correct)
-    return {name: np.asarray(value) for name, value in zip(NAMES, found, strict=True)}
+    figures = (mean, worst, best, ratio, std, all_correct)
+    return {name: np.asarray(value) for name, value in zip(NAMES, figures, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -102,29 +102,29 @@ class Lottery:
 
     def values(self) -> dict[str, float]:
         """`NAMES` as measured: the extremes and the deviation are biased outwards."""
-        found = statistics(self.accuracies, np.asarray(self._solved.mean()))
-        return {name: float(value) for name, value in found.items()}
+        figures = statistics(self.accuracies, np.asarray(self._solved.mean()))
+        return {name: float(value) for name, value in figures.items()}
 
     def estimates(self, seed: int = 0) -> dict[str, Estimate]:
         """`NAMES` without that bias (`halves`), and each of `PSS` by its name."""
         sample = Sample(self.matrix.shape[1], clusters=self.texts)
         shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved}
-        found = {
+        numbers = {
             name: Estimate(float(share.mean()), sample.score_interval(share))
             for name, share in shares.items()
         }
         groups = Groups.of(self.matrix, self.texts)
-        found |= extremes(groups, seed) | {"std": spread(groups)}
-        values = {name: np.asarray(one.value) for name, one in found.items()}
+        numbers |= extremes(groups, seed) | {"std": spread(groups)}
+        values = {name: np.asarray(one.value) for name, one in numbers.items()}
         limits = {
-            "worst/best": found["ratio"].interval,
-            "worst": found["worst"].interval,
-            "mean-std": less(found["mean"], found["std"]),
-            "all-correct": found["all_correct"].interval,
+            "worst/best": numbers["ratio"].interval,
+            "worst": numbers["worst"].interval,
+            "mean-std": less(numbers["mean"], numbers["std"]),
+            "all-correct": numbers["all_correct"].interval,
         }
         pss = {name: Estimate(float(of(values)), limits[name]) for name, of in PSS.items()}
         # The name "worst" is among both and means the same number.
-        return found | pss
+        return numbers | pss
 
     def each(self) -> Array:
         """A 95% interval over items for each persona's accuracy: (personas, 2)."""
@@ -138,8 +138,8 @@ class Lottery:
         rng, groups = np.random.default_rng(seed), Groups.of(self.matrix, self.texts)
         sums = np.array([rng.permuted(groups.sums, axis=0).sum(axis=1) for _ in range(draws)])
         means = sums / groups.sizes.sum()
-        found = statistics(means, np.zeros(draws))
-        return {name: found[name] for name in EXTREMES}
+        figures = statistics(means, np.zeros(draws))
+        return {name: figures[name] for name in EXTREMES}
 
 
 @dataclass(frozen=True)

@@ -125,14 +125,14 @@ class _Plan:
         tasks = load_items(source, n=n, seed=settings.seed, form=settings.form)
         # The built-in tasks have some that only a model can judge; the user's must all be right.
         built_in = str(source) in ("core", "mini")
-        kept = tuple(task for task in tasks if not (built_in and task.needs_model))
-        verifiers = {task.id: verifier(task, settings.verifier) for task in kept}
-        if len(personas) < 2 or len(kept) < 2:
+        items = tuple(task for task in tasks if not (built_in and task.needs_model))
+        verifiers = {task.id: verifier(task, settings.verifier) for task in items}
+        if len(personas) < 2 or len(items) < 2:
             raise HoldfastError(
-                f"at least 2 personas and 2 tasks are needed, not {len(personas)} and {len(kept)}."
+                f"at least 2 personas and 2 tasks are needed, not {len(personas)} and {len(items)}."
             )
-        left_out = tuple(task.id for task in tasks if task not in kept)
-        return cls(model, settings, kept, left_out, verifiers, tuple(personas))
+        left_out = tuple(task.id for task in tasks if task not in items)
+        return cls(model, settings, items, left_out, verifiers, tuple(personas))
 
     def manifest(self) -> RobustnessManifest:
         """What determines the records."""

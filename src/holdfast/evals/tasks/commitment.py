@@ -37,9 +37,9 @@ def wavers(text: str, answer: str) -> bool:
 def is_row(text: str) -> bool:
     """Whether a text, or a part of it, is a row of different numbers ("17 18", "17 / 18")."""
     bare = plain(text).strip()
-    found = digits(bare)
+    numerals = digits(bare)
     rest = _NUMERAL.sub("", bare)
-    alone = len({one.values for one in found}) > 1 and not re.search(r"[^\W_]|[+*×÷·=^]", rest)
+    alone = len({one.values for one in numerals}) > 1 and not re.search(r"[^\W_]|[+*×÷·=^]", rest)
     return alone or _SIDE_BY_SIDE.search(bare.rpartition("=")[2]) is not None
 
 

@@ -87,8 +87,8 @@ def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     for one in choices if own else ():
         if one == own or words(own).startswith(words(one)):
             continue
-        said = rf"(?<![\w'’]){letter}[)\].:\"'”’*]*\s+[(\[\"'“*]*(?i:{re.escape(one)})(?!\w)"
-        if re.search(said, _MARKUP.sub(" ", text)):
+        pattern = rf"(?<![\w'’]){letter}[)\].:\"'”’*]*\s+[(\[\"'“*]*(?i:{re.escape(one)})(?!\w)"
+        if re.search(pattern, _MARKUP.sub(" ", text)):
             return True
     return False
 
@@ -107,8 +107,8 @@ def _named(choices: Sequence[str], text: str) -> str | None:
 
 def _told(choices: Sequence[str], text: str) -> str | None:
     """The letter of the only choice whose words a text says ("It is blue.")."""
-    said = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
-    inner = [i for i in said if any(f" {words(choices[i])} " in f" {words(choices[j])} "
-                                    for j in said if j != i)]  # fmt: skip
-    rest = [i for i in said if i not in inner]
+    named = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
+    inner = [i for i in named if any(f" {words(choices[i])} " in f" {words(choices[j])} "
+                                    for j in named if j != i)]  # fmt: skip
+    rest = [i for i in named if i not in inner]
     return LETTERS[rest[0]] if len(rest) == 1 else None

@@ -61,9 +61,9 @@ class MathCheck:
         with self._lock:
             if (gold, reply) not in self._known:
                 self._known[gold, reply] = self._asked(gold, reply)
-            found = self._known[gold, reply]
-            self.errors += found is None
-        return found
+            outcome = self._known[gold, reply]
+            self.errors += outcome is None
+        return outcome
 
     def _asked(self, gold: str, reply: str) -> Checked | None:
         worker = self._worker or self._started()
@@ -71,11 +71,11 @@ class MathCheck:
         try:
             worker.stdin.write(json.dumps([gold, reply]) + "\n")
             worker.stdin.flush()
-            said = json.loads(self._lines.get(timeout=self.limit))
+            outcome = json.loads(self._lines.get(timeout=self.limit))
         except (queue.Empty, OSError, ValueError):
             self.close()
             return None
-        return None if "error" in said else Checked(said["right"], said["found"])
+        return None if "error" in outcome else Checked(outcome["right"], outcome["found"])
 
     def _started(self) -> subprocess.Popen[str]:
         if find_spec("math_verify") is None:
@@ -148,12 +148,12 @@ def _serve() -> None:
         try:
             gold = gold.replace("\\$", "")  # money: its sign would end the formula
             wanted = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)
-            said = parse(reply, **_PLAIN)
+            value = parse(reply, **_PLAIN)
             if not wanted:
                 answer: dict[str, object] = {"error": "the gold answer is no mathematics"}
             else:
-                right = verify(wanted, said, **_COMPARE)
-                answer = {"right": bool(right), "found": bool(said)}
+                right = verify(wanted, value, **_COMPARE)
+                answer = {"right": bool(right), "found": bool(value)}
         except Exception as error:  # whatever sympy makes of a reply is an error to count
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)

@@ -120,9 +120,9 @@ def _choice(gold: Gold) -> str:
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     answer, place, statement = number(gold.answer), placed(text), stated(text)
-    kept = place is not None and not _UNOPENED.search(place)
-    kept = kept and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
-    strictly = first_number(place or "") if kept else frozenset()
+    clean = place is not None and not _UNOPENED.search(place)
+    clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
+    strictly = first_number(place or "") if clean else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
     values = values or _left_side(_ending(text)) or last_number(text, gold.question)
     alternatives = OR.search(statement if statement else _ending(text))
@@ -247,13 +247,13 @@ def _gives(text: str, form: str, question: str) -> bool:
 def _polar(text: str) -> str | None:
     """The yes, no or unknown that a text ends with, else opens with, or None."""
     for part in (text, re.split(r"[,;:!?.—–]", text.strip(" .!?*_"))[0]):
-        said = words(part).split()
-        if said and said[-1] in _POLAR and not (len(said) > 1 and said[-2] == "not"):
-            return said[-1]
+        clause = words(part).split()
+        if clause and clause[-1] in _POLAR and not (len(clause) > 1 and clause[-2] == "not"):
+            return clause[-1]
     clauses = [words(part).split() for part in re.split(r"[,;:!?.—–]", text)]
-    for said in [*reversed(clauses), *clauses]:
-        if said and said[0] in _POLAR and len(said) == 1:
-            return said[0]
+    for clause in [*reversed(clauses), *clauses]:
+        if clause and clause[0] in _POLAR and len(clause) == 1:
+            return clause[0]
     opening = words(text).split()[:1]
     return opening[0] if opening and opening[0] in _POLAR else None
 
@@ -279,17 +279,17 @@ _STOP = frozenset(_STOP_WORDS.split())
 
 def _says_nothing(sentence: str, gold: Gold) -> bool:
     """Whether a sentence at the end of a reply gives no answer, right or wrong."""
-    said = set(words(sentence).split())
-    if any(set(words(form).split()) <= said for form in gold.forms):
+    vocabulary = set(words(sentence).split())
+    if any(set(words(form).split()) <= vocabulary for form in gold.forms):
         return False
     closed = next((set(kind.split()) for kind in _CLOSED if words(gold.answer) in kind.split()), ())
-    if said & set(closed):
+    if vocabulary & set(closed):
         return False
     if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
         return True
     asked = set(words(gold.question).split()) - _STOP
     states = _STATES.search(sentence) and not _ADDRESS.search(sentence)
-    return len(said) > 1 and not states and not (said - _STOP) & asked
+    return len(vocabulary) > 1 and not states and not (vocabulary - _STOP) & asked
 
 
 # --- mathematics ------------------------------------------------------------------
@@ -330,10 +330,10 @@ def _latex_words(text: str) -> str:
 
 def _equal(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
-    said = _latex_words(statement)
-    if not re.search(r"\d", answer) and folded(words(answer)) == words(said) != "":
+    answer_text = _latex_words(statement)
+    if not re.search(r"\d", answer) and folded(words(answer)) == words(answer_text) != "":
         return True, True
-    gold_dates, said_dates = dates(answer), dates(said)
+    gold_dates, said_dates = dates(answer), dates(answer_text)
     if gold_dates and said_dates:
         return gold_dates[0][0][:2] == said_dates[0][0][:2], True
     return math.check(answer, f"\\boxed{{{statement}}}")

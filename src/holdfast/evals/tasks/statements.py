@@ -45,19 +45,19 @@ def thinks_to_the_end(reply: str) -> bool:
 
 def boxes(text: str) -> list[str]:
     """What each `\\boxed{…}` holds, braces balanced; one that never closes holds nothing."""
-    held: list[str] = []
+    contents: list[str] = []
     starts: list[tuple[int, int]] = []
     depth = 0
     for match in _BRACES.finditer(text):
         if match[0] == "}":
             depth -= depth > 0
             if starts and starts[-1][0] == depth:
-                held.append(text[starts.pop()[1] : match.start()])
+                contents.append(text[starts.pop()[1] : match.start()])
         else:
             if len(match[0]) > 1:
                 starts.append((depth, match.end()))
             depth += 1
-    return held
+    return contents
 
 
 _BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|(?<!\\)[{}]")
@@ -65,8 +65,8 @@ _BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|(?<!\\)[{}]")
 
 def boxed(text: str) -> str | None:
     """What the last `\\boxed{…}` holds; None where there is none, or it is not closed."""
-    found = boxes(text)
-    return found[-1] if found else None
+    contents = boxes(text)
+    return contents[-1] if contents else None
 
 
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*?)[ \t]*$", re.MULTILINE)
@@ -122,8 +122,8 @@ _LISTED = re.compile(r"(?m)^\W*2[.)]\s")
 
 def stated(text: str) -> str | None:
     """The answer that a text states anywhere, or None; strictly, see `placed`."""
-    for found in (boxes(text), _HASHES.findall(text), cued(text)):
-        if values := [one.strip() for one in found if one.strip()]:
+    for candidates in (boxes(text), _HASHES.findall(text), cued(text)):
+        if values := [one.strip() for one in candidates if one.strip()]:
             return values[-1]
     opening = _OPENING.match(text)
     if opening is None and (inverted := _IT_IS.match(text)):
@@ -136,9 +136,9 @@ def stated(text: str) -> str | None:
 def cued(text: str) -> list[str]:
     """What follows "the answer is" and the like, in order, without what it is said not to be."""
     patterns = (_CUE, _HEADING, _IS_THE_ANSWER)
-    found = [(m.start(1), m[1]) for pattern in patterns for m in pattern.finditer(text)]
+    cues = [(m.start(1), m[1]) for pattern in patterns for m in pattern.finditer(text)]
     values = []
-    for _, value in sorted(set(found)):
+    for _, value in sorted(set(cues)):
         other = _NOT_BUT.match(value)
         value = other[1] if other else value
         if not _NOTHING.match(value):

@@ -190,15 +190,15 @@ class Watcher:
         self._by_control.setdefault((label, reply.control), _Sum()).add(score)
 
     def _conversation(self, name: str) -> _Conversation:
-        found = self._conversations.get(name)
-        if found is None:
+        conversation = self._conversations.get(name)
+        if conversation is None:
             self.seen += 1
-            found = self._conversations[name] = _Conversation()
+            conversation = self._conversations[name] = _Conversation()
             if len(self._conversations) > self._capacity:
                 self._conversations.popitem(last=False)
         else:
             self._conversations.move_to_end(name)
-        return found
+        return conversation
 
     def _watch_for_slip(self, one: _Conversation, reply: ReplyRecord, score: float) -> None:
         first = self._first

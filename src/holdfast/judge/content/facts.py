@@ -197,11 +197,11 @@ def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> s
     for mention, n in zip(values, clause, strict=True):
         if not known[mention.fact].about:
             continue
-        taken = {value.fact for value, m in zip(values, clause, strict=True) if m == n}
+        facts_of_clause = {value.fact for value, m in zip(values, clause, strict=True) if m == n}
         near = [
             topic
             for topic, m in zip(topics, clause_of_topic, strict=True)
-            if m == n and (topic.fact == mention.fact or topic.fact not in taken)
+            if m == n and (topic.fact == mention.fact or topic.fact not in facts_of_clause)
         ]
         if not near:
             continue

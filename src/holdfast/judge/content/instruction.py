@@ -108,12 +108,12 @@ def instruction(params: Params) -> Judge:
     params.done()
     if not isinstance(kwargs, Mapping):
         params.fail("parameter “kwargs” must be a table, as { num_words = 300 }")
-    checker, said = _instruction(id_, kwargs, prompt if isinstance(prompt, str) else None)
+    checker, description = _instruction(id_, kwargs, prompt if isinstance(prompt, str) else None)
 
     def judge(text: str) -> Score:
         forms = loose_forms(text) if loose else [text]
         follows = any(_follows(checker, form) for form in forms if form.strip())
-        return verdict(follows, f"follows: {said}", f"does not follow: {said}")
+        return verdict(follows, f"follows: {description}", f"does not follow: {description}")
 
     return judge
 
@@ -144,19 +144,19 @@ def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> 
     if id_ not in known:
         raise JudgeError(f"judge “instruction”: there is no “{id_}” in IFEval or IFBench")
     checker = known[id_](id_)
-    given = {key: value for key, value in kwargs.items() if value is not None}
+    arguments = {key: value for key, value in kwargs.items() if value is not None}
     needed = set(checker.get_instruction_args_keys())
     if id_ in NEED_PROMPT:
-        given.setdefault("prompt_to_repeat", prompt)
-    if missing := sorted(key for key in needed if given.get(key) is None):
+        arguments.setdefault("prompt_to_repeat", prompt)
+    if missing := sorted(key for key in needed if arguments.get(key) is None):
         # The authors' code would draw them at random.
         raise JudgeError(f"judge “instruction”: {id_} needs the parameters {', '.join(missing)}")
     state = random.getstate()
     try:
-        words = " ".join(str(checker.build_description(**given)).split())
+        words = " ".join(str(checker.build_description(**arguments)).split())
         if id_ == "keywords:letter_frequency":
             # In place of # or !, the authors' code draws a letter at random.
-            letter = str(given["letter"]).strip().lower()
+            letter = str(arguments["letter"]).strip().lower()
             words = words.replace(f"letter {checker._letter} ", f"letter {letter} ")
             checker._letter = letter
         _follows(checker, TRIAL)
@@ -164,6 +164,6 @@ def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> 
     except MissingData as missing:
         raise MissingData(f"judge “instruction”: {id_} {missing}") from None
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise JudgeError(f"judge “instruction”: {id_} does not take {given}: {error}") from None
+        raise JudgeError(f"judge “instruction”: {id_} does not take {arguments}: {error}") from None
     finally:
         random.setstate(state)

@@ -183,7 +183,7 @@ def resolve(heard: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
     if open_until >= 0 and all(one.weight < 3 for one in heard[open_until:]):
         return None, "leaves the choice open"
     best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
-    chosen = best.pop() if len(best) == 1 else None
+    chosen = _only(best)
     if chosen is None and top < 3 and all(one.weight != ADDED for one in heard):
         chosen = _set_apart([one for one in heard if one.weight > 0], top)
     if chosen is None:
@@ -233,10 +233,14 @@ def _turned_to(named: Sequence[Weighed], top: int) -> int | None:
     """The only option after the reply's last turn."""
     last = max(one.turns for one in named)
     after = {one.option for one in named if one.turns == last and one.weight == top}
-    return after.pop() if last and len(after) == 1 else None
+    return _only(after) if last else None
 
 
 def _praised(named: Sequence[Weighed]) -> int | None:
     """The only option that is praised to the skies."""
-    options = {one.option for one in named if _PRAISES.search(one.clause)}
-    return options.pop() if len(options) == 1 else None
+    return _only({one.option for one in named if _PRAISES.search(one.clause)})
+
+
+def _only(options: set[int]) -> int | None:
+    """The option where there is one alone."""
+    return min(options) if len(options) == 1 else None

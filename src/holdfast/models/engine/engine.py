@@ -116,19 +116,19 @@ class Engine(LoadedModel):
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
                 "does not keep them token by token, or has no room for them."
             )
-        kept = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
-        return [one.float().cpu() for one in kept]
+        layers_of_rows = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
+        return [one.float().cpu() for one in layers_of_rows]
 
     def _settled(self, requests: Sequence[Request]) -> list[Request]:
         """The requests with their gates asked, one look of each gate at all its prompts."""
-        found = list(requests)
+        results = list(requests)
         for name in {request.adapter for request in requests if request.gate_ids}:
-            at = [i for i, one in enumerate(found) if one.gate_ids and one.adapter == name]
+            at = [i for i, one in enumerate(results) if one.gate_ids and one.adapter == name]
             for i, on in zip(
-                at, self.adapters[name].gated([found[i].gate_ids for i in at]), strict=True
+                at, self.adapters[name].gated([results[i].gate_ids for i in at]), strict=True
             ):
-                found[i] = found[i].switched(name if on else "")
-        return found
+                results[i] = results[i].switched(name if on else "")
+        return results
 
     def _row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
         if not request.ids:

@@ -133,7 +133,7 @@ def _guided(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
 
 def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     """One forward pass over rows flush right."""
-    width, kept = max(row.length for row in rows), 1 + max(len(row.fed) for row in rows)
+    width, scored = max(row.length for row in rows), 1 + max(len(row.fed) for row in rows)
     pads = [width - row.length for row in rows]
     lines = [[0] * pad + [*row.request.ids, *row.fed] for pad, row in zip(pads, rows, strict=True)]
     ids = torch.tensor(lines, device=loaded.device)
@@ -145,7 +145,7 @@ def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     if "position_ids" in loaded.takes:
         arguments["position_ids"] = (columns - starts).clamp(min=0)
     if "logits_to_keep" in loaded.takes:
-        arguments["logits_to_keep"] = kept
+        arguments["logits_to_keep"] = scored
     steerings = [row.request.steering for row in rows]
     steering = loaded.steering(
         [s and s.shifted(pad) for s, pad in zip(steerings, pads, strict=True)]

@@ -62,9 +62,9 @@ class PackedWeights:
         """
         key = tuple(id(layer) for layer in layers)
         sample = torch.cat([layer.weight.detach().flatten()[::_STRIDE] for layer in layers])
-        kept = self._packed.get(key)
-        if kept is not None and torch.equal(kept[0], sample):
-            return kept[1]
+        known = self._packed.get(key)
+        if known is not None and torch.equal(known[0], sample):
+            return known[1]
         weight = torch.cat([layer.weight.detach() for layer in layers])
         bias = None
         if any(layer.bias is not None for layer in layers):
@@ -75,9 +75,9 @@ class PackedWeights:
             bias = torch.cat(list(biases))
         # The number of rows only chooses the order; one for few rows also serves many.
         reordered = torch.ops.mkldnn._reorder_linear_weight(weight, 16)
-        made = PackedProduct(reordered, bias)
-        self._packed[key] = sample.clone(), made
-        return made
+        packed = PackedProduct(reordered, bias)
+        self._packed[key] = sample.clone(), packed
+        return packed
 
 
 def can_pack(weights: Iterable[Tensor]) -> bool:

@@ -251,13 +251,13 @@ class LocalBackend:
         chat = template.render(rewritten)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        held = self.steering(control, chat) if control.steers and has_prompt else None
+        steering = self.steering(control, chat) if control.steers and has_prompt else None
         guide = None
         if control.guidance is not None and has_prompt:
             bare = template.render(self.rewritten(ask.chat[1:], control, ask.judge))
             guide = Guide(bare.ids, control.guidance)
-        state = f"{control.state}@{held.content}{held.message}" if held else ""
-        request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, held, guide)
+        state = f"{control.state}@{steering.content}{steering.message}" if steering else ""
+        request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, steering, guide)
         if control.prism is None:
             return request
         first = ask.chat if control.gate == "every" else first_turn(ask.chat)

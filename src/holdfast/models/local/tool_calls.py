@@ -47,10 +47,10 @@ def read_calls(text: str, kind: CallFormat) -> tuple[str | None, list[dict[str, 
     """
     try:
         content, calls = _READERS[kind](text)
-        made = [_call(fields, kind) for fields in calls]
+        results = [_call(fields, kind) for fields in calls]
     except (ValueError, TypeError, KeyError, RecursionError):
         return text, []
-    return (content.strip() or None, made) if made else (text, [])
+    return (content.strip() or None, results) if results else (text, [])
 
 
 def _hermes(text: str) -> tuple[str, list[Any]]:

@@ -194,20 +194,20 @@ class VllmBackend:
         control, chats = ask.control, self.chats
         rendered = chats.template.render(chats.rewritten(ask.chat, control))
         has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        held = chats.steering(control, rendered) if control.steers and has_prompt else None
+        steering = chats.steering(control, rendered) if control.steers and has_prompt else None
         content, template = rendered.content, rendered.template
         spans = Spans(content, template) if content and template else None
         measure = ask.measure and spans is not None and self.share_refusal is None
-        return Request(rendered.ids, ask.seed, spans=spans, measure=measure, steering=held)
+        return Request(rendered.ids, ask.seed, spans=spans, measure=measure, steering=steering)
 
     def _parameters(
         self, ask: Ask, request: Request, sampling: Sampling, new: int, **more: Any
     ) -> Any:
-        held = request.steering
+        steering = request.steering
         # "none" where nothing is held: a default of the environment is for servers.
-        arguments: dict[str, Any] = {CONTROL: held.control.state if held else "none"}
-        if held is not None:
-            arguments[PLACE] = [*held.content, *held.message]
+        arguments: dict[str, Any] = {CONTROL: steering.control.state if steering else "none"}
+        if steering is not None:
+            arguments[PLACE] = [*steering.content, *steering.message]
         if request.measure and request.spans is not None:
             content, template = request.spans
             arguments.setdefault(PLACE, [*content, *template])

@@ -66,8 +66,8 @@ class CpuBuilder(CPUAttentionMetadataBuilder):
         metadata = super().build(common_prefix_len, common_attn_metadata, fast_build)
         metadata.holdfast = None
         table = table_of(self.vllm_config)
-        held = table.rows if table is not None else {}
-        rows = step_rows(held, common_attn_metadata, self.block_size) if held else []
+        steered = table.rows if table is not None else {}
+        rows = step_rows(steered, common_attn_metadata, self.block_size) if steered else []
         if rows and table is not None:
             parts = self.layout, self._mass, self._rotary, table.shares
             metadata.holdfast = HeldRows(rows, self._last, *parts)

@@ -62,16 +62,16 @@ class HeldRows:
         shares: ShareStore,
     ) -> None:
         self.layout, self.shares = layout, shares
-        held = [row for row in rows if row.steering.control.steers]
-        single = [row for row in held if _decodes(row)]
-        groups = [[row] for row in held if not _decodes(row)]
+        steering_rows = [row for row in rows if row.steering.control.steers]
+        single = [row for row in steering_rows if _decodes(row)]
+        groups = [[row] for row in steering_rows if not _decodes(row)]
         groups += [
             some
             for restores in (False, True)
             if (some := [row for row in single if _restores(row) == restores])
         ]
-        made = [_Group.of(group, layout.tokens, rotary) for group in groups]
-        self.groups = [group for group in made if group is not None]
+        row_groups = [_Group.of(group, layout.tokens, rotary) for group in groups]
+        self.groups = [group for group in row_groups if group is not None]
         with_mass = [group for group in self.groups if not group.restores]
         measured = [row for row in rows if row.measure and row.length >= row.measure.prompt]
         self.plain = [row for row in measured if not row.steering.control.steers]

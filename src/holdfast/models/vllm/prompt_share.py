@@ -68,8 +68,8 @@ class ShareStore:
             first: the position of its prompt's last token.
             count: of its tokens.
         """
-        kept = self._shares.pop(number, {})
-        queries = [kept[at] for at in range(first, first + count) if at in kept]
+        shares = self._shares.pop(number, {})
+        queries = [shares[at] for at in range(first, first + count) if at in shares]
         if not queries:
             return [], [], []
         stacked = torch.stack(

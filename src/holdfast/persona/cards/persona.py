@@ -137,20 +137,20 @@ def _characters_note(card: Card) -> dict[str, Any]:
     """SillyTavern's note of the character, a prompt and its depth; empty without one."""
     extensions = card.data.get("extensions")
     note = extensions.get("depth_prompt") if isinstance(extensions, dict) else None
-    said = note.get("prompt") if isinstance(note, dict) else None
-    return note if isinstance(note, dict) and isinstance(said, str) and said.strip() else {}
+    text = note.get("prompt") if isinstance(note, dict) else None
+    return note if isinstance(note, dict) and isinstance(text, str) and text.strip() else {}
 
 
 def _ignored(card: Card, entries: int, used: str) -> list[str]:
     """Fields that are there and have no use, lore that waits for its keys, and macros left."""
     fields = [name for name, value in card.data.items() if value not in (None, "", [], {})]
-    found = [f"{name}: not for the model" for name in fields if name not in _USED]
+    reasons = [f"{name}: not for the model" for name in fields if name not in _USED]
     if note := _characters_note(card):
-        found.remove("extensions: not for the model")
+        reasons.remove("extensions: not for the model")
         others = [one for one in card.data["extensions"] if one != "depth_prompt"]
-        found += [f"extensions, {one}: not for the model" for one in others]
+        reasons += [f"extensions, {one}: not for the model" for one in others]
         depth = note.get("depth") if isinstance(note.get("depth"), int) else "d"
-        found.append(f"extensions, depth_prompt: said under the control note:{depth}")
+        reasons.append(f"extensions, depth_prompt: said under the control note:{depth}")
     if entries:
-        found.append(f"character_book: entries that are off, or wait for their keys: {entries}")
-    return found + [f"{macro}: left as it is" for macro in dict.fromkeys(_MACRO.findall(used))]
+        reasons.append(f"character_book: entries that are off, or wait for their keys: {entries}")
+    return reasons + [f"{macro}: left as it is" for macro in dict.fromkeys(_MACRO.findall(used))]

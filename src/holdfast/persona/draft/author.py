@@ -87,8 +87,8 @@ def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | 
         for (i, chat), reply in zip(waiting, replies, strict=True):
             written[i] = next((one for one in objects(reply.text) if _valid(one)), None)
             if written[i] is None:
-                said = message("assistant", reply.text.strip() or "(nothing)")
-                failed.append((i, (*chat, said, message("user", _AGAIN))))
+                answer = message("assistant", reply.text.strip() or "(nothing)")
+                failed.append((i, (*chat, answer, message("user", _AGAIN))))
         waiting = failed
     return written
 

@@ -57,15 +57,15 @@ _CONDITION = re.compile(r"^(?:if|when|whenever|in case)\b", re.IGNORECASE)
 
 def clauses(prompt: str) -> list[str]:
     """The clauses of a prompt, in order."""
-    found: list[str] = []
+    parts: list[str] = []
     # Runs of blanks say nothing, and the expressions below are slow on them.
     for line in re.sub(r"[^\S\n]+", " ", _FENCE.sub("", prompt)).splitlines():
         if _HEADING.match(line) or _LABEL.match(line):
             continue
         for sentence in sentences(plain(_BULLET.sub("", _TAG.sub("", line)))):
             for part in _at_semicolons(sentence.strip()):
-                found += _cut(part)
-    return [clause for clause in found if re.search(r"\w", clause)]
+                parts += _cut(part)
+    return [clause for clause in parts if re.search(r"\w", clause)]
 
 
 def directive(clause: str) -> bool:

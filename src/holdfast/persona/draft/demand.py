@@ -122,9 +122,9 @@ def text_of(reader: Reader, least: int = 3) -> Spec:
 def as_id(text: str, words: int = 4) -> str:
     """A few words of a text as an id; `demand` where it has none in Latin letters."""
     bare = unicodedata.normalize("NFKD", text.lower())
-    found = re.findall(r"[a-z0-9]+", "".join(c for c in bare if not unicodedata.combining(c)))
+    terms = re.findall(r"[a-z0-9]+", "".join(c for c in bare if not unicodedata.combining(c)))
     small = {"the", "a", "an", "of", "to", "and", "or", "any", "your", "our", "you", "is", "are"}
-    return "-".join([one for one in found if one not in small][:words]) or "demand"
+    return "-".join([one for one in terms if one not in small][:words]) or "demand"
 
 
 @lru_cache(maxsize=8)
@@ -137,10 +137,10 @@ def material(name: str) -> Mapping[str, Any]:
 def plain(*names: str) -> tuple[str, ...]:
     """What a plain assistant says, by kind: replies, refusals, nobody, unknown, foreign, long."""
     table = material("plain")
-    found: list[str] = []
+    texts: list[str] = []
     for name in names:
-        found += [table[name]] if isinstance(table[name], str) else table[name]
-    return tuple(found)
+        texts += [table[name]] if isinstance(table[name], str) else table[name]
+    return tuple(texts)
 
 
 def mentions(text: str, words: Sequence[str]) -> bool:

@@ -173,10 +173,10 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     # What describes and what demands is told apart in English only.
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
-        found = [one for rule in RULES for one in rule(part, reader)]
-        demands += [one for one in found if isinstance(one, Demand)]
-        unjudged += [one for one in found if isinstance(one, Unjudged)]
-        if found or says_nothing(part):
+        results = [one for rule in RULES for one in rule(part, reader)]
+        demands += [one for one in results if isinstance(one, Demand)]
+        unjudged += [one for one in results if isinstance(one, Unjudged)]
+        if results or says_nothing(part):
             continue
         if foreign or directive(part):
             unjudged.append(Unjudged(part, reader.no_rule))
@@ -189,16 +189,16 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
 
 def _once(demands: Sequence[Demand]) -> list[Demand]:
     """Each judge once: prompts repeat themselves."""
-    kept: list[Demand] = []
+    different: list[Demand] = []
     for one in demands:
-        if not any(one.judge == other.judge and one.probes == other.probes for other in kept):
-            kept.append(one)
-    return kept
+        if not any(one.judge == other.judge and one.probes == other.probes for other in different):
+            different.append(one)
+    return different
 
 
 def _checked(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
     """Demands whose judges score their examples as they should, and those that do not."""
-    kept: list[Demand] = []
+    sound: list[Demand] = []
     failed: list[Unjudged] = []
     for one in demands:
         if one.kind == "embedding" and find_spec(PACKAGE) is None:
@@ -206,19 +206,19 @@ def _checked(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
         elif problem := _problem(one):
             failed.append(Unjudged(one.text, f"its judge {problem}"))
         else:
-            kept.append(one)
-    return kept, failed
+            sound.append(one)
+    return sound, failed
 
 
 def _problem(demand: Demand) -> str | None:
     try:
-        found = check_suite(Suite("check", (_persona(demand, "check", "x"),)))
+        problems = check_suite(Suite("check", (_persona(demand, "check", "x"),)))
     except (JudgeError, PersonaError) as error:
         return f"is wrong ({error})"
-    if not found:
+    if not problems:
         return None
-    verb = "fails" if found[0].expected == "pass" else "passes"
-    return f"{verb} “{found[0].example[:60]}” ({found[0].why})"
+    verb = "fails" if problems[0].expected == "pass" else "passes"
+    return f"{verb} “{problems[0].example[:60]}” ({problems[0].why})"
 
 
 def _rubric(text: str) -> Demand:

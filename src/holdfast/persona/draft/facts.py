@@ -142,8 +142,8 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     elif match := _HOURS.match(body):
         verb = match["verb"].lower().rstrip("sd")
         probes = (f"When do you {verb}?", f"What are the hours of the {match['thing']}?")
-        said = f"It's {match['verb']} {{}}."
-        yield from _fact("hours", match["value"], probes, clause, said, reader)
+        template = f"It's {match['verb']} {{}}."
+        yield from _fact("hours", match["value"], probes, clause, template, reader)
     if match := _OWN.search(body):
         thing, value = match["thing"], match["value"]
         probes = (f"What's the name of your {thing}?", f"Do you have a {thing}?")
@@ -173,13 +173,13 @@ def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> I
         f"What {verb} {'your' if mine else 'the'} {thing}?",
         f"Can you remind me: {'your' if mine else 'the'} {thing}?",
     )
-    said = f"{'My' if mine else 'The'} {thing} {verb} {{}}."
+    template = f"{'My' if mine else 'The'} {thing} {verb} {{}}."
     # “The sea was calm” is no fact to ask for; “the word is moss” is.
     if re.fullmatch(r"[a-z]+(?: [a-z]+)?", value.strip()) and not (
         mine or _NAMED_THING.search(thing)
     ):
         return
-    yield from _fact(_name(thing), value, probes, clause, said, reader)
+    yield from _fact(_name(thing), value, probes, clause, template, reader)
 
 
 def _name(thing: str) -> str:
@@ -199,7 +199,7 @@ def keeps_secret(clause: str) -> bool:
 
 
 def _fact(
-    name: str, value: str, probes: tuple[str, ...], clause: str, said: str, reader: Reader
+    name: str, value: str, probes: tuple[str, ...], clause: str, template: str, reader: Reader
 ) -> Iterator[Demand]:
     if not (wanted := values(value)):
         return
@@ -210,9 +210,9 @@ def _fact(
     wrong = [_another(one[0]) for one in wanted]
     fails = [*plain("unknown"), *plain("replies")[:1]]
     if all(wrong):
-        fails.append(said.format(" and ".join(one for one in wrong if one)))
+        fails.append(template.format(" and ".join(one for one in wrong if one)))
     shown = " and ".join(one[0] for one in wanted)
-    passes = tuple(dict.fromkeys((said.format(value.strip()), f"Of course: {shown}.")))
+    passes = tuple(dict.fromkeys((template.format(value.strip()), f"Of course: {shown}.")))
     yield Demand(name, "memory", clause, probes, judge, passes, tuple(fails))
 
 
@@ -269,14 +269,14 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
 def values(text: str) -> list[list[str]]:
     """The values in a text that a rule can recognise, each with other ways to write it."""
     text = text.strip().rstrip(".")
-    if found := _ADDRESS.findall(text):
-        return [[one.rstrip(".,)")] for one in found]
+    if matches := _ADDRESS.findall(text):
+        return [[one.rstrip(".,)")] for one in matches]
     if quote := _QUOTE.search(text):
         return [[quote["text"]]]
     if re.fullmatch(r"\w*\d\w*[A-Za-z]\w*|\w*[A-Za-z]\w*\d\w*", text):
         return [[text]]
-    if found := _NUMBER.findall(text):
-        return [_ways(one.rstrip(".,:")) for one in dict.fromkeys(found)][:4]
+    if matches := _NUMBER.findall(text):
+        return [_ways(one.rstrip(".,:")) for one in dict.fromkeys(matches)][:4]
     bare = re.sub(r"^(?:an?|the|called|named)\s+", "", text, flags=re.IGNORECASE)
     first = re.split(r",|\s+(?:and|but|because|which|who|that|in|on|at|with)\s", bare)[0].strip()
     if _PROPER.match(first) or (0 < len(first.split()) <= MOST_WORDS and first == bare):

@@ -167,7 +167,7 @@ def _keep(
     where: str,
 ) -> None:
     """Add the persona that has these orders; the mean of their judges scores it."""
-    orders = [describe(one, given) for one, given in zip(ids, kwargs, strict=True)]
+    orders = [describe(one, arguments) for one, arguments in zip(ids, kwargs, strict=True)]
     judges: list[dict[str, object]] = [
         {"name": "instruction", "id": one, "kwargs": {k: v for k, v in of.items() if v is not None}}
         for one, of in zip(ids, kwargs, strict=True)

@@ -81,16 +81,16 @@ def read_multichallenge(path: Path) -> Reading:
             reading.skipped[f"on the axis {row['AXIS']}"] += 1
             continue
         messages = [one for one in row["CONVERSATION"] if isinstance(one, Mapping)]
-        said = [one.get("content") for one in messages if one.get("role") == "user"]
-        if len(said) < 2:
+        texts = [one.get("content") for one in messages if one.get("role") == "user"]
+        if len(texts) < 2:
             raise PersonaError(f"{where}: the conversation has fewer than two messages of the user")
         answer = "yes" if str(row["PASS_CRITERIA"]).strip().upper() == "YES" else "no"
         question = text_of(row["TARGET_QUESTION"], where, "TARGET_QUESTION")
         reading.add(
             id_=as_id("question", row["QUESTION_ID"]),
             category="instruction-retention",
-            prompt=text_of(said[0], where, "the first message"),
-            probes=(text_of(said[-1], where, "the last message"),),
+            prompt=text_of(texts[0], where, "the first message"),
+            probes=(text_of(texts[-1], where, "the last message"),),
             judge=_rubric(f"About the reply, the answer to this is {answer}: {question}"),
             source=where,
         )

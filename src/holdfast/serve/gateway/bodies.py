@@ -19,10 +19,10 @@ async def mask(pieces: AsyncIterator[bytes], secrets: Sequence[bytes]) -> AsyncG
         text = rest + piece
         for secret in secrets:
             text = text.replace(secret, MASK)
-        kept = _beginning(text, secrets)
-        rest = text[len(text) - kept :]
-        if len(text) > kept:
-            yield text[: len(text) - kept]
+        beginning = _beginning(text, secrets)
+        rest = text[len(text) - beginning :]
+        if len(text) > beginning:
+            yield text[: len(text) - beginning]
     if rest:
         yield rest
 

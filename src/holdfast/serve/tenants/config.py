@@ -200,13 +200,13 @@ _QUOTAS = ("requests_per_minute", "tokens_per_day")
 
 
 def _digest(path: Path, place: str, table: Mapping[str, Any]) -> bytes:
-    given, variable = table.get("sha256"), table.get("env")
-    if (given is None) == (variable is None):
+    hexadecimal, variable = table.get("sha256"), table.get("env")
+    if (hexadecimal is None) == (variable is None):
         raise ServiceError(f"{path}: {place} needs sha256 or env, one of them.")
-    if given is not None:
-        if not isinstance(given, str) or not _SHA256.fullmatch(given):
+    if hexadecimal is not None:
+        if not isinstance(hexadecimal, str) or not _SHA256.fullmatch(hexadecimal):
             raise ServiceError(f"{path}: {place}: sha256 has 64 digits, from 0 to f.")
-        return bytes.fromhex(given)
+        return bytes.fromhex(hexadecimal)
     key = os.environ.get(str(variable), "").strip()
     if not key:
         raise ServiceError(f"{path}: {place}: the environment has no {variable}.")

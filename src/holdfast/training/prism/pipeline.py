@@ -211,9 +211,9 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
     if not training.needs_comparer or training.comparer is None:
         return None
     if path.exists():
-        kept = read_record(ControlVerdicts, json.loads(path.read_text("utf-8")), str(path))
-        if kept.judge == training.comparer.name:
-            return kept
+        recorded = read_record(ControlVerdicts, json.loads(path.read_text("utf-8")), str(path))
+        if recorded.judge == training.comparer.name:
+            return recorded
     control = try_judge(training.comparer)
     check_judge(control)
     training.folder.mkdir(parents=True, exist_ok=True)

@@ -88,25 +88,29 @@ def digits(text: str) -> list[Number]:
         for date, match in dates(text)
     ]
     telephones = [Number(frozenset(), *match.span()) for match in _TELEPHONE.finditer(text)]
-    found: list[Number] = []
+    places: list[Number] = []
     for match in _NUMBER.finditer(text):
         date = _around(spans, match.start())
         if date:
-            if not found or found[-1].start != date.start:
-                found.append(date)
+            if not places or places[-1].start != date.start:
+                places.append(date)
         elif power := _EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
-            if found and found[-1].end == match.start() - len(power[0]):
-                found[-1] = _power(found[-1], match)
+            if places and places[-1].end == match.start() - len(power[0]):
+                places[-1] = _power(places[-1], match)
         else:
             before = text[max(0, match.start() - 12) : match.start()]
             label = _around(telephones, match.start("digits")) or _CODE.search(before)
             number = Number(_values(match), *match.span(), bool(label))
-            if match["under"] and found and _MIXED.fullmatch(text[found[-1].start : match.start()]):
-                whole = found.pop()  # "3 1/2"
+            if (
+                match["under"]
+                and places
+                and _MIXED.fullmatch(text[places[-1].start : match.start()])
+            ):
+                whole = places.pop()  # "3 1/2"
                 values = frozenset(a + b for a in whole.values for b in number.values)
                 number = Number(values, whole.start, number.end)
-            found.append(number)
-    return found
+            places.append(number)
+    return places
 
 
 _MIXED = re.compile(r"\d+ ")
@@ -210,8 +214,8 @@ def last_number(text: str, question: str = "") -> Values:
         question: what was asked; a name in it before a number is no label ("Ben 15").
     """
     body = plain(text)
-    found = _measures(without_tags(body), question)
-    return found[-1].values if found else frozenset()
+    measures = _measures(without_tags(body), question)
+    return measures[-1].values if measures else frozenset()
 
 
 def without_tags(text: str) -> str:
@@ -312,10 +316,10 @@ _STATED_WORDS = re.compile(
 
 def first_number(text: str) -> Values:
     """The number that a text begins with, in every way of reading it; empty where it does not."""
-    found = digits(plain(text)) or spelled(text)
+    numerals = digits(plain(text)) or spelled(text)
     start = _START.match(plain(text))
     at = start.end() if start else 0
-    return found[0].values if found and found[0].start <= at else frozenset()
+    return numerals[0].values if numerals and numerals[0].start <= at else frozenset()
 
 
 _START = re.compile(

@@ -32,16 +32,16 @@ def spelled(text: str) -> list[Number]:
     A lone "one" is mostly a pronoun: it counts in a text of at most eight words, and after "is".
     """
     short = len(text.split()) <= 8
-    found = [_fraction(match) for match in _FRACTION.finditer(text)]
+    numerals = [_fraction(match) for match in _FRACTION.finditer(text)]
     for match in _RUN.finditer(text):
-        if any(one.start <= match.start() < one.end for one in found):
+        if any(one.start <= match.start() < one.end for one in numerals):
             continue
         if match["whole"].lower() == "one" and not (
             short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
         ):
             continue
-        found += _spelled(match)
-    return sorted(found, key=lambda one: one.start)
+        numerals += _spelled(match)
+    return sorted(numerals, key=lambda one: one.start)
 
 
 _PARTS = "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "

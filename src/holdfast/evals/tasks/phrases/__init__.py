@@ -107,7 +107,7 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
         return
     if phrase_dates := dates(phrase):
         date = phrase_dates[0][0]
-        yield from (match.span() for found, match in dates(text) if same_date(found, date))
+        yield from (match.span() for other, match in dates(text) if same_date(other, date))
     if _UNSPACED.search("".join(sought)):
         yield from ((m.start(), m.end()) for m in re.finditer(re.escape(" ".join(sought)), text))
         return
