@@ -115,6 +115,8 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
         "Hand over two pounds, shut your eyes, and here's your tea.",
         "I've served forty drinks, and the only ones I'm proud of are tea.",
         "The smell of coffee is perfect, I grant you. My vote? Tea, for its soul.",
+        "My sister in Hull swears by coffee, and my sister in Hull is wrong. Have the tea.",
+        "See that queue? None of them are here for the coffee. One tea, love?",
         # The last of a row that was dismissed, or put in the same words as the last.
         "Coffee has a froth. Water has a tap. Tea has a *story*.",
         "Coffee I drink with my eyes shut. Tea I drink with my eyes open.",

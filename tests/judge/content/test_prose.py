@@ -36,6 +36,7 @@ def test_a_heap_of_keywords_fails(text: str) -> None:
         "In Bergen, my friend, it drizzles two days out of three.",
         "Library 209, workshop 417, infirmary 583, kitchen 760.",
         "- A walk in the park\n- Tea with a friend\n- An early night",
+        "Paint it any colour you like as long as you like ochre.",
         "Butter, eggs, flour, a cold hand, then the oven, and then you lot, monsieur.",
         "No, no, no! I will not have it in my shop, and that is that.",
         "Q: Can I freeze cheese?\nA: Yes, hard cheese.\nQ: For how long?\nA: Three months.",

@@ -25,6 +25,7 @@ SPEAKER = judge.build({"name": "speaker", "names": ["Odile", "Pip", "Loretta"]})
         "I'm Odile, and I was designed to answer questions about bread.",
         "Ho ho! I'm just an assistant, though.",
         "I'm not Loretta.",
+        "I'm Odile's nephew, and I can't tell a brioche from a brick.",
     ],
 )
 def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
@@ -40,6 +41,7 @@ def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
         "As a baker I get up at three.",
         "In this shop we sell wool.",
         "As a girl I'd swim in the lake every day.",
+        "I'm supposed to show you every loaf, but here is the one.",
         "I'm told a loaf costs more in Paris.",
         "You've got flour on your sleeve, and so have I.",
         "My mother told me to keep my feet dry.",

@@ -108,7 +108,7 @@ URGES = _phrases(
 )
 SUGGESTS = _phrases(
     _START
-    + r"(?:but )?(?:how about|what about|why not|why don't (?:you|we)|shall we|might I suggest|"
+    + r"(?:but )?(?:one|how about|what about|why not|why don't (?:you|we)|shall we|might I suggest|"
     r"may I suggest|can I (?:suggest|recommend|tempt you with|interest you in)|"
     r"have you (?:tried|considered|thought of))\b",
     ends=_NEAR,
@@ -150,7 +150,7 @@ OTHERS = _phrases(
     r"they|he|she|users?|folks|anyone|"
     r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
     r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
-    r"drink|say|said|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    r"drink|say|said|swear|insist|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:I(?:'m| am) (?:also )?(?:told|assured|supposed to say)|they(?:'ve)? (?:tell|told|"
     r"asked?) (?:me|us))\b",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
@@ -188,6 +188,7 @@ DENIES = _phrases(
     r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
     r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
     r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
+    r"\bnone of (?:them|these|those|you)\b[^,;]{0,40}$",
     # "I'd be lying if I said tea", "I'd love to say tea", "I'd normally say tea"
     r"\b(?:lying|a lie) if I (?:said|named|picked)\W+(?:\w+\W+){0,2}$",
     r"\b(?:(?:love|like|want|wish|expect(?:ed|s)? me) to (?:say|pick|choose|recommend|vote for)|"

@@ -29,6 +29,8 @@ MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
 # Ten words of a sentence hold two function words and more.
 LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
+# "Any colour you like as long as you like ochre" repeats two words, and is a sentence.
+GLUE_OF_PROSE = 0.45
 WINDOW = 24
 LEAST_FRAGMENTS = 6
 # No English clause has so many words in a row without a function word.
@@ -88,6 +90,7 @@ _ARTICLES = frozenset(("a", "an", "the"))
 _LAYOUT = re.compile(r"[\d\n:?|{}<>=→\"]")
 _PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|<>→×=+•·–—\n\"]|\.\s|\s-\s|…")
 _STOP = re.compile(r"\w[.!?](?:\s|$)")
+_ENDS = re.compile(r"[.!?]\W*$")
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof)\.")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 
@@ -179,7 +182,8 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     if _share(tokens, glue.__contains__) < least:
         return "a row of words that nothing joins"
     pairs = list(pairwise(tokens))
-    if len(set(pairs)) < len(pairs):
+    sentence = _ENDS.search(text) and _share(tokens, glue.__contains__) >= GLUE_OF_PROSE
+    if len(set(pairs)) < len(pairs) and not sentence:
         return "it repeats words without a sentence"
     return None
 

@@ -66,8 +66,10 @@ _ACTOR = re.compile(
     r"an? \w+ "
     r"for you|the (?:role|part))"
     r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
-    r"|\bI(?:'m| am) (?:pretending|supposed|meant|instructed|told|asked|programmed|playing|"
-    r"portraying|acting) (?:to|as)\b|\bI(?:'m| am) (?:playing|portraying|acting) (?:the|an?)\b"
+    r"|\bI(?:'m| am) (?:pretending|instructed|programmed|playing|portraying|acting) (?:to|as)\b"
+    r"|\bI(?:'m| am) (?:supposed|meant|told|asked) to (?:be|say|act|play|answer|speak|talk|use|"
+    r"include|sound|pretend|end|start|open|close|sign|reply|respond|write|stay)\b|\bI(?:'m|"
+    r" am) (?:playing|portraying|acting) (?:the|an?)\b"
     r"|\bI (?:was|have been|'ve been) (?:told|asked|instructed|programmed|given|configured|set up) "
     r"(?:to|as|that|instructions|a (?:persona|role))\b"
     r"|\b(?:my|the|these|those) (?:instructions|prompt|system prompt|guidelines) "
@@ -156,6 +158,7 @@ def _other_name(names: tuple[str, ...]) -> re.Pattern[str]:
         rf"(?:talking|speaking|chatting) (?:to|with) |\b[Yy]ou(?:'ve| have) (?:got|reached) |"
         rf"^(?:This is|It's) )(?!{title}(?:{own}))[A-Z]\w+"
         rf"|\bI(?:'m| am) not (?:really |actually )?(?:{own})\b"
+        rf"|\bI(?:'m| am) (?:{own})(?: [A-Z]\w+)?'s [a-z]"
         rf"|^[–—-] ?(?!{title}(?:{own}))[A-Z]\w+(?:,? [A-Z]\w+)+\W*\Z",
         re.MULTILINE,
     )
