@@ -111,7 +111,7 @@ def prose(params: Params) -> Judge:
         problem = (
             _too_short(own, least)
             or heap(seen, glue, lettered)
-            or (own != seen and _bare_rest(seen, own, glue))
+            or (own != seen and _bare_rest(seen, own, glue, _phrases(frame, seen)))
         )
         return Score(0.0, problem) if problem else Score(1.0, "it is text")
 
@@ -160,9 +160,20 @@ def _only_glue(text: str, tokens: Sequence[str], glue: frozenset[str]) -> bool:
     return len(worded) >= least and glue.issuperset(worded)
 
 
-def _bare_rest(text: str, own: str, glue: frozenset[str]) -> str | None:
-    """Why the words beside the required phrase are a row of keywords, run on without a mark."""
+def _phrases(frame: re.Pattern[str], text: str) -> int:
+    """How often required phrases of several words come; a name may come twice."""
+    return sum(" " in phrase for phrase in frame.findall(text))
+
+
+def _bare_rest(text: str, own: str, glue: frozenset[str], times: int) -> str | None:
+    """Why the words beside the required phrase are a row of keywords.
+
+    They are where they run on without a mark, or the phrase comes twice and little joins them.
+    """
     rest = [word.lower() for word in words(own)]
+    few = len(rest) > 2 and _share(rest, glue.__contains__) < LEAST_GLUE
+    if glue and times > 1 and few and "\n" not in text.strip():
+        return "a required phrase again and again, and keywords"
     if not glue or len(rest) < 2 or _PUNCTUATION.search(text.strip()) or glue.intersection(rest):
         return None
     return "a required phrase and a row of words"
