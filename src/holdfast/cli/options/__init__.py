@@ -215,6 +215,7 @@ class PersonaSource:
         from holdfast.persona.cards.persona import draft_card
         from holdfast.persona.draft.drafting import draft
         from holdfast.persona.files import text_or_file
+        from holdfast.report.words import quantity
 
         if self.prompt is not None:
             drafted = draft(text_or_file(self.prompt), rubrics=rubrics)
@@ -224,7 +225,7 @@ class PersonaSource:
             drafted, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
         left = [one.text for one in drafted.unjudged]
-        parts = [f"drafted {len(drafted.demands)} personas"]
+        parts = [f"drafted {quantity(len(drafted.demands), 'persona')}"]
         parts += [f"not judged: {'; '.join(left)}"] if left else []
         parts += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
         print(*parts, sep="\n", file=sys.stderr)

@@ -18,6 +18,7 @@ from holdfast.persona.cards.lorebook import read_lorebook
 from holdfast.persona.cards.persona import draft_card
 from holdfast.persona.draft.toml_file import write_draft
 from holdfast.persona.suite import load_suite
+from holdfast.report.words import quantity
 
 
 @flattened
@@ -57,7 +58,8 @@ def import_file(
         print_json(summary | {"ignored": list(character.ignored)})
         return
     print(
-        f"{character.name}: {len(drafted.demands)} personas, {len(character.starters)} starters",
+        f"{character.name}: {quantity(len(drafted.demands), 'persona')}, "
+        f"{quantity(len(character.starters), 'starter')}",
         *(f"  not judged: {text}" for text in left),
         *(f"  left out: {field}" for field in character.ignored),
         f"{out}: read it and edit it, then holdfast personas check {out}",
