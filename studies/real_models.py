@@ -115,16 +115,14 @@ def _set_up(
 ) -> tuple[ControlledSetup, Questions]:
     """The conversations of all seeds as one plan, and what is asked after the last round."""
     measure, rounds = control == NONE, PLAN["rounds"]
-    setups = [
-        prepare(model, _settings(seed, personas), [control], rounds=rounds, measure=measure)
-        for seed in PLAN["seeds"]
-    ]
+    settings = [_settings(seed, personas) for seed in PLAN["seeds"]]
+    setups = [prepare(model, one, [control], rounds=rounds, measure=measure) for one in settings]
     questions: dict[tuple[int, int], Any] = {}
     conversations = [c for setup in setups for c in setup.plan.conversations]
     plan = ControlledPlan([replace(c, id=i) for i, c in enumerate(conversations)], [control])
-    for i, seed in enumerate(PLAN["seeds"]):
+    for i, one in enumerate(settings):
         some = plan.conversations[i * PLAN["pairs"] : (i + 1) * PLAN["pairs"]]
-        drawn = plan_questions(_settings(seed, personas), "core", some).questions
+        drawn = plan_questions(one, "core", some).questions
         questions |= {at: [q for q in of if q.kind == "recall"] for at, of in drawn.items()}
     protocol = replace(setups[0].chat.protocol, batch=len(conversations))
     chat = replace(setups[0].chat, protocol=protocol, questions=questions)

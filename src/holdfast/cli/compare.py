@@ -62,7 +62,7 @@ def compare(
     with (
         placed(sharing, names, open_model, models.device, output, alone=alone) as (where, agents),
         verified(agents[0], verify) as subject,
-        resumable(output.out, kept=planning.plan) as folder,
+        resumable(output.out, quiet=planning.plan) as folder,
     ):
         if planning.plan:
             estimate = estimate_compare(subject, settings, user_model=agents[-1])

@@ -69,7 +69,7 @@ def drift(
             agents,
         ),
         verified(agents[0], verify) if agents else contextlib.nullcontext() as subject,
-        resumable(output.out, kept=planning.plan) as folder,
+        resumable(output.out, quiet=planning.plan) as folder,
     ):
         if planning.plan:
             if subject is None:

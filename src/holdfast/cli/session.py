@@ -91,10 +91,10 @@ def placed(
 
 
 @contextlib.contextmanager
-def resumable(out: Path | None, *, kept: bool = False) -> Iterator[Path | None]:
+def resumable(out: Path | None, *, quiet: bool = False) -> Iterator[Path | None]:
     """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot.
 
-    `kept` is for what has nothing to keep: its end says nothing of a lost run.
+    `quiet` is for what has no run or page to lose: its end says nothing of that.
     """
     try:
         yield out
@@ -104,7 +104,7 @@ def resumable(out: Path | None, *, kept: bool = False) -> Iterator[Path | None]:
         else:
             note = f"interrupted; this goes on from here: {own_command()}"
         raise KeyboardInterrupt(note) from interrupt
-    if out is None and not kept:
+    if out is None and not quiet:
         print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.intervals import FEWEST
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
@@ -89,9 +90,11 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     ]
     if numbers.texts < numbers.items:
         sentences += [
-            f"{numbers.texts} of the {quantity(numbers.items, 'item')} differ in their texts: "
+            f"The {quantity(numbers.items, 'item')} have {quantity(numbers.texts, 'text')}: "
             "near-duplicates are drawn together in the intervals."
         ]
+    if numbers.texts < FEWEST:
+        sentences += [numbers.interval_note]
     if numbers.reading == "lenient" and strict.mean < numbers.mean:
         lost = max(numbers.rows, key=lambda row: row.strict_failures)
         sentences += [

@@ -90,8 +90,8 @@ def test_items_in_nearly_the_same_words_are_drawn_together_and_said(
         width, again_width = (ends[1] - ends[0] for ends in (shorter.interval, longer.interval))
         assert again_width == pytest.approx(width, rel=0.06)
     said = " ".join(remarks(twice.summary))
-    assert "20 of the 40 items differ in their texts" in said
-    assert "differ in their texts" not in " ".join(remarks(once.summary))
+    assert "The 40 items have 20 texts" in said
+    assert "near-duplicates" not in " ".join(remarks(once.summary))
     page = render(once.summary)
     assert "No interval for worst, best, ratio and std" in page
 
@@ -286,3 +286,14 @@ def test_a_page_shows_markup_in_a_persona_as_text(tasks: Path, tmp_path: Path) -
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_fewer_than_three_different_items_have_no_interval_and_a_sentence(tmp_path: Path) -> None:
+    rows = [{"question": f"{i} and nothing?", "answer": i} for i in (20, 21)]
+    path = tmp_path / "two.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = robustness(Actor(answer), tasks=path, personas=PEOPLE)
+    note = "No interval: fewer than 3 different items."
+    assert found.summary.numbers.interval_note == note
+    assert note in remarks(found.summary) and note in render(found.summary)
+    assert found.summary.numbers.intervals["mean"] == [None, None]

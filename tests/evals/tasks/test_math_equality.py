@@ -37,7 +37,7 @@ def test_equal_is_equal_however_it_is_written(
 ) -> None:
     found = math.check(gold, reply)
     assert found is not None
-    assert (found.right, found.found) == (right, True)
+    assert (found.right, found.comparable) == (right, True)
     assert math.errors == 0
 
 

@@ -49,7 +49,7 @@ def consistency(
     """Was the simulated user valid, and do both sides keep to their prompts?"""
     if output.out and not judge_model:
         raise HoldfastError("--out keeps a judge's replies: name a --judge-model, or leave it out.")
-    with resumable(output.out, kept=True) as folder:
+    with resumable(output.out, quiet=True) as folder:
         judge = models.open(judge_model) if judge_model else None
         summary = measure(log, judge, settings, out=folder)
     if output.as_json:

@@ -28,10 +28,10 @@ _START = 120.0  # seconds for the worker to import sympy on a busy machine
 
 
 class Checked(NamedTuple):
-    """Whether a reply is equal to the gold answer, and whether it held anything to compare."""
+    """Whether a reply is equal to the gold answer, and whether it has anything to compare."""
 
     right: bool
-    found: bool
+    comparable: bool
 
 
 class MathCheck:
@@ -75,7 +75,7 @@ class MathCheck:
         except (queue.Empty, OSError, ValueError):
             self.close()
             return None
-        return None if "error" in outcome else Checked(outcome["right"], outcome["found"])
+        return None if "error" in outcome else Checked(outcome["right"], outcome["comparable"])
 
     def _started(self) -> subprocess.Popen[str]:
         if find_spec("math_verify") is None:
@@ -153,7 +153,7 @@ def _serve() -> None:
                 answer: dict[str, object] = {"error": "the gold answer is no mathematics"}
             else:
                 right = verify(wanted, value, **_COMPARE)
-                answer = {"right": bool(right), "found": bool(value)}
+                answer = {"right": bool(right), "comparable": bool(value)}
         except Exception as error:  # whatever sympy makes of a reply is an error to count
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
