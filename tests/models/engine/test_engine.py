@@ -20,7 +20,9 @@ from transformers import (
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
+from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Continuation, Engine, Request
+from holdfast.models.engine.request import Row
 from holdfast.models.local.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
@@ -100,6 +102,26 @@ def test_sampled_rows_do_not_depend_on_the_batch(kind: str) -> None:
     together = engine(kind, batch_size=9).generate(requests(texts), DRAWN, END)
     some = engine(kind, batch_size=3).generate(requests(texts)[::-1], DRAWN, END)[::-1]
     assert [r.ids for r in alone] == [r.ids for r in together] == [r.ids for r in some]
+
+
+def test_waiting_requests_take_the_places_of_rows_that_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside: list[int] = []
+    join = Batch.join
+
+    def watched(batch: Batch, rows: Sequence[Row]) -> None:
+        beside.append(batch.running)
+        join(batch, rows)
+
+    monkeypatch.setattr(Batch, "join", watched)
+    texts = prompts(12, seed=6, longest=60)
+    ends = frozenset(range(0, VOCABULARY, 9))
+    results = engine(batch_size=4).generate(requests(texts), DRAWN, ends)
+    assert len({len(r.ids) for r in results}) > 1  # they do not end together
+    assert len(beside) > 3 and any(beside) and max(beside) < 4
+    alone = engine(batch_size=1).generate(requests(texts), DRAWN, ends)
+    assert [r.ids for r in results] == [r.ids for r in alone]
 
 
 def test_a_seed_gives_one_reply_and_another_seed_another() -> None:

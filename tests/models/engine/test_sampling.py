@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.backend import Sampling
-from holdfast.models.engine.sampling import HEAD, draw, uniforms
+from holdfast.models.engine.sampling import CHUNK, GROUP, HEAD, draw, largest, uniforms
 
 
 def slow_draw(logits: list[float], u: float, sampling: Sampling) -> int:
@@ -66,6 +66,26 @@ def test_without_limits_every_token_comes_as_often_as_it_should() -> None:
     u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     tokens, _ = draw(p.log().expand(1000, 4), u, Sampling(top_p=1.0))
     assert torch.bincount(tokens, minlength=4).tolist() == [500, 0, 200, 300]
+
+
+def test_the_likeliest_of_a_large_vocabulary_are_in_the_groups_of_the_largest_maxima() -> None:
+    torch.manual_seed(5)
+    x = torch.randn(3, 4 * HEAD * GROUP + 3)  # the last three are in no group
+    x[1, -1] = 9.0
+    values, places = largest(x, HEAD)
+    expected = x.topk(HEAD)
+    assert torch.equal(values, expected.values) and torch.equal(places, expected.indices)
+
+
+def test_many_rows_are_drawn_as_each_alone() -> None:
+    torch.manual_seed(4)
+    logits, u = torch.randn(3 * CHUNK + 1, 900) * 4, torch.rand(3 * CHUNK + 1, dtype=torch.float64)
+    logits[5, 7] = torch.nan
+    sampling = Sampling(temperature=0.8)
+    tokens, sound = draw(logits, u, sampling)
+    for i in range(len(logits)):
+        token, fine = draw(logits[i : i + 1], u[i : i + 1], sampling)
+        assert (token, fine) == (tokens[i], sound[i]) and bool(fine) == (i != 5)
 
 
 def test_temperature_zero_takes_the_largest() -> None:

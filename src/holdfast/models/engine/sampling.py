@@ -83,7 +83,7 @@ def _nucleus_of(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -
     """`_nucleus` from the `count` likeliest tokens, where these reach `top_p`."""
     size = x.shape[-1]
     whole = count > HEAD and count >= size // 4
-    values, ids = _sorted(x) if whole else _largest(x, min(count, size))
+    values, ids = _sorted(x) if whole else largest(x, min(count, size))
     p = values.exp() / total
     tokens = _invert(p, ids, u, top_p)
     wide = (p.sum(-1) < top_p + 1e-6).nonzero()[:, 0]
@@ -93,7 +93,7 @@ def _nucleus_of(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -
     return tokens
 
 
-def _largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row (rows, n) in falling order, and where they are.
 
     They are in the groups with the largest maxima, so that few numbers have to be sorted.
