@@ -62,7 +62,8 @@ def test_an_answer_counts_where_it_is_bound_to_what_was_asked_about(form: str) -
         s, t = one.subjects[:2]
         a, b = one.answer, one.alternatives[0]
         true, swapped = (form.format(s=s, t=t, v=v, w=w) for v, w in ((a, b), (b, a)))
-        assert right(reading(one, true)) == (True, True), (one.text, true)
+        # With one other subject the two statements recite the whole question.
+        assert right(reading(one, true)) == (True, len(one.alternatives) > 1), (one.text, true)
         found = reading(one, swapped)
         assert not (found.strict or found.lenient or found.final), (one.text, swapped)
 
@@ -97,7 +98,7 @@ def test_the_questions_own_sentences_are_read_with_their_subjects(joint: str) ->
         for first, second in (((s, a), (t, b)), ((t, b), (s, a))):
             true = form.format(s=first[0], v=first[1])
             true += joint.format(form.format(s=second[0], v=second[1]))
-            assert right(reading(one, true)) == (True, True), (one.text, true)
+            assert right(reading(one, true)) == (True, len(one.alternatives) > 1), (one.text, true)
         for first, second in (((s, b), (t, a)), ((t, a), (s, b))):
             swapped = form.format(s=first[0], v=first[1])
             swapped += joint.format(form.format(s=second[0], v=second[1]))
@@ -136,18 +137,13 @@ def test_an_alternative_is_wrong_and_the_last_answer_counts() -> None:
             assert right(reading(one, reply)) == (True, True), (one.text, reply)
 
 
-def test_all_statements_of_the_text_said_again_bind_each_value() -> None:
+def test_who_recites_the_question_commits_to_nothing() -> None:
     for one in EXTRACTION:
         statements = one.text.removesuffix(asked(one)).strip()
-        assert reading(one, statements).lenient, one.text
-        values = [one.answer, *one.alternatives]
-        turned = statements
-        for i, value in enumerate(values):
-            turned = turned.replace(f" {value}", f" <{i}>").replace(f"{value} ", f"<{i}> ")
-        for i in range(len(values)):
-            turned = turned.replace(f"<{i}>", values[(i + 1) % len(values)])
-        found = reading(one, turned)
-        assert not (found.lenient or found.final), (one.text, turned)
+        several = len(one.alternatives) > 1
+        assert right(reading(one, statements)) == (not several, False), one.text
+        for reply in (f"{statements} So it is {one.answer}.", f"The answer is {one.answer}."):
+            assert right(reading(one, reply)) == (True, True), (one.text, reply)
 
 
 def test_tasks_of_our_own_name_their_alternatives_and_read_the_last_sentence() -> None:
@@ -183,7 +179,8 @@ def test_a_users_file_may_name_alternatives() -> None:
         '{"question": "Bo lives in Nice, Al in Rome. Where does Al live?", "answer": "Rome", '
         '"alternatives": ["Nice"], "subjects": ["Al", "Bo"]}'
     )
-    assert reading(parse(line), "Al lives in Rome and Bo in Nice.").final
+    assert reading(parse(line), "Al lives in Rome and Bo in Nice.").lenient
+    assert reading(parse(line), "Al lives in Rome.").final
     assert not reading(parse(line), "Al lives in Nice and Bo in Rome.").lenient
     with pytest.raises(HoldfastError, match="'Rome' is both the answer and an alternative"):
         parse(line.replace('["Nice"]', '["Rome"]'))

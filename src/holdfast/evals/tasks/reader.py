@@ -142,7 +142,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
         values = strictly = frozenset()  # "The map costs 18"
     elif bindings.bound and answer is not None:
         values = frozenset([answer])  # "The key costs 18, and the map 40"
-    committed &= not everything.mixed
+    committed &= not (everything.mixed or everything.recital)
     return reading(
         answer in strictly,
         answer in values,
@@ -228,7 +228,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
     alone = not places or any(one.committed for one in places)
     alone = (alone and not is_heap(where, gold.forms)) or bindings.bound
-    alone = alone and not (OR_ELSE.search(text) or everything.mixed)
+    alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 

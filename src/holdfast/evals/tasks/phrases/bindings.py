@@ -11,6 +11,7 @@ where a question names other answers of the same type (`Gold.alternatives`) and 
 
 A row of values ("Malmo, Nice") is bound to nothing. Denied values and questions claim nothing, and
 neither does an alternative in other words than those of the question ("Malmo is far from Nice").
+Who says of every subject what is its own recites the question and commits to nothing.
 
 This module knows texts and golds. It knows no kinds of task.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -47,6 +48,8 @@ class Claims:
     """Every claim, in order."""
     elsewhere: bool = False
     """Whether the gold answer occurs, but only in a row of values or said of something else."""
+    recital: bool = False
+    """Whether the text says of every subject, once, what is its own, as the question does."""
 
     @property
     def wrong(self) -> bool:
@@ -84,12 +87,16 @@ def claims(text: str, gold: Gold) -> Claims:
     if not gold.alternatives:
         return Claims()
     values, subjects = _values(text, gold), _subjects(text, gold)
-    several = list(_claims(text, gold, values, subjects))
+    several, others = _claims(text, gold, values, subjects)
     first = next((i for i, one in enumerate(several) if one.bound and not one.right), len(several))
     # After a wrong claim only one as plain puts it right.
     several = [c for i, c in enumerate(several) if i <= first or c.bound or c.bare]
     named = any(value.index == 0 for value in values)
-    return Claims(tuple(several), named and not any(claim.right for claim in several))
+    elsewhere = named and not any(claim.right for claim in several)
+    # Of several candidates a recital chooses none, unless it says one again.
+    recital = len(others) == len(set(gold.alternatives)) and len(several) < 2
+    elsewhere |= recital and len(others) > 1
+    return Claims(tuple(several), elsewhere, recital)
 
 
 # --- values and subjects ----------------------------------------------------------
@@ -144,7 +151,9 @@ _BESIDE = SMALL | frozenset(_CORRECTIONS.split())
 
 def _claims(
     text: str, gold: Gold, values: Sequence[_Mention], subjects: Sequence[_Mention]
-) -> Iterator[Claim]:
+) -> tuple[list[Claim], set[int]]:
+    """The claims about what was asked about, and the alternatives said of something else."""
+    several, others = list[Claim](), set[int]()
     clauses = _parts(text, _CLAUSE_END, (*values, *subjects))
     rows, asked_before = _rows(text, values), None
     for sentence in _parts(text, _SENTENCE_END, (*values, *subjects)):
@@ -161,8 +170,11 @@ def _claims(
             bare = _is_bare(text, value, _part(clauses, value), gold)
             subject = pairs.get(value, asked_before)
             if subject == 0 or (subject is None and (bare or value.index == 0)):
-                yield Claim(value.index == 0, subject == 0, bare)
+                several.append(Claim(value.index == 0, subject == 0, bare))
+            elif subject and value.index:
+                others.add(value.index)
         asked_before = None
+    return several, others
 
 
 def _rows(text: str, values: Sequence[_Mention]) -> set[_Mention]:
