@@ -142,6 +142,11 @@ def test_who_recites_the_question_commits_to_nothing() -> None:
         statements = one.text.removesuffix(asked(one)).strip()
         several = len(one.alternatives) > 1
         assert right(reading(one, statements)) == (not several, False), one.text
+        if len(one.alternatives) > 2:
+            some = statements.split(". ")
+            others = [part for part in some if one.answer not in part][1:]
+            own = next(part for part in some if one.answer in part)
+            assert not reading(one, f"{own}. {'. '.join(others)}".rstrip(".") + ".").final, one.text
         for reply in (f"{statements} So it is {one.answer}.", f"The answer is {one.answer}."):
             assert right(reading(one, reply)) == (True, True), (one.text, reply)
 

@@ -11,7 +11,8 @@ where a question names other answers of the same type (`Gold.alternatives`) and 
 
 A row of values ("Malmo, Nice") is bound to nothing. Denied values and questions claim nothing, and
 neither does an alternative in other words than those of the question ("Malmo is far from Nice").
-Who says of every subject what is its own recites the question and commits to nothing.
+Who says of two other subjects what is theirs recites the question and commits to nothing; who says
+it of all of several answers nothing.
 
 This module knows texts and golds. It knows no kinds of task.
 """
@@ -49,7 +50,7 @@ class Claims:
     elsewhere: bool = False
     """Whether the gold answer occurs, but only in a row of values or said of something else."""
     recital: bool = False
-    """Whether the text says of every subject, once, what is its own, as the question does."""
+    """Whether it says of two other subjects, or of all, what is theirs, as the question does."""
 
     @property
     def wrong(self) -> bool:
@@ -93,10 +94,11 @@ def claims(text: str, gold: Gold) -> Claims:
     several = [c for i, c in enumerate(several) if i <= first or c.bound or c.bare]
     named = any(value.index == 0 for value in values)
     elsewhere = named and not any(claim.right for claim in several)
-    # Of several candidates a recital chooses none, unless it says one again.
-    recital = len(others) == len(set(gold.alternatives)) and len(several) < 2
-    elsewhere |= recital and len(others) > 1
-    return Claims(tuple(several), elsewhere, recital)
+    if len(several) < 2:  # who says the answer once more has chosen it
+        every = len(set(gold.alternatives))
+        elsewhere |= 1 < len(others) == every
+        return Claims(tuple(several), elsewhere, recital=len(others) >= min(2, every))
+    return Claims(tuple(several), elsewhere)
 
 
 # --- values and subjects ----------------------------------------------------------
