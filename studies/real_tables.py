@@ -19,6 +19,7 @@ from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean
 from holdfast.evals.compare.intervals import late_rounds
 from holdfast.evals.explain.rank_correlation import pooled
+from holdfast.judge.content.embedding import embed
 
 STUDY: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("real_models.toml").read_text(encoding="utf-8")
@@ -82,6 +83,7 @@ def tables(folder: Path) -> str:
     else:
         parts += [_none_table(done), _categories_table(done), _controls_table(done)]
         parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
+        parts.append(_turns_table(folder, list(done.scores)))
     return "\n\n".join(parts)
 
 
@@ -94,7 +96,7 @@ def _controls_table(done: Finished) -> str:
     none = mean(done.scores["none"][:, rounds], axis=1)
     others = [c for c in done.scores if c != "none"]
     p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
-    holm = _holm(p)
+    holm = _holm(p, len(PLAN["controls"]) - 1)
     rows: list[Row] = []
     for control, scores in done.scores.items():
         own = mean(scores[:, rounds], axis=1)
@@ -160,6 +162,32 @@ def _categories_table(done: Finished) -> str:
     return f"The same by category:\n\n{_table(rows)}"
 
 
+def _turns_table(folder: Path, controls: Sequence[str]) -> str:
+    """The agents' turns themselves, thought of after the runs: do they answer the user?"""
+    rows = []
+    for control in controls:
+        records = rows_file(folder, control).with_suffix("") / "records.jsonl"
+        lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+        turns = {
+            (line["conversation"], line["round"]): (line["user"]["text"], line["agent"]["text"])
+            for line in lines
+            if line.get("user") and line.get("agent")
+        }
+        first = [both for (_, r), both in turns.items() if r == 1]
+        users, agents = (np.array(embed(texts)) for texts in zip(*first, strict=True))
+        repeats = [turns[c, r][1] == turns[c, r - 1][1] for c, r in turns if (c, r - 1) in turns]
+        rows.append(
+            {
+                "control": f"`{control}`",
+                "cosine of question and answer, round 1": number(
+                    float((users * agents).sum(1).mean())
+                ),
+                "turns equal to the one before": number(float(np.mean(repeats))),
+            }
+        )
+    return f"The agents' turns:\n\n{_table(rows)}"
+
+
 def _padded(rows: Sequence[Row], key: str) -> Array:
     padded = np.full((len(rows), PLAN["rounds"] + 1), np.nan)
     for i, row in enumerate(rows):
@@ -171,11 +199,11 @@ def _p(done: Finished, own: Array, none: Array) -> float:
     return float(done.sample.difference_p(own, none))
 
 
-def _holm(p: dict[str, float]) -> dict[str, float]:
-    """Holm's (1979) adjusted p-values."""
+def _holm(p: dict[str, float], tests: int) -> dict[str, float]:
+    """Holm's (1979) adjusted p-values of `tests` tests, of which some may not have been made."""
     adjusted, largest = {}, 0.0
     for k, (control, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (len(p) - k) * value))
+        largest = max(largest, min(1.0, (tests - k) * value))
         adjusted[control] = largest
     return adjusted
 

@@ -66,5 +66,7 @@ def test_tables_are_those_of_the_rows(small: None, tmp_path: Path) -> None:
 
 
 def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:
-    adjusted = real_tables._holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    p = {"a": 0.01, "b": 0.04, "c": 0.03}
+    adjusted = real_tables._holm(p, 3)
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert real_tables._holm(p, 4)["a"] == pytest.approx(0.04)  # one has not been made
