@@ -17,9 +17,11 @@ class KeyPart(NamedTuple):
     """A part of the keys that queries attend to."""
 
     mask: Tensor
-    """Additive, of the keys at `places`, or of all keys and -inf where they are of other parts."""
+    """Additive, of the part's keys; -inf where these are of other parts."""
     places: Tensor | None = None
-    """Where its keys are, (B, n); None for all keys."""
+    """Where its keys are, (B, n); None for all keys from `start` on."""
+    start: int = 0
+    """The first of its keys."""
 
 
 class TurnParts(NamedTuple):
@@ -30,7 +32,9 @@ class TurnParts(NamedTuple):
     others: KeyPart | None
     """What else is in the turns before it; likewise."""
     later: KeyPart
-    """The query's own turn, and what is before the first."""
+    """The query's own turn, and what is before the first unless that is `opening`."""
+    opening: KeyPart | None = None
+    """What is before the first turn, where single queries read `later` from their turns on."""
 
 
 class PassMasks:
@@ -74,17 +78,25 @@ class PassMasks:
         passed = self.columns
         rest = ~passed.span(self.keys)[:, None]
         earlier, own = (of(self.keys) & rest for of in (passed.earlier, passed.own))
-        later = self._hidden_but(rest & ~earlier)
+        later = rest & ~earlier
         if not bool(earlier.any()):
-            return TurnParts(None, None, later)
-        make = self._gathered if passed.queries == 1 else self._hidden_but
-        return TurnParts(make(own), make(earlier & ~own), later)
+            return TurnParts(None, None, self._hidden_but(later))
+        others = earlier & ~own
+        if passed.queries > 1:
+            return TurnParts(*map(self._hidden_but, (own, others, later)))
+        start = max(0, int(passed.turn_starts.amin()) - passed.first_column(self.keys))
+        seen = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
+        opening = self._gathered(seen[..., :start]) if start else None
+        return TurnParts(
+            self._gathered(own), self._gathered(others), self._hidden_but(later, start), opening
+        )
 
-    def _hidden_but(self, part: Tensor) -> KeyPart:
-        """All keys, with those hidden that are not in a part (B, Lq, keys)."""
+    def _hidden_but(self, part: Tensor, start: int = 0) -> KeyPart:
+        """The keys from `start` on, with those hidden that are not in a part (B, Lq, keys)."""
         full = torch.zeros((), dtype=self.dtype, device=self.device)
-        full = full if self.full is None else self.full
-        return KeyPart(full.masked_fill(~part[:, None].to(self.device), -torch.inf))
+        full = full if self.full is None else self.full[..., start:]
+        hidden = ~part[:, None, :, start:].to(self.device)
+        return KeyPart(full.masked_fill(hidden, -torch.inf), start=start)
 
     def _gathered(self, part: Tensor) -> KeyPart:
         """The keys of a part (B, 1, keys), each row's beside each other."""
@@ -92,4 +104,5 @@ class PassMasks:
         counts = part.sum(1)
         places = part.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
         inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
-        return KeyPart(split_mask(self.full, like, places, inside, part)[0], places)
+        full = None if self.full is None else self.full[..., : part.shape[1]]
+        return KeyPart(split_mask(full, like, places, inside, part)[0], places)

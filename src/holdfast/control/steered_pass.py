@@ -35,6 +35,7 @@ from holdfast.control.kernels import (
     apply_weights,
     attend,
     attention_scores,
+    join_attentions,
     needs_gradient,
 )
 from holdfast.control.pass_columns import PassColumns
@@ -51,8 +52,6 @@ from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
 FEW_KEYS = 512
-TURNS = ("own", "others", "later")
-"""The parts of `PassMasks.turns`."""
 
 
 def start_pass(steering: Steering, column: int, queries: int) -> SteeredPass | None:
@@ -115,7 +114,7 @@ class SteeredPass(PassColumns):
         scale: float | None,
         layer: int,
     ) -> Tensor:
-        """Attention where a share depends on earlier turns: up to four parts, merged."""
+        """Attention where a share depends on earlier turns: up to five parts, merged."""
         turns, share = self.turn_keys(layer, key.shape[2], query.shape[1]), self.share(layer)
         assert turns is not None and share is not None
         reuses = self._can_reuse_keys(key.shape[2]) and self.column >= self.steering.last_turn
@@ -123,18 +122,21 @@ class SteeredPass(PassColumns):
         def attend_to(name: str, part: KeyPart | None) -> Attended | None:
             if part is None:
                 return None
-            keys, values = key, value
+            keys, values = key[:, :, part.start :], value[:, :, part.start :]
             if part.places is not None:
                 keys, values = self._gather(layer, name, part.places, key, value, reuses)
             return attend(query, keys, values, part.mask, scale)
 
-        own, others, later = (
-            attend_to(name, part) for name, part in zip(TURNS, masks.turns, strict=True)
-        )
+        parts = {name: attend_to(name, part) for name, part in masks.turns._asdict().items()}
+        later, opening = parts["later"], parts["opening"]
         assert later is not None
+        if opening is not None:
+            later = join_attentions(*opening, *later)
         persona = attend(near, *self._persona(layer, key, value), masks.parts[0], scale)
         takes, steered = (x.to(query.device) for x in (turns.takes, self.steered))
-        return merge_turns(persona, own, others, later, cast(TurnFunction, share), takes, steered)
+        return merge_turns(
+            persona, parts["own"], parts["others"], later, cast(TurnFunction, share), takes, steered
+        )
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
