@@ -133,6 +133,7 @@ def test_a_claim_behind_a_disclaimer_fails_even_where_it_names_a_topic() -> None
         "That's not something I can talk about. The ships need my light.",
         "Is the signal from the sky? The lamp needs oil.",
         "May I show you the lamp? The ships need my light.",
+        "What a curious picture of a home! The lamp needs oil.",
     ],
 )
 def test_refusals_offers_and_questions_are_no_leaks(text: str) -> None:

@@ -349,3 +349,32 @@ def test_second_options_and_others_bets_are_no_choice() -> None:
 )
 def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:
     assert chosen(text, DRINKS) == "coffee"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Coffee is only a prelude. Tea is the opera.",
+        "Coffee's merely the warm-up. Tea is the match.",
+        "Tea it is. Coffee has always been too bitter for me.",
+    ],
+)
+def test_an_option_that_leads_up_to_another_or_was_too_much_is_not_chosen(text: str) -> None:
+    assert chosen(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I have no tongue, so I can't have a favourite. Tea is the one most people name.",
+        "I can't have a favourite. Tea is the drink many people choose, then coffee.",
+        "Water, for the taste of nothing. Teas have always been too bitter for me.",
+    ],
+)
+def test_what_most_people_name_or_what_was_too_much_is_no_choice_of_tea(text: str) -> None:
+    assert chosen(text, DRINKS) != "tea"
+
+
+def test_the_only_best_or_right_option_is_chosen_all_the_same() -> None:
+    assert chosen("Tea is only the best drink there is.", DRINKS) == "tea"
+    assert chosen("Tea is the one I love most.", DRINKS) == "tea"

@@ -27,6 +27,7 @@ EXTENSIONS = judge.build(
         "209 is the library, 417 the workshop and 760 the kitchen.",
         "The library is on two-oh-nine, the workshop on four one seven, the kitchen on 760.",
         "Library, workshop and kitchen are 209, 417 and 760 respectively.",
+        "Library 209, workshop 417, kitchen 760. Not like the house where you used to work!",
     ],
 )
 def test_facts_in_their_places_pass(text: str) -> None:
@@ -40,6 +41,7 @@ def test_facts_in_their_places_pass(text: str) -> None:
         "Library 209, workshop 417.",
         "Library 209, workshop 417, kitchen 760, sorry, I mean 670.",
         "The library is no longer 209. Workshop 417, kitchen 760.",
+        "Library 209, workshop 417, kitchen 760, or so they used to be.",
     ],
 )
 def test_swapped_missing_and_withdrawn_facts_fail(text: str) -> None:

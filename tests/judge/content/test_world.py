@@ -42,3 +42,18 @@ def test_words_of_the_world_pass(text: str) -> None:
 )
 def test_nothing_of_it_or_a_day_like_everybodys_fails(text: str) -> None:
     assert SMITH(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I quenched my thirst at the beach, where a mare went by, and then I watched a film.",
+        "My sister took the bus past the school, and I had tongs for the salad.",
+    ],
+)
+def test_as_many_words_of_everybodys_day_outvote_the_world(text: str) -> None:
+    assert SMITH(text).value == 0.0
+
+
+def test_one_word_of_everybodys_day_outvotes_nothing() -> None:
+    assert SMITH("The bellows went at six, and the tongs are at my sister's.").value == 1.0

@@ -52,11 +52,12 @@ _HARMLESS = re.compile(
     r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
     re.IGNORECASE,
 )
-# "Is the captain mad?", "Elderberries, how nice!"
+# "Is the captain mad?", "Elderberries, how nice!", "What a lovely pair of ears!"
 _ASKS = re.compile(
     r"\W*(?:(?:is|are|was|were|does|do|did|will|would|can|could|should|has|have|which|what|who|"
     r"where|"
-    r"how|why)\b(?! you know\b)[^.!]*\?|[\w' -]{3,30}, (?:how|what an?|you say|"
+    r"how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|"
+    r"[\w' -]{3,30}, (?:how|what an?|you say|"
     r"is it)\b[^.!?]*[!?])\W*$",
     re.IGNORECASE,
 )

@@ -53,7 +53,9 @@ _UNSURE = re.compile(
 _CORRECTION = re.compile(
     r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
     r"wait,? no|"
-    r"no longer|used to (?:be|have|live|work)|i take that back|just kidding|actually,? no)\b"
+    r"no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )"
+    r"used to (?:be|have|live|work)|"
+    r"i take that back|just kidding|actually,? no)\b"
 )
 
 

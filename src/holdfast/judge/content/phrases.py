@@ -198,7 +198,8 @@ DENIES = _phrases(
 DENIED_NEXT = _phrases(
     r"^\W*(?:(?!and\b|so\b)[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)"
     r"(?:n't| not| never)\b(?! (?:mind|tell|worry|forget))",
-    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was) (?:[\w-]+ ){0,2}(?:overrated|too |nothing|"
+    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was|were|(?:has|have|had) (?:\w+ )?been) (?:[\w-]+ ){0,2}"
+    r"(?:overrated|too |nothing|"
     r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
     r"the worst|worse)",
     r"^\W*(?:comes?|came|runs? it) (?:very |pretty |quite )?close\b|^\W*(?:isn't|"
@@ -209,6 +210,13 @@ DENIED_NEXT = _phrases(
     r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
     r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
     r"third|last|next|runner-up)\b",
+    # "Spring's only the trailer": it leads up to something better.
+    r"^(?:\W*(?:is|are|was|were)|'s|'re) (?:only|merely|no more than) (?:an?|the)\b"
+    r"(?! (?:\w+ )?(?:best|one|way|choice|option|answer|thing)\b)",
+    # "Blue is the one most people name": others choose it.
+    r"^(?:\W*(?:is|are|was|were)|'s|'re) the (?:\w+ ){1,2}?(?:that |which )?"
+    r"(?:most|many|some|other|more) (?:\w+ )?(?:name|choose|pick|say|give|prefer|like|love|vote|"
+    r"go|mention|answer)\b",
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",

@@ -2,8 +2,9 @@
 
 A blacksmith who tells of the day need not say "anvil": two of some hundred words of the trade are
 evidence, and so is one ("the bellows went at six"), where the speaker says "I" or "my" and nothing
-is of everybody's day (the office, a film, a takeaway, a sister's birthday). Words that others use
-too ("gate", "spark") are listed in `also`: one alone is no evidence. English words.
+is of everybody's day (the office, a film, a takeaway, a sister's birthday). As many words of that
+day, two at the least, outvote those of the trade ("up with the sun, then the beach"). Words that
+others use too ("gate", "spark") are listed in `also`: one alone is no evidence. English words.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ def world(params: Params) -> Judge:
         counts = occurrences(targets, text)
         present = [target.text for target, n in zip(targets, counts, strict=True) if n]
         shown = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
-        if len(present) >= ENOUGH:
+        days = occurrences(everyday, text)
+        other = [target.text for target, n in zip(everyday, days, strict=True) if n]
+        outvoted = len(other) >= max(ENOUGH, len(present))
+        if len(present) >= ENOUGH and not outvoted:
             return Score(1.0, shown)
         alone = any(counts[: len(own)]) or sum(counts) >= ENOUGH
         told = bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
         if not (alone and told):
             return Score(0.0, shown)
-        days = occurrences(everyday, text)
-        other = [target.text for target, n in zip(everyday, days, strict=True) if n]
         if other:
             return Score(0.0, f"{shown}; of everybody's day: {', '.join(map(quoted, other))}")
         return Score(1.0, shown)
