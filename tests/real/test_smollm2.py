@@ -228,7 +228,7 @@ def test_twelve_steps_of_permix_raise_the_reward_within_the_memory_that_was_plan
     rewards = [step.reward or 0.0 for step in steps]
     assert sum(rewards[-4:]) > sum(rewards[:4])
     # Rounding alone is a KL of .003; a run that learned nothing had .006 after twelve steps.
-    assert sum(step.kl or 0.0 for step in steps[-4:]) / 4 > 0.05
+    assert sum(step.kl or 0.0 for step in steps[-4:]) / 4 > 0.02
     assert 0.6 * plan.memory_gb < peak[0] / 1e9 < 1.2 * plan.memory_gb
 
 
