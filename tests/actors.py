@@ -18,6 +18,20 @@ def obey(ask: Ask) -> Reply:
     return Reply(f"{word} {len(ask.chat)} {ask.seed % 97}", completion_tokens=3)
 
 
+def interrupt_at(count: int, answer: Answer = obey) -> Answer:
+    """The same answers, but Ctrl-C at one of the asks, counted from 1."""
+    asks = 0
+
+    def counted(ask: Ask) -> Reply:
+        nonlocal asks
+        asks += 1
+        if asks == count:
+            raise KeyboardInterrupt
+        return answer(ask)
+
+    return counted
+
+
 class Actor:
     """A backend that answers with a function and remembers every call."""
 

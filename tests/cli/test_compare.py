@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import Actor, obey
+from actors import Actor, interrupt_at, obey
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
 from holdfast.evals.conversation.settings import read_controls
@@ -140,15 +140,7 @@ def test_mistakes_end_in_one_sentence_and_2(
 def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = 0
-
-    def answer(ask: Ask) -> Reply:
-        nonlocal calls
-        calls += 1
-        if calls == 40:
-            raise KeyboardInterrupt
-        return obey(ask)
-
+    answer = interrupt_at(40)
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name="mini"))
     command = ["compare", *SMALL, "--out", str(tmp_path / "a run")]
     monkeypatch.setattr("sys.argv", ["holdfast", *command])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import Actor, obey
+from actors import Actor, interrupt_at
 from character_cards import V2
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
@@ -170,15 +170,7 @@ def test_ones_own_persona_is_measured_with_the_suites_users(
 def test_an_interrupt_says_how_to_go_on_and_ends_with_130(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = 0
-
-    def answer(ask: Ask) -> Reply:
-        nonlocal asked
-        asked += 1
-        if asked == 40:
-            raise KeyboardInterrupt
-        return obey(ask)
-
+    answer = interrupt_at(40)
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name="mini"))
     command = ["drift", "--pairs", "4", "--rounds", "2", "--out", str(tmp_path / "a run")]
     monkeypatch.setattr("sys.argv", ["holdfast", *command])

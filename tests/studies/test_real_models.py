@@ -11,7 +11,7 @@ import pytest
 import real_models
 import real_tables
 
-from actors import Actor, obey, suite
+from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.progress import Progress
 
@@ -32,16 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> None:
-    stopped, asked = Actor(slips, share=True), 0
-
-    def stop(ask: Ask) -> Reply:
-        nonlocal asked
-        asked += 1
-        if asked > 250:
-            raise KeyboardInterrupt
-        return slips(ask)
-
-    stopped.answer = stop
+    stopped = Actor(interrupt_at(251, slips), share=True)
     with pytest.raises(KeyboardInterrupt):
         real_models.run(stopped, tmp_path, Progress(enabled=False))
     assert (tmp_path / "none.json").exists() and not (tmp_path / "window-3.json").exists()

@@ -75,6 +75,7 @@ class Recorder:
     def begin(self, columns: int) -> None:
         """Begin a pass whose queries see up to so many columns."""
         self.spans = self._within(torch.arange(columns, device=self.starts.device)[None])
+        self.places = self.columns.clamp(max=columns - 1)
 
     def sees(self, key: Tensor, mask: Tensor | None) -> bool:
         """Whether `record_spans` takes a layer: its keys are all columns, its mask all heads'."""
@@ -120,7 +121,7 @@ class Recorder:
             mask: additive, (B or 1, 1, 1, Lk); None where all keys are seen.
             scale: what scores are multiplied by; None for 1/√D.
         """
-        places = self.columns.clamp(max=key.shape[2] - 1)
+        places = self.places
         if layer not in self._keys:
             self._keys[layer] = in_float32(gather_columns(key, places))
         score = attention_scores(query, self._keys[layer], scale)

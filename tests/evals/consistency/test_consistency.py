@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import Actor, suite
+from actors import Actor, interrupt_at, suite
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
@@ -74,18 +74,9 @@ def test_a_judge_that_was_killed_goes_on_from_its_last_shard(
     monkeypatch.setattr(verdicts, "SHARD", 8)
     whole = consistency(log, first := Actor(judging), out=tmp_path / "whole")
     asked = sum(map(len, first.calls))
-    calls = 0
-
-    def killed(ask: Ask) -> Reply:
-        nonlocal calls
-        calls += 1
-        if calls > 20:
-            raise KeyboardInterrupt
-        return judging(ask)
-
     out = tmp_path / "killed"
     with pytest.raises(KeyboardInterrupt):
-        consistency(log, Actor(killed), out=out)
+        consistency(log, Actor(interrupt_at(21, judging)), out=out)
     assert len((out / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 16
     again = consistency(log, second := Actor(judging), out=out)
     assert again == whole

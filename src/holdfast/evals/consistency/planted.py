@@ -55,6 +55,7 @@ def _rounds(
 ) -> Iterator[tuple[int, int]]:
     """Of each round the faults that were seen, and those that were put in."""
     total = 0
+    speakers = [two for two in dialogues if two.lines("assistant") and two.lines("user")]
     for start in range(EVERY):
         if total >= ENOUGH:
             return
@@ -63,7 +64,7 @@ def _rounds(
         planted = set()
         for i in range(start, len(log), EVERY):
             one = dialogues[i]
-            strangers = [two for two in dialogues if _strange(two, one, kind)]
+            strangers = [two for two in speakers if _strange(two, one, kind)]
             if one.where not in flagged and len(one.lines("user")) >= LINES and strangers:
                 lines = iter(plant(one, rng.choice(strangers), rng))
                 turns = tuple(
@@ -78,7 +79,7 @@ def _rounds(
 
 def _strange(two: Dialogue, one: Dialogue, kind: str) -> bool:
     """Whether what is said in another conversation would be a fault in this one."""
-    if two.where == one.where or not two.lines("assistant") or not two.lines("user"):
+    if two.where == one.where:
         return False
     both = one.user_prompt and two.user_prompt
     return bool(kind == "assistant" or (both and two.user_prompt != one.user_prompt))

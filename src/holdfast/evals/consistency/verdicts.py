@@ -107,9 +107,9 @@ class ModelJudge:
 
     def _replies(self, asked: Sequence[str]) -> list[str]:
         """The reply to each request; those that are recorded are not asked again."""
-        known = {one.request: one.text for one in self._run.records}
+        replies = {one.request: one.text for one in self._run.records}
         keys = [hashlib.sha256(text.encode()).hexdigest() for text in asked]
-        rest = {key: text for key, text in zip(keys, asked, strict=True) if key not in known}
+        rest = {key: text for key, text in zip(keys, asked, strict=True) if key not in replies}
         requests = list(rest.items())
         for start in range(0, len(requests), SHARD):
             shard = requests[start : start + SHARD]
@@ -118,10 +118,9 @@ class ModelJudge:
             ]
             asks = [Ask(chat, seed=0, keep=False) for chat in chats]
             texts = [reply.text for reply in self._backend.reply(asks, SAMPLING)]
-            self._run.append(
-                JudgeReply(key, text) for (key, _), text in zip(shard, texts, strict=True)
-            )
-        replies = {one.request: one.text for one in self._run.records}
+            answers = dict(zip((key for key, _ in shard), texts, strict=True))
+            self._run.append(JudgeReply(key, text) for key, text in answers.items())
+            replies |= answers
         return [replies[key] for key in keys]
 
 

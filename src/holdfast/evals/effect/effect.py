@@ -35,7 +35,7 @@ from holdfast.evals.effect.summary import EffectRun, reply_pairs, summarise, ver
 from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches, check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task, load_tasks
-from holdfast.models.notes import MINI, NOTES
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
 from holdfast.persona.suite import load_suite
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
@@ -130,7 +130,7 @@ class _Plan:
     def of(
         cls, models: Sequence[Backend], judge_model: Backend | None, settings: EffectSettings
     ) -> _Plan:
-        own = "mini" if all(model.name in MINI for model in models) else "core"
+        own = "mini" if {own_source(model.name) for model in models} == {"mini"} else "core"
         n, seed = settings.tasks_per_category, settings.seed
         tasks = load_tasks(settings.tasks or own, n=n, seed=seed)
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)

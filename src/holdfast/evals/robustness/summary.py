@@ -134,7 +134,7 @@ def summarise(
         seed: of the draws.
     """
     right = answers.shares[reading]
-    drawn = Lottery(right[1:], answers.texts)
+    drawn, texts = Lottery(right[1:], answers.texts), len(set(answers.texts))
     values, estimates = drawn.values(), drawn.estimates(seed)
     curve = tuple(round(value, 4) for value in lottery.expected_best(drawn.accuracies))
     intervals = {
@@ -145,7 +145,7 @@ def summarise(
     return RobustnessNumbers(
         personas=len(answers.personas),
         items=len(answers.tasks),
-        texts=len(set(answers.texts)),
+        texts=texts,
         # One rounding for the mean and the curve's first value, which are the same number.
         mean=curve[0],
         worst=_rounded(values["worst"]),
@@ -158,7 +158,7 @@ def summarise(
         pss_version=lottery.PSS_VERSION,
         lottery=curve,
         intervals=intervals | {"pss": numbers(estimates[pss].interval)},
-        interval_note=_note(len(set(answers.texts))),
+        interval_note=_note(texts),
         extraction_failures={
             persona.id: _rounded(failures[i]) for i, persona in enumerate(answers.personas, 1)
         },

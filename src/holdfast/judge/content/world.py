@@ -43,10 +43,10 @@ def world(params: Params) -> Judge:
     everyday = [Target(text, True, False) for text in _EVERYDAY if text not in spared]
 
     def judge(text: str) -> Score:
-        counts = occurrences(targets, text)
+        every = occurrences([*targets, *everyday], text)
+        counts, days = every[: len(targets)], every[len(targets) :]
         present = [target.text for target, n in zip(targets, counts, strict=True) if n]
         shown = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
-        days = occurrences(everyday, text)
         other = [target.text for target, n in zip(everyday, days, strict=True) if n]
         outvoted = len(other) >= max(ENOUGH, len(present))
         if len(present) >= ENOUGH and not outvoted:

@@ -75,8 +75,9 @@ class Engine(LoadedModel):
         batch, waiting = Batch(self, ends), deque(rows)
         while True:
             room = self.batch_size - batch.running
-            due = not batch.running or room * 8 >= self.batch_size
-            if waiting and due and (waiting[0].reuses or not batch.running):
+            if waiting and (
+                not batch.running or (waiting[0].reuses and room * 8 >= self.batch_size)
+            ):
                 batch.join(_next(waiting, room))
             if not batch.advance():
                 return
