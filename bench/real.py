@@ -40,6 +40,7 @@ from reference import Stock
 from tables import table
 
 from holdfast.core.backend import Backend, Sampling
+from holdfast.core.errors import ServiceError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.evals.conversation.batches import ConversationRun, converse
@@ -171,6 +172,8 @@ def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterat
                     concurrency=backend.engine.batch_size,
                     context=4096,
                 )
+            except ServiceError as error:
+                raise RuntimeError(f"vLLM: {error}\n{log.read_text()[-3000:]}") from error
             finally:
                 process.terminate()
                 process.wait(60)

@@ -130,7 +130,13 @@ def carried(control: str) -> Iterator[str]:
     if not colon or not file.endswith(".py"):
         yield control
         return
-    function = _function(Path(file), name)
+    with in_place_of_shares(_function(Path(file), name)) as text:
+        yield text
+
+
+@contextmanager
+def in_place_of_shares(function: Callable[[Tensor, int], Tensor]) -> Iterator[str]:
+    """A control's text that stands for a function of π and the layer in the block."""
     own = SteeredPass.share
 
     def share(self: SteeredPass, layer: int) -> Callable[[Tensor], Tensor]:

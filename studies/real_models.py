@@ -86,13 +86,20 @@ def hold(
     """Hold the conversations of all seeds under a control, and write their rows."""
     if why := model.refusal(control):
         return _write(rows_file(folder, control.text), {"refused": why})
-    setup, questions = _set_up(model, personas, control)
+    rounds, measure = PLAN["rounds"], control == NONE
+    setup, questions = set_up(model, personas, control, rounds=rounds, measure=measure)
+    write_rows(rows_file(folder, control.text), setup, questions, progress)
+
+
+def write_rows(
+    file: Path, setup: ControlledSetup, questions: Questions, progress: Progress
+) -> None:
+    """Hold a plan's conversations, recorded in the folder beside `file`, and write their rows."""
     asked = {f"{c}@{r}": [q.prompt for q in of] for (c, r), of in questions.items()}
     described = setup.manifest("real-models", questions=asked)
-    place = rows_file(folder, control.text).with_suffix("")
-    records = open_run(place, described, RoundRecord, JudgeVerdict)
+    records = open_run(file.with_suffix(""), described, RoundRecord, JudgeVerdict)
     judged = setup.hold(records, progress)
-    own = scores(judged, "own", PLAN["rounds"] + 1)
+    own = scores(judged, "own", setup.chat.protocol.rounds + 1)
     rows: list[dict[str, Any]] = [
         {
             "agent": c.agent.id,
@@ -107,15 +114,19 @@ def hold(
     for record in records.records:
         for question, answer in question_answers(record, record.conversation, questions):
             rows[record.conversation]["recall"].append(capability.right(question, answer.text))
-    _write(rows_file(folder, control.text), {"rows": rows})
+    _write(file, {"rows": rows})
 
 
-def _set_up(
-    model: Backend, personas: Sequence[str], control: Control
+def set_up(
+    model: Backend,
+    personas: Sequence[str],
+    control: Control,
+    *,
+    rounds: int,
+    measure: bool,
 ) -> tuple[ControlledSetup, Questions]:
     """The conversations of all seeds as one plan, and what is asked after the last round."""
-    measure, rounds = control == NONE, PLAN["rounds"]
-    settings = [_settings(seed, personas) for seed in PLAN["seeds"]]
+    settings = [_settings(seed, personas, rounds) for seed in PLAN["seeds"]]
     setups = [prepare(model, one, [control], rounds=rounds, measure=measure) for one in settings]
     questions: dict[tuple[int, int], Any] = {}
     conversations = [c for setup in setups for c in setup.plan.conversations]
@@ -129,12 +140,12 @@ def _set_up(
     return replace(setups[0], chat=chat, plan=plan), questions
 
 
-def _settings(seed: int, personas: Sequence[str]) -> CompareSettings:
+def _settings(seed: int, personas: Sequence[str], rounds: int) -> CompareSettings:
     return CompareSettings(
         suite=PLAN["suite"],
         agents=tuple(personas),
         pairs=PLAN["pairs"],
-        rounds=PLAN["rounds"],
+        rounds=rounds,
         runs=PLAN["runs"],
         each=PLAN["recall_questions"],
         seed=seed,

@@ -106,18 +106,18 @@ def _controls_table(done: Finished) -> str:
             {
                 "control": f"`{control}`",
                 "rounds 0 to 8": " ".join(_number(v) for v in mean(scores)),
-                "stability 1–8": _with_interval(mean(own), done.sample.score_interval(own)),
-                "less none's": "" if same else _difference(done.sample, own, none),
+                "stability 1–8": with_interval(mean(own), done.sample.score_interval(own)),
+                "less none's": "" if same else difference(done.sample, own, none),
                 "p (Holm)": "" if same else f"{holm[control]:.3f}".lstrip("0"),
                 "late": _number(mean(late)),
                 "recall": _number(mean(done.recall[control])),
                 "recall less none's": ""
                 if same
-                else _difference(done.sample, done.recall[control], done.recall["none"]),
+                else difference(done.sample, done.recall[control], done.recall["none"]),
             }
         )
     n = len(done.scores["none"])
-    return f"{n} conversations.\n\n{_table(rows)}"
+    return f"{n} conversations.\n\n{in_table(rows)}"
 
 
 def _none_table(done: Finished) -> str:
@@ -127,21 +127,21 @@ def _none_table(done: Finished) -> str:
     lines = [
         {
             "round": str(r),
-            "score": _with_interval(mean(scores)[r], score_intervals[r]),
-            "prompt share": f"{_three(mean(shares)[r])} "
-            f"[{_three(share_intervals[r][0])}, {_three(share_intervals[r][1])}]",
+            "score": with_interval(mean(scores)[r], score_intervals[r]),
+            "prompt share": f"{three(mean(shares)[r])} "
+            f"[{three(share_intervals[r][0])}, {three(share_intervals[r][1])}]",
         }
         for r in range(scores.shape[1])
     ]
     changes = [
-        f"{_difference(sample, scores[:, r], scores[:, 0])} to round {r}"
+        f"{difference(sample, scores[:, r], scores[:, 0])} to round {r}"
         for r in (1, PLAN["rounds"])
     ]
     within = pooled(shares[:, 1:], scores[:, 1:], sample)
-    rho = _with_interval(within.rho, within.interval)
+    rho = with_interval(within.rho, within.interval)
     return (
         f"`none`, {len(scores)} conversations:\n\n"
-        f"{_table(lines)}\n\nThe score changes by {' and '.join(changes)}."
+        f"{in_table(lines)}\n\nThe score changes by {' and '.join(changes)}."
         f" Share and score within a round: ρ = {rho}."
     )
 
@@ -159,7 +159,7 @@ def _categories_table(done: Finished) -> str:
         for category in sorted(set(categories.tolist()))
         for where in (categories == category,)
     ]
-    return f"The same by category:\n\n{_table(rows)}"
+    return f"The same by category:\n\n{in_table(rows)}"
 
 
 def _turns_table(folder: Path, controls: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ def _turns_table(folder: Path, controls: Sequence[str]) -> str:
                 "turns equal to the one before": number(float(np.mean(repeats))),
             }
         )
-    return f"The agents' turns:\n\n{_table(rows)}"
+    return f"The agents' turns:\n\n{in_table(rows)}"
 
 
 def _padded(rows: Sequence[Row], key: str) -> Array:
@@ -208,16 +208,16 @@ def _holm(p: dict[str, float], tests: int) -> dict[str, float]:
     return adjusted
 
 
-def _difference(sample: Sample, own: Array, none: Array) -> str:
+def difference(sample: Sample, own: Array, none: Array) -> str:
     low, high = sample.difference_interval(own, none)
     return f"{_signed(mean(own - none))} [{_signed(low)}, {_signed(high)}]"
 
 
-def _with_interval(value: Any, interval: Any) -> str:
+def with_interval(value: Any, interval: Any) -> str:
     return f"{_number(value)} [{_number(interval[0])}, {_number(interval[1])}]"
 
 
-def _three(value: Any) -> str:
+def three(value: Any) -> str:
     return f"{float(value):.3f}".removeprefix("0")
 
 
@@ -229,5 +229,5 @@ def _signed(value: Any) -> str:
     return number(float(value), signed=True)
 
 
-def _table(rows: Sequence[Row]) -> str:
+def in_table(rows: Sequence[Row]) -> str:
     return table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])

@@ -1,0 +1,218 @@
+"""Does attention to the persona cause what the judge sees? Interventions on a real model.
+
+    python studies/real_models.py --model smollm2 --out DIR      # first: makes what is replayed
+    python studies/interventions.py --model smollm2 --out DIR
+    python studies/interventions.py --model smollm2 --out DIR --tables   # of what has finished
+
+The conversations that `real_models.py` held under none are replayed word for word, so that every
+arm meets the same history, and only the answers to probes and to recall questions are new. An arm
+multiplies the odds π / (1 - π) of the persona's share of attention: every head's by one number
+(a dose), or each head's by a number of its own that brings its mean share at round 0 to that of
+round 4 (`take`) or back (`give`), in all layers or in a third of them. Arms are runs of their own
+in DIR/MODEL/interventions, so that the same command goes on where it was stopped.
+
+What is asked, and which measures are primary, is in docs/studies/interventions.md, written before
+the first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from edge import in_place_of_shares, open_model
+from real_models import set_up, write_rows
+from real_tables import difference, in_table, three, with_interval
+from torch import Tensor
+
+from holdfast.control.share_functions import Boost
+from holdfast.core.backend import Backend
+from holdfast.core.control import parse
+from holdfast.core.errors import HoldfastError
+from holdfast.core.intervals import Sample
+from holdfast.core.progress import Progress
+from holdfast.core.stats import Array, mean
+
+LATE = 4  # the round whose share is taken to round 0, and given that of round 0
+DOSES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+PARTS = ("all", "early", "middle", "late")
+SMALLEST = 1e-4  # share; records have five places
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One intervention."""
+
+    name: str
+    odds: Tensor
+    """What each head's odds are multiplied by, (L, H)."""
+    rounds: int
+    """How many rounds are replayed; probes are asked at each."""
+
+    def share(self, pi: Tensor, layer: int) -> Tensor:
+        """The share (B, H, Lq) that takes the place of π in a layer."""
+        return Boost(self.odds[layer].to(pi)[None, :, None])(pi)
+
+
+def main() -> None:
+    """Run what is missing of one model, or print its tables."""
+    parser = argparse.ArgumentParser(description="Does attention to the persona cause the score?")
+    parser.add_argument("--model", required=True, help="of models.toml, or as `holdfast` takes it")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of real_models.py")
+    parser.add_argument("--tables", action="store_true", help="print tables of what has finished")
+    options = parser.parse_args()
+    folder = options.out / Path(options.model).stem
+    try:
+        if not options.tables:
+            run(open_model(options.model), folder, Progress(enabled=True))
+        print(tables(folder))
+    except HoldfastError as error:
+        sys.exit(f"error: {error}")
+
+
+def run(model: Backend, folder: Path, progress: Progress) -> None:
+    """Do the arms of a model that are missing."""
+    records = read_records(folder)
+    personas = json.loads((folder / "personas.json").read_text(encoding="utf-8"))["personas"]
+    scripts = turns_of(records)
+    for arm in arms(head_shares(records, 0), head_shares(records, LATE)):
+        file = folder / "interventions" / f"{arm.name}.json"
+        if not file.exists():
+            with in_place_of_shares(arm.share) as text:
+                replay(model, personas, scripts, arm, text, file, progress)
+
+
+def replay(
+    model: Backend,
+    personas: Sequence[str],
+    scripts: dict[int, tuple[str, ...]],
+    arm: Arm,
+    control: str,
+    file: Path,
+    progress: Progress,
+) -> None:
+    """Ask the probes of one arm on the turns that were recorded under none."""
+    setup, questions = set_up(model, personas, parse(control), rounds=arm.rounds, measure=True)
+    conversations = [
+        replace(c, script=scripts[c.id][: 2 * arm.rounds]) for c in setup.plan.conversations
+    ]
+    replayed = replace(setup, plan=replace(setup.plan, conversations=conversations))
+    write_rows(file, replayed, questions, progress)
+
+
+def arms(first: Array, late: Array) -> Iterator[Arm]:
+    """All arms, the cheapest first.
+
+    Args:
+        first: mean share of each head at round 0, (L, H).
+        late: the same after round 4.
+    """
+    layers, heads = first.shape
+    ratio = torch.tensor(odds(late) / odds(first), dtype=torch.float32)
+    third = torch.arange(layers) * 3 // layers
+    for part in PARTS:
+        inside = (third == PARTS.index(part) - 1) | (part == "all")
+        taken = torch.where(inside[:, None], ratio, torch.ones_like(ratio))
+        yield Arm(f"take-{part}", taken, 1)
+        yield Arm(f"give-{part}", 1 / taken, LATE)
+    for dose in DOSES:
+        yield Arm(f"dose-{dose:g}", torch.full((layers, heads), dose), LATE)
+
+
+def odds(share: Array) -> Array:
+    """π / (1 - π), away from its ends."""
+    inside = np.clip(share, SMALLEST, 1 - SMALLEST)
+    return inside / (1 - inside)
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of the conversations under none."""
+    file = folder / "none" / "records.jsonl"
+    if not (folder / "none.json").exists():
+        raise HoldfastError(f"{file} is not there or not whole: run real_models.py first.")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def turns_of(records: Sequence[dict[str, Any]]) -> dict[int, tuple[str, ...]]:
+    """The turns of each conversation, the user's first."""
+    turns: dict[int, list[str]] = {}
+    for record in sorted(records, key=lambda one: (one["conversation"], one["round"])):
+        if record.get("user"):
+            of = turns.setdefault(record["conversation"], [])
+            of += [record["user"]["text"], record["agent"]["text"]]
+    return {conversation: tuple(of) for conversation, of in turns.items()}
+
+
+def head_shares(records: Sequence[dict[str, Any]], r: int) -> Array:
+    """Mean prompt share of each head in the probe answers of a round, (L, H)."""
+    shares = [
+        answer["share"]["heads"]
+        for record in records
+        if record["round"] == r
+        for answer in record["answers"]
+        if answer.get("share")
+    ]
+    return np.mean(np.array(shares), axis=0)
+
+
+def tables(folder: Path) -> str:
+    """What the finished arms say beside the dose of 1, in Markdown."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in [arm.name for arm in arms(np.full((3, 1), 0.5), np.full((3, 1), 0.5))]:
+        file = folder / "interventions" / f"{name}.json"
+        if file.exists():
+            found[name] = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    if "dose-1" not in found:
+        return "The dose of 1 has not finished."
+    base = found["dose-1"]
+    groups = [[row["agent"] for row in base], [row["user"] for row in base]]
+    sample = Sample(len(base), groups, [row["category"] for row in base])
+    lines = [_line(name, rows, base, sample) for name, rows in sorted(found.items(), key=_order)]
+    return f"{len(base)} conversations.\n\n{in_table(lines)}"
+
+
+def _order(item: tuple[str, Any]) -> tuple[bool, float, str]:
+    kind, _, rest = item[0].partition("-")
+    return kind != "dose", float(rest) if kind == "dose" else PARTS.index(rest), kind
+
+
+def _line(
+    name: str, rows: list[dict[str, Any]], base: list[dict[str, Any]], sample: Sample
+) -> dict[str, str]:
+    """Share, score and their difference from the dose of 1, at round 0 and at round 4."""
+    line = {"arm": f"`{name}`"}
+    for r in (0, LATE):
+        own, plain = at(rows, "scores", r), at(base, "scores", r)
+        there = not np.isnan(own).all()
+        line[f"share, round {r}"] = three(mean(at(rows, "share", r))) if there else ""
+        line[f"score, round {r}"] = (
+            with_interval(mean(own), sample.score_interval(own)) if there else ""
+        )
+        line[f"less dose 1, round {r}"] = difference(sample, own, plain) if there else ""
+    if late := not np.isnan(at(rows, "scores", LATE)).all():
+        own, plain = recall(rows), recall(base)
+    line["recall"] = with_interval(mean(own), sample.score_interval(own)) if late else ""
+    line["less dose 1"] = difference(sample, own, plain) if late else ""
+    return line
+
+
+def recall(rows: Sequence[dict[str, Any]]) -> Array:
+    """Share of each conversation's recall questions that are answered right."""
+    return np.array([np.mean(row["recall"]) for row in rows])
+
+
+def at(rows: Sequence[dict[str, Any]], key: str, r: int) -> Array:
+    """A round's values, NaN where a conversation or an arm has none."""
+    values = [row[key][r] if r < len(row[key]) else None for row in rows]
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Interventions replay what was said under none, and change the share of attention alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import interventions
+import numpy as np
+import pytest
+import real_models
+import real_tables
+import torch
+
+from actors import Actor, obey, suite
+from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+
+QUIET = Progress(enabled=False)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four conversations of one seed, of four rounds."""
+    plan = {"seeds": [1], "pairs": 4, "rounds": 4, "controls": ["none"], "suite": suite()}
+    for key, value in plan.items():
+        monkeypatch.setitem(real_tables.PLAN, key, value)
+
+
+def says_how_often_it_was_asked(ask: Ask) -> Reply:
+    """Keeps its word; a turn names its place, so that no two histories are alike."""
+    return Reply(f"{obey(ask).text} {len(ask.chat)}")
+
+
+def test_arms_meet_the_turns_that_were_recorded_and_are_not_done_again(
+    small: None, tmp_path: Path
+) -> None:
+    with pytest.raises(HoldfastError, match="run real_models"):
+        interventions.run(Actor(obey), tmp_path, QUIET)
+    real_models.run(Actor(says_how_often_it_was_asked, share=True), tmp_path, QUIET)
+    recorded = interventions.turns_of(interventions.read_records(tmp_path))
+    whole = Actor(says_how_often_it_was_asked, share=True)
+    interventions.run(whole, tmp_path, QUIET)
+    histories = {tuple(turn["content"] for turn in ask.chat[1:-1]) for ask in asks(whole)}
+    assert max(map(len, histories)) == 2 * interventions.LATE
+    # What is to be recalled is added to a recorded turn.
+    for history in histories:
+        assert any(all(map(str.startswith, history, turns)) for turns in recorded.values())
+    again = Actor(obey)
+    interventions.run(again, tmp_path, QUIET)
+    assert not again.calls
+
+
+def asks(actor: Actor) -> list[Ask]:
+    return [ask for call in actor.calls for ask in call]
+
+
+def test_tables_compare_each_arm_with_the_dose_of_one(small: None, tmp_path: Path) -> None:
+    real_models.run(Actor(obey, share=True), tmp_path, QUIET)
+    assert "has not finished" in interventions.tables(tmp_path)
+    interventions.run(Actor(obey, share=True), tmp_path, QUIET)
+    file = tmp_path / "interventions" / "dose-8.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    for row in found["rows"]:
+        row["scores"][interventions.LATE] = 0.0
+    file.write_text(json.dumps(found), encoding="utf-8")
+    lines = interventions.tables(tmp_path).splitlines()
+    order = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    assert order[:3] == ["dose-0.125", "dose-0.25", "dose-0.5"] and order[-1] == "take-late"
+    assert "−1.00 [" in next(line for line in lines if line.startswith("| `dose-8`"))
+
+
+def test_taking_brings_a_head_from_its_first_share_to_its_late_one_and_giving_back_undoes_it() -> (
+    None
+):
+    first, late = np.array([[0.4, 0.2], [0.5, 0.3], [0.1, 0.6]]), np.full((3, 2), 0.1)
+    arms = {arm.name: arm for arm in interventions.arms(first, late)}
+    pi = torch.tensor(first[1], dtype=torch.float32)[None, :, None]  # (1, H, 1)
+    taken = arms["take-all"].share(pi, 1)
+    torch.testing.assert_close(taken, torch.full_like(pi, 0.1))
+    torch.testing.assert_close(arms["give-all"].share(taken, 1), pi)
+    assert torch.equal(arms["take-early"].share(pi, 1), pi)  # the second of three layers
+    torch.testing.assert_close(arms["take-middle"].share(pi, 1), taken)
+    assert torch.equal(arms["dose-1"].share(pi, 1), pi)
