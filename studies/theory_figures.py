@@ -1,4 +1,4 @@
-"""The figures of docs/studies/theory.md, as SVG that is the same from run to run."""
+"""The figures of docs/studies/theory.md."""
 
 from __future__ import annotations
 
@@ -6,35 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cones
-import matplotlib
+import figures
 import numpy as np
 from cones import Array
+from figures import COLOURS, GREY, axes
+from matplotlib.figure import Figure
 from walk import Cone, Walk
 
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 _FOLDER = [Path()]
-_INK, _GREY = "#1d1c1a", "#8b877f"
-COLOURS = ("#0a5f59", "#a8481c", "#2a5db0", "#7b3fa0", "#7a5c00")
-plt.rcParams.update(
-    {
-        "svg.hashsalt": "holdfast",
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": _INK,
-        "axes.titlesize": 9.5,
-        "axes.titlelocation": "left",
-        "legend.frameon": False,
-        "figure.facecolor": "white",
-        "lines.linewidth": 1.4,
-    }
-)
 
 
 def folder(path: Path) -> None:
@@ -43,16 +22,9 @@ def folder(path: Path) -> None:
     _FOLDER[0] = path
 
 
-def axes(columns: int, width: float = 8.4, height: float = 3.3) -> tuple[Figure, list[Axes]]:
-    """Panels side by side."""
-    figure, found = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
-    return figure, list(np.atleast_1d(found))
-
-
 def save(figure: Figure, name: str) -> None:
-    """Write theory-NAME.svg, without a date."""
-    figure.savefig(_FOLDER[0] / f"theory-{name}.svg", metadata={"Date": None})
-    plt.close(figure)
+    """Write theory-NAME.svg."""
+    figures.save(figure, _FOLDER[0] / f"theory-{name}.svg")
 
 
 def measure(epsilons: Array, curves: Mapping[tuple[int, int], tuple[Array, Array, Array]]) -> None:
@@ -107,7 +79,7 @@ def walked(found: Mapping[tuple[str, str], Walk], cone: Cone) -> None:
             made = found[kind, users]
             for panel, values in zip(panels, (made.distance, made.share), strict=True):
                 panel.plot(values.mean(0), style, color=colour, label=f"{kind}, {users}")
-    panels[0].axhline(cone.widened, color=_GREY, lw=0.8)
+    panels[0].axhline(cone.widened, color=GREY, lw=0.8)
     panels[0].set(yscale="log", ylim=(5e-4, 1.3), xlabel="generated token")
     panels[0].set_title("distance to the system’s cone (line: ε̃)")
     panels[1].set(xlabel="generated token", ylim=(0, 1.02))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import real_figure
 import real_models
 import real_tables
 
@@ -54,6 +55,20 @@ def test_tables_are_those_of_the_rows(small: None, tmp_path: Path) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| `window:3`"))
     assert "8 conversations." in text
     assert f"| {real_tables._number(float(held))} [" in line
+
+
+def test_the_figure_has_a_panel_per_model_and_is_the_same_from_run_to_run(
+    small: None, tmp_path: Path
+) -> None:
+    real_models.run(Actor(slips, share=True), tmp_path, Progress(enabled=False))
+    done = real_tables.finished(tmp_path)
+    assert done is not None
+    files = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for file in files:
+        real_figure.draw({"smollm2": done, "qwen-coder-05b": done}, file)
+    drawn = files[0].read_text(encoding="utf-8")
+    assert drawn == files[1].read_text(encoding="utf-8")
+    assert all(text in drawn for text in ("SmolLM2-135M", "Qwen2.5-Coder-0.5B", "window:3"))
 
 
 def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:

@@ -1,0 +1,56 @@
+"""The figure of docs/studies/real-models.md and of the README, from what has finished.
+
+    python studies/real_figure.py --out DIR --to docs/images/real-models.svg
+
+DIR is the folder of `real_models.py`. A panel per model: the mean judge score by round, under none
+with its 95% interval, and under the controls that every model has.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import figures
+import numpy as np
+from real_tables import Finished, finished
+
+from holdfast.core.stats import mean
+
+NAMES = {
+    "smollm2": "SmolLM2-135M",
+    "qwen-coder-05b": "Qwen2.5-Coder-0.5B",
+    "qwen-coder-15b": "Qwen2.5-Coder-1.5B",
+}
+CONTROLS = ("none", "window:3", "anchor", "restore:1", "split-softmax:0.7")
+
+
+def main() -> None:
+    """Draw the figure."""
+    parser = argparse.ArgumentParser(description="The curves of the study of real models.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of real_models.py")
+    parser.add_argument("--to", type=Path, required=True, help="the figure, an SVG file")
+    options = parser.parse_args()
+    models = {name: finished(options.out / name) for name in NAMES}
+    draw({name: done for name, done in models.items() if done is not None}, options.to)
+
+
+def draw(models: dict[str, Finished], to: Path) -> None:
+    """Write the curves of models side by side."""
+    figure, panels = figures.axes(len(models), 3.4 * len(models), 3.0)
+    common = [c for c in CONTROLS if all(c in done.scores for done in models.values())]
+    for panel, (name, done) in zip(panels, models.items(), strict=True):
+        for control, colour in zip(common, (figures.INK, *figures.COLOURS), strict=False):
+            curve = mean(done.scores[control])
+            style = {"lw": 2.2} if control == "none" else {"marker": "o", "ms": 2.5}
+            panel.plot(curve, color=colour, label=control, **style)
+        band = np.array(done.sample.score_interval(done.scores["none"]))
+        panel.fill_between(range(len(band)), *band.T, color=figures.GREY, alpha=0.18, lw=0)
+        panel.set(title=NAMES[name], ylim=(0, 1), xlabel="round")
+    panels[0].set_ylabel("judge score of probe answers")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figures.save(figure, to)
+
+
+if __name__ == "__main__":
+    main()
