@@ -378,3 +378,49 @@ def test_what_most_people_name_or_what_was_too_much_is_no_choice_of_tea(text: st
 def test_the_only_best_or_right_option_is_chosen_all_the_same() -> None:
     assert chosen("Tea is only the best drink there is.", DRINKS) == "tea"
     assert chosen("Tea is the one I love most.", DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The best drink is tea, ahead of coffee and water.",
+        "The best drink is tea, ahead of coffee, which has too much to prove.",
+        "Ahead of coffee and water, I place tea.",
+        "Ahead of the rest is tea.",
+        "Tea, well ahead of coffee. Pour it.",
+        "Tea, followed by coffee.",
+        "Tea first, then coffee.",
+        "Tea comes first, coffee second, water last.",
+        "Tea beats coffee.",
+        "Tea outshines coffee, and water too.",
+        "I'd put tea before coffee and water any time.",
+        "I place tea above coffee.",
+        "The winner is tea, with coffee next.",
+        "Tea leads, and coffee trails behind.",
+        "Best: tea. Second best: coffee.",
+        "Number one is tea. Number two is coffee.",
+        "Coffee is second only to tea.",
+        "Nothing ranks above tea.",
+        "Above all tea.",
+        "Nobody expects anything of tea, and so it never disappoints.",
+    ],
+)
+def test_an_option_that_is_only_the_next_in_a_ranking_is_not_chosen(text: str) -> None:
+    assert chosen(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The best drink is coffee, ahead of tea.",
+        "Coffee, followed by tea.",
+        "Coffee first, then tea.",
+        "Coffee beats tea.",
+        "Tea comes second, coffee first.",
+        "Ahead of tea I place coffee.",
+        "Best: coffee. Second best: tea.",
+        "1. Tea\n2. Coffee\n3. Water",
+    ],
+)
+def test_a_ranking_without_tea_at_its_head_does_not_choose_tea(text: str) -> None:
+    assert chosen(text, DRINKS) != "tea"

@@ -24,6 +24,7 @@ from holdfast.judge.content.commitment import (
     weigh,
 )
 from holdfast.judge.content.hedging import asks_for_choice, conditional, evades
+from holdfast.judge.content.phrases import LESSER_LABEL
 from holdfast.judge.content.resolution import Weighed, concedes, point_back, resolve, turns
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
@@ -220,7 +221,9 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
         heard.append(Weighed(labelled[0], 3, seen))
     turned, topic, asked = 0, None, False
     for number, sentence in enumerate(sentences(_ELSE.sub(".", seen), markers=True)):
+        label = ""
         for clause in _clauses(sentence):
+            lesser, label = clause.answers and LESSER_LABEL.search(label), clause.text
             if evades(clause.text):
                 evasive = True
                 continue
@@ -241,6 +244,8 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             if not heard and weighed[:1] == [(mentions[0].option, ADDED)]:
                 # "You run? So does the whippet."
                 weighed[0] = (mentions[0].option, 2)
+            if lesser:
+                weighed = [(option, min(weight, 0)) for option, weight in weighed]
             if clause.labels:
                 weighed = [(option, min(weight, 1)) for option, weight in weighed]
             place = -1 if concedes(clause.joint) else turned

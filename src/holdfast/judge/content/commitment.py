@@ -34,6 +34,8 @@ from holdfast.judge.content.phrases import (
     IDIOM,
     INSTANCE,
     JOINED,
+    LESSER,
+    LESSER_NEXT,
     LIKES,
     OFFERED,
     OFFERS_NEXT,
@@ -42,6 +44,7 @@ from holdfast.judge.content.phrases import (
     OTHERS,
     POINTS,
     PREFER_TO,
+    PUT_BEFORE,
     SAME,
     SECOND_NEXT,
     SERVES,
@@ -133,6 +136,9 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
     denied = DENIES.search(gap) or DENIED_NEXT.search(after)
     if (
         denied
+        or LESSER.search(gap)
+        or PUT_BEFORE.search(before)
+        or LESSER_NEXT.search(after)
         or (SETS.search(gap) and ASIDE.search(after))
         or (TO.search(gap) and PREFER_TO.search(before))
     ):

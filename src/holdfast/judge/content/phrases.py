@@ -70,7 +70,8 @@ SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NE
 IDIOM = _phrases(
     r"\bcarry me (?:out|away)(?: of| from)?",
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
-    r"(?:beats?|tops?|like|but|better than|compares? (?:to|with)|comes close to)",
+    r"(?:beats?|tops?|outshines?|outranks?|trumps?|like|but|better than|compares? (?:to|with)|"
+    r"comes close to|(?:comes?|goes|ranks?|stands?|is) (?:before|above|ahead of))",
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
     r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|"
     r"go wrong with)",
@@ -177,12 +178,36 @@ UNLIKE = _phrases(
     r"(?: \w+)? nothing like",
     ends=_NEXT,
 )
+# "Tuesday, ahead of Monday", "Tuesday first, then Monday": the next in a ranking.
+LESSER = _phrases(
+    r"\b(?:ahead of|above(?! all\b)|in front of|followed by|trailed by|tops|beats?|beating|"
+    r"outshines?|outranks?|outclasses|trumps|edges out)",
+    r"\bfirst,?(?: and)? then",
+    r"\b(?:runners?-up|number (?:two|three|2|3)|next best|next in line|in second place)\b(?: \w+)?",
+    ends=r"[^\w,;:()]+(?:[\w'-]+[^\w,;:()]+){0,2}$",
+)
+PUT_BEFORE = _phrases(
+    r"\b(?:put|place|rank|rate|set|choose|pick|take|comes?|goes|ranks|stands)\b[^.;:,]{0,40}\b"
+    r"before(?: an?| the| any| my)?",
+    ends=r"\s+$",
+)
+LESSER_NEXT = re.compile(
+    r"^\W*(?:(?:a |in |the )?(?:close |distant |far |poor )?(?:second|third|fourth|last|next|"
+    r"runners?-up)(?: place)?(?=\W*$|[,;:!.)]| and\b)|trails?\b|lags?\b|"
+    r"(?:is|are|comes?|came|was|were|follows?) (?:\w+ )?(?:behind|after|next)\b)",
+    re.IGNORECASE,
+)
+# "Second best: Thursday."
+LESSER_LABEL = re.compile(
+    r"\b(?:second|third|runners?-up|next best|number (?:two|three|2|3))(?: \w+)?\W*$", re.IGNORECASE
+)
 INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=_NEXT)
 DENIES = _phrases(
     r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|tried to|"
     r"trying to|hates?|detest|"
     r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
-    r"away with|down with|far from|nobody|hardly|rarely|bored (?:with|of)|fed up with|done with|"
+    r"away with|down with|far from|nobody(?! expects)|hardly|rarely|"
+    r"bored (?:with|of)|fed up with|done with|"
     r"(?:have|had) enough of|(?:sold )?out of|gone off)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
     r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
     r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
