@@ -148,8 +148,10 @@ def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterat
         port = free.getsockname()[1]
         free.close()
         dtype = str(backend.engine.model.dtype).removeprefix("torch.")
+        # Prompts are read whole: a part of a seeded one ends vLLM 0.32 on a CPU.
         arguments = ["serve", folder, "--served-model-name", "model", "--port", str(port)]
         arguments += ["--dtype", dtype, "--enable-prefix-caching", "--max-model-len", "4096"]
+        arguments += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"]
         arguments += ["--max-num-seqs", str(backend.engine.batch_size), *o.vllm_options.split()]
         environment = {
             "VLLM_CPU_KVCACHE_SPACE": "2",

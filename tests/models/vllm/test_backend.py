@@ -8,7 +8,7 @@ from tests.models.vllm.conftest import vllm_or_skip, weights
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.control import parse
-from holdfast.core.errors import ControlError
+from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.load import load
 
 vllm_or_skip()
@@ -55,6 +55,19 @@ def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
     theirs.forget()
     assert theirs.reply(asks[1:2], greedy)[0].cached_tokens == 0
     assert theirs.describe()["backend"] == "vllm"
+
+
+def test_seeded_chats_that_do_not_fit_into_one_step_are_answered() -> None:
+    theirs = load("vllm:mini", **OPTIONS, max_num_batched_tokens=512)
+    long = [(CHAT[0], message("user", f"{i} " + "Rome and the sea. " * 60)) for i in range(8)]
+    replies = theirs.reply([Ask(chat, i) for i, chat in enumerate(long)], Sampling(8))
+    assert sum(reply.prompt_tokens for reply in replies) > 2 * 512
+    assert {reply.stop for reply in replies} <= {"stop", "length"}
+
+
+def test_what_vllm_cannot_load_is_one_sentence() -> None:
+    with pytest.raises(ModelError, match="vLLM cannot load mini: .*HOLDFAST_VLLM_OPTIONS"):
+        load("vllm:mini", **{**OPTIONS, "max_model_len": 10**9})
 
 
 def test_the_prompt_share_is_that_of_the_local_backend() -> None:

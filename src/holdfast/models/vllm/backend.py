@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import vllm
 from vllm.exceptions import VLLMValidationError
+from vllm.platforms import current_platform
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share
 from holdfast.core.control import Control, parse
@@ -32,6 +34,7 @@ from holdfast.models.vllm.refusals import why_not
 from holdfast.models.vllm.row_table import WORKER
 
 OPTIONS = "HOLDFAST_VLLM_OPTIONS"  # the environment's arguments of `vllm.LLM`, as JSON
+LEAST_TOKENS = 2048  # of prompts in one step
 
 
 def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
@@ -44,7 +47,8 @@ def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
             those in HOLDFAST_VLLM_OPTIONS.
 
     Raises:
-        ModelError: there is no such model, or HOLDFAST_VLLM_OPTIONS is no JSON object.
+        ModelError: there is no such model, vLLM cannot load it, or HOLDFAST_VLLM_OPTIONS is no JSON
+            object.
     """
     text = os.environ.get(OPTIONS) or "{}"
     try:
@@ -53,8 +57,37 @@ def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
     except (ValueError, TypeError) as error:
         raise ModelError(f"{OPTIONS} must be a JSON object, not {text!r}.") from error
     folder = dense_folder(name)
-    options = {"worker_extension_cls": WORKER, **options}
-    return VllmBackend(vllm.LLM(folder, dtype=dtype, **options), outline(folder), name, folder)
+    chats = outline(folder)
+    options = {"worker_extension_cls": WORKER, **_for_processor(chats), **options}
+    try:
+        llm = vllm.LLM(folder, dtype=dtype, **options)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"vLLM cannot load {name}: {_first_line(error)} Its log above says more; arguments of"
+            f" vLLM go into {OPTIONS}."
+        ) from error
+    return VllmBackend(llm, chats, name, folder)
+
+
+def _for_processor(chats: LocalBackend) -> dict[str, Any]:
+    """What vLLM needs on a CPU; nothing elsewhere.
+
+    A prompt is read whole: vLLM 0.32 ends there where it reads a part of one whose request has a
+    seed, since a CPU's generator has no offset. Of the memory that is free a quarter is for keys
+    and values: by default vLLM asks for nearly all that the machine has, used or not.
+    """
+    if not current_platform.is_cpu():
+        return {}
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(LEAST_TOKENS, chats.context or 0),
+        "kv_cache_memory_bytes": psutil.virtual_memory().available // 4,
+    }
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).strip().splitlines()[0]
+    return line if line.endswith(".") else f"{line}."
 
 
 class VllmBackend:
