@@ -66,7 +66,7 @@ def test_seeded_chats_that_do_not_fit_into_one_step_are_answered() -> None:
 
 
 def test_what_vllm_cannot_load_is_one_sentence() -> None:
-    with pytest.raises(ModelError, match="vLLM cannot load mini: .*HOLDFAST_VLLM_OPTIONS"):
+    with pytest.raises(ModelError, match=r"vLLM cannot load mini: .*HOLDFAST_VLLM_OPTIONS"):
         load("vllm:mini", **{**OPTIONS, "max_model_len": 10**9})
 
 
