@@ -10,9 +10,12 @@ a slow moment of the machine hits all of them; the best round of each counts.
     plugin_all    every chat under it
     engine        Holdfast's own engine, every chat under it
 
-    make vllm                              # once: .venv-vllm, which this script runs them in
+Without `--quick` they are servers, asked over HTTP by 1, 16 and 64 clients, and `holdfast serve`,
+`transformers serve` and llama.cpp's server are beside them (`vllm_servers.py`, `http_load.py`).
+
+    make vllm                              # once: .venv-vllm, where vLLM runs
     python bench/vllm.py --quick --json    # SmolLM2, 16 chats: under five minutes
-    python bench/vllm.py                   # 1, 16 and 64 chats; --model qwen-coder-05b
+    python bench/vllm.py --llama PYTHON    # servers; PYTHON has `xllamacpp`; --model qwen-coder-05b
 
 Real weights come from `python studies/fetch.py NAME`; without them it runs `mini`, and says so.
 """
@@ -30,31 +33,34 @@ from pathlib import Path
 from typing import Any
 
 from tables import table
+from vllm_servers import compare, contenders
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+TOKENS = 24  # of a reply
 CONTENDERS = ("plain", "plugin_none", "plugin_half", "plugin_all", "engine")
 HELD = {"plugin_half": 2, "plugin_all": 1}  # every so manieth chat
 PROCESSES = {"plain": "plain", "engine": "engine"}  # the others are the plugin's
+PERSONA = "You are Ann, a grumpy pirate. Always mention the sea, and never say yes. " * 3
 WORDS = ["sea", "bread", "Rome", "rice", "river", "stone", "garden", "winter", "letter", "bridge"]
 
 
-def chats(count: int, seed: int) -> list[list[dict[str, str]]]:
-    """Chats of three turns about random words, under one persona."""
-    draw = random.Random(seed)
-    persona = "You are Ann, a grumpy pirate. Always mention the sea, and never say yes. " * 3
+def python() -> Path:
+    """The interpreter that has vLLM."""
+    return PYTHON if PYTHON.exists() else Path(sys.executable)
+
+
+def chat_of(draw: random.Random) -> list[dict[str, str]]:
+    """A chat of three turns about random words, under the one persona."""
 
     def text(words: int) -> str:
         return " ".join(draw.choice(WORDS) for _ in range(words))
 
-    found = []
-    for _ in range(count):
-        chat = [{"role": "system", "content": persona}]
-        for _ in range(2):
-            chat += [{"role": "user", "content": f"Tell me about {text(12)}."}]
-            chat += [{"role": "assistant", "content": f"I know of {text(40)}."}]
-        found.append([*chat, {"role": "user", "content": f"And about {text(6)}?"}])
-    return found
+    chat = [{"role": "system", "content": PERSONA}]
+    for _ in range(2):
+        chat += [{"role": "user", "content": f"Tell me about {text(12)}."}]
+        chat += [{"role": "assistant", "content": f"I know of {text(40)}."}]
+    return [*chat, {"role": "user", "content": f"And about {text(6)}?"}]
 
 
 def work(kind: str, folder: str, control: str) -> None:
@@ -63,7 +69,8 @@ def work(kind: str, folder: str, control: str) -> None:
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        given = chats(order["chats"], order["seed"])
+        draw = random.Random(order["seed"])
+        given = [chat_of(draw) for _ in range(order["chats"])]
         began, clock = time.perf_counter(), time.process_time()
         run(given, order["every"], order["tokens"])
         print(json.dumps([time.perf_counter() - began, time.process_time() - clock]), flush=True)
@@ -130,9 +137,8 @@ class Contender:
             **os.environ,
             "VLLM_PLUGINS": "" if kind == "plain" else "holdfast",
         }
-        python = str(PYTHON if PYTHON.exists() else sys.executable)
         self.process = subprocess.Popen(
-            [python, __file__, "--work", kind, "--model", folder, "--control", control],
+            [str(python()), __file__, "--work", kind, "--model", folder, "--control", control],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("VERBOSE") else subprocess.DEVNULL,
@@ -159,92 +165,82 @@ class Contender:
         return seconds, clock
 
 
-def folder_of(model: str) -> str:
-    """The folder of a model in the other environment, unpacked there once."""
+def folder_of(model: str) -> tuple[str, str]:
+    """The folder of a model in the other environment, unpacked there once, and its GGUF file."""
     code = (
         "import sys; from holdfast.models.vllm.folder import dense_folder;"
         "from holdfast.models.fetch import cache_folder; name = sys.argv[1];"
         "file = cache_folder() / 'studies' / name / f'{name}.gguf';"
-        "print(dense_folder(str(file) if file.exists() else name))"
+        "print(dense_folder(str(file) if file.exists() else name)); print(file)"
     )
     done = subprocess.run(
-        [str(PYTHON if PYTHON.exists() else sys.executable), "-c", code, model],
-        capture_output=True,
-        text=True,
+        [str(python()), "-c", code, model], capture_output=True, text=True, check=False
     )
     if done.returncode:
         print(f"{model} is not here, so this is mini: studies/fetch.py {model}.", file=sys.stderr)
         return folder_of("mini")
-    return done.stdout.strip().splitlines()[-1]
+    folder, gguf = done.stdout.strip().splitlines()[-2:]
+    return folder, gguf
 
 
-def measure(model: str, control: str, sizes: tuple[int, ...], rounds: int, tokens: int) -> Any:
+def measure(folder: str, control: str, size: int, rounds: int) -> dict[str, list[float]]:
     """Replies per second of each contender, by the clock and by its own processor time."""
-    folder = folder_of(model)
     kinds = {name: PROCESSES.get(name, "plugin") for name in CONTENDERS}
     # One after the other, since starts are what takes memory and time.
     running: dict[str, Contender] = {}
     for kind in dict.fromkeys(kinds.values()):
         running[kind] = Contender(kind, folder, control)
         running[kind].wait()
-    found: dict[int, dict[str, list[tuple[float, float]]]] = {}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTENDERS}
     try:
-        for size in sizes:
-            times = found[size] = {name: [] for name in CONTENDERS}
-            for turn in range(rounds + 1):  # the first warms up
-                for name in CONTENDERS:
-                    every = 1 if name == "engine" else HELD.get(name, 0)
-                    seed = size * 1000 + turn * 10 + CONTENDERS.index(name)
-                    took = running[kinds[name]].round(
-                        chats=size, seed=seed, every=every, tokens=tokens
-                    )
-                    if turn:
-                        times[name].append(took)
-                    spent = f"{took[0]:.2f} s, {took[1]:.2f} s of its processor"
-                    print(f"{size} chats, round {turn}, {name}: {spent}", file=sys.stderr)
+        for turn in range(rounds + 1):  # the first warms up
+            for name in CONTENDERS:
+                every = 1 if name == "engine" else HELD.get(name, 0)
+                seed = size * 1000 + turn * 10 + CONTENDERS.index(name)
+                took = running[kinds[name]].round(chats=size, seed=seed, every=every, tokens=TOKENS)
+                if turn:
+                    times[name].append(took)
+                spent = f"{took[0]:.2f} s, {took[1]:.2f} s of its processor"
+                print(f"round {turn}, {name}: {spent}", file=sys.stderr)
     finally:
         for one in running.values():
             one.process.terminate()
-    return {
-        size: {
-            name: [size / min(one[i] for one in times[name]) for i in (0, 1)] for name in CONTENDERS
-        }
-        for size, times in found.items()
-    }
+    return {name: [size / min(each) for each in zip(*times[name], strict=True)] for name in times}
 
 
 def main() -> None:
     """Read the arguments and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="smollm2", help="a model of studies/models.toml, or any")
-    parser.add_argument("--control", default="split-softmax:0.7", help="of the chats that are held")
-    parser.add_argument("--quick", action="store_true", help="16 chats of 24 tokens only")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
-    parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--model", default="smollm2", help="a model of studies/models.toml, or any")
+    add("--control", default="split-softmax:0.7", help="of the chats that are held")
+    add("--quick", action="store_true", help="16 chats at once, in process, without servers")
+    add("--rounds", type=int, help="rounds that count; by default 3 of quick ones, 1 of servers")
+    add("--clients", type=int, nargs="+", default=[1, 16, 64])
+    add("--seconds", type=float, default=10.0, help="of load on each server, at each size")
+    add("--threads", type=int, default=1, help="of each server")
+    add("--llama", type=Path, help="a Python with xllamacpp; llama.cpp is left out otherwise")
+    add("--json", action="store_true", help="print one object")
+    add("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work(options.work, options.model, options.control)
         return
-    sizes, tokens = ((16,), 24) if options.quick else ((1, 16, 64), 64)
-    rates = measure(options.model, options.control, sizes, options.rounds, tokens)
-    if options.json and options.quick:
-        print(json.dumps({name: round(rate[0], 3) for name, rate in rates[sizes[0]].items()}))
-    elif options.json:
-        print(json.dumps(rates))
-    else:
+    folder, gguf = folder_of(options.model)
+    if options.quick:
+        rates = measure(folder, options.control, 16, options.rounds or 3)
+        if options.json:
+            print(json.dumps({name: round(rate[0], 3) for name, rate in rates.items()}))
+            return
         rows = [
-            {
-                "chats": size,
-                "contender": name,
-                "replies/s": wall,
-                "replies/s of its processor": own,
-                "time / plain": each["plain"][0] / wall,
-            }
-            for size, each in rates.items()
-            for name, (wall, own) in each.items()
+            {"contender": name, "replies/s": wall, "replies/s of its processor": own}
+            for name, (wall, own) in rates.items()
         ]
-        print(table(rows))
+    else:
+        some = contenders(python(), folder, options.control, options.llama, gguf)
+        options.rounds = options.rounds or 1
+        rows = compare(some, chat_of, options.control, TOKENS, options)
+    print(json.dumps(rows) if options.json else table(rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.models.vllm.block_layout import BlockLayout
+from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 
 TOKENS, SIZE = 32, 64
 Pack = Callable[[Tensor], Tensor]  # (tokens, size) to the memory's order
@@ -72,3 +72,11 @@ def test_a_packing_that_loses_numbers_is_refused() -> None:
 
     with pytest.raises(ValueError, match="every number"):
         BlockLayout(TOKENS, SIZE, torch.float32, write)
+
+
+def test_keys_beside_their_values_come_back_from_a_cache_of_any_strides() -> None:
+    key, value = (torch.randn(4, 3, TOKENS, SIZE) for _ in range(2))
+    cache = torch.cat((key, value), -1).transpose(1, 2).contiguous().transpose(1, 2)
+    rows = torch.tensor([[2, 0], [3, 1]])
+    for states, was in zip(SplitLayout(TOKENS).gather(cache, rows), (key, value), strict=True):
+        assert torch.equal(states, was[rows].transpose(1, 2).flatten(2, 3))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.control.attention import two_part_attention
-from holdfast.control.kernels import apply_weights
+from holdfast.control.kernels import apply_weights, attention_scores
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steering import RowSteering
 from holdfast.core.control import parse
@@ -87,6 +87,18 @@ class Blocks:
         rows = KernelRows(common.query_start_loc_cpu, common.seq_lens, self.table, self.table)
         return self.kernel.attend(self.query, self.cache, self.cache, rows, SIZE**-0.5)
 
+    def lse(self) -> Tensor:
+        """The log-sum-exp of its scores, (all queries, H)."""
+        keys, _ = self.layout.gather(self.cache, self.table)
+        parts = []
+        for i, own in enumerate(self.query.split(QUERIES)):
+            length = int(self.common.seq_lens[i])
+            score = attention_scores(own.transpose(0, 1)[None], keys[i : i + 1], None)
+            last = torch.arange(length - len(own), length)[:, None]
+            hidden = torch.arange(keys.shape[2]) > last
+            parts.append(score.masked_fill(hidden, -torch.inf).logsumexp(-1)[0].T)
+        return torch.cat(parts)
+
     def steerings(self, controls: dict[int, str]) -> dict[int, HeldRow]:
         """The held rows' steerings, the same ones at each call."""
         for i, text in controls.items():
@@ -110,12 +122,12 @@ class Blocks:
         return out[0].transpose(0, 1)
 
 
-def held(blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None) -> Tensor:
-    """A step's output where some rows are held."""
+def held(blocks: Blocks, controls: dict[int, str], with_lse: bool = False) -> Tensor:
+    """A step's output where some rows are held; `with_lse` by the kernel's log-sum-exp."""
     output = blocks.plain()
-    held_rows(blocks, controls, before).attend(
-        layer(), SIZE**-0.5, blocks.query, blocks.cache, output
-    )
+    rows = held_rows(blocks, controls, with_mass=not with_lse)
+    lse = blocks.lse() if with_lse else None
+    rows.attend(layer(), SIZE**-0.5, blocks.query, blocks.cache, output, lse)
     return output
 
 
@@ -125,9 +137,12 @@ def layer() -> nn.Module:
     return module
 
 
-def held_rows(blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None) -> HeldRows:
+def held_rows(
+    blocks: Blocks, controls: dict[int, str], before: HeldRows | None = None, with_mass: bool = True
+) -> HeldRows:
     rows = step_rows(blocks.steerings(controls), blocks.common, TOKENS)
-    return HeldRows(rows, before, blocks.layout, blocks.mass, VllmRotary(), ShareStore())
+    mass = blocks.mass if with_mass else None
+    return HeldRows(rows, before, blocks.layout, mass, VllmRotary(), ShareStore())
 
 
 def close(a: Tensor, b: Tensor) -> None:
@@ -139,10 +154,11 @@ def part(output: Tensor, i: int) -> Tensor:
     return output[first : first + QUERIES[i]]
 
 
-def test_held_rows_of_any_length_equal_each_alone_and_others_are_untouched() -> None:
+@pytest.mark.parametrize("with_lse", [False, True])
+def test_held_rows_of_any_length_equal_each_alone_and_others_are_untouched(with_lse: bool) -> None:
     blocks = Blocks()
     shares = {0: "split-softmax:0.7", 1: "boost:4", 2: "split-softmax:0.5"}
-    output = held(blocks, shares)
+    output = held(blocks, shares, with_lse)
     for i, share in shares.items():
         close(part(output, i), blocks.alone(i, share))
     assert torch.equal(part(output, 3), part(blocks.plain(), 3))

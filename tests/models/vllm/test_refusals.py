@@ -15,7 +15,8 @@ def config(**changes: Any) -> Any:
     """A configuration that every control can be applied by, but for the changes."""
     text = {"num_hidden_layers": 6, "num_attention_heads": 4, "rope_parameters": {}}
     text |= changes.pop("text", {})
-    window = changes.pop("window", None)
+    window, size = changes.pop("window", None), changes.pop("size", 64)
+    backend = changes.pop("backend", None)
     model = {
         "architectures": ["LlamaForCausalLM"],
         "use_mla": False,
@@ -23,6 +24,7 @@ def config(**changes: Any) -> Any:
         "uses_mrope": False,
         "hf_text_config": SimpleNamespace(**text),
         "get_sliding_window": lambda: window,
+        "get_head_size": lambda: size,
     }
     parallel = {
         "pipeline_parallel_size": 1,
@@ -36,6 +38,7 @@ def config(**changes: Any) -> Any:
         parallel_config=SimpleNamespace(**{**parallel, **changes.pop("parallel", {})}),
         device_config=SimpleNamespace(device_type=changes.pop("device", "cpu")),
         cache_config=SimpleNamespace(cache_dtype=changes.pop("cache", "auto")),
+        attention_config=SimpleNamespace(backend=backend and SimpleNamespace(name=backend)),
         speculative_config=changes.pop("drafts", None),
     )
 
@@ -57,7 +60,10 @@ def test_what_needs_the_chat_is_left_to_the_gateway(text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"device": "cuda"}, "cuda"),
+        ({"device": "xpu"}, "none for xpu"),
+        ({"device": "cuda"}, "--attention-backend FLASH_ATTN"),
+        ({"device": "cuda", "backend": "FLASHINFER"}, "--attention-backend FLASH_ATTN"),
+        ({"device": "cuda", "backend": "FLASH_ATTN", "size": 256}, "128 dimensions"),
         ({"cache": "fp8"}, "fp8"),
         ({"model": {"use_mla": True}}, "MLA"),
         ({"window": 512}, "window of 512"),
@@ -72,6 +78,10 @@ def test_a_feature_that_is_not_held_is_named(changes: dict[str, Any], names: str
     why = why_not(parse("split-softmax:0.7"), config(**changes))
     assert why is not None and names in why
     assert why_not(parse("none"), config(**changes)) is None  # and others are served
+
+
+def test_on_cuda_it_holds_in_the_backend_that_was_named() -> None:
+    assert why_not(parse("anchor"), config(device="cuda", backend="FLASH_ATTN")) is None
 
 
 def test_a_window_as_long_as_the_context_leaves_nothing() -> None:

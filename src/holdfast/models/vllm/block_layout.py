@@ -1,9 +1,11 @@
-"""Where vLLM's CPU kernels keep each number of a block of keys and values.
+"""Where vLLM's kernels keep each number of a block of keys and values.
 
-The kernels pack a block for the instructions that they use (AMX pairs tokens, the vector kernels
+Those for CPUs pack a block for the instructions that they use (AMX pairs tokens, the vector kernels
 turn keys on their side), and which way is theirs to change. So the packing is measured: numbers
 that name their own token and dimension are written into one block by vLLM's own operation, and
 read back. Packings that are a view of the block are recognised and read without an index.
+
+FlashAttention's blocks need no measuring: each token has its key and then its value.
 
 This module knows blocks. It knows no requests and no controls.
 """
@@ -113,3 +115,21 @@ class BlockLayout:
             # The fused kernel reads a key's numbers as neighbours, whatever the strides say.
             parts.append(states.reshape(rows, heads, -1, self.size).contiguous())
         return parts[0], parts[1]
+
+
+class SplitLayout:
+    """Blocks (Hkv, tokens, 2 · D) in which each token has its key and then its value.
+
+    Args:
+        tokens: of a block.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def gather(self, cache: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """As `BlockLayout.gather`, from a cache of any strides."""
+        rows, count = blocks.shape
+        states = cache[blocks.flatten().long()].unflatten(0, (rows, count)).transpose(1, 2)
+        keys, values = states.flatten(2, 3).chunk(2, -1)  # (B, Hkv, n · tokens, D)
+        return keys.contiguous(), values.contiguous()

@@ -12,22 +12,16 @@ import torch
 from torch import Tensor
 from vllm import _custom_ops as ops
 from vllm import envs
-from vllm.config import get_layers_from_vllm_config
-from vllm.model_executor.layers.attention import Attention
-from vllm.model_executor.models.utils import extract_layer_index
-from vllm.v1.attention.backend import AttentionType
 from vllm.v1.attention.backends.cpu_attn import (
     CPUAttentionBackend,
     CPUAttentionBackendImpl,
     CPUAttentionMetadataBuilder,
 )
 
-from holdfast.core.errors import ControlError
 from holdfast.models.vllm.block_layout import BlockLayout
-from holdfast.models.vllm.held_rows import HeldRows, step_rows
+from holdfast.models.vllm.held_rows import HeldRows
 from holdfast.models.vllm.persona_mass import KernelRows, PersonaMass
-from holdfast.models.vllm.rotary import VllmRotary
-from holdfast.models.vllm.row_table import table_of
+from holdfast.models.vllm.steps import Steps, refuse_additions
 
 
 class CpuBackend(CPUAttentionBackend):
@@ -50,37 +44,21 @@ class CpuBuilder(CPUAttentionMetadataBuilder):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Number the layers."""
         super().__init__(*args, **kwargs)
-        self._kernel = CpuKernel(self)
-        self._mass = PersonaMass(self.block_size, self._kernel)
-        self._layout: BlockLayout | None = None
-        self._last: HeldRows | None = None
-        self._rotary = VllmRotary()
-        layers = get_layers_from_vllm_config(self.vllm_config, Attention, self.layer_names)
-        for name, layer in layers.items():
-            layer.layer_idx = extract_layer_index(name)
+        kernel, tokens = CpuKernel(self), self.block_size
+
+        def layout() -> BlockLayout:
+            return BlockLayout(tokens, self.head_dim, self.dtype, kernel.write)
+
+        mass = PersonaMass(tokens, kernel)
+        self._steps = Steps(self.vllm_config, self.layer_names, tokens, layout, mass)
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: Any, fast_build: bool = False
     ) -> Any:
         """vLLM's metadata, with `holdfast`: the held rows, or None."""
         metadata = super().build(common_prefix_len, common_attn_metadata, fast_build)
-        metadata.holdfast = None
-        table = table_of(self.vllm_config)
-        steered = table.rows if table is not None else {}
-        rows = step_rows(steered, common_attn_metadata, self.block_size) if steered else []
-        if rows and table is not None:
-            parts = self.layout, self._mass, self._rotary, table.shares
-            metadata.holdfast = HeldRows(rows, self._last, *parts)
-        self._last = metadata.holdfast
+        metadata.holdfast = self._steps.next(common_attn_metadata)
         return metadata
-
-    @property
-    def layout(self) -> BlockLayout:
-        """Of the cache's blocks; measured once."""
-        if self._layout is None:
-            size = self.block_size, self.head_dim
-            self._layout = BlockLayout(*size, self.dtype, self._kernel.write)
-        return self._layout
 
 
 class CpuKernel:
@@ -161,12 +139,6 @@ class CpuAttention(CPUAttentionBackendImpl):
         super().forward(layer, query, key, value, kv_cache, attn_metadata, output, *args, **kwargs)
         held: HeldRows | None = getattr(attn_metadata, "holdfast", None)
         if held is not None:
-            self._refuse_additions()
+            refuse_additions(self, self.is_fp8_kv_cache)
             held.attend(layer, self.scale, query, kv_cache, output)
         return output
-
-    def _refuse_additions(self) -> None:
-        """Refuse scores that the two parts do not know; `refusals` has said so before."""
-        added = self.logits_soft_cap or self.alibi_slopes is not None or self.sinks is not None
-        if added or self.is_fp8_kv_cache or self.attn_type != AttentionType.DECODER:
-            raise ControlError("this model's attention has additions that no control knows.")

@@ -1,8 +1,9 @@
 """One step of vLLM's batch: the attention of its held rows, by the shared `SteeredPass`.
 
-vLLM's kernel has computed the plain attention o of every row. `PersonaMass` has the persona's
-share π of it. The persona itself is short: its keys are gathered, once for a row that decodes,
-and give o_P. With w the share under the control, what the row gets is
+vLLM's kernel has computed the plain attention o of every row. The persona's share π of it comes
+from `PersonaMass`, or where the kernel returns its log-sum-exp l, from that: π = exp(l_P - l).
+The persona itself is short: its keys are gathered, once for a row that decodes, and give o_P and
+l_P. With w the share under the control, what the row gets is
 
     w·o_P + (1 - w)·(o - π·o_P) / (1 - π)
 
@@ -18,7 +19,7 @@ This module knows blocks and passes. It knows no requests; `row_table` says whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
 from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
 from holdfast.control.steering import Steering
-from holdfast.models.vllm.block_layout import BlockLayout
+from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, padded_blocks, spread
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
@@ -39,6 +40,10 @@ _GROWTH_16_BITS = 4.0
 _EVEN = 32
 _TINY = torch.finfo(torch.float32).tiny
 
+Layout = BlockLayout | SplitLayout
+Mass = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""π and 1 - π of a group's queries, (B, H, Lq) each, from the persona's log-sum-exp."""
+
 
 class HeldRows:
     """The held rows of one step.
@@ -47,7 +52,8 @@ class HeldRows:
         rows: them, in the step's order; at least one.
         before: those of the step before, whose persona's keys are used again.
         layout: of the blocks.
-        mass: the persona's share of the plain attention.
+        mass: the persona's share of the plain attention; None where the kernel returns its
+            log-sum-exp.
         rotary: turns queries back.
         shares: where the shares of measured rows go.
     """
@@ -56,8 +62,8 @@ class HeldRows:
         self,
         rows: Sequence[StepRow],
         before: HeldRows | None,
-        layout: BlockLayout,
-        mass: PersonaMass,
+        layout: Layout,
+        mass: PersonaMass | None,
         rotary: VllmRotary,
         shares: ShareStore,
     ) -> None:
@@ -74,27 +80,32 @@ class HeldRows:
         self.groups = [group for group in row_groups if group is not None]
         with_mass = [group for group in self.groups if not group.restores]
         measured = [row for row in rows if row.measure and row.length >= row.measure.prompt]
-        self.plain = [row for row in measured if not row.steering.control.steers]
-        steered = [row for row in measured if row.steering.control.steers]
-        self.steered = _measured(steered, layout.tokens, rotary) if steered else None
+        self.plain = [row for row in measured if mass and not row.steering.control.steers]
+        by_keys = [row for row in measured if not mass or row.steering.control.steers]
+        self.by_keys = _measured(by_keys, layout.tokens, rotary) if by_keys else None
         together = [row for group in with_mass for row in group.rows] + self.plain
         together.sort(key=lambda row: row.start)
-        self.mass = mass.start(together)
+        self.mass = mass.start(together) if mass else None
         places: dict[int, int] = {}
         end = 0
         for row in together:
             places[row.start] = end
             end += row.queries
-        self.plain_places = torch.tensor(
-            [places[row.start] + row.queries - 1 for row in self.plain], dtype=torch.long
-        )
+        last = [places[row.start] + row.queries - 1 for row in self.plain]
+        self.plain_places = torch.tensor(last, dtype=torch.long)
         for group in with_mass:
             parts = [(places[row.start], row.queries) for row in group.rows]
             group.mass_places = spread(parts)
             group.reuse(before.groups if before is not None else [])
 
     def attend(
-        self, layer: nn.Module, scale: float, query: Tensor, cache: Tensor, output: Tensor
+        self,
+        layer: nn.Module,
+        scale: float,
+        query: Tensor,
+        cache: Tensor,
+        output: Tensor,
+        lse: Tensor | None = None,
     ) -> None:
         """Replace the held rows' output of a layer.
 
@@ -104,17 +115,17 @@ class HeldRows:
             query: (all queries, H, D).
             cache: the layer's blocks.
             output: vLLM's own, (all queries, H, D), written in place.
+            lse: its log-sum-exp, (all queries, H), where the kernel returns it.
         """
         covering = [group for group in self.groups if group.passed.covers(layer_of(layer))]
         masses = None
-        if self.plain or any(not group.restores for group in covering):
-            assert self.mass is not None
+        if self.mass and (self.plain or any(not group.restores for group in covering)):
             masses = self.mass.masses(query, cache, scale)
         for group in covering:
             own, plain = group.take(query), group.take(output.view(query.shape))
+            mass = None if group.restores else group.mass(masses, lse)
             out = None
-            if masses is not None and not group.restores:
-                mass = group.rows_first(masses[group.mass_places][..., :2])
+            if mass is not None:
                 out = group.by_mass(layer, scale, own, plain, mass, cache, self.layout)
             if out is None:
                 out = group.by_keys(layer, scale, own, *self.layout.gather(cache, group.blocks))
@@ -127,8 +138,8 @@ class HeldRows:
                 assert row.measure is not None
                 both = share.expand(2, -1, -1)
                 self.shares.add(row.measure.number, row.length - 1, layer_of(layer), both)
-        if self.steered is not None:
-            self.steered.record(layer, scale, query, cache, self.layout, self.shares)
+        if self.by_keys is not None:
+            self.by_keys.record(layer, scale, query, cache, self.layout, self.shares)
 
 
 class _Group:
@@ -144,7 +155,8 @@ class _Group:
         self.rows, self.passed, self.tokens = rows, passed, tokens
         self.most = max(row.length for row in rows)
         self.restores = any(_restores(row) for row in rows)
-        self.places = spread([(row.start, row.queries) for row in rows])
+        device = passed.steering.device
+        self.places = spread([(row.start, row.queries) for row in rows], device)
         """The rows' queries among the step's."""
         self.mass_places: slice | Tensor = slice(0, 0)
         """The same among those of the step's rows with a mass."""
@@ -155,10 +167,11 @@ class _Group:
         self.all_steered = bool(passed.steered.all())
         steering = passed.steering
         # The fused kernel takes half the time for numbers of keys that are multiples of this.
-        place = torch.arange(-(-steering.longest // _EVEN) * _EVEN)
+        place = torch.arange(-(-steering.longest // _EVEN) * _EVEN, device=device)
         self._columns = steering.starts[:, None] + place
         hidden = self._columns >= steering.ends[:, None]
-        self._mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None]
+        zeros = torch.zeros(hidden.shape, device=device)
+        self._mask = zeros.masked_fill_(hidden, -torch.inf)[:, None, None]
 
     @staticmethod
     def of(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> _Group | None:
@@ -182,12 +195,27 @@ class _Group:
                 self.persona = group.persona
 
     def take(self, states: Tensor) -> Tensor:
-        """The rows' part of (all queries, H, D), as (B, H, Lq, D)."""
+        """The rows' part of (all queries, H, …), as (B, H, Lq, …)."""
         return self.rows_first(states[self.places])
 
     def rows_first(self, states: Tensor) -> Tensor:
-        """(B · Lq, H, D) as (B, H, Lq, D)."""
+        """(B · Lq, H, …) as (B, H, Lq, …)."""
         return states.view(len(self.rows), -1, *states.shape[1:]).transpose(1, 2)
+
+    def mass(self, masses: Tensor | None, lse: Tensor | None) -> Mass | None:
+        """The persona's part of the plain attention, from what the step's kernel has said."""
+        if lse is not None:
+            total = self.take(lse)  # (B, H, Lq)
+
+            def within(persona: Tensor) -> tuple[Tensor, Tensor]:
+                log = (persona - total).clamp(max=0.0)
+                return log.exp(), -log.expm1()
+
+            return within
+        if masses is None:
+            return None
+        pi, rest = self.rows_first(masses[self.mass_places][..., :2]).unbind(-1)
+        return lambda _: (pi, rest)
 
     def by_mass(
         self,
@@ -195,18 +223,19 @@ class _Group:
         scale: float,
         query: Tensor,
         plain: Tensor,
-        mass: Tensor,
+        mass: Mass,
         cache: Tensor,
-        layout: BlockLayout,
+        layout: Layout,
     ) -> Tensor | None:
-        """The rows' attention (B, H, Lq, D) from the plain one and its mass (B, H, Lq, 2).
+        """The rows' attention (B, H, Lq, D) from the plain one and its mass.
 
         None where that would lose too many digits.
         """
         number, passed = layer_of(layer), self.passed
         key, value = self._persona_keys(number, cache, layout)
-        near, (pi, rest) = passed.anchored_query(layer, query, number), mass.unbind(-1)
+        near = passed.anchored_query(layer, query, number)
         before, lse = self._attend(query, key, value, scale)
+        pi, rest = mass(lse)
         after, held = before, pi
         if near is not None:
             after, lse_near = self._attend(near, key, value, scale)
@@ -264,9 +293,7 @@ class _Group:
         spans = [row.steering.span for row in self.rows]
         return min(start for start, _ in spans), max(end for _, end in spans)
 
-    def _persona_keys(
-        self, layer: int, cache: Tensor, layout: BlockLayout
-    ) -> tuple[Tensor, Tensor]:
+    def _persona_keys(self, layer: int, cache: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """The persona's keys and values, (B, Hkv, n, D), for one query in float32."""
         if layer not in self.persona:
             first = self._persona_columns()[0] // self.tokens * self.tokens

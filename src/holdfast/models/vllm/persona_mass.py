@@ -168,13 +168,14 @@ class MassStep:
         return self.owner.kernel.attend(own, cache, self._values, rows, scale)[..., :4].float()
 
 
-def spread(parts: Sequence[tuple[int, int]]) -> slice | Tensor:
+def spread(parts: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> slice | Tensor:
     """Places of parts (start, count) of a tensor: a slice where they follow each other."""
     begin = parts[0][0]
     end = begin
     for start, count in parts:
         if start != end:
-            return torch.cat([torch.arange(at, at + many) for at, many in parts])
+            each = [torch.arange(at, at + many, device=device) for at, many in parts]
+            return torch.cat(each)
         end += count
     return slice(begin, end)
 

@@ -28,12 +28,15 @@ def register() -> None:
         return
     _done.append("registered")
     from vllm.model_executor.layers.attention import Attention
+    from vllm.platforms import current_platform
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
     from vllm.v1.engine.input_processor import InputProcessor
 
     from holdfast.models.vllm.admission import Admission
 
     register_backend(AttentionBackendEnum.CPU_ATTN, f"{_PACKAGE}.cpu_backend.CpuBackend")
+    if current_platform.is_cuda():
+        register_backend(AttentionBackendEnum.FLASH_ATTN, f"{_PACKAGE}.flash_backend.FlashBackend")
 
     def remember(owner: nn.Module, name: str, part: nn.Module | None) -> None:
         if isinstance(part, Attention):

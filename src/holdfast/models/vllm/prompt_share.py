@@ -3,8 +3,8 @@
 The queries that count are those that produce the reply: the last token of the prompt, and then
 each token fed back. They are kept by their position, so that a row that is stopped and read
 again counts once. Of a row without a control the share is a mass that vLLM's kernel has
-computed (`persona_mass`); under one, its keys are gathered and the weights of its last query
-made, before and after.
+computed (`persona_mass`); under one, and where there are no such masses, its keys are gathered and
+the weights of its last query made, before and after.
 
 This module knows passes and blocks. It knows no requests but by their number.
 """
@@ -23,7 +23,7 @@ from holdfast.control.steered_pass import SteeredPass, layer_of
 from holdfast.control.steering import Columns, RowSteering, Steering
 from holdfast.core.backend import Share
 from holdfast.models.engine.request import Request
-from holdfast.models.vllm.block_layout import BlockLayout
+from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 
 # One row's worth in nested lists: of each span (content, template), layer and head.
 Heads = list[list[list[float]]]
@@ -80,7 +80,7 @@ class ShareStore:
 
 
 class MeasuredRows:
-    """Rows under a control, whose last query's weights are made; they share one column.
+    """Rows whose last query's weights are made; they share one column.
 
     Args:
         rows: steering, measure, the place of the last query, and the number of keys of each.
@@ -96,15 +96,19 @@ class MeasuredRows:
     ) -> None:
         self.rows, self.blocks = rows, blocks
         self.most = max(length for *_, length in rows)
-        steering = Steering([row[0] for row in rows], rotary)
+        device = blocks.device
+        steering = Steering([row[0] for row in rows], rotary, device)
         self.passed = SteeredPass(steering, self.most - 1, 1)
-        at = torch.arange(self.most)
-        lengths = torch.tensor([length for *_, length in rows])
+        at = torch.arange(self.most, device=device)
+        lengths = torch.tensor([length for *_, length in rows], device=device)
         self.seen = (at < lengths[:, None])[:, None, None]
         spans = [(row.content, measure.template) for row, measure, *_ in rows]
-        starts, ends = (torch.tensor([[s[i] for s in both] for both in spans]) for i in (0, 1))
+        starts, ends = (
+            torch.tensor([[s[i] for s in both] for both in spans], device=device) for i in (0, 1)
+        )
         inside = (at >= starts[..., None]) & (at < ends[..., None])
         self.spans = inside.float()[:, None]  # (B, 1, spans, keys)
+        self.places = torch.tensor([place for _, _, place, _ in rows], device=device)
 
     def record(
         self,
@@ -112,12 +116,11 @@ class MeasuredRows:
         scale: float,
         query: Tensor,
         cache: Tensor,
-        layout: BlockLayout,
+        layout: BlockLayout | SplitLayout,
         store: ShareStore,
     ) -> None:
         """Keep a layer's shares. Arguments as `HeldRows.attend` takes them."""
-        places = torch.tensor([place for _, _, place, _ in self.rows])
-        own = query[places][:, :, None]
+        own = query[self.places][:, :, None]
         key = layout.gather(cache, self.blocks)[0][:, :, : self.most]
         plain, weights = self.passed.one_query(layer, own, key, self.seen, scale)
         before = apply_mask(plain, self.seen).softmax(-1)

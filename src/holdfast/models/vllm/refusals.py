@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
+
 from holdfast.core.control import Control
 
 # Attention of these has been compared with Holdfast's own engine, token by token.
 TRIED = ("LlamaForCausalLM", "Qwen2ForCausalLM")
 ALSO = "HOLDFAST_VLLM_ARCHITECTURES"
 _CACHES = ("auto", "float32", "float16", "bfloat16")
+_HEAD_SIZE = 128  # beyond it FlashAttention has kernels that take other arguments
 _CHANGING = ("dynamic", "longrope")  # rotary frequencies that depend on the length
 
 
@@ -44,8 +47,17 @@ def why_not(control: Control, config: Any) -> str | None:
 def _why_not_attention(config: Any) -> str | None:
     model, text = config.model_config, config.model_config.hf_text_config
     device = config.device_config.device_type
-    if device != "cpu":
-        return f"the plugin has no backend for {device} yet; vLLM's build for CPUs has one"
+    if device not in ("cpu", "cuda") or torch.version.hip:
+        return f"the plugin has backends for CPUs and CUDA, and none for {_platform(device)}"
+    if device == "cuda":
+        # Which one vLLM chooses by itself depends on the GPU, and is not known here.
+        backend = config.attention_config.backend
+        if backend is None or backend.name != "FLASH_ATTN":
+            return (
+                "on CUDA it holds in FlashAttention: start it with --attention-backend FLASH_ATTN"
+            )
+        if model.get_head_size() > _HEAD_SIZE:
+            return f"its heads have more than {_HEAD_SIZE} dimensions"
     if model.use_mla:
         return "its model has latent attention (MLA), whose keys are not kept apart"
     if config.cache_config.cache_dtype not in _CACHES:
@@ -67,6 +79,10 @@ def _why_not_attention(config: Any) -> str | None:
     if getattr(text, "attn_logit_softcapping", None):
         return "its model bounds its attention scores (soft-capping)"
     return None
+
+
+def _platform(device: str) -> str:
+    return "ROCm" if torch.version.hip else device
 
 
 def _why_not_parallel(control: Control, config: Any) -> str | None:
