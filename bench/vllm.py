@@ -219,6 +219,7 @@ def main() -> None:
     add("--clients", type=int, nargs="+", default=[1, 16, 64])
     add("--seconds", type=float, default=10.0, help="of load on each server, at each size")
     add("--threads", type=int, default=1, help="of each server")
+    add("--only", nargs="+", help="servers whose names contain one of these, if memory is short")
     add("--llama", type=Path, help="a Python with xllamacpp; llama.cpp is left out otherwise")
     add("--json", action="store_true", help="print one object")
     add("--work", help=argparse.SUPPRESS)
@@ -238,6 +239,8 @@ def main() -> None:
         ]
     else:
         some = contenders(python(), folder, options.control, options.llama, gguf)
+        if options.only:
+            some = [one for one in some if any(part in one.name for part in options.only)]
         options.rounds = options.rounds or 1
         rows = compare(some, chat_of, options.control, TOKENS, options)
     print(json.dumps(rows) if options.json else table(rows))
