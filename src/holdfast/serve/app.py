@@ -109,6 +109,7 @@ def create_app(
         yield
         live.stop()
         await asyncio.to_thread(engine.stop)
+        await asyncio.to_thread(watches.stop)
 
     live.serve(own_keys, lambda alias: _check_alias(backend, alias))
     metrics = _watched(engine)

@@ -52,7 +52,8 @@ class Completion:
         self.context, self.plan, self.body = context, plan, plan.body
         body, request, choices = plan.body, plan.request, plan.choices
         self.id = f"chatcmpl-{secrets.token_hex(12)}"
-        self.created = int(time.time())
+        self.arrival = time.time()
+        self.created = int(self.arrival)
         self.began = time.perf_counter()
         self._has_text = False
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
@@ -221,7 +222,7 @@ class Completion:
                 model=self.context.backend.name,
                 id=self.plan.conversation,
                 score=self.scores.get(0),
-                began=self.created,
+                began=self.arrival,
                 tokens=(usage["prompt_tokens"], usage["completion_tokens"]),
                 finish=finish,
             )

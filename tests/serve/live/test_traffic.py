@@ -228,3 +228,22 @@ class hook:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def test_a_full_disk_costs_no_client_its_reply(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = {"model": "small", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
+    full = LiveSettings(log=Path("/dev/full"))
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with served(create_app(small(), persona=SHOUT, lock=False, traffic=full)) as url:
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
+        stream = httpx.post(f"{url}/chat/completions", json={**body, "stream": True})
+        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    assert stream.text.endswith("data: [DONE]\n\n") and "error" not in stream.text
+    assert value(page, "holdfast_watch_dropped_total") == 2
+    assert "No space left" in caplog.text
+    with gateway(Recorded(), persona=SHOUT, traffic=full) as url:
+        body["stream"] = True
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200

@@ -122,6 +122,7 @@ def create_gateway(
         yield
         live.stop()
         await pool.aclose()
+        await asyncio.to_thread(watches.stop)
 
     live.serve(own_keys, _check_alias)
     metrics = Metrics()

@@ -35,7 +35,7 @@ from holdfast.judge.rubric import Item
 from holdfast.persona.suite import Persona
 from holdfast.results.watch import Alarm
 from holdfast.serve.live.reply import LiveReply
-from holdfast.serve.live.spans import Spans
+from holdfast.serve.live.telemetry import Moment, Telemetry
 from holdfast.serve.live.webhook import check_url, post
 from holdfast.serve.metrics import Metrics, label
 
@@ -91,7 +91,6 @@ class LiveTraffic:
         self.traffic = Traffic(persona, settings.watch)
         self._figures = figures or Figures(metrics)
         self._figures.add(persona.id, alias, self.traffic)
-        self._spans = Spans()
         self._seconds = 0.0  # that a reply takes, as of late
         self._lock = threading.Lock()
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue(QUEUE)
@@ -104,16 +103,20 @@ class LiveTraffic:
             _check_log(settings.log)
 
     def reply(self, one: LiveReply) -> None:
-        """Take a reply into account, now or in the background."""
+        """Take a reply into account, now or in the background.
+
+        Whatever fails here is logged and counted: the client has its reply all the same.
+        """
+        moment = self._figures.telemetry.moment()
         if self.persona.needs_model and one.score is None:
             if self.settings.judge_model is None or self._random.random() >= self.settings.sampled:
-                self._take(one, judged=False)
+                self._try(lambda: self._take(one, moment, judged=False))
             else:
-                self._later(lambda: self._judge(one))
+                self._later(lambda: self._judge(one, moment))
         elif self._queue.unfinished_tasks or (self._seconds > IN_LINE and one.score is None):
-            self._later(lambda: self._take(one))
+            self._later(lambda: self._take(one, moment))
         else:
-            self._take(one)
+            self._try(lambda: self._take(one, moment))
 
     def state(self) -> Record:
         """Where the watch stands, as JSON."""
@@ -138,24 +141,26 @@ class LiveTraffic:
 
     def _work(self) -> None:
         while True:
-            work = self._queue.get()
-            try:
-                work()
-            except Exception:
-                LOG.exception("a reply could not be watched")
-            finally:
-                self._queue.task_done()
+            self._try(self._queue.get())
+            self._queue.task_done()
 
-    def _judge(self, one: LiveReply) -> None:
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            self._figures.dropped.inc()
+            LOG.exception("a reply could not be watched")
+
+    def _judge(self, one: LiveReply, moment: Moment) -> None:
         """Have the model judge a reply, and take it into account."""
         model = self.settings.judge_model
         assert model is not None
         question = next((text for role, text in reversed(one.turns) if role == "user"), "")
         item = Item(self.persona.prompt, question, one.text)
         (verdict,) = judge_answers(self.persona.judge, [item], model)
-        self._take(replace(one, score=verdict.value if verdict.parsed else None))
+        self._take(replace(one, score=verdict.value if verdict.parsed else None), moment)
 
-    def _take(self, one: LiveReply, judged: bool = True) -> None:
+    def _take(self, one: LiveReply, moment: Moment, judged: bool = True) -> None:
         began = time.thread_time()  # what others do on this machine is not the judge's time
         with self._lock:
             observation = self.traffic.observe(
@@ -173,24 +178,25 @@ class LiveTraffic:
         seconds = time.thread_time() - began
         self._seconds += 0.05 * (seconds - self._seconds)
         self._figures.seconds.observe(seconds)
-        self._report(one, observation)
+        self._report(one, observation, moment)
 
-    def _report(self, one: LiveReply, observation: Observation) -> None:
+    def _report(self, one: LiveReply, observation: Observation, moment: Moment) -> None:
         record, alarm = observation.record, observation.alarm
         if record.score is not None:
             self._figures.score.labels(
                 self.persona.id, label(one.control), round_label(record.round)
             ).observe(record.score)
-        self._spans.add(one, record)
-        if self.settings.log is not None:
+        self._figures.telemetry.add(one, record, moment)
+        if alarm is not None:
+            self._raise(alarm, one.model)
+        if self.settings.log is not None:  # last: a disk may be full
             texts = record if self.settings.texts else replace(record, user=None, reply=None)
             with self._lock, self.settings.log.open("a", encoding="utf-8") as log:
                 log.write(dumps(texts) + "\n")
-        if alarm is not None:
-            self._raise(alarm, one.model)
 
     def _raise(self, alarm: Alarm, model: str) -> None:
         self._figures.alarms.labels(self.persona.id).inc()
+        self._figures.telemetry.alarm(self.persona.id)
         LOG.warning("drift of %s: %s", self.persona.id, dumps(alarm))
         if (url := self.settings.webhook) is not None:
             about = {"event": "drift", "persona": self.persona.id, "model": model}
@@ -203,12 +209,13 @@ class LiveTraffic:
 
 
 class Figures:
-    """The metrics of a server's live traffic."""
+    """The metrics of a server's live traffic, and its telemetry."""
 
     def __init__(self, metrics: Metrics) -> None:
         from prometheus_client import Counter, Histogram
 
         registry = metrics.registry
+        self.telemetry = Telemetry()
         self._watchers: dict[str, tuple[str, Watcher]] = {}
         self.score = Histogram(
             "holdfast_persona_score", "Judge score of replies, by the round of their conversation",
@@ -223,7 +230,7 @@ class Figures:
             "holdfast_drift_webhooks", "Alarms posted, by outcome", ["outcome"], registry=registry
         )
         self.dropped = Counter(
-            "holdfast_watch_dropped", "Replies left out since the queue was full",
+            "holdfast_watch_dropped", "Replies left out: the queue was full, or watching failed",
             registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(

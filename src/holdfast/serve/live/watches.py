@@ -83,6 +83,10 @@ class Watches:
         ]
         return {**states[0], "aliases": states[1:]} if states else None
 
+    def stop(self) -> None:
+        """Send what OpenTelemetry still keeps; a few seconds at most."""
+        self._figures.telemetry.flush()
+
     def _watch(self, persona: Persona, control: Control, alias: str) -> LiveTraffic:
         return LiveTraffic(
             persona, control, self._metrics, self._settings, alias=alias, figures=self._figures
