@@ -27,7 +27,7 @@ from typing import Any
 
 import processes
 from attacks import access, bounds, failures, fields, fuzz, persona
-from attacks.place import PERSONA, Attack, Place, Tally, Target, ready, serve
+from attacks.place import PERSONA, Attack, Place, Tally, Target, listen, ready, serve
 from attacks.upstream import SECRET, Upstream
 from tables import table
 
@@ -91,8 +91,9 @@ async def run(args: argparse.Namespace) -> list[Tally]:
             ("gateway", "there", *address),
             ("verifying gateway", "there", *address, "--verify", "neutral"),
         ):
+            started.append(serve(*options, **own))
             # In a thread: the API that the gateways talk to is in this loop.
-            started.append(await asyncio.to_thread(serve, *options, **own))
+            await asyncio.to_thread(listen, started[-1])
         place = Place(*started, upstream, args.quick)
         if not await ready(place.local):
             sys.exit("the server does not get ready")
@@ -135,7 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", help="names of attacks; fuzz is the random requests")
     add("--json", action="store_true")
     args = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended all the same
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the servers are ended all the same
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     tallies = asyncio.run(run(args))
     findings = [f"{one.name}: {what}" for one in tallies for what in one.findings]
     total = sum(one.requests for one in tallies)

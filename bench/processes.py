@@ -1,7 +1,11 @@
-"""Servers as processes: started on a free port, and what they use (Linux's /proc)."""
+"""Servers as processes: started on a free port, and what they use (Linux's /proc).
+
+A server ends with whoever started it, whatever ended that.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -42,15 +46,27 @@ def memory(process: subprocess.Popen[bytes]) -> float:
     return kib / 1024
 
 
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)  # loaded here: the child between fork and exec should do little
+
+
 def start(command: Sequence[str], log: int, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a server in a process group of its own; it prints its base URL first."""
+    """Start a server in a process group of its own; it prints its base URL first.
+
+    Call it in a thread that stays: Linux ends the server with the thread that started it.
+    """
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=log,
         env=os.environ | settings,
         start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
+
+
+def _end_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

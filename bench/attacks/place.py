@@ -219,18 +219,22 @@ async def watched_health(target: Target, tally: Tally) -> AsyncIterator[None]:
 
 
 def serve(name: str, model: str, *options: str, **settings: str) -> Target:
-    """Start `holdfast serve`. Waits for the line with its address."""
+    """Start `holdfast serve`. Its port is known once `listen` has returned."""
     command = (sys.executable, "-m", "holdfast", "serve", "--port", "0", *options)
     log = TemporaryFile()  # noqa: SIM115 (the target keeps it)
     process = processes.start(
         command, log.fileno(), HOLDFAST_SERVE_KEY=KEY, OMP_NUM_THREADS="1", **settings
     )
-    assert process.stdout is not None
-    line = process.stdout.readline().decode().strip()
+    return Target(name, 0, process, model, log)
+
+
+def listen(target: Target) -> None:
+    """Wait for the line with a server's address."""
+    assert target.process.stdout is not None
+    line = target.process.stdout.readline().decode().strip()
     if not line:
-        log.seek(0)
-        sys.exit(f"{name} did not start: {log.read().decode(errors='replace')[-LOG_TAIL:]}")
-    return Target(name, int(line.rpartition(":")[2].partition("/")[0]), process, model, log)
+        raise RuntimeError(f"the {target.name} did not start: {target.log_tail()}")
+    target.port = int(line.rpartition(":")[2].partition("/")[0])
 
 
 async def ready(target: Target, seconds: float = 120.0) -> bool:

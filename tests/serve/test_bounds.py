@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import threading
 import time
@@ -19,7 +20,8 @@ from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.prompt_cache import PromptCache
 from holdfast.serve.app import create_app
-from holdfast.serve.json_body import DEPTH
+from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import DEPTH, read_once
 from holdfast.serve.limits import Limits
 from serve.running import JSON, TEA, control, served, small
 
@@ -257,3 +259,41 @@ def test_what_a_template_keeps_about_prompts_is_bounded(monkeypatch: pytest.Monk
         template.render((message("system", f"{i} " + "word " * (100 * i)), message("user", "x")))
         assert template._bounds.size <= 50_000 and template._heads.size <= 50_000
     assert len(template._bounds) > 0 < len(template._heads)
+
+
+# Clients that do not read
+
+
+def test_a_client_that_never_reads_is_cut_off_and_one_that_reads_slowly_is_not(
+    backend: LocalBackend,
+) -> None:
+    file = b"GET /docs-files/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served(create_app(backend, limits=Limits(write_timeout=0.5))) as made:
+        never, slow = (connect(made, file * 12) for _ in range(2))
+        gone, size, end = select.poll(), 0, time.monotonic() + 2.0
+        gone.register(never, 0)
+        while time.monotonic() < end:
+            size += len(slow.recv(200_000))
+            time.sleep(0.05)
+        assert gone.poll(30_000), "the connection is still there"
+        assert size > 4_000_000 and slow.recv(1)
+        never.close()
+        slow.close()
+
+
+def test_what_is_no_http_has_openais_error_object(url: str) -> None:
+    connection = connect(url, b"GARBAGE\r\n\r\n")
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    assert answer.status == 400
+    assert json.loads(answer.read())["error"]["type"] == "invalid_request_error"
+    connection.close()
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_at_once() -> None:
+    names = [f'"k{i}": 1' for i in range(100_000)]
+    body = "{" + ", ".join([*names, names[-1]]) + "}"
+    began = time.process_time()
+    with pytest.raises(RequestError, match="k99999"):
+        read_once(body.encode())
+    assert time.process_time() - began < 10  # counting anew for each name takes minutes

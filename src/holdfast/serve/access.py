@@ -142,6 +142,20 @@ def check_key(scope: MutableMapping[str, Any], headers: Mapping[bytes, str], key
     )
 
 
+def check_open(scope: MutableMapping[str, Any], name: str) -> None:
+    """Refuse what shows other tenants' personas and figures to a key of certain aliases.
+
+    Raises:
+        RequestError: the path is none of those that need no key.
+    """
+    if route_path(scope) not in OPEN:
+        raise RequestError(
+            403,
+            f"the key {name} is for chats under its own models: it does not open this path.",
+            code="path_not_allowed",
+        )
+
+
 def check_origin(
     scope: MutableMapping[str, Any], headers: Mapping[bytes, str], origins: Sequence[str]
 ) -> None:

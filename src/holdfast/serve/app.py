@@ -51,9 +51,10 @@ if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
 LOG = logging.getLogger("holdfast.serve")
-# Reading a longer chat (in bytes), or a grammar, in the event loop would keep others waiting.
+# Reading a longer chat (in bytes), a grammar, or a chat whose replies are to be judged, in the
+# event loop would keep others waiting. Names may be written with escapes.
 LARGE_BODY = 65_536
-_GRAMMAR = re.compile(rb"response_format|guided_|structured_outputs")
+_SLOW = re.compile(rb"response_format|guided_|structured_outputs|auto:|\\u00")
 
 
 def create_app(
@@ -204,15 +205,18 @@ def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTen
         return JSONResponse({"status": "ok", "model": backend.name})
 
     @app.get("/v1/models", tags=["openai"], summary="The model that is served")
-    async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": list(cards().values())})
+    async def models(request: Request) -> JSONResponse:
+        own = cards()
+        names = tenants.visible(own, request.scope[KEY_NAME])
+        return JSONResponse({"object": "list", "data": [own[name] for name in names]})
 
     @app.get("/v1/models/{name:path}", tags=["openai"], responses=ERROR_RESPONSES)
-    async def model(name: str) -> JSONResponse:
+    async def model(name: str, request: Request) -> JSONResponse:
         """One model by its name."""
-        if name not in cards():
+        own = cards()
+        if name not in tenants.visible(own, request.scope[KEY_NAME]):
             raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
-        return JSONResponse(cards()[name])
+        return JSONResponse(own[name])
 
 
 class _ChatRoute:
@@ -240,9 +244,7 @@ class _ChatRoute:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the route, and Ollama's."""
-        Ollama(self.context, self.pick, self.ended, lambda: self.tenants.current.aliases).add_to(
-            app
-        )
+        Ollama(self.context, self.pick, self.ended, self.tenants).add_to(app)
         app.post(
             "/v1/chat/completions",
             tags=["openai"],
@@ -253,7 +255,8 @@ class _ChatRoute:
     async def chat(self, request: Request) -> Response:
         """A chat completion, streamed where `stream` is true."""
         content, scope = await request.body(), request.scope
-        slow = len(content) > LARGE_BODY or _GRAMMAR.search(content) is not None
+        slow = len(content) > LARGE_BODY or _SLOW.search(content) is not None
+        slow = slow or self.tenants.judges(self.context.control)
         work = (content, scope[ROUTE], scope[KEY_NAME])
         plan, context, messages = (
             await asyncio.to_thread(self._read, *work) if slow else self._read(*work)

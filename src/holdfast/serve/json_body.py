@@ -7,6 +7,7 @@ What walks a nested value recursively (a template, pydantic, `json.dumps`) ends 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from holdfast.serve.http_errors import RequestError
@@ -59,8 +60,8 @@ class _Twice(Exception):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
+        counts = Counter(name for name, _ in pairs)
+        raise _Twice(next(name for name, count in counts.items() if count > 1))
     return fields
 
 

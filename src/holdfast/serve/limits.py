@@ -19,6 +19,7 @@ from holdfast.serve.access import (
     Keys,
     check_key,
     check_media_type,
+    check_open,
     check_origin,
     check_path,
     has_body,
@@ -128,6 +129,9 @@ class Guard:
         check_path(scope)
         check_origin(scope, headers, self.limits.origins)
         scope[KEY_NAME] = check_key(scope, headers, self.keys)
+        rule = self.tenants.rule(scope[KEY_NAME])
+        if rule and rule.only and not route_path(scope).startswith(("/v1/", "/api/")):
+            check_open(scope, rule.name)
 
     def _take_route(self, scope: Scope) -> None:
         """Take a tenant's route off the path, as a mount would."""

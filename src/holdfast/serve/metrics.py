@@ -11,6 +11,11 @@ from prometheus_client.registry import Collector
 from holdfast.core.control import Control
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Why a reply ended, as OpenAI and Anthropic say it, and one that did not come whole.
+_FINISHES = frozenset(
+    {"stop", "length", "tool_calls", "content_filter", "function_call", "incomplete", "refusal"}
+    | {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn"}
+)
 _SHARES = tuple(x / 20 for x in range(1, 21))
 
 
@@ -54,6 +59,23 @@ class Metrics:
             "holdfast_upstream_errors", "Failures of the API behind the gateway, by kind",
             ["kind"], registry=registry,
         )  # fmt: skip
+
+    def count_reply(
+        self, control: Control, finish: str, tokens: tuple[int, int] | None, seconds: float
+    ) -> None:
+        """Count a reply of an API's.
+
+        Args:
+            control: what its request was under.
+            finish: why it ended, as the API says.
+            tokens: of prompt and reply, where the API says.
+            seconds: from the request to its end.
+        """
+        known = finish if finish in _FINISHES else "other"
+        self.replies.labels(label(control), known).inc()
+        for kind, count in zip(("prompt", "completion"), tokens or (), strict=False):
+            self.tokens.labels(kind).inc(max(0, count))
+        self.whole.observe(seconds)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is read when Prometheus asks.

@@ -3,7 +3,8 @@
 uvicorn reads a head of any length for as long as it takes. Here a head has `Limits.headers` bytes
 and `Limits.head_timeout` seconds, a response whose request never ends closes its connection, and
 beyond `Limits.connections` the connection that has waited longest for a request is closed: clients
-that send nothing cannot keep others out.
+that send nothing cannot keep others out. Nor can those that do not read: a connection ends where
+none of what waits for it is taken for `Limits.write_timeout` seconds.
 
 This module knows bytes and connections. It knows no routes.
 """
@@ -26,6 +27,7 @@ from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 
 REASONS = {
+    400: "Bad Request",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -105,6 +107,7 @@ def _protocol(limits: Limits) -> Any:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             self._heading, self._pending, self._changes = True, 0, 0
             self._timer: TimerHandle | None = None
+            self._reader_timer: TimerHandle | None = None
             self.waiting_since = self.loop.time()
             super().connection_made(transport)
             self._arm()
@@ -112,7 +115,25 @@ def _protocol(limits: Limits) -> Any:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            self._stop_watching()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            self._watch_reader()
+            super().pause_writing()
+
+        def resume_writing(self) -> None:
+            self._stop_watching()
+            if self.transport.is_closing():  # the rest has to be taken, too
+                self._watch_reader()
+            super().resume_writing()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._watch_reader()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(400, "this is no valid HTTP request.")
 
         def data_received(self, data: bytes) -> None:
             changes = self._changes
@@ -142,6 +163,8 @@ def _protocol(limits: Limits) -> Any:
             if not self._heading and not self.pipeline:
                 self._arm()  # the client still sends; it gets a moment to read the response
             super().on_response_complete()
+            if self.transport.is_closing():
+                self._watch_reader()
 
         @property
         def busy(self) -> bool:
@@ -165,6 +188,28 @@ def _protocol(limits: Limits) -> Any:
                 self._refuse(408, f"the headers took more than {limits.head_timeout:g} seconds.")
             else:
                 self.transport.close()
+                self._watch_reader()
+
+        def _watch_reader(self) -> None:
+            """Abort the connection once nothing of what waits for the client is taken."""
+            if self._reader_timer is None:
+                waits = self.transport.get_write_buffer_size()
+                self._reader_timer = self.loop.call_later(
+                    limits.write_timeout, self._look_at_reader, waits
+                )
+
+        def _stop_watching(self) -> None:
+            if self._reader_timer is not None:
+                self._reader_timer.cancel()
+                self._reader_timer = None
+
+        def _look_at_reader(self, before: int) -> None:
+            self._reader_timer = None
+            waits = self.transport.get_write_buffer_size()
+            if waits and waits >= before:
+                self.transport.abort()
+            elif waits:
+                self._watch_reader()
 
         def _refuse(self, status: int, message: str) -> None:
             """Answer with an error, unless a response is under way, and close the connection."""
@@ -174,6 +219,7 @@ def _protocol(limits: Limits) -> Any:
                 head += f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
                 self.transport.write(head.encode() + content)
             self.transport.close()
+            self._watch_reader()
 
         def _make_room(self) -> None:
             """Close the connection that has waited longest if there are too many."""

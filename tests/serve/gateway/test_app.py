@@ -195,6 +195,7 @@ def test_an_upstream_that_is_not_there_is_a_502_in_openais_shape() -> None:
     assert answer.status_code == 502
     assert answer.json()["error"]["type"] == "server_error"
     assert "pw" not in answer.text + health.text
+    assert "127.0.0.1" not in health.text  # which needs no key
 
 
 # Keys

@@ -74,6 +74,14 @@ def test_the_key_comes_back_in_no_body_and_no_header(
     assert answer.headers["x-request"] == "Bearer [key]"
 
 
+def test_the_upstream_does_not_say_which_pages_may_read_its_answers(
+    url: str, there: Recorded
+) -> None:
+    allowed = {"access-control-allow-origin": "*", "Access-Control-Allow-Credentials": "true"}
+    there.answer = lambda request: answered(json.dumps(PLAIN).encode(), headers=allowed)
+    assert not [name for name in ask(url).headers if name.startswith("access-control")]
+
+
 def test_the_key_comes_back_in_no_stream_however_it_is_cut(url: str, there: Recorded) -> None:
     text = f"data: {KEY}\n\ndata: sk-up{KEY}{KEY}\n\n".encode()
     for size in (1, 2, 7, len(KEY) - 1, len(KEY)):

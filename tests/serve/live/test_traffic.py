@@ -91,6 +91,21 @@ def test_a_stream_through_the_gateway_is_watched_whole() -> None:
     ]
 
 
+def test_the_gateway_counts_replies_tokens_and_seconds() -> None:
+    whole = {"choices": [{"message": {"content": "LOUD"}, "finish_reason": "length"}]}
+    whole["usage"] = {"prompt_tokens": 7, "completion_tokens": 2}  # type: ignore[assignment]
+    there = Recorded(lambda request: answered(json.dumps(whole).encode()))
+    with gateway(there, control="window:3") as url:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        httpx.post(f"{url}/chat/completions", json=body)
+        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    assert value(page, 'holdfast_replies_total{control="window",finish="length"}') == 1
+    assert value(page, 'holdfast_tokens_total{kind="prompt"}') == 7
+    assert value(page, 'holdfast_tokens_total{kind="completion"}') == 2
+    assert value(page, "holdfast_reply_seconds_count") == 1
+    assert value(page, "holdfast_first_token_seconds_count") == 1
+
+
 def test_the_local_server_watches_too_and_takes_the_id_from_the_header() -> None:
     with served(create_app(small(), persona=SHOUT, lock=False)) as url:
         for _ in range(3):

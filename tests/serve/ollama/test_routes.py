@@ -143,6 +143,28 @@ def test_a_raw_prompt_does_not_go_round_a_pinned_persona(mini: LocalBackend) -> 
     assert found["response"].isupper() and found["holdfast"]["score"] > 0.9
 
 
+def test_a_raw_prompt_does_not_go_round_a_locked_control(mini: LocalBackend) -> None:
+    payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "stream": False}
+    with served(create_app(mini, control="window:3", lock=True)) as url:
+        base = url.removesuffix("/v1")
+        found = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
+    assert found["holdfast"]["control"] == "window:3"
+
+
+def test_a_conversation_is_recognised_by_its_header_here_too(mini: LocalBackend) -> None:
+    persona = Persona(
+        "loud", "pattern", SHOUT["content"], ("Hi?",), {"name": "case", "to": "upper"}
+    )
+    with served(create_app(mini, persona=persona)) as url:
+        base, own = url.removesuffix("/v1"), {"x-conversation-id": "one"}
+        for text in ("Hi.", "Do you like tea?"):
+            payload = {"model": "mini", "messages": [{"role": "user", "content": text}]}
+            payload |= {"options": {**GREEDY, "num_predict": 2}, "stream": False}
+            httpx.post(f"{base}/api/chat", json=payload, headers=own)
+        state = httpx.get(f"{base}/holdfast/traffic").json()
+    assert state["conversations"] == 1 and state["replies"] == 2
+
+
 def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
     for path, fields in (("chat", {"messages": []}), ("generate", {"keep_alive": 0})):
         found = http.post(f"/api/{path}", json={"model": "mini", **fields}).json()

@@ -98,6 +98,34 @@ def test_a_key_may_use_its_own_aliases_only(url: str) -> None:
             ask(place, "bot", model)
 
 
+def test_a_key_of_certain_aliases_sees_nothing_of_the_others(url: str) -> None:
+    with client(url, "bot") as ai:
+        assert [one.id for one in ai.models.list()] == ["loud"]
+        with pytest.raises(openai.NotFoundError):
+            ai.models.retrieve("quiet")
+    root, bot = url.removesuffix("/v1"), {"authorization": "Bearer bot"}
+    assert [one["name"] for one in httpx.get(f"{root}/api/tags", headers=bot).json()["models"]] == [
+        "loud:latest"
+    ]
+    for path in ("/metrics", "/holdfast", "/holdfast/traffic", "/docs", "/openapi.json"):
+        assert httpx.get(root + path, headers=bot).status_code == 403
+        everything = {"authorization": "Bearer all"}
+        assert httpx.get(root + path, headers=everything).status_code == 200
+    assert httpx.get(f"{root}/health", headers=bot).status_code == 200
+
+
+def test_a_key_of_certain_aliases_gets_past_the_gateway_nowhere(path: Path) -> None:
+    options = {"pass_through": ["/v1/embeddings"], "tenants": LiveTenants(path)}
+    there = Recorded()
+    with gateway(there, **options) as made:
+        for key, status in (("bot", 403), ("all", 200)):
+            headers = {"authorization": f"Bearer {key}"}
+            answer = httpx.post(f"{made}/embeddings", json={"input": "x"}, headers=headers)
+            assert answer.status_code == status
+            assert httpx.get(f"{made}/models", headers=headers).status_code == 200
+    assert there.paths == ["GET /v1/models", "POST /v1/embeddings", "GET /v1/models"]
+
+
 def test_an_alias_with_a_persona_is_locked_unless_it_says_otherwise(url: str) -> None:
     other = {"extra_body": {"holdfast": {"control": "window:1"}}}
     with pytest.raises(openai.PermissionDeniedError, match="locked"):

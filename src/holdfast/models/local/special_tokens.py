@@ -11,8 +11,8 @@ This module knows the special tokens of a tokenizer and a model. It knows no tem
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,18 +23,27 @@ Encoding = tuple[tuple[int, ...], list[Span]]
 
 _WORD = "qzx{}tokenxzq"  # letters and a number, which no template trims or splits
 _WORDS = re.compile(r"qzx(\d+)tokenxzq")
+# Fields of a message in which special tokens are replaced; no names are all but the role.
+_ANY: Collection[str] = ()
+_TEXTS: Collection[str] = ("content", "reasoning_content")
+_TRIED = 16  # tokens of which it is found out whether a template reads them itself
 
 
 class SpecialTokens:
-    """A tokenizer's special tokens, as text and as ids."""
+    """A tokenizer's special tokens, as text and as ids.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    Args:
+        tokenizer: the tokenizer; of a slow one nothing is found in messages.
+        split: False reads special tokens in messages as what they are.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, split: bool = True) -> None:
         self._tokenizer = tokenizer
         added = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._ids = {*tokenizer.all_special_ids, *added}
         self._texts = sorted({*map(str, tokenizer.all_special_tokens), *added.values()} - {""})
         longest = sorted(self._texts, key=len, reverse=True)
-        usable = tokenizer.is_fast and longest
+        usable = split and tokenizer.is_fast and longest
         self._pattern = re.compile("|".join(map(re.escape, longest))) if usable else None
 
     def encode(self, chat: Chat, text: str, render: Callable[[Chat], str]) -> Encoding | None:
@@ -47,14 +56,12 @@ class SpecialTokens:
 
         Returns:
             Token ids and the characters of `text` under each; None if no message mentions a
-            special token, or if the template itself reads them in messages.
+            special token but those that the template itself reads in messages.
         """
-        if self._pattern is None or not any(
-            self._pattern.search(m["content"] + m.get("reasoning_content", "")) for m in chat
-        ):
+        if self._pattern is None:
             return None
-        words = render(tuple(self._with_words(m) for m in chat))
-        if self._with_tokens(words) != text:
+        words = self._worded(tuple(chat), text, render)
+        if words is None:
             return None
         ids, spans = self._encode(words, split=False)
         result: Encoding = ((), [])
@@ -72,15 +79,51 @@ class SpecialTokens:
                 result = ((*result[0], token), [*result[1], (first + shift, last + shift)])
         return result
 
-    def _with_words(self, message: Message) -> Message:
-        pattern = self._pattern
-        assert pattern is not None
-        texts = {
-            key: pattern.sub(lambda match: _WORD.format(self._texts.index(match[0])), text)
-            for key, text in message.items()
-            if key in ("content", "reasoning_content") and isinstance(text, str)
-        }
-        return cast(Message, {**message, **texts})
+    def _worded(self, chat: Chat, text: str, render: Callable[[Chat], str]) -> str | None:
+        """The chat as rendered with words for the special tokens that its messages mention."""
+        every = set(self._texts)
+        # A template may escape what is in a call's arguments: then the texts alone are replaced.
+        for fields in (_ANY, _TEXTS):
+            worded = self._with_words(chat, every, fields)
+            if worded == chat:
+                return None
+            if self._with_tokens(words := render(worded)) == text:
+                return words
+        # It may read some of them itself, such as the end of a thought: these stay.
+        mentioned = {one for one in every if self._with_words(chat, {one}, _TEXTS) != chat}
+        for one in sorted(mentioned)[:_TRIED]:
+            if self._with_tokens(render(self._with_words(chat, {one}, _TEXTS))) != text:
+                mentioned.remove(one)
+        words = render(self._with_words(chat, mentioned, _TEXTS))
+        return words if mentioned and self._with_tokens(words) == text else None
+
+    def _with_words(self, chat: Chat, tokens: Collection[str], fields: Collection[str]) -> Chat:
+        """The chat with words for some tokens in some fields of its messages."""
+
+        def change(value: Any) -> Any:
+            if isinstance(value, str):
+                assert self._pattern is not None
+                return self._pattern.sub(
+                    lambda match: self._word(match[0]) if match[0] in tokens else match[0], value
+                )
+            if isinstance(value, Mapping):
+                return {name: change(one) for name, one in value.items()}
+            return [change(one) for one in value] if isinstance(value, list) else value
+
+        return tuple(
+            cast(
+                Message,
+                {
+                    name: change(value) if name != "role" and (not fields or name in fields)
+                    else value
+                    for name, value in one.items()
+                },
+            )
+            for one in chat
+        )  # fmt: skip
+
+    def _word(self, token: str) -> str:
+        return _WORD.format(self._texts.index(token))
 
     def _with_tokens(self, text: str) -> str:
         return _WORDS.sub(lambda match: self._texts[int(match[1])], text)

@@ -82,7 +82,8 @@ class Template:
         Args:
             tokenizer: the tokenizer, with a chat template.
             name: the model's name, for errors.
-            options: what the template is given besides the chat (`enable_thinking`, for instance).
+            options: what the template is given besides the chat (`enable_thinking`, for instance);
+                `split_special_tokens=False` reads special tokens in messages as such.
             today: the date, "2026-11-28", for a template that writes one; by default the
                 environment's HOLDFAST_TODAY, or today.
 
@@ -102,7 +103,7 @@ class Template:
                 " is the default: put the one for plain chats into chat_template.jinja."
             )
         self._source, self.today = _with_date(tokenizer.chat_template, today)
-        self._special = SpecialTokens(tokenizer)
+        self._special = SpecialTokens(tokenizer, self.options.get("split_special_tokens", True))
         if not self._shows(_USER):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
         self.folds_system = not self._shows(_SYSTEM, _USER)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -66,7 +67,10 @@ from holdfast.serve.tenants.quotas import Quotas
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
-LARGE_BODY = 65_536  # bytes; rewriting a longer chat in the event loop would keep others waiting
+# Rewriting a longer chat (in bytes), or one whose replies are to be judged, in the event loop would
+# keep others waiting. A control's name may be written with escapes.
+LARGE_BODY = 65_536
+_SLOW = re.compile(rb"auto:|\\u00")
 
 
 def create_gateway(
@@ -128,7 +132,7 @@ def create_gateway(
     metrics = Metrics()
     app = base_app("Holdfast gateway", own_keys, limits, metrics, running, live)
     proxy = Proxy(upstream, pool, own_keys, limits, metrics)
-    _add_health(app, upstream, Readiness(upstream, pool))
+    _add_health(app, Readiness(upstream, pool))
     keyed, choice = bool(own_keys), _Choice(rules, live, lock)
     add_page(app, PageSettings(None, persona, control.text, "", keyed, rules.lock, weights=False))
     watches = Watches(persona, control, metrics, traffic, live)
@@ -137,7 +141,7 @@ def create_gateway(
         route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watches, live.quotas)
         _add_chat_route(app, route)
 
-    _add_other_paths(app, proxy, (*MODELS, *map(read_rule, pass_through)))
+    _add_other_paths(app, proxy, tuple(map(read_rule, pass_through)), live)
     return app
 
 
@@ -149,19 +153,19 @@ def _check(control: Control, verify: str | None, persona: Persona | None, gated:
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
 
 
-def _add_health(app: FastAPI, upstream: Upstream, readiness: Readiness) -> None:
+def _add_health(app: FastAPI, readiness: Readiness) -> None:
     """Add /health and /ready."""
 
     @app.get("/health", tags=["server"], summary="Whether the gateway is alive")
     async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok", "upstream": upstream.public})
+        return JSONResponse({"status": "ok"})  # asked without a key: the address is nobody's
 
     @app.get("/ready", tags=["server"], summary="Whether the API behind the gateway answers")
     async def ready() -> JSONResponse:
         """503 while it does not; asked at most every few seconds."""
         if why := await readiness.why_not():
-            raise unavailable(f"{upstream.public}: {why}.", KEPT)
-        return JSONResponse({"status": "ok", "upstream": upstream.public})
+            raise unavailable(f"the upstream: {why}.", KEPT)
+        return JSONResponse({"status": "ok"})
 
 
 def _check_alias(alias: Alias) -> None:
@@ -180,6 +184,11 @@ class _Choice:
     """Aliases, routes and keys."""
     lock: bool | None
     """The operator's choice, if there is one."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether a request that names no control may take long to rewrite."""
+        return self.own.choose is not None or self.tenants.judges(self.own.control)
 
     def rules(self, model: object, route: str | None, key: str) -> Rules:
         """The rules of a request. Raises `RequestError` where its key may not use them."""
@@ -216,7 +225,7 @@ class _ChatRoute:
             return self.choice.rules(model, scope[ROUTE], scope[KEY_NAME])
 
         work = (body, rules, self.dialect)
-        slow = len(body) > LARGE_BODY or self.choice.own.choose is not None
+        slow = len(body) > LARGE_BODY or self.choice.slow or _SLOW.search(body) is not None
         chat = await asyncio.to_thread(rewrite_body, *work) if slow else rewrite_body(*work)
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
         if self.log_prompts:
@@ -232,6 +241,8 @@ class _ChatRoute:
     ) -> None:
         """Count what a reply has cost its key, and have one that came whole watched."""
         answer = read_answer(content)
+        finish = answer.finish if whole else "incomplete"
+        self.proxy.metrics.count_reply(chat.control, finish, answer.tokens, time.time() - began)
         if key := request.scope[KEY_NAME]:
             # Where the upstream does not say, four bytes count as a token.
             tokens = answer.tokens or (len(chat.body) // 4, len(answer.text.encode()) // 4)
@@ -305,11 +316,18 @@ def _add_chat_route(app: FastAPI, route: _ChatRoute) -> None:
         return await route.answer(request)
 
 
-def _add_other_paths(app: FastAPI, proxy: Proxy, allowed: Sequence[PathRule]) -> None:
-    """Forward what is allowed as it is, and refuse the rest."""
+def _add_other_paths(
+    app: FastAPI, proxy: Proxy, further: Sequence[PathRule], tenants: LiveTenants
+) -> None:
+    """Forward models and what is allowed as it is, and refuse the rest.
+
+    A key of certain aliases reaches the models alone: what passes is under no alias.
+    """
 
     @app.api_route("/v1/{path:path}", methods=list(HTTP_METHODS), include_in_schema=False)
     async def rest(path: str, request: Request) -> Response:
+        rule = tenants.rule(request.scope[KEY_NAME])
+        allowed = MODELS if rule and rule.only else (*MODELS, *further)
         if not passes(allowed, request.method, path):
             raise RequestError(
                 403,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -45,6 +46,7 @@ _CONNECTION_HEADERS = {
     b"trailer", b"transfer-encoding", b"upgrade", b"host", b"content-length", b"accept-encoding",
     b"cookie", b"set-cookie", b"server", b"date",
 }  # fmt: skip
+_PAGES = b"access-control-"  # which pages may read a response is said by `--origin`
 _PACKINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True, "deflate": True}
 _KEY_HEADERS = {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"}
 
@@ -130,6 +132,7 @@ class Proxy:
             about: headers of ours.
             ended: gets the body, up to `REPLY_BYTES` of it, and whether it came whole.
         """
+        began = time.perf_counter()
         answer = await self.send(request, path, body)
         headers = self.headers(answer, about)
         if answer.status_code >= 400:
@@ -138,7 +141,8 @@ class Proxy:
             )
         pieces = self._pieces(answer)
         if ended is not None:
-            pieces = _collected(pieces, ended)
+            first = self.metrics.first
+            pieces = _collected(pieces, ended, lambda: first.observe(time.perf_counter() - began))
         timeout = self.limits.write_timeout
         return with_headers(StreamingAnswer(pieces, timeout, answer.status_code), headers)
 
@@ -211,7 +215,7 @@ class Proxy:
         headers = [
             (name, self._masked(value))
             for name, value in _passed(answer.headers.raw)
-            if name.lower() != b"content-encoding"
+            if name.lower() != b"content-encoding" and not name.lower().startswith(_PAGES)
         ]
         return [*headers, *((name.encode(), value.encode()) for name, value in about.items())]
 
@@ -275,13 +279,17 @@ class Proxy:
 
 
 async def _collected(
-    pieces: AsyncGenerator[bytes], ended: Callable[[bytes, bool], None]
+    pieces: AsyncGenerator[bytes],
+    ended: Callable[[bytes, bool], None],
+    began: Callable[[], None],
 ) -> AsyncGenerator[bytes]:
     """The pieces as they come; at their end `ended` gets them, and whether these are all."""
     content, whole = bytearray(), False
     try:
         async with aclosing(pieces):
             async for piece in pieces:
+                if not content:
+                    began()
                 if len(content) <= REPLY_BYTES:
                     content += piece
                 yield piece

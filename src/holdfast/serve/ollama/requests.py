@@ -58,7 +58,7 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
     body = _request(fields, context, messages)
-    if fields.get("raw") is True and context.persona is None:
+    if fields.get("raw") is True and context.persona is None and not context.lock:
         return _raw(body, prompt, context)
     return context.read(body)
 

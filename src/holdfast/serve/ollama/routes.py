@@ -15,9 +15,9 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,9 +30,11 @@ from holdfast.serve.completion import Completion
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE
+from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.ollama.requests import read_chat, read_prompt
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import StreamingAnswer, until_client_leaves
+from holdfast.serve.tenants.live import LiveTenants
 
 NDJSON = {"content-type": "application/x-ndjson"}
 TAG = ":latest"
@@ -54,8 +56,8 @@ class Ollama:
     """Finds what a request is under."""
     ended: Callable[[Completion, str], None]
     """Is told of every completion's end, with the request's key."""
-    aliases: Callable[[], Iterable[str]]
-    """The model's other names."""
+    tenants: LiveTenants
+    """The model's other names, and which of them a key may use."""
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes."""
@@ -74,8 +76,10 @@ class Ollama:
         card, own = _model_card(self.context), self.context.backend.name
 
         @app.get("/api/tags", tags=["ollama"], summary="The model that is served, and its aliases")
-        async def models() -> JSONResponse:
-            return JSONResponse({"models": [_named(card, n) for n in (own, *self.aliases())]})
+        async def models(request: Request) -> JSONResponse:
+            every = (own, *self.tenants.current.aliases)
+            names = self.tenants.visible(every, request.scope[KEY_NAME])
+            return JSONResponse({"models": [_named(card, name) for name in names]})
 
         @app.get("/api/ps", tags=["ollama"], summary="The model in memory")
         async def running() -> JSONResponse:
@@ -111,6 +115,7 @@ class Ollama:
             plan = await asyncio.to_thread(read, fields, context)
             if plan is None:  # without a prompt the client asks for the model to be loaded
                 return JSONResponse(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
+            plan = replace(plan, conversation=conversation_id(request.headers, fields))
             completion = Completion(context, plan)
             lines = self._counted(completion, key, _lines(completion, name, line, began))
             if fields.get("stream", True):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError
 from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
@@ -103,6 +104,20 @@ class LiveTenants:
                 param="model",
             )
         return aliases[name] if name is not None else None
+
+    def visible(self, names: Iterable[str], key: str | None) -> list[str]:
+        """Those of the models and aliases that a key may use."""
+        rule = self.rule(key)
+        return [one for one in names if not rule or not rule.only or one in rule.only]
+
+    def judges(self, own: Control) -> bool:
+        """True if requests that name no control are under one that judges the chat's replies.
+
+        Args:
+            own: the server's control.
+        """
+        controls = [own, *(one.control or own for one in self.current.aliases.values())]
+        return any(one.auto is not None for one in controls)
 
     def _look(self) -> None:
         while not self._ended.wait(LOOK):
