@@ -126,6 +126,16 @@ async def depth(place: Place, tally: Tally) -> None:
                     await tally.send(target, post("/v1/chat/completions", text.encode()))
 
 
+async def many_names(place: Place, tally: Tally) -> None:
+    """A body of almost 2 MB that has its last name twice is refused at once."""
+    names = [f'"k{i}":1' for i in range(150_000)]
+    body = f"{{{','.join([*names, names[-1]])}}}".encode()
+    for target in place.targets:
+        async with watched_health(target, tally):
+            answer = await tally.send(target, post("/v1/chat/completions", body))
+        tally.expect(answer.status == 400, f"{target.name}: a name twice: {answer.status}")
+
+
 async def refused_prompts(place: Place, tally: Tally) -> None:
     """Twenty prompts of almost 2 MB that are too long leave nothing behind."""
     local = place.local
@@ -236,6 +246,6 @@ async def flood(place: Place, tally: Tally) -> None:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    heads, half_sent, large_bodies, depth, refused_prompts, chunked_chat, upstream_bodies,
+    heads, half_sent, large_bodies, depth, many_names, refused_prompts, chunked_chat, upstream_bodies,
     slow_bodies, numbers, flood,
 )  # fmt: skip

@@ -10,7 +10,8 @@ CHANGING: dict[str, tuple[Any, ...]] = {
     "tools": ([{"type": "function", "function": {"name": "f", "parameters": {}}}],),
     "functions": ([{"name": "f"}],), "function_call": ("auto", {"name": "f"}),
     "logit_bias": ({"1": 100},), "frequency_penalty": (3, -2.5), "presence_penalty": (9,),
-    "min_p": (-1, 2), "repetition_penalty": (0, -1), "reasoning_effort": ("low",),
+    "min_p": (-1, 2), "repetition_penalty": (0, -1, 1e-40), "stop": ("a" * 1001,),
+    "reasoning_effort": ("low",),
     "guided_regex": ("(", "a" * 70_000), "guided_choice": ([],), "guided_grammar": ("root ::= a",),
     "guided_json": ({"type": "x"}, "{", {"$ref": "#/nowhere"}), "structured_outputs": ({"x": 1},),
     "modalities": (["text", "audio"],), "audio": ({"voice": "x"},), "prediction": ({"type": "x"},),
@@ -41,6 +42,7 @@ async def shapes(place: Place, tally: Tally) -> None:
         {"stream_options": {"include_usage": True}}, {"top_logprobs": 2},
         {"holdfast": {"control": "split-softmax:0.7@heads=99"}}, {"holdfast": {"controll": "none"}},
         {"messages": [USER], "x\ud800": 1, "n": 0},
+        {"guided_regex": "(a?){2000}a{2000}"},  # which takes too much work once it is followed
     )  # fmt: skip
     for fields in wrong:
         answer = await tally.ask(local, path, chat(local, **fields))

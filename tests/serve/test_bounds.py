@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import select
+import re
 import socket
 import threading
 import time
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi import Response
 
 from holdfast.core.chat import message
 from holdfast.models import load as models
@@ -23,7 +24,7 @@ from holdfast.serve.app import create_app
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import DEPTH, read_once
 from holdfast.serve.limits import Limits
-from serve.running import JSON, TEA, control, served, small
+from serve.running import JSON, TEA, control, served, small, until
 
 HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
 
@@ -54,6 +55,17 @@ def status(connection: socket.socket) -> int:
     answer.begin()
     answer.read()
     return answer.status
+
+
+def received(connection: socket.socket) -> int:
+    """Bytes until the server closes."""
+    count = 0
+    try:
+        while piece := connection.recv(1 << 20):
+            count += len(piece)
+    except ConnectionError:
+        pass
+    return count
 
 
 def closed(connection: socket.socket) -> bool:
@@ -267,18 +279,36 @@ def test_what_a_template_keeps_about_prompts_is_bounded(monkeypatch: pytest.Monk
 def test_a_client_that_never_reads_is_cut_off_and_one_that_reads_slowly_is_not(
     backend: LocalBackend,
 ) -> None:
-    file = b"GET /docs-files/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with served(create_app(backend, limits=Limits(write_timeout=0.5))) as made:
-        never, slow = (connect(made, file * 12) for _ in range(2))
-        gone, size, end = select.poll(), 0, time.monotonic() + 2.0
-        gone.register(never, 0)
-        while time.monotonic() < end:
-            size += len(slow.recv(200_000))
-            time.sleep(0.05)
-        assert gone.poll(30_000), "the connection is still there"
-        assert size > 4_000_000 and slow.recv(1)
+    app, size = create_app(backend, limits=Limits(write_timeout=0.5)), 40 << 20
+    app.add_api_route("/v1/large", lambda: Response(bytes(size)))
+    with served(app) as made:
+        request = b"GET /v1/large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        never, slow = connect(made, request), connect(made, request)
+        total, pause = 0, threading.Event()
+        while total < 10 << 20:
+            total += len(slow.recv(400_000))
+            pause.wait(0.04)
+        assert received(never) < size
+        assert total + received(slow) > size
         never.close()
         slow.close()
+
+
+def test_a_client_that_leaves_with_requests_behind_the_first_frees_its_row(
+    backend: LocalBackend,
+) -> None:
+    app = create_app(backend)
+    content = json.dumps({"model": "small", "messages": [TEA], "stream": True, "max_tokens": 900})
+    head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+    request = f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{content}".encode()
+    with served(app) as made:
+        connection = connect(made, request * 2)
+        connection.recv(100)
+        connection.close()
+        page = made.replace("/v1", "/metrics")
+        until(lambda: "holdfast_rows_running 0.0" in httpx.get(page).text)
+        (steps,) = re.findall(r"^holdfast_decoding_steps (\d+)", httpx.get(page).text, re.M)
+        assert int(steps) < 900
 
 
 def test_what_is_no_http_has_openais_error_object(url: str) -> None:

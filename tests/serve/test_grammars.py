@@ -107,6 +107,15 @@ def test_what_cannot_be_followed_is_refused_by_name(
     assert caught.value.param == param or param == "tools"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_grammar_that_takes_too_much_work_is_the_clients_error(
+    ai: openai.OpenAI, stream: bool
+) -> None:
+    with pytest.raises(openai.APIError, match="too much work") as caught:
+        list(ask(ai, extra_body={"guided_regex": "(a?){2000}a{2000}"}, stream=stream))
+    assert stream or isinstance(caught.value, openai.BadRequestError)
+
+
 def test_without_the_library_a_schema_is_a_400_that_says_what_to_install(
     ai: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,9 @@ class Completion:
                 index, piece = await self._pieces.get()
                 if piece.error is not None and piece.lost:
                     raise unavailable(piece.error, RETRY)
+                if piece.error is not None and piece.refused:
+                    sentence = f"{piece.error}: make it simpler."
+                    raise RequestError(400, sentence, code="unsupported_value")
                 if piece.error is not None:
                     raise RequestError(500, piece.error, code="model_error")
                 piece = self._without_thought(index, piece)

@@ -63,6 +63,7 @@ class ReplyText:
         self._splitter = ThoughtSplitter(opened=opened)
         self._reply = 0  # where the reply begins
         self._stops = [stop for stop in stops if stop]
+        self._firsts = {stop[0] for stop in self._stops}
         self._longest = max(map(len, self._stops), default=0)
         self._text = ""
         self._sent = 0  # characters
@@ -116,6 +117,8 @@ class ReplyText:
     def _waiting(self) -> int:
         """Number of characters at the end that may be the beginning of a stop string."""
         for size in range(min(self._longest - 1, len(self._text) - self._reply), 0, -1):
+            if self._text[-size] not in self._firsts:
+                continue
             tail = self._text[-size:]
             if any(stop.startswith(tail) for stop in self._stops):
                 return size

@@ -42,6 +42,7 @@ _UNSUPPORTED: Mapping[str, Sequence[Any]] = {
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 COLDEST = 1e-4  # the lowest temperature but 0
+LONGEST_STOP = 1000  # a reply's end is compared with all beginnings of a stop string
 # Longer than any useful control: the text is parsed.
 ControlText = Annotated[str, Field(max_length=200, examples=["anchor", "reminder:0.5"])]
 
@@ -114,7 +115,7 @@ class ChatRequest(BaseModel):
     frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
     min_p: Finite | None = Field(None, ge=0, le=1)
-    repetition_penalty: Finite | None = Field(None, gt=0, le=100)
+    repetition_penalty: Finite | None = Field(None, ge=0.01, le=100)
     reasoning_effort: Annotated[str, Field(max_length=40)] | None = None
     logit_bias: dict[str, Finite] | None = None
     response_format: dict[str, Any] | None = None
@@ -148,6 +149,13 @@ class ChatRequest(BaseModel):
                 f"temperature is 0 or at least {COLDEST}: dividing by less gives no numbers.",
                 code="invalid_value",
                 param="temperature",
+            )
+        if any(len(stop) > LONGEST_STOP for stop in self.stops):
+            raise RequestError(
+                400,
+                f"a stop string has {LONGEST_STOP} characters at most.",
+                code="invalid_value",
+                param="stop",
             )
         fields = {**(self.model_extra or {}), **dict(self)}
         used = [name for name, free in _UNSUPPORTED.items() if fields.get(name) not in free]

@@ -108,6 +108,7 @@ def _protocol(limits: Limits) -> Any:
             self._heading, self._pending, self._changes = True, 0, 0
             self._timer: TimerHandle | None = None
             self._reader_timer: TimerHandle | None = None
+            self._running: Any = None
             self.waiting_since = self.loop.time()
             super().connection_made(transport)
             self._arm()
@@ -116,7 +117,15 @@ def _protocol(limits: Limits) -> Any:
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
             self._stop_watching()
+            # uvicorn tells the last of the requests that were sent at once, which may still wait.
+            if self._running is not None and not self._running.response_complete:
+                self._running.disconnected = True
+                self._running.message_event.set()
             super().connection_lost(exc)
+
+        def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+            self._running = cycle
+            super()._start_asgi_task(cycle, app)
 
         def pause_writing(self) -> None:
             self._watch_reader()

@@ -49,7 +49,7 @@ class Matcher(Protocol):
     def allowed(self, token: int | None) -> Bits | None:
         """Take the token drawn last, and say which may come next.
 
-        None means that the grammar cannot go on, which is an error of ours.
+        None means that the grammar cannot be followed further: it takes too much work.
         """
 
 
@@ -65,6 +65,8 @@ class Shaper:
     """The row's prompt, which the repetition penalty counts."""
     matcher: Matcher | None = None
     """Follows the grammar, where there is one."""
+    lost: bool = False
+    """Whether the grammar could not be followed further."""
     _counts: dict[int, int] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
     _read: int = 0
@@ -90,6 +92,7 @@ class Shaper:
     def _allowed(self, x: Tensor, matcher: Matcher, token: int | None) -> Tensor:
         bits = matcher.allowed(token)
         if bits is None:
+            self.lost = True
             return torch.full_like(x, torch.nan)  # the row ends as an error, the others go on
         mask = torch.zeros(len(x), dtype=torch.bool)
         mask[: len(bits)] = torch.from_numpy(bits[: len(x)])

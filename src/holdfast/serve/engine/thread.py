@@ -40,6 +40,8 @@ class Piece(NamedTuple):
     error: str | None = None
     lost: bool = False
     """With an error: the engine is gone, and another one may answer."""
+    refused: bool = False
+    """With an error: what the request asks for cannot be done."""
     thought: str = ""
     """What of the text is a thought; the engine does not tell it apart yet."""
 
@@ -315,6 +317,8 @@ class EngineThread:
     def _last(self, job: Job) -> Piece:
         row = job.row
         assert row is not None
+        if row.stop == "error" and row.shaper is not None and row.shaper.lost:
+            return Piece("", error="following the grammar takes too much work", refused=True)
         if row.stop == "error":
             return Piece("", error="the model's logits for this request are not finite")
         job.text.end(row.reply)
