@@ -246,6 +246,6 @@ async def flood(place: Place, tally: Tally) -> None:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    heads, half_sent, large_bodies, depth, many_names, refused_prompts, chunked_chat, upstream_bodies,
-    slow_bodies, numbers, flood,
+    heads, half_sent, large_bodies, depth, many_names, refused_prompts, chunked_chat,
+    upstream_bodies, slow_bodies, numbers, flood,
 )  # fmt: skip
