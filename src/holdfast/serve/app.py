@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
@@ -33,7 +32,7 @@ from holdfast.serve.engine.process import EngineProcess
 from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable
-from holdfast.serve.json_body import read_object
+from holdfast.serve.json_body import Json, read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.live.traffic import LiveSettings
@@ -191,32 +190,32 @@ def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTen
         return own
 
     @app.get("/health", tags=["server"], summary="Whether the server is alive")
-    async def health() -> JSONResponse:
+    async def health() -> Json:
         """503 if only a restart of the server helps."""
         if not context.engine.alive:
             raise RequestError(503, "the engine has ended for good: restart the server.")
-        return JSONResponse({"status": "ok", "model": backend.name})
+        return Json({"status": "ok", "model": backend.name})
 
     @app.get("/ready", tags=["server"], summary="Whether the server answers")
-    async def ready() -> JSONResponse:
+    async def ready() -> Json:
         """503 while the engine is being restarted or does not react."""
         if not context.engine.up:
             raise unavailable("the engine does not answer at the moment: try again.", RETRY)
-        return JSONResponse({"status": "ok", "model": backend.name})
+        return Json({"status": "ok", "model": backend.name})
 
     @app.get("/v1/models", tags=["openai"], summary="The model that is served")
-    async def models(request: Request) -> JSONResponse:
+    async def models(request: Request) -> Json:
         own = cards()
         names = tenants.visible(own, request.scope[KEY_NAME])
-        return JSONResponse({"object": "list", "data": [own[name] for name in names]})
+        return Json({"object": "list", "data": [own[name] for name in names]})
 
     @app.get("/v1/models/{name:path}", tags=["openai"], responses=ERROR_RESPONSES)
-    async def model(name: str, request: Request) -> JSONResponse:
+    async def model(name: str, request: Request) -> Json:
         """One model by its name."""
         own = cards()
         if name not in tenants.visible(own, request.scope[KEY_NAME]):
             raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
-        return JSONResponse(own[name])
+        return Json(own[name])
 
 
 class _ChatRoute:
@@ -269,7 +268,7 @@ class _ChatRoute:
             chunks = events(self._chunks(completion, scope[KEY_NAME]))
             return StreamingAnswer(chunks, context.limits.write_timeout, headers=EVENTS)
         try:
-            return JSONResponse(await until_client_leaves(request.receive, completion.whole()))
+            return Json(await until_client_leaves(request.receive, completion.whole()))
         finally:
             self.ended(completion, scope[KEY_NAME])
 

@@ -1,4 +1,4 @@
-"""JSON of clients, read with a bound on its depth.
+"""JSON of clients, read with a bound on its depth, and JSON for them.
 
 What walks a nested value recursively (a template, pydantic, `json.dumps`) ends in a
 `RecursionError` somewhere below Python's limit of 1,000 levels; nobody needs that many.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import Any
+
+from starlette.responses import JSONResponse
 
 from holdfast.serve.http_errors import RequestError
 
@@ -35,6 +37,20 @@ def read_object(text: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
     return value
+
+
+def write_json(value: object) -> bytes:
+    """JSON in UTF-8. Half characters, which clients and models write, stay escaped as they came."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+class Json(JSONResponse):
+    """A response of JSON."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return write_json(content)
 
 
 def _depth(value: Any) -> int:

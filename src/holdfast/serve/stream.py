@@ -9,7 +9,6 @@ does not read for too long counts as gone. This module knows ASGI. It knows no c
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from holdfast.serve.http_errors import RequestError
+from holdfast.serve.json_body import write_json
 from holdfast.serve.limits import Receive, Scope, Send
 
 _T = TypeVar("_T")
@@ -25,7 +25,7 @@ DONE = b"data: [DONE]\n\n"
 
 def event(data: Mapping[str, Any]) -> bytes:
     """One server-sent event."""
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + write_json(data) + b"\n\n"
 
 
 class ClientLeft(Exception):

@@ -165,6 +165,15 @@ def test_a_conversation_is_recognised_by_its_header_here_too(mini: LocalBackend)
     assert state["conversations"] == 1 and state["replies"] == 2
 
 
+def test_numbers_out_of_bounds_and_half_characters_are_no_error_of_ours(http: httpx.Client) -> None:
+    chat = f'"messages": {json.dumps([TEA])}, "stream": false'
+    for fields, status in (
+        (f'{{"model": "mini", {chat}, "options": {{"num_predict": 1e400, "stop": "a"}}}}', 200),
+        (f'{{"model": "\\ud800", {chat}}}', 404),
+    ):
+        assert http.post("/api/chat", content=fields, headers=JSON).status_code == status
+
+
 def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
     for path, fields in (("chat", {"messages": []}), ("generate", {"keep_alive": 0})):
         found = http.post(f"/api/{path}", json={"model": "mini", **fields}).json()

@@ -25,7 +25,6 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from holdfast.core.control import NONE, Control, parse
@@ -52,6 +51,7 @@ from holdfast.serve.gateway.rewriting import (
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable
+from holdfast.serve.json_body import Json
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reading import read_answer
 from holdfast.serve.live.reply import LiveReply, conversation_id
@@ -157,15 +157,15 @@ def _add_health(app: FastAPI, readiness: Readiness) -> None:
     """Add /health and /ready."""
 
     @app.get("/health", tags=["server"], summary="Whether the gateway is alive")
-    async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok"})  # asked without a key: the address is nobody's
+    async def health() -> Json:
+        return Json({"status": "ok"})  # asked without a key: the address is nobody's
 
     @app.get("/ready", tags=["server"], summary="Whether the API behind the gateway answers")
-    async def ready() -> JSONResponse:
+    async def ready() -> Json:
         """503 while it does not; asked at most every few seconds."""
         if why := await readiness.why_not():
             raise unavailable(f"the upstream: {why}.", KEPT)
-        return JSONResponse({"status": "ok"})
+        return Json({"status": "ok"})
 
 
 def _check_alias(alias: Alias) -> None:
@@ -292,7 +292,7 @@ class _ChatRoute:
         self._ended(request, chat, began, json.dumps(completion).encode(), True)
         extra = {**about, HEADER: outcome}
         if not fields.get("stream"):
-            return JSONResponse(completion, headers=extra)
+            return Json(completion, headers=extra)
         options = fields.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
         extra["content-type"] = "text/event-stream; charset=utf-8"

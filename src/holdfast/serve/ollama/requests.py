@@ -84,7 +84,7 @@ def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) 
             whole = name in _WHOLE and isinstance(value, float) and value.is_integer()
             body[_OPTIONS[name]] = int(value) if whole else value
     limit = options.get("num_predict")
-    if isinstance(limit, int | float) and limit > 0:
+    if isinstance(limit, int | float) and 0 < limit < 2**31:
         body["max_tokens"] = int(limit)
     if isinstance(body.get("seed"), int) and body["seed"] < 0:
         del body["seed"]  # -1 is a random one

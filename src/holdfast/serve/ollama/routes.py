@@ -22,13 +22,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
 from holdfast.serve.completion import Completion
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.json_body import read_object
+from holdfast.serve.json_body import Json, read_object, write_json
 from holdfast.serve.limits import KEY_NAME, ROUTE
 from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.ollama.requests import read_chat, read_prompt
@@ -76,27 +75,27 @@ class Ollama:
         card, own = _model_card(self.context), self.context.backend.name
 
         @app.get("/api/tags", tags=["ollama"], summary="The model that is served, and its aliases")
-        async def models(request: Request) -> JSONResponse:
+        async def models(request: Request) -> Json:
             every = (own, *self.tenants.current.aliases)
             names = self.tenants.visible(every, request.scope[KEY_NAME])
-            return JSONResponse({"models": [_named(card, name) for name in names]})
+            return Json({"models": [_named(card, name) for name in names]})
 
         @app.get("/api/ps", tags=["ollama"], summary="The model in memory")
-        async def running() -> JSONResponse:
+        async def running() -> Json:
             loaded = {"expires_at": "2100-01-01T00:00:00Z", "size_vram": 0}
-            return JSONResponse({"models": [_named(card, own) | loaded]})
+            return Json({"models": [_named(card, own) | loaded]})
 
         @app.get("/api/version", tags=["ollama"], summary="Holdfast's version")
-        async def version() -> JSONResponse:
-            return JSONResponse({"version": __version__})
+        async def version() -> Json:
+            return Json({"version": __version__})
 
         @app.post("/api/show", tags=["ollama"], summary="What is known of the model")
-        async def show(request: Request) -> JSONResponse:
+        async def show(request: Request) -> Json:
             try:
                 context = self._context(read_object(await request.body()), request)
             except RequestError as error:
                 return _error(error)
-            return JSONResponse(_about(context, card))
+            return Json(_about(context, card))
 
     def _context(self, fields: Mapping[str, Any], request: Request) -> CompletionContext:
         """What a request is under. Raises `RequestError` if there is no such model."""
@@ -114,14 +113,14 @@ class Ollama:
             context, name = self._context(fields, request), str(fields.get("model"))
             plan = await asyncio.to_thread(read, fields, context)
             if plan is None:  # without a prompt the client asks for the model to be loaded
-                return JSONResponse(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
+                return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
             plan = replace(plan, conversation=conversation_id(request.headers, fields))
             completion = Completion(context, plan)
             lines = self._counted(completion, key, _lines(completion, name, line, began))
             if fields.get("stream", True):
                 timeout = context.limits.write_timeout
                 return StreamingAnswer(_encoded(lines), timeout, headers=NDJSON)
-            return JSONResponse(await until_client_leaves(request.receive, _whole(lines)))
+            return Json(await until_client_leaves(request.receive, _whole(lines)))
         except RequestError as error:
             return _error(error)
 
@@ -231,9 +230,9 @@ async def _encoded(lines: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[byte
     async with aclosing(lines):
         try:
             async for one in lines:
-                yield json.dumps(one, ensure_ascii=False).encode() + b"\n"
+                yield write_json(one) + b"\n"
         except RequestError as error:
-            yield json.dumps({"error": error.message}).encode() + b"\n"
+            yield write_json({"error": error.message}) + b"\n"
 
 
 def _chat_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,9 +259,9 @@ def _call(function: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": function["name"], "arguments": read}
 
 
-def _error(error: RequestError) -> JSONResponse:
+def _error(error: RequestError) -> Json:
     """An error in Ollama's shape."""
-    return JSONResponse({"error": error.message}, error.status, headers=error.headers)
+    return Json({"error": error.message}, error.status, headers=error.headers)
 
 
 def _named(card: Mapping[str, Any], name: str) -> dict[str, Any]:
