@@ -231,6 +231,8 @@ def test_fields_at_the_value_that_changes_nothing_are_no_news(ai: openai.OpenAI)
         ),
         ({"messages": [TEA], "stop": [1]}, "stop[0]"),
         ({"messages": [TEA], "stop": ["a", "b" * 1001]}, "stop"),
+        ({"messages": [TEA], "stop": ["a"] * 17}, "stop"),
+        ({"messages": [TEA], "guided_json": True}, "guided_json"),
         ({"messages": [TEA], "repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"messages": [TEA], "chat_template_kwargs": {"split_special_tokens": False}},
          "chat_template_kwargs.split_special_tokens"),

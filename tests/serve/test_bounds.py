@@ -320,6 +320,23 @@ def test_what_is_no_http_has_openais_error_object(url: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("pieces", [b"zz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n"])
+def test_a_body_in_pieces_that_are_none_is_a_400(url: str, pieces: bytes) -> None:
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+    )
+    connection = connect(url, head + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces)
+    assert status(connection) == 400
+    connection.close()
+
+
+def test_an_offer_of_http_2_costs_no_client_its_body(url: str) -> None:
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMA"}
+    body = {"model": "small", "messages": [TEA], "max_tokens": 1}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=offer)
+    assert answer.status_code == 200
+
+
 def test_a_name_that_stands_twice_among_very_many_is_found_at_once() -> None:
     names = [f'"k{i}": 1' for i in range(100_000)]
     body = "{" + ", ".join([*names, names[-1]]) + "}"

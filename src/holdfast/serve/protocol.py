@@ -219,14 +219,17 @@ def _clearest(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     first = _place(errors[0])
     return max(
         (one for one in errors if _place(one)[: len(first)] == first),
-        key=lambda one: len(_place(one)),
+        # What is of the right type and out of bounds says more than a wrong type.
+        key=lambda one: (len(_place(one)), not str(one["type"]).endswith("_type")),
     )
 
 
 def _place(error: Mapping[str, Any]) -> list[str | int]:
     """Where an error is, without the types that pydantic tried (`str`, `list[TextPart]`)."""
     place = [part for part in error["loc"] if part != "body"]
-    return [part for part in place if part != "str" and not str(part).startswith("list[")]
+    return [
+        part for part in place if part != "str" and not str(part).startswith(("list[", "dict["))
+    ]
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import socket
 import sys
 from asyncio.events import TimerHandle
@@ -32,6 +33,7 @@ REASONS = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
+_H2C = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 # What the other open files of a server are given at least: the model's, the upstream's, pipes.
 _SHARE = 2
 
@@ -89,6 +91,15 @@ def _files() -> int:
     return 65_536 if soft == resource.RLIM_INFINITY else soft
 
 
+def without_h2c(data: bytes) -> bytes:
+    """The beginning of a request without the offer to go on in HTTP/2, which Java's client makes.
+
+    A server may leave it; the parser would take the body for HTTP/2.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _H2C.sub(b"", head) + end + rest if end and _H2C.search(head) else data
+
+
 def _protocol(limits: Limits) -> Any:
     """uvicorn's protocol with bounds; without httptools h11, which bounds heads' size alone."""
     # Long: a class, which exists only where httptools does.
@@ -142,10 +153,15 @@ def _protocol(limits: Limits) -> Any:
             self._watch_reader()
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(400, "this is no valid HTTP request.")
+            # In a body that nobody has answered yet, or in a head.
+            cycle = self._running
+            fresh = cycle is self.cycle and cycle is not None and not cycle.response_started
+            self._refuse(400, "this is no valid HTTP request.", fresh and not self._heading)
 
         def data_received(self, data: bytes) -> None:
             changes = self._changes
+            if self._heading:
+                data = without_h2c(data)
             super().data_received(data)
             if self._heading and self._changes == changes and not self.transport.is_closing():
                 self._pending += len(data)
@@ -220,9 +236,9 @@ def _protocol(limits: Limits) -> Any:
             elif waits:
                 self._watch_reader()
 
-        def _refuse(self, status: int, message: str) -> None:
+        def _refuse(self, status: int, message: str, unanswered: bool = False) -> None:
             """Answer with an error, unless a response is under way, and close the connection."""
-            if not self.busy:
+            if unanswered or not self.busy:
                 content = RequestError(status, message).content
                 head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\n"
                 head += f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"

@@ -11,7 +11,9 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.watch.watch import watch
+from holdfast.evals.watch.watcher import CONTROLS, Watcher
 from holdfast.persona.suite import Persona
+from holdfast.results.watch import ReplyRecord
 
 SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
 
@@ -127,3 +129,14 @@ def test_what_cannot_be_read_is_named_with_its_line(
     with pytest.raises(HoldfastError, match=problem) as refusal:
         watch(path, SHOUT)
     assert "log.jsonl" in str(refusal.value)
+
+
+def test_the_controls_that_clients_choose_are_bounded_in_the_state() -> None:
+    watcher = Watcher(SHOUT)
+    for i in range(CONTROLS + 50):
+        watcher.add(
+            ReplyRecord(conversation=f"c{i}", round=1, score=1.0, control=f"window:{i + 1}")
+        )
+    (rounds,) = watcher.state.rounds
+    assert rounds.replies == CONTROLS + 50
+    assert len(rounds.controls) == CONTROLS + 1 and rounds.controls["other"] == 1.0

@@ -315,7 +315,7 @@ def test_a_reply_whose_client_leaves_is_counted_as_far_as_it_came() -> None:
     seen: list[tuple[bytes, bool]] = []
 
     async def leave() -> None:
-        collected = upstream._collected(pieces(), lambda *what: seen.append(what))
+        collected = upstream._collected(pieces(), lambda *what: seen.append(what), lambda: None)
         assert await anext(collected) == b"one"
         await collected.aclose()
 

@@ -45,6 +45,8 @@ from holdfast.results.watch import Alarm, DropTest, ReplyRecord, RoundScores, Sl
 
 ALARMS = 100
 """Alarms that are kept, the newest."""
+CONTROLS = 200
+"""Controls, by rounds, that are told apart: clients may choose any."""
 ROUNDS = ("1", "2", "3-4", "5-8", "9-16", "17-32", "33+")
 """Rounds as metrics and summaries put them together."""
 _ROUNDS = 8  # of a conversation, to which the rate of false slips refers
@@ -187,7 +189,10 @@ class Watcher:
         self._replies += 1
         label = round_label(reply.round)
         self._scores.setdefault(label, _Sum()).add(score)
-        self._by_control.setdefault((label, reply.control), _Sum()).add(score)
+        key = (label, reply.control)
+        if key not in self._by_control and len(self._by_control) >= CONTROLS:
+            key = (label, "other")
+        self._by_control.setdefault(key, _Sum()).add(score)
 
     def _conversation(self, name: str) -> _Conversation:
         conversation = self._conversations.get(name)
