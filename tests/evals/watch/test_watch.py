@@ -117,6 +117,8 @@ def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Pa
         ('{"messages": []}', "one user message and a reply"),
         ('{"messages": [{"role": "robot"}]}', "has a role"),
         ('{"conversation": "c", "round": 1, "control": "none"}', "neither a score nor a text"),
+        ('{"conversation": "c", "round": 1, "control": "none", "score": 5}', "from 0 to 1"),
+        ('{"conversation": "c", "round": -1, "control": "none", "score": 1}', "a round 1 or more"),
         ('{"round": 1}', "does not fit: conversation"),
         ("", "holds no chats"),
     ],
@@ -135,7 +137,7 @@ def test_the_controls_that_clients_choose_are_bounded_in_the_state() -> None:
     watcher = Watcher(SHOUT)
     for i in range(CONTROLS + 50):
         watcher.add(
-            ReplyRecord(conversation=f"c{i}", round=1, score=1.0, control=f"window:{i + 1}")
+            ReplyRecord(conversation=f"c{i}", round=1, score=1.0, persona="p", control=f"w:{i}")
         )
     (rounds,) = watcher.state.rounds
     assert rounds.replies == CONTROLS + 50

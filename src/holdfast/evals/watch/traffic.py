@@ -106,6 +106,11 @@ class Traffic:
             raise HoldfastError(
                 f"a reply of conversation {record.conversation} has neither a score nor a text"
             )
+        if not 0 <= record.score <= 1 or record.round < 1:
+            raise HoldfastError(
+                f"score {record.score:g}, round {record.round}: a score is from 0 to 1, a round 1 "
+                "or more"
+            )
         return Observation(record, self.watcher.add(record))
 
     def score(self, text: str, persona: Persona | None = None) -> float | None:
