@@ -47,9 +47,6 @@ async def shapes(place: Place, tally: Tally) -> None:
     for fields in wrong:
         answer = await tally.ask(local, path, chat(local, **fields))
         tally.expect(answer.status == 400, f"{fields}: {answer.status}")
-    for stream in (False, True):
-        answer = await tally.ask(local, path, chat(local, **{"x\ud800": 1, "stream": stream}))
-        tally.expect(answer.status == 200 and b"error" not in answer.body, "half a field's name")
     for content in ("\ud800", "a\udfffb", "\x00", "\u2028", "🏴" * 50, ""):
         answer = await tally.ask(local, path, chat(local, messages=[{**USER, "content": content}]))
         tally.expect(answer.status in (200, 400), f"{content!r}: {answer.status}")
@@ -60,7 +57,7 @@ async def stream_shape(place: Place, tally: Tally) -> None:
     body = chat(place.local, stream=True, stream_options={"include_usage": True})
     answer = await tally.ask(place.local, "/v1/chat/completions", body)
     chunks = [line for line in answer.body.split(b"\n") if line.startswith(b"data: {")]
-    null = sum(b'"usage":null' in line for line in chunks)
+    null = sum(b'"usage": null' in line for line in chunks)
     tally.expect(len(chunks) - 1 == null, f"usage is null in {null} of {len(chunks)} chunks")
     for target in place.targets:
         answer = await tally.ask(

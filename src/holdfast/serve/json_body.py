@@ -39,9 +39,14 @@ def read_object(text: bytes | str) -> dict[str, Any]:
     return value
 
 
-def write_json(value: object) -> bytes:
-    """JSON in UTF-8. Half characters, which clients and models write, stay escaped as they came."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def write_json(value: object, separators: tuple[str, str] | None = None) -> bytes:
+    """JSON in UTF-8. Half characters, which clients and models write, stay escaped as they came.
+
+    Args:
+        value: what is written.
+        separators: as `json.dumps` takes them.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=separators)
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -50,7 +55,7 @@ class Json(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         """The body."""
-        return write_json(content)
+        return write_json(content, (",", ":"))
 
 
 def _depth(value: Any) -> int:
