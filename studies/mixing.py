@@ -14,10 +14,8 @@ Most held-out personas are new names in a wording that training has seen, so thr
 reported apart: wordings that training has seen, new wordings of families that it has seen, and
 families that it has not (unseen_families.toml).
 
-A difference of two arms is D[s, p, i] over seeds, personas and items. Its interval crosses all
-three: the variance of its mean is estimated as V_s + V_p + V_i, each the variance of the means
-over that factor divided by its levels, and t has Satterthwaite's degrees of freedom
-V² / Σ V_x² / (n_x - 1). Interactions are counted more than once, so it is rather too wide.
+A difference of two arms is D[s, p, i] over seeds, personas and items, and its interval crosses all
+three (`core.stats.CrossedMean`).
 """
 
 from __future__ import annotations
@@ -30,19 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from holdfast.core.records import as_record
-from holdfast.core.stats import Array
+from holdfast.core.stats import Array, CrossedMean
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.evals.fidelity.fidelity import fidelity
 from holdfast.evals.robustness.robustness import robustness
 from holdfast.evals.robustness.summary import Answers
-from holdfast.evals.tasks import verifier
-from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.tasks import load_items
 from holdfast.models import load as models
-from holdfast.persona import pool
 
 SEEDS = (0, 1, 2, 3, 4)
 BETA = 0.04
@@ -92,7 +85,9 @@ def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
     robust = robustness(
         backend, tasks="mini", personas="mini", split="held-out", out=folder / "robustness"
     )
-    robustness(backend, tasks="mini", personas=UNSEEN, split="held-out", out=folder / "unseen")
+    unseen = robustness(
+        backend, tasks="mini", personas=UNSEEN, split="held-out", out=folder / "unseen"
+    )
     s = robust.summary.numbers
     row = {
         "robustness": {
@@ -102,8 +97,8 @@ def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
         "none": as_record(s.none),
         "categories": as_record(s.categories),
         "extraction_failures": s.extraction_failures,
-        "matrix": matrix_of(folder / "robustness", "mini"),
-        "unseen": matrix_of(folder / "unseen", UNSEEN),
+        "matrix": matrix_of(robust.answers),
+        "unseen": matrix_of(unseen.answers),
     }
     return row if accuracy else {**row, **_in_character(backend, folder)}
 
@@ -130,17 +125,12 @@ def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def matrix_of(folder: Path, source: str | Path) -> dict[str, Any]:
+def matrix_of(answers: Answers) -> dict[str, Any]:
     """What was right, (1 + personas, items) of 0 and 1, and who and what; first nobody."""
-    records = [json.loads(line) for line in (folder / "records.jsonl").open(encoding="utf-8")]
-    tasks, people = load_items("mini"), pool.load(source, split="held-out")
-    kinds = {task.id: verifier.verifier(task, "auto") for task in tasks}
-    with MathCheck() as math:
-        found = Answers.of(records, tasks, people, kinds, math)
     return {
-        "personas": ["", *(one.id for one in found.personas)],
-        "items": [task.id for task in found.tasks],
-        "right": found.shares["lenient"].astype(int).tolist(),
+        "personas": ["", *(one.id for one in answers.personas)],
+        "items": [task.id for task in answers.tasks],
+        "right": answers.shares["lenient"].astype(int).tolist(),
     }
 
 
@@ -211,24 +201,9 @@ def apart(one: Array, other: Array) -> str:
     with every seed.
     """
     seeds = max(len(one), len(other)) if 1 in (len(one), len(other)) else min(len(one), len(other))
-    delta = one[:seeds] - other[:seeds]
-    half = crossed_half_width(delta)
-    return f"{delta.mean():+.3f} [{delta.mean() - half:+.3f}, {delta.mean() + half:+.3f}]"
-
-
-def crossed_half_width(delta: Array) -> float:
-    """Half of a 95% interval for the mean of an array, each of whose axes is a sample."""
-    variances, freedom = [], []
-    for axis, levels in enumerate(delta.shape):
-        if levels > 1:
-            others = tuple(i for i in range(delta.ndim) if i != axis)
-            variances.append(float(delta.mean(axis=others).var(ddof=1)) / levels)
-            freedom.append(levels - 1)
-    total = sum(variances)
-    if total == 0:
-        return 0.0
-    df = total**2 / sum(v**2 / n for v, n in zip(variances, freedom, strict=True))
-    return float(student.ppf(0.975, df)) * total**0.5
+    found = CrossedMean.of(one[:seeds] - other[:seeds])
+    low, high = found.interval
+    return f"{found.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def tables(rows: dict[str, dict[str, Any]]) -> str:

@@ -54,6 +54,7 @@ def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> No
     [
         ({"arm": "rlvr", "beta": 0.0, "mixing": None}, "Without personas", 'id="figure-kl"'),
         ({"arm": "sft", "beta": None}, 'id="figure-loss"', 'id="figure-accuracy"'),
+        ({"arm": "rft", "beta": None}, "that the untrained model wrote", 'id="figure-accuracy"'),
         ({"mixing": "rollout"}, "a persona of its own", "share its persona"),
     ],
 )

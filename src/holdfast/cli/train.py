@@ -16,6 +16,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of all runs; the same command goes on there.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="What every arm begins with, in place of the recipe's.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Train all arms of a recipe, measure them, and write their table beside published figures."""
@@ -24,7 +27,7 @@ def train(
 
     with resumable(needed(out)) as folder:
         assert folder is not None
-        summary = run_recipe(recipe, folder, Progress(stage="train", step="steps"))
+        summary = run_recipe(recipe, folder, Progress(stage="train", step="steps"), model=model)
     if as_json:
         print_json(summary)
     else:

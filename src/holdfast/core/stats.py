@@ -7,11 +7,13 @@ components, and what follows from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
 _Z = 1.959963984540054  # standard normal quantile of .975
@@ -66,6 +68,44 @@ def false_discovery(p: Sequence[float | None]) -> list[float | None]:
     adjusted[order] = np.minimum.accumulate(scaled[order]).clip(max=1)
     values = iter(adjusted.tolist())
     return [None if value is None else next(values) for value in p]
+
+
+@dataclass(frozen=True)
+class CrossedMean:
+    """The mean of an array that crosses samples, as trainings by personas by questions."""
+
+    mean: float
+    """The mean."""
+    interval: tuple[float, float]
+    """Its 95% interval."""
+    p: float | None
+    """Two-sided, that the mean is 0; None where nothing varies."""
+
+    @classmethod
+    def of(cls, values: Array) -> CrossedMean:
+        """Estimate the mean of an array each of whose axes is a sample (seeds, personas, items).
+
+        The variance of the mean is Σ_x V_x, V_x being the variance of the means over the other
+        axes divided by the levels of axis x, and t has Satterthwaite's degrees of freedom,
+        V² / Σ V_x² / (n_x - 1). Interactions count more than once, so that the interval is rather
+        too wide. An axis of one level is taken as given: one training speaks for itself alone.
+
+        Args:
+            values: the array, without gaps.
+        """
+        middle, variances, freedom = float(values.mean()), [], []
+        for axis, levels in enumerate(values.shape):
+            if levels > 1:
+                others = tuple(i for i in range(values.ndim) if i != axis)
+                variances.append(float(values.mean(axis=others).var(ddof=1)) / levels)
+                freedom.append(levels - 1)
+        total = sum(variances)
+        if total == 0:
+            return cls(middle, (middle, middle), None)
+        df = total**2 / sum(v**2 / n for v, n in zip(variances, freedom, strict=True))
+        half = float(stdtrit(df, 0.975)) * total**0.5
+        p = 2 * float(stdtr(df, -abs(middle) / total**0.5))
+        return cls(middle, (middle - half, middle + half), p)
 
 
 def normalised(score: Array, floor: Array, ceiling: Array, least: float = 0.05) -> Array:

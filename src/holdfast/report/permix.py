@@ -16,7 +16,13 @@ from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import number, quantity
-from holdfast.results.training.permix import GroupMetrics, PermixSummary, Rollout, StepMetrics
+from holdfast.results.training.permix import (
+    IMITATIONS,
+    GroupMetrics,
+    PermixSummary,
+    Rollout,
+    StepMetrics,
+)
 
 Steps = Sequence[StepMetrics]
 # Kinds of persona, their names on the page, and the class that draws them.
@@ -39,7 +45,7 @@ def render(summary: PermixSummary, steps: Steps) -> str:
     """The page as text."""
     parts = list(_parts(steps))
     figures = [_losses(parts)]
-    if summary.arm != "sft":
+    if summary.arm not in IMITATIONS:
         figures = [
             _by_kind(parts, "accuracy", "n", "Reward by kind of persona", _REWARD),
             _by_kind(parts, "zero_variance", "groups", "Groups without variance", _FLAT),
@@ -62,6 +68,7 @@ def headline(summary: PermixSummary) -> str:
         "permix": "Under mixed personas",
         "rlvr": "Without personas",
         "sft": "By imitating gold answers",
+        "rft": "By imitating its own right answers",
     }[summary.arm]
     first, last = summary.means.reward_first, summary.means.reward_last
     return (

@@ -249,7 +249,7 @@ class RobustnessNumbers:
     extraction_failures: Mapping[str, float]
     """Share of replies in which strict reading finds nothing, by persona."""
     reading: str
-    """The reading that the numbers above take: lenient or strict."""
+    """The reading that the numbers above take: lenient, strict or final."""
     permuted: Mapping[str, ValueWithInterval]
     """The extremes where the personas' labels are shuffled within each item."""
     p_value: float

@@ -57,6 +57,13 @@ def test_a_suites_own_judges_score_its_probes_beside_a_floor(suite: Path) -> Non
     assert (s.scores.personas, s.scores.answers) == (2, 3)
 
 
+def test_some_categories_of_a_suite_are_asked_alone(suite: Path) -> None:
+    s = fidelity(Actor(obey), suite=suite, category=("memory",)).summary
+    assert (s.scores.by_task, s.scores.answers) == ({"memory": 1}, 2)
+    with pytest.raises(HoldfastError, match="no category 'style': there are memory, pattern"):
+        fidelity(Actor(obey), suite=suite, category=("style",))
+
+
 def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite: Path) -> None:
     def gone(ask: Ask) -> Reply:
         return Reply("", "error") if "Which one?" in str(ask.chat) else obey(ask)

@@ -186,6 +186,37 @@ def test_imitation_trains_on_gold_answers_as_many_rows_a_step(trained: Any, tmp_
     assert "imitating gold answers" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
+def test_imitation_of_its_own_trains_on_right_replies_alone_and_goes_on_after_a_kill(
+    trained: Any, tmp_path: Path
+) -> None:
+    calls = 0
+
+    def dies(task: Task, reply: str) -> float:
+        nonlocal calls
+        calls += 1
+        if calls > CHECKED + 64 + 24:  # the first replies that the trained model gives
+            raise RuntimeError("killed")
+        return short(task, reply)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    made = trained(whole, arm="rft", steps=3)
+    assert made.summary.beta is None and made.summary.means.reward_first is not None
+    with pytest.raises(RuntimeError, match="killed"):
+        trained(cut, arm="rft", steps=3, verify=dies)
+    replies = [json.loads(line) for line in (cut / "answers.jsonl").open(encoding="utf-8")]
+    assert len(replies) == 3 * 8 and 0 < sum(one["right"] for one in replies) < len(replies)
+    assert all(one["right"] == (short(None, one["reply"]) > 0) for one in replies)  # type: ignore[arg-type]
+    trained(cut, arm="rft", steps=3)
+    assert same(whole, cut)
+
+
+def test_a_model_that_is_never_right_has_nothing_of_its_own_to_imitate(
+    trained: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(HoldfastError, match="none of 24 replies of the untrained model was right"):
+        trained(tmp_path / "run", arm="rft", steps=3, verify=lambda task, reply: 0.0)
+
+
 def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
     trained: Any, tmp_path: Path, folder: str
 ) -> None:
@@ -224,6 +255,7 @@ def test_a_step_in_parts_is_the_step_whole(trained: Any, tmp_path: Path) -> None
         ({"arm": "dpo"}, "there is no arm 'dpo'"),
         ({"arm": "rlvr", "mixing": "rollout"}, "no personas to mix"),
         ({"arm": "sft", "mixing": "rollout"}, "no rollouts"),
+        ({"arm": "rft", "mixing": "rollout"}, "no rollouts"),
         ({"bare": 1.0}, "no prompt has a persona"),
         ({"mixing": "rollout", "vllm": "server"}, "one prompt of each group"),
         ({"rollouts": 1}, "at least 2 rollouts"),

@@ -60,6 +60,8 @@ class FidelitySettings:
         None, "core, mini, a TOML file or a folder of them.", parse=str, metavar="TEXT"
     )
     """Personas whose own probes are asked; by default mini for mini, else core."""
+    category: tuple[str, ...] = option((), "Only personas of this category (repeat).")
+    """Only personas of a suite that are of these categories; by default all."""
     questions: str | Path | Sequence[Questionnaire] | None = option(
         None,
         "PersonaGym's tasks: a folder of JSON files, or “generate”.",

@@ -44,11 +44,12 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     """Ask every persona's probes, have them judged, and score the personas.
 
     Raises:
-        HoldfastError: a persona needs a judge model, and there is none.
+        HoldfastError: a persona needs a judge model, and there is none, or a category is unknown.
     """
     settings, judges = measurement.settings, measurement.judges
     source = settings.suite or own_source(measurement.model.name)
-    personas = (source if isinstance(source, Suite) else load_suite(source)).personas
+    suite = source if isinstance(source, Suite) else load_suite(source)
+    personas = _of_categories(suite.personas, settings.category)
     require_embeddings(personas)
     if not judges and (rubric := next((p for p in personas if p.needs_model), None)):
         raise HoldfastError(
@@ -62,6 +63,13 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
         record_answers(measurement, run, questions, ROWS)
     _judge(run, personas, judges)
     return run, *_summarise(run, personas)
+
+
+def _of_categories(personas: Sequence[Persona], names: Sequence[str]) -> Sequence[Persona]:
+    known = list(dict.fromkeys(persona.category for persona in personas))
+    if other := next((name for name in names if name not in known), None):
+        raise HoldfastError(f"there is no category {other!r}: there are {', '.join(known)}.")
+    return [persona for persona in personas if not names or persona.category in names]
 
 
 def _questions(

@@ -53,6 +53,8 @@ class Robustness:
 
     summary: RobustnessSummary
     """The object that `holdfast robustness --json` prints."""
+    answers: Answers
+    """How every reply was read."""
 
     @property
     def rows(self) -> tuple[PersonaAccuracy, ...]:
@@ -96,11 +98,13 @@ def robustness(
     run: Run[TaskRecord] = open_run(out, plan.manifest(), TaskRecord, where=where)
     progress = progress or Progress(enabled=False, step="items")
     ask(run, plan.batches(), [model], settings.sampling, settings.seed, progress, where)
-    summary = plan.summary(run, command, began)
+    with MathCheck() as math:
+        answers = Answers.of(run.records, plan.tasks, plan.personas, plan.verifiers, math)
+    summary = plan.summary(run, answers, command, began)
     run.finish(summary)
     if summary.report:
         report.write_robustness(summary, Path(summary.report))
-    return Robustness(summary)
+    return Robustness(summary, answers)
 
 
 @dataclass(frozen=True)
@@ -156,11 +160,11 @@ class _Plan:
         units = (TaskUnit(task, sample, arms) for task in self.tasks for sample in samples)
         return list(batches(0, units))
 
-    def summary(self, run: Run[TaskRecord], command: str | None, began: float) -> RobustnessSummary:
+    def summary(
+        self, run: Run[TaskRecord], answers: Answers, command: str | None, began: float
+    ) -> RobustnessSummary:
         """What the records say."""
         settings = self.settings
-        with MathCheck() as math:
-            answers = Answers.of(run.records, self.tasks, self.personas, self.verifiers, math)
         numbers = summarise(answers, settings.reading, settings.pss, settings.search, settings.seed)
         return RobustnessSummary(
             model=self.model.name,

@@ -11,7 +11,7 @@ from holdfast.core.settings import option
 from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling
 from holdfast.persona.pool import Member
 
-READINGS = ("lenient", "strict")
+READINGS = ("lenient", "strict", "final")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class RobustnessSettings:
     """Where a persona is: in the system prompt, or before the user's message."""
     verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
     """Verifier of answers in words and numbers (`verifier.CHOICES`)."""
-    reading: str = option("lenient", "Of answers, for the matrix: lenient or strict.")
+    reading: str = option("lenient", "Of answers, for the matrix: lenient, strict or final.")
     """How answers are read for the matrix."""
     form: str | None = option(None, "Said after each question: where the answer is to stand.")
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""

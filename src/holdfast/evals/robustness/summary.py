@@ -48,7 +48,7 @@ NO_INTERVAL = (
     "and spread have estimates without that bias, with intervals."
 )
 SHOWN = 6  # items that the page has for the worst persona
-_READ = ("strict", "lenient", "found_strict", "found_lenient")
+_READ = ("strict", "lenient", "final", "found_strict", "found_lenient")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 from holdfast.core.records import inlined, omitted
 
 Number = int | float
+IMITATIONS = ("sft", "rft")
+"""Arms that imitate answers and have no rollouts: gold ones, or right ones of the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class PermixManifest:
     model: Mapping[str, Any]
     """The model as its backend describes it."""
     arm: str
-    """permix, rlvr or sft."""
+    """permix, rlvr, sft or rft."""
     steps: int
     """Steps of the optimiser."""
     recipe: Mapping[str, Any]
@@ -59,6 +61,18 @@ class TrainedItem:
     """Messages before it."""
     turns: tuple[str, ...]
     """What it asks."""
+
+
+@dataclass(frozen=True)
+class OwnAnswer:
+    """A reply of the untrained model that rft may imitate, a line of answers.jsonl."""
+
+    row: int
+    """Number of its prompt."""
+    reply: str
+    """Its text."""
+    right: bool
+    """Whether it was paid; only such replies are imitated."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,7 @@ class LearningMeans:
     """Means over the first steps and over the last."""
 
     reward_first: float | None
-    """Reward in the first steps; of sft, whose steps have no rewards, before training."""
+    """Reward in the first steps; of an arm that imitates, without rewards, before training."""
     reward_last: float | None
     """Reward in the last steps, or after training."""
     zero_variance_first: float | None
@@ -184,7 +198,7 @@ class PermixSummary:
     """What a training reached, and where the model is."""
 
     arm: str
-    """permix, rlvr or sft."""
+    """permix, rlvr, sft or rft."""
     model: str
     """Name of the model that was trained."""
     steps: int
@@ -192,7 +206,7 @@ class PermixSummary:
     means: LearningMeans = inlined()
     """What the steps say."""
     beta: float | None
-    """Weight of the KL to the model before training; None for sft."""
+    """Weight of the KL to the model before training; None for an arm that imitates."""
     mixing: str | None
     """What has a persona of its own; None for rlvr."""
     bare: float

@@ -34,6 +34,30 @@ class ArmRow:
     """What was measured, by name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmDifference:
+    """One arm less another."""
+
+    arm: str
+    """Name of the arm."""
+    against: str
+    """Name of the other."""
+    of: str
+    """What differs: accuracy, the same under a group of personas, or fidelity."""
+    mean: float
+    """The mean difference."""
+    interval: tuple[float, float]
+    """Its 95% interval, over seeds, personas and items together (`core.stats.CrossedMean`)."""
+    p: float | None
+    """Two-sided, that there is none; None where nothing varies."""
+    seeds: int
+    """Pairs of trainings; of one, the interval holds for these trainings alone."""
+    personas: int
+    """Personas."""
+    items: int | None
+    """Items; None for fidelity."""
+
+
 @dataclass(frozen=True)
 class PublishedFigure:
     """A figure of the paper that a recipe follows."""
@@ -56,6 +80,8 @@ class RecipeSummary:
     """The model that every arm begins with."""
     rows: tuple[ArmRow, ...]
     """A row for each arm and seed."""
+    differences: tuple[ArmDifference, ...] = ()
+    """Differences of arms that were measured."""
     published: tuple[PublishedFigure, ...]
     """The paper's figures."""
     known: str

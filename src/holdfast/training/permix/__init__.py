@@ -14,6 +14,7 @@ penalty every drawn persona is then anchored to how the model played it before.
     scripts    `mix` and `reward` for training scripts of one's own
     metrics    rewards and zero variance of every step, by persona
     grpo       TRL's trainer, with what mixing needs of it
+    imitation  the answers that sft and rft learn from
     fit        training and saving one arm
     train      the whole: `holdfast permix train`
     export     the same rows for verl

@@ -22,8 +22,8 @@ from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
-from holdfast.results.training.permix import Rollout, StepMetrics
-from holdfast.training.permix.dataset import chats, gold_reply
+from holdfast.results.training.permix import IMITATIONS, Rollout, StepMetrics
+from holdfast.training.permix.dataset import chats
 from holdfast.training.permix.grpo import (
     MixedGRPOTrainer,
     StepCallback,
@@ -31,6 +31,7 @@ from holdfast.training.permix.grpo import (
     steps_of,
     train_resumably,
 )
+from holdfast.training.permix.imitation import with_answers
 from holdfast.training.permix.metrics import MetricsLog
 from holdfast.training.permix.mixing import NOBODY
 from holdfast.training.permix.plan import (
@@ -53,7 +54,7 @@ def fit(
     Args:
         backend: The model, trained in place.
         plan: What it is trained on.
-        reward: The reward of permix and rlvr.
+        reward: The reward; of rft it chooses the answers.
         folder: The run's folder; training goes on from its last checkpoint.
         progress: Shows the steps.
 
@@ -62,6 +63,8 @@ def fit(
     """
     logging.disable_progress_bar()
     checkpoints = folder / CHECKPOINTS
+    if plan.arm in IMITATIONS:
+        plan = with_answers(backend, plan, reward, folder)
     done = steps_of(last_checkpoint(checkpoints))
     metrics = MetricsLog(
         folder if main_process() else None,
@@ -76,7 +79,7 @@ def fit(
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
         trainer: Any = (
             sft_trainer(backend, plan, checkpoints)
-            if plan.arm == "sft"
+            if plan.arm in IMITATIONS
             else grpo_trainer(backend, plan, reward, checkpoints, metrics)
         )
         callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
@@ -149,7 +152,7 @@ def grpo_trainer(
 
 
 def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) -> SFTTrainer:
-    """The trainer of sft: gold answers, under the personas of the rows."""
+    """The trainer of sft and rft: the plan's answers, under the personas of the rows."""
     config = SFTConfig(
         **_shared_config(backend, plan, checkpoints),
         learning_rate=plan.settings.learning_rate,
@@ -161,9 +164,9 @@ def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
     rows = [
         {
             "prompt": _messages(backend, chat),
-            "completion": [{"role": "assistant", "content": gold_reply(plan.tasks[row.item])}],
+            "completion": [{"role": "assistant", "content": answer}],
         }
-        for chat, row in zip(prompts, plan.rows, strict=True)
+        for chat, answer in zip(prompts, plan.answers, strict=True)
     ]
     return SFTTrainer(
         model=backend.engine.model,

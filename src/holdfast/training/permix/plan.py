@@ -19,11 +19,11 @@ class TrainingPlan:
     """All that an arm trains on, in order."""
 
     arm: str
-    """permix, rlvr or sft."""
+    """permix, rlvr, sft or rft."""
     rows: Sequence[PromptRow]
     """The prompts of training."""
     next_rows: Sequence[PromptRow]
-    """Prompts that would come after them, on which sft is measured."""
+    """Prompts that would come after them, on which an arm that imitates is measured."""
     tasks: Sequence[Task]
     """The tasks that rows number."""
     personas: Sequence[Member]
@@ -36,6 +36,8 @@ class TrainingPlan:
     """Decides everything that is drawn."""
     settings: TrainerSettings
     """The trainer's settings."""
+    answers: Sequence[str] = ()
+    """What an arm that imitates learns from, an answer for each row."""
 
 
 def processes() -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
+from holdfast.results.training.permix import IMITATIONS
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import GB, measure
 from holdfast.training.permix.dataset import TrainingData, chat, load_data
@@ -123,14 +124,15 @@ def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> T
     prompt = sum(lengths) / len(lengths)
     rows = trainer.prompts * trainer.rollouts
     step_tokens = rows * (prompt + trainer.max_new_tokens)
+    imitates = settings.arm in IMITATIONS
     writes = 0 if settings.arm == "sft" else rows * trainer.max_new_tokens * speed.written
     # The policy's pass and its backward pass (three), and the reference's where there is a KL.
-    passes = 3 + (settings.arm != "sft") * (1 + (trainer.beta > 0))
+    passes = 3 + (not imitates) * (1 + (trainer.beta > 0))
     size = backend.engine.model.num_parameters() * backend.engine.model.dtype.itemsize
     learns = lora_parameters(backend.engine.model, trainer.rank) * 4 if trainer.rank else size
     longest = max(lengths) + trainer.max_new_tokens  # rows are padded to the longest
     return TrainingEstimate(
-        prompts=settings.steps * (rows if settings.arm == "sft" else trainer.prompts),
+        prompts=settings.steps * (rows if imitates else trainer.prompts),
         tokens=round(settings.steps * step_tokens),
         memory_gb=round(_memory(backend, trainer, settings.arm, longest) / GB, 4),
         # The model, and two checkpoints with the optimiser's averages.
@@ -143,7 +145,7 @@ def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: 
     """Bytes at the peak of a step whose rows have `longest` tokens."""
     rows, model = trainer.rows(processes()), backend.engine.model
     vocabulary = int(model.config.get_text_config().vocab_size)
-    if arm == "sft":  # all logits at once, in the model's format and in float32 with a gradient
+    if arm in IMITATIONS:  # all logits at once, as they are and in float32 with a gradient
         scored, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
     else:
         scored = rows * trainer.max_new_tokens

@@ -11,8 +11,9 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
+from holdfast.results.training.permix import IMITATIONS
 
-ARMS = ("permix", "rlvr", "sft")
+ARMS = ("permix", "rlvr", *IMITATIONS)
 NO_RESULT = ("save_every", "vllm_url", "vllm_memory", "vllm_parallel", "report_to")
 """Fields of `TrainerSettings` that change no result, and may differ where a run goes on."""
 SCALES = ("group", "batch", "none")
@@ -72,8 +73,11 @@ class DataSettings:
 class PermixSettings:
     """One training. None is the default for the arm and the model's size (`TrainerSettings`)."""
 
-    arm: str = option("permix", "permix; rlvr, without personas; sft, on gold answers.")
-    """What is trained: with personas, without, or by imitating gold answers."""
+    arm: str = option(
+        "permix",
+        "permix; rlvr, without personas; sft, on gold answers; rft, on its own right ones.",
+    )
+    """What is trained: with personas, without them, or by imitating answers (`IMITATIONS`)."""
     steps: int = option(200, "Of the optimiser.")
     """Steps of the optimiser."""
     data: DataSettings = DataSettings()
@@ -95,7 +99,7 @@ class PermixSettings:
     parts: int | None = option(None, "Parts that a step is computed in, to save memory: 1.")
     """Parts that a step is computed in."""
     learning_rate: float | None = option(
-        None, "1e-6 (LoRA 1e-4, sft 2e-5 and 2e-4), or more if small."
+        None, "1e-6 (LoRA 1e-4, sft and rft 2e-5 and 2e-4), or more if small."
     )
     """Learning rate."""
     temperature: float | None = option(
@@ -136,8 +140,10 @@ class PermixSettings:
             raise HoldfastError(f"there is no arm {arm!r}: use {', '.join(ARMS)}.")
         if arm == "rlvr" and mixing == "rollout":
             raise HoldfastError("rlvr has no personas to mix per rollout: use --arm permix.")
-        if arm == "sft" and mixing == "rollout":
-            raise HoldfastError("sft has no rollouts to mix personas in: leave --mixing at prompt.")
+        if arm in IMITATIONS and mixing == "rollout":
+            raise HoldfastError(
+                f"{arm} has no rollouts to mix personas in: leave --mixing at prompt."
+            )
         if arm == "permix" and self.data.bare == 1:
             raise HoldfastError("with a share of 1 no prompt has a persona: use --arm rlvr.")
         if self.vllm == "server" and mixing == "rollout":
@@ -218,7 +224,7 @@ class TrainerSettings:
         values: dict[str, Any] = {}
         if settings.rank:
             values["learning_rate"] = LORA_RATE
-        if settings.arm == "sft":
+        if settings.arm in IMITATIONS:
             values["learning_rate"] = SFT_RATE * (10 if settings.rank else 1)
         if settings.data.tasks in (None, "exercises"):
             values["max_new_tokens"] = 64
@@ -227,7 +233,7 @@ class TrainerSettings:
             values["max_new_tokens"] = 48
         elif on_a_laptop(parameters, device):
             values |= LAPTOP
-            if settings.rank and settings.arm != "sft":
+            if settings.rank and settings.arm not in IMITATIONS:
                 values["learning_rate"] = LAPTOP_LORA_RATE
             if settings.data.tasks in (None, "exercises"):
                 values["max_new_tokens"] = 32

@@ -3,15 +3,16 @@
     manifest.json    everything that determines the result
     trial.json       what the untrained model did with a few prompts
     items.jsonl      the tasks that were trained on
+    answers.jsonl    replies of the untrained model, of which rft imitates the right ones
     metrics.jsonl    one line per step (`metrics`)
     checkpoints/     the trainer's own, from which the same command goes on
     adapter/         the LoRA, where one was trained, as PEFT saves it
     model/           the trained model whole, a stock folder for every command's --model
     summary.json, report.html
 
-Three arms take as many steps over the same tasks: *permix* with personas drawn for its prompts,
-*rlvr* without any, and *sft*, which imitates gold answers under personas drawn as for permix, as
-many rows a step as the others have rollouts.
+Four arms take as many steps over the same tasks: *permix* with personas drawn for its prompts,
+*rlvr* without any, and two that imitate answers under personas drawn as for permix, as many rows a
+step as the others have rollouts: *sft* gold ones, *rft* right ones of the untrained model's own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona import pool
 from holdfast.results.training.permix import (
+    IMITATIONS,
     LearningMeans,
     PermixManifest,
     PermixSummary,
@@ -212,7 +214,7 @@ def _plan(settings: PermixSettings, data: TrainingData, trainer: TrainerSettings
     mixing = settings.data.mixing
     personas = () if settings.arm == "rlvr" else data.personas
     prompts = settings.steps * trainer.prompts
-    if settings.arm == "sft":
+    if settings.arm in IMITATIONS:
         prompts *= trainer.rollouts
     mix = PersonaMix(len(personas), settings.data.bare, mixing, settings.seed)
     rows = list(mix.rows(len(data.tasks), prompts + NEXT_PROMPTS, trainer.rollouts))
@@ -266,7 +268,7 @@ def _described(
     return {
         "arm": plan.arm,
         "steps": plan.steps,
-        "beta": plan.settings.beta if plan.arm != "sft" else None,
+        "beta": plan.settings.beta if plan.arm not in IMITATIONS else None,
         "mixing": plan.mixing if plan.arm != "rlvr" else None,
         "bare": settings.data.bare if plan.arm != "rlvr" else 1.0,
         "tasks": len(data.tasks),
@@ -308,7 +310,7 @@ def _fit(
     """Train and save; an arm without rollouts has its reward measured before and after."""
     from holdfast.training.permix.fit import fit, mean_reward
 
-    measured = plan.arm == "sft" and main_process()
+    measured = plan.arm in IMITATIONS and main_process()
     first = mean_reward(backend, plan, reward) if measured else None
     means = _means(fit(backend, plan, reward, folder, progress))
     if not measured:

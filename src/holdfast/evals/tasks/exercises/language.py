@@ -27,11 +27,15 @@ def extraction(lexicon: Lexicon, level: int) -> Question:
 
     At level 3 some of them are asked about backwards ("Who lives in Porto?").
     """
-    number = (2, 4, 7)[level - 1]
+    return extraction_among(lexicon, (2, 4, 7)[level - 1], backwards=level == 3)
+
+
+def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) -> Question:
+    """One of `number` statements answers the question; with `backwards` half are asked so."""
     make = lexicon.rng.choice([_places, _homes, _trades, _prices, _visits])
     statements = make(lexicon, number)
     target = lexicon.rng.choice(statements)
-    backwards = level == 3 and lexicon.rng.random() < 0.5
+    backwards = backwards and lexicon.rng.random() < 0.5
     asked = target.back if backwards else target.asked
     pairs = [(one.answer, one.subject) if backwards else (one.subject, one.answer)
              for one in (target, *(one for one in statements if one != target))]  # fmt: skip

@@ -1,0 +1,118 @@
+"""Differences between the arms of a recipe, with intervals that cross seeds, personas and items.
+
+Accuracy is D[s, p, i], whether one arm is right less whether the other is, with seed s under the
+held-out persona p on item i; fidelity is D[s, p]. Seeds pair trainings over the same tasks in the
+same order. The untrained model has none and is paired with every seed.
+
+This module knows answers and scores. It knows no trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from holdfast.core.stats import Array, CrossedMean
+from holdfast.evals.robustness.summary import Answers
+from holdfast.results.training.recipe import ArmDifference, ArmRow
+
+Groups = Mapping[str, Sequence[str]]
+"""Ids of personas by the name of their group."""
+_ALL = "accuracy"
+
+
+@dataclass(frozen=True)
+class ArmMeasurement:
+    """What one model of an arm did."""
+
+    row: ArmRow
+    """Its numbers."""
+    trained: bool = True
+    """False for the model that all arms begin with."""
+    answers: Answers | None = None
+    """What it answered under every persona."""
+    reading: str = "lenient"
+    """How answers are read."""
+    fidelity: Mapping[str, float] = field(default_factory=dict)
+    """How well it stays in character, by persona."""
+
+    def right(self, personas: Sequence[str], items: Sequence[str]) -> Array:
+        """What is right under some personas: (personas, items)."""
+        assert self.answers is not None
+        row = {one.id: i for i, one in enumerate(self.answers.personas, 1)}
+        column = {task.id: i for i, task in enumerate(self.answers.tasks)}
+        rows, columns = [row[one] for one in personas], [column[one] for one in items]
+        return self.answers.shares[self.reading][np.ix_(rows, columns)]
+
+
+def group_means(answers: Answers, reading: str, groups: Groups) -> dict[str, float | None]:
+    """The mean accuracy under the personas of each group."""
+    each = answers.shares[reading][1:].mean(axis=1)
+    accuracy = dict(zip([one.id for one in answers.personas], each, strict=True))
+    return {
+        f"mean, {name}": float(np.mean([accuracy[one] for one in ids]))
+        for name, ids in groups.items()
+    }
+
+
+def differences_of(
+    measured: Sequence[ArmMeasurement], pairs: Sequence[tuple[str, str]], groups: Groups
+) -> Iterator[ArmDifference]:
+    """The differences of pairs of arms that have been measured.
+
+    Args:
+        measured: the models of all arms and seeds so far.
+        pairs: arms, the first less the second; by default each less the first arm.
+        groups: personas whose accuracy is compared apart.
+    """
+    arms = list(dict.fromkeys(one.row.arm for one in measured))
+    for arm, against in pairs or [(arm, arms[0]) for arm in arms[1:]]:
+        sides = _paired(*([m for m in measured if m.row.arm == name] for name in (arm, against)))
+        for of, values in _values(sides, groups):
+            found = CrossedMean.of(values)
+            yield ArmDifference(
+                arm=arm,
+                against=against,
+                of=of,
+                mean=found.mean,
+                interval=found.interval,
+                p=found.p,
+                seeds=values.shape[0],
+                personas=values.shape[1],
+                items=values.shape[2] if values.ndim == 3 else None,
+            )
+
+
+def _paired(
+    one: Sequence[ArmMeasurement], other: Sequence[ArmMeasurement]
+) -> list[tuple[ArmMeasurement, ArmMeasurement]]:
+    """Models of the same seed; the untrained one belongs to every seed."""
+    return [(a, b) for a in one for b in other
+            if a.row.seed == b.row.seed or not (a.trained and b.trained)]  # fmt: skip
+
+
+def _values(
+    sides: Sequence[tuple[ArmMeasurement, ArmMeasurement]], groups: Groups
+) -> Iterator[tuple[str, Array]]:
+    """What is compared, and the differences: (seeds, personas, items) or (seeds, personas)."""
+    models = [model for pair in sides for model in pair]
+    answers = [model.answers for model in models if model.answers is not None]
+    if answers and len(answers) == len(models):
+        everybody = _common([[one.id for one in some.personas] for some in answers])
+        items = _common([[task.id for task in some.tasks] for some in answers])
+        for name, ids in {
+            _ALL: everybody,
+            **{f"{_ALL}, {n}": g for n, g in groups.items()},
+        }.items():
+            yield name, np.array([a.right(ids, items) - b.right(ids, items) for a, b in sides])
+    personas = _common([list(model.fidelity) for model in models])
+    if personas:
+        values = [[a.fidelity[p] - b.fidelity[p] for p in personas] for a, b in sides]
+        yield "fidelity", np.array(values)
+
+
+def _common(lists: Sequence[Sequence[str]]) -> list[str]:
+    """What all lists have, in the order of the first."""
+    return [one for one in lists[0] if all(one in other for other in lists)] if lists else []

@@ -1,0 +1,85 @@
+"""The answers that an arm learns from which imitates.
+
+*sft* has gold answers. *rft* has the untrained model's own: one reply to each prompt, under its
+persona, of which the right ones are taken over and over until there is one for each row (rejection
+sampling fine-tuning, Yuan et al. 2023, arXiv:2308.01825). So it writes as many replies as the arms
+with rollouts, and what it imitates is in the model's own words and in character as far as it was.
+
+This module knows prompts, replies and rewards. It knows no trainer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.errors import HoldfastError
+from holdfast.core.records import dumps, read_record
+from holdfast.core.seeds import seed_of
+from holdfast.models.local.backend import LocalBackend
+from holdfast.results.training.permix import OwnAnswer
+from holdfast.training.permix.dataset import chats, gold_reply
+from holdfast.training.permix.plan import TrainingPlan, main_process
+from holdfast.training.permix.task_reward import Reward
+
+NAME = "answers.jsonl"
+
+
+def with_answers(
+    backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path
+) -> TrainingPlan:
+    """The plan with an answer for each row; of rft the rows are those with a right one.
+
+    Args:
+        backend: The untrained model.
+        plan: What is trained on.
+        reward: What a reply is paid.
+        folder: The run's folder, where replies are read back if they are there.
+
+    Raises:
+        HoldfastError: No reply is right.
+    """
+    if plan.arm == "sft":
+        return replace(plan, answers=[gold_reply(plan.tasks[row.item]) for row in plan.rows])
+    answers = [one for one in _own_answers(backend, plan, reward, folder) if one.right]
+    if not answers:
+        raise HoldfastError(
+            f"none of {len(plan.rows)} replies of the untrained model was right, so that there is "
+            "nothing to imitate: choose easier tasks, or --arm sft, which imitates gold answers."
+        )
+    chosen = [answers[i % len(answers)] for i in range(len(plan.rows))]
+    return replace(
+        plan,
+        rows=[plan.rows[one.row] for one in chosen],
+        answers=[one.reply for one in chosen],
+    )
+
+
+def _own_answers(
+    backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path
+) -> Sequence[OwnAnswer]:
+    """A reply to each row; one process asks, and the others wait for its file."""
+    path = folder / NAME
+    while not main_process() and not path.exists():
+        time.sleep(0.2)
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [read_record(OwnAnswer, json.loads(line), str(path)) for line in lines]
+    settings = plan.settings
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
+    asks = [
+        Ask(chat, seed_of("own", plan.seed, i), keep=False)
+        for i, chat in enumerate(chats(plan.rows, plan.tasks, plan.personas))
+    ]
+    answers = [
+        OwnAnswer(i, reply.text, reward.score(row.item, reply.text, cut=reply.stop == "length") > 0)
+        for i, (row, reply) in enumerate(zip(plan.rows, backend.reply(asks, sampling), strict=True))
+    ]
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text("".join(dumps(one) + "\n" for one in answers), encoding="utf-8")
+    unfinished.replace(path)
+    return answers
