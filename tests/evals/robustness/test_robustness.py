@@ -112,6 +112,20 @@ def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
     assert strict.summary.numbers.mean == found.summary.numbers.strict.mean
 
 
+def test_the_final_reading_wants_an_answer_that_commits_itself(tasks: Path) -> None:
+    def hedge(ask: Ask) -> Reply:
+        said = answer(ask).text
+        return Reply(f"Or it is 7. {said}" if "SHOUT" in str(ask.chat) else said)
+
+    lenient, final = (
+        robustness(Actor(hedge), tasks=tasks, personas=PEOPLE, reading=reading)
+        for reading in ("lenient", "final")
+    )
+    assert (row(lenient, "shouter").accuracy, row(final, "shouter").accuracy) == (0.5, 0)
+    assert row(lenient, "baker").accuracy == row(final, "baker").accuracy == 0.5
+    assert final.answers.shares["final"].shape == (5, 20)
+
+
 def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> None:
     found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
     assert found.summary.numbers.none.accuracy == 0.5
