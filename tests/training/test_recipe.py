@@ -37,6 +37,21 @@ id = "calm"
 kind = "irrelevant"
 text = "You are calm."
 """
+SUITE = """
+[[persona]]
+id = "french"
+category = "language"
+prompt = "Speak French."
+probes = ["Well?"]
+judge = { name = "language", to = "fr" }
+
+[[persona]]
+id = "loud"
+category = "pattern"
+prompt = "Write in capitals."
+probes = ["Well?"]
+judge = { name = "case", to = "upper" }
+"""
 SMALL = """
 title = "Two arms"
 method = "permix"
@@ -71,6 +86,11 @@ personas = "{pool}"
 split = "held-out"
 max_new_tokens = 2
 
+[fidelity]
+suite = "{suite}"
+category = ["language", "pattern"]
+max_new_tokens = 2
+
 [[published]]
 what = "stability"
 value = "+21.2%"
@@ -103,8 +123,10 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     rows = [{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(3)]
     tasks.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pool.write_text(POOL, encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(SMALL.format(model=model, tasks=tasks.name, pool=pool.name), encoding="utf-8")
+    names = {"tasks": tasks.name, "pool": pool.name, "suite": "suite.toml"}
+    recipe.write_text(SMALL.format(model=model, **names), encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         main(["train", str(recipe), "--out", str(tmp_path / "out"), "--json"])
     assert not ended.value.code
@@ -119,9 +141,9 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     assert {"mean", "worst", "worst/best", "mean, gentle"} <= found["rows"][0]["numbers"].keys()
     assert found["rows"][2]["numbers"]["steps"] == 1  # those that have the tokens of permix
     sizes = {(one["arm"], one["of"]): one["seeds"] for one in found["differences"]}
-    assert sizes == {
-        (arm, of): 2 for arm in ("permix", "more") for of in ("accuracy", "accuracy, gentle")
-    }
+    of = ("accuracy", "accuracy, gentle")
+    of += ("fidelity", "fidelity, language", "fidelity, pattern")
+    assert sizes == {(arm, one): 2 for arm in ("permix", "more") for one in of}
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "| base |" in table and "| stability | +21.2% | the paper |" in table
     weights = tmp_path / "out" / "permix-1" / "train" / "model" / "model.safetensors"

@@ -37,6 +37,8 @@ class ArmMeasurement:
     """How answers are read."""
     fidelity: Mapping[str, float] = field(default_factory=dict)
     """How well it stays in character, by persona."""
+    categories: Mapping[str, str] = field(default_factory=dict)
+    """The categories of these personas, where they are compared apart."""
 
     def right(self, personas: Sequence[str], items: Sequence[str]) -> Array:
         """What is right under some personas: (personas, items)."""
@@ -109,8 +111,11 @@ def _values(
             yield name, np.array([a.right(ids, items) - b.right(ids, items) for a, b in sides])
     personas = _common([list(model.fidelity) for model in models])
     if personas:
-        values = [[a.fidelity[p] - b.fidelity[p] for p in personas] for a, b in sides]
-        yield "fidelity", np.array(values)
+        of = models[0].categories
+        parts = {name: [p for p in personas if of.get(p) == name] for name in of.values()}
+        for name, some in {"fidelity": personas, **parts}.items():
+            values = [[a.fidelity[p] - b.fidelity[p] for p in some] for a, b in sides]
+            yield (name if some is personas else f"fidelity, {name}"), np.array(values)
 
 
 def _common(lists: Sequence[Sequence[str]]) -> list[str]:

@@ -266,7 +266,8 @@ def _measured(
     from holdfast.models.load import load
 
     model, numbers = load(model_name), dict[str, float | None]()
-    answers, reading, in_character = None, "lenient", dict[str, float]()
+    answers, reading = None, "lenient"
+    in_character, categories = dict[str, float](), dict[str, str]()
     if (table := recipe.tables.get("robustness")) is not None:
         settings = settings_of(RobustnessSettings, table)
         robust = robustness(model, settings, out=folder / "robustness", progress=progress)
@@ -276,16 +277,15 @@ def _measured(
         numbers |= group_means(answers, reading, recipe.tables.get("groups", {}))
         numbers |= {"cut": found.cut / (found.items * (1 + found.personas))}
     if (table := recipe.tables.get("fidelity")) is not None:
-        scores = fidelity(
-            model,
-            settings_of(FidelitySettings, table),
-            out=folder / "fidelity",
-            progress=progress,
-        ).summary.scores
+        asked = settings_of(FidelitySettings, table)
+        scores = fidelity(model, asked, out=folder / "fidelity", progress=progress).summary.scores
         numbers["fidelity"] = scores.score
+        if len(asked.category) > 1:
+            numbers |= {f"fidelity, {name}": one for name, one in scores.by_task.items()}
+            categories = {row.persona: next(iter(row.by_task)) for row in scores.rows}
         in_character = {row.persona: row.score for row in scores.rows if row.score is not None}
     row = ArmRow(arm, seed, {**numbers, **learned})
-    return ArmMeasurement(row, bool(learned), answers, reading, in_character)
+    return ArmMeasurement(row, bool(learned), answers, reading, in_character, categories)
 
 
 def _prism_arms(recipe: Recipe, out: Path, progress: Progress) -> Iterator[ArmMeasurement]:

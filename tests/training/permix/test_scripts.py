@@ -72,6 +72,28 @@ def test_verl_and_openrlhf_call_the_same_reward() -> None:
     assert found.keys() == {"rewards", "scores", "extra_logs"}
 
 
+def test_the_reply_is_told_from_the_prompt_also_where_decoding_changed_its_blanks() -> None:
+    """Else the question's own numbers would be read as the answer."""
+    prompt = "<s> [INST] 17 or 18? [/INST] "
+    for reply, right in (("17.</s>", 0.0), ("18.</s>", 1.0), ("", 0.0)):
+        query = "<s>[INST] 17 or  18?[/INST]" + reply
+        found = permix.reward_func([query], [prompt], ["18"])
+        assert found["rewards"].tolist() == [right], reply
+    with pytest.raises(HoldfastError, match="does not begin with its prompt"):
+        permix.reward_func(["18"], [prompt], ["18"])
+
+
+def test_rows_of_a_parquet_file_have_arrays_for_lists() -> None:
+    numpy = pytest.importorskip("numpy")
+    more = {
+        "question": "Ann lives in Bonn. Bo lives in Lyon. Where does Bo live?",
+        "alternatives": numpy.array(["Bonn"], dtype=object),
+        "subjects": numpy.array(["Bo", "Ann"], dtype=object),
+    }
+    assert permix.compute_score("holdfast/extraction", "Bo lives in Lyon.", "Lyon", more) == 1
+    assert permix.compute_score("holdfast/extraction", "Ann lives in Lyon.", "Lyon", more) == 0
+
+
 def test_trl_trains_on_it_in_three_lines(folder: str, tmp_path: Path) -> None:
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     rows = datasets.Dataset.from_list(PROMPTS[:8]).map(permix.mix("mini", seed=0))

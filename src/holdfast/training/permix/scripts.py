@@ -193,16 +193,33 @@ def reward_func(
 
     Returns:
         `rewards` and `scores`, tensors of 0 and 1, and `extra_logs`.
+
+    Raises:
+        HoldfastError: A query does not begin with its prompt.
     """
     import torch
 
     rewards = torch.tensor(
         [
-            score(query.removeprefix(prompt), gold, "")
+            score(_reply(query, prompt), gold)
             for query, prompt, gold in zip(queries, prompts, labels, strict=True)
         ]
     )
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
+
+
+def _reply(query: str, prompt: str) -> str:
+    """What follows the prompt, whose blanks may differ: it was encoded and decoded again."""
+    if query.startswith(prompt):
+        return query[len(prompt) :]
+    places = [i for i, char in enumerate(query) if not char.isspace()]
+    length = len("".join(prompt.split()))
+    if "".join(query.split())[:length] != "".join(prompt.split()):
+        raise HoldfastError(
+            "a query does not begin with its prompt, so that the reply cannot be told from it: "
+            "OpenRLHF passes queries, prompts and labels in this order."
+        )
+    return query[places[length] :] if length < len(places) else ""
 
 
 def _question(prompt: Any) -> str:
