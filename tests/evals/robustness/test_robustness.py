@@ -115,7 +115,7 @@ def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
 def test_the_final_reading_wants_an_answer_that_commits_itself(tasks: Path) -> None:
     def hedge(ask: Ask) -> Reply:
         said = answer(ask).text
-        return Reply(f"Or it is 7. {said}" if "SHOUT" in str(ask.chat) else said)
+        return Reply(f"Maybe {said}" if "SHOUT" in str(ask.chat) else said)
 
     lenient, final = (
         robustness(Actor(hedge), tasks=tasks, personas=PEOPLE, reading=reading)
