@@ -15,15 +15,16 @@ from pathlib import Path
 
 
 def family(process: subprocess.Popen[bytes]) -> list[Path]:
-    """The folders of a process and of those that it has started, in /proc."""
-    own = Path(f"/proc/{process.pid}")
-    kids = children(process)
-    return [own, *(Path("/proc") / str(kid) for kid in kids)]
+    """The folders of a process and of all that it and these have started, in /proc."""
+    found = [process.pid]
+    for one in found:  # grows on the way
+        found += children(one)
+    return [Path("/proc") / str(one) for one in found]
 
 
-def children(process: subprocess.Popen[bytes]) -> list[int]:
+def children(process: int) -> list[int]:
     """The processes that a process has started, from any of its threads."""
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    threads = Path(f"/proc/{process}/task").glob("*/children")
     return [int(kid) for one in threads for kid in one.read_text(encoding="utf-8").split()]
 
 

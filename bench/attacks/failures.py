@@ -102,7 +102,7 @@ async def killed_engine(place: Place, tally: Tally) -> None:
     """kill -9: what is under way ends with a sentence, and the engine comes back."""
     local = place.local
     streams = await begun(place, 30)
-    for kid in processes.children(local.process):
+    for kid in processes.children(local.process.pid):
         os.kill(kid, signal.SIGKILL)
     lost = 0
     for text in await asyncio.gather(*streams):
@@ -125,7 +125,7 @@ async def killed_engine(place: Place, tally: Tally) -> None:
 async def stopped_engine(place: Place, tally: Tally) -> None:
     """A stopped engine: /health stays quick, /ready says so, and it is replaced."""
     local = place.local
-    for kid in processes.children(local.process):
+    for kid in processes.children(local.process.pid):
         os.kill(kid, signal.SIGSTOP)
     body = post("/v1/chat/completions", chat(local))
     async with watched_health(local, tally):

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from tests.models.vllm.conftest import vllm_or_skip, weights
@@ -114,3 +115,24 @@ def test_several_choices_and_streams_are_held_too(client: Client) -> None:
         model="mini", messages=messages, max_tokens=24, temperature=0, stream=True, extra_body=held
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == want
+
+
+def test_the_gateway_changes_a_chat_that_vllm_holds(client: Client) -> None:
+    pytest.importorskip("fastapi_offline", reason="the gateway needs the extra `gateway`.")
+    from holdfast.serve.gateway import Upstream, create_gateway
+    from serve.running import served
+
+    body = {"model": "mini", "messages": [dict(m) for m in CHAT], "temperature": 0}
+    with served(create_gateway(Upstream(str(client.base_url).rstrip("/"), "none"))) as url:
+
+        def post(control: str, held: str) -> httpx.Response:
+            both = {"holdfast": {"control": control}, "vllm_xargs": {"holdfast": held}}
+            url_of_chats = f"{url}/chat/completions"
+            return httpx.post(url_of_chats, json=body | both | {"max_tokens": 24}, timeout=60)
+
+        answer = post("window:1", "anchor")
+        assert answer.json()["choices"][0]["message"]["content"] == ours(["window:1+anchor"])[0]
+        assert answer.headers["x-holdfast-control"] == "window:1"
+        for control, held in (("windw:1", "anchor"), ("window:1", "anker")):
+            refusal = post(control, held)
+            assert refusal.status_code == 400 and "there is no control" in refusal.text
