@@ -37,9 +37,9 @@ T = TypeVar("T")
 R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
+"""Type of its judge model's verdicts."""
 BEGINNINGS = ("shard-", "screen")
 """How the names begin of what a run's folder may hold before its manifest."""
-"""Type of its judge model's verdicts."""
 
 
 @dataclass(frozen=True)
