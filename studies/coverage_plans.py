@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from coverage_rows import Row
@@ -62,6 +63,7 @@ class World:
         uses = np.bincount(self.agents) / len(self.agents)
         self.effective = len(fixed) if self.agent == 0 else 1 / (uses**2).sum()
 
+    @cached_property
     def sample(self) -> Sample:
         """What the estimators are told of the plan."""
         return Sample(
@@ -121,7 +123,7 @@ class Scores:
 
     def point(self, first: float, last: float) -> Iterator[Row | None]:
         """The level at a mean of `first`, and the change and the normalised score from there."""
-        world, sample = self.world, self.world.sample()
+        world, sample = self.world, self.world.sample
         effects = world.effects(self.replications)
         ceiling, score = (world.scores(m, effects, self.runs, self.kind) for m in (first, last))
         sparse = world.effective * min(first, 1 - first) < 6
@@ -141,7 +143,7 @@ class Scores:
         rows = world.categories == 0
         if np.unique(world.agents[rows]).size < min(GROUPS, rows.sum()):
             return None  # taken as given: the interval is about these personas alone
-        part, whole = world.sample().part(rows), world.offset
+        part, whole = world.sample.part(rows), world.offset
         world.offset = whole - whole[rows].mean()
         scores = world.scores(0.5, world.effects(self.replications), self.runs, self.kind)[rows]
         world.offset = whole

@@ -123,7 +123,7 @@ def parts(quick: bool) -> Iterator[tuple[str, Part, int, float]]:
         yield f"kappa {n}", kappa, n, 0.5
     for layout in (ALONE, UNEVEN) if quick else LAYOUTS:
         for n in (50, 200):
-            yield f"robustness {n} {layout}", partial(extremes, layout=layout), n, 0.25
+            yield f"robustness {n} {layout}", partial(extremes, layout=layout), n, 0.2
 
 
 def _texts(layout: str, n: int) -> Array:

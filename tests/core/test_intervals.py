@@ -225,3 +225,27 @@ def test_fewer_than_three_different_texts_have_no_interval() -> None:
     assert np.isnan(sample.difference_interval(scores, 1 - scores)).all()
     assert np.isnan(sample.difference_p(scores, 1 - scores))
     assert not np.isnan(Sample(6, clusters=[0, 0, 1, 1, 2, 2]).score_interval(scores)).any()
+
+
+def test_a_category_of_one_persona_is_joined_with_another_and_the_rest_stay_apart() -> None:
+    sizes = [4, 4, 3, 1]  # personas of each category, each used twice
+    categories = np.repeat(np.arange(4), sizes).repeat(2).tolist()
+    personas = np.arange(12).repeat(2).tolist()
+    rng = np.random.default_rng(9)
+    rates = np.array([0.1, 0.9, 0.5, 0.5])[categories]
+    scores = (rng.random((24, DRAWS)) < rates[:, None]).astype(float)
+    apart, together = (Sample(24, [personas], c) for c in (categories, None))
+    width, plain = (np.ptp(s.score_interval(scores), axis=-1).mean() for s in (apart, together))
+    assert width < 0.85 * plain
+    low, high = apart.score_interval(scores).T
+    assert ((low <= rates.mean()) & (rates.mean() <= high)).mean() >= 0.93
+
+
+def test_scores_with_gaps_have_the_intervals_of_the_scores_that_are_there() -> None:
+    rng = np.random.default_rng(10)
+    scores = rng.random((12, 3))
+    scores[3, 1] = np.nan
+    rest = np.delete(scores, 3, axis=0)
+    assert Sample(12).score_interval(scores)[1] == pytest.approx(Sample(11).score_interval(rest)[1])
+    whole = Sample(12).score_interval(scores[:, [0, 2]])
+    assert Sample(12).score_interval(scores)[[0, 2]] == pytest.approx(whole)

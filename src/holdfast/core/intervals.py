@@ -5,8 +5,10 @@ equal numbers. Score i of agent a(i), user u(i) and category c(i) is modelled as
 
     y_i = μ_c(i) + α_a(i) + β_u(i) + ε_i        α, β, ε independent, variances σ²_α, σ²_β, σ²_ε
 
-The categories are fixed and their means taken out; personas, users and conversations are drawn
-anew in another study, from personas like these. The variance of the mean is then
+The categories are fixed and their means taken out (those of one persona are joined, and what
+is between them counts as noise: collapsed strata, Cochran 1977, 5A.12); personas, users and
+conversations are drawn anew in another study, from personas like these. The variance of the mean
+is then
 
     V = Σ_B σ²_B Σ_g n_Bg² / n²                 B: agents, users, conversations (n_Bg = 1)
 
@@ -111,10 +113,10 @@ class Sample:
         shape, flat = values.shape[1:], values.reshape(self.n, -1)
         there = ~np.isnan(flat)
         variance, df, recurrence = np.full((3, flat.shape[1]), np.nan)
-        patterns, which = np.unique(there, axis=1, return_inverse=True)
+        patterns, which = _patterns(there)
         for k, rows in enumerate(patterns.T):
             if rows.sum() >= 2 and self._has_enough_clusters(rows):
-                columns = which.reshape(-1) == k
+                columns = which == k
                 design = self._design(rows)
                 variance[columns], df[columns] = design.moments(flat[np.ix_(rows, columns)])
                 recurrence[columns] = design.recurrence
@@ -310,6 +312,14 @@ def _enough(limits: Array, m: Moments) -> Array:
     """The limits where the mean has enough observations and a variance, else NaN."""
     there = (m.n >= FEWEST) & ~np.isnan(m.variance)
     return np.asarray(np.where(there[..., None], limits, np.nan))
+
+
+def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
+    """The different columns, and for each column its number among them."""
+    if there.all():  # sorting thousands of columns would take longer than all else
+        return there[:, :1], np.zeros(there.shape[1], int)
+    patterns, which = np.unique(there, axis=1, return_inverse=True)
+    return patterns, which.reshape(-1)
 
 
 def _codes(labels: Sequence[Hashable]) -> NDArray[np.int_]:

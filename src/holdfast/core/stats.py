@@ -177,9 +177,7 @@ class Design:
         self.n = n
         strata = np.zeros(n, int)
         for labels in fixed:
-            joint = strata * (labels.max() + 1) + labels
-            if all(_fits(joint, groups) for groups in (np.arange(n), *random)):
-                strata = joint
+            strata = _collapsed(strata * (labels.max() + 1) + labels, (np.arange(n), *random))
         member = _incidence(strata)
         self.strata = member.shape[1]
         self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
@@ -222,7 +220,25 @@ def _incidence(groups: NDArray[np.int_]) -> Array:
     return np.asarray(member[:, member.any(axis=0)])
 
 
-def _fits(strata: NDArray[np.int_], groups: NDArray[np.int_]) -> bool:
-    """Whether every stratum has two groups at least, so that its mean can be taken out."""
-    pairs = np.unique(np.stack([strata, groups]), axis=1)[0]
-    return bool(np.unique(pairs, return_counts=True)[1].min() >= 2)
+def _collapsed(strata: NDArray[np.int_], kinds: Sequence[NDArray[np.int_]]) -> NDArray[np.int_]:
+    """The strata, those of one group joined, so that every mean can be taken out.
+
+    The difference between joined strata counts as noise (collapsed strata: Cochran 1977, 5A.12).
+    """
+    while len(alone := _of_one_group(strata, kinds)) and np.ptp(strata):
+        joined = set(alone)
+        if len(joined) == 1:  # and the smallest of the others
+            names, sizes = np.unique(strata[strata != alone[0]], return_counts=True)
+            joined.add(names[sizes.argmin()])
+        strata = np.where(np.isin(strata, list(joined)), min(joined), strata)
+    return strata
+
+
+def _of_one_group(strata: NDArray[np.int_], kinds: Sequence[NDArray[np.int_]]) -> NDArray[np.int_]:
+    """The strata with a single group of any kind."""
+    alone = []
+    for groups in kinds:
+        pairs = np.unique(np.stack([strata, groups]), axis=1)[0]
+        names, counts = np.unique(pairs, return_counts=True)
+        alone.append(names[counts < 2])
+    return np.unique(np.concatenate(alone))
