@@ -6,7 +6,8 @@ outside [.92, .98], or below .90 from fewer than 24 observations. The upper boun
 where fewer than six scores (or personas, where each recurs) are expected to differ from the
 nearer end of the scale, since coverage there jumps from one count to the next, and where personas
 are all alike. An interval that is not given counts for nothing. It also fails where the same
-interval from more observations is wider. Exit code 1 says that a row failed.
+interval from more observations is wider, by a tenth where they are of the same few personas.
+Exit code 1 says that a row failed.
 
     python studies/coverage.py --quick                       fewer rows and replications, printed
     python studies/coverage.py --out runs/coverage --pages   all; written into docs/
@@ -115,8 +116,10 @@ def _results(
 
 def write(rows: Sequence[Row], settings: Settings) -> None:
     """Put the tables between the marks of the pages."""
-    note = f"{settings.replications} replications a row, of `python studies/coverage.py`, seed "
-    note += f"{settings.seed}, {date.today():%-d %B %Y}."
+    note = (
+        f"{settings.replications} replications a row (kappa half of it, robustness a fifth), of "
+        f"`python studies/coverage.py`, seed {settings.seed}, {date.today():%-d %B %Y}."
+    )
     fill(DOCS / "intervals.md", {"coverage": f"{note}\n\n{summary(rows)}"})
     fill(DOCS / "coverage.md", {"coverage": f"{note}\n\n{table(rows)}"})
 

@@ -15,6 +15,8 @@ from holdfast.core.stats import Array
 FEW = 24
 """Observations; below them only a lower bound holds, and a lower one."""
 LEAST, LEAST_OF_FEW, MOST = 0.92, 0.9, 0.98
+SAME_PERSONAS, STILL = "own personas", 1.1
+"""Plans of the same personas at any number of conversations, and what counts as no wider there."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Row:
 def widening(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
     """Intervals that are wider from more observations of the same kind.
 
-    Those that are given for fewer than half of the replications are of the odd ones only.
+    Those that are given for fewer than half of the replications are of the odd ones only. More
+    conversations of the same few personas (`SAME_PERSONAS`) leave their number as it is, and may
+    leave the width so.
     """
     last: dict[tuple[str, float], Row] = {}
     whole = {
@@ -89,7 +93,8 @@ def widening(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
         if 2 * row.replications < whole[row.label]:
             continue
         before = last.get((row.label, row.mean))
-        if before is not None and row.n > before.n and row.width > before.width:
+        slack = STILL if SAME_PERSONAS in row.plan else 1.0
+        if before is not None and row.n > before.n and row.width > slack * before.width:
             yield row.label, before.n, row.n
         last[row.label, row.mean] = row
 

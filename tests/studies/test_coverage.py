@@ -137,4 +137,6 @@ def test_an_interval_that_is_wider_from_more_conversations_fails() -> None:
     many = replace(LEVEL, n=48, width=0.3)
     assert list(widening([LEVEL, many])) == [("level, mini, binary", 24, 48)]
     assert not list(widening([LEVEL, replace(many, width=0.1)]))
+    few = [replace(row, plan="8 own personas") for row in (LEVEL, many)]
+    assert list(widening(few)) and not list(widening([few[0], replace(few[1], width=0.21)]))
     assert not list(widening([replace(LEVEL, replications=30), many]))
