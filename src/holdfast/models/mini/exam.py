@@ -48,7 +48,8 @@ class Item:
     history: tuple[str, ...] = ()
     """Earlier utterances, the user's and the assistant's in turn."""
     alternatives: tuple[str, ...] = ()
-    """Other names in the question: of who gave and who got something, the one not asked for."""
+    """Other names in the question: of who gave and who got something, the one not asked for. Which
+    is which depends on the verb, so that there are no subjects to bind them to."""
 
     def chat(self, system: str | None = None) -> Chat:
         """Return the chat that ends with the question."""
