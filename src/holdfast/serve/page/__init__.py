@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from starlette.responses import Response
 from holdfast import judge
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
-from holdfast.persona.suite import Persona, load_suite, select
+from holdfast.persona.suite import Persona, Suite, load_suite, select
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_object
 
@@ -87,7 +88,7 @@ class PageSettings:
 
     def __post_init__(self) -> None:
         suite, name = _SHOWN["mini" if self.model == "mini" else ""]
-        loaded = load_suite(suite)
+        loaded = _suite(suite)
         shown = self.persona or select(loaded, [name])[0]
         texts = (*shown.probes, *loaded.starters)
         object.__setattr__(self, "shown", shown)
@@ -156,6 +157,12 @@ def add_page(app: FastAPI, settings: PageSettings) -> None:
             return {"score": (await asyncio.to_thread(own, reply)).value if own else None}
         except HoldfastError as error:
             raise RequestError(400, str(error), param="reply") from error
+
+
+@lru_cache
+def _suite(name: str) -> Suite:
+    """A built-in suite, read once: several hundred judges are built for it."""
+    return load_suite(name)
 
 
 def _public_fields(persona: Persona) -> dict[str, Any]:
