@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -68,6 +69,8 @@ def running(server: Server, threads: int) -> Iterator[Running]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    # A bench that is told to end (`timeout`) ends its servers, which have sessions of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     common = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
