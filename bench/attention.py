@@ -39,7 +39,7 @@ from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
 from holdfast.control.attention import Queries, sliced_attention, two_part_attention
-from holdfast.control.kernels import additive
+from holdfast.control.kernels import additive_mask
 from holdfast.control.share_functions import SplitSoftmax
 
 TEMPLATE, PERSONA = 8, 256
@@ -107,7 +107,7 @@ def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.d
     )
     at = torch.arange(keys, device=device)
     causal = (at <= torch.arange(keys - queries, keys, device=device)[:, None])[None, None]
-    bias = additive(causal, query)
+    bias = additive_mask(causal, query)
     mask = causal if queries > 1 else None  # one query sees everything, and needs none
     pads = torch.arange(rows, device=device)[:, None] * 5
     span = ((at >= TEMPLATE) & (at < TEMPLATE + PERSONA)).expand(rows, keys)

@@ -3,9 +3,12 @@
 A random Llama of 100M parameters continues prompts of 2,000 tokens that begin with a
 persona of 256. Their keys and values are cached, so a call is one short prefill and then
 `--steps` steps. Controls take turns, so that a slow moment of the machine hits all of them. The
-ratio is that of the medians over the turns.
+ratio is that of the medians over the turns. With `--measure` every control takes a second turn in
+which the prompt share is recorded, as the server does, and `measuring` is what that costs: the
+median over the turns of that turn's ratio to the one without.
 
     python bench/decode.py
+    python bench/decode.py --measure --dtype bfloat16 --controls none,split-softmax:0.7,anchor
     python bench/decode.py --rows 1 --controls none,anchor --tokens 8000
 
 Prints a Markdown table; `--json` prints the same rows as one object.
@@ -26,14 +29,14 @@ from tables import table
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
-from holdfast.models.engine.engine import Engine, Guide, Request
+from holdfast.models.engine.engine import Engine, Guide, Request, Spans
 from holdfast.models.local.load import load
 
 CONTROLS = "none,split-softmax:0.7,boost:4,spotlight:0.2,anchor,anchor+boost:4,guidance:1.5"
 TEMPLATE, PERSONA, TURN = 8, 256, 100  # tokens
 
 
-def request(text: str, tokens: int, seed: int, *, ragged: bool) -> Request:
+def request(text: str, tokens: int, seed: int, *, ragged: bool, measure: bool) -> Request:
     """A prompt of turns of `TURN` tokens (`ragged`: of up to a tenth fewer tokens in all)."""
     rng = random.Random(seed)
     length = tokens - (rng.randrange(tokens // 10) if ragged else 0)
@@ -44,35 +47,55 @@ def request(text: str, tokens: int, seed: int, *, ragged: bool) -> Request:
         turns = tuple(range(end, length, TURN))
         steering = RowSteering(control, (TEMPLATE, end), (1, end), turns)
     guide = Guide(ids[end:], control.guidance) if control.guidance else None
-    return Request(ids, seed, state=control.state, steering=steering, guide=guide)
+    return Request(
+        ids,
+        seed,
+        state=control.state,
+        steering=steering,
+        guide=guide,
+        spans=Spans((TEMPLATE, end), (1, end)),
+        measure=measure,
+        plain_share=False,
+    )
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     backend = random_llama(load("mini"))
-    engine = Engine(backend.engine.model, batch_size=2 * args.rows)
+    dtype = getattr(torch, args.dtype)
+    engine = Engine(backend.engine.model.to(dtype), batch_size=2 * args.rows)
     sampling = Sampling(max_new_tokens=args.steps)
+    clock = time.process_time if args.processor else time.perf_counter
     names = args.controls.split(",")
+    turns = [(name, measured) for name in names for measured in ((False, True)[: 1 + args.measure])]
     requests = {
-        name: [request(name, args.tokens, i, ragged=args.ragged) for i in range(args.rows)]
-        for name in names
+        (name, measured): [
+            request(name, args.tokens, i, ragged=args.ragged, measure=measured)
+            for i in range(args.rows)
+        ]
+        for name, measured in turns
     }
-    for name in names:  # fills the cache, and warms up
-        engine.generate(requests[name], sampling)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in turns:  # fills the cache, and warms up
+        engine.generate(requests[turn], sampling)
+    times: dict[tuple[str, bool], list[float]] = {turn: [] for turn in turns}
     for _ in range(args.repeats):
-        for name in names:
-            began = time.perf_counter()
-            engine.generate(requests[name], sampling)
-            times[name].append((time.perf_counter() - began) / args.steps)
-    base = statistics.median(times[names[0]])
-    return [
-        {
+        for turn in turns:
+            began = clock()
+            engine.generate(requests[turn], sampling)
+            times[turn].append((clock() - began) / args.steps)
+    base = statistics.median(times[names[0], False])
+    rows: list[dict[str, object]] = []
+    for name in names:
+        plain = times[name, False]
+        row: dict[str, object] = {
             "control": name,
-            "ms per step": 1e3 * statistics.median(spent),
-            f"of {names[0]}": statistics.median(spent) / base,
+            "ms per step": 1e3 * statistics.median(plain),
+            f"of {names[0]}": statistics.median(plain) / base,
         }
-        for name, spent in times.items()
-    ]
+        if args.measure:
+            pairs = zip(times[name, True], plain, strict=True)
+            row["measuring"] = statistics.median(a / b for a, b in pairs)
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -84,6 +107,9 @@ def main() -> None:
     add("--tokens", type=int, default=2000)
     add("--steps", type=int, default=16)
     add("--repeats", type=int, default=7)
+    add("--dtype", default="float32", choices=("float32", "bfloat16"))
+    add("--processor", action="store_true", help="processor time, where the machine is busy")
+    add("--measure", action="store_true", help="what recording the prompt share costs")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--json", action="store_true")
     args = parser.parse_args()
@@ -91,10 +117,10 @@ def main() -> None:
     rows = measure(args)
     what = "ragged" if args.ragged else "even"
     print(
-        json.dumps({"threads": args.threads, "rows": rows})
+        json.dumps({"threads": args.threads, "dtype": args.dtype, "rows": rows})
         if args.json
-        else f"{args.rows} {what} rows of {args.tokens} tokens, {args.threads} threads, "
-        f"torch {torch.__version__}\n\n{table(rows)}"
+        else f"{args.rows} {what} rows of {args.tokens} tokens, {args.dtype}, "
+        f"{args.threads} threads, torch {torch.__version__}\n\n{table(rows)}"
     )
 
 

@@ -15,6 +15,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import pytest
+from hypothesis import settings
+
+# A busy machine makes an example slow and a test no worse.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 class NetworkUsed(Exception):

@@ -94,3 +94,15 @@ def test_a_mistake_ends_in_one_sentence(
     args += [] if "--tasks" in wrong else ["--tasks", tasks]
     assert run(*args, *wrong) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_plan_is_printed_and_nothing_is_run(
+    tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run("--model", "one", "--tasks", tasks, "--plan", "--json", "--out", str(out)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    assert run("--model", "one", "--tasks", tasks, "--plan") == 0
+    printed = capsys.readouterr()
+    assert "replies, about" in printed.out and "not kept" not in printed.err

@@ -50,3 +50,15 @@ def test_a_model_behind_an_api_is_refused_in_one_sentence(
 ) -> None:
     assert run("--model", "api:some") == 2
     assert "name a model that runs here" in capsys.readouterr().err
+
+
+def test_a_plan_is_printed_and_nothing_is_run(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run("--controls", "none", "--plan", "--json", "--out", str(out)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    assert run("--controls", "none", "--plan") == 0
+    printed = capsys.readouterr()
+    assert "replies, about" in printed.out and "not kept" not in printed.err

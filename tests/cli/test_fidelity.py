@@ -84,3 +84,15 @@ def test_a_mistake_ends_in_one_sentence(
     told = capsys.readouterr().err
     assert said in told
     assert "Traceback" not in told
+
+
+def test_a_plan_is_printed_and_nothing_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert run("--plan", "--json", "--out", str(out)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    assert run("--plan") == 0
+    printed = capsys.readouterr()
+    assert "replies, about" in printed.out and "not kept" not in printed.err

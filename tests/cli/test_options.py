@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
-from holdfast.cli import main
-from holdfast.cli.options import LocalOptions, ModelOptions, read_template_option
-from holdfast.core.errors import HoldfastError
+from holdfast.cli import app, main
+from holdfast.cli.options import LocalOptions, ModelOptions
+from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.core.settings import settle
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.models import load as models
-
-
-def test_a_template_option_is_json_where_it_can_be() -> None:
-    assert read_template_option("enable_thinking=false") == ("enable_thinking", False)
-    assert read_template_option("effort=low") == ("effort", "low")
-    assert read_template_option("limit=3") == ("limit", 3)
-
-
-@pytest.mark.parametrize("text", ["enable_thinking", "=false", "a b=1"])
-def test_a_template_option_without_name_or_value_is_refused(text: str) -> None:
-    with pytest.raises(HoldfastError, match="is NAME=VALUE"):
-        read_template_option(text)
 
 
 def test_base_and_template_options_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +25,54 @@ def test_base_and_template_options_reach_the_loader(monkeypatch: pytest.MonkeyPa
     ModelOptions().open("mini")
     assert calls[0]["base"] == "mini" and calls[0]["options"] == {"enable_thinking": False}
     assert set(calls[1]) == {"dtype", "device"}
+    ModelOptions(template_option=("enable_thinking=false",)).open("api:some")
+    assert calls[2]["template_options"] == {"enable_thinking": False}
+
+
+def leaves(command: Any, name: str = "holdfast") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by its whole name."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, inner in command.commands.items():
+        yield from leaves(inner, f"{name} {word}")
+
+
+def test_every_command_that_loads_a_model_takes_a_base_and_template_options() -> None:
+    loading = {}
+    for name, command in leaves(typer.main.get_command(app)):
+        options = {one.name for one in command.params}
+        if options & {"model", "dtype", "judge_model"}:
+            loading[name] = {"base", "template_option", "dtype", "device"} <= options
+    # It names whose tasks are meant.
+    assert [name for name, has in loading.items() if not has] == ["holdfast permix export"]
+
+
+def test_a_training_loads_an_adapter_onto_the_base_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def load(name: str, **options: Any) -> None:
+        calls.append(options)
+        raise ModelError("as far as this goes")
+
+    monkeypatch.setattr("holdfast.models.local.load.load", load)
+    with pytest.raises(SystemExit):
+        main(["permix", "train", "--model", "mini", "--base", "other", "--out", str(tmp_path)])
+    assert calls[0]["base"] == "other"
+
+
+def test_a_model_whose_template_lacks_an_option_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = SimpleNamespace(chat_template="{{ messages }}{{ enable_thinking }}")
+    backend = SimpleNamespace(tokenizer=tokenizer, format_line="")
+    monkeypatch.setattr(models, "load", lambda name, **options: backend)
+    LocalOptions(template_option=("enable_thinking=false", "thinkin=1")).open("some")
+    assert (
+        capsys.readouterr().err == "some: the chat template has no thinkin, which is left out\n\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import pytest
 from character_cards import V2
 from holdfast import cli
 from holdfast.core.errors import PersonaError
+from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.cards.card import parse_card, write_card
 from holdfast.persona.suite import load_persona
+from holdfast.serve.engine.worker import EngineSpec
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -53,6 +55,8 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         (["--upstream", "http://127.0.0.1:9/v1", "--lora", "x"], "--lora names an adapter"),
         (["--pass-through", "/v1/files"], "is for an --upstream"),
         (["--upstream", "http://127.0.0.1:9/v1", "--pass-through", "/v1/../x"], "takes a path"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--template-option", "a=1"], "set it there"),
+        (["--template-option", "messages=1"], "may not set messages"),
         (["--persona", "nobody.toml"], "no file"),
         (["--persona", "mini"], "name one"),
     ],
@@ -61,6 +65,25 @@ def test_what_cannot_be_served_is_one_sentence(
     capsys: pytest.CaptureFixture[str], args: list[str], said: str
 ) -> None:
     assert said in refused(capsys, "--port", "0", *args)
+
+
+def test_base_and_template_options_reach_the_engine_and_what_reads_chats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs: list[EngineSpec] = []
+    backends: list[LocalBackend] = []
+    monkeypatch.setattr("holdfast.serve.engine.process.EngineProcess", specs.append)
+    monkeypatch.setattr(
+        "holdfast.serve.app.create_app", lambda backend, **_: backends.append(backend)
+    )
+    monkeypatch.setattr("holdfast.serve.server.run", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main(
+            ["serve", "--port", "0", "--base", "mini", "--template-option", "enable_thinking=false"]
+        )
+    assert not end.value.code
+    assert specs[0].options == backends[0].template.options == {"enable_thinking": False}
+    assert specs[0].base == "mini"
 
 
 def test_a_persona_is_named_by_its_file_alone_or_with_its_id(tmp_path: Path) -> None:

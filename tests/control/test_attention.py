@@ -200,8 +200,8 @@ def test_slices_know_the_causal_order_without_a_mask(
     mask = additive_mask(causal(queries), query)
     for limit in (None, steered):
         arguments = (Queries(query, near, limit), key, value, columns, Boost(3.0))
-        out, pi = sliced_attention(*arguments, causal=True)
-        masked, share = sliced_attention(*arguments, mask)
+        out, pi, *_ = sliced_attention(*arguments, causal=True)
+        masked, share, *_ = sliced_attention(*arguments, mask)
         close(out, masked)
         close(pi, share)
 
@@ -211,7 +211,7 @@ def test_queries_that_meet_the_span_may_be_others() -> None:
     near = torch.flip(query, [0])
     mask = additive_mask(causal(), query)
     span = spans(*[(2, 7)] * 3)
-    out, pi = sliced_attention(Queries(query, near), key, value, (2, 7), Boost(3.0), mask)
+    out, pi, *_ = sliced_attention(Queries(query, near), key, value, (2, 7), Boost(3.0), mask)
     weights, share = reference_weights(query, key, causal(), None, span, Boost(3.0), near=near)
     close(out, apply_weights(weights, value))
     close(pi, share)
@@ -364,7 +364,7 @@ def test_in_16_bits_it_comes_as_near_as_plain_attention_does(
 def test_nothing_waits_for_the_device_where_a_model_runs() -> None:
     query, key = torch.empty(3, 6, 5, 8, device="meta"), torch.empty(3, 2, 17, 8, device="meta")
     for share in SHARES.values():  # a meta tensor raises when asked for a value
-        out, pi = sliced_attention(Queries(query, query), key, key, (2, 7), share, causal=True)
+        out, pi, *_ = sliced_attention(Queries(query, query), key, key, (2, 7), share, causal=True)
         assert (out.shape, pi.shape) == (query.shape, query.shape[:3])
 
 

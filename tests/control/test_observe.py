@@ -12,10 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTrainedModel
 
+from holdfast.control import steered_pass
 from holdfast.control.kernels import apply_weights
-from holdfast.control.observe import Recorder, fused, recording
+from holdfast.control.observe import fused, recording
+from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import reference_weights
-from holdfast.control.steering import RowSteering
+from holdfast.control.steered_pass import SteeredPass
+from holdfast.control.steering import RowSteering, Steering
 from holdfast.control.switch import FUSED, attention_for
 from holdfast.core.backend import Sampling, Share
 from holdfast.core.control import parse
@@ -282,3 +285,63 @@ def test_the_share_of_a_narrow_query_is_that_of_its_weights(masked: bool) -> Non
                 inside = slice(int(starts[span, row]), int(ends[span, row]))
                 expected = weights[row, :, inside].sum(-1)
                 assert torch.allclose(share[span, row], expected, atol=2e-3)
+
+
+def conversations(text: str) -> list[Request]:
+    """Three turns under a control in rows of several lengths, and a row that is left alone."""
+    return [
+        replace(
+            request,
+            ids=request.ids * 2,
+            steering=RowSteering(parse(text), *SPANS, (10, 14, 20), (12, 17)) if i else None,
+            state=text,
+        )
+        for i, request in enumerate(batch(4))
+    ]
+
+
+@pytest.mark.parametrize(
+    "dtype, atol, text",
+    [
+        (torch.float32, 2e-5, "split-softmax:0.4"),
+        (torch.float32, 2e-5, "boost:6@heads=1-2"),
+        (torch.float32, 2e-5, "anchor+boost:3"),
+        (torch.float32, 2e-5, "restore:0.9"),
+        (torch.float32, 2e-5, "anchor+restore:1@from=all"),
+        (torch.bfloat16, 2e-3, "split-softmax:0.4"),
+        (torch.bfloat16, 2e-3, "anchor"),
+        (torch.bfloat16, 2e-3, "anchor@layers=1-1"),
+    ],
+)
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_query_steered_in_parts_is_measured_by_them_as_by_its_weights(
+    dtype: torch.dtype, atol: float, text: str, alike: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steered_pass, "FEW_KEYS", 0)  # in parts in float32 too
+    judge = copy.deepcopy(model("llama")).to(dtype)
+    asked = conversations(text)
+    asked = [replace(asked[1], seed=seed) for seed in range(3)] if alike else asked
+
+    def shares() -> list[Share]:
+        results = Engine(judge, batch_size=4).generate(asked, DRAWN)
+        return [result.share for result in results if result.share is not None]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SteeredPass, "weights", None)  # nobody makes them
+        by_parts = shares()
+    monkeypatch.setattr(Recorder, "knows", lambda *_: False)
+    for found, expected in zip(by_parts, shares(), strict=True):
+        close(found.heads, torch.tensor(expected.heads), atol)
+        close(found.heads_template, torch.tensor(expected.heads_template), atol)
+        assert (found.heads_before is None) == (expected.heads_before is None)
+        if found.heads_before is not None:
+            close(found.heads_before, torch.tensor(expected.heads_before), atol)
+    assert len(by_parts) == len(asked)
+
+
+def test_a_persona_outside_of_the_measured_spans_is_measured_by_the_weights() -> None:
+    """As where a control's persona is another part of the prompt than the one that is measured."""
+    steering = Steering([RowSteering(parse("boost:2"), (2, 8), (2, 8))])
+    spans = torch.tensor([[3], [3]]), torch.tensor([[8], [8]])
+    assert not Recorder(*spans).knows(steering)
+    assert Recorder(spans[0] - 1, spans[1]).knows(steering)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from holdfast import judge
+from holdfast.judge.text import Target, occurrences
 
 from .specs import AI, PLAIN
 
@@ -224,3 +227,13 @@ def test_a_star_stands_for_any_end_of_a_word() -> None:
 def test_a_text_is_found_whatever_its_case_and_alphabet() -> None:
     for wanted, reply in (("Straße", "die straße"), ("ΟΔΟΣ", "η οδος"), ("é", "É."), ("K", "5 k")):
         assert judge.build({"name": "contains", "text": wanted})(reply).value == 1.0
+
+
+def test_a_targets_patterns_are_made_when_a_reply_needs_them() -> None:
+    """A suite has ten thousand of them, which take seconds to make."""
+    target = Target("paint*", True, False)
+    assert not any(isinstance(value, re.Pattern) for value in vars(target).values())
+    assert occurrences([target], "Nothing here.") == [0]
+    assert not any(isinstance(value, re.Pattern) for value in vars(target).values())
+    assert occurrences([target], "It was painted, and I paint.") == [2]
+    assert target.at_start("Painting it") and not target.at_end("a painting of it")

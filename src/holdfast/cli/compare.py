@@ -28,6 +28,7 @@ from holdfast.cli.session import (
 )
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
+from holdfast.evals.conversation.estimate import BESIDE
 from holdfast.report.words import screening
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def compare(
     ):
         if planning.plan:
             estimate = estimate_compare(subject, settings, user_model=agents[-1])
-            print_estimate(estimate, output.as_json)
+            print_estimate(estimate, output.as_json, BESIDE)
             return
         result = compare(
             subject,

@@ -29,6 +29,7 @@ from holdfast.cli.session import (
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
+from holdfast.evals.conversation.estimate import BESIDE
 from holdfast.evals.drift import DriftResult, DriftSettings, estimate_drift
 from holdfast.evals.drift import drift as measure_drift
 from holdfast.report.words import log_reading, screening
@@ -74,7 +75,8 @@ def drift(
         if planning.plan:
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
-            print_estimate(estimate_drift(subject, settings, user_model=agents[-1]), output.as_json)
+            estimate = estimate_drift(subject, settings, user_model=agents[-1])
+            print_estimate(estimate, output.as_json, BESIDE)
             return
         result = measure_drift(
             subject,

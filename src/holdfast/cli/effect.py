@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
+from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, placed, print_summary, resumable, verified
+from holdfast.cli.session import (
+    own_command,
+    placed,
+    print_estimate,
+    print_summary,
+    resumable,
+    verified,
+)
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.persona.experts import Expert
@@ -39,10 +46,11 @@ def effect(
     loading: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
+    planning: PlanOptions,
 ) -> None:
     """Ask the same tasks with and without personas, and say when to use one."""
     from holdfast.core.progress import Progress
-    from holdfast.evals.effect.effect import effect
+    from holdfast.evals.effect.effect import effect, estimate_effect
 
     if prompt is not None:
         settings = _alone(settings, text_or_file(prompt).strip())
@@ -51,12 +59,17 @@ def effect(
     with (
         place as (where, models),
         contextlib.ExitStack() as checks,
-        resumable(output.out) as folder,
+        resumable(output.out, quiet=planning.plan) as folder,
     ):
+        judge = loading.open(judge_model) if judge_model else None
+        if planning.plan:
+            estimate = estimate_effect(models, settings, judge_model=judge)
+            print_estimate(estimate, output.as_json, "A judge's replies come on top.")
+            return
         summary = effect(
             [checks.enter_context(verified(one, verify)) for one in models],
             settings,
-            judge_model=loading.open(judge_model) if judge_model else None,
+            judge_model=judge,
             out=folder,
             command=own_command(),
             progress=Progress(stage="effect"),

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, OtherModels, OutputOptions, PersonaSource
+from holdfast.cli.options import (
+    LocalOptions,
+    OtherModels,
+    OutputOptions,
+    PersonaSource,
+    PlanOptions,
+)
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, print_summary, resumable
+from holdfast.cli.session import own_command, print_estimate, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.explain.settings import ExplainSettings
 
@@ -17,16 +23,26 @@ def explain(
     source: PersonaSource,
     models: LocalOptions,
     output: OutputOptions,
+    planning: PlanOptions,
     model: options.LocalModel = "mini",
 ) -> None:
     """Measure prompt share and intrinsic dimension by round, and whether the score follows."""
-    from holdfast.evals.explain.explain import explain, not_here
+    from holdfast.evals.explain.explain import estimate_explain, explain, not_here
     from holdfast.models.load import BEHIND_URL
 
     if model.startswith(BEHIND_URL):
         raise not_here(model)
     settings = source.into(settings, rubrics=others.judge_model is not None)
     subject = models.open(model)
+    if planning.plan:
+        user_model = models.open(others.user_model) if others.user_model else None
+        estimate = estimate_explain(subject, settings, user_model=user_model)
+        print_estimate(
+            estimate,
+            output.as_json,
+            "Longer prompts of later rounds, a screening and the value vectors come on top.",
+        )
+        return
     with resumable(output.out) as folder:
         result = explain(
             subject,

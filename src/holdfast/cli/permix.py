@@ -44,6 +44,7 @@ def train(
             dtype=loading.dtype,
             device=loading.device,
             options=template,
+            base=loading.base,
         )
         print_plan(estimate, output.as_json)
         return
@@ -55,6 +56,7 @@ def train(
             dtype=loading.dtype,
             device=loading.device,
             options=template,
+            base=loading.base,
             command=own_command(),
             progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
         ).summary

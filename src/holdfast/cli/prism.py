@@ -10,7 +10,15 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable, shortened
+from holdfast.cli.session import (
+    needed,
+    own_command,
+    print_estimate,
+    print_json,
+    print_plan,
+    resumable,
+    shortened,
+)
 from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
@@ -100,23 +108,29 @@ def evaluation(
         str | None, typer.Option(help="The model it was trained on, where it is not by that name.")
     ] = None,
     judge_model: options.TaskJudge = None,
+    plan: options.Plan = False,
 ) -> None:
     """Put the gated adapter beside base, personas, and the adapter without its gate."""
     from holdfast.core.errors import ModelError
     from holdfast.core.progress import Progress
     from holdfast.models.local.backend import LocalBackend
     from holdfast.models.local.gated_adapter import read_about
-    from holdfast.training.prism.evaluation import evaluate
+    from holdfast.training.prism.evaluation import estimate_evaluation, evaluate
 
     name = model or str(read_about(adapter)["model"])
     subject = loading.open(name)
     if not isinstance(subject, LocalBackend):
         raise ModelError(f"{name} does not run on this machine, where the adapter would be.")
+    judge = loading.open(judge_model) if judge_model else None
+    if plan:
+        estimate = estimate_evaluation(subject, adapter, settings, judge_model=judge)
+        print_estimate(estimate, output.as_json, "A judge's replies come on top.")
+        return
     summary = evaluate(
         subject,
         adapter,
         settings,
-        judge_model=loading.open(judge_model) if judge_model else None,
+        judge_model=judge,
         out=output.out,
         command=own_command(),
         progress=Progress(stage="prism eval", step="arms"),

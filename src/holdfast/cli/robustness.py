@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions, SharingOptions
+from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import own_command, placed, print_summary, resumable
+from holdfast.cli.session import (
+    own_command,
+    placed,
+    print_estimate,
+    print_summary,
+    resumable,
+)
 from holdfast.evals.robustness.settings import RobustnessSettings
 
 
@@ -17,16 +23,20 @@ def robustness(
     loading: ModelOptions,
     sharing: SharingOptions,
     output: OutputOptions,
+    planning: PlanOptions,
 ) -> None:
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
     from holdfast.core.progress import Progress
-    from holdfast.evals.robustness.robustness import robustness
+    from holdfast.evals.robustness.robustness import estimate_robustness, robustness
     from holdfast.report.robustness import remarks
 
     with (
         placed(sharing, [model], loading.open, loading.device, output) as (where, models),
-        resumable(output.out) as folder,
+        resumable(output.out, quiet=planning.plan) as folder,
     ):
+        if planning.plan:
+            print_estimate(estimate_robustness(models[0], settings), output.as_json)
+            return
         summary = robustness(
             models[0],
             settings,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import PersonaSource
+from holdfast.cli.options import LocalOptions, PersonaSource
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.persona.suite import load_persona
@@ -117,6 +117,13 @@ def serve(
     ] = None,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    base: Annotated[
+        str | None, typer.Option(help="The model that the folder of an adapter goes onto.")
+    ] = None,
+    template_option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the chat template, as in enable_thinking=false (repeat)."),
+    ] = None,
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
     # Long: one parameter for each option.
@@ -156,6 +163,11 @@ def serve(
     )
     drafted = PersonaSource(prompt=prompt, card=card).draft(persona)
     pinned = load_persona(persona) if persona else (drafted.whole if drafted else None)
+    loading = LocalOptions(
+        dtype=dtype, device=device, base=base, template_option=tuple(template_option or ())
+    )
+    if upstream and loading.template_options():
+        raise ServiceError("--template-option is the server's behind --upstream: set it there.")
     with _bound(host, port) as bound:
         common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
         common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
@@ -168,7 +180,7 @@ def serve(
                 {**common, "verify": verify, "pass_through": pass_through or ()},
             )
             if upstream
-            else _local(model, dtype, device, None if cache is None else cache << 20, common)
+            else _local(model, loading, None if cache is None else cache << 20, common)
         )
         name = f"[{host}]" if ":" in host else host
         print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
@@ -204,7 +216,7 @@ def _gateway(
 
 
 def _local(
-    model: str, dtype: str, device: str, cache: int | None, common: Mapping[str, Any]
+    model: str, loading: LocalOptions, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
     from holdfast.models import load as models
 
@@ -215,10 +227,19 @@ def _local(
     from holdfast.serve.engine.process import EngineProcess
     from holdfast.serve.engine.worker import EngineSpec, load_engine
 
-    spec = EngineSpec(model, common["limits"].concurrency, dtype, device, cache)
+    spec = EngineSpec(
+        model,
+        common["limits"].concurrency,
+        loading.dtype,
+        loading.device,
+        cache,
+        base=loading.base,
+        options=loading.template_options(),
+    )
     if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
         return create_app(load_engine(spec), **common)
-    backend = outline(model)  # first: what is not there is said sooner
+    # First: what is not there is said sooner.
+    backend = outline(model, options=spec.options, base=spec.base)
     return create_app(backend, **common, remote=EngineProcess(spec))
 
 

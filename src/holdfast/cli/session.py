@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
-    from holdfast.evals.conversation.estimate import RunEstimate
+    from holdfast.evals.estimate import RunEstimate
     from holdfast.results.training.recipe import TrainingEstimate
 
 
@@ -156,12 +156,12 @@ def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None
         print(*lines, *filter(None, (summary.note, summary.report)), sep="\n")
 
 
-def print_estimate(estimate: RunEstimate, as_json: bool) -> None:
-    """What a run will take: one JSON object, or a sentence."""
+def print_estimate(estimate: RunEstimate, as_json: bool, beside: str = "") -> None:
+    """What a run will take: one JSON object, or a sentence that ends with what is on top."""
     if as_json:
         print_json(estimate)
     else:
-        print(estimate.sentence())
+        print(estimate.sentence(beside))
 
 
 def shortened(text: str, limit: int) -> str:

@@ -19,6 +19,7 @@ This module knows tensors. It knows no tokens, no layers and no models.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ def two_part_attention(
     mask = additive_mask(attn_mask, query)
     span = _common_span(span_mask)
     if span is not None:
-        return sliced_attention(Queries(query, query), key, value, span, share, mask, scale)
+        return sliced_attention(Queries(query, query), key, value, span, share, mask, scale)[:2]
     counts = span_mask.sum(1)
     # The span's columns first, as many as the longest row's has, the shorter filled up.
     order = torch.argsort(span_mask.int(), dim=1, descending=True, stable=True)
@@ -90,7 +91,7 @@ def two_part_attention(
         query, gather_columns(key, places), gather_columns(value, places), mask_p, scale
     )
     o_r, l_r = attend(query, key, value, mask_r, scale)
-    return merge(o_p, l_p, o_r, l_r, share)
+    return merge(o_p, l_p, o_r, l_r, share)[:2]
 
 
 def _check_shapes(
@@ -175,6 +176,21 @@ def split_mask(
     return of_span, full.masked_fill(span.to(like.device)[:, None, None], -torch.inf)
 
 
+class Merge(NamedTuple):
+    """The attention to the span (P) and to the rest (R) as one."""
+
+    output: Tensor
+    """(B, H, Lq, D)."""
+    before: Tensor
+    """The span's share π before, (B, H, Lq) in float32, as all that follows."""
+    persona: Tensor
+    """The share after: what weighs the softmax over P."""
+    rest: Tensor
+    """What weighs the softmax over R."""
+    lse_p: Tensor
+    lse_r: Tensor
+
+
 @dataclass(frozen=True)
 class Queries:
     """The queries of one two-part attention."""
@@ -201,7 +217,7 @@ def sliced_attention(
     mask: Tensor | None = None,
     scale: float | None = None,
     causal: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> Merge:
     """Two-part attention where all rows have the span in the same columns: no key is copied.
 
     Args:
@@ -214,9 +230,6 @@ def sliced_attention(
         scale: what scores are multiplied by; by default 1/√D.
         causal: without a mask, the queries are the last tokens of the sequence and see what
             is before them. Otherwise they see all keys.
-
-    Returns:
-        As `merge` does.
     """
     end, count = span[1], queries.rest.shape[2]
     # Queries in the span or before it see no key after it.
@@ -229,7 +242,7 @@ def sliced_attention(
     )
     later = queries.part(early, count)
     after = _merge_slices(later, key, value, span, share, None, scale, causal)
-    return torch.cat([first[0], after[0]], 2), torch.cat([first[1], after[1]], 2)
+    return Merge(*(torch.cat(both, 2) for both in zip(first, after, strict=True)))
 
 
 def _merge_slices(
@@ -241,7 +254,7 @@ def _merge_slices(
     mask: Tensor | None,
     scale: float | None,
     causal: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> Merge:
     """The attentions to the keys before, in and after the span, merged."""
 
     def attend_to(query: Tensor, a: int, b: int, ends: bool = False) -> tuple[Tensor, Tensor]:
@@ -262,7 +275,7 @@ def merge(
     lse_r: Tensor,
     share: ShareFunction | None = None,
     steered: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Merge:
     """Merge the attention to the span (P) with the attention to the rest (R).
 
     Args:
@@ -272,16 +285,13 @@ def merge(
         lse_r: log-sum-exp of R.
         share: what becomes of π; None leaves it.
         steered: for which queries it does, broadcast to π; None for all.
-
-    Returns:
-        The output (B, H, Lq, D), and the span's π before, (B, H, Lq) in float32.
     """
     pi = share_of(lse_p, lse_r)
     w = pi if share is None else share(pi)
     if steered is not None and share is not None:
         w = torch.where(steered, w, pi)
     merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
-    return merged.to(out_p.dtype), pi
+    return Merge(merged.to(out_p.dtype), pi, w, 1 - w, lse_p, lse_r)
 
 
 Attended = tuple[Tensor, Tensor]
@@ -296,7 +306,7 @@ def merge_turns(
     share: TurnFunction,
     takes: Tensor,
     steered: Tensor,
-) -> Tensor:
+) -> Merge:
     """Merge four parts where the persona's share depends on earlier turns (`restore`).
 
     Args:
@@ -310,7 +320,7 @@ def merge_turns(
         steered: whose share changes, (B, 1, Lq).
 
     Returns:
-        The output (B, H, Lq, D).
+        The merge, whose `rest` is not that of `own`, which gives what the persona gains.
     """
     lse_r = later[1]
     for part in (own, others):
@@ -336,4 +346,4 @@ def merge_turns(
             for weight, (out, _) in zip(weights, parts, strict=True)
         ]
     ).sum(0)
-    return merged.to(persona[0].dtype)
+    return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, persona[1], lse_r)

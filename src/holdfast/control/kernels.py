@@ -63,6 +63,16 @@ def attend(
     return _plain(query, key, value, mask, scale, causal)
 
 
+def attend_only(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """`attend` without its log-sum-exp, for queries that see at least one key."""
+    odd = query.shape[3] != value.shape[3] or needs_gradient(query, key, value)
+    if odd or query.device.type != "cpu":
+        return attend(query, key, value, mask, scale)[0]
+    return _stacked(query, key, value, mask, scale, False)[0]
+
+
 def join_attentions(
     out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -84,8 +94,7 @@ def _on_cpu(
     scale: float | None,
     causal: bool,
 ) -> tuple[Tensor, Tensor]:
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    (rows, heads, queries, size), keys = query.shape, key.shape[2]
+    queries, keys = query.shape[2], key.shape[2]
     if causal and queries != keys:  # the kernel's own causal mask begins at the first key
         if queries > keys:
             return _on_cpu(query, key, value, causal_mask(queries, keys, query), scale, False)
@@ -93,6 +102,21 @@ def _on_cpu(
         before = _on_cpu(query, key[:, :, :past], value[:, :, :past], None, scale, False)
         own = _on_cpu(query, key[:, :, past:], value[:, :, past:], None, scale, True)
         return join_attentions(*before, *own)
+    output, lse = _stacked(query, key, value, mask, scale, causal)
+    return output, _lse_where_visible(lse, mask)
+
+
+def _stacked(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scale: float | None,
+    causal: bool,
+) -> tuple[Tensor, Tensor]:
+    """The CPU's kernel, whose log-sum-exp is not -inf where a query sees nothing."""
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    (rows, heads, queries, size), keys = query.shape, key.shape[2]
     # The kernel reads and packs a key once for each head that meets it. Stacked, the queries of
     # a group's heads count as one head's.
     shared = heads // key.shape[1]
@@ -101,7 +125,7 @@ def _on_cpu(
     stacked = query.reshape(rows, heads // stack, stack * queries, size)
     visible = None if mask is None else _stack_mask(mask, stack, queries).expand(rows, -1, -1, keys)
     output, lse = fused(stacked, key, value, is_causal=causal, attn_mask=visible, scale=scale)
-    return output.reshape(query.shape), _lse_where_visible(lse.reshape(query.shape[:3]), mask)
+    return output.reshape(query.shape), lse.reshape(query.shape[:3])
 
 
 def _stack_mask(mask: Tensor, stack: int, queries: int) -> Tensor:

@@ -34,14 +34,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
-from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import (
     additive_mask,
     apply_weights,
     attend,
+    attend_only,
     attention_scores,
-    in_float32,
 )
+from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import apply_mask, reference_weights
 from holdfast.control.steered_pass import SteeredPass, layer_of
 from holdfast.control.switch import EAGER, FUSED
@@ -49,98 +49,6 @@ from holdfast.core.errors import ControlError
 
 # What models add to attention beyond a mask, by the names they pass it under.
 _ADDITIONS = ("position_bias", "softcap", "s_aux", "sinks")
-
-
-class Recorder:
-    """Collects π of each row's last query, layer by layer, during one forward pass.
-
-    It serves passes whose rows and columns stay where they are.
-
-    Args:
-        starts: the first column of each row's spans, (spans, B).
-        ends: the columns after them; equal to the first where a row has none.
-        plain: also record plain attention's π where a control is active, which costs a
-            second set of weights.
-    """
-
-    def __init__(self, starts: Tensor, ends: Tensor, plain: bool = True) -> None:
-        self.starts, self.ends, self.plain = starts, ends, plain
-        first = starts.amin(0)
-        columns = first[:, None] + torch.arange(int((ends - first).amax()), device=first.device)
-        self.columns = columns  # of all spans of a row, (B, n)
-        self.inside = self._within(columns)
-        self.layers: dict[int, Tensor] = {}
-        self._keys: dict[int, Tensor] = {}
-
-    def begin(self, columns: int) -> None:
-        """Begin a pass whose queries see up to so many columns."""
-        self.spans = self._within(torch.arange(columns, device=self.starts.device)[None])
-        self.places = self.columns.clamp(max=columns - 1)
-
-    def sees(self, key: Tensor, mask: Tensor | None) -> bool:
-        """Whether `record_spans` takes a layer: its keys are all columns, its mask all heads'."""
-        shared = mask is None or mask.shape[1] == 1
-        return shared and key.shape[2] == self.spans.shape[-1]
-
-    def _within(self, columns: Tensor) -> Tensor:
-        """1 where a column (B or 1, n) belongs to a row's span: (spans, B, n)."""
-        starts, ends = self.starts[..., None], self.ends[..., None]
-        return ((columns >= starts) & (columns < ends)).float()
-
-    def record(self, layer: int, weights: Tensor, plain: Tensor | None = None) -> None:
-        """Record a layer's π.
-
-        Args:
-            layer: its number.
-            weights: of the last queries, (B, H, Lk).
-            plain: the same without the control; None where there is none.
-        """
-        spans = self.spans[:, :, : weights.shape[-1]].to(weights.device).movedim(0, -1)
-        share = weights.float() @ spans  # (B, H, spans)
-        plain_share = share if plain is None else plain.float() @ spans
-        self.layers[layer] = torch.stack([share, plain_share]).movedim(-1, 1)
-
-    def record_spans(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        lse: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> None:
-        """Record a layer's π from the log-sum-exp of its plain attention.
-
-        The spans' keys are gathered once, and then used in every pass.
-
-        Args:
-            layer: its number.
-            query: one to a row, (B, H, 1, D).
-            key: of all columns, (B, Hkv, Lk, D).
-            lse: the log-sum-exp over all keys, (B, H, 1).
-            mask: additive, (B or 1, 1, 1, Lk); None where all keys are seen.
-            scale: what scores are multiplied by; None for 1/√D.
-        """
-        places = self.places
-        if layer not in self._keys:
-            self._keys[layer] = in_float32(gather_columns(key, places))
-        score = attention_scores(query, self._keys[layer], scale)
-        if mask is not None:
-            score += mask.expand(len(places), 1, 1, -1).gather(3, places[:, None, None])
-        share = (score - lse[..., None]).exp()[:, :, 0] @ self.inside.movedim(0, -1)
-        self.layers[layer] = torch.stack([share, share]).movedim(-1, 1)
-
-    def result(self) -> Tensor:
-        """π as (2, spans, B, layers, H): under the control, then under plain attention.
-
-        Starts over: the next pass is recorded anew.
-        """
-        layers = [self.layers[i].to(self.spans.device) for i in sorted(self.layers)]
-        self.layers = {}
-        heads = max(layer.shape[-1] for layer in layers)
-        padded = [torch.nn.functional.pad(x, (0, heads - x.shape[-1])) for x in layers]
-        return torch.stack(padded, dim=3)
-
 
 _recorder: ContextVar[Recorder | None] = ContextVar("holdfast_recorder", default=None)
 
@@ -174,21 +82,19 @@ def fused(
     if by_weights and _is_single(query) and _is_plain(module, kwargs):
         output = _one_query(module, query, key, value, attention_mask, scaling, steering, recorder)
         return output, None
-    acts = steering is not None and steering.covers(layer)
-    single = query.device.type == "cpu" and query.shape[2] == 1 and _is_plain(module, kwargs)
-    if single and not acts and (recorder is None or recorder.sees(key, attention_mask)):
-        mask = additive_mask(attention_mask, query)
-        output, lse = attend(query, key, value, mask, scaling)
-        if recorder is not None:
-            recorder.record_spans(layer, query, key, lse, mask, scaling)
-        return output.transpose(1, 2), None
+    acts = steering if steering is not None and steering.covers(layer) else None
+    if query.shape[2] == 1 and _is_plain(module, kwargs):
+        states = (query, key, value, attention_mask, scaling)
+        parts = _one_query_in_parts(module, *states, acts, recorder)
+        if parts is not None:
+            return parts.transpose(1, 2).contiguous(), None
     if recorder is not None:
         plain = weights = _last_weights(query, key, attention_mask, scaling)
-        if steering is not None and acts:
-            weights = steering.weights(module, query, key, attention_mask, scaling, slice(-1, None))
+        if acts is not None:
+            weights = acts.weights(module, query, key, attention_mask, scaling, slice(-1, None))
         recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
-    if steering is not None and acts:
-        merged = steering.attention(module, query, key, value, attention_mask, scaling)
+    if acts is not None:
+        merged = acts.attention(module, query, key, value, attention_mask, scaling)
         return merged.transpose(1, 2).contiguous(), None
     if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
@@ -236,6 +142,40 @@ def _one_query(
     if recorder is not None:
         recorder.record(layer, weights[:, :, 0], plain)
     return apply_weights(weights.to(value.dtype), value).transpose(1, 2)
+
+
+def _one_query_in_parts(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    steering: SteeredPass | None,
+    recorder: Recorder | None,
+) -> Tensor | None:
+    """One query's attention, (B, H, 1, D), by kernels whose log-sum-exps serve the recorder.
+
+    None where the recorder needs whole weights, or another kernel is as good.
+    """
+    layer = layer_of(module)
+    if recorder is not None and not recorder.sees(key, mask):
+        return None
+    if steering is not None:
+        if recorder is None or not recorder.knows(steering.steering):
+            return None
+        near = steering.anchored_query(module, query, layer)
+        merge = steering.merge(layer, query, near, key, value, mask, scaling)
+        recorder.record_merge(layer, query, near, key, merge, mask, scaling)
+        return merge.output
+    if query.device.type != "cpu":
+        return None
+    additive = additive_mask(mask, query)
+    if recorder is None:
+        return attend_only(query, key, value, additive, scaling)
+    output, lse = attend(query, key, value, additive, scaling)
+    recorder.record_spans(layer, query, key, lse, mask, scaling)
+    return output
 
 
 def eager(

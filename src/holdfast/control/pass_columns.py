@@ -1,10 +1,19 @@
-"""Which columns of keys are what for the queries of one pass: persona, earlier turns, own turn."""
+"""What the queries of one steered pass may see: which columns of keys are what, and the masks.
+
+Columns are the persona, earlier turns, own replies and a query's own turn. Masks are made once for
+all layers that are given the same one.
+"""
 
 from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from holdfast.control.attention import split_mask
+from holdfast.control.kernels import additive_mask
 from holdfast.control.steering import Steering
 
 
@@ -69,6 +78,101 @@ class PassColumns:
             replies, turns = (_latest(x, at) for x in (self.steering.replies, self.steering.turns))
             self._own[keys] = self.earlier(keys) & (replies > turns)[:, None]
         return self._own[keys]  # (B, Lq, keys)
+
+
+class KeyPart(NamedTuple):
+    """A part of the keys that queries attend to."""
+
+    mask: Tensor
+    """Additive, of the part's keys; -inf where these are of other parts."""
+    places: Tensor | None = None
+    """Where its keys are, (B, n); None for all keys from `start` on."""
+    start: int = 0
+    """The first of its keys."""
+
+
+class TurnParts(NamedTuple):
+    """The keys that are no persona in three parts."""
+
+    own: KeyPart | None
+    """The model's own replies before a query's turn; None where no row has earlier turns."""
+    others: KeyPart | None
+    """What else is in the turns before it; likewise."""
+    later: KeyPart
+    """The query's own turn, and what is before the first unless that is `opening`."""
+    opening: KeyPart | None = None
+    """What is before the first turn, where single queries read `later` from their turns on."""
+
+
+class PassMasks:
+    """What the queries of a pass may see, under one of the masks that its layers are given."""
+
+    def __init__(self, columns: PassColumns, mask: Tensor | None, query: Tensor, keys: int) -> None:
+        self.columns, self.mask, self.keys = columns, mask, keys
+        self.dtype, self.device = query.dtype, query.device
+
+    def fits(self, mask: Tensor | None, query: Tensor, keys: int) -> bool:
+        """Whether they were made of this mask, for such queries."""
+        same = self.mask is mask and self.keys == keys
+        return same and self.dtype == query.dtype and self.device == query.device
+
+    @cached_property
+    def full(self) -> Tensor | None:
+        """What is added to scores, (B or 1, H or 1, Lq or 1, Lk); None where all keys are seen."""
+        passed, mask = self.columns, self.mask
+        if mask is None and passed.queries == 1:
+            return None
+        if mask is None:
+            at = torch.arange(passed.queries, device=self.device)[:, None] + passed.column
+            columns = torch.arange(self.keys, device=self.device) + passed.first_column(self.keys)
+            mask = columns <= at
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return cast(Tensor, additive_mask(mask, like))[..., : self.keys]
+
+    @cached_property
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """The same of the persona's keys, gathered, and of the rest."""
+        places, present = self.columns.key_places(self.keys)
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return split_mask(self.full, like, places, present, self.columns.span(self.keys))
+
+    @cached_property
+    def turns(self) -> TurnParts:
+        """The keys outside of the persona, by whose turns they are.
+
+        Earlier turns are gathered for single queries, which would else read all keys three times.
+        """
+        passed = self.columns
+        rest = ~passed.span(self.keys)[:, None]
+        earlier, own = (of(self.keys) & rest for of in (passed.earlier, passed.own))
+        later = rest & ~earlier
+        if not bool(earlier.any()):
+            return TurnParts(None, None, self._hidden_but(later))
+        others = earlier & ~own
+        if passed.queries > 1:
+            return TurnParts(*map(self._hidden_but, (own, others, later)))
+        start = max(0, int(passed.turn_starts.amin()) - passed.first_column(self.keys))
+        seen = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
+        opening = self._gathered(seen[..., :start]) if start else None
+        return TurnParts(
+            self._gathered(own), self._gathered(others), self._hidden_but(later, start), opening
+        )
+
+    def _hidden_but(self, part: Tensor, start: int = 0) -> KeyPart:
+        """The keys from `start` on, with those hidden that are not in a part (B, Lq, keys)."""
+        full = torch.zeros((), dtype=self.dtype, device=self.device)
+        full = full if self.full is None else self.full[..., start:]
+        hidden = ~part[:, None, :, start:].to(self.device)
+        return KeyPart(full.masked_fill(hidden, -torch.inf), start=start)
+
+    def _gathered(self, part: Tensor) -> KeyPart:
+        """The keys of a part (B, 1, keys), each row's beside each other."""
+        part, like = part[:, 0], torch.empty(0, dtype=self.dtype, device=self.device)
+        counts = part.sum(1)
+        places = part.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+        inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+        full = None if self.full is None else self.full[..., : part.shape[1]]
+        return KeyPart(split_mask(full, like, places, inside, part)[0], places)
 
 
 def _latest(starts: Tensor, at: Tensor) -> Tensor:

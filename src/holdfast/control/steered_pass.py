@@ -25,6 +25,7 @@ from torch import Tensor
 
 from holdfast.control.attention import (
     Attended,
+    Merge,
     Queries,
     gather_columns,
     merge,
@@ -38,8 +39,7 @@ from holdfast.control.kernels import (
     join_attentions,
     needs_gradient,
 )
-from holdfast.control.pass_columns import PassColumns
-from holdfast.control.pass_masks import KeyPart, PassMasks
+from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import (
     TurnKeys,
     apply_mask,
@@ -113,7 +113,7 @@ class SteeredPass(PassColumns):
         masks: PassMasks,
         scale: float | None,
         layer: int,
-    ) -> Tensor:
+    ) -> Merge:
         """Attention where a share depends on earlier turns: up to five parts, merged."""
         turns, share = self.turn_keys(layer, key.shape[2], query.shape[1]), self.share(layer)
         assert turns is not None and share is not None
@@ -161,12 +161,26 @@ class SteeredPass(PassColumns):
         scale: float | None,
     ) -> Tensor:
         """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
-        layer, keys = layer_of(module), key.shape[2]
+        layer = layer_of(module)
         if needs_gradient(query, key, value):
             weights = self.weights(module, query, key, mask, scale)
             return apply_weights(weights.to(value.dtype), value)
-        anchored = self.anchored_query(module, query, layer)
-        near = query if anchored is None else anchored
+        near = self.anchored_query(module, query, layer)
+        return self.merge(layer, query, near, key, value, mask, scale).output
+
+    def merge(
+        self,
+        layer: int,
+        query: Tensor,
+        near: Tensor | None,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+    ) -> Merge:
+        """The fused attentions of a layer, merged; `near` is its `anchored_query`."""
+        keys = key.shape[2]
+        near = query if near is None else near
         if any(group.restores and group.covers(layer) for group in self.steering.shares):
             masks = self._masks_of(mask, query, keys)
             return self._restored(query, near, key, value, masks, scale, layer)
@@ -177,12 +191,12 @@ class SteeredPass(PassColumns):
             causal = mask is None and keys == self.column + self.queries
             full = None if causal else self._masks_of(mask, query, keys).full
             queries = Queries(query, near, steered)
-            return sliced_attention(queries, key, value, span, share, full, scale, causal)[0]
+            return sliced_attention(queries, key, value, span, share, full, scale, causal)
         persona_keys, persona_values = self._persona(layer, key, value)
         mask_p, mask_r = self._masks_of(mask, query, keys).parts
         o_p, l_p = attend(near, persona_keys, persona_values, mask_p, scale)
         o_r, l_r = attend(query, key, value, mask_r, scale)
-        return merge(o_p, l_p, o_r, l_r, share, steered)[0]
+        return merge(o_p, l_p, o_r, l_r, share, steered)
 
     def _persona(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The persona's keys and values of each row, (B, Hkv, n, D), padded to the longest."""

@@ -32,7 +32,7 @@ from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
-from holdfast.evals.conversation.estimate import RunEstimate, estimate
+from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
@@ -53,6 +53,7 @@ from holdfast.evals.conversation.setup import (
     read_suite,
     setting,
 )
+from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select

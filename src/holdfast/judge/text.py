@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
@@ -106,7 +107,8 @@ def _bounds(low: int | None, high: int | None) -> str:
 class Target:
     """One wanted piece of text as a pattern, and which view of the reply it is sought in.
 
-    A star at its end stands for any end of the word: "paint*" is found in "painted".
+    A star at its end stands for any end of the word: "paint*" is found in "painted". Patterns are
+    made when a reply first needs them: a suite has ten thousand targets, and most replies few.
     """
 
     def __init__(self, text: str, whole_word: bool, cased: bool) -> None:
@@ -115,15 +117,27 @@ class Target:
         stem = len(wanted) > 2 and wanted[-1] == "*" and wanted[-2].isalnum()
         wanted = wanted.removesuffix("*") if stem else wanted
         self.marked = plain(wanted) != wanted
-        body = r"\s+".join(re.escape(piece) for piece in wanted.split())
+        self.body = r"\s+".join(re.escape(piece) for piece in wanted.split())
         self.front = r"(?<!\w)" if whole_word and _wordish(wanted[0]) else ""
         self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) and not stem else ""
         self.part = max(wanted.split(), key=len).casefold()
         self.flags = 0 if cased else re.IGNORECASE
         self.starts_wordish, self.ends_wordish = _wordish(wanted[0]), _wordish(wanted[-1])
-        self.anywhere = re.compile(self.front + body + self.back, self.flags)
-        self.opens = re.compile(body + self.back, self.flags)
-        self.closes = re.compile(self.front + body + r"\Z", self.flags)
+
+    @cached_property
+    def anywhere(self) -> re.Pattern[str]:
+        """It at any place."""
+        return re.compile(self.front + self.body + self.back, self.flags)
+
+    @cached_property
+    def opens(self) -> re.Pattern[str]:
+        """It where a match begins."""
+        return re.compile(self.body + self.back, self.flags)
+
+    @cached_property
+    def closes(self) -> re.Pattern[str]:
+        """It at the end."""
+        return re.compile(self.front + self.body + r"\Z", self.flags)
 
     def view(self, text: str) -> str:
         """The reply as this target sees it."""

@@ -75,6 +75,29 @@ def cached_file(model: CatalogueModel) -> Path | None:
     return path if path.exists() and path.stat().st_size == model.package.size else None
 
 
+def local_path(model: CatalogueModel) -> Path | None:
+    """Where a model is on this machine: its package's file, or its folder in the hub's cache."""
+    if path := cached_file(model):
+        return path
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:  # without the extra `local` there is no such cache
+        return None
+    config = try_to_load_from_cache(model.hub, "config.json")
+    folder = Path(config).parent if isinstance(config, str) else None
+    return folder if folder is not None and any(folder.glob("*.safetensors")) else None
+
+
+def weight_hashes(path: Path) -> dict[str, str]:
+    """The SHA-256 of a model's weights, by the names of their files."""
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    hashes = {}
+    for file in files:
+        with file.open("rb") as stream:
+            hashes[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashes
+
+
 def download_wheel(requirement: str, folder: Path) -> Path:
     """Have pip download a wheel without its dependencies; progress goes to standard error.
 

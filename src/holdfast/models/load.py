@@ -14,6 +14,7 @@ This module knows names. It imports what a backend needs only when that backend 
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -65,10 +66,20 @@ def load(
     if server == OLLAMA:
         from holdfast.models.ollama import OllamaBackend
 
+        template = options.pop("template_options", None)
+
         def load_weights(name: str) -> Backend:
-            weights: Backend = import_local(name).load(name, dtype=dtype, device=device)
+            weights: Backend = import_local(name).load(
+                name, dtype=dtype, device=device, options=template
+            )
             return weights
 
+        if template:
+            print(
+                f"{name}: Ollama renders chats by itself, so that template options are left out "
+                "unless a control needs the weights",
+                file=sys.stderr,
+            )
         return OllamaBackend(model, load_weights, base_url=base_url, api_key=api_key, **options)
     if server:
         from holdfast.models.api.client import ApiBackend
@@ -78,6 +89,7 @@ def load(
         served.name = name
         return served
     if name.startswith(VLLM):
+        options.pop("base", None)  # adapters are refused there
         return _load_into_vllm(name.removeprefix(VLLM), dtype=dtype, **options)
     backend: Backend = import_local(name).load(name, dtype=dtype, device=device, **options)
     return backend

@@ -75,6 +75,8 @@ class SuiteAnswer:
     """The answer."""
     stop: str = ""
     """Why it ended."""
+    thought: str | None = omitted()
+    """What the model thought before it; never judged."""
 
     @property
     def key(self) -> tuple[str, int, str, int]:
@@ -118,6 +120,8 @@ class QuestionnaireAnswer:
     """The answer."""
     stop: str = ""
     """Why it ended."""
+    thought: str | None = omitted()
+    """What the model thought before it; never judged."""
 
     @property
     def key(self) -> tuple[str, str, int, int]:

@@ -21,6 +21,7 @@ from holdfast.core.chat import Chat, Message, message, system_message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.local.tool_calls import CallFormat, call_format
+from holdfast.models.template_options import RESERVED
 from holdfast.persona.suite import Persona
 from holdfast.serve.grammars import grammar_of
 from holdfast.serve.http_errors import RequestError
@@ -36,13 +37,9 @@ if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
     from holdfast.serve.engine.process import EngineProcess
     from holdfast.serve.engine.thread import EngineThread
 
-# Arguments of `apply_chat_template` that no client may set.
-_RESERVED = {
-    "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
-    "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors",
-    "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token",
-    "split_special_tokens",  # false lets user text forge turns: that is the operator's to say
-}  # fmt: skip
+# Arguments of `apply_chat_template` that no client may set. `split_special_tokens=false` lets user
+# text forge turns: that is the operator's to say.
+_RESERVED = RESERVED | {"split_special_tokens"}
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
 

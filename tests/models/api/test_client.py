@@ -613,6 +613,25 @@ def test_a_reply_is_never_asked_for_without_a_limit(server: Server, backend: Api
     assert "max_completion_tokens" in refusal(backend)
 
 
+def test_template_options_are_sent_until_a_server_refuses_them(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: dict[str, Any]) -> Made:
+        if "chat_template_kwargs" in request:
+            return 400, error("Unrecognized request argument supplied: chat_template_kwargs")
+        return 200, completion()
+
+    server.answer = answer
+    options = {"enable_thinking": False}
+    backend = load("api:some", base_url=server.url, template_options=options)
+    assert one(backend).text == one(backend).text == "Hello."
+    assert [request.get("chat_template_kwargs") for request in server.requests] == [
+        options, None, None
+    ]  # fmt: skip
+    assert backend.describe()["template_options"] == options
+    assert capsys.readouterr().err.count("does not take chat_template_kwargs") == 1
+
+
 def test_what_the_user_put_into_extra_body_is_never_dropped(server: Server) -> None:
     server.answer = refusing("seed")
     said = refusal(ApiBackend("m", base_url=server.url, extra_body={"seed": 3}))

@@ -232,6 +232,22 @@ def test_a_predicate_can_end_a_reply() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_a_devices_full_memory_is_one_sentence_and_the_engine_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = Engine(model("llama"), batch_size=2)
+    asked = [Request((20, 21, 22), seed) for seed in range(3)]
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subject, "_decode", full)
+        with pytest.raises(ModelError, match=r"memory of cpu is full.* 2 rows of up to 7 tok"):
+            subject.generate(asked, Sampling(max_new_tokens=4))
+    assert len(subject.generate(asked, Sampling(max_new_tokens=4))) == 3
+
+
 def test_logits_that_are_not_finite_are_an_error_that_names_the_model(
     value: float, sampling: Sampling
 ) -> None:

@@ -5,7 +5,6 @@ Where a command means something else by an option it declares its own, beside it
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
+from holdfast.models.template_options import read_template_option, unread_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,19 +45,8 @@ Seed = Annotated[int, typer.Option(help="Decides everything that is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 Plan = Annotated[
-    bool, typer.Option("--plan", help="Print what the training will take, and do nothing.")
+    bool, typer.Option("--plan", help="Print what the command will take, and do nothing.")
 ]
-
-
-def read_template_option(text: str) -> tuple[str, Any]:
-    """NAME=VALUE as a name and a value: JSON where it is JSON, else the text itself."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise HoldfastError(f"--template-option is NAME=VALUE, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +74,15 @@ class LocalOptions:
         from holdfast.models.ollama_store import OLLAMA
 
         more: dict[str, Any] = {"base": self.base} if self.base else {}
-        if self.template_option:
-            more["options"] = self.template_options()
+        if template := self.template_options():
+            more["options"] = template
         # Commands without other models need the weights.
         weights = import_local(name).load if name.startswith(OLLAMA) else load
         backend: Backend = weights(name, dtype=self.dtype, device=self.device, **more)
+        # A command's models share its options, so that one may have what another has not.
+        source = getattr(getattr(backend, "tokenizer", None), "chat_template", None)
+        for unread in unread_options(source, template) if source else []:
+            print(f"{name}: the chat template has no {unread}, which is left out", file=sys.stderr)
         if self.dtype == "auto" and name != "mini":
             print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)
         return backend
@@ -113,6 +106,7 @@ class ModelOptions(LocalOptions):
         from holdfast.models.load import SERVED, load
 
         if name.startswith(SERVED):
+            template = self.template_options()
             return load(
                 name,
                 base_url=self.base_url,
@@ -120,6 +114,7 @@ class ModelOptions(LocalOptions):
                 concurrency=self.concurrency,
                 dtype=self.dtype,
                 device=self.device,
+                **({"template_options": template} if template else {}),
                 **limits,
             )
         return super().open(name)

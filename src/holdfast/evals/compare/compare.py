@@ -33,11 +33,12 @@ from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
 from holdfast.evals.conversation.costs import costs
-from holdfast.evals.conversation.estimate import RunEstimate, estimate
+from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.setup import Screening, default_suite
+from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES

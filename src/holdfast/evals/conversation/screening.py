@@ -160,10 +160,11 @@ def _choose(
 ) -> Screening:
     holders = tuple(one for one in candidates if means[one.id] >= at_least)
     if not holders:
+        easier = "" if suite == "core-easy" else "an easier suite (core-easy), "
         raise HoldfastError(
             f"{model} holds none of the {len(candidates)} personas of {suite} at {at_least:g} "
-            "before the conversation begins: choose an easier suite (core-easy), a lower "
-            "--screen-at or a stronger model"
+            f"before the conversation begins, the best at {max(means.values()):.2f}: choose "
+            f"{easier}a lower --screen-at or a stronger model."
         )
     categories = dict.fromkeys(one.category for one in candidates)
     by_category = {

@@ -17,7 +17,7 @@ This module plans and runs. `summary` makes rows of the records.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,15 @@ from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.evals.effect.summary import EffectRun, reply_pairs, summarise, verdict_key
-from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches, check_judge
+from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.tasks.batches import (
+    Batch,
+    TaskUnit,
+    ask,
+    batches,
+    check_judge,
+    estimate_batches,
+)
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.models.notes import NOTES, own_source
@@ -84,13 +92,8 @@ def effect(
         HoldfastError: what the user can mend.
     """
     began = time.monotonic()
-    settings = settle(settings, EffectSettings, changes)
-    models = [models] if not isinstance(models, Sequence) else list(models)
-    if not models:
-        raise HoldfastError("name a model with --model.")
-    check_judge(models, judge_model)
-    settings.check()
-    plan = _Plan.of(models, judge_model, settings)
+    plan = _planned(models, settings, judge_model, changes)
+    models, settings = plan.models, plan.settings
     run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
     progress = progress or Progress(enabled=False)
     ask(run, plan.batches(), models, settings.sampling, settings.seed, progress, where)
@@ -102,6 +105,37 @@ def effect(
         pairs = reply_pairs(run, plan.tasks, summary.models)
         report.write_effect(summary, pairs, Path(summary.report))
     return Effect(summary)
+
+
+def estimate_effect(
+    models: Backend | Sequence[Backend],
+    settings: EffectSettings | None = None,
+    *,
+    judge_model: Backend | None = None,
+    **changes: Any,
+) -> RunEstimate:
+    """Measure one step and say what a run will take; `holdfast effect --plan`.
+
+    The arguments are those of `effect`.
+    """
+    plan = _planned(models, settings, judge_model, changes)
+    return estimate_batches(plan.batches(), plan.models, plan.settings.sampling, plan.settings.seed)
+
+
+def _planned(
+    models: Backend | Sequence[Backend],
+    settings: EffectSettings | None,
+    judge_model: Backend | None,
+    changes: Mapping[str, Any],
+) -> _Plan:
+    """What is asked of whom; raises `HoldfastError` for what cannot be."""
+    settings = settle(settings, EffectSettings, changes)
+    models = [models] if not isinstance(models, Sequence) else list(models)
+    if not models:
+        raise HoldfastError("name a model with --model.")
+    check_judge(models, judge_model)
+    settings.check()
+    return _Plan.of(models, judge_model, settings)
 
 
 def _replies(run: EffectRun) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:

@@ -33,8 +33,12 @@ from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import ControlledSetup, prepare
+from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
+from holdfast.evals.conversation.setup import Screening
+from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.explain.settings import ExplainSettings
 from holdfast.evals.explain.summary import (
     NO_PERSONA,
@@ -106,16 +110,8 @@ def explain(
     settings = settle(settings, ExplainSettings, changes)
     local = _local(model)
     progress, began = progress or Progress(enabled=False), time.monotonic()
-    setup = prepare(
-        model,
-        settings,
-        _controls(model, settings.controls),
-        rounds=settings.rounds,
-        measure=True,
-        screening=screen(settings, model, judge_model=judge_model, out=out, progress=progress),
-        user_model=user_model,
-        judge_model=judge_model,
-    )
+    screening = screen(settings, model, judge_model=judge_model, out=out, progress=progress)
+    setup = _set_up(model, settings, screening, user_model, judge_model)
     described = setup.manifest("explain", draws=DRAWS)
     run = Run(out, described, RoundRecord, JudgeVerdict)
     judged = setup.hold(run, progress)
@@ -135,6 +131,42 @@ def explain(
         findings=[],
     )
     return Explanation(_written(replace(summary, findings=findings(summary)), run))
+
+
+def estimate_explain(
+    model: Backend,
+    settings: ExplainSettings | None = None,
+    *,
+    user_model: Backend | None = None,
+    **changes: Any,
+) -> RunEstimate:
+    """Measure two steps and say what the conversations will take; `holdfast explain --plan`.
+
+    The arguments are those of `explain`. No screening is done: all personas may be agents.
+    """
+    settings = settle(settings, ExplainSettings, changes)
+    setup = _set_up(_local(model), settings, None, user_model, None)
+    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
+    return estimate(setup.chat, plain).times(len(setup.plan.controls)).plus(estimate(*_bare(setup)))
+
+
+def _set_up(
+    model: Backend,
+    settings: ExplainSettings,
+    screening: Screening | None,
+    user_model: Backend | None,
+    judge_model: Backend | None,
+) -> ControlledSetup:
+    return prepare(
+        model,
+        settings,
+        _controls(model, settings.controls),
+        rounds=settings.rounds,
+        measure=True,
+        screening=screening,
+        user_model=user_model,
+        judge_model=judge_model,
+    )
 
 
 def _written(summary: ExplainSummary, run: ConversationRun) -> ExplainSummary:
@@ -178,16 +210,22 @@ def _without_personas(
     setup: ControlledSetup, run: ConversationRun, described: Record, progress: Progress
 ) -> dict[int, list[str]]:
     """The turns of the same conversations where neither side has a system prompt."""
+    chat, conversations = _bare(setup)
+    folder = run.folder / "without" if run.folder else None
+    without = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
+    converse(chat, conversations, without, progress)
+    return {c.id: turns_of(without.records, c.id) for c in conversations}
+
+
+def _bare(setup: ControlledSetup) -> tuple[SelfChat, list[Conversation]]:
+    """The conversations without system prompts, and how they are held."""
     conversations = [
         replace(c, agent=replace(c.agent, prompt=""), user=replace(c.user, prompt=""), floor=False)
         for c in setup.plan.conversations
     ]
     side_by_side = setup.chat.protocol.batch // len(setup.plan.controls)
     protocol = replace(setup.chat.protocol, runs=1, measure=False, batch=side_by_side)
-    folder = run.folder / "without" if run.folder else None
-    without = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
-    converse(replace(setup.chat, protocol=protocol), conversations, without, progress)
-    return {c.id: turns_of(without.records, c.id) for c in conversations}
+    return replace(setup.chat, protocol=protocol), conversations
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from holdfast.core.backend import Ask, Backend
+from holdfast.core.backend import Ask, Backend, tokens_drawn
 from holdfast.core.chat import message
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
@@ -43,6 +43,10 @@ class Measurement:
     """Folder of the run."""
     progress: Progress
     """Shows how far the run is."""
+
+    def tokens(self) -> int:
+        """Tokens that the model has generated so far."""
+        return tokens_drawn(self.model)
 
     @property
     def manifest(self) -> FidelityManifest:
@@ -90,7 +94,7 @@ def record_answers(
         measurement.model.forget()
         replies = measurement.model.reply([ask for _, ask in batch], measurement.settings.sampling)
         run.append(
-            replace(answer, text=reply.text, stop=reply.stop)
+            replace(answer, text=reply.text, stop=reply.stop, thought=reply.thought)
             for (answer, _), reply in zip(batch, replies, strict=True)
         )
         measurement.progress.advance(len(batch), len(batch))

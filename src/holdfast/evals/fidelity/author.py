@@ -29,6 +29,8 @@ from holdfast.evals.fidelity.questionnaire import (
 from holdfast.judge.rubric import objects
 from holdfast.results.fidelity import WrittenTexts
 
+USUAL = 10
+"""Questions of each task, where no number is given."""
 SETTINGS = 5
 """Settings that questions are written for, for each person."""
 VARIED = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)

@@ -26,10 +26,11 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.settings import settle
+from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
 from holdfast.evals.fidelity.answers import Measurement
-from holdfast.evals.fidelity.personagym import measure_questionnaire
+from holdfast.evals.fidelity.personagym import measure_questionnaire, questionnaire_asks
 from holdfast.evals.fidelity.settings import FidelitySettings
-from holdfast.evals.fidelity.suite import measure_suite
+from holdfast.evals.fidelity.suite import measure_suite, suite_asks
 from holdfast.models.notes import NOTES
 from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
 
@@ -105,6 +106,28 @@ def fidelity(
     if summary.report:
         report.write_fidelity(summary, Path(summary.report))
     return Fidelity(summary)
+
+
+def estimate_fidelity(
+    model: Backend,
+    settings: FidelitySettings | None = None,
+    *,
+    judges: Sequence[Backend] = (),
+    **changes: Any,
+) -> RunEstimate:
+    """Measure one step and say what the answers will take; `holdfast fidelity --plan`.
+
+    The arguments are those of `fidelity`. What judges and authors write is not counted.
+    """
+    settings = settle(settings, FidelitySettings, changes)
+    _check(model, judges, settings)
+    measurement = Measurement(model, judges, settings, None, Progress(enabled=False))
+    if settings.questions is None:
+        asks = suite_asks(measurement)
+        count = len(asks)
+    else:
+        asks, count = questionnaire_asks(measurement)
+    return estimate_asks(model, asks[:: -(-len(asks) // STEP)], settings.sampling, count)
 
 
 def _check(model: Backend, judges: Sequence[Backend], settings: FidelitySettings) -> None:

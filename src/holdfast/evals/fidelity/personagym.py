@@ -47,6 +47,7 @@ from holdfast.results.fidelity import (
 )
 
 GENERATE = "generate"
+_PLAIN = "What do you do on a free afternoon, and why?"  # stands for questions not yet written
 QuestionnaireRun = Run[QuestionnaireAnswer | WrittenTexts, QuestionnaireVerdict]
 
 
@@ -86,7 +87,7 @@ def measure_questionnaire(
     )
     failed_requests = 0
     if people:
-        n = options.questions_per_task or 10
+        n = options.questions_per_task or author.USUAL
         sheets, failed_requests = author.write_questionnaires(run, writer, people, n, seed)
     if not any(sheet.items for sheet in sheets):
         raise HoldfastError(
@@ -94,13 +95,33 @@ def measure_questionnaire(
             "--author-model, or a folder with --questions."
         )
     questions = _questions(sheets, options.prompt, settings.samples, seed)
-    with measurement.progress.of(len(questions)):
+    with measurement.progress.of(len(questions), tokens=measurement.tokens):
         record_answers(measurement, run, questions)
         if options.examples:
             author.write_examples(run, writer, sheets, seed)
         for judge in judges:
             _grade(run, judge, sheets, options)
     return run, *_summarise(run, sheets, judges, failed_requests)
+
+
+def questionnaire_asks(measurement: Measurement) -> tuple[list[Ask], int]:
+    """Some of what the model is asked, and how much that is.
+
+    Questions that are still to be written are counted, and a plain one stands for them.
+    """
+    settings = measurement.settings
+    options = settings.questionnaire
+    options.check()
+    people, sheets = _people_and_sheets(settings)
+    if not people:
+        found = _questions(sheets, options.prompt, settings.samples, settings.seed)
+        return [ask for _, ask in found], len(found)
+    asks = [
+        ask_under(_prompt(options.prompt, one), _PLAIN, seed_of("gym", settings.seed, one))
+        for one in people
+    ]
+    n = options.questions_per_task or author.USUAL
+    return asks, len(people) * len(questionnaire.tasks()) * n * settings.samples
 
 
 def _people_and_sheets(

@@ -47,10 +47,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
         HoldfastError: a persona needs a judge model, and there is none, or a category is unknown.
     """
     settings, judges = measurement.settings, measurement.judges
-    source = settings.suite or own_source(measurement.model.name)
-    suite = source if isinstance(source, Suite) else load_suite(source)
-    personas = _of_categories(suite.personas, settings.category)
-    require_embeddings(personas)
+    personas = _personas(measurement)
     if not judges and (rubric := next((p for p in personas if p.needs_model), None)):
         raise HoldfastError(
             f"the persona “{rubric.id}” is judged by a model: name one with --judge-model."
@@ -59,7 +56,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     manifest = SuiteManifest(**vars(measurement.manifest), personas=described)
     run = Run(measurement.out, manifest, SuiteAnswer, SuiteVerdict)
     questions = list(_questions(personas, settings.samples, settings.seed))
-    with measurement.progress.of(len(questions)):
+    with measurement.progress.of(len(questions), tokens=measurement.tokens):
         record_answers(measurement, run, questions, ROWS)
     _judge(run, personas, judges)
     return run, *_summarise(run, personas)
@@ -70,6 +67,20 @@ def _of_categories(personas: Sequence[Persona], names: Sequence[str]) -> Sequenc
     if other := next((name for name in names if name not in known), None):
         raise HoldfastError(f"there is no category {other!r}: there are {', '.join(known)}.")
     return [persona for persona in personas if not names or persona.category in names]
+
+
+def suite_asks(measurement: Measurement) -> list[Ask]:
+    """Everything that the model is asked."""
+    settings = measurement.settings
+    return [ask for _, ask in _questions(_personas(measurement), settings.samples, settings.seed)]
+
+
+def _personas(measurement: Measurement) -> Sequence[Persona]:
+    source = measurement.settings.suite or own_source(measurement.model.name)
+    suite = source if isinstance(source, Suite) else load_suite(source)
+    personas = _of_categories(suite.personas, measurement.settings.category)
+    require_embeddings(personas)
+    return personas
 
 
 def _questions(

@@ -27,9 +27,10 @@ from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
+from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.evals.robustness.summary import Answers, lost_items, summarise
-from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches
+from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches, estimate_batches
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
@@ -105,6 +106,19 @@ def robustness(
     if summary.report:
         report.write_robustness(summary, Path(summary.report))
     return Robustness(summary, answers)
+
+
+def estimate_robustness(
+    model: Backend, settings: RobustnessSettings | None = None, **changes: Any
+) -> RunEstimate:
+    """Measure one step and say what a run will take; `holdfast robustness --plan`.
+
+    The arguments are those of `robustness`.
+    """
+    settings = settle(settings, RobustnessSettings, changes)
+    settings.check()
+    plan = _Plan.of(model, settings)
+    return estimate_batches(plan.batches(), [model], settings.sampling, settings.seed)
 
 
 @dataclass(frozen=True)

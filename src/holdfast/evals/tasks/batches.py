@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling, tokens_drawn
@@ -12,6 +12,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Units, Where, share_out
+from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 
@@ -90,6 +91,19 @@ def ask(
             work=partial(_ask_batch, sampling, seed),
         )
         share_out(units, run, models, progress, where)
+
+
+def estimate_batches(
+    batches: Sequence[Batch], models: Sequence[Backend], sampling: Sampling, seed: int
+) -> RunEstimate:
+    """Measure a step of each model and say what all batches will take; the arguments of `ask`."""
+    parts = []
+    for m, model in enumerate(models):
+        units = [unit for batch in batches if batch.model == m for unit in batch.units]
+        replies = sum(len(unit.arms) * len(unit.task.turns) for unit in units)
+        asks = [_ask(unit.task, unit.sample, arm, (), seed) for unit in units for arm in unit.arms]
+        parts.append(estimate_asks(model, asks[:: -(-len(asks) // STEP)], sampling, replies))
+    return reduce(RunEstimate.plus, parts)
 
 
 def _is_done(batch: Batch, records: Sequence[TaskRecord]) -> bool:

@@ -10,6 +10,7 @@ others use too ("gate", "spark") are listed in `also`: one alone is no evidence.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
@@ -33,6 +34,11 @@ _EVERYDAY = tuple(_LISTED.split())
 _OWN = re.compile(r"\b(?:I|I'\w+|me|my|mine|we|we'\w+|us|our)\b")
 
 
+@cache
+def _everyday(text: str) -> Target:
+    return Target(text, True, False)
+
+
 def world(params: Params) -> Judge:
     """1 for two of the words, or for one of `words` where nothing is of everybody's day, else 0."""
     own = params.texts("words")
@@ -40,7 +46,7 @@ def world(params: Params) -> Judge:
     params.done()
     targets = [Target(text, True, False) for text in (*own, *also)]
     spared = {text.casefold() for text in (*own, *also)}
-    everyday = [Target(text, True, False) for text in _EVERYDAY if text not in spared]
+    everyday = [_everyday(text) for text in _EVERYDAY if text not in spared]
 
     def judge(text: str) -> Score:
         every = occurrences([*targets, *everyday], text)

@@ -67,6 +67,7 @@ class ApiBackend:
         max_retries: int = 5,
         price: tuple[float, float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        template_options: Mapping[str, Any] | None = None,
         user_first: bool = True,
         system_anywhere: bool = False,
         context: int | None = None,
@@ -84,6 +85,8 @@ class ApiBackend:
             max_retries: how often an ask is tried again; the server says after which time.
             price: prices per million tokens (input, output).
             extra_body: goes into every request and overrides what we put there.
+            template_options: options of the chat template, sent as `chat_template_kwargs`. A
+                server that refuses them is asked without, and standard error says so.
             user_first: False for a server whose templates take an assistant message first; the
                 first exchange is then not folded.
             system_anywhere: True for a server whose templates take a system message in mid-chat;
@@ -110,7 +113,7 @@ class ApiBackend:
             raise ServiceError(f"prices per million tokens must not be negative, as in {price}")
         self._concurrency, self._timeout, self._retries = concurrency, timeout, max_retries
         self._price = price
-        self._parameters = Parameters(extra_body or {})
+        self._parameters = Parameters(extra_body or {}, template_options or {})
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -200,6 +203,7 @@ class ApiBackend:
             "user_first": self.user_first,
             "system_anywhere": self.system_anywhere,
             "context": self.context,
+            **({"template_options": template} if (template := self._parameters.template) else {}),
         }
 
     async def _replies(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:

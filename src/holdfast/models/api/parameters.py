@@ -20,11 +20,12 @@ class Parameters:
 
     Attributes:
         extra: goes into every request and overrides what we put there.
+        template: options of the chat template, which most servers of open models take.
         dropped: the parameters that the server refused, and what was done about each.
     """
 
-    def __init__(self, extra: Mapping[str, Any]) -> None:
-        self.extra = dict(extra)
+    def __init__(self, extra: Mapping[str, Any], template: Mapping[str, Any]) -> None:
+        self.extra, self.template = dict(extra), dict(template)
         self.dropped: dict[str, str] = {}
 
     def write(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
@@ -40,6 +41,8 @@ class Parameters:
                 body["top_k"] = sampling.top_k
         if sampling.stop:
             body["stop"] = list(sampling.stop[:_STOPS])
+        if self.template:
+            body["chat_template_kwargs"] = self.template
         if "max_tokens" in self.dropped:
             body["max_completion_tokens"] = body["max_tokens"]
         accepted = {name: value for name, value in body.items() if name not in self.dropped}

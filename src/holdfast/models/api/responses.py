@@ -252,6 +252,7 @@ def is_final(error: ServerError) -> bool:
 # If a server refuses a combination, we stop sending the one that comes first here.
 _OPTIONAL = (
     "top_k", "seed", "top_p", "stop", "max_tokens", "max_completion_tokens", "temperature",
+    "chat_template_kwargs",
 )  # fmt: skip
 _VALUE = re.compile(
     r"too (large|small|high|low)|at (most|least)|must be|between|range|(greater|less|more) than",

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from holdfast.core.backend import Sampling
@@ -45,7 +46,8 @@ class Engine(LoadedModel):
         """Continue every request, in order, until a token of `ends`, `halt`, or a limit.
 
         `halt` is asked after each token, with the ids so far, whether the reply is over.
-        Raises `ModelError` where the model's logits are not finite.
+        Raises `ModelError` where the model's logits are not finite, or the device's memory is
+        full.
         """
         results: list[Continuation | None] = [None] * len(requests)
         with self.decoding():
@@ -59,6 +61,14 @@ class Engine(LoadedModel):
             try:
                 for some in _alike(rows):
                     self._decode(some, ends)
+            except torch.OutOfMemoryError as error:
+                self.drop_buffers()
+                longest = max(len(row.ids) + row.limit for row in rows)
+                raise ModelError(
+                    f"the memory of {self.device} is full: {self.name} decodes up to "
+                    f"{self.batch_size} rows of up to {longest} tokens at once here. Choose a "
+                    "smaller --batch, fewer --rounds, or --dtype bfloat16."
+                ) from error
             except BaseException:
                 # Nothing of a batch that was cut off, or of its NaN, may reach the next.
                 self.drop_buffers()

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.control.observe import Recorder, recording
+from holdfast.control.observe import recording
+from holdfast.control.recorder import Recorder
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
 from holdfast.control.steering import Steering
 from holdfast.models.engine.cache import BatchCache

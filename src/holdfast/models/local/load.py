@@ -66,13 +66,21 @@ def load(
     )
 
 
-def outline(name: str) -> LocalBackend:
+def outline(
+    name: str, *, options: Mapping[str, Any] | None = None, base: str | None = None
+) -> LocalBackend:
     """Load a model without its weights, to read chats and ask for refusals; it cannot answer.
 
-    Raises `ModelError` as `load` does.
+    Args:
+        name: as in `load`.
+        options: options of the chat template.
+        base: the model that an adapter goes onto, in place of the one that it names.
+
+    Raises:
+        ModelError: as `load`.
     """
-    config, tokenizer = read_small_files(name, dense_source(name, find_source(name)))
-    return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0)
+    config, tokenizer = read_small_files(name, dense_source(name, find_source(name, base)))
+    return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0, options=options)
 
 
 class FirstLayer(NamedTuple):

@@ -20,13 +20,14 @@ import vllm
 from vllm.exceptions import VLLMValidationError
 from vllm.platforms import current_platform
 
-from holdfast.core.backend import Ask, Reply, Sampling, Share
+from holdfast.core.backend import Ask, Reply, Sampling, Share, find_stop
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError
 from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import Source, hash_source
 from holdfast.models.local.load import outline
+from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
 from holdfast.models.vllm.prompt_share import merged, share_of
@@ -37,13 +38,20 @@ OPTIONS = "HOLDFAST_VLLM_OPTIONS"  # the environment's arguments of `vllm.LLM`, 
 LEAST_TOKENS = 2048  # of prompts in one step
 
 
-def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
+def load(
+    name: str,
+    *,
+    dtype: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> VllmBackend:
     """Load a model into vLLM.
 
     Args:
         name: `mini`, a short name, a folder, a GGUF file or a hub id, without `vllm:`.
         dtype: as vLLM takes it.
-        **options: further arguments of `vllm.LLM` (`tensor_parallel_size`, for instance), over
+        options: options of the chat template (`enable_thinking`, for instance).
+        **arguments: further arguments of `vllm.LLM` (`tensor_parallel_size`, for instance), over
             those in HOLDFAST_VLLM_OPTIONS.
 
     Raises:
@@ -52,15 +60,14 @@ def load(name: str, *, dtype: str = "auto", **options: Any) -> VllmBackend:
     """
     text = os.environ.get(OPTIONS) or "{}"
     try:
-        common: Any = json.loads(text)
-        options = {**common, **options}
+        common: dict[str, Any] = {**json.loads(text)}
     except (ValueError, TypeError) as error:
         raise ModelError(f"{OPTIONS} must be a JSON object, not {text!r}.") from error
     folder = dense_folder(name)
-    chats = outline(folder)
-    options = {"worker_extension_cls": WORKER, **_for_processor(chats), **options}
+    chats = outline(folder, options=options)
+    arguments = {"worker_extension_cls": WORKER, **_for_processor(chats), **common, **arguments}
     try:
-        llm = vllm.LLM(folder, dtype=dtype, **options)
+        llm = vllm.LLM(folder, dtype=dtype, **arguments)
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"vLLM cannot load {name}: {_first_line(error)} Its log above says more; arguments of"
@@ -145,7 +152,8 @@ class VllmBackend:
         shares = self._shares([row[2:] for row in rows], outputs)
         for (i, room, request, _), output, share in zip(rows, outputs, shares, strict=True):
             full = room < sampling.max_new_tokens
-            replies[i] = replace(_reply(request, output, full), share=share)
+            reply = _reply(request, output, full, self.chats.thoughts, sampling.stop)
+            replies[i] = replace(reply, share=share)
         return [reply for reply in replies if reply is not None]
 
     def likelihoods(
@@ -210,6 +218,7 @@ class VllmBackend:
         model, parallel = self._config.model_config, self._config.parallel_config
         return {
             **self.chats.template.describe(),
+            **({"template_options": own} if (own := self.chats.template.options) else {}),
             "name": self.name,
             "backend": "vllm",
             "architecture": model.architectures[0],
@@ -287,12 +296,16 @@ class VllmBackend:
         return [*self.chats.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
-def _reply(request: Request, output: Any, full: bool) -> Reply:
+def _reply(
+    request: Request, output: Any, full: bool, thoughts: ThoughtDecoder, stops: tuple[str, ...]
+) -> Reply:
     """vLLM's output as a reply; `full` where the context left less room than was asked for."""
     one = output.outputs[0]
     ended = one.finish_reason == "stop"
+    thought, text, _ = thoughts.split(request.ids, one.token_ids)
     return Reply(
-        text=one.text,
+        text=text[: find_stop(text, stops)],
+        thought=thought,
         stop="stop" if ended else "overflow" if full else "length",
         prompt_tokens=len(request.ids),
         cached_tokens=output.num_cached_tokens or 0,

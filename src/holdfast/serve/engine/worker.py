@@ -14,7 +14,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -49,6 +49,10 @@ class EngineSpec:
     cache_bytes: int | None = None
     """Bytes of keys and values kept between requests; None is the device's default, and on a CPU
     at most `CPU_CACHE`."""
+    base: str | None = None
+    """As `models.local.load.load` takes it."""
+    options: Mapping[str, Any] | None = None
+    """As `models.local.load.load` takes it."""
 
 
 class Ready(NamedTuple):
@@ -79,7 +83,12 @@ class Update(NamedTuple):
 def load_engine(spec: EngineSpec) -> LocalBackend:
     """Load the model with its weights. Raises `ModelError`."""
     backend: LocalBackend = import_local(spec.name).load(
-        spec.name, dtype=spec.dtype, device=spec.device, cache_bytes=spec.cache_bytes
+        spec.name,
+        dtype=spec.dtype,
+        device=spec.device,
+        cache_bytes=spec.cache_bytes,
+        base=spec.base,
+        options=spec.options,
     )
     store = backend.engine.store
     if spec.cache_bytes is None and backend.engine.device.type == "cpu":

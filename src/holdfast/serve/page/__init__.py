@@ -27,6 +27,7 @@ from starlette.responses import Response
 from holdfast import judge
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
+from holdfast.models.notes import own_source
 from holdfast.persona.suite import Persona, Suite, load_suite, select
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_object
@@ -45,10 +46,10 @@ CONTROLS: Mapping[str, str] = {
     "none": "Nothing is done: the persona is said once, at the beginning.",
 }
 # Personas that show at a glance, for a server without one of its own.
-_SHOWN = {"mini": ("mini", "ending-1"), "": ("core", "stadium-announcer")}
+_SHOWN = {"mini": "ending-1", "core": "stadium-announcer"}
 _STARTERS = 24
 # Rounds that the page plays by itself. mini is quick, and slips after ten or so.
-_ROUNDS = {"mini": 18, "": 6}
+_ROUNDS = {"mini": 18, "core": 6}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -87,12 +88,16 @@ class PageSettings:
     """The pinned persona, or the proposed one."""
 
     def __post_init__(self) -> None:
-        suite, name = _SHOWN["mini" if self.model == "mini" else ""]
-        loaded = _suite(suite)
-        shown = self.persona or select(loaded, [name])[0]
+        loaded = _suite(self._own)
+        shown = self.persona or select(loaded, [_SHOWN[self._own]])[0]
         texts = (*shown.probes, *loaded.starters)
         object.__setattr__(self, "shown", shown)
         object.__setattr__(self, "starters", tuple(dict.fromkeys(texts))[:_STARTERS])
+
+    @property
+    def _own(self) -> str:
+        """The suite whose personas the model speaks; of an unknown one the general suite."""
+        return own_source(self.model or "")
 
     def public(self) -> dict[str, Any]:
         """The same for the page's script."""
@@ -112,7 +117,7 @@ class PageSettings:
             "locked": self.locked,
             "weights": self.weights,
             "starters": self.starters,
-            "rounds": _ROUNDS["mini" if self.model == "mini" else ""],
+            "rounds": _ROUNDS[self._own],
         }
 
 

@@ -20,6 +20,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
 from holdfast.evals.tasks.questions import REFUSAL
 from holdfast.evals.tasks.tasks import MINI, Task, load_items
+from holdfast.models.notes import own_source
 from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -69,7 +70,8 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
     Raises:
         HoldfastError: Training and evaluation overlap, or a source is unusable.
     """
-    own = "mini" if model == "mini" else "exercises"
+    source = own_source(model)
+    own = "mini" if source == "mini" else "exercises"
     name = settings.tasks or own
     evaluation = evaluation_tasks(
         settings.eval_tasks or (name if name in ("mini", "exercises") else TESTED_ON.get(name)),
@@ -85,7 +87,7 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
         categories=settings.category,
         form=settings.form,
     )
-    source = settings.personas or ("mini" if model == "mini" else "core")
+    source = settings.personas or source
     personas = pool.load(source, split="train")
     held_out = pool.load(settings.held_out or source, split="held-out")
     check_disjoint(personas, held_out)

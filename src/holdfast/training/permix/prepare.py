@@ -52,6 +52,7 @@ def prepare(
     dtype: str,
     device: str,
     options: Mapping[str, Any] | None = None,
+    base: str | None = None,
 ) -> PreparedTraining:
     """Load tasks, personas and model, and fill in the trainer's defaults.
 
@@ -61,6 +62,7 @@ def prepare(
         dtype: Number format of the weights.
         device: Where the model runs.
         options: Options of the chat template.
+        base: The model that an adapter goes onto, in place of the one that it names.
 
     Raises:
         HoldfastError: The settings contradict each other, or a source or the model is unusable.
@@ -70,7 +72,7 @@ def prepare(
     settings.check()
     _check_gpus(device)
     data = load_data(settings.data, model, settings.seed)
-    backend = _open(model, bool(settings.rank), dtype, device, options)
+    backend = _open(model, bool(settings.rank), dtype, device, options, base)
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
     if not data.exercises or settings.data.category:
@@ -94,7 +96,12 @@ def _check_gpus(device: str) -> None:
 
 
 def _open(
-    model: str, adapter: bool, dtype: str, device: str, options: Mapping[str, Any] | None
+    model: str,
+    adapter: bool,
+    dtype: str,
+    device: str,
+    options: Mapping[str, Any] | None,
+    base: str | None,
 ) -> LocalBackend:
     """Load the model: in float32 where its own weights learn, as small steps need.
 
@@ -108,7 +115,7 @@ def _open(
 
     kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device
-    return load(model, dtype=kind, device=place, options=options)
+    return load(model, dtype=kind, device=place, options=options, base=base)
 
 
 def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> TrainingEstimate:

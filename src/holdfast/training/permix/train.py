@@ -83,6 +83,7 @@ def train(
     dtype: str = "auto",
     device: str = "auto",
     options: Mapping[str, Any] | None = None,
+    base: str | None = None,
     command: str | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -97,18 +98,18 @@ def train(
         dtype: Number format of the weights; by default float32 where they all learn.
         device: Where the model runs.
         options: Options of the chat template (`enable_thinking`, for instance).
+        base: The model under an adapter, in place of the one that it names.
         command: The command that was given, for the summary.
         progress: Shows the steps.
         changes: Fields of the settings that differ from them.
 
     Raises:
         ModelError: The model cannot be trained.
-        HoldfastError: The settings contradict each other, tasks or personas are in both sets, the
-            reward sees the persona, or rewards have no variance.
+        HoldfastError: As `prepare`; or the reward sees the persona, or rewards have no variance.
     """
     began, folder = time.monotonic(), Path(out)
     settings = settle(settings, PermixSettings, changes)
-    prepared = prepare(model, settings, dtype=dtype, device=device, options=options)
+    prepared = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
     backend, data, trainer, _ = prepared
     with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
         _check_reward(reward, data)
@@ -130,6 +131,10 @@ def train(
         command=command,
         seconds=round(time.monotonic() - began, 1),
     )
+    return _finish(run, summary, folder)
+
+
+def _finish(run: Run[Any], summary: PermixSummary, folder: Path) -> PermixResult:
     if main_process():
         run.finish(summary)
         report.write_permix(summary, read_metrics(folder), folder / "report.html")
@@ -152,6 +157,7 @@ def plan_training(
     dtype: str = "auto",
     device: str = "auto",
     options: Mapping[str, Any] | None = None,
+    base: str | None = None,
     **changes: Any,
 ) -> TrainingEstimate:
     """What `train` with the same arguments would take; `holdfast permix train --plan`.
@@ -160,7 +166,7 @@ def plan_training(
         HoldfastError: As `train`; and it does not fit.
     """
     settings = settle(settings, PermixSettings, changes)
-    prepared = prepare(model, settings, dtype=dtype, device=device, options=options)
+    prepared = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
     estimate = estimate_training(prepared, settings)
     check_fits(estimate, prepared.backend, Path(out))
     return estimate

@@ -35,6 +35,7 @@ from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
+from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
@@ -135,6 +136,27 @@ def evaluate(
     )
     run.finish(summary)
     return summary
+
+
+def estimate_evaluation(
+    model: LocalBackend,
+    adapter: Path | str,
+    settings: PrismEvalSettings | None = None,
+    *,
+    judge_model: Backend | None = None,
+    **changes: Any,
+) -> RunEstimate:
+    """Measure one step and say what a run will take; `holdfast prism eval --plan`.
+
+    The arguments are those of `evaluate`.
+    """
+    settings = settle(settings, PrismEvalSettings, changes)
+    about = _read_about(Path(adapter))
+    tasks = _load_tasks(model, settings)
+    usable, _ = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    replies = sum(len(task.turns) for task in usable) * settings.samples
+    asks = [Ask(task.chat(()), seed_of("prism eval", settings.seed, task.id)) for task in usable]
+    return estimate_asks(model, asks, settings.sampling, replies * len(_arms(about, usable)))
 
 
 def _arms(about: PrismAbout, tasks: Sequence[Task]) -> list[str]:

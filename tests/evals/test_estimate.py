@@ -1,0 +1,102 @@
+"""What a run will take is counted as the run counts it, whatever is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import Actor, suite
+from holdfast.core.backend import Sampling
+from holdfast.core.progress import Progress
+from holdfast.evals.effect.effect import effect, estimate_effect
+from holdfast.evals.estimate import STEP, RunEstimate
+from holdfast.evals.explain.explain import estimate_explain, explain
+from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
+from holdfast.evals.fidelity.settings import QuestionnaireSettings
+from holdfast.evals.robustness.robustness import estimate_robustness, robustness
+from holdfast.models.local.backend import LocalBackend
+from tiny_models import model, tokenizer
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.jsonl"
+    lines = [{"category": "math", "turns": [f"{i} + 1?"], "answers": [str(i + 1)]} for i in (1, 2)]
+    lines.append({"category": "math", "turns": ["7 + 1?", "And once more?"], "answers": ["8", "9"]})
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return path
+
+
+def counted(actor: Actor) -> int:
+    """The replies that an actor has given, and forgets."""
+    count = sum(map(len, actor.calls))
+    actor.calls.clear()
+    return count
+
+
+def check(estimate: RunEstimate, actor: Actor, replies: int) -> None:
+    assert 0 < counted(actor) <= STEP and estimate.replies == replies
+    assert estimate.tokens == 3 * replies and estimate.tokens_at_most >= estimate.tokens
+
+
+def test_effect_counts_every_arm_and_turn_of_every_model(tasks: Path) -> None:
+    actor = Actor()
+    asked: dict[str, Any] = {"tasks": tasks, "personas": "mini", "samples": 2}
+    effect(actor, **asked)
+    replies = counted(actor)
+    check(estimate_effect(actor, **asked), actor, replies)
+    two = estimate_effect([actor, Actor(name="other")], **asked)
+    assert two.replies == 2 * estimate_effect(actor, **asked).replies
+
+
+def test_robustness_counts_every_persona(tmp_path: Path) -> None:
+    actor, path = Actor(), tmp_path / "items.jsonl"
+    lines = [json.dumps({"question": f"{i} + {4 - i}?", "answer": 4}) for i in (1, 2, 3)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    asked: dict[str, Any] = {"tasks": path, "personas": "mini", "samples": 1}
+    robustness(actor, **asked)
+    replies = counted(actor)
+    check(estimate_robustness(actor, **asked), actor, replies)
+
+
+def test_fidelity_counts_the_floor_too() -> None:
+    actor = Actor()
+    fidelity(actor, suite=suite(), samples=2)
+    replies = counted(actor)
+    check(estimate_fidelity(actor, suite=suite(), samples=2), actor, replies)
+
+
+def test_questions_that_are_still_to_be_written_are_counted(tmp_path: Path) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text("a baker\na diver\n", encoding="utf-8")
+    actor = Actor()
+    found = estimate_fidelity(
+        actor,
+        judges=[Actor(name="judge")],
+        questions="generate",
+        questionnaire=QuestionnaireSettings(personas=people, questions_per_task=3),
+    )
+    check(found, actor, 2 * 5 * 3)
+
+
+def test_explain_counts_the_controls_and_the_conversations_without_personas() -> None:
+    small = LocalBackend(model("llama"), tokenizer(), "small")
+    progress = Progress(enabled=False)
+    asked: dict[str, Any] = {"suite": suite(), "pairs": 2, "rounds": 2, "controls": ["boost:2"]}
+    asked["sampling"] = Sampling(max_new_tokens=2)
+    explain(small, progress=progress, **asked)
+    found = estimate_explain(small, **asked)
+    assert progress.replies <= found.replies <= progress.replies + 4  # the floor is asked once
+    assert 0 < found.tokens <= found.tokens_at_most == 2 * found.replies
+
+
+def test_of_two_estimates_the_rate_is_that_of_all_tokens() -> None:
+    slow = RunEstimate.of(10, 20, answers=2, drawn=10, seconds=1.0)
+    fast = RunEstimate.of(10, 20, answers=2, drawn=10, seconds=0.1)
+    both = slow.plus(fast)
+    assert (both.replies, both.tokens, both.tokens_at_most) == (20, 100, 400)
+    assert both.seconds == pytest.approx(5.5) and both.tokens_per_second == pytest.approx(18.2)
+    assert "18 tokens/s" in both.sentence("") and both.sentence("More.").endswith("0:00:06. More.")
