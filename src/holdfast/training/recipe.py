@@ -92,6 +92,7 @@ def read_recipe(path: Path) -> Recipe:
             raise HoldfastError(f"{path}: there is no {name}, which is a text.")
     if table["method"] not in METHODS:
         raise HoldfastError(f"{path}: the method is {' or '.join(METHODS)}.")
+    _check_shapes(path, table)
     tables = {name: table[name] for name in _TABLES - {"published"} if name in table}
     for name in ("train", "robustness", "fidelity", "evaluation"):
         tables[name] = _beside(path, tables[name]) if name in tables else None
@@ -109,6 +110,25 @@ def read_recipe(path: Path) -> Recipe:
     )
     _check_arms(path, recipe)
     return recipe
+
+
+def _check_shapes(path: Path, table: Mapping[str, Any]) -> None:
+    """Refuse what is no list or table where one is needed."""
+    pairs, groups = table.get("compare", []), table.get("groups", {})
+    if not isinstance(pairs, list) or not all(_are_names(one) and len(one) == 2 for one in pairs):
+        raise HoldfastError(f'{path}: compare is a list of pairs of arms, [["a", "b"]].')
+    if not isinstance(groups, dict) or not all(_are_names(ids) and ids for ids in groups.values()):
+        raise HoldfastError(f"{path}: a group is a list of ids of personas.")
+    arms = table.get("arms", {})
+    if not isinstance(arms, dict) or not all(isinstance(one, dict) for one in arms.values()):
+        raise HoldfastError(f"{path}: an arm is a table of settings, [arms.NAME].")
+    for arm, settings in arms.items():
+        if not isinstance(settings.get("match_tokens", {}), dict):
+            raise HoldfastError(f"{path}: match_tokens of {arm} has of and by, two arms before it.")
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _beside(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,7 +261,9 @@ def _arm_settings(recipe: Recipe, arm: Mapping[str, Any], seed: int, out: Path) 
     settings = settings_of(PermixSettings, recipe.tables.get("train", {}), {"seed": seed}, own)
     if matched := arm.get("match_tokens"):
         of, by = (
-            json.loads((out / f"{matched[name]}-{seed}" / "train" / "summary.json").read_text())
+            json.loads(
+                (out / f"{matched[name]}-{seed}" / "train" / "summary.json").read_text("utf-8")
+            )
             for name in ("of", "by")
         )
         steps = max(1, round(by["steps"] * of["tokens"] / by["tokens"]))
