@@ -7,7 +7,7 @@ where fewer than six scores (or personas, where each recurs) are expected to dif
 nearer end of the scale, since coverage there jumps from one count to the next, and where personas
 are all alike. An interval that is not given counts for nothing. It also fails where the same
 interval from more observations is wider, by a tenth where they are of the same few personas.
-Exit code 1 says that a row failed.
+Exit code 1 says that a row failed, 2 that --out holds another run.
 
     python studies/coverage.py --quick                       fewer rows and replications, printed
     python studies/coverage.py --out runs/coverage --pages   all; written into docs/
@@ -37,6 +37,7 @@ from coverage_rows import Row, summary, table, widening
 from pages import fill
 
 from holdfast.core import intervals, stats
+from holdfast.core.errors import RunError
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import calibration
@@ -103,7 +104,7 @@ def simulate(settings: Settings, out: Path | None, workers: int) -> list[Row]:
 def _results(
     tasks: dict[str, Callable[[], list[Row]]], workers: int
 ) -> Iterator[tuple[str, list[Row]]]:
-    if workers == 1:
+    if workers <= 1:
         for name, task in tasks.items():
             yield name, task()
         return
@@ -137,7 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replications = given.replications or (QUICK_REPLICATIONS if given.quick else REPLICATIONS)
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_CODE))).hexdigest()
     settings = Settings(replications, given.quick, given.seed, code)
-    rows = simulate(settings, given.out, given.workers)
+    try:
+        rows = simulate(settings, given.out, given.workers)
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 2
     if given.pages:
         write(rows, settings)
     else:

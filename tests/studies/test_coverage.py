@@ -131,6 +131,7 @@ def test_a_study_that_was_stopped_goes_on_and_comes_to_the_same_rows(tmp_path: P
     assert coverage.simulate(settings, None, workers=1) == whole
     with pytest.raises(RunError, match="seed"):
         coverage.simulate(replace(settings, seed=1), tmp_path, workers=1)
+    assert coverage.main(["--quick", "--out", str(tmp_path)]) == 2
 
 
 def test_an_interval_that_is_wider_from_more_conversations_fails() -> None:
