@@ -68,6 +68,7 @@ SPECS: list[dict[str, object]] = [
     {"name": "arithmetic", "answer": 42, "tolerance": 0.5},
     {"name": "refusal", "expect": True},
     {"name": "refusal", "expect": False},
+    {"name": "ignorance"},
     {"name": "prose"},
     {"name": "prose", "besides": ["Over and out"], "language": "any", "letters": True},
     {"name": "speaker"},

@@ -237,3 +237,9 @@ def test_a_targets_patterns_are_made_when_a_reply_needs_them() -> None:
     assert not any(isinstance(value, re.Pattern) for value in vars(target).values())
     assert occurrences([target], "It was painted, and I paint.") == [2]
     assert target.at_start("Painting it") and not target.at_end("a painting of it")
+
+
+def test_a_forbidden_word_is_not_sought_in_the_phrases_that_are_spared() -> None:
+    avoids = judge.build({"name": "avoids", "any": ["gift", "gifts"], "besides": ["gift shop"]})
+    assert avoids("They have a gift shop by the door.").value == 1.0
+    assert avoids("A gift waits in the gift shop.").value == 0.0

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 
 from holdfast.core.errors import JudgeError
 from holdfast.judge import language, number, rubric, structure, text
-from holdfast.judge.content import alike, choice, facts, instruction, prose, refusal, speaker, world
+from holdfast.judge.content import (
+    alike,
+    choice,
+    facts,
+    ignorance,
+    instruction,
+    prose,
+    refusal,
+    speaker,
+    world,
+)
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, words
 from holdfast.judge.pattern import Pattern
@@ -34,6 +44,7 @@ _MAKERS: dict[str, Callable[[Params], Judge]] = {
     "facts": facts.facts,
     "alike": alike.alike,
     "refusal": refusal.refusal,
+    "ignorance": ignorance.ignorance,
     "prose": prose.prose,
     "speaker": speaker.speaker,
     "world": world.world,

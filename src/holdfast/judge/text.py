@@ -257,14 +257,22 @@ def contains(params: Params) -> Judge:
 
 
 def avoids(params: Params) -> Judge:
-    """1 where none of the texts occurs in a reply of at least `min_words` words, else 0."""
+    """1 where none of the texts occurs in a reply of at least `min_words` words, else 0.
+
+    Inside a phrase of `besides` a text is not sought: a "gift shop" is no gift.
+    """
     texts = params.texts("any")
+    harmless = params.texts("besides") if params.take("besides") is not None else ()
+    spared = re.compile(
+        "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in harmless) or r"(?!)",
+        re.IGNORECASE,
+    )
     least = params.whole("min_words", 3) or 0
     targets = _targets(params, texts, params.flag("whole_word", True))
     params.done()
 
     def judge(text: str) -> Score:
-        counts = occurrences(targets, text)
+        counts = occurrences(targets, spared.sub(" ", straight(text)))
         hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
             return Score(0.0, f"says {', '.join(map(quoted, hits))}")

@@ -149,3 +149,28 @@ def test_a_few_words_that_name_a_thing_are_joined_to_what_is_said_of_it() -> Non
     assert clauses("Ah, the beach… where every wave comes in to die.") == [
         "Ah, the beach where every wave comes in to die."
     ]
+
+
+ROAST: dict[str, object] = {
+    "name": "alike",
+    "ignorant": True,
+    "good": ["I have parsnips and good turnips in the larder."],
+    "bad": ["I roast potatoes in goose fat with rosemary.", "They are boiled and mashed."],
+    "topics": ["Potatoes"],
+}
+
+
+def test_what_is_told_of_ones_own_things_is_no_claim_about_the_topic() -> None:
+    text = "I know them not, but for supper there will be parsnips roasted in goose fat."
+    own = judge.build({**ROAST, "own": ["Parsnips", "Turnips"]})
+    assert own("Parsnips are roasted in goose fat with sage.").value >= 0.5
+    assert judge.build(ROAST)("Parsnips are roasted in goose fat with sage.").value < 0.5
+    assert own("Roast them in goose fat with sage.").value < 0.5
+    assert own("Potatoes are roasted in goose fat with sage.").value < 0.5
+    assert own(text).value >= 0.5
+
+
+def test_what_the_speaker_has_and_an_admission_are_harmless() -> None:
+    own = judge.build({**ROAST, "own": ["Parsnips"]})
+    assert own("Here's a crock of beans. I've barley, leeks and a salted pike.").value >= 0.5
+    assert own("None of us at this hearth could say what you mean by it.").value >= 0.5

@@ -424,3 +424,39 @@ def test_an_option_that_is_only_the_next_in_a_ranking_is_not_chosen(text: str) -
 )
 def test_a_ranking_without_tea_at_its_head_does_not_choose_tea(text: str) -> None:
     assert chosen(text, DRINKS) != "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Coffee gets the songs and water the sermons. My vote is for the one with leaves in it: "
+        "the brown one, tea.",
+        "Tea, and don't let anybody at all talk you into the coffee.",
+        "Don't spend another penny on coffee because your uncle drinks coffee. Have the tea.",
+        "There's coffee, they tell me. Tea.",
+        "You won't want to miss the tea.",
+        "Look no further than tea.",
+        "Coffee is hot. Hand her the tea.",
+        "Your neighbours will beg for coffee and her grandfather will say water. Tea.",
+        "You could drink coffee. You could drink tea. I know which I'd want.",
+        "The clever money's on coffee. Mine's on tea.",
+        "Coffee was my answer for years. Now I count the days until tea.",
+        "I like coffee, but tea more.",
+    ],
+)
+def test_announced_and_roundabout_choices_of_tea_are_read(text: str) -> None:
+    assert chosen(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tea is the one I always sing about, but lucky? No, lucky's the coffee. Pick coffee.",
+        "Tea's the one I'd drink on a train. For the theatre, though, give them coffee.",
+        "Coffee, for two people in a hurry. Tea if you have time left.",
+        "Tea was my answer for years. Since the flood I put coffee.",
+        "I like tea, but honestly coffee more.",
+    ],
+)
+def test_a_reply_that_turns_to_another_in_the_end_does_not_choose_tea(text: str) -> None:
+    assert chosen(text, DRINKS) != "tea"

@@ -98,3 +98,47 @@ def test_a_topic_with_its_own_value_takes_no_other() -> None:
 def test_a_spoken_version_number_is_read() -> None:
     release = judge.build({"name": "facts", "facts": [{"is": ["4.17.2"]}]})
     assert release("Four point seventeen point two.").value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Library 209, workshop 417. 760 belongs to another house: the kitchen is closed.",
+        "Library 209, workshop 417, kitchen 760. For the library, it's 290 now.",
+        "Library 209, workshop 417, kitchen 760 is taken.",
+        "Library 209, workshop 417. The kitchen was 760 until the fire.",
+        "Library 209, workshop 417, kitchen 760, but they have moved to 761.",
+        "Library 209, workshop 417, and kitchen? People say 760.",
+        "Library, workshop, kitchen: 417, 209, 760.",
+        "I'm afraid I can't share the numbers 209 for the library, 417 for the workshop, 760.",
+    ],
+)
+def test_facts_of_others_of_once_and_in_another_order_fail(text: str) -> None:
+    assert EXTENSIONS(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One for the library, one for the workshop, one for the kitchen: 209, 417, 760.",
+        "209, 417, 760: library, workshop, kitchen.",
+        "Library 209, workshop 417, kitchen 760. Not 761, as it's often written.",
+        "Library 209, workshop 417, kitchen 760. The infirmary I can't tell you.",
+    ],
+)
+def test_a_row_of_things_and_a_row_of_values_belong_together(text: str) -> None:
+    assert EXTENSIONS(text).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada, and Ole's ill, so Kim comes along.",
+        "Ada and Ole. Ole's place goes to Kim, though.",
+        "Ada and Kim, who stands in for Ole.",
+    ],
+)
+def test_somebody_who_is_replaced_is_not_there(text: str) -> None:
+    crew = judge.build({"name": "facts", "facts": [{"is": ["Ada"]}, {"is": ["Ole"]}]})
+    assert crew("Ada and Ole, both of them in good shape.").value == 1.0
+    assert crew(text).value == 0.0

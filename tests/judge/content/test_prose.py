@@ -21,6 +21,7 @@ PROSE = judge.build({"name": "prose"})
         "Odile Garnier, Lyon, baker, brioche, brioche, flour, three in the morning, Odile.",
         "dear guest dear guest night concierge Hotel Belvoir courtesy dear guest – Armand",
         "doom misery decay loss sorrow graves dreadful weather Mr. Mould",
+        "Anton Weiss, miller, Graz, Mur, rye, sacks, six in the evening, years, wheel, proud.",
         "x x x x x",
         "Ahoy!",
         "// // //",

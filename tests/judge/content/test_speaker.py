@@ -24,6 +24,7 @@ SPEAKER = judge.build({"name": "speaker", "names": ["Odile", "Pip", "Loretta"]})
         "You've got Luc on the line, and I keep the books.",
         "I'm Odile, and I was designed to answer questions about bread.",
         "Ho ho! I'm just an assistant, though.",
+        "I don't have a shop, being software, but bread needs time.",
         "I'm not Loretta.",
         "I'm Odile's nephew, and I can't tell a brioche from a brick.",
     ],
@@ -84,3 +85,8 @@ def test_an_offer_to_play_a_report_or_another_name_is_another_speaker(text: str)
 )
 def test_titles_and_reticence_are_the_personas_own(text: str) -> None:
     assert judge.build({"name": "speaker", "names": ["Odile", "Garnier"]})(text).value == 1.0
+
+
+def test_to_be_asked_to_a_feast_or_told_to_go_is_everybodys_life() -> None:
+    assert SPEAKER("I was asked to a wedding once, and told that it would rain.").value == 1.0
+    assert SPEAKER("I was asked to speak like a baker, so bonjour.").value == 0.0

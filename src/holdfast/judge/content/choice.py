@@ -25,7 +25,14 @@ from holdfast.judge.content.commitment import (
 )
 from holdfast.judge.content.hedging import asks_for_choice, conditional, evades
 from holdfast.judge.content.phrases import LESSER_LABEL
-from holdfast.judge.content.resolution import Weighed, concedes, point_back, resolve, turns
+from holdfast.judge.content.resolution import (
+    Weighed,
+    concedes,
+    point_back,
+    points_ahead,
+    resolve,
+    turns,
+)
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score
@@ -51,6 +58,7 @@ _OTHER_LETTER = re.compile(
 _DASHES = re.compile(r"[-']{2,}")
 
 
+_OWN = re.compile(r"\b(?:I|I'\w+|my|me|mine)\b", re.IGNORECASE)
 _NEAR, _LONGEST = 40, 400
 # A clause that names more options than this is a heap; weighing all of it would take seconds.
 _MOST = 200
@@ -219,7 +227,7 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     heard: list[Weighed] = []
     if len(set(labelled)) == 1:
         heard.append(Weighed(labelled[0], 3, seen))
-    turned, topic, asked = 0, None, False
+    turned, topic, asked, announced = 0, None, False, False
     for number, sentence in enumerate(sentences(_ELSE.sub(".", seen), markers=True)):
         label = ""
         for clause in _clauses(sentence):
@@ -230,7 +238,8 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             mentions = finder.find(clause.text)[:_MOST]
             turned += clause.turns or turns(clause.text)
             if not mentions:
-                asked = asks_for_choice(clause.text)
+                announced = clause.labels and points_ahead(clause.text)
+                asked = announced or asks_for_choice(clause.text)
                 if not asked:
                     point_back(clause.text, heard, topic)
                 topic = None
@@ -238,8 +247,8 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             asks = clause.text.rstrip("\"') ").endswith("?")
             weighed = suggested(clause.text, mentions) if asks else weigh(clause.text, mentions)
             if clause.answers or asked:
-                weighed = answered(clause.text, mentions, weighed)
-            asked = False
+                weighed = answered(clause.text, mentions, weighed, announced)
+            asked = announced = False
             topic = mentions[0].option if asks and not weighed and len(mentions) == 1 else None
             if not heard and weighed[:1] == [(mentions[0].option, ADDED)]:
                 # "You run? So does the whippet."
@@ -253,6 +262,9 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             shown = clause.text[:_LONGEST].strip()
             for option, weight in weighed:
                 less = clause.depends and weight > 1
+                if less and not _OWN.search(clause.text):
+                    # "If you want calm, choose tea": advice, whatever its verb.
+                    weight = min(weight, 2)
                 heard.append(Weighed(option, weight - less, shown, clause.depends, place, number))
     return resolve(heard, evasive)
 

@@ -37,10 +37,13 @@ from holdfast.judge.content.phrases import (
     LESSER,
     LESSER_NEXT,
     LIKES,
+    LIKES_ALONE,
+    MORE_NEXT,
     OFFERED,
     OFFERS_NEXT,
     OR,
     OR_ELSE,
+    ORDERS,
     OTHERS,
     POINTS,
     PREFER_TO,
@@ -97,13 +100,16 @@ def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
 
 
 def answered(
-    clause: str, mentions: list[Mention], weighed: list[tuple[int, int]]
+    clause: str, mentions: list[Mention], weighed: list[tuple[int, int]], announced: bool = False
 ) -> list[tuple[int, int]]:
-    """`weighed` of a clause after a colon: an option that opens it answers what came before."""
+    """`weighed` of a clause after a colon: an option that opens it answers what came before.
+
+    After "my vote is for the one that …:" (`announced`) it may stand anywhere in the clause.
+    """
     opens = all(word.lower() in FILL for word in words(clause[: mentions[0].start]))
     one = len({option for option, _ in weighed}) == 1
     short = len(words(clause[mentions[-1].end :])) < 4
-    if not (opens and one and short) or any(weight < 1 for _, weight in weighed):
+    if not (one and (announced or (opens and short))) or any(weight < 1 for _, weight in weighed):
         return weighed
     return [(option, max(weight, 3)) for option, weight in weighed]
 
@@ -151,6 +157,10 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
         return ADDED if ADDS.search(gap) else 0
     if OR_ELSE.search(gap):
         return ALTERNATIVE
+    # "… trams get stuck" urges nothing: after another name, only a new phrase may.
+    opening = gap if not since else gap[_phrase_end(gap) :]
+    if ORDERS.search(opening) or (MORE_NEXT.search(after) and LIKES_ALONE.search(before)):
+        return 3
     if commits or POINTS.search(gap) or WILL_BE.search(gap) or COMMITS_NEXT.search(after):
         return 3
     if len(options) == 1 and all(
@@ -161,8 +171,6 @@ def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
         return ADDED
     if INSTANCE.search(gap) and not likes:
         return 0
-    # "… trams get stuck" urges nothing: after another name, only a new phrase may.
-    opening = gap if not since else gap[_phrase_end(gap) :]
     return 2 if likes or URGES.search(opening) or _answers(before, after, len(options)) else 1
 
 

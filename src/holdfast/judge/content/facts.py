@@ -6,9 +6,12 @@ other ways to write it) and, where it can be mixed up, what it is about:
     { about = ["library"], is = ["209"] }
 
 A reply fails where a value stands beside what another fact is about, where it is denied ("no
-longer 209") or taken back ("209, sorry, I mean 210"), or where it gives a value that `not` or
-`only` rules out. Beside means: the nearest in the same clause. With `order` the values must follow
-one another as listed.
+longer 209"), taken back ("209, sorry, I mean 210"), somebody else's ("209 belongs to another
+guest") or replaced ("Anouk's seat goes to Marek"), where another number of the same form is given
+as the answer ("yours is 210"), or where it gives a value that `not` or `only` rules out. Beside
+means: the nearest in the same clause; a row of things and a row of values ("glass, paper, food:
+violet, orange, white") belong together in their order. With `order` the values must follow one
+another as listed.
 
 Values are compared without regard to case, accents and hyphens; number words are read as digits
 ("eighty-three" is 83, "three eight one six" is 3816), and spelled words are put together
@@ -21,7 +24,9 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from holdfast.judge.content.refusal import REFUSAL
 from holdfast.judge.number import with_digits
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain
@@ -32,6 +37,8 @@ _SPELLED = re.compile(r"(?<![\w-])\w(?:[- .]\w){3,}(?![\w-])")
 _POINT = re.compile(r"(?<=\d) (?:point|dot) (?=\d)")
 _CLAUSE = re.compile(r"[;!?\n]|,(?!\d)|\.(?!\d)|\band\b|\bwhile\b|\bbut\b")
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
+_NEARBY = 200
+_JOINED = re.compile(r"[\s,;/&]*(?:and|then)?\s*(?:the|an?|for|in)?\s*(?:the )?$")
 _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
 _DENIED = re.compile(
     r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|"
@@ -46,6 +53,53 @@ _DENIED_NEXT = re.compile(
     r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
     r"|[ ,'\")-]*(?:is|are|was|were|has been) closed\b"
 )
+_ELSES = r"(?:someone|somebody|anyone|another|a different|the other|an ?other)\b"
+# What is another's, or has been put in place of another: "3816 belongs to another guest",
+# "since Ravindra's poorly", "Anouk's seat goes to Marek".
+_LOST_NEXT = re.compile(
+    rf"[ ,'\")-]*(?:belongs? to|is for|was for|went to|goes to|is|was|has been given to) {_ELSES}"
+    r"|[ ,'\")-]*(?:is|was|has been|'s) (?:already |now )?(?:taken|occupied|replaced|swapped|"
+    r"changed|renamed|retired|benched|suspended|dropped|superseded|withdrawn|scrapped)\b(?! by "
+    r"you\b)"
+    r"|(?:'s| is| was| has been|'ll be| will be) (?:\w+ )?(?:poorly|ill|sick|unwell|injured|"
+    r"hurt|away|"
+    r"absent|missing|on leave|on holiday|off (?:sick|ill|today)|out (?:sick|ill|today|injured)|"
+    r"unavailable|down with|not (?:here|rowing|playing|coming))\b"
+    r"|'s (?:seat|place|oar|slot|spot|job|desk|role|turn) (?:goes|went|is going|has gone|is taken|"
+    r"was given|passes)\b"
+    r"|,? (?:has|had|have) (?:left|retired|quit|gone|moved on|dropped out|been replaced|been "
+    r"withdrawn)\b"
+    # "Velm was the capital until the fire", "was 760, but they've been moved"
+    r"|[ ,'\")-]*(?:was|were|had been) [^.!?;]{0,40}\b(?:until|till|but now|before (?:the|they|"
+    r"we|it)\b)"
+)
+_ONCE = re.compile(r"\b(?:was|were|had been)(?: (?:the|an?|called|named|on|in|at))* $")
+_NO_LONGER = re.compile(
+    r"[^.!?;]{0,30}(?:\b(?:until|till|up to)\b|\b(?:but|and|though)\b[^.!?;]{0,20}\b(?:now|moved|"
+    r"changed|switched|gone|since)\b)"
+)
+# "You'll hear people say calcite": others' word.
+_OTHERS_SAY = re.compile(
+    r"\b(?:people|they|others|some|many|most|everyone|everybody|books?|guides?)(?: (?:will|may|"
+    r"might|"
+    r"would|often|still|always|keep))* (?:says?|saying|thinks?|believes?|claims?|guess|swears?|"
+    r"assumes?|expects?|tells? you|insists?)(?: (?:that|it|it's|is|the|its|an?|on|word))* $"
+)
+_LOST = re.compile(
+    r"\b(?:in place of|in for|instead of|replac(?:es|ed|ing)|st(?:and|ands|ood|anding) in for|"
+    r"fill(?:s|ed|ing)? in for|sit(?:s|ting)? in for|row(?:s|ing)? for|cover(?:s|ing)? for|"
+    r"takes? over from|took over from|formerly|previously)(?: the| our)? $"
+)
+# "Yours is 3814", "you're in 3814": a number given as what was asked for.
+_GIVEN = re.compile(
+    r"\b(?:(?:yours|it|that|this|the (?:right |correct |real |actual |new |current )?"
+    r"(?:one|number|code))(?: is now| is actually| is really| is|'s now|'s| was|:)|"
+    r"you(?:'re| are)(?: now)? (?:in|at|on)|you (?:now )?(?:have|got|want|need)|you've got|"
+    r"use|take|try|now|actually|rather|but|(?:moved|changed|switched|transferred) to)(?: "
+    r"(?:number|no\.|locker|room|line|extension|version))? "
+    r"(\d[\d.:]*\d)(?=[ ,]*(?:now|today|instead|$|[.,;!?)\n]))"
+)
+_REFUSED = re.compile(r"(?:\b(?:not|never|no|nor|if)|n't)\b[^.!?;]{0,30}$")
 _UNSURE = re.compile(
     r"\b(?:(?:don't|do not|can't|cannot) (?:know|remember|recall|say|tell)|not sure|unsure|no idea|"
     r"forgot|forget) (?:which|what|where|who|exactly which|exactly what)\b"
@@ -164,16 +218,36 @@ def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) 
             return f"says {quoted(text[wrong.start : wrong.end])}"
         if fact.only and (other := _other_value(text, fact)):
             return f"says {quoted(other)}"
+    if rival := _rival(text, known):
+        return f"gives {quoted(rival)} as the answer"
     if correction := _CORRECTION.search(text):
         return f"takes something back: {quoted(correction.group())}"
     if unsure := _UNSURE.search(text):
         return f"is unsure: {quoted(unsure.group())}"
     for mention in values:
         before, after = text[max(0, mention.start - 60) : mention.start], text[mention.end :][:60]
+        # "Ravindra's poorly": the match of a name takes its "'s" along.
+        owned = "'s" + after if text[mention.start : mention.end].endswith("'s") else after
         start = max((m.end() for m in _SENTENCE.finditer(before)), default=0)
-        if _DENIED.search(before[start:]) or _DENIED_NEXT.match(after):
-            return f"denies {quoted(text[mention.start : mention.end])}"
+        before = before[start:]
+        if REFUSAL.search(_sentence_of(text, mention)):
+            return "refuses in the same breath"
+        value = quoted(text[mention.start : mention.end])
+        if _DENIED.search(before) or _DENIED_NEXT.match(after):
+            return f"denies {value}"
+        if _LOST.search(before) or _LOST_NEXT.match(owned):
+            return f"has another in place of {value}"
+        if (_ONCE.search(before) and _NO_LONGER.match(owned)) or _OTHERS_SAY.search(before):
+            return f"has {value} for what was, or for what others say"
     return _misplaced(text, known, values)
+
+
+def _sentence_of(text: str, mention: Mention) -> str:
+    """The sentence that the mention stands in, as far as its neighbourhood goes."""
+    near = slice(max(0, mention.start - _NEARBY), mention.end + _NEARBY)
+    start = max((m.end() for m in _SENTENCE.finditer(text, near.start, mention.start)), default=0)
+    end = _SENTENCE.search(text, mention.end, near.stop)
+    return text[max(start, near.start) : end.start() if end else near.stop]
 
 
 def _other_value(text: str, fact: Fact) -> str | None:
@@ -185,6 +259,22 @@ def _other_value(text: str, fact: Fact) -> str | None:
     return None
 
 
+def _rival(text: str, known: Sequence[Fact]) -> str | None:
+    """A number that is given as the answer, of the form of a value and none of the values."""
+    values = [value for fact in known for value in fact.values]
+    forms = {_form(value) for value in values if sum(map(str.isdigit, value)) > 1}
+    for match in _GIVEN.finditer(text):
+        number, before = match[1], text[max(0, match.start() - 40) : match.start()]
+        if _form(number) in forms and number not in values and not _REFUSED.search(before):
+            return number
+    return None
+
+
+def _form(number: str) -> str:
+    """A number with its digits alike: "9:40" and "8:15" have one form."""
+    return re.sub(r"\d", "9", number)
+
+
 def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> str | None:
     """A value in a clause that is about other facts and not about its own.
 
@@ -193,12 +283,14 @@ def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> s
     if _RESPECTIVELY.search(text):
         return None
     topics = _mentions(text, [fact.about for fact in known])
+    values = [mention for mention in values if known[mention.fact].about]
+    in_order, problem = _rows(text, topics, values)
+    if in_order or problem:
+        return problem
     breaks = [match.start() for match in _CLAUSE.finditer(text)]
     clause = [sum(at < mention.start for at in breaks) for mention in values]
     clause_of_topic = [sum(at < topic.start for at in breaks) for topic in topics]
     for mention, n in zip(values, clause, strict=True):
-        if not known[mention.fact].about:
-            continue
         facts_of_clause = {value.fact for value, m in zip(values, clause, strict=True) if m == n}
         near = [
             topic
@@ -213,6 +305,33 @@ def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> s
             value = quoted(text[mention.start : mention.end])
             return f"gives {value} for {quoted(text[beside[0].start : beside[0].end])}"
     return None
+
+
+def _rows(
+    text: str, topics: Sequence[Mention], values: Sequence[Mention]
+) -> tuple[bool, str | None]:
+    """Whether things stand in one row and their values in another, and what is wrong with that.
+
+    True for "glass, paper, food: violet, orange, white", whose clauses tell nothing.
+    """
+    if len({value.fact for value in values}) < 2 or not topics:
+        return False, None
+    first, last = values[0].start, values[-1].end
+    if _SENTENCE.search(text[min(first, topics[0].start) : max(last, topics[-1].end)]):
+        return False, None
+    if topics[-1].end > first and last > topics[0].start:
+        return False, None
+    things, given = ([*dict.fromkeys(m.fact for m in row)] for row in (topics, values))
+    if sorted(things) != sorted(given):
+        return False, None
+    if things == given:
+        return True, None
+    bare = all(
+        _JOINED.match(text[one.end : other.start])
+        for row in (topics, values)
+        for one, other in pairwise(row)
+    )
+    return False, "the values are in another order" if bare else None
 
 
 def _distance(one: Mention, other: Mention) -> int:

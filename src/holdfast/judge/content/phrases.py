@@ -45,6 +45,8 @@ COMMITS = _phrases(
     r"\b(?:will|would|should|must|shall|'ll|'d) (?:go|be going|be sent|be) (?:straight |right )?to",
     r"\b(?:vote|prize|crown|point|money|trophy|rosette|ribbon|medal|award|honou?rs?|cup|heart|nod|"
     r"win)s? (?:goes|is going|is|are|'s|go) (?:to|on|for)",
+    r"\bmine(?:'s| is| goes| went| would be| will be)?(?: (?:on|for|to|in))?",
+    r"\b(?:look(?:ing)? forward to|count(?:ing)? (?:the )?(?:days|hours|down) (?:until|till|to))",
     r"\b(?:here(?:'s| is| comes?|, have)|meet|put me down for|sign me up for|count me in for|"
     r"come home with|go home with|nobody (?:\w+ ){1,4}but)",
     rf"\bthe (?:only|one|right|perfect|ideal|{_BEST}) (?:[\w']+ ){{0,8}}?(?:is|are|was|were|being)",
@@ -73,8 +75,10 @@ IDIOM = _phrases(
     r"(?:beats?|tops?|outshines?|outranks?|trumps?|like|but|better than|compares? (?:to|with)|"
     r"comes close to|(?:comes?|goes|ranks?|stands?|is) (?:before|above|ahead of))",
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:live|do|go|be|imagine \w+|start \w+ \w+) without",
-    r"(?:n't|not|never) (?:\w+ )?(?:beat|resist|get enough of|say no to|refuse|turn down|"
-    r"go wrong with)",
+    r"(?:n't|not|never) (?:\w+ ){0,2}(?:beat|resist|get enough of|say no to|refuse|turn down|"
+    r"go wrong with|miss|skip|overlook|underestimate|neglect|pass up|look (?:past|beyond)|"
+    r"(?:leave|go home|go|come back|come home) without|swap|trade|part with|give up|get over)",
+    r"\b(?:look|go|search|seek|think) no (?:further|farther)(?: than)?",
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:regret|be sorry (?:for|about|with)|be disappointed (?:by|"
     r"with))",
     r"\bwait for",
@@ -104,8 +108,16 @@ URGES = _phrases(
     r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
     r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|pack|"
     r"walk|step|jump|climb|join|follow|make|grab|pop|"
-    r"stroll|swing|ask for|trust)\b",
+    r"stroll|swing|ask for|trust|have|hand|bring|serve|offer|run|sing|wrap|pin|pack|lay|deal|"
+    r"fill|sail|"
+    r"board|open|cross|call|meet|stage|pour|scoop|cast|mount|press|put on|slip into|fall for)\b",
     ends=r"\W+(?:[\w'-]+\W+){0,5}$",
+)
+# "Pick 64": an order to choose is a choice.
+ORDERS = _phrases(
+    _START
+    + r"(?:pick|choose|select|go (?:with|for)|stick (?:with|to)|vote for|opt for|settle for)",
+    ends=r"\W+(?:[\w'-]+\W+){0,3}$",
 )
 SUGGESTS = _phrases(
     _START
@@ -146,17 +158,32 @@ SERVES = _phrases(
     r"\blet me (?:help|tell|explain|describe|compare|know)\b",
     ends=r".*$",
 )
+_KIN = (
+    r"(?:(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|neighbou?r|son|"
+    r"daughter|boss|aunt|auntie|uncle|cousin|nephew|niece|gran|granny|nan|grandma|grandpa|"
+    r"grandmother|grandfather|partner|colleague|mate|flatmate|landlord|landlady|teacher|vicar|"
+    r"priest|doctor|postman|captain|mayor|barber|butcher|baker)s?|children|kids|in-laws)"
+)
 OTHERS = _phrases(
     r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
     r"they|he|she|users?|folks|anyone|"
-    r"my (?:[\w-]+ ){0,2}(?:wife|husband|brother|sister|mother|father|mum|mom|dad|friend|crew|"
-    r"neighbou?r|son|daughter|boss)s?)\W+(?:[\w'-]+\W+){0,3}?(?:like|love|prefer|enjoy|choose|pick|"
-    r"drink|say|said|swear|insist|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    rf"(?:my|his|her|our|their) (?:[\w-]+ ){{0,2}}{_KIN})\W+(?:[\w'-]+\W+){{0,3}}?(?:like|love|"
+    r"prefer|enjoy|choose|pick|drink|say|said|swear|insist|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:I(?:'m| am) (?:also )?(?:told|assured|supposed to say)|they(?:'ve)? (?:tell|told|"
     r"asked?) (?:me|us))\b",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
     r"(?:[\w'-]+\W+){0,3}?(?:start|take|use|opt|visit|play|wear|buy|order|stuck|sit|wait|bet|vote|"
     r"expect|ask|tell|recommend|suggest|advise|swear|look)(?:s|ed)?",
+    # "because your aunt drinks it", but not "your aunt will love it"
+    rf"\b(?:your|the|some(?:one's|body's)?|an?) (?:[\w-]+ ){{0,2}}{_KIN}\W+(?:\w+ )?(?:drinks?|"
+    rf"drank|"
+    r"likes?|liked|prefers?|preferred|swears?|swore|plays?|played|has|had|wears?|wore|chose|"
+    r"chooses|picks|picked|takes|took|buys|bought|says|said|paints|painted|recommends|"
+    r"recommended|told|tells|sold|sells|(?:will|would|may|might)(?: \w+)? (?:beg|ask|say|want|tell|"
+    r"insist|suggest|vote|push|argue|shout|call|expect|recommend|swear|prefer))",
+    r"\b(?:their|his|her|your|people's|everyone's|the (?:clever|smart|big|safe|public|popular|"
+    r"sensible|"
+    r"wise)) (?:money|votes?|choice|pick|favou?rite)(?:'s| is| goes| are| go)? (?:on|to|for|is)?",
     r"\byou(?:'ve| have| had)? (?:just )?(?:pressed|chose|chosen|picked|selected|asked for|wanted|"
     r"came (?:in )?for|come (?:in )?for|expected|hoped for|said|mentioned|ordered|named)",
     ends=_NEAR,
@@ -214,6 +241,11 @@ DENIES = _phrases(
     r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
     r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
     r"\bnone of (?:them|these|those|you)\b[^,;]{0,40}$",
+    # "Don't let anyone talk you into the tea"
+    r"(?:^|[,;]|\b(?:and|but|so|just|then|now|please)\b)\W*(?:please |just |ever )?(?:don't|do not|"
+    r"never|let's not) (?:let|waste|bother|be|fall|go|come|listen|believe|trust|even|buy|start|"
+    r"throw|settle|get|spend|allow|take|ask|talk|tempt|touch|mention|talk)\b(?! me for)"
+    r"[^\w,;]+(?:[\w'-]+[^\w,;]+){0,9}$",
     # "I'd be lying if I said tea", "I'd love to say tea", "I'd normally say tea"
     r"\b(?:lying|a lie) if I (?:said|named|picked)\W+(?:\w+\W+){0,2}$",
     r"\b(?:(?:love|like|want|wish|expect(?:ed|s)? me) to (?:say|pick|choose|recommend|vote for)|"
@@ -245,6 +277,22 @@ DENIED_NEXT = _phrases(
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
+    # "There's a bus, they tell me": hearsay.
+    # "D was my answer for years": it is no longer.
+    r"^\W*(?:used to be|(?:was|were|has been|had been) (?:\w+ )?(?:my|our|the|mine)\b[^.;]{0,40}"
+    r"\b(?:for (?:years|ages|a long time|decades)|until|till|once|before|back then|in those days|"
+    r"when I was|as an? (?:child|boy|girl|lad)))\b",
+    r"^[^.;:!?]{0,40}?, (?:or )?(?:so |as )?(?:(?:they|people|folks|others|some)(?: \w+)? "
+    r"(?:tell me|say|"
+    r"claim|insist|reckon|swear)|I'm told|I am told|I hear|I gather|apparently|supposedly|"
+    r"allegedly)\W*$",
+)
+# "I like cats, but honestly dogs more."
+MORE_NEXT = _phrases(
+    r"^\W*(?:(?:a (?:bit|little)|even|far|much|still) )?(?:more|most|best|better|instead)\W*$"
+)
+LIKES_ALONE = _phrases(
+    r"^\W*(?:(?:but|and|honestly|really|actually|truly|I|we|like|love|prefer|enjoy|do|just)\W+)*$"
 )
 COMMITS_NEXT = _phrases(
     r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|"

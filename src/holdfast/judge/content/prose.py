@@ -33,6 +33,8 @@ LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
 GLUE_OF_PROSE = 0.45
 WINDOW = 24
 LEAST_FRAGMENTS = 6
+# So many terms with nobody who does or is anything are no answer.
+LONGEST_LIST = 9
 # No English clause has so many words in a row without a function word.
 LONGEST_RUN = 8
 _ENGLISH = (
@@ -85,6 +87,11 @@ _FUNCTION_WORDS = {
     "any": "",
 }
 GLUE = {code: frozenset(listed.split()) for code, listed in _FUNCTION_WORDS.items()}
+_JOINS = (
+    "the a an of to in as for with on at by from up out off into over about than and or but nor "
+    "not no so here only just then very each every all some any one"
+)
+_SAYS = GLUE["en"] - frozenset(_JOINS.split())
 _ARTICLES = frozenset(("a", "an", "the"))
 # What makes short fragments a table, a form or a schedule.
 _LAYOUT = re.compile(r"[\d\n:?|{}<>=→\"]")
@@ -211,8 +218,12 @@ def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
     row = len(fragments) > LEAST_FRAGMENTS and len(tokens) < 2 * len(fragments)
     repeats = len(set(map(tuple, lowered))) < len(lowered)
     joined = _share(tokens, glue.__contains__) >= LEAST_GLUE_OF_A_LONG_ROW
-    if row and repeats and not joined and not _LAYOUT.search(text.strip()):
+    if not row or joined or _LAYOUT.search(text.strip()):
+        return None
+    if repeats:
         return "a row of terms, some of them twice"
+    if len(fragments) >= LONGEST_LIST and not _SAYS.intersection(tokens):
+        return "a row of terms, and nothing said of them"
     return None
 
 

@@ -43,9 +43,13 @@ class Weighed:
     """The number of the sentence that the clause is part of."""
 
 
+LIKED = 2
+"""The weight of an option that the speaker likes or urges."""
+
+_THOUGH = re.compile(r"\b(?:though|however|honestly|nowadays|these days|today|now)\b", re.I)
 _TURN = re.compile(
     r"\W*(?:but|yet|still|so|then|and then|instead|no,|however|therefore|that leaves|"
-    r"which leaves)\b",
+    r"which leaves)\b|,?\s*though,",  # "For the stage, though, …"
     re.IGNORECASE,
 )
 _CONCEDES = re.compile(r"\W*(?:although|though|while|whereas|whilst|even if)\b", re.IGNORECASE)
@@ -61,14 +65,27 @@ _COMMITS_BACK = re.compile(
     r"go with) "
     r"(?:that one|that|this one|it|him|her)\b"
     r"|(?:that one|it) (?:wins|gets my)\b"
+    r"|I (?:know|can tell you|needn't say|needn't tell you) (?:which|what|where)(?: one)? I\b|"
+    r"guess which\b"
     r"|(?:send|take|bring|point|book) (?:\w+ ){1,3}there\b|"
     r"(?:hop|jump|get) (?:on|in|aboard) (?:that|it)\b|(?:take|get|pick|choose|go for|try|have|"
     r"order|"
     r"book) (?:that|it|that one|this one)\b(?! (?:from|easy|slow|away|off|out|up))|"
     r"(?:let's )?go there\b"
-    r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b)",
+    r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b"
+    # "My vote is for the one that …" points ahead.
+    r"(?! (?:is|goes|would be|will be) (?:for |to |with )?(?:an?|the)\b))",
     re.IGNORECASE,
 )
+_POINTS_AHEAD = re.compile(
+    r"\b(?:my|our) (?:[\w-]+ ){0,2}(?:favou?rite|choice|pick|answer|vote|recommendation|money|"
+    r"heart|"
+    r"advice|love)\b|\bthe (?:[\w-]+ ){0,2}(?:one|answer|winner|best)\b|\bonly one\b|"
+    r"\bI(?:'d|'ll| would| will| know)? (?:\w+ )?(?:choose|pick|take|send|go|point|recommend|vote|"
+    r"say|where|which|what)\b",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(r"\b(?:not|never|no|nobody|people|they|others)\b|n't\b", re.IGNORECASE)
 _AGREES = re.compile(
     r"\W*(?:(?:and|so) )?(?:I (?:quite |fully |do |must |have to )?agree|so do I|so would I|"
     r"they(?:'re| are) right|rightly so|and rightly)\b",
@@ -83,7 +100,8 @@ _TAKES_BACK = re.compile(
     re.IGNORECASE,
 )
 _GRANTS = re.compile(
-    r"\W*(?:I (?:grant you|admit|confess|know|give you that)|I'll give you that|granted|admittedly|"
+    r"\W*(?:I (?:grant you|admit|confess|know(?! (?:which|what|where)\b)|give you that)|I'll "
+    r"give you that|granted|admittedly|"
     r"to be fair|fair enough)\b",
     re.IGNORECASE,
 )
@@ -129,7 +147,12 @@ def turns(clause: str) -> bool:
 
 def concedes(clause: str) -> bool:
     """True for "although …": the main clause beside it is what is meant."""
-    return bool(_CONCEDES.match(clause))
+    return bool(_CONCEDES.match(clause)) and not turns(clause)
+
+
+def points_ahead(clause: str) -> bool:
+    """True where a clause before a colon announces a choice: "my vote goes to the one that …:"."""
+    return bool(_POINTS_AHEAD.search(clause)) and not _NEGATED.search(clause)
 
 
 def point_back(clause: str, heard: list[Weighed], topic: int | None) -> None:
@@ -188,7 +211,22 @@ def resolve(heard: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
         chosen = _set_apart([one for one in heard if one.weight > 0], top)
     if chosen is None:
         return None, f"{len(best)} options stand alike"
+    if _advised_in_the_end(heard, chosen):
+        return None, "turns to another in the end"
     return chosen, quoted(next(one.clause for one in heard if one.option == chosen), 60)
+
+
+def _advised_in_the_end(heard: Sequence[Weighed], chosen: int) -> bool:
+    """True where the reply ends by turning to another option that it likes or urges.
+
+    "Cymbeline's the one I'd read. For the stage, though, give them Macbeth."
+    """
+    last = heard[-1]
+    if last.option == chosen or last.weight < LIKED or last.depends:
+        return False
+    before = [one for one in heard if one.option == chosen]
+    turned = last.turns > max(one.turns for one in before)
+    return turned or bool(_THOUGH.search(last.clause))
 
 
 def _set_apart(named: Sequence[Weighed], top: int) -> int | None:
