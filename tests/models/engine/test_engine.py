@@ -230,8 +230,6 @@ def test_a_predicate_can_end_a_reply() -> None:
     assert (result.stop, len(result.ids)) == ("stop", 3)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
 def test_a_devices_full_memory_is_one_sentence_and_the_engine_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -248,6 +246,8 @@ def test_a_devices_full_memory_is_one_sentence_and_the_engine_goes_on(
     assert len(subject.generate(asked, Sampling(max_new_tokens=4))) == 3
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
 def test_logits_that_are_not_finite_are_an_error_that_names_the_model(
     value: float, sampling: Sampling
 ) -> None:
