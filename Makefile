@@ -107,7 +107,7 @@ $(VLLM): pyproject.toml
 		name = pathlib.Path(sysconfig.get_path("purelib"), "vllm-0.32.0+cpu.dist-info"); \
 		name.mkdir(exist_ok=True); (name / "METADATA").write_text( \
 		"Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")'
-	$(AGAIN) $(VLLM_INSTALL) -r .venv-vllm/requirements.txt -e ".[vllm,gateway]" accelerate gguf pytest
+	$(AGAIN) $(VLLM_INSTALL) -r .venv-vllm/requirements.txt -e ".[vllm,gateway]" accelerate gguf hypothesis pytest
 	$(AGAIN) .venv-vllm/bin/python studies/fetch.py smollm2
 	touch $@
 
