@@ -180,7 +180,7 @@ def alike(params: Params) -> Judge:
             embed((*parts, *good, *naming, *pairs, *bad)), ends
         )
         to_good = (clause @ passing.T).max(axis=1)
-        for extra, spared in ((named, ~claims), (paired, at_home & ~claims)):
+        for extra, spared in ((named, ~claims), (paired, at_home)):
             if len(extra):
                 nearer = np.maximum(to_good, (clause @ extra.T).max(axis=1))
                 to_good = np.where(spared, nearer, to_good)

@@ -62,7 +62,7 @@ _LOST_NEXT = re.compile(
     r"changed|renamed|retired|benched|suspended|dropped|superseded|withdrawn|scrapped)\b(?! by "
     r"you\b)"
     r"|(?:'s| is| was| has been|'ll be| will be) (?:\w+ )?(?:poorly|ill|sick|unwell|injured|"
-    r"hurt|away|"
+    r"hurt|"
     r"absent|missing|on leave|on holiday|off (?:sick|ill|today)|out (?:sick|ill|today|injured)|"
     r"unavailable|down with|not (?:here|rowing|playing|coming))\b"
     r"|'s (?:seat|place|oar|slot|spot|job|desk|role|turn) (?:goes|went|is going|has gone|is taken|"
