@@ -41,8 +41,8 @@ from holdfast.core.progress import Progress
 from holdfast.core.stats import Array, mean
 
 LATE = 4  # the round whose share is taken to round 0, and given that of round 0
-DOSES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-PARTS = ("all", "early", "middle", "late")
+DOSES = (1.0, 0.25, 4.0, 0.5, 2.0, 0.125, 8.0)
+PARTS = ("early", "middle", "late")
 SMALLEST = 1e-4  # share; records have five places
 
 
@@ -108,7 +108,7 @@ def replay(
 
 
 def arms(first: Array, late: Array) -> Iterator[Arm]:
-    """All arms, the cheapest first.
+    """All arms, those of the primary measures first.
 
     Args:
         first: mean share of each head at round 0, (L, H).
@@ -116,14 +116,15 @@ def arms(first: Array, late: Array) -> Iterator[Arm]:
     """
     layers, heads = first.shape
     ratio = torch.tensor(odds(late) / odds(first), dtype=torch.float32)
-    third = torch.arange(layers) * 3 // layers
-    for part in PARTS:
-        inside = (third == PARTS.index(part) - 1) | (part == "all")
-        taken = torch.where(inside[:, None], ratio, torch.ones_like(ratio))
-        yield Arm(f"take-{part}", taken, 1)
-        yield Arm(f"give-{part}", 1 / taken, LATE)
+    yield Arm("take-all", ratio, 1)
+    yield Arm("give-all", 1 / ratio, LATE)
     for dose in DOSES:
         yield Arm(f"dose-{dose:g}", torch.full((layers, heads), dose), LATE)
+    third = torch.arange(layers)[:, None] * 3 // layers
+    for i, part in enumerate(PARTS):
+        taken = torch.where(third == i, ratio, torch.ones_like(ratio))
+        yield Arm(f"take-{part}", taken, 1)
+        yield Arm(f"give-{part}", 1 / taken, LATE)
 
 
 def odds(share: Array) -> Array:
@@ -180,7 +181,8 @@ def tables(folder: Path) -> str:
 
 def _order(item: tuple[str, Any]) -> tuple[bool, float, str]:
     kind, _, rest = item[0].partition("-")
-    return kind != "dose", float(rest) if kind == "dose" else PARTS.index(rest), kind
+    place = float(rest) if kind == "dose" else ("all", *PARTS).index(rest)
+    return kind != "dose", place, kind
 
 
 def _line(
