@@ -249,3 +249,16 @@ def test_scores_with_gaps_have_the_intervals_of_the_scores_that_are_there() -> N
     assert Sample(12).score_interval(scores)[1] == pytest.approx(Sample(11).score_interval(rest)[1])
     whole = Sample(12).score_interval(scores[:, [0, 2]])
     assert Sample(12).score_interval(scores)[[0, 2]] == pytest.approx(whole)
+
+
+def test_an_interval_does_not_depend_on_the_order_of_the_rows() -> None:
+    categories = ["z", "z", "y", "x", "x", "w", "w", "w"]  # y is joined with x or z
+    scores = np.array([1.0, 0.9, 0.2, 0.1, 0.3, 0.8, 0.4, 0.5])
+    rows = np.arange(8)
+    bands = []
+    for order in (rows, rows[::-1], np.roll(rows, 3)):
+        sample = Sample(8, (), [categories[i] for i in order])
+        bands.append(np.array(sample.score_interval(scores[order])))
+    assert not np.isnan(bands[0]).any()
+    np.testing.assert_allclose(bands[1], bands[0], atol=1e-9)
+    np.testing.assert_allclose(bands[2], bands[0], atol=1e-9)

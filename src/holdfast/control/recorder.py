@@ -145,7 +145,8 @@ class Recorder:
         score = self._scores(layer, both, key, mask, scale)
         plain, steered = score[:, :, 0], score[:, :, -1]  # (B, H, n)
         inner = torch.where(persona, steered - merge.lse_p, plain - merge.lse_r).exp()
-        share = (inner * torch.where(persona, merge.persona, merge.rest)) @ spans
+        weights = inner * torch.where(persona, merge.persona, merge.rest)
+        share = weights.to(spans.dtype) @ spans
         if not self.plain:
             self.layers[layer] = share, share
             return
@@ -153,7 +154,7 @@ class Recorder:
         if near is not None:
             lse_p = plain.masked_fill(~persona, -torch.inf).logsumexp(-1, keepdim=True)
         total = torch.logaddexp(lse_p, merge.lse_r)
-        self.layers[layer] = share, (plain - total).exp() @ spans
+        self.layers[layer] = share, (plain - total).exp().to(spans.dtype) @ spans
 
     def _scores(
         self, layer: int, query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None

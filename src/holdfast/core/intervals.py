@@ -323,5 +323,6 @@ def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.i
 
 
 def _codes(labels: Sequence[Hashable]) -> NDArray[np.int_]:
-    order = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    # By name, since of equally small strata the first is joined: rows may come in any order.
+    order = {label: i for i, label in enumerate(sorted(set(labels), key=repr))}
     return np.array([order[label] for label in labels], int)
