@@ -204,11 +204,13 @@ class Design:
         sums = np.array([*(((p.T @ residuals) ** 2).sum(axis=0) for p in self.parts), within])
         variance, df = np.zeros((2, len(within)))
         left = np.ones(len(within), bool)
+        # A component of nothing but rounding is 0, whatever its sign, and so fits.
+        least = -1e-9 * within / self.n
         for subset, model in self._models.items():
             if not left.any():
                 break
             some, estimates, freedom = model.fit(sums[[*subset, -1]][:, left])
-            fits = (some[:-1] >= 0).all(axis=0) if subset else np.ones(left.sum(), bool)
+            fits = (some[:-1] >= least[left]).all(axis=0)
             where = np.flatnonzero(left)[fits]
             variance[where], df[where] = estimates[fits], freedom[fits]
             left[where] = False
