@@ -17,9 +17,7 @@ the first run.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from edge import in_place_of_shares, open_model
-from real_models import set_up, write_rows
+from edge import in_place_of_shares
+from real_models import command, set_up, write_rows
 from real_tables import difference, in_table, three, with_interval
 from torch import Tensor
 
@@ -63,18 +61,7 @@ class Arm:
 
 def main() -> None:
     """Run what is missing of one model, or print its tables."""
-    parser = argparse.ArgumentParser(description="Does attention to the persona cause the score?")
-    parser.add_argument("--model", required=True, help="of models.toml, or as `holdfast` takes it")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of real_models.py")
-    parser.add_argument("--tables", action="store_true", help="print tables of what has finished")
-    options = parser.parse_args()
-    folder = options.out / Path(options.model).stem
-    try:
-        if not options.tables:
-            run(open_model(options.model), folder, Progress(enabled=True))
-        print(tables(folder))
-    except HoldfastError as error:
-        sys.exit(f"error: {error}")
+    command("Does attention to the persona cause the score?", run, tables)
 
 
 def run(model: Backend, folder: Path, progress: Progress) -> None:

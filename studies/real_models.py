@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,22 @@ SAMPLING = Sampling(PLAN["max_new_tokens"], PLAN["temperature"])
 
 def main() -> None:
     """Run what is missing of one model, or print its tables."""
-    parser = argparse.ArgumentParser(description="Which control holds a real model?")
+    command("Which control holds a real model?", run, tables)
+
+
+def command(
+    question: str,
+    run: Callable[[Backend, Path, Progress], None],
+    tables: Callable[[Path], str],
+) -> None:
+    """The command line of a study that has a folder per model.
+
+    Args:
+        question: what the study asks.
+        run: does what is missing in a model's folder.
+        tables: what has finished there, in Markdown.
+    """
+    parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--model", required=True, help="of models.toml, or as `holdfast` takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder of all models' runs")
     parser.add_argument("--tables", action="store_true", help="print tables of what has finished")

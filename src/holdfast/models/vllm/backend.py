@@ -93,7 +93,7 @@ def _for_processor(chats: LocalBackend) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    line = str(error).strip().splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line if line.endswith(".") else f"{line}."
 
 
