@@ -24,13 +24,15 @@ SHOUT = {"role": "system", "content": "You always write in capital letters."}
 TEA = {"role": "user", "content": "Do you like tea?"}
 
 
-def small(kind: str = "llama", template: str = "chatml") -> LocalBackend:
-    """A random model of two layers that never ends by itself.
+def small(kind: str = "llama", template: str = "chatml", source: str = "") -> LocalBackend:
+    """A random model of two layers that never ends by itself; `source` is another template's text.
 
     In float64, so that no draw hangs on how a sum was rounded.
     """
-    inner = model(kind, dtype=torch.float64)
-    made = LocalBackend(inner, tokenizer(template), "small", cache_bytes=8 << 20)
+    inner, words = model(kind, dtype=torch.float64), tokenizer(template)
+    if source:
+        words.chat_template = source
+    made = LocalBackend(inner, words, "small", cache_bytes=8 << 20)
     made.ends = frozenset()
     return made
 

@@ -8,7 +8,6 @@ from typing import Any
 import openai
 import pytest
 
-from holdfast.models.local.backend import LocalBackend
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import ReplyText
 from serve.running import TEA, client, served, small
@@ -23,10 +22,6 @@ WRITTEN = "They ask for tea. STOP no.\n</think>\n\nYes, please. STOP and more"
 @pytest.fixture
 def ai(monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     """A server whose model writes `WRITTEN`, a character for each token."""
-    made = small()
-    made.tokenizer.chat_template = OPENED
-    backend = LocalBackend(made.engine.model, made.tokenizer, "small", cache_bytes=8 << 20)
-
     def feed(self: ReplyText, ids: Sequence[int]) -> bool:
         self._add(WRITTEN[self._read : len(ids)])
         self._read = len(ids)
@@ -34,7 +29,7 @@ def ai(monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
 
     monkeypatch.setattr(ReplyText, "feed", feed)
     monkeypatch.setattr(ReplyText, "end", lambda self, ids: feed(self, ids))
-    with served(create_app(backend)) as url:
+    with served(create_app(small(source=OPENED))) as url:
         yield client(url)
 
 

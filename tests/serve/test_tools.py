@@ -50,9 +50,7 @@ TALK: list[Any] = [
 
 @pytest.fixture(scope="module")
 def backend() -> LocalBackend:
-    made = small()
-    made.tokenizer.chat_template = TEMPLATE
-    return LocalBackend(made.engine.model, made.tokenizer, "small", cache_bytes=8 << 20)
+    return small(source=TEMPLATE)
 
 
 def test_tools_and_calls_are_rendered_and_the_persona_is_still_found(backend: LocalBackend) -> None:
