@@ -22,6 +22,7 @@ WRITTEN = "They ask for tea. STOP no.\n</think>\n\nYes, please. STOP and more"
 @pytest.fixture
 def ai(monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     """A server whose model writes `WRITTEN`, a character for each token."""
+
     def feed(self: ReplyText, ids: Sequence[int]) -> bool:
         self._add(WRITTEN[self._read : len(ids)])
         self._read = len(ids)

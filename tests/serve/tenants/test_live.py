@@ -116,14 +116,14 @@ def test_a_key_of_certain_aliases_sees_nothing_of_the_others(url: str) -> None:
 
 def test_a_key_of_certain_aliases_gets_past_the_gateway_nowhere(path: Path) -> None:
     options = {"pass_through": ["/v1/embeddings"], "tenants": LiveTenants(path)}
-    there = Recorded()
+    there = Recorded(lambda request: answered(b'{"data": []}'))
     with gateway(there, **options) as made:
         for key, status in (("bot", 403), ("all", 200)):
             headers = {"authorization": f"Bearer {key}"}
             answer = httpx.post(f"{made}/embeddings", json={"input": "x"}, headers=headers)
             assert answer.status_code == status
             assert httpx.get(f"{made}/models", headers=headers).status_code == 200
-    assert there.paths == ["GET /v1/models", "POST /v1/embeddings", "GET /v1/models"]
+    assert there.paths == ["POST /v1/embeddings", "GET /v1/models"]
 
 
 def test_an_alias_with_a_persona_is_locked_unless_it_says_otherwise(url: str) -> None:

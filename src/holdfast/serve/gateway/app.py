@@ -1,7 +1,8 @@
 """The gateway's application: which requests are rewritten, which pass, and which are refused.
 
     POST /v1/chat/completions, /v1/responses, /v1/messages    rewritten under persona and control
-    GET /v1/models, /v1/models/…, and `pass_through`          forwarded as they are
+    GET /v1/models, /v1/models/…                              forwarded, with aliases (`models`)
+    the paths of `pass_through`                               forwarded as they are
     anything else                                             refused
 
 The response's header `x-holdfast-control` names the control. The upstream's key appears in no
@@ -33,10 +34,11 @@ from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
+from holdfast.serve.gateway.models import ModelList
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
 from holdfast.serve.gateway.paths import MODELS, PathRule, passes, read_rule
 from holdfast.serve.gateway.pool import Pool
-from holdfast.serve.gateway.readiness import KEPT, Readiness
+from holdfast.serve.gateway.readiness import Readiness, add_health
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
@@ -50,7 +52,7 @@ from holdfast.serve.gateway.rewriting import (
 )
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
-from holdfast.serve.http_errors import RequestError, unavailable
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import Json
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reading import read_answer
@@ -132,7 +134,7 @@ def create_gateway(
     metrics = Metrics()
     app = base_app("Holdfast gateway", own_keys, limits, metrics, running, live)
     proxy = Proxy(upstream, pool, own_keys, limits, metrics)
-    _add_health(app, Readiness(upstream, pool))
+    add_health(app, Readiness(upstream, pool))
     keyed, choice = bool(own_keys), _Choice(rules, live, lock)
     add_page(app, PageSettings(None, persona, control.text, "", keyed, rules.lock, weights=False))
     watches = Watches(persona, control, metrics, traffic, live)
@@ -141,7 +143,8 @@ def create_gateway(
         route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watches, live.quotas)
         _add_chat_route(app, route)
 
-    _add_other_paths(app, proxy, tuple(map(read_rule, pass_through)), live)
+    models = ModelList(proxy, live, control)
+    _add_other_paths(app, proxy, tuple(map(read_rule, pass_through)), models, live)
     return app
 
 
@@ -151,21 +154,6 @@ def _check(control: Control, verify: str | None, persona: Persona | None, gated:
         raise ControlError(why)
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
-
-
-def _add_health(app: FastAPI, readiness: Readiness) -> None:
-    """Add /health and /ready."""
-
-    @app.get("/health", tags=["server"], summary="Whether the gateway is alive")
-    async def health() -> Json:
-        return Json({"status": "ok"})  # asked without a key: the address is nobody's
-
-    @app.get("/ready", tags=["server"], summary="Whether the API behind the gateway answers")
-    async def ready() -> Json:
-        """503 while it does not; asked at most every few seconds."""
-        if why := await readiness.why_not():
-            raise unavailable(f"the upstream: {why}.", KEPT)
-        return Json({"status": "ok"})
 
 
 def _check_alias(alias: Alias) -> None:
@@ -284,7 +272,7 @@ class _ChatRoute:
             return with_headers(Response(content, answer.status_code), headers)
         whole = await proxy.read(answer, REPLY_BYTES)
         if whole is None:
-            raise RequestError(502, f"{proxy.upstream.public} sent a reply that is too long.")
+            raise proxy.broken("sent a reply that is too long")
         draft = _object(whole)
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
@@ -317,7 +305,11 @@ def _add_chat_route(app: FastAPI, route: _ChatRoute) -> None:
 
 
 def _add_other_paths(
-    app: FastAPI, proxy: Proxy, further: Sequence[PathRule], tenants: LiveTenants
+    app: FastAPI,
+    proxy: Proxy,
+    further: Sequence[PathRule],
+    models: ModelList,
+    tenants: LiveTenants,
 ) -> None:
     """Forward models and what is allowed as it is, and refuse the rest.
 
@@ -335,7 +327,8 @@ def _add_other_paths(
                 "allows a path with --pass-through.",
                 code="path_not_allowed",
             )
-        return await proxy.forward(request, path, await request.body(), {})
+        own = await models.answer(request, path) if request.method == "GET" else None
+        return own or await proxy.forward(request, path, await request.body(), {})
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

@@ -9,9 +9,12 @@ import asyncio
 import time
 
 import httpx
+from fastapi import FastAPI
 
 from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.gateway.upstream import Upstream
+from holdfast.serve.http_errors import unavailable
+from holdfast.serve.json_body import Json
 
 KEPT = 5.0  # seconds that an answer counts, so that nobody makes the gateway ask for ever
 PATIENCE = 3.0  # seconds that the API may take
@@ -49,3 +52,18 @@ class Readiness:
         except httpx.HTTPError as error:
             return f"it cannot be reached ({type(error).__name__})"
         return f"it answers with {status}" if status >= 500 else ""
+
+
+def add_health(app: FastAPI, readiness: Readiness) -> None:
+    """Add /health and /ready."""
+
+    @app.get("/health", tags=["server"], summary="Whether the gateway is alive")
+    async def health() -> Json:
+        return Json({"status": "ok"})  # asked without a key: the address is nobody's
+
+    @app.get("/ready", tags=["server"], summary="Whether the API behind the gateway answers")
+    async def ready() -> Json:
+        """503 while it does not; asked at most every few seconds."""
+        if why := await readiness.why_not():
+            raise unavailable(f"the upstream: {why}.", KEPT)
+        return Json({"status": "ok"})

@@ -262,6 +262,15 @@ class Proxy:
             content = content.replace(secret, MASK)
         return content
 
+    def broken(self, problem: str) -> RequestError:
+        """Count and log an answer that is of no use; the error for the client.
+
+        Args:
+            problem: what the upstream did, as in "sent no JSON".
+        """
+        self._count("broken", ValueError(problem))
+        return RequestError(502, f"{self.upstream.public} {problem}.")
+
     def _failed(self, status: int, kind: str, cause: Exception) -> RequestError:
         self._count(kind, cause)
         sentences = {
