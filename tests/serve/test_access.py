@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from holdfast.serve.access import Keys
 from holdfast.serve.app import create_app
 from holdfast.serve.gateway import Upstream, create_gateway
 from holdfast.serve.limits import Limits
+from serve.gateway.upstreams import answered
 from serve.running import TEA, served, small
 
 KEY = "sesame"
@@ -41,7 +43,7 @@ def gateway(seen: list[httpx.Request], **more: Any) -> FastAPI:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return httpx.Response(200, json={"path": request.url.path})
+        return answered(json.dumps({"path": request.url.path}).encode())
 
     transport = httpx.MockTransport(answer)
     return create_gateway(Upstream("http://up/team-a/v1", "upkey"), transport=transport, **more)
@@ -132,17 +134,56 @@ def test_a_path_that_is_not_plain_reaches_neither_route_nor_upstream(
 ) -> None:
     seen.clear()
     for url in urls:
-        for method in ("GET", "POST"):
+        for method in ("GET", "HEAD", "POST"):
             body = {"json": CHAT} if method == "POST" else {}
             answer = raw(method, url, path, **body)
             assert answer.status_code == 400, answer.text
-            assert answer.json()["error"]["code"] == "invalid_path"
+            if method != "HEAD":
+                assert answer.json()["error"]["code"] == "invalid_path"
     assert seen == []
 
 
 def test_the_encoded_name_of_a_model_is_a_plain_path(urls: tuple[str, str]) -> None:
     answer = raw("GET", urls[0], "/v1/models/team%2Fsmall")
     assert answer.json()["error"]["code"] == "model_not_found"
+
+
+# HEAD
+
+PATHS = (
+    "/", "/live", "/page/page.js", "/health", "/ready", "/v1/models", "/metrics", "/docs",
+    "/docs-files/swagger-ui.css", "/openapi.json", "/holdfast", "/holdfast/traffic",
+    "/holdfast/score", "/v1/chat/completions", "/v1/models/no", "/v1/embeddings", "/v1/files",
+    "/nothing",
+)  # fmt: skip
+
+
+def test_a_head_is_the_get_without_its_body_whoever_asks(backend: LocalBackend) -> None:
+    seen: list[httpx.Request] = []
+    gated = gateway(seen, keys=[KEY], pass_through=["GET /v1/files"])
+    askers = ({}, BEARER, {**BEARER, "sec-fetch-site": "cross-site"}, {"host": "evil.example"})
+    for app in (local(backend, keys=[KEY]), gated, local(backend, limits=Limits(hosts=("here",)))):
+        with TestClient(app, base_url="http://here") as http:
+            for path in PATHS:
+                for headers in askers:
+                    get = http.get(path, headers=headers)
+                    head = http.head(path, headers=headers)
+                    assert (head.status_code, head.content) == (get.status_code, b""), path
+                    if path != "/metrics":  # which counts what is asked
+                        names = ("content-type", "content-length", "www-authenticate")
+                        for name in names:
+                            assert head.headers.get(name) == get.headers.get(name), path
+    assert {(one.method, one.url.path.removeprefix("/team-a")) for one in seen} == {
+        ("GET", "/v1/models"), ("GET", "/v1/models/no"), ("GET", "/v1/files"),
+    }  # fmt: skip
+
+
+def test_a_head_leaves_its_connection_in_order(urls: tuple[str, str]) -> None:
+    for url in urls:
+        with httpx.Client() as http:
+            for _ in range(2):
+                assert http.head(f"{url}/health").status_code == 200
+                assert http.get(f"{url}/health").json()["status"] == "ok"
 
 
 # Pages of other sites
@@ -157,6 +198,7 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("POST", {"json": CHAT, "headers": {"sec-fetch-site": "cross-site"}}),
     ("DELETE", {"headers": EVIL}),
     ("GET", {"headers": {"sec-fetch-site": "cross-site"}}),
+    ("HEAD", {"headers": {"sec-fetch-site": "cross-site"}}),
 ]
 
 

@@ -114,7 +114,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["retry-after", "x-holdfast-control", "x-request-id"],
         )

@@ -74,7 +74,8 @@ class Limits:
 class Guard:
     """ASGI middleware that checks host, path, origin, key, media type, load and body, in order.
 
-    `access` says which paths need a key.
+    `access` says which paths need a key. What asks for the head alone (HEAD) is answered as GET, so
+    that every rule behind this one is GET's.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class Guard:
                 if body is None:
                     return
                 receive = _with_body(body, receive)
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
             await self.app(scope, receive, send)
         except RequestError as error:
             await send_error(error, send)
@@ -203,6 +206,18 @@ def _with_body(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body
+
+
+def _without_body(send: Send) -> Send:
+    """A `send` of the head alone; the length in it stays that of the body."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] != "http.response.start":
+            more = message.get("more_body", False)
+            message = {"type": "http.response.body", "body": b"", "more_body": more}
+        await send(message)
+
+    return send_head
 
 
 async def send_error(error: RequestError, send: Send) -> None:
