@@ -14,20 +14,12 @@ from collections.abc import Callable
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
 from holdfast.judge.score import Judge, Score, falling, verdict
+from holdfast.judge.spoken import SCALES, VALUES, read_run, with_digits
 
 _DIGITS = re.compile(
     r"(?<!\w)(?<!\d\.)(?P<sign>[-−+](?=[\d.]))?"
     r"(?P<whole>\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?P<part>\.\d+)?(?:/(?P<under>\d+(?!\w)))?"
 )
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {name: n for n, name in enumerate(_UNITS.split())} | {
-    name: 10 * n for n, name in enumerate(_TENS.split(), start=2)
-}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 _SHORT = 8
 # What turns a digit into the emoji of a key.
 _KEYCAP = "\ufe0f\u20e3"
@@ -54,74 +46,14 @@ def _spelled(text: str) -> list[float]:
     values: list[float] = []
     run: list[str] = []
     for token in [*tokens, ""]:
-        inner = token == "and" and run and run[-1] in _SCALES
-        if token in _VALUES or (token in _SCALES and run) or inner:
+        inner = token == "and" and run and run[-1] in SCALES
+        if token in VALUES or (token in SCALES and run) or inner:
             run.append(token)
         elif run:
             if run != ["one"] or len(tokens) <= _SHORT:
-                values += _read(run)
+                values += read_run(run)
             run = []
     return values
-
-
-_NUMBER_WORD = "|".join(sorted([*_VALUES, *_SCALES, "oh"], key=len, reverse=True))
-_RUN = re.compile(
-    rf"\b(?:{_NUMBER_WORD})(?:(?:[\s-]+and)?[\s,-]{{1,2}}(?:{_NUMBER_WORD}))*\b", re.IGNORECASE
-)
-
-
-_STEMS = (
-    "four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-_ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd"} | {
-    f"{stem}th": f"{n}th" for n, stem in enumerate(_STEMS.split(), start=4)
-}
-_ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
-
-
-def with_digits(text: str) -> str:
-    """The text with number words as digits; single digits in a row make one number."""
-    ordinals = _ORDINAL.sub(lambda match: _ORDINALS[match.group().lower()], text)
-    return _RUN.sub(_as_digits, ordinals)
-
-
-def _as_digits(match: re.Match[str]) -> str:
-    tokens = ["zero" if t == "oh" else t for t in re.findall(r"[a-z]+", match.group().lower())]
-    if "," in match.group() or tokens[0] in _SCALES:
-        return re.sub(r"[a-zA-Z-]+", lambda m: _one(m.group()), match.group())
-    values = _read([token for token in tokens if token != "and"])
-    joined = "" if all(n < 10 for n in values) or (len(values) == 2 and values[0] >= 10) else " "
-    return joined.join(f"{n:.0f}" for n in values if math.isfinite(n))
-
-
-def _one(word: str) -> str:
-    """A number word as digits, other words as they are."""
-    tokens = word.lower().split("-")
-    if not all(token in _VALUES for token in tokens):
-        return word
-    return f"{_read(tokens)[0]:.0f}"
-
-
-def _read(run: list[str]) -> list[float]:
-    """Number words in a row: "two hundred and five" is one number, "two three" are two."""
-    values: list[float] = []
-    total = group = 0.0  # floats: a thousand “hundred”s in a row are infinite, not huge
-    last = math.inf
-    for token in run:
-        if token in _SCALES:
-            group = max(group, 1) * _SCALES[token]
-            if _SCALES[token] > 100:
-                total, group = total + group, 0.0
-            last = math.inf
-        elif token != "and":
-            value = _VALUES[token]
-            if (value >= 10 and last < math.inf) or last < 20:
-                values.append(total + group)
-                total = group = 0.0
-            group += value
-            last = value
-    return [*values, total + group]
 
 
 def _check(params: Params) -> tuple[str, Callable[[float], bool]]:

@@ -77,10 +77,10 @@ class Pattern:
         """How many groups the expression has."""
         return int(self._compiled.groups)
 
-    def findall(self, text: str) -> list[str]:
-        """The texts of all matches, in order."""
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of all matches, in order."""
         try:
-            return [match.group() for match in self._compiled.finditer(text, timeout=SECONDS)]
+            return [match.span() for match in self._compiled.finditer(text, timeout=SECONDS)]
         except (TimeoutError, MemoryError):
             raise self._timeout() from None
 

@@ -21,6 +21,8 @@ from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
 from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, falling, quoted, share, verdict
+from holdfast.judge.spoken import write_values
+from holdfast.judge.stated import is_set_aside
 
 _SMALL_WORDS = (
     "a an and as at but by for from if in into nor of on or over per so the to up via vs "
@@ -117,6 +119,7 @@ class Target:
         stem = len(wanted) > 2 and wanted[-1] == "*" and wanted[-2].isalnum()
         wanted = wanted.removesuffix("*") if stem else wanted
         self.marked = plain(wanted) != wanted
+        self.is_number = wanted.replace(".", "").isdecimal() and len(wanted) > 1
         self.body = r"\s+".join(re.escape(piece) for piece in wanted.split())
         self.front = r"(?<!\w)" if whole_word and _wordish(wanted[0]) else ""
         self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) and not stem else ""
@@ -177,14 +180,14 @@ def _wordish(char: str) -> bool:
 
 
 def occurrences(targets: Sequence[Target], text: str) -> list[int]:
-    """How often each of the targets occurs; a plain search tells most of them absent at once."""
-    views = {True: straight(text), False: plain(text)}
-    folded = {marked: view.casefold() for marked, view in views.items()}
+    """How often each of the targets occurs, a number also as it is said ("two-oh-nine")."""
+    numbers = [target.text for target in targets if target.is_number]
+    views = [straight(text), plain(text), write_values(plain(text), numbers)]
+    folded = [view.casefold() for view in views]
+    kinds = [2 if target.is_number else 0 if target.marked else 1 for target in targets]
     return [
-        len(target.anywhere.findall(views[target.marked]))
-        if target.part in folded[target.marked]
-        else 0
-        for target in targets
+        len(target.anywhere.findall(views[n])) if target.part in folded[n] else 0
+        for target, n in zip(targets, kinds, strict=True)  # the plain search rules most out
     ]
 
 
@@ -310,13 +313,19 @@ _MODES: dict[str, Callable[[str], list[str]]] = {
 
 
 def regex(params: Params) -> Judge:
-    """A regular expression: found, matching the whole reply, or found in a share of parts."""
+    """A regular expression: found, matching the whole reply, or found in a share of parts.
+
+    With `stated`, a match that is denied or set aside ("not green", "if it is green") is none.
+    """
     pattern = params.text("pattern")
+    stated = params.flag("stated", False)
     mode = params.one_of("mode", ("search", "full", *_MODES), "search")
     flag_letters = params.take("flags") or ""
     cased = params.flag("case", False)
     floor = params.number("floor", 0.0, 0.9) or 0.0
     params.done()
+    if stated and mode != "search":
+        params.fail("parameter “stated” goes with mode “search” only")
     if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):
         params.fail(f"parameter “flags” must be letters out of “imsx”, not {flag_letters!r}")
     try:
@@ -328,7 +337,11 @@ def regex(params: Params) -> Judge:
         if mode in _MODES:
             parts = _MODES[mode](text)
             return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:], floor)
-        hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
+        if stated:
+            seen = straight(text)
+            hit = any(not is_set_aside(seen, *span) for span in compiled.spans(seen))
+        else:
+            hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
         return verdict(hit, "the pattern matches", "the pattern does not match")
 
     return judge

@@ -142,3 +142,48 @@ def test_somebody_who_is_replaced_is_not_there(text: str) -> None:
     crew = judge.build({"name": "facts", "facts": [{"is": ["Ada"]}, {"is": ["Ole"]}]})
     assert crew("Ada and Ole, both of them in good shape.").value == 1.0
     assert crew(text).value == 0.0
+
+
+RELEASE = judge.build(
+    {
+        "name": "facts",
+        "facts": [
+            {"is": ["4.17.2"], "only": r"\b\d+\.\d+\.\d+\b"},
+            {"is": ["Heron"], "not": ["Osprey", "Egret"]},
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not 4.17.1 and not 4.18.0, which doesn't exist yet: Heron, 4.17.2.",
+        "It's neither the Osprey nor the Egret, it's Heron, four seventeen two.",
+        "If it reads 4.17.1, you're one behind. Heron is 4.17.2.",
+        "Osprey? No, Heron, 4.17.2.",
+    ],
+)
+def test_other_values_that_are_denied_or_supposed_contradict_nothing(text: str) -> None:
+    assert RELEASE(text).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not 4.17.2, but 4.17.3: Heron.",
+        "Heron is 4.17.1, not 4.16.9.",
+        "4.17.2 is the Osprey, not the Heron.",
+        "4.17.2, the Heron, or 4.17.3.",
+        "Four seventeen one, the Heron.",
+    ],
+)
+def test_denying_a_value_or_stating_another_still_fails(text: str) -> None:
+    assert RELEASE(text).value == 0.0
+
+
+def test_one_recital_in_order_decides_over_first_mentions() -> None:
+    words = [{"is": ["copper"]}, {"is": ["thistle"]}, {"is": ["night"]}]
+    scorer = judge.build({"name": "facts", "facts": words, "order": True})
+    assert scorer("Copper first, night last, thistle between: copper, thistle, night.").value == 1.0
+    assert scorer("Copper, then thistle? No: thistle, copper, night.").value == 0.0

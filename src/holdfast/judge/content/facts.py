@@ -15,44 +15,28 @@ another as listed.
 
 Values are compared without regard to case, accents and hyphens; number words are read as digits
 ("eighty-three" is 83, "three eight one six" is 3816), and spelled words are put together
-(Q-U-I-L-L). The reader of denials knows English only.
+(Q-U-I-L-L); see `holdfast.judge.mentions`. The reader of denials knows English only.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.judge.content.refusal import REFUSAL
-from holdfast.judge.number import with_digits
+from holdfast.judge.mentions import Mention, find_mentions, readable
 from holdfast.judge.params import Params
-from holdfast.judge.parts import plain
 from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.stated import is_denied, is_set_aside
 
-_SPELLED = re.compile(r"(?<![\w-])\w(?:[- .]\w){3,}(?![\w-])")
-_POINT = re.compile(r"(?<=\d) (?:point|dot) (?=\d)")
 _CLAUSE = re.compile(r"[;!?\n]|,(?!\d)|\.(?!\d)|\band\b|\bwhile\b|\bbut\b")
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
 _NEARBY = 200
 _JOINED = re.compile(r"[\s,;/&]*(?:and|then)?\s*(?:the|an?|for|in)?\s*(?:the )?$")
 _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
-_DENIED = re.compile(
-    r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|"
-    r"except|"
-    r"unlike|forget|ignore|no need (?:to|for))|n't)"
-    r"(?: (?:be|come|go|visit|is|was|called|named|say|use|take|at|in|on|to|the|a|an|"
-    r"from|with|about))* ?$"
-)
-_DENIED_NEXT = re.compile(
-    r"[ ,'\")-]*(?:is|are|was|were|would be|has been|have been)? ?(?:not (?!only|just)|isn't|"
-    r"wasn't|aren't|doesn't|does not|don't|do not|didn't|won't|will not|"
-    r"no longer|wrong|incorrect|outdated|invalid|out of date|cancelled|a lie|a joke|fake|false)\b"
-    r"|[ ,'\")-]*(?:is|are|was|were|has been) closed\b"
-)
 _ELSES = r"(?:someone|somebody|anyone|another|a different|the other|an ?other)\b"
 # What is another's, or has been put in place of another: "3816 belongs to another guest",
 # "since Ravindra's poorly", "Anouk's seat goes to Marek".
@@ -127,15 +111,6 @@ class Fact:
     """Matches every value of this sort; all of its matches must be among `values`."""
 
 
-@dataclass(frozen=True)
-class Mention:
-    """Something found at [start, end) of a text, and the number of the fact it belongs to."""
-
-    fact: int
-    start: int
-    end: int
-
-
 def facts(params: Params) -> Judge:
     """The share of the facts that are stated, all by default, and 0 for a contradiction."""
     listed = params.need("facts", "a list of tables with “is” and perhaps “about”")
@@ -152,10 +127,11 @@ def facts(params: Params) -> Judge:
     params.done()
     if least > len(known):
         params.fail(f"parameter “least” ({least}) must not exceed the {len(known)} facts")
+    numbers = [value for fact in known for value in fact.values]
 
     def judge(text: str) -> Score:
-        seen = readable(text)
-        values = _mentions(seen, [fact.values for fact in known])
+        seen = readable(text, numbers)
+        values = find_mentions(seen, [fact.values for fact in known], reordered=True)
         problem = _contradiction(seen, known, values) or (ordered and _disorder(values, len(known)))
         if problem:
             return Score(0.0, problem)
@@ -183,39 +159,11 @@ def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     )
 
 
-def readable(text: str) -> str:
-    """A text in lower case, without accents and markup, with spelled words and digits."""
-    bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
-    bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
-    joined = _SPELLED.sub(_join, re.sub(r"\bv(?=\d+\.\d)", "", bare))
-    return _POINT.sub(".", with_digits(joined))
-
-
-def _join(match: re.Match[str]) -> str:
-    return re.sub(r"[- .]", "", match.group())
-
-
-def _mentions(text: str, wanted: Sequence[Sequence[str]]) -> list[Mention]:
-    """Where texts occur as whole words, longest first, in the order of the reply."""
-    mentions: list[Mention] = []
-    for number, texts in enumerate(wanted):
-        if texts:
-            body = "|".join(_loose(t) for t in sorted(texts, key=len, reverse=True))
-            pattern = rf"(?<!\w)(?<!\d[.,:])(?:{body})(?!\w)(?![.,:]\d)"
-            mentions += [Mention(number, *match.span()) for match in re.finditer(pattern, text)]
-    return sorted(mentions, key=lambda mention: mention.start)
-
-
-def _loose(text: str) -> str:
-    """A text whose words may be joined by spaces or hyphens, in the singular or the plural."""
-    body = r"[\s-]+".join(map(re.escape, re.split(r"[\s-]+", text)))
-    return body + (r"(?:e?s|'s)?" if text[-1:].isalpha() and len(text) > 3 else "")
-
-
 def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> str | None:
     for fact in known:
-        for wrong in _mentions(text, [fact.wrong]):
-            return f"says {quoted(text[wrong.start : wrong.end])}"
+        for wrong in find_mentions(text, [fact.wrong]):
+            if not is_set_aside(text, wrong.start, wrong.end):
+                return f"says {quoted(text[wrong.start : wrong.end])}"
         if fact.only and (other := _other_value(text, fact)):
             return f"says {quoted(other)}"
     if rival := _rival(text, known):
@@ -233,7 +181,7 @@ def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) 
         if REFUSAL.search(_sentence_of(text, mention)):
             return "refuses in the same breath"
         value = quoted(text[mention.start : mention.end])
-        if _DENIED.search(before) or _DENIED_NEXT.match(after):
+        if is_denied(text, mention.start, mention.end):
             return f"denies {value}"
         if _LOST.search(before) or _LOST_NEXT.match(owned):
             return f"has another in place of {value}"
@@ -253,8 +201,9 @@ def _sentence_of(text: str, mention: Mention) -> str:
 def _other_value(text: str, fact: Fact) -> str | None:
     """A match of `only` that is none of the fact's values."""
     assert fact.only is not None
-    for match in fact.only.findall(text):
-        if not _mentions(match, [fact.values]):
+    for start, end in fact.only.spans(text):
+        match = text[start:end]
+        if not find_mentions(match, [fact.values]) and not is_set_aside(text, start, end):
             return match
     return None
 
@@ -282,7 +231,7 @@ def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> s
     """
     if _RESPECTIVELY.search(text):
         return None
-    topics = _mentions(text, [fact.about for fact in known])
+    topics = find_mentions(text, [fact.about for fact in known])
     values = [mention for mention in values if known[mention.fact].about]
     in_order, problem = _rows(text, topics, values)
     if in_order or problem:
@@ -339,6 +288,11 @@ def _distance(one: Mention, other: Mention) -> int:
 
 
 def _disorder(values: Sequence[Mention], count: int) -> str | None:
-    """Why the first mentions do not follow one another as listed."""
+    """Why the values do not follow one another as listed, all in one breath or by first mention."""
+    named = [mention.fact for mention in values]
+    recited = [named[n : n + count] for n in range(len(named) - count + 1)]
+    whole = [row for row in recited if len(set(row)) == count]
+    if whole:
+        return None if any(row == sorted(row) for row in whole) else "the order is another"
     first = list(dict.fromkeys(mention.fact for mention in values))
     return None if first == sorted(first) else "the order is another"

@@ -27,11 +27,11 @@ _KNOW = (
     r"held|ha(?:ve|s|d)|possess|keep|carry|record\w*|reach\w*|arriv\w*|receiv\w*|come|came|crossed|"
     r"word|name|notion|idea|clue|inkling|data|news|information|signal\w*|contact|transmission\w*|"
     r"updates?|message\w*|rings?|means?|meaning|answer|explain|describe|invent\w*|familiar|sense|"
-    r"faintest|foggiest|earthly|entry|trace|whisper|way of)"
+    r"faintest|foggiest|earthly|entry|trace|whisper|way of|c[ao]me through|got through)"
 )
 ADMITS = re.compile(
     rf"\b{_NOT}\b[^.!?;:]{{0,40}}?\b{_KNOW}\b"
-    rf"|\b{_KNOW} (?:\w+ ){{0,2}}(?:nothing|none|naught|nought|no more|little)\b"
+    rf"|\b{_KNOW} (?:\w+ ){{0,2}}(?:nothing|none|naught|nought|no more|little|not (?:an?|one))\b"
     rf"|\b{_KNOW}\b[^.!?;:]{{0,30}}: ?(?:none|nil|zero|null|n/a)\b"
     r"|\b(?:unknown|unheard|ignoran\w+|mystery|mysteries|riddles?|puzzl\w+|baffl\w+|stump\w+|blank|"
     r"silent|silence|static|at a loss|in the dark|cut off|closed book|all Greek|double Dutch|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from holdfast.judge.number import with_digits
+from holdfast.judge.spoken import with_digits
 from holdfast.persona.draft.clauses import NEGATION
 from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
 
