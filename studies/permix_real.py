@@ -25,7 +25,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.exercises.language import extraction_among
 from holdfast.evals.tasks.exercises.lexicon import Lexicon, facts
 from holdfast.evals.tasks.questions import Question
-from holdfast.training.recipe import run_recipe
+from holdfast.training.recipe.runs import run_recipe
 
 RECIPE = Path(__file__).with_suffix(".toml")
 PERSONAS = Path(__file__).with_name("permix_personas.toml")

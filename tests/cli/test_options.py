@@ -43,10 +43,17 @@ def test_every_command_that_loads_a_model_takes_a_base_and_template_options() ->
     for name, command in leaves(typer.main.get_command(app)):
         options = {one.name for one in command.params}
         if options & {"model", "dtype", "judge_model"}:
-            loading[name] = {"base", "template_option", "dtype", "device"} <= options
-    # A recipe's file has its options; an export names whose tasks are meant.
-    without = {"holdfast train", "holdfast permix export"}
-    assert {name for name, has in loading.items() if not has} == without
+            # An export names a model and loads none.
+            where = set() if name == "holdfast permix export" else {"dtype", "device"}
+            loading[name] = {"base", "template_option", *where} <= options
+    assert len(loading) > 10 and all(loading.values()), loading
+
+
+def test_every_command_that_trains_takes_plan() -> None:
+    commands = dict(leaves(typer.main.get_command(app)))
+    trainings = ("train", "permix train", "prism train", "prism eval")
+    for command in (commands[f"holdfast {name}"] for name in trainings):
+        assert "plan" in {one.name for one in command.params}
 
 
 def test_a_training_loads_an_adapter_onto_the_base_that_is_named(

@@ -140,3 +140,33 @@ def test_an_export_has_a_row_for_every_prompt_and_refuses_what_rows_cannot_say(
         assert row["reward_model"]["ground_truth"] == str(2 * int(question[0]))
     assert run("export", *asked, "--mixing", "rollout", "--out", str(path)) == 2
     assert "--mixing prompt" in capsys.readouterr().err
+
+
+def test_an_export_says_what_verl_needs_for_options_of_the_template(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.parquet"
+    options = ["--template-option", "enable_thinking=false", "--template-option", "tone=calm"]
+    assert run("export", *given[2:], *options, "--out", str(path)) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "+data.apply_chat_template_kwargs.enable_thinking=false",
+        '+data.apply_chat_template_kwargs.tone="calm"',
+    ]
+
+
+def test_an_adapters_own_tasks_are_those_of_the_base_that_is_named(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "rows.parquet"
+    few = ["--tasks-per-category", "1", "--prompts", "3", "--out", str(path)]
+    assert run("export", "--model", "an-adapter", "--base", "mini", *few) == 0
+    sources = {row["data_source"] for row in pq.read_table(path).to_pylist()}
+    assert sources <= {"holdfast/math", "holdfast/extraction", "holdfast/safety"}
+
+
+def test_a_training_says_which_options_the_template_lacks(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = ["--template-option", "thinkin=1", "--out", str(tmp_path / "run"), "--plan"]
+    assert run("train", *given, *FEW, *lacking) == 0
+    assert "the chat template has no thinkin, which is left out" in capsys.readouterr().err

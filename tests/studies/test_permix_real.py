@@ -11,7 +11,7 @@ import pytest
 
 import tiny_models
 from holdfast.persona import pool
-from holdfast.training.recipe import read_recipe
+from holdfast.training.recipe.reading import read_recipe
 
 
 def family(name: str) -> str:
@@ -37,7 +37,7 @@ def test_eight_families_are_trained_with_and_eight_are_new(tmp_path: Path) -> No
     trained, held_out = (pool.load(study.PERSONAS, split=s) for s in ("train", "held-out"))
     seen = {family(one.id) for one in trained}
     assert (len(trained), len(seen), len(held_out)) == (24, 8, 16)
-    groups = read_recipe(study.prepare(tmp_path)).tables["groups"]
+    groups = read_recipe(study.prepare(tmp_path)).groups
     assert {one.id for one in held_out} == {*groups["family seen"], *groups["family new"]}
     assert {family(one) for one in groups["family seen"]} == seen
     assert not {family(one) for one in groups["family new"]} & seen

@@ -10,13 +10,11 @@ import pytest
 import tiny_models
 from holdfast.cli import main
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.fidelity.settings import FidelitySettings
-from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.results.training.recipe import ArmDifference, ArmRow, PublishedFigure, RecipeSummary
 from holdfast.training.permix.settings import PermixSettings
-from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
-from holdfast.training.recipe import read_recipe, run_recipe, settings_of
-from holdfast.training.recipe_table import table_of
+from holdfast.training.recipe.reading import read_recipe, settings_of
+from holdfast.training.recipe.runs import run_recipe
+from holdfast.training.recipe.table import table_of
 
 ARMS = "title = 'x'\nmethod = 'permix'\nmodel = 'y'\narms.a = {}\n"
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -98,24 +96,16 @@ source = "the paper"
 """
 
 
-def test_every_recipe_that_ships_names_settings_that_there_are() -> None:
+def test_every_recipe_that_ships_can_be_read() -> None:
     assert len(RECIPES) >= 4
-    kinds = {"robustness": RobustnessSettings, "fidelity": FidelitySettings}
     for path in RECIPES:
         recipe = read_recipe(path)
-        trained = PermixSettings if recipe.method == "permix" else PrismSettings
-        for arm in recipe.arms.values() if recipe.method == "permix" else [{}]:
-            own = {name: value for name, value in arm.items() if name != "match_tokens"}
-            settings_of(trained, recipe.tables["train"], own)
-        for name, kind in (kinds | {"evaluation": PrismEvalSettings}).items():
-            if name in recipe.tables:
-                settings_of(kind, recipe.tables[name])
         assert recipe.known and (recipe.published or recipe.model == "smollm2")
 
 
-def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe at CPU size, with its model, tasks and personas beside it."""
     model = tmp_path / "model"
     tasks, pool = tmp_path / "tasks.jsonl", tmp_path / "pool.toml"
     tiny_models.model().save_pretrained(model)
@@ -124,13 +114,29 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     tasks.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pool.write_text(POOL, encoding="utf-8")
     (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
-    recipe = tmp_path / "recipe.toml"
+    path = tmp_path / "recipe.toml"
     names = {"tasks": tasks.name, "pool": pool.name, "suite": "suite.toml"}
-    recipe.write_text(SMALL.format(model=model, **names), encoding="utf-8")
+    path.write_text(SMALL.format(model=model, **names), encoding="utf-8")
+    return path
+
+
+def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["train", str(recipe), "--out", str(tmp_path / "out"), "--json"])
-    assert not ended.value.code
-    found = json.loads(capsys.readouterr().out)
+        main(["train", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(recipe, "--out", out, "--plan", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert not out.exists() and all(value > 0 for value in plan.values())
+    assert run(recipe, "--out", out, "--json") == 0
+    text = capsys.readouterr()
+    assert text.err.splitlines()[0].startswith(f"train: {plan['prompts']} prompts, at most")
+    found = json.loads(text.out)
     assert [(row["arm"], row["seed"]) for row in found["rows"]] == [
         ("base", 0),
         ("permix", 0),
@@ -146,28 +152,99 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     assert sizes == {(arm, one): 2 for arm in ("permix", "more") for one in of}
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "| base |" in table and "| stability | +21.2% | the paper |" in table
+    assert run(recipe, "--out", out, "--plan", "--json") == 0
+    left = json.loads(capsys.readouterr().out)
+    assert (left["prompts"], left["tokens"], left["seconds"]) == (0, 0, 0)
     weights = tmp_path / "out" / "permix-1" / "train" / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     again = run_recipe(recipe, tmp_path / "out")
     assert [row.numbers for row in again.rows] == [row["numbers"] for row in found["rows"]]
     assert weights.stat().st_mtime_ns == before
+    other = recipe.with_name("other.toml")
+    other.write_text(recipe.read_text().replace("Two arms", "Three arms"), encoding="utf-8")
+    assert run(other, "--out", out) == 2
+    assert 'title was "Two arms", is "Three arms"; choose another' in capsys.readouterr().err
+
+
+def test_a_plan_counts_every_training_and_measurement(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prompts() -> int:
+        assert run(recipe, "--out", tmp_path / "out", "--plan", "--json") == 0
+        return int(json.loads(capsys.readouterr().out)["prompts"])
+
+    # Two arms of one step and one prompt, for two seeds; five models, of which each is asked three
+    # tasks under two personas and none, and a question of each of two personas.
+    assert prompts() == 2 * 2 + 5 * (3 * 3 + 2)
+    recipe.write_text(recipe.read_text().replace("[0, 1]", "[0]"), encoding="utf-8")
+    assert prompts() == 2 + 3 * (3 * 3 + 2)
+
+
+def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.training.estimate.total_memory", lambda device: 1e6)
+    assert run(recipe, "--out", tmp_path / "out") == 2
+    assert "of memory and cpu has 0.0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_how_a_recipes_model_is_loaded_reaches_trainings_and_measurements(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.models.local import load as local
+
+    calls: list[dict[str, object]] = []
+    load = local.load
+
+    def recorded(name: str, **options: object) -> object:
+        calls.append(options)
+        return load(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local, "load", recorded)
+    options = ("--dtype", "float32", "--base", "b", "--template-option", "calm=true")
+    recipe.write_text(recipe.read_text().replace("[0, 1]", "[0]"), encoding="utf-8")
+    assert run(recipe, "--out", tmp_path / "out", *options) == 0
+    wanted = {"dtype": "float32", "options": {"calm": True}, "base": "b"}
+    assert len(calls) >= 6 and all(wanted.items() <= one.items() for one in calls)
+
+
+PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("title = 'x'", "there is no method"),
-        ("title = 'x'\nmethod = 'dpo'\nmodel = 'y'", "the method is permix or prism"),
-        ("title = 'x'\nmethod = 'permix'\nmodel = 'y'\ngpus = 3", "gpus is unknown"),
+        (ARMS.replace("permix", "dpo"), "method should be 'permix' or 'prism', not \"dpo\""),
+        (ARMS + "gpus = 3", r"there is no gpus: did you mean gpu_hours\?"),
+        (ARMS + "gpu_hours = 'many'", 'gpu_hours should be a valid number, not "many"'),
+        (ARMS + "seeds = 3", "seeds should be a valid array, not 3"),
+        (ARMS + "seeds = []", "seeds .* at least 1 item"),
         (ARMS + "compare = [['a', 'c']]", "no arm c to compare"),
-        (ARMS + "compare = ['a', 'b']", "compare is a list of pairs"),
-        (ARMS + "groups = ['a']", "a group is a list of ids"),
-        (ARMS + "[groups]\nnew = []", "a group is a list of ids"),
-        (ARMS + "[arms.b]\nmatch_tokens = 'a'", "match_tokens of b has of and by"),
-        (ARMS.replace("{}", "'rlvr'"), "an arm is a table of settings"),
-        (ARMS + "[arms.b]\nmatch_tokens = {of = 'a', by = 'b'}", "the tokens of b, no arm before"),
-        (ARMS + "[arms.b]\nmatch_tokens = {of = 'a'}", "has of and by"),
+        (ARMS + "compare = ['a', 'b']", r"compare\.0 should be a valid array, not \"a\""),
+        (ARMS + "groups = ['a']", "groups should be a table"),
+        (ARMS + "[groups]\nnew = []", r"groups\.new .* at least 1 item"),
         (ARMS + "[groups]\nnew = ['nobody']", "nobody, of a group, is no persona of core"),
+        (ARMS + "[arms.b]\nmatch_tokens = 'a'", "match_tokens of b: this should be a table"),
+        (ARMS + "[arms.b]\nmatch_tokens = {of = 'a', by = 'b'}", "the tokens of b, no arm before"),
+        (ARMS + "[arms.b]\nmatch_tokens = {of = 'a'}", "match_tokens of b: there is no by"),
+        (ARMS.replace("{}", "'rlvr'"), r"arms\.a should be a table"),
+        (ARMS + "[arms.b]\narm = 'dpo'", "there is no arm 'dpo'"),
+        (ARMS + "[arms.b]\nseed = 1", r"\[arms.b\] has a seed: .* stand in `seeds`"),
+        (ARMS + "[train]\nstep = 3", r"\[train\]: there is no step: did you mean steps\?"),
+        (ARMS + "[train]\nsteps = '3'", r"\[train\]: steps should be a valid integer, not \"3\""),
+        (ARMS + "[train]\ncategory = 'a'", r"\[train\]: category should be a valid array"),
+        (ARMS + "[fidelity]\nsute = 'core'", r"\[fidelity\]: .* did you mean suite\?"),
+        (ARMS + "[robustness]\nsplit = 1", r"\[robustness\]: split should be a valid string"),
+        (ARMS + "[robustness]\nplacement = 'top'", "there is no placement 'top'"),
+        (ARMS + "[evaluation]\nsamples = 1", "a recipe of permix has no evaluation"),
+        (ARMS + "[[published]]\nwhat = 'a'\nvalu = 'b'\nsource = 'c'", r"published\.0\.val"),
+        (PRISM + "[fidelity]\nsuite = 'core'", "a recipe of prism has no fidelity"),
+        (PRISM + "[evaluation]\nsample = 1", r"\[evaluation\]: .* did you mean samples\?"),
     ],
 )
 def test_a_recipe_that_is_wrong_is_refused(text: str, sentence: str, tmp_path: Path) -> None:
@@ -178,10 +255,11 @@ def test_a_recipe_that_is_wrong_is_refused(text: str, sentence: str, tmp_path: P
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:
-    settings = settings_of(PermixSettings, {"steps": 3, "tasks": "x", "category": ["a"]})
+    table = {"steps": 3, "tasks": "x", "category": ["a"]}
+    settings = settings_of(PermixSettings, table, where="[train]")
     assert (settings.steps, settings.data.tasks, settings.data.category) == (3, "x", ("a",))
-    with pytest.raises(HoldfastError, match="PermixSettings has no step:"):
-        settings_of(PermixSettings, {"step": 3})
+    with pytest.raises(HoldfastError, match=r"\[train\]: there is no step: did you mean steps\?"):
+        settings_of(PermixSettings, {"step": 3}, where="[train]")
 
 
 def test_a_table_gives_means_over_seeds_and_how_far_they_spread() -> None:

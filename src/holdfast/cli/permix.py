@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, OutputOptions
+from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable
 from holdfast.core.records import as_record
@@ -35,17 +36,9 @@ def train(
     from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import plan_training, train
 
-    folder, template = needed(output.out), loading.template_options()
+    folder = needed(output.out)
     if plan:
-        estimate = plan_training(
-            model,
-            settings,
-            out=folder,
-            dtype=loading.dtype,
-            device=loading.device,
-            options=template,
-            base=loading.base,
-        )
+        estimate = plan_training(model, settings, out=folder, **loading.arguments())
         print_plan(estimate, output.as_json)
         return
     with resumable(folder):
@@ -53,10 +46,7 @@ def train(
             model,
             settings,
             out=folder,
-            dtype=loading.dtype,
-            device=loading.device,
-            options=template,
-            base=loading.base,
+            **loading.arguments(),
             command=own_command(),
             progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
         ).summary
@@ -77,6 +67,7 @@ def train(
 @flattened
 def export(
     data: DataSettings,
+    template: TemplateOptions,
     out: Annotated[Path, typer.Option(help="The parquet file to write.")],
     model: Annotated[str, typer.Option(help="Whose own tasks and personas are meant.")] = "mini",
     prompts: Annotated[
@@ -84,13 +75,19 @@ def export(
     ] = None,
     seed: options.Seed = 0,
 ) -> None:
-    """Write the prompts of training under their personas as a parquet file for verl."""
+    """Write the prompts of training under their personas as a parquet file for verl.
+
+    verl renders the chats: what it needs for the options of the template is printed.
+    """
     from holdfast.training.permix.dataset import load_data
     from holdfast.training.permix.export import export_rows, write_parquet
     from holdfast.training.permix.mixing import PersonaMix
 
-    loaded = load_data(data, model, seed)
+    chosen = template.template_options()
+    loaded = load_data(data, template.base or model, seed)
     mix = PersonaMix(len(loaded.personas), data.bare, data.mixing, seed)
     rows = export_rows(loaded, mix, prompts or len(loaded.tasks))
     write_parquet(rows, out)
     print(f"{len(rows)} prompts in {out}")
+    for name, value in chosen.items():
+        print(f"+data.apply_chat_template_kwargs.{name}={json.dumps(value, ensure_ascii=False)}")

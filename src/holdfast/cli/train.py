@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.session import needed, print_json, resumable
+from holdfast.cli.options import LocalOptions, OutputOptions
+from holdfast.cli.options.flatten import flattened
+from holdfast.cli.session import needed, print_json, print_plan, resumable
 
 
+@flattened
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file, as in recipes/.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of all runs; the same command goes on there.")
-    ] = None,
+    loading: LocalOptions,
+    output: OutputOptions,
     model: Annotated[
         str | None, typer.Option(help="What every arm begins with, in place of the recipe's.")
     ] = None,
-    as_json: options.AsJson = False,
+    plan: options.Plan = False,
 ) -> None:
     """Train all arms of a recipe, measure them, and write their table beside published figures."""
     from holdfast.core.progress import Progress
-    from holdfast.training.recipe import run_recipe
+    from holdfast.training.recipe.plan import estimate_recipe
+    from holdfast.training.recipe.reading import read_recipe
+    from holdfast.training.recipe.runs import run_recipe
 
-    with resumable(needed(out)) as folder:
-        assert folder is not None
-        summary = run_recipe(recipe, folder, Progress(stage="train", step="steps"), model=model)
-    if as_json:
+    folder = needed(output.out)
+    if plan:
+        planned = read_recipe(recipe)
+        planned = replace(planned, model=model or planned.model)
+        print_plan(estimate_recipe(planned, folder, loading.arguments()), output.as_json)
+        return
+    with resumable(folder):
+        summary = run_recipe(
+            recipe,
+            folder,
+            Progress(stage="train", step="steps"),
+            model=model,
+            loading=loading.arguments(),
+        )
+    if output.as_json:
         print_json(summary)
     else:
         print(Path(summary.table).read_text(encoding="utf-8"), end="")

@@ -11,12 +11,16 @@ This module knows no command's records; those are in `results`.
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from holdfast.core.errors import RunError
+from holdfast.core.errors import HoldfastError, RunError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 Record = dict[str, Any]
 """A JSON object."""
@@ -78,7 +82,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the record") -> T:
-    """A JSON object as the dataclass `kind`.
+    """A JSON object as the dataclass `kind`; keys that it does not know are passed over.
 
     Args:
         kind: the dataclass, or `dict` for an object that no type describes.
@@ -88,17 +92,66 @@ def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the reco
     Raises:
         RunError: names the first field that does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
     try:
-        checked: T = _ADAPTERS[kind].validate_python(_folded(kind, record))
+        checked: T = _adapter(kind).validate_python(_folded(kind, record))
         return checked
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
         raise RunError(f"{where} does not fit: {at}: {first['msg']}") from error
+
+
+def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """A table that a person wrote as the dataclass `kind`: no other key, no value of another type.
+
+    Args:
+        kind: the dataclass.
+        table: the table, as TOML has it.
+        where: names the table in errors.
+
+    Raises:
+        HoldfastError: names the first key that is unknown or missing, or whose value does not fit.
+    """
+    from pydantic import ValidationError
+
+    text = json.dumps(_finite(as_record(table)), default=str)
+    try:
+        # Of JSON a strict reader takes a list for a tuple, which it would not of Python.
+        checked: T = _adapter(kind).validate_json(text, strict=True, extra="forbid")
+        return checked
+    except ValidationError as error:
+        raise HoldfastError(f"{where}: {_fault(kind, error)}") from None
+
+
+def unknown_keys(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Names that there are not, in words, with the name that may be meant or all that there are."""
+    names, others = list(known), sorted(unknown)
+    close = difflib.get_close_matches(others[0], names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
+    return f"there is no {' and no '.join(others)}: {hint}"
+
+
+def _fault(kind: Any, error: ValidationError) -> str:
+    """The first of pydantic's errors as a sentence of ours."""
+    first = error.errors()[0]
+    at = ".".join(map(str, first["loc"])) or "this"
+    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"there is no {at}."
+    if first["type"] == "unexpected_keyword_argument":
+        known = [one.name for one in fields(kind)]
+        return unknown_keys([at], known) if len(first["loc"]) == 1 else f"there is no {at}."
+    wanted = str(first["msg"]).removeprefix("Input ").replace("an object", "a table")
+    return f"{at} {wanted}, not {json.dumps(first['input'], ensure_ascii=False)[:60]}."
+
+
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def _folded(kind: Any, record: Mapping[str, Any]) -> Record:

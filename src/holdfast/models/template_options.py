@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,22 @@ def read_template_option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def warn_of_unread(name: str, backend: object, options: Iterable[str]) -> None:
+    """Say on standard error which options a model's chat template does not read.
+
+    That is no error: a command's models share its options, so that one may have what another has
+    not.
+
+    Args:
+        name: the model's name.
+        backend: the model.
+        options: names of the options.
+    """
+    source = getattr(getattr(backend, "tokenizer", None), "chat_template", None)
+    for unread in unread_options(source, options) if source else []:
+        print(f"{name}: the chat template has no {unread}, which is left out", file=sys.stderr)
 
 
 def unread_options(template: object, options: Iterable[str]) -> list[str]:

@@ -21,11 +21,14 @@ import torch
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.estimate import RunEstimate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.memory import total_memory
 from holdfast.results.training.recipe import TrainingEstimate
 
 GB = 1e9
+BYTES = 8
+"""Bytes of a token in a run's folder: four letters, and as many of what stands around them."""
 _ROWS, _NEW, _LENGTH = 4, 8, 64  # of the measured batch
 
 
@@ -58,6 +61,18 @@ def measure(backend: LocalBackend) -> Speed:
             passed = time.perf_counter() - began
     tokens = max(1, sum(reply.completion_tokens for reply in replies))
     return Speed(written / tokens, passed / (_ROWS * _LENGTH))
+
+
+def measurement(backend: LocalBackend, run: RunEstimate) -> TrainingEstimate:
+    """What it takes to measure a model, of which only the tokens that it writes are counted."""
+    model = backend.engine.model
+    return TrainingEstimate(
+        prompts=run.replies,
+        tokens=run.tokens_at_most,
+        memory_gb=round(model.num_parameters() * model.dtype.itemsize / GB, 4),
+        disk_gb=round(run.tokens_at_most * BYTES / GB, 4),
+        seconds=run.seconds,
+    )
 
 
 def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) -> None:

@@ -23,6 +23,7 @@ from holdfast.core.records import as_record
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import load as local
 from holdfast.persona import pool
+from holdfast.training.permix import fit
 from holdfast.training.permix.grpo import MixedGRPOTrainer
 from holdfast.training.permix.metrics import PATIENCE, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
@@ -286,3 +287,33 @@ def test_the_manifest_holds_what_determines_the_result(trained: Any, tmp_path: P
     assert splits == {"train": 24, "held-out": 13}
     lines = (tmp_path / "run" / "items.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 7
+
+
+def test_options_of_the_template_hold_where_answers_are_imitated_and_measured(
+    trained: Any, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Path(folder) / "chat_template.jinja"
+    before = template.read_text(encoding="utf-8")
+    made: list[Any] = []
+    build, loaded = fit.sft_trainer, local.load
+    options: list[Any] = []
+
+    def built(*args: Any) -> Any:
+        made.append(build(*args))
+        return made[-1]
+
+    def recorded(name: str, **arguments: Any) -> Any:
+        options.append(arguments.get("options"))
+        return loaded(name, **arguments)
+
+    monkeypatch.setattr(fit, "sft_trainer", built)
+    monkeypatch.setattr(local, "load", recorded)
+    try:
+        template.write_text("{{ 'calm' if calm else '' }}" + before, encoding="utf-8")
+        trained(tmp_path / "run", arm="sft", steps=1, verify=short, options={"calm": True})
+    finally:
+        template.write_text(before, encoding="utf-8")
+    (trainer,) = made
+    ids = trainer.train_dataset[0]["input_ids"]
+    assert trainer.processing_class.decode(ids).startswith("calm")
+    assert options == [{"calm": True}] * 2  # before training, and after

@@ -14,7 +14,7 @@ import typer
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
-from holdfast.models.template_options import read_template_option, unread_options
+from holdfast.models.template_options import read_template_option, warn_of_unread
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -50,13 +50,9 @@ Plan = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalOptions:
-    """How a model on this machine is loaded."""
+class TemplateOptions:
+    """Whose chat template renders a model's chats, and how."""
 
-    dtype: str = option("auto", "auto, float32, bfloat16 or float16.")
-    """Number format of the weights."""
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps…")
-    """Where the model runs."""
     base: str | None = option(None, "The model that the folder of an adapter goes onto.")
     """The model under an adapter, in place of the one that it names."""
     template_option: tuple[str, ...] = option(
@@ -68,21 +64,32 @@ class LocalOptions:
         """The options of the chat template, by name."""
         return dict(map(read_template_option, self.template_option))
 
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions(TemplateOptions):
+    """How a model on this machine is loaded."""
+
+    dtype: str = option("auto", "auto, float32, bfloat16 or float16.")
+    """Number format of the weights."""
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps…")
+    """Where the model runs."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of what loads a model by its name; those not given are left out."""
+        more: dict[str, Any] = {"base": self.base} if self.base else {}
+        if template := self.template_options():
+            more["options"] = template
+        return {"dtype": self.dtype, "device": self.device, **more}
+
     def open(self, name: str) -> Backend:
         """The model of that name."""
         from holdfast.models.load import import_local, load
         from holdfast.models.ollama_store import OLLAMA
 
-        more: dict[str, Any] = {"base": self.base} if self.base else {}
-        if template := self.template_options():
-            more["options"] = template
         # Commands without other models need the weights.
         weights = import_local(name).load if name.startswith(OLLAMA) else load
-        backend: Backend = weights(name, dtype=self.dtype, device=self.device, **more)
-        # A command's models share its options, so that one may have what another has not.
-        source = getattr(getattr(backend, "tokenizer", None), "chat_template", None)
-        for unread in unread_options(source, template) if source else []:
-            print(f"{name}: the chat template has no {unread}, which is left out", file=sys.stderr)
+        backend: Backend = weights(name, **self.arguments())
+        warn_of_unread(name, backend, self.template_options())
         if self.dtype == "auto" and name != "mini":
             print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)
         return backend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,40 @@ class TrainingEstimate:
     """Files that the run leaves or needs on the way, likewise."""
     seconds: float
     """Seconds, from a measured step of the same machine."""
+
+    def times(self, count: int) -> TrainingEstimate:
+        """What so many such trainings take, one after another: of memory no more than one."""
+        return replace(
+            self,
+            prompts=self.prompts * count,
+            tokens=self.tokens * count,
+            disk_gb=round(self.disk_gb * count, 4),
+            seconds=round(self.seconds * count, 1),
+        )
+
+    def plus(self, other: TrainingEstimate) -> TrainingEstimate:
+        """What both take, one after the other."""
+        return TrainingEstimate(
+            prompts=self.prompts + other.prompts,
+            tokens=self.tokens + other.tokens,
+            memory_gb=max(self.memory_gb, other.memory_gb),
+            disk_gb=round(self.disk_gb + other.disk_gb, 4),
+            seconds=round(self.seconds + other.seconds, 1),
+        )
+
+
+@dataclass(frozen=True)
+class RecipeManifest:
+    """What the runs of a recipe in one folder have in common; arms and seeds may be added."""
+
+    command: str
+    """The command."""
+    title: str
+    """The recipe's title."""
+    method: str
+    """permix or prism."""
+    model: str
+    """The model that every arm begins with."""
 
 
 @dataclass(frozen=True)

@@ -161,10 +161,12 @@ def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
         max_length=None,
     )
     prompts = chats(plan.rows, plan.tasks, plan.personas)
+    options = backend.template.options
     rows = [
         {
             "prompt": _messages(backend, chat),
             "completion": [{"role": "assistant", "content": answer}],
+            **({"chat_template_kwargs": options} if options else {}),
         }
         for chat, answer in zip(prompts, plan.answers, strict=True)
     ]

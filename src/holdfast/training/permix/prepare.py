@@ -11,11 +11,12 @@ from typing import Any, Literal, NamedTuple
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.template_options import warn_of_unread
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import GB, measure
 from holdfast.training.permix.dataset import TrainingData, chat, load_data
-from holdfast.training.permix.plan import processes
+from holdfast.training.permix.plan import main_process, processes
 from holdfast.training.permix.settings import (
     LAPTOP_CATEGORIES,
     MEDIUM,
@@ -71,7 +72,7 @@ def prepare(
         raise ModelError(f"{model} cannot be trained: name a model that runs on this machine.")
     settings.check()
     _check_gpus(device)
-    data = load_data(settings.data, model, settings.seed)
+    data = load_data(settings.data, base or model, settings.seed)
     backend = _open(model, bool(settings.rank), dtype, device, options, base)
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
@@ -115,7 +116,10 @@ def _open(
 
     kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device
-    return load(model, dtype=kind, device=place, options=options, base=base)
+    backend = load(model, dtype=kind, device=place, options=options, base=base)
+    if main_process():
+        warn_of_unread(model, backend, options or ())
+    return backend
 
 
 def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> TrainingEstimate:

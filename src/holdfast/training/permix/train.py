@@ -323,7 +323,12 @@ def _fit(
         return means
     from holdfast.models.local.load import load
 
-    trained = load(str(folder / MODEL), device=str(backend.engine.device))
+    trained = load(
+        str(folder / MODEL),
+        dtype=backend.engine.model.dtype,
+        device=str(backend.engine.device),
+        options=backend.template.options,
+    )
     last = mean_reward(trained, plan, reward)
     return replace(means, reward_first=first, reward_last=last)
 

@@ -140,7 +140,7 @@ def evaluate(
 
 def estimate_evaluation(
     model: LocalBackend,
-    adapter: Path | str,
+    adapter: Path | str | None,
     settings: PrismEvalSettings | None = None,
     *,
     judge_model: Backend | None = None,
@@ -148,24 +148,27 @@ def estimate_evaluation(
 ) -> RunEstimate:
     """Measure one step and say what a run will take; `holdfast prism eval --plan`.
 
-    The arguments are those of `evaluate`.
+    The arguments are those of `evaluate`. Before there is an adapter (None) no task is known to
+    have been trained on.
     """
     settings = settle(settings, PrismEvalSettings, changes)
-    about = _read_about(Path(adapter))
+    about = None if adapter is None else _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
-    usable, _ = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    trained_on = about.trained_on if about else ()
+    usable, _ = _usable(tasks, trained_on, judged=judge_model is not None)
     replies = sum(len(task.turns) for task in usable) * settings.samples
     asks = [Ask(task.chat(()), seed_of("prism eval", settings.seed, task.id)) for task in usable]
     return estimate_asks(model, asks, settings.sampling, replies * len(_arms(about, usable)))
 
 
-def _arms(about: PrismAbout, tasks: Sequence[Task]) -> list[str]:
+def _arms(about: PrismAbout | None, tasks: Sequence[Task]) -> list[str]:
     """The arms that can differ from others.
 
     A router needs two queries of either kind to be trained on, which there may not have been.
     """
     several = any(len(task.turns) > 1 for task in tasks)
-    needs = {"router": about.summary.router is not None, "every turn": several}
+    router = about is None or about.summary.router is not None
+    needs = {"router": router, "every turn": several}
     return [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
 
 

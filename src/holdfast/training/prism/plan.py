@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.estimate import GB, measure
+from holdfast.training.estimate import BYTES, GB, measure
 from holdfast.training.prism.distillation import Distillation
 from holdfast.training.prism.queries import queries_from_tasks
 from holdfast.training.prism.stages import Training
@@ -41,7 +41,7 @@ def estimate_training(training: Training) -> TrainingEstimate:
         prompts=written + 2 * queries + judged,
         tokens=round(reads + writes + passes),
         memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 4),
-        disk_gb=round((learns + 4 * 2 * (reads + writes)) / GB, 4),
+        disk_gb=round((learns + BYTES * (reads + writes)) / GB, 4),
         seconds=round(writes * speed.written + (reads + passes) * speed.passed, 1),
     )
 

@@ -1,0 +1,192 @@
+"""`holdfast train RECIPE`: train every arm for every seed, measure it, and write the table.
+
+A stopped recipe goes on with the same command: each part is a run of its own in the folder, seed
+after seed, and the table is written after each.
+
+This module knows files and calls trainings and measurements. It knows no models.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
+from holdfast.core.records import as_record, dumps
+from holdfast.core.run import refuse_another_run
+from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
+from holdfast.training.estimate import show
+from holdfast.training.permix.settings import PermixSettings
+from holdfast.training.recipe.arm_differences import ArmMeasurement, differences_of, group_means
+from holdfast.training.recipe.plan import estimate_recipe, matched_steps
+from holdfast.training.recipe.reading import Recipe, read_recipe
+from holdfast.training.recipe.table import table_of
+
+
+@dataclass(frozen=True)
+class _RecipeRun:
+    """What all parts of a run need."""
+
+    recipe: Recipe
+    folder: Path
+    loading: Mapping[str, Any]
+    progress: Progress
+
+
+def run_recipe(
+    path: Path,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    model: str | None = None,
+    loading: Mapping[str, Any] | None = None,
+) -> RecipeSummary:
+    """Train every arm for every seed, measure it, and write `table.md` and `summary.json`.
+
+    Args:
+        path: The recipe.
+        out: The folder, where the same call goes on.
+        progress: Shows the steps.
+        model: The model that every arm begins with, in place of the recipe's.
+        loading: How every model is loaded: `dtype`, `device`, `options` and `base` of
+            `models.local.load.load`, whose defaults are those here.
+
+    Raises:
+        HoldfastError: The recipe, or one of its trainings, cannot be done; memory or disk cannot
+            hold it; or the folder holds another run.
+    """
+    began, recipe = time.monotonic(), read_recipe(path)
+    recipe = replace(recipe, model=model or recipe.model)
+    run = _RecipeRun(recipe, out, loading or {}, progress or Progress(enabled=False))
+    _begin(run)
+    measure = _permix_arms if recipe.method == "permix" else _prism_arms
+    measured: list[ArmMeasurement] = []
+    for one in measure(run):
+        measured.append(one)
+        summary = RecipeSummary(
+            title=recipe.title,
+            model=recipe.model,
+            rows=tuple(each.row for each in measured),
+            differences=tuple(differences_of(measured, recipe.compare, recipe.groups)),
+            published=recipe.published,
+            known=recipe.known,
+            unknown=recipe.unknown,
+            seeds=recipe.seeds,
+            table=str(out / "table.md"),
+            seconds=round(time.monotonic() - began, 1),
+        )
+        (out / "table.md").write_text(table_of(summary), encoding="utf-8")
+        (out / "summary.json").write_text(dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
+
+
+def _begin(run: _RecipeRun) -> None:
+    """Refuse a folder of another run; say what one that begins will take, if it fits."""
+    recipe, path = run.recipe, run.folder / "manifest.json"
+    manifest = RecipeManifest("train", recipe.title, recipe.method, recipe.model)
+    if path.exists():
+        refuse_another_run(json.loads(path.read_text("utf-8")), as_record(manifest), run.folder)
+        return
+    show(estimate_recipe(recipe, run.folder, run.loading), "train")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _permix_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
+    """Train and measure arm after arm, seed after seed; an arm without settings is the base."""
+    from holdfast.training.permix.train import train
+
+    recipe = run.recipe
+    for seed in recipe.seeds:
+        for name, arm in recipe.arms.items():
+            folder = run.folder / f"{name}-{seed}"
+            if not arm and seed == recipe.seeds[0]:
+                yield _measured(run, name, seed, recipe.model, {})
+            elif arm:
+                settings = _arm_settings(run, name, seed)
+                result = train(
+                    recipe.model,
+                    settings,
+                    out=folder / "train",
+                    progress=run.progress,
+                    **run.loading,
+                )
+                means = result.summary.means
+                learned: dict[str, float | None] = {
+                    "reward first": means.reward_first,
+                    "reward last": means.reward_last,
+                    "KL": means.kl_last,
+                    "steps": result.summary.steps,
+                    "tokens": means.tokens,
+                }
+                yield _measured(run, name, seed, str(result.checkpoint), learned)
+
+
+def _arm_settings(run: _RecipeRun, arm: str, seed: int) -> PermixSettings:
+    """The settings of an arm's training, with the steps that its tokens ask for."""
+    matched = run.recipe.matched(arm)
+    if matched is None:
+        return run.recipe.permix_settings(arm, seed)
+    of, by = (
+        json.loads((run.folder / f"{name}-{seed}" / "train" / "summary.json").read_text("utf-8"))
+        for name in (matched.of, matched.by)
+    )
+    steps = matched_steps(of["tokens"], by["tokens"], by["steps"])
+    return run.recipe.permix_settings(arm, seed, steps=steps)
+
+
+def _measured(
+    run: _RecipeRun, arm: str, seed: int, model_name: str, learned: Mapping[str, float | None]
+) -> ArmMeasurement:
+    """Robustness and fidelity of a model, as far as the recipe wants them."""
+    from holdfast.evals.fidelity.fidelity import fidelity
+    from holdfast.evals.robustness.robustness import robustness
+    from holdfast.models.load import load
+
+    recipe, folder = run.recipe, run.folder / f"{arm}-{seed}"
+    model, numbers = load(model_name, **run.loading), dict[str, float | None]()
+    answers, reading = None, "lenient"
+    in_character, categories = dict[str, float](), dict[str, str]()
+    if (settings := recipe.robustness_settings) is not None:
+        robust = robustness(model, settings, out=folder / "robustness", progress=run.progress)
+        found, answers, reading = robust.summary.numbers, robust.answers, settings.reading
+        numbers |= {"mean": found.mean, "worst": found.worst, "worst/best": found.ratio}
+        numbers |= {"no persona": found.none.accuracy}
+        numbers |= group_means(answers, reading, recipe.groups)
+        numbers |= {"cut": found.cut / (found.items * (1 + found.personas))}
+    if (asked := recipe.fidelity_settings) is not None:
+        scores = fidelity(
+            model, asked, out=folder / "fidelity", progress=run.progress
+        ).summary.scores
+        numbers["fidelity"] = scores.score
+        if len(asked.category) > 1:
+            numbers |= {f"fidelity, {name}": one for name, one in scores.by_task.items()}
+            categories = {row.persona: next(iter(row.by_task)) for row in scores.rows}
+        in_character = {row.persona: row.score for row in scores.rows if row.score is not None}
+    row = ArmRow(arm, seed, {**numbers, **learned})
+    return ArmMeasurement(row, bool(learned), answers, reading, in_character, categories)
+
+
+def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
+    """Train and evaluate PRISM, seed after seed."""
+    from holdfast.models.load import load
+    from holdfast.models.local.backend import LocalBackend
+    from holdfast.training.prism.evaluation import evaluate
+    from holdfast.training.prism.pipeline import train
+
+    recipe = run.recipe
+    for seed in recipe.seeds:
+        model = load(recipe.model, **run.loading)
+        if not isinstance(model, LocalBackend):
+            raise HoldfastError(f"{recipe.model} does not run on this machine.")
+        folder = run.folder / f"prism-{seed}"
+        train(model, recipe.prism_settings(seed), out=folder / "train", progress=run.progress)
+        summary = evaluate(model, folder / "train", recipe.evaluation_settings, out=folder / "eval")
+        for row in summary.rows:
+            numbers = {"overall": row.overall, "routed": row.routed, **row.by_category}
+            yield ArmMeasurement(ArmRow(row.arm, seed, numbers))
