@@ -82,6 +82,8 @@ def _print_training(result: PrismResult) -> None:
         f"{summary.queries} queries: {summary.wins} won, {summary.losses} lost, "
         f"{summary.ties} tied; dropped {summary.dropped}, of which {summary.repeated} repeated"
     )
+    cut = [f"{name} {share:.0%}" for name, share in summary.cut.items() if share]
+    print(f"answers cut by the limit of tokens: {', '.join(cut) or 'none'}")
     print(
         f"gate: AUC {gate.auc} on personas it never saw, {gate.auc_queries} on queries it "
         f"never saw; accuracy {gate.accuracy}, always the more frequent {gate.majority}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors import Actor
 from holdfast.core.backend import Ask, Reply, Sampling
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert
 from holdfast.results.training.prism import AnswerPair, Query
@@ -24,7 +24,13 @@ from holdfast.training.prism.queries import (
     query_chat,
     write_queries,
 )
-from holdfast.training.prism.stages import find_scorers, first_turn_scorer
+from holdfast.training.prism.stages import (
+    check_cut,
+    cut_by_persona,
+    find_scorers,
+    first_turn_scorer,
+    trial_first,
+)
 
 CLERK = Expert("clerk", ("math",), "You count.", "You count.", "You count.")
 POET = Expert("poet", (), "You rhyme.", "You rhyme.", "You rhyme.", ("Ask me about tea.",))
@@ -64,7 +70,9 @@ def test_a_query_that_repeats_another_of_its_persona_is_dropped_before_it_is_ans
 
 def pair(plain: str, persona: str, there: bool = True) -> AnswerPair:
     query = Query("clerk", 0, "2 + 2?", "2 + 2?")
-    return AnswerPair(query=query, plain=plain, persona=persona, ended=True, there=there)
+    return AnswerPair(
+        query=query, plain=plain, persona=persona, ended=True, plain_ended=True, there=there
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,6 +100,44 @@ def test_without_truth_the_persona_wins_only_in_both_orders() -> None:
     assert mute.by == "unparsed"
     (cut,) = compare_answers(Actor(longer), [pair("x", "longer", there=False)], None, 0)
     assert (cut.verdict, cut.by) == ("tie", "missing")
+
+
+def answered(expert: str, number: int, cut: bool, there: bool = True) -> AnswerPair:
+    query = Query(expert, number, f"{number}?", f"{number}?")
+    ends = {"ended": not cut, "plain_ended": True}
+    return AnswerPair(query=query, plain="x", persona="y", there=there, **ends)
+
+
+def test_cut_answers_are_counted_by_persona_and_those_of_one_persona_are_refused() -> None:
+    poets = [answered("poet", i, cut=True) for i in range(6)]
+    clerks = [answered("clerk", i, cut=i < 5) for i in range(6)]
+    gone = answered("poet", 9, cut=True, there=False)
+    counted = {who: (sum(cut), len(cut)) for who, cut in cut_by_persona([*poets, gone]).items()}
+    assert counted == {"none": (0, 6), "poet": (6, 6)}
+    check_cut(clerks, None, 20)
+    check_cut(poets[1:], None, 20)  # too few
+    with pytest.raises(
+        HoldfastError,
+        match=r"100% of 6 replies under the persona poet reached the limit of 20 tokens: give",
+    ):
+        check_cut([*clerks, *poets], None, 20)
+    with pytest.raises(HoldfastError, match="tokens and none was right: give a higher"):
+        check_cut([*clerks, *poets], lambda _: lambda text: 0.0, 20)
+    check_cut([*clerks, *poets], lambda _: lambda text: float(text == "y"), 20)
+
+
+def test_the_first_few_queries_of_every_persona_are_answered_first() -> None:
+    queries = [Query(who, i, "?", "?") for who in ("clerk", "poet") for i in range(8)]
+    order, few = trial_first(queries)
+    assert few == 12 and sorted(order) == list(range(16))
+    assert order[:12] == [*range(6), *range(8, 14)]
+
+
+def test_what_was_to_be_a_query_and_was_cut_is_counted() -> None:
+    model = Actor(lambda ask: Reply("Well, tell me what", "length" if ask.seed % 2 else "stop"))
+    queries = list(write_queries(model, CLERK, 20, 0, S))
+    assert 0 < sum(bool(one.cut) for one in queries) < 20
+    assert all(one.cut is (None if one.query else True) for one in queries)
 
 
 def test_both_answers_draw_from_one_seed_and_one_has_the_persona() -> None:

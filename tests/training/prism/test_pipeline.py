@@ -41,7 +41,8 @@ ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who
 BOB = Expert("bob", ("other",), "You are Bob.", "You are Bob.", "You are Bob the builder, zyx.")
 SHORT = Sampling(max_new_tokens=6, temperature=0.0)
 BRIEF: dict[str, Any] = {"max_new_tokens": 6, "temperature": 0.0}
-FEW: dict[str, Any] = {"rank": 2, "epochs": 8, "batch": 8, "learning_rate": 1e-2}
+# A random model never ends an answer, so that the trial would refuse it.
+FEW: dict[str, Any] = {"rank": 2, "epochs": 8, "batch": 8, "learning_rate": 1e-2, "trial": False}
 SMALL = Distillation(rank=2, alpha=4, epochs=8, batch=8, learning_rate=1e-2)
 
 
@@ -94,6 +95,7 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     found = result.summary
     assert found.queries == 32 == found.wins + found.losses + found.ties
     assert 0 < found.wins < 32
+    assert found.cut == {"none": 1, "ann": 1, "bob": 1}
     assert found.kl_last < found.kl_first
     assert found.kl_first > 10 * found.kl_same
     assert {"auc", "accuracy", "majority"} <= as_record(found)["gate"].keys()
@@ -363,7 +365,7 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(ModelError, match="needs a model on this machine"):
         pipeline.train(Actor(), out=tmp_path / "a")
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
-    options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), **BRIEF}
+    options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), "trial": False, **BRIEF}
     with pytest.raises(ModelError, match="no persona won any of 32"):
         pipeline.train(backend(), out=tmp_path / "b", **options)
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: None)
@@ -371,6 +373,31 @@ def test_what_cannot_be_trained_is_refused(
         pipeline.train(backend(), out=tmp_path / "c", **options)
     with pytest.raises(RunError, match="no trained PRISM"):
         read_about(tmp_path / "nothing")
+
+
+def test_answers_that_the_limit_cuts_end_a_training_after_the_first_few(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
+    own, out = backend(), tmp_path / "prism"
+    replies: list[int] = []
+    reply = own.reply
+
+    def counted(asks: Any, *rest: Any) -> Any:
+        replies.append(len(asks))
+        return reply(asks, *rest)
+
+    monkeypatch.setattr(own, "reply", counted)
+    monkeypatch.setattr(pipeline, "_check_plan", lambda training: None)  # which measures a step
+    with pytest.raises(HoldfastError, match=r"100% of 12 replies without a persona .* of 6 tokens"):
+        pipeline.train(own, out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
+    assert replies == [2 * 2 * 6]  # six queries of each persona, with it and without
+    assert not (out / "answers" / "records.jsonl").exists() and not (out / "verdicts").exists()
+    # What is known to be right in spite of the limit is no reason to stop.
+    once = lambda pair: lambda text: float(pair.query.number % 2)  # noqa: E731
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: once)
+    with pytest.raises(ModelError, match="no persona won any of 32 queries"):
+        pipeline.train(own, out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
 
 
 def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Path) -> None:

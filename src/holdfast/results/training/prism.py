@@ -68,6 +68,8 @@ class Query:
     """Messages before the question, where it comes from a task."""
     task: str | None = omitted()
     """Id of the task that it comes from."""
+    cut: bool | None = omitted()
+    """True if the limit of tokens cut what the model wrote."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ class AnswerPair:
     """The answer with the persona as the system prompt."""
     ended: bool
     """Whether the persona's answer ended by itself."""
+    plain_ended: bool
+    """Whether the other one did."""
     there: bool
     """Whether both answers fitted the context and none failed."""
 
@@ -166,6 +170,8 @@ class PrismSummary:
     """Comparisons by the model that could not be read."""
     by_persona: Mapping[str, Mapping[str, int]]
     """Outcomes of each persona."""
+    cut: Mapping[str, float]
+    """Share of answers that the limit of tokens cut, by persona; "none" is without one."""
     gate: GateScores
     """How well the gate predicts wins."""
     router: RouterScores | None

@@ -23,6 +23,7 @@ from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.pool import Member
 from holdfast.results.training.permix import PermixTrial, TriedGroup
+from holdfast.training.cut_replies import MOSTLY, refuse_cut
 from holdfast.training.permix.dataset import chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
 from holdfast.training.permix.settings import TrainerSettings
@@ -34,7 +35,6 @@ LEAST = 48  # prompts in all, where categories are few
 MIDDLING = (0.15, 0.85)
 """Mean rewards between which a category is trained on: a group of 4 rollouts then has variance in
 at least .48 of draws."""
-MOSTLY = 0.9  # a share of cut replies that a limit is to blame for
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def check(trial: PermixTrial, limit: int) -> None:
         reason = "right" if trial.reward else "wrong"
         more = (
             f"{trial.cut:.0%} of the replies reached the limit of {limit} tokens, so give a higher "
-            "--max-new-tokens"
+            "--max-new-tokens, and another --out"
             if trial.cut >= MOSTLY
             else "choose harder tasks"
             if trial.reward
@@ -165,11 +165,7 @@ def check(trial: PermixTrial, limit: int) -> None:
             f"{more}."
         )
     for kind, one in trial.by_kind.items():
-        if one.cut >= MOSTLY and one.reward == 0 and one.n >= EACH:
-            raise HoldfastError(
-                f"{one.cut:.0%} of {one.n} replies under {_persona(kind)} reached the limit of "
-                f"{limit} tokens and none was right: give a higher --max-new-tokens."
-            )
+        refuse_cut(f"under {_persona(kind)}", one.n, one.cut, limit, right=one.reward)
 
 
 def _persona(kind: str) -> str:

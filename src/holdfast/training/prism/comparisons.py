@@ -59,6 +59,7 @@ def answer_queries(
             plain=plain.text,
             persona=persona.text,
             ended=persona.stop == "stop",
+            plain_ended=plain.stop == "stop",
             there=there,
         )
 

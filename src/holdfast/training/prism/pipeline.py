@@ -59,6 +59,7 @@ from holdfast.training.prism.queries import distinct_queries, query_chat, query_
 from holdfast.training.prism.settings import PrismSettings
 from holdfast.training.prism.stages import (
     Training,
+    cut_by_persona,
     make_answers,
     make_comparisons,
     make_queries,
@@ -121,6 +122,7 @@ def train(
     Raises:
         ModelError: The model cannot be trained or cannot judge, no persona won any query, or a
             stage gives numbers that are not finite.
+        HoldfastError: It does not fit, or the limit of tokens cuts nearly all of the first answers.
     """
     began = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
@@ -142,6 +144,7 @@ def train(
         dropped=len(written) - len(queries),
         repeated=sum(bool(query.query) for query in written) - len(queries),
         **_outcomes(comparisons),
+        cut={name: round(sum(cut) / len(cut), 4) for name, cut in cut_by_persona(answers).items()},
         gate=gate_scores,
         router=router_scores,
         **_divergences(kl),

@@ -40,7 +40,8 @@ def write_queries(
     for i, reply in enumerate(model.reply(asks, sampling)):
         text = reply.text.strip().strip('"').strip()
         usable = reply.stop == "stop" and len(text) >= SHORTEST
-        yield Query(expert.id, i, text if usable else "", text)
+        cut = True if reply.stop == "length" else None
+        yield Query(expert.id, i, text if usable else "", text, cut=cut)
 
 
 def _request(expert: Expert, number: int) -> Chat:

@@ -37,6 +37,8 @@ class PrismSettings:
     """Peak learning rate of the adapter; by default by the model's size."""
     top: int = option(0, "Teacher's tokens in the KL; 0 is all.")
     """Tokens of the teacher that the KL is taken over, the most probable ones; 0 is all."""
+    trial: bool = option(True, "Stop where nearly all of the first answers are cut.")
+    """Whether to stop where the limit of tokens cuts nearly all of a persona's first answers."""
     batch: int = 16
     """Wins in a step of the distillation."""
 

@@ -5,6 +5,7 @@ A stage that was stopped goes on where it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.notes import own_source
 from holdfast.persona.experts import Expert, described
 from holdfast.results.training.prism import AnswerComparison, AnswerPair, PrismManifest, Query
+from holdfast.training.cut_replies import LEAST, refuse_cut
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
 from holdfast.training.prism.queries import queries_from_tasks, write_queries
 from holdfast.training.prism.settings import PrismSettings
@@ -29,6 +31,8 @@ from holdfast.training.prism.settings import PrismSettings
 R = TypeVar("R")
 T = TypeVar("T")
 BATCH = 192  # queries that are answered, or compared, between two writes to the folder
+NOBODY = "none"
+"""Whose answers those without a persona are."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,96 @@ def make_queries(training: Training) -> list[Query]:
             training.model, expert, settings.queries, settings.seed, settings.sampling
         )
 
-    return _go_on(run, training.experts, write, training.progress, 1, settings.queries)
+    def check(queries: Sequence[Query]) -> None:
+        if settings.trial:
+            cut = sum(bool(query.cut) for query in queries) / len(queries)
+            who = f"that are to be queries for {queries[0].expert}"
+            refuse_cut(who, len(queries), cut, settings.max_new_tokens)
+
+    return _go_on(
+        run,
+        training.experts,
+        write,
+        training.progress,
+        batch=1,
+        each=settings.queries,
+        check=check,
+    )
 
 
 def make_answers(training: Training, queries: Sequence[Query]) -> list[AnswerPair]:
-    """Stage 2: both answers to each query."""
+    """Stage 2: both answers to each query; the first few of every persona come first.
+
+    Raises:
+        HoldfastError: The limit of tokens cut nearly all of these, of a persona or without one.
+    """
     settings = training.settings
+    order, first = trial_first(queries)
 
     def answer(batch: Sequence[Query]) -> Iterable[AnswerPair]:
         return answer_queries(
             training.model, batch, training.experts, settings.seed, settings.sampling
         )
 
+    def check(answers: Sequence[AnswerPair]) -> None:
+        if settings.trial and not run.records:
+            scorer_of = find_scorers(own_source(training.model.name), training.tasks)
+            check_cut(answers, scorer_of, settings.max_new_tokens)
+
     run = Run(training.folder / "answers", training.manifest("answers"), AnswerPair)
-    return _go_on(run, queries, answer, training.progress)
+    answers = _go_on(
+        run, [queries[i] for i in order], answer, training.progress, first=first, check=check
+    )
+    place = dict(zip(order, answers, strict=True))
+    return [place[i] for i in range(len(queries))]
+
+
+def trial_first(queries: Sequence[Query]) -> tuple[list[int], int]:
+    """The numbers of the queries with the first few of every persona first, and how many these are.
+
+    Args:
+        queries: The queries of all personas.
+    """
+    seen: Counter[str] = Counter()
+    few, rest = list[int](), list[int]()
+    for i, query in enumerate(queries):
+        seen[query.expert] += 1
+        (few if seen[query.expert] <= LEAST else rest).append(i)
+    return [*few, *rest], len(few)
+
+
+def check_cut(answers: Sequence[AnswerPair], scorer_of: ScorerOf | None, limit: int) -> None:
+    """Refuse answers that the limit of tokens cut.
+
+    Args:
+        answers: The answers to some queries of every persona.
+        scorer_of: Says how good an answer is, where that is known.
+        limit: Tokens of an answer at most.
+
+    Raises:
+        HoldfastError: Nearly all of a persona's, or of those without one, were cut, and none of
+            them is known to be right.
+    """
+    scores: dict[str, list[float]] = {}
+    for pair in answers:
+        if pair.there and scorer_of and (score := scorer_of(pair)):
+            scores.setdefault(pair.query.expert, []).append(score(pair.persona) or 0.0)
+            scores.setdefault(NOBODY, []).append(score(pair.plain) or 0.0)
+    for name, cut in cut_by_persona(answers).items():
+        who = "without a persona" if name == NOBODY else f"under the persona {name}"
+        own = scores.get(name)
+        right = sum(own) / len(own) if own else None
+        refuse_cut(who, len(cut), sum(cut) / len(cut), limit, right=right)
+
+
+def cut_by_persona(answers: Iterable[AnswerPair]) -> dict[str, list[bool]]:
+    """Whether each answer was cut by the limit of tokens, by persona and without one."""
+    cut: dict[str, list[bool]] = {}
+    for pair in answers:
+        if pair.there:
+            cut.setdefault(NOBODY, []).append(not pair.plain_ended)
+            cut.setdefault(pair.query.expert, []).append(not pair.ended)
+    return cut
 
 
 def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[AnswerComparison]:
@@ -133,8 +213,11 @@ def _go_on(
     inputs: Sequence[T],
     work: Callable[[Sequence[T]], Iterable[R]],
     progress: Progress,
+    *,
     batch: int = BATCH,
     each: int = 1,
+    first: int = 0,
+    check: Callable[[Sequence[R]], None] | None = None,
 ) -> list[R]:
     """The records of a stage; what an earlier process recorded is not done again.
 
@@ -145,15 +228,21 @@ def _go_on(
         progress: Shows the inputs that are done.
         batch: Inputs that are done together.
         each: Records of an input.
+        first: Inputs of the first batch, where that is another.
+        check: Raises where the records of a batch are of no use, before they are kept.
     """
     done = len(run.records) // each
     if len(run.records) > done * each:
         run.keep(run.records[: done * each])
     with progress.of(len(inputs)):
         progress.advance(done, 0)
-        for start in range(done, len(inputs), batch):
-            some = inputs[start : start + batch]
-            run.append(work(some))
+        while done < len(inputs):
+            some = inputs[done : (first if done < first else done + batch)]
+            records = list(work(some))
+            if check:
+                check(records)
+            run.append(records)
+            done += len(some)
             progress.advance(len(some), 0)
     return run.records
 
