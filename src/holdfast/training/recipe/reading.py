@@ -141,10 +141,10 @@ def read_recipe(path: Path) -> Recipe:
     if other := [name for name in _ELSEWHERE[recipe.method] if name in table]:
         raise HoldfastError(f"{path}: a recipe of {recipe.method} has no {other[0]}.")
     names = ("train", "robustness", "fidelity", "evaluation")
-    tables = {name: getattr(recipe, name) for name in names}
-    recipe = replace(
-        recipe, **{name: _beside(path, one) for name, one in tables.items() if one is not None}
-    )
+    tables: dict[str, Any] = {
+        name: _beside(path, one) for name in names if (one := getattr(recipe, name)) is not None
+    }
+    recipe = replace(recipe, **tables)
     try:
         _check(recipe)
     except HoldfastError as error:
@@ -211,7 +211,8 @@ def settings_of(kind: type[S], *tables: Table, where: str) -> S:
     known = list(_names(kind))
     if unknown := values.keys() - set(known):
         raise HoldfastError(f"{where}: {unknown_keys(unknown, known)}")
-    return _filled(kind, values, where)
+    settings: S = _filled(kind, values, where)
+    return settings
 
 
 def _names(kind: Any) -> Iterator[str]:
