@@ -21,10 +21,11 @@ from typing import Any
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import dumps, read_record
 from holdfast.persona.pool import Member
-from holdfast.results.training.permix import GroupMetrics, Rollout, StepMetrics
+from holdfast.results.training.permix import GroupMetrics, LearningMeans, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 
 NAME = "metrics.jsonl"
+WINDOW = 10  # steps at either end that a summary's means are over
 PATIENCE = 10  # steps without any variance after which a run is stopped
 # The trainers' names, and the fields of `StepMetrics`.
 LOGGED = {
@@ -167,6 +168,28 @@ def read_metrics(folder: Path) -> list[StepMetrics]:
         return []
     lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
     return [read_record(StepMetrics, json.loads(line), str(path)) for line in lines]
+
+
+def learning_means(steps: Sequence[StepMetrics]) -> LearningMeans:
+    """Means over the first steps and over the last."""
+    few = max(1, min(WINDOW, len(steps) // 6))
+
+    def mean(name: str, part: Sequence[StepMetrics]) -> float | None:
+        values = [value for one in part if (value := getattr(one, name)) is not None]
+        return round(sum(values) / len(values), 4) if values else None
+
+    first, last = steps[:few], steps[-few:]
+    return LearningMeans(
+        reward_first=mean("reward", first),
+        reward_last=mean("reward", last),
+        zero_variance_first=mean("zero_variance", first),
+        zero_variance_last=mean("zero_variance", last),
+        kl_last=mean("kl", last),
+        cut_last=mean("cut", last),
+        loss_last=mean("loss", last),
+        tokens=int(steps[-1].tokens or 0) if steps else 0,
+        window=few,
+    )
 
 
 def _by_name(

@@ -39,14 +39,13 @@ from holdfast.results.training.permix import (
     PermixManifest,
     PermixSummary,
     PermixTrial,
-    StepMetrics,
     TrainedItem,
 )
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.permix import trial as trials
 from holdfast.training.permix.dataset import TrainingData, chat
-from holdfast.training.permix.metrics import read_metrics
+from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
 from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
@@ -56,7 +55,6 @@ from holdfast.training.permix.task_reward import Reward, Verify, check_invarianc
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
-WINDOW = 10  # steps at either end that the summary's means are over
 NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 TRIED_TASKS = 8  # tasks on which the reward is checked before training
 
@@ -318,7 +316,7 @@ def _fit(
 
     measured = plan.arm in IMITATIONS and main_process()
     first = mean_reward(backend, plan, reward) if measured else None
-    means = _means(fit(backend, plan, reward, folder, progress))
+    means = learning_means(fit(backend, plan, reward, folder, progress))
     if not measured:
         return means
     from holdfast.models.local.load import load
@@ -331,25 +329,3 @@ def _fit(
     )
     last = mean_reward(trained, plan, reward)
     return replace(means, reward_first=first, reward_last=last)
-
-
-def _means(steps: Sequence[StepMetrics]) -> LearningMeans:
-    """Means over the first steps and over the last."""
-    few = max(1, min(WINDOW, len(steps) // 6))
-
-    def mean(name: str, part: Sequence[StepMetrics]) -> float | None:
-        values = [value for one in part if (value := getattr(one, name)) is not None]
-        return round(sum(values) / len(values), 4) if values else None
-
-    first, last = steps[:few], steps[-few:]
-    return LearningMeans(
-        reward_first=mean("reward", first),
-        reward_last=mean("reward", last),
-        zero_variance_first=mean("zero_variance", first),
-        zero_variance_last=mean("zero_variance", last),
-        kl_last=mean("kl", last),
-        cut_last=mean("cut", last),
-        loss_last=mean("loss", last),
-        tokens=int(steps[-1].tokens or 0) if steps else 0,
-        window=few,
-    )

@@ -148,12 +148,10 @@ def estimate_evaluation(
 ) -> RunEstimate:
     """Measure one step and say what a run will take; `holdfast prism eval --plan`.
 
-    The arguments are those of `evaluate`. Before there is an adapter (None) no task is known to
-    have been trained on.
+    The arguments are those of `evaluate`; of an adapter that is still to be trained it is None.
     """
     settings = settle(settings, PrismEvalSettings, changes)
-    about = None if adapter is None else _read_about(Path(adapter))
-    tasks = _load_tasks(model, settings)
+    about, tasks = _read_about(Path(adapter)) if adapter else None, _load_tasks(model, settings)
     trained_on = about.trained_on if about else ()
     usable, _ = _usable(tasks, trained_on, judged=judge_model is not None)
     replies = sum(len(task.turns) for task in usable) * settings.samples
@@ -166,9 +164,8 @@ def _arms(about: PrismAbout | None, tasks: Sequence[Task]) -> list[str]:
 
     A router needs two queries of either kind to be trained on, which there may not have been.
     """
-    several = any(len(task.turns) > 1 for task in tasks)
     router = about is None or about.summary.router is not None
-    needs = {"router": router, "every turn": several}
+    needs = {"router": router, "every turn": any(len(task.turns) > 1 for task in tasks)}
     return [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
 
 

@@ -19,7 +19,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,7 @@ def train(
     """
     began = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
-    training = _set_up(model, settings, Path(out), experts, progress or Progress(enabled=False))
-    training = replace(training, judge=judge)
+    training = _set_up(model, settings, Path(out), experts, progress, judge)
     _check_plan(training)
     control = _control_judge(training)
     written = make_queries(training)
@@ -143,8 +142,7 @@ def train(
         queries=len(queries),
         dropped=len(written) - len(queries),
         repeated=sum(bool(query.query) for query in written) - len(queries),
-        **_outcomes(comparisons),
-        cut={name: round(sum(cut) / len(cut), 4) for name, cut in cut_by_persona(answers).items()},
+        **_outcomes(answers, comparisons),
         gate=gate_scores,
         router=router_scores,
         **_divergences(kl),
@@ -161,8 +159,9 @@ def _set_up(
     model: Backend,
     settings: PrismSettings,
     folder: Path,
-    experts: Sequence[Expert] | None,
-    progress: Progress,
+    experts: Sequence[Expert] | None = None,
+    progress: Progress | None = None,
+    judge: Backend | None = None,
 ) -> Training:
     if not isinstance(model, LocalBackend):
         raise ModelError(
@@ -181,7 +180,8 @@ def _set_up(
         load_tasks(source, n=settings.queries, seed=settings.seed) if source else (),
         source,
         folder,
-        progress,
+        progress or Progress(enabled=False),
+        judge,
     )
 
 
@@ -202,7 +202,7 @@ def plan_training(
         HoldfastError: As `train`; and it does not fit.
     """
     settings = settle(settings, PrismSettings, changes)
-    training = _set_up(model, settings, Path(out), None, Progress(enabled=False))
+    training = _set_up(model, settings, Path(out))
     estimate = estimate_training(training)
     check_fits(estimate, training.model, training.folder)
     return estimate
@@ -279,8 +279,10 @@ def _divergences(kl: Divergences) -> dict[str, Any]:
     }
 
 
-def _outcomes(comparisons: Sequence[AnswerComparison]) -> dict[str, Any]:
-    """The fields of the summary that count outcomes."""
+def _outcomes(
+    answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]
+) -> dict[str, Any]:
+    """The fields of the summary that count outcomes, and answers that were cut."""
     total = Counter(one.verdict for one in comparisons)
     by_persona: dict[str, Counter[str]] = {}
     for one in comparisons:
@@ -291,6 +293,7 @@ def _outcomes(comparisons: Sequence[AnswerComparison]) -> dict[str, Any]:
         "ties": total["tie"],
         "unparsed": sum(one.by == "unparsed" for one in comparisons),
         "by_persona": {expert: dict(outcomes) for expert, outcomes in by_persona.items()},
+        "cut": {who: round(sum(cut) / len(cut), 4) for who, cut in cut_by_persona(answers).items()},
     }
 
 
