@@ -199,6 +199,8 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("DELETE", {"headers": EVIL}),
     ("GET", {"headers": {"sec-fetch-site": "cross-site"}}),
     ("HEAD", {"headers": {"sec-fetch-site": "cross-site"}}),
+    ("POST", {"json": CHAT, "headers": {"origin": "http://["}}),
+    ("POST", {"json": CHAT, "headers": {"origin": "http://127.0.0.1:1, http://evil.example"}}),
 ]
 
 
@@ -212,6 +214,41 @@ def test_a_page_of_another_site_spends_nothing(
             answer = httpx.request(method, f"{url}{path}", timeout=30, **more)
             assert answer.status_code in (403, 415), answer.text
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-type", "application/json; charset=utf-7")],
+        [("content-type", 'application/json; x=y; Charset = "UTF-16"')],
+        [("content-type", "application/json; charset*=utf-8''utf-7")],
+        [("content-type", "application/json; charset=utf-8; charset=utf-7")],
+        [("content-type", "application/json; charset=utf-7"), ("content-type", "application/json")],
+        [("content-type", "application/json"), ("content-encoding", "deflate")],
+    ],
+)
+def test_a_body_that_another_server_may_read_otherwise_is_refused(
+    urls: tuple[str, str], seen: list[httpx.Request], headers: list[tuple[str, str]]
+) -> None:
+    seen.clear()
+    for url in urls:
+        content = json.dumps(CHAT).encode()
+        answer = httpx.post(f"{url}/v1/chat/completions", content=content, headers=headers)
+        assert answer.status_code == 415, answer.text
+        answer = httpx.post(
+            f"{url}/v1/chat/completions",
+            content=content,
+            headers={"content-type": 'application/json; charset="UTF-8"'},
+        )
+        assert answer.status_code == 200
+    assert len(seen) == 1
+
+
+def test_of_two_keys_neither_counts(backend: LocalBackend) -> None:
+    with TestClient(local(backend, keys=[KEY])) as http:
+        both = [("authorization", "Bearer wrong"), ("authorization", f"Bearer {KEY}")]
+        for headers in (both, both[::-1]):
+            assert http.get("/v1/models", headers=headers).status_code == 401
 
 
 def test_own_pages_and_allowed_sites_may_call(backend: LocalBackend) -> None:

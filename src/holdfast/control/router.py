@@ -85,3 +85,17 @@ def read(path: str) -> Router:
         raise ControlError(
             f"there is no router in {path}: name a folder or file that holdfast prism train wrote."
         ) from error
+
+
+def check(path: str | None) -> None:
+    """Try the router of a control, so that a server says at its start what is wrong.
+
+    Args:
+        path: the control's `route`; None is a control without one.
+
+    Raises:
+        ControlError: there is no router.
+        ModelError: scikit-learn is not installed.
+    """
+    if path is not None:
+        read(path).on("a query")

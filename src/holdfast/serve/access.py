@@ -17,7 +17,6 @@ import hmac
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from holdfast.core.errors import ServiceError
 from holdfast.serve.http_errors import RequestError
@@ -57,6 +56,11 @@ class Keys:
 
     def __bool__(self) -> bool:
         return bool(self._own or self._named)
+
+    @property
+    def own(self) -> bool:
+        """Whether there are keys beside those of `name`."""
+        return bool(self._own)
 
     def name(self, digests: Mapping[bytes, str]) -> None:
         """Take further keys, as SHA-256 and with names, in place of those taken before."""
@@ -177,7 +181,7 @@ def check_origin(
         api = route_path(scope).startswith(("/v1", "/api"))
         foreign = site in ("cross-site", "same-site") and api
     else:
-        foreign = origin is not None and urlsplit(origin).netloc != headers.get(b"host")
+        foreign = origin is not None and origin.partition("://")[2] != headers.get(b"host")
         foreign |= origin is None and site in ("cross-site", "same-site")
     if foreign:
         raise RequestError(
@@ -189,18 +193,20 @@ def check_origin(
 
 
 def check_media_type(scope: MutableMapping[str, Any], headers: Mapping[bytes, str]) -> None:
-    """Refuse a body that is not JSON.
+    """Refuse a body that is not JSON in UTF-8, which every server reads alike.
 
     A form is taken beside an Authorization header, which pages of other sites cannot send. What
     curl calls a form is taken as JSON under /api, as Ollama does and its manual writes it, but from
     no browser.
 
     Raises:
-        RequestError: the body is of another media type.
+        RequestError: the body is of another media type, another character set, or packed.
     """
     if not has_body(headers):
         return
-    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
+    kind, *parameters = headers.get(b"content-type", "").lower().split(";")
+    kind = kind.strip()
+    _check_coding(headers.get(b"content-encoding", ""), parameters)
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return
     bearer = headers.get(b"authorization", "").lower().startswith("bearer ")
@@ -214,6 +220,22 @@ def check_media_type(scope: MutableMapping[str, Any], headers: Mapping[bytes, st
         415,
         f"the body is {kind or 'of no media type'}: send JSON with `Content-Type: "
         "application/json`.",
+        code="unsupported_media_type",
+    )
+
+
+def _check_coding(packing: str, parameters: Sequence[str]) -> None:
+    """Refuse a body whose bytes another server would read otherwise than this one."""
+    named = [one.partition("=") for one in parameters]
+    sets = [(name.strip(), value.strip(' \t"')) for name, _, value in named if "charset" in name]
+    if packing.strip().lower() in ("", "identity") and all(
+        one in (("charset", "utf-8"), ("charset", "utf8")) for one in sets
+    ):
+        return
+    raise RequestError(
+        415,
+        "the body must be UTF-8 and not be packed: leave Content-Encoding and other character "
+        "sets out.",
         code="unsupported_media_type",
     )
 

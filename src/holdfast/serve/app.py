@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from holdfast.control import auto
+from holdfast.control import auto, router
 from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, ModelError, ServiceError
@@ -143,6 +143,7 @@ def _check_control(backend: LocalBackend, control: Control, persona: Persona | N
         raise ControlError(why)
     if control.needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
+    router.check(control.route)
     # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
     backend.refusal(parse("anchor"))
     return control

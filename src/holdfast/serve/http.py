@@ -73,6 +73,7 @@ def base_app(
         version=__version__,
         redoc_url=None,
         static_url="/docs-files",
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.limits = limits
@@ -91,9 +92,7 @@ def base_app(
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        known = {404: f"there is no {request.url.path} here.", 405: "this method is not allowed."}
-        message = known.get(error.status_code, str(error.detail))
-        return error_response(RequestError(error.status_code, message, headers=error.headers))
+        return error_response(_unrouted(request.scope["path"], error))
 
     @app.exception_handler(ClientLeft)
     async def gone(request: Request, error: ClientLeft) -> Response:
@@ -143,6 +142,13 @@ def _describe_chat_request(app: FastAPI) -> None:
         return described
 
     app.openapi = with_chat_request  # type: ignore[method-assign]
+
+
+def _unrouted(path: str, error: HTTPException) -> RequestError:
+    """The error of a path or method that nothing answers."""
+    known = {404: f"there is no {path} here.", 405: "this method is not allowed."}
+    message = known.get(error.status_code, str(error.detail))
+    return RequestError(error.status_code, message, headers=error.headers)
 
 
 def error_response(error: RequestError) -> Response:

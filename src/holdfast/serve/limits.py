@@ -184,7 +184,12 @@ class Guard:
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:
-    return {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    """The headers by name, one that comes twice joined: a server further on may read the other."""
+    headers: dict[bytes, str] = {}
+    for name, raw in scope["headers"]:
+        name, value = name.lower(), raw.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _host_name(host: str) -> str:

@@ -305,6 +305,11 @@ def test_what_cannot_be_rewritten_is_a_400(
     assert not there.bodies
 
 
+def test_a_gateway_without_the_router_of_its_control_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="no router"):
+        create_gateway(Upstream("http://127.0.0.1:9/v1"), control=f"route:{tmp_path}")
+
+
 def test_a_gateway_refuses_controls_that_need_the_weights() -> None:
     with pytest.raises(ControlError, match="needs its weights"):
         create_gateway(Upstream("http://127.0.0.1:9/v1"), control="anchor")

@@ -138,6 +138,14 @@ def test_no_spelling_of_a_path_gets_past_the_persona(
     assert there.requests == []
 
 
+@pytest.mark.parametrize("path", ["chat/completions;x", "chat;a=b/completions", "Responses;/"])
+def test_what_passes_has_no_spelling_of_a_rewritten_path(there: Recorded, path: str) -> None:
+    with gateway(there, pass_through=["*"]) as url:
+        assert 400 <= raw_status(url, "POST", f"/v1/{path}", json.dumps(BODY).encode()) < 500
+        assert raw_status(url, "POST", "/v1/embeddings;x", b"{}") == 200
+    assert there.paths == ["POST /v1/embeddings;x"]
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "GET"])
 @pytest.mark.parametrize("path", ["chat/completions", "responses", "messages"])
 def test_a_rewritten_path_takes_no_other_method(

@@ -82,6 +82,47 @@ def test_the_upstream_does_not_say_which_pages_may_read_its_answers(
     assert not [name for name in ask(url).headers if name.startswith("access-control")]
 
 
+def test_what_an_upstream_says_of_its_own_site_is_not_said_of_the_gateway(
+    url: str, there: Recorded
+) -> None:
+    own = {"strict-transport-security": "max-age=9", "alt-svc": 'h3=":443"', "Clear-Site-Data": "*",
+           "content-security-policy": "default-src *", "x-left": "1"}  # fmt: skip
+    there.answer = lambda request: answered(b"<script>", status=404, headers=own)
+    for answer in (ask(url), httpx.get(f"{url}/models/x")):
+        headers = answer.headers
+        assert not {"strict-transport-security", "alt-svc", "clear-site-data"} & set(headers)
+        assert headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert (headers["x-content-type-options"], headers["x-left"]) == ("nosniff", "1")
+
+
+OVERRIDES = ("x-http-method-override", "X-HTTP-Method", "x-method-override", "x-original-url",
+             "x-rewrite-url", "x_http_method_override", "content_type")  # fmt: skip
+
+
+def test_no_header_makes_another_request_of_one(url: str, there: Recorded) -> None:
+    headers = dict.fromkeys(OVERRIDES, "DELETE") | {"x-left": "1"}
+    assert httpx.get(f"{url}/models/m", headers=headers).status_code == 200
+    arrived = there.requests[-1].headers
+    assert arrived["x-left"] == "1"
+    assert not {name.lower() for name in OVERRIDES} & set(arrived)
+
+
+@pytest.mark.parametrize("query", ["_method=DELETE", "a=1&%5FMethod=put", "$httpMethod=DELETE"])
+def test_no_query_makes_another_request_of_one(url: str, there: Recorded, query: str) -> None:
+    assert httpx.get(f"{url}/models/m?{query}").status_code == 400
+    assert httpx.get(f"{url}/models/m?method=x").status_code == 200
+    assert [one.url.query for one in there.requests] == [b"method=x"]
+
+
+def test_a_chat_is_sent_nowhere_else_without_its_persona(url: str, there: Recorded) -> None:
+    elsewhere = {"location": "https://elsewhere.example/v1/chat/completions"}
+    there.answer = lambda request: answered(status=307, headers=elsewhere)
+    answer = ask(url)
+    assert answer.status_code == 502 and "--upstream" in answer.json()["error"]["message"]
+    assert "location" not in answer.headers
+    assert httpx.get(f"{url}/models").headers["location"] == elsewhere["location"]
+
+
 def test_the_key_comes_back_in_no_stream_however_it_is_cut(url: str, there: Recorded) -> None:
     text = f"data: {KEY}\n\ndata: sk-up{KEY}{KEY}\n\n".encode()
     for size in (1, 2, 7, len(KEY) - 1, len(KEY)):

@@ -86,6 +86,8 @@ def test_a_key_comes_from_a_digest_or_from_the_environment(
         (f"[key.a]\n{KEY}\nrequests_per_minute = 0", "at least 1"),
         (f"[key.a]\n{KEY}\ntokens_per_day = true", "must be int"),
         (f"[key.a]\n{KEY}\nonly = ['b']", "no alias 'b'"),
+        (f"[key.a]\n{KEY}\nonly = []", "one at least"),
+        (f"[alias.a]\npersona = '{'You sing. ' * 40}'", "alias a"),
         ("not toml", "cannot be read"),
     ],
 )

@@ -190,6 +190,31 @@ def test_a_change_of_the_file_is_taken_and_a_mistake_is_not(
         ask(url, "new", "loud")
 
 
+def test_a_file_that_has_lost_its_keys_does_not_open_the_server(
+    url: str, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(TEXT.partition("[key")[0], encoding="utf-8")
+    until(lambda: "is not taken" in caplog.text)
+    path.write_text("", encoding="utf-8")
+    until(lambda: caplog.text.count("has no key any more") == 2)
+    assert httpx.get(f"{url}/models").status_code == 401
+    ask(url, "all", "loud")
+
+
+def test_whatever_is_wrong_with_a_file_its_next_change_is_seen(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenants = LiveTenants(path)
+    tenants.watch()
+    try:
+        path.write_text("a = " + "[" * 5000, encoding="utf-8")
+        until(lambda: "could not be read" in caplog.text)
+        path.write_text("[alias.other]\n", encoding="utf-8")
+        until(lambda: list(tenants.current.aliases) == ["other"])
+    finally:
+        tenants.stop()
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK", 0.02)
@@ -213,6 +238,14 @@ def test_what_a_server_cannot_do_is_said_at_its_start(path: Path, backend: Local
     path.write_text('[alias.a]\nmodel = "there"\n', encoding="utf-8")
     with pytest.raises(ServiceError, match="alias a: this server has small"):
         create_app(backend, tenants=LiveTenants(path))
+    path.write_text('[alias.a]\ncontrol = "route:nowhere"\n', encoding="utf-8")
+    with pytest.raises(HoldfastError, match="no router in nowhere"):
+        create_app(backend, tenants=LiveTenants(path))
+    with (
+        pytest.raises(HoldfastError, match="no router in nowhere"),
+        gateway(Recorded(), tenants=LiveTenants(path)),
+    ):
+        pass
     path.write_text('[alias.a]\ncontrol = "anchor"\n', encoding="utf-8")
     with (
         pytest.raises(HoldfastError, match=r"alias a: .*needs its weights"),
@@ -230,11 +263,13 @@ def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path
         assert "small letters" in there.body["messages"][0]["content"]
         ask(url, "all", "other")
         assert there.body == {"model": "other", "messages": [TEA], "max_tokens": 3}
-        ask(url, "bot", "other")
-        assert there.body["model"] == "other"
+        ask(url, "bot", "loud")
+        assert there.body["model"] == "loud"
         assert "capitals" in there.body["messages"][0]["content"]
-        with pytest.raises(openai.PermissionDeniedError):
-            ask(url, "bot", "quiet")
+        for model in ("quiet", "other"):
+            with pytest.raises(openai.PermissionDeniedError):
+                ask(url, "bot", model)
+        assert len(there.requests) == 3
         assert "bot" not in str(there.requests[-1].headers.get("authorization"))
 
 

@@ -28,6 +28,7 @@ import httpx
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from holdfast.control import router
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.fact_check import METHODS
@@ -69,6 +70,7 @@ from holdfast.serve.tenants.quotas import Quotas
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
+_LONGEST_MODEL = 200  # characters of a model's name, which a client chooses, in the log
 # Rewriting a longer chat (in bytes), or one whose replies are to be judged, in the event loop would
 # keep others waiting. A control's name may be written with escapes.
 LARGE_BODY = 65_536
@@ -152,14 +154,17 @@ def _check(control: Control, verify: str | None, persona: Persona | None, gated:
     """Raise `HoldfastError` for what no gateway can do."""
     if why := refusal(control, persona, gated):
         raise ControlError(why)
+    router.check(control.route)
     if verify not in (None, *METHODS):
         raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
 
 
 def _check_alias(alias: Alias) -> None:
     """Raise `HoldfastError` for an alias that a gateway cannot serve."""
-    if alias.control is not None and (why := refusal(alias.control, alias.persona)):
-        raise ControlError(f"alias {alias.name}: {why}")
+    if alias.control is not None:
+        if why := refusal(alias.control, alias.persona):
+            raise ControlError(f"alias {alias.name}: {why}")
+        router.check(alias.control.route)
 
 
 @dataclass(frozen=True)
@@ -184,12 +189,13 @@ class _Choice:
         if alias is None:
             return self.own
         lock = self.lock if alias.lock is None else alias.lock
-        named = alias.model if alias.model or model != alias.name else None
+        if alias.model is None and model != alias.name:
+            self.tenants.check_own_model(key)
         return Rules(
             alias.persona,
             alias.control or self.own.control,
             alias.persona is not None if lock is None else lock,
-            named,
+            alias.model,
             self.own.choose if alias.control in (None, self.own.control) else None,
         )
 
@@ -217,7 +223,7 @@ class _ChatRoute:
         chat = await asyncio.to_thread(rewrite_body, *work) if slow else rewrite_body(*work)
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
         if self.log_prompts:
-            LOG.info("asked under %s: %s", about[CONTROL], chat.body.decode())
+            LOG.info("asked under %s: %s", about[CONTROL], json.dumps(chat.fields))
         if self.verify and self.dialect is CHAT and checkable(chat.fields):
             return await self._checked(request, chat, about)
         began = time.time()
@@ -243,7 +249,7 @@ class _ChatRoute:
                 turns=roles_and_texts(chat.chat, self.dialect),
                 text=answer.text,
                 control=chat.control,
-                model=str(chat.fields.get("model", "")),
+                model=str(chat.fields.get("model", ""))[:_LONGEST_MODEL],
                 id=conversation_id(request.headers, chat.fields),
                 began=began,
                 tokens=answer.tokens,

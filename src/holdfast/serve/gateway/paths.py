@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from holdfast.core.errors import ServiceError
 
 REWRITTEN = ("chat/completions", "responses", "messages")
+_METHOD_NAMES = {"_method", "$httpmethod", "x-http-method-override"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -73,7 +75,13 @@ def is_plain(path: str) -> bool:
     return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(names)
 
 
+def overrides_method(query: str) -> bool:
+    """True if a query names a method, which some servers go by instead of the request's own."""
+    return any(name.casefold() in _METHOD_NAMES for name, _ in parse_qsl(query, True))
+
+
 def _spelling(path: str) -> str:
-    """A path as a lenient upstream may read it."""
-    names = path.casefold().replace("\\", "/").split("/")
-    return "/".join(name.strip() for name in names if name.strip() not in ("", "."))
+    """A path as a lenient upstream may read it; Java's servers leave out what follows a `;`."""
+    segments = path.casefold().replace("\\", "/").split("/")
+    names = [segment.partition(";")[0].strip() for segment in segments]
+    return "/".join(name for name in names if name not in ("", "."))

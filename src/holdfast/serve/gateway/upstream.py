@@ -1,9 +1,9 @@
 """Requests to the API behind the gateway, and its answers.
 
-Answers come back as they are, headers and all, but for the upstream's key: it is replaced by
-`[key]` wherever it stands, also across the pieces of a stream. Nothing is compressed on the way;
-what an upstream compresses nevertheless is unpacked here, in small pieces. Errors are read whole,
-up to `ERROR_BYTES`.
+Answers come back as they are, with their headers (`headers`), but for the upstream's key: it is
+replaced by `[key]` wherever it stands, also across the pieces of a stream. Nothing is compressed on
+the way; what an upstream compresses nevertheless is unpacked here, in small pieces. Errors are read
+whole, up to `ERROR_BYTES`.
 
 This module knows HTTP. It knows no chats.
 """
@@ -15,7 +15,7 @@ import base64
 import logging
 import time
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -28,6 +28,8 @@ from holdfast.core.errors import ServiceError
 from holdfast.models.api.endpoint import public_url
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.bodies import MASK, mask, unpack
+from holdfast.serve.gateway.headers import Headers, for_client, for_upstream
+from holdfast.serve.gateway.paths import REWRITTEN, overrides_method
 from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
@@ -38,17 +40,7 @@ LOG = logging.getLogger("holdfast.serve")
 ERROR_BYTES = 1 << 20
 REPLY_BYTES = 32 << 20  # of a reply that is checked before it is sent
 _SHORTEST_SECRET = 8  # a shorter one would be found in ordinary text
-Headers = list[tuple[bytes, bytes]]
-
-# Headers of one connection and not of the message (RFC 9110, 7.6.1), and headers that are ours.
-_CONNECTION_HEADERS = {
-    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te",
-    b"trailer", b"transfer-encoding", b"upgrade", b"host", b"content-length", b"accept-encoding",
-    b"cookie", b"set-cookie", b"server", b"date",
-}  # fmt: skip
-_PAGES = b"access-control-"  # which pages may read a response is said by `--origin`
 _PACKINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True, "deflate": True}
-_KEY_HEADERS = {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"}
 
 
 @dataclass(frozen=True)
@@ -150,8 +142,11 @@ class Proxy:
         """Send a request, and return the upstream's response with its body still unread.
 
         Raises:
-            RequestError: the upstream cannot be reached, or does not answer in time.
+            RequestError: the upstream cannot be reached, does not answer in time, or sends a chat
+                elsewhere, where it would be without its persona.
         """
+        if overrides_method(request.url.query):
+            raise RequestError(400, "the query names another method: leave it out.")
         try:
             client = self.pool.client()
             sent = client.build_request(
@@ -177,6 +172,9 @@ class Proxy:
             except httpx.HTTPError as error:
                 raise self._failed(502, "unreachable", error) from error
             else:
+                if answer.has_redirect_location and path in REWRITTEN:
+                    await answer.aclose()
+                    raise self.broken("sends chats elsewhere: give the other address as --upstream")
                 if last or answer.status_code != 503:
                     return await self._unpackable(answer)
                 await answer.aclose()
@@ -212,17 +210,11 @@ class Proxy:
 
     def headers(self, answer: httpx.Response, about: Mapping[str, str]) -> Headers:
         """The response's headers for the client, and ours."""
-        headers = [
-            (name, self._masked(value))
-            for name, value in _passed(answer.headers.raw)
-            if name.lower() != b"content-encoding" and not name.lower().startswith(_PAGES)
-        ]
+        headers = [(name, self._masked(value)) for name, value in for_client(answer.headers.raw)]
         return [*headers, *((name.encode(), value.encode()) for name, value in about.items())]
 
     def _request_headers(self, request: Request, path: str) -> Headers:
-        headers = _passed(request.headers.raw)
-        if self.upstream.key or self.keys:
-            headers = [(name, value) for name, value in headers if name.lower() not in _KEY_HEADERS]
+        headers = for_upstream(request.headers.raw, keys=not (self.upstream.key or self.keys))
         return [*headers, (b"accept-encoding", b"identity"), *self.upstream.key_headers(path)]
 
     async def _pieces(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
@@ -316,13 +308,3 @@ def with_headers(response: Response, headers: Headers) -> Response:
 
 def _packing(answer: httpx.Response) -> str:
     return str(answer.headers.get("content-encoding", "")).strip().lower()
-
-
-def _passed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Headers without those of one connection."""
-    pairs = [(name, value) for name, value in headers]
-    named = [value for name, value in pairs if name.lower() == b"connection"]
-    dropped = _CONNECTION_HEADERS | {
-        one.strip().lower() for value in named for one in value.split(b",")
-    }
-    return [(name, value) for name, value in pairs if name.lower() not in dropped]

@@ -159,7 +159,7 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
             lock,
             model,
         )
-    except HoldfastError as error:
+    except (HoldfastError, OSError) as error:  # a prompt in place of a file is too long a name
         raise ServiceError(f"{path}: {place}: {error}") from error
 
 
@@ -183,8 +183,8 @@ def _key(path: Path, name: str, table: Mapping[str, Any], aliases: Mapping[str, 
     if any(value is not None and value < 1 for value in quotas.values()):
         raise ServiceError(f"{path}: {place}: a quota is at least 1.")
     only = table.get("only", [])
-    if not isinstance(only, list):
-        raise ServiceError(f"{path}: {place}: only must be a list of aliases.")
+    if not isinstance(only, list) or ("only" in table and not only):
+        raise ServiceError(f"{path}: {place}: only must be a list of aliases, one at least.")
     alias = table.get("alias")
     return KeyRule(
         name,

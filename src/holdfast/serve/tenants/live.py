@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from holdfast.core.control import Control
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.tenants.config import Alias, KeyRule, Tenants, read_tenants
@@ -69,6 +69,8 @@ class LiveTenants:
             fresh = read_tenants(self.path)
             for alias in fresh.aliases.values():
                 self._check(alias)
+            if self.keys is not None and self.keys and not (fresh.keys or self.keys.own):
+                raise ServiceError("it has no key any more, so that anybody could call this server")
         except HoldfastError as error:
             LOG.error("%s is not taken, and what was read before stays: %s", self.path, error)
             return False
@@ -97,13 +99,17 @@ class LiveTenants:
         names = (route, model if isinstance(model, str) else None, rule.alias if rule else None)
         name = next((one for one in names if one is not None and one in aliases), None)
         if rule and rule.only and name not in rule.only:
-            raise RequestError(
-                403,
-                f"the key {rule.name} may use the models {', '.join(rule.only)} only.",
-                code="model_not_allowed",
-                param="model",
-            )
+            raise _bound(rule)
         return aliases[name] if name is not None else None
+
+    def check_own_model(self, key: str | None) -> None:
+        """Refuse a model of the client's own choice to a key of certain aliases.
+
+        Raises:
+            RequestError: the key is one.
+        """
+        if (rule := self.rule(key)) and rule.only:
+            raise _bound(rule)
 
     def visible(self, names: Iterable[str], key: str | None) -> list[str]:
         """Those of the models and aliases that a key may use."""
@@ -124,7 +130,20 @@ class LiveTenants:
             stamp = _stamp(self.path)
             if stamp != self._stamp and stamp is not None:
                 self._stamp = stamp
-                self.reload()
+                try:
+                    self.reload()
+                except Exception:  # or the next change would not be seen
+                    LOG.exception("%s could not be read", self.path)
+
+
+def _bound(rule: KeyRule) -> RequestError:
+    """The error of a key that asks for another model than its own."""
+    return RequestError(
+        403,
+        f"the key {rule.name} may use the models {', '.join(rule.only)} only.",
+        code="model_not_allowed",
+        param="model",
+    )
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:
