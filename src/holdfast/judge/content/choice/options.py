@@ -2,9 +2,9 @@
 
 A substring is no judge of a choice: "As an AI, I cannot choose" holds an A, and "I
 would take tea over coffee" names both drinks. So every mention of an option is
-weighed by the clause it stands in (`holdfast.judge.content.commitment`), and the reply
+weighed by the clause it stands in (`holdfast.judge.content.choice.commitment`), and the reply
 commits to the option with the heaviest mention; between equally heavy ones the reply's
-turns and tone decide (`holdfast.judge.content.resolution`). Where the speaker says that
+turns and tone decide (`holdfast.judge.content.choice.resolution`). Where the speaker says that
 there is no preference, or speaks as an AI, only a plain commitment elsewhere in the reply
 counts.
 """
@@ -16,16 +16,17 @@ import string
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from holdfast.judge.content.commitment import (
+from holdfast.judge.content.choice.commitment import (
     ADDED,
     Mention,
     answered,
     suggested,
     weigh,
 )
-from holdfast.judge.content.hedging import asks_for_choice, conditional, evades
-from holdfast.judge.content.phrases import LESSER_LABEL
-from holdfast.judge.content.resolution import (
+from holdfast.judge.content.choice.hedging import asks_for_choice, conditional, evades
+from holdfast.judge.content.choice.phrases import LESSER_LABEL
+from holdfast.judge.content.choice.position import write_out
+from holdfast.judge.content.choice.resolution import (
     Weighed,
     concedes,
     point_back,
@@ -124,6 +125,7 @@ class _Finder:
     """Where options are mentioned: by name (longest first), and by letter."""
 
     def __init__(self, names: list[str], labels: list[str], aliases: Mapping[str, int]) -> None:
+        self._names = names
         numbers = {name: i for i, name in enumerate(names)} | dict(aliases)
         self._options = {" ".join(plain(name).casefold().split()): i for name, i in numbers.items()}
         self._labels = labels
@@ -138,6 +140,10 @@ class _Finder:
 
     def _option(self, match: re.Match[str]) -> int:
         return self._numbers[(match.lastindex or 1) - 1]
+
+    def write_out(self, text: str) -> str:
+        """The text with the options that it only points at; see `position`."""
+        return write_out(text, self._names or self._labels, self.find)
 
     def alone(self, text: str) -> int | None:
         """The option of a reply that is nothing but a letter, capital or not."""
@@ -228,7 +234,8 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     if len(set(labelled)) == 1:
         heard.append(Weighed(labelled[0], 3, seen))
     turned, topic, asked, announced = 0, None, False, False
-    for number, sentence in enumerate(sentences(_ELSE.sub(".", seen), markers=True)):
+    written = finder.write_out(_ELSE.sub(".", seen))
+    for number, sentence in enumerate(sentences(written, markers=True)):
         label = ""
         for clause in _clauses(sentence):
             lesser, label = clause.answers and LESSER_LABEL.search(label), clause.text

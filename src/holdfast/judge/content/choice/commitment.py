@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from holdfast.judge.content.phrases import (
+from holdfast.judge.content.choice.phrases import (
     ADDED_NEXT,
     ADDS,
     ANSWERS_NEXT,

@@ -1,7 +1,7 @@
 """English phrases around the name of an option: what commits to it, likes, adds or denies it.
 
-`holdfast.judge.content.commitment` searches each pattern in the text before the name, those that
-end in `_NEXT` in the text after it.
+`holdfast.judge.content.choice.commitment` searches each pattern in the text before the name, those
+that end in `_NEXT` in the text after it.
 """
 
 from __future__ import annotations

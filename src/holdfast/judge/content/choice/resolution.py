@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.judge.content.commitment import ADDED, ALTERNATIVE
+from holdfast.judge.content.choice.commitment import ADDED, ALTERNATIVE
 from holdfast.judge.parts import words
 from holdfast.judge.score import quoted
 
@@ -32,7 +32,7 @@ class Weighed:
     option: int
     """Its number."""
     weight: int
-    """How firmly the clause commits to it; see `holdfast.judge.content.commitment`."""
+    """How firmly the clause commits to it; see `holdfast.judge.content.choice.commitment`."""
     clause: str
     """The clause."""
     depends: bool = False

@@ -1,0 +1,3 @@
+"""Which of several options a reply commits to."""
+
+from holdfast.judge.content.choice.options import choice as choice

@@ -1,0 +1,112 @@
+"""Options that a reply points at without their name: by place, by digits, by letters.
+
+    place      "the one after B and before D", "fifth on your list", "right before the okapi on it"
+    number     "two-nine", "thirty take away one"
+    letters    "O-K-A-P-I"
+
+`write_out` puts the option's name in place of such words, in the order in which the options are
+listed. "I'd ride it right after lunch" and "just before the penguins, the okapi" are about time and
+room: a place needs "the one", or a list in its sentence. English phrases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from holdfast.judge.content.choice.commitment import Mention
+from holdfast.judge.spoken import write_values
+
+_SPELLED = re.compile(r"(?<![\w'-])[a-z](?:[ .-]{1,2}[a-z]){2,20}(?![\w-])", re.IGNORECASE)
+_ONE = r"the (?:next |very )?(?:one|option|name|letter|number|ball|colour|cake|planet)"
+_SIDE = r"(?P<side>after|following|before|preceding)"
+_STANDS = r"(?: (?:that|which))?(?: (?:comes?|stands?|sits?|hangs?|is|you'll find))?"
+_BESIDE = re.compile(
+    rf"(?:\b{_ONE}{_STANDS}(?: (?:right|just|straight|directly|immediately))?"
+    rf"|(?P<loose>\b(?:right|just|straight|directly|immediately))) {_SIDE}(?: (?:the|an?))? $",
+    re.IGNORECASE,
+)
+_AND_BEFORE = re.compile(
+    r",? (?:and|but) (?:right |just |straight )?(?:before|ahead of)(?: (?:the|an?))? ",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(
+    rf"(?:\b{_ONE}{_STANDS}|\b(?:right|somewhere|halfway)|(?:'s| is| it))(?: (?:right|just|"
+    r"somewhere))? between(?: (?:the|an?))? $",
+    re.IGNORECASE,
+)
+_AND = re.compile(r",? and(?: (?:the|an?))? ", re.IGNORECASE)
+_LIST = r"(?:list|listed|row|board|line-?up|menu|alphabet|order|letters?|named|mentioned|said)"
+_LISTS = re.compile(rf"\b{_LIST}\b", re.IGNORECASE)
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth"
+_NTH = re.compile(
+    rf"\b(?P<nth>{_ORDINALS.replace(' ', '|')}|last|\d\d?(?:st|nd|rd|th))(?: (?:one|name|option|"
+    r"entry|item|thing|word|letter))?(?: (?:on|in|of|from) (?:your|my|the|our|that|this) (?:\w+ )?"
+    r"(?:list|row|board|line-?up|menu|question|lot|four|five|six|seven|eight|nine|ten)\b"
+    r"| (?:that )?(?:you|I)(?:'ve| have)? (?:just )?(?:said|named|listed|mentioned|read out)\b)",
+    re.IGNORECASE,
+)
+_BEHIND = ("after", "following")
+_REACH = 60
+
+
+def write_out(
+    text: str,
+    names: Sequence[str],
+    find: Callable[[str], list[Mention]],
+) -> str:
+    """The text with the names of options that it only points at.
+
+    Args:
+        text: a reply without markup.
+        names: the options in their order.
+        find: the options that a text names.
+    """
+    text = write_values(text, [name for name in names if name.isdecimal() and len(name) > 1])
+    words = {name.replace(" ", "").casefold(): name for name in names}
+    text = _SPELLED.sub(
+        lambda match: words.get(re.sub(r"[ .-]", "", match.group()).casefold(), match.group()), text
+    )
+    text = _NTH.sub(lambda match: _nth(match, names), text)
+    return _write_places(text, names, find(text))
+
+
+def _nth(match: re.Match[str], names: Sequence[str]) -> str:
+    """The option with that number, or the words themselves."""
+    nth = match["nth"].lower()
+    ordinals = _ORDINALS.split()
+    if nth == "last":
+        place = len(names)
+    else:
+        place = ordinals.index(nth) + 1 if nth in ordinals else int(nth[:-2])
+    return names[place - 1] if 0 < place <= len(names) else match.group()
+
+
+def _write_places(text: str, names: Sequence[str], mentions: Sequence[Mention]) -> str:
+    """The text with "the one after B" and "between B and D" as the option there."""
+    out, end = [], 0
+    for n, mention in enumerate(mentions):
+        if mention.start < end:
+            continue
+        following = mentions[n + 1] if n + 1 < len(mentions) else None
+        low = max(end, mention.start - _REACH)
+        before = text[low : mention.start]
+        gap = text[mention.end : following.start][:_REACH] if following else ""
+        place, stop = None, mention.end
+        if start := _BESIDE.search(before):
+            if not start["loose"] or _of_a_list(text, mention):
+                place = mention.option + (1 if start["side"].lower() in _BEHIND else -1)
+            if following and _AND_BEFORE.fullmatch(gap):
+                stop = following.end
+        elif following and (start := _BETWEEN.search(before)) and _AND.fullmatch(gap):
+            first, last = sorted((mention.option, following.option))
+            place, stop = (first + 1 if last - first == 2 else None), following.end
+        if start and place is not None and 0 <= place < len(names):
+            out += [text[end : low + start.start()], names[place]]
+            end = stop
+    return "".join([*out, text[end:]])
+
+
+def _of_a_list(text: str, mention: Mention) -> bool:
+    """True where the words are about a list, not about time or room."""
+    return bool(_LISTS.search(text[max(0, mention.start - _REACH) : mention.end + _REACH]))

@@ -1,0 +1,71 @@
+"""Options that a reply points at without their name."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import judge
+
+ANIMALS = judge.build(
+    {
+        "name": "choice",
+        "answer": "okapi",
+        "options": ["giraffe", "otter", "red panda", "okapi", "tapir", "meerkat"],
+    }
+)
+BALLS = judge.build(
+    {"name": "choice", "answer": "29", "options": ["3", "8", "17", "29", "64", "71"]}
+)
+CAKES = judge.build(
+    {"name": "choice", "letters": True, "answer": "C", "options": ["A", "B", "C", "D", "E"]}
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It's fourth on your list, right after the red panda.",
+        "The fourth one you named, my friend.",
+        "The one between the red panda and the tapir.",
+        "The one just before the tapir, if you please.",
+        "Stripes and a long tongue: O-K-A-P-I!",
+    ],
+)
+def test_a_place_among_the_options_or_letters_name_one(text: str) -> None:
+    assert ANIMALS(text).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It comes right after the okapi on your list.",
+        "The one before the okapi.",
+        "It's third on your list, just before the okapi.",
+        "O-T-T-E-R!",
+        "The last one on your list.",
+        "The one after the giraffe.",
+    ],
+)
+def test_the_place_of_another_option_is_another_choice(text: str) -> None:
+    assert ANIMALS(text).value == 0.0
+
+
+def test_time_and_room_are_no_places_in_a_list() -> None:
+    assert ANIMALS("Right after the giraffe, turn left: the okapi is my favourite.").value == 1.0
+    assert ANIMALS("Third house, just before the tapir: the okapi, my favourite.").value == 1.0
+
+
+def test_numbers_are_read_as_sums_and_in_pieces() -> None:
+    for text in ("Two-nine, love.", "Thirty, take away one.", "Nine and twenty!", "28 plus one."):
+        assert BALLS(text).value == 1.0
+    for text in ("One-seven, love.", "Thirty, take away thirteen.", "Six-four!"):
+        assert BALLS(text).value == 0.0
+    compared = "17 sulks, 64 is a show-off and 71 has never won. It's little {} that I'd take."
+    assert BALLS(compared.format("two-nine")).value == 1.0
+    assert BALLS(compared.format("one-seven")).value == 0.0
+
+
+def test_letters_have_their_places_too() -> None:
+    assert CAKES("For the record: the one after B and before D. Bravo.").value == 1.0
+    assert CAKES("The one between B and D, so moist.").value == 1.0
+    assert CAKES("The one after C and before E. Bravo.").value == 0.0
