@@ -14,6 +14,7 @@ has a few of them and is compared per reply.
 
     python bench/real.py --quick --json      # SmolLM2, a few minutes
     python bench/real.py                     # SmolLM2 and Qwen2.5-Coder-0.5B
+    python bench/real.py --in-process        # also `vllm:`, our backend that runs vLLM itself
 
 vLLM comes from an environment of its own: $HOLDFAST_VLLM, or .venv-vllm/bin/vllm in the clone.
 """
@@ -32,7 +33,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -139,11 +140,18 @@ def find_vllm() -> str | None:
 
 
 @contextmanager
-def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterator[ApiBackend]:
-    """The same weights behind vLLM's API, with prefix caching."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+def dense_folder(backend: LocalBackend) -> Iterator[str]:
+    """The backend's weights as a folder, in the format in which it computes."""
+    with tempfile.TemporaryDirectory() as folder:
         backend.engine.model.save_pretrained(folder)
         backend.tokenizer.save_pretrained(folder)
+        yield folder
+
+
+@contextmanager
+def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterator[ApiBackend]:
+    """The same weights behind vLLM's API, with prefix caching."""
+    with dense_folder(backend) as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -193,13 +201,42 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise RuntimeError(f"vLLM did not start:\n{log.read_text()[-3000:]}")
 
 
+def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Rate:
+    """The same on `vllm:`, in a process of the environment that has vLLM.
+
+    Raises:
+        RuntimeError: that process failed.
+    """
+    with dense_folder(backend) as folder:
+        python = Path(command).with_name("python")
+        order = [str(python), __file__, "--order", json.dumps(vars(o) | {"folder": folder})]
+        done = subprocess.run(order, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"vllm: failed:\n{done.stderr[-3000:]}")
+    return Rate(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def carry_out(order: str) -> None:
+    """What `in_process` asks for; prints the rate."""
+    o = argparse.Namespace(**json.loads(order))
+    backend = load(f"vllm:{o.folder}", dtype=o.dtype)
+    plans = planned(o)
+    hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
+    print(json.dumps(asdict(hold(backend, plans, o))))
+
+
+def planned(o: argparse.Namespace) -> list[Conversation]:
+    """The conversations of all sides; their filler turns become part of the options."""
+    suite = load_suite("core")
+    o.fillers = suite.fillers
+    return plan(suite.personas, suite.personas, suite, pairs=o.pairs, seed=0)
+
+
 def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
     """One model's numbers; says on standard error how far it is."""
     backend = load(name, dtype=o.dtype)
     say(backend.format_line)
-    suite = load_suite("core")
-    plans = plan(suite.personas, suite.personas, suite, pairs=o.pairs, seed=0)
-    o.fillers = suite.fillers
+    plans = planned(o)
     warm = argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8})
     hold(backend, plans[:1], warm)
     rate = matmul_rate(backend.engine.model.dtype)
@@ -223,6 +260,10 @@ def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
                 vllm = hold(api, plans, o)
             say(f"vLLM: {vllm.replies} replies in {vllm.seconds:.1f} s")
             found["vllm"] = round(vllm.per_second, 3)
+            if o.in_process:
+                own = in_process(command, backend, o)
+                say(f"vllm:, in process: {own.replies} replies in {own.seconds:.1f} s")
+                found["vllm_in_process"] = round(own.per_second, 3)
         except RuntimeError as error:
             print(error, file=sys.stderr)
     return found
@@ -239,6 +280,8 @@ def options() -> argparse.Namespace:
     add("--dtype", default="auto")
     add("--threads", type=int, default=os.cpu_count(), help="torch's, for all sides")
     add("--vllm-options", default="", help="more arguments of `vllm serve`, as one text")
+    add("--in-process", action="store_true", help="also our backend `vllm:`")
+    add("--order", help=argparse.SUPPRESS)  # a process of `in_process`
     add("--json", action="store_true", help="print one object instead of a table")
     o = parser.parse_args()
     if o.quick:
@@ -248,6 +291,9 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     o = options()
+    if o.order:
+        carry_out(o.order)
+        return
     torch.set_num_threads(o.threads)
     os.environ["OMP_NUM_THREADS"] = str(o.threads)
     cache = Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast")
