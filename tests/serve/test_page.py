@@ -110,7 +110,6 @@ def test_the_newest_reply_is_never_behind_the_composer(
         page = opened(address, viewport={"width": width, "height": height})
         page.click("#play")
         page.wait_for_selector("#rounds > li:nth-child(8) .badge:not(:empty)")
-        page.click("#stop")
         page.wait_for_selector("#play:not([disabled])")
         reply = page.locator(".reply").last.bounding_box()
         composer = page.locator("#composer").bounding_box()
