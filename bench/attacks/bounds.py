@@ -232,7 +232,7 @@ async def numbers(place: Place, tally: Tally) -> None:
 
 
 async def flood(place: Place, tally: Tally) -> None:
-    """500 requests at once: answered, or told to come back."""
+    """500 requests at once: answered, or told to come back in a second, when there is room."""
     for target in place.targets:
         body = post("/v1/chat/completions", chat(target, messages=[USER], max_tokens=2))
         async with watched_health(target, tally):
@@ -243,6 +243,9 @@ async def flood(place: Place, tally: Tally) -> None:
                 answer.status == 429 and b"retry-after" in answer.headers
             )
             tally.expect(fine, f"{target.name}: a flood is {answer.status}")
+        await asyncio.sleep(1)  # as Retry-After says
+        answer = await tally.send(target, body)
+        tally.expect(answer.status == 200, f"{target.name}: after a flood it is {answer.status}")
 
 
 ATTACKS: tuple[Attack, ...] = (
