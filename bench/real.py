@@ -40,6 +40,7 @@ import torch
 from reference import Stock
 from tables import table
 
+from holdfast import models
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import ServiceError
 from holdfast.core.progress import Progress
@@ -219,7 +220,7 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
 def carry_out(order: str) -> None:
     """What `in_process` asks for; prints the rate."""
     o = argparse.Namespace(**json.loads(order))
-    backend = load(f"vllm:{o.folder}", dtype=o.dtype)
+    backend = models.load(f"vllm:{o.folder}", dtype=o.dtype)
     plans = planned(o)
     hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
     print(json.dumps(asdict(hold(backend, plans, o))))
