@@ -40,7 +40,6 @@ import torch
 from reference import Stock
 from tables import table
 
-from holdfast import models
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import ServiceError
 from holdfast.core.progress import Progress
@@ -50,6 +49,7 @@ from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.models.api.client import ApiBackend
+from holdfast.models.load import load as load_any
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import load_suite
@@ -220,7 +220,7 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
 def carry_out(order: str) -> None:
     """What `in_process` asks for; prints the rate."""
     o = argparse.Namespace(**json.loads(order))
-    backend = models.load(f"vllm:{o.folder}", dtype=o.dtype)
+    backend = load_any(f"vllm:{o.folder}", dtype=o.dtype)
     plans = planned(o)
     hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
     print(json.dumps(asdict(hold(backend, plans, o))))
