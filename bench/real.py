@@ -220,6 +220,8 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
 def carry_out(order: str) -> None:
     """What `in_process` asks for; prints the rate."""
     o = argparse.Namespace(**json.loads(order))
+    # `vllm.py` beside this file has the package's name.
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != ROOT / "bench"]
     backend = load_any(f"vllm:{o.folder}", dtype=o.dtype)
     plans = planned(o)
     hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
