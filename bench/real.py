@@ -211,7 +211,9 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
     with dense_folder(backend) as folder:
         python = Path(command).with_name("python")
         order = [str(python), __file__, "--order", json.dumps(vars(o) | {"folder": folder})]
-        done = subprocess.run(order, capture_output=True, text=True)
+        # vLLM's own process would read this script again, beside which `vllm.py` lies.
+        environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        done = subprocess.run(order, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"vllm: failed:\n{done.stderr[-3000:]}")
     return Rate(**json.loads(done.stdout.splitlines()[-1]))
