@@ -219,7 +219,6 @@ def test_the_hash_of_large_files_covers_headers_and_sizes(
     [
         ("awq", "gptqmodel"),
         ("gptq", "gptqmodel"),
-        ("hqq", "hqq"),
         ("compressed-tensors", "compressed-tensors"),
         ("bitsandbytes", "bitsandbytes"),
         ("torchao", "torchao"),
@@ -236,6 +235,8 @@ def test_a_quantised_folder_names_the_package_that_reads_it(
         settings = {"quant_method": method, "quant_type": "int8_weight_only"}
     config = json.loads(file.read_text()) | {"quantization_config": settings}
     file.write_text(json.dumps(config), encoding="utf-8")
+    if all(map(files._is_installed, package.split())):
+        pytest.skip(f"{package} is installed")
     with pytest.raises(ModelError, match=f"quantised with {method}.*pip install {package}"):
         load(str(tmp_path))
 

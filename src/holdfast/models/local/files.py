@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ ADAPTER = "adapter_config.json"
 HASHED = 1 << 30
 # What transformers and its readers raise over wrong or damaged files.
 _UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, EOFError)
-# A quantisation's name in config.json to the package that reads it, where the two differ.
+# A quantisation's name in config.json to the packages without which transformers cannot read it.
 _PACKAGES = {
-    "awq": "gptqmodel", "gptq": "gptqmodel", "bitsandbytes_4bit": "bitsandbytes",
-    "bitsandbytes_8bit": "bitsandbytes", "mxfp4": "kernels",
-    "quanto": "optimum-quanto",
+    "awq": ("gptqmodel",), "gptq": ("gptqmodel", "optimum"), "bitsandbytes": ("bitsandbytes",),
+    "bitsandbytes_4bit": ("bitsandbytes",), "bitsandbytes_8bit": ("bitsandbytes",),
+    "compressed-tensors": ("compressed-tensors",), "quanto": ("optimum-quanto",),
+    "torchao": ("torchao",),
 }  # fmt: skip
 
 
@@ -147,6 +149,14 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
         name: the model's name, for the sentence.
         quantisation: the `quant_method` of its config, if it has one.
     """
+    # What is raised without them differs: an ImportError, a NameError, or that a GPU is needed.
+    if missing := [one for one in _PACKAGES.get(quantisation or "", ()) if not _is_installed(one)]:
+        plural = "s" if missing[1:] else ""
+        raise ModelError(
+            f"{name} is quantised with {quantisation}, which needs the package{plural} "
+            f"{' and '.join(missing)} here: pip install {' '.join(missing)}, or choose weights "
+            "that are not quantised."
+        )
     try:
         yield
     except ModelError:
@@ -156,13 +166,19 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
             raise ModelError(f"{name} is a GGUF file, which needs: pip install gguf.") from error
         if quantisation is None:
             raise
-        package = _PACKAGES.get(quantisation, quantisation)
         raise ModelError(
-            f"{name} is quantised with {quantisation}, which needs the package {package} here:"
-            f" pip install {package}, or choose weights that are not quantised."
+            f"{name} is quantised with {quantisation}, and cannot be loaded: {_first(error)}."
         ) from error
     except (*_UNREADABLE, SafetensorError, struct.error) as error:
         raise ModelError(_sentence(name, error)) from error
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _sentence(name: str, error: BaseException) -> str:

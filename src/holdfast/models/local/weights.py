@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -180,6 +181,12 @@ def refuse_format(name: str, config: PreTrainedConfig) -> None:
         raise ModelError(
             f"{name} is quantised for MLX, which transformers does not read: choose the original "
             "weights, or serve it with mlx_lm.server and use --model api:NAME."
+        )
+    if quantisation(config) == "hqq":
+        # Of 5.23 with hqq 0.2.8 it leaves the layers unread and fills them with random numbers.
+        raise ModelError(
+            f"{name} is quantised with HQQ, whose weights transformers {transformers.__version__} "
+            "does not read: choose weights that are not quantised, or quantised otherwise."
         )
 
 

@@ -1,0 +1,187 @@
+"""Quantised checkpoints: each kind is made here, and loaded as transformers alone loads it.
+
+A test is skipped where the package that reads its kind is not installed; CI has none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import agent_view, message
+from holdfast.core.control import parse
+from holdfast.core.errors import ModelError
+from holdfast.models.local import files
+from holdfast.models.local.load import load
+from tiny_models import SHAPE, tokenizer
+
+# Groups of 64 weights fit the rows, which are longer than those of other tests.
+WIDE = SHAPE | {"hidden_size": 128, "intermediate_size": 192, "num_key_value_heads": 2}
+IDS = torch.arange(20, 60)[None]
+SHORT = Sampling(max_new_tokens=8)
+CHAT = agent_view("Speak like a pirate.", [], "Hello!")
+
+
+def plain(folder: Path) -> PreTrainedModel:
+    """The model as transformers alone loads it."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model  # type: ignore[no-any-return]
+
+
+def log_probabilities(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(IDS.to(model.device)).logits
+    return logits.float().log_softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights that every kind is made from."""
+    folder = tmp_path_factory.mktemp("dense")
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(LlamaConfig(**WIDE)).save_pretrained(folder)
+    tokenizer("chatml").save_pretrained(folder)
+    return folder
+
+
+def compressed(dense: Path, folder: Path, scheme: str) -> None:
+    """Write the weights as compressed-tensors does, rounded in groups, rows or as a whole."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import (
+        QuantizationArgs,
+        QuantizationConfig,
+        QuantizationScheme,
+        QuantizationStatus,
+        apply_quantization_config,
+        preset_name_to_scheme,
+    )
+    from compressed_tensors.quantization.utils import calculate_qparams
+
+    made: Any = (
+        QuantizationScheme(
+            targets=["Linear"],
+            weights=QuantizationArgs(num_bits=4, strategy="group", group_size=64, symmetric=True),
+        )
+        if scheme == "W4A16"
+        else preset_name_to_scheme(scheme, ["Linear"])
+    )
+    model = plain(dense)
+    apply_quantization_config(
+        model,
+        QuantizationConfig(
+            config_groups={"all": made}, ignore=["lm_head"], quantization_status="initialized"
+        ),
+    )
+    layers: list[Any] = [one for one in model.modules() if hasattr(one, "quantization_scheme")]
+    for layer in layers:
+        weight, settings = layer.weight.data, layer.quantization_scheme.weights
+        rows = weight.reshape(weight.shape[0], -1, settings.group_size or weight.shape[1])
+        scale, zero = calculate_qparams(rows.amin(-1), rows.amax(-1), settings)
+        layer.weight_scale.data.copy_(scale.reshape(layer.weight_scale.shape))
+        if hasattr(layer, "weight_zero_point"):
+            layer.weight_zero_point.data.copy_(zero.reshape(layer.weight_zero_point.shape))
+        layer.quantization_status = QuantizationStatus.FROZEN
+    compressor = ModelCompressor.from_pretrained_model(model)
+    compressor.compress_model(model)
+    model.save_pretrained(folder)
+    compressor.update_config(str(folder))
+
+
+def quantised_by_transformers(dense: Path, folder: Path, settings: Any) -> None:
+    """Write the weights as transformers quantises them on loading."""
+    made: Any = AutoModelForCausalLM.from_pretrained(
+        dense, quantization_config=settings, dtype=torch.float32, device_map="cpu"
+    )
+    made.save_pretrained(folder)
+
+
+def write(kind: str, dense: Path, folder: Path) -> None:
+    package, _, variant = kind.partition(" ")
+    module = pytest.importorskip(
+        package.replace("-", "_"), reason=f"{package} is not installed: pip install {package}"
+    )
+    if package == "compressed-tensors":
+        compressed(dense, folder, variant)
+    elif package == "bitsandbytes":
+        from transformers import BitsAndBytesConfig
+
+        settings = BitsAndBytesConfig(**{f"load_in_{variant}": True})
+        quantised_by_transformers(dense, folder, settings)
+    else:
+        from torchao.quantization import Int8WeightOnlyConfig
+        from transformers import TorchAoConfig
+
+        assert module
+        quantised_by_transformers(dense, folder, TorchAoConfig(Int8WeightOnlyConfig()))
+    tokenizer("chatml").save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "compressed-tensors W4A16",
+        "compressed-tensors W8A8",
+        "compressed-tensors FP8_DYNAMIC",
+        "bitsandbytes 8bit",
+        "bitsandbytes 4bit",
+        "torchao int8",
+    ],
+)
+def test_a_quantised_model_is_what_transformers_loads_and_takes_controls(
+    kind: str, dense: Path, tmp_path: Path
+) -> None:
+    write(kind, dense, tmp_path)
+    backend = load(str(tmp_path), dtype="float32", device="cpu")
+    wanted = log_probabilities(plain(tmp_path))
+    assert torch.equal(log_probabilities(backend.engine.model), wanted)
+    far = (wanted - log_probabilities(plain(dense))).abs().max()
+    assert far > 1e-3  # it is quantised, and not the dense model
+    controls = ("none", "split-softmax:0.7", "anchor")
+    asks = [Ask(CHAT, 1, parse(one), measure=True) for one in controls]
+    replies = backend.reply(asks, SHORT)
+    assert all(reply.share is not None for reply in replies)
+    again = load(str(tmp_path), dtype="float32", device="cpu")
+    assert again.digest == backend.digest
+    assert [one.text for one in again.reply(asks, SHORT)] == [one.text for one in replies]
+    first = message("user", "Hello!")
+    assert backend.reply([Ask((first,), 1)], SHORT)[0].stop in ("stop", "length")
+
+
+def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path: Path) -> None:
+    for file in dense.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "hqq", "quant_config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"HQQ, whose weights transformers 5\.\d+\.\S+ does not"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("installed", "sentence"),
+    [
+        ((), "packages gptqmodel and optimum here: pip install gptqmodel optimum,"),
+        (("optimum",), "package gptqmodel here: pip install gptqmodel,"),
+        (("gptqmodel", "optimum"), "be loaded: gptqmodel >= 9 is needed."),
+    ],
+)
+def test_all_that_gptq_lacks_is_named_before_it_is_tried(
+    installed: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_is_installed", installed.__contains__)
+    with pytest.raises(ModelError, match=sentence), files.model_errors("some", "gptq"):
+        raise ImportError("gptqmodel >= 9 is needed.")
+
+
+def test_of_other_kinds_the_sentence_is_transformers_own() -> None:
+    with (
+        pytest.raises(ModelError, match="quantised with eetq, and cannot be loaded: pip install k"),
+        files.model_errors("some", "eetq"),
+    ):
+        raise ImportError("pip install kernels")
