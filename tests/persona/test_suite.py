@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import PersonaError
-from holdfast.persona.suite import CATEGORIES, Persona, check_suite, load_suite, select, suite_names
+from holdfast.persona.suite import (
+    CATEGORIES,
+    Persona,
+    check_suite,
+    load_persona,
+    load_suite,
+    select,
+    suite_names,
+)
 
 CAPTAIN = """
 [[persona]]
@@ -153,6 +161,12 @@ def test_one_persona_of_a_suite_is_a_suite() -> None:
     assert (alone.name, alone.starters, alone.fillers) == (mini.name, mini.starters, mini.fillers)
     with pytest.raises(PersonaError, match="has no persona “uper-1”; did you mean upper-1"):
         load_suite("mini:uper-1")
+
+
+@pytest.mark.parametrize("text", ["You sing", "You sing. " * 40, "You sing: a/b: " * 40])
+def test_a_prompt_in_place_of_a_file_is_told_where_it_belongs(text: str) -> None:
+    with pytest.raises(PersonaError, match=r"no file or folder You sing.*own text goes to --prompt"):
+        load_persona(text)
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

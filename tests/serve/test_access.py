@@ -251,6 +251,15 @@ def test_of_two_keys_neither_counts(backend: LocalBackend) -> None:
             assert http.get("/v1/models", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "origin", ["bot.example", "https://bot.example/", "https://Bot.example", "*", "https://", ""]
+)
+def test_what_no_browser_sends_is_no_origin(origin: str) -> None:
+    with pytest.raises(ServiceError, match="is no origin"):
+        Limits(origins=(origin,))
+    Limits(origins=("http://localhost:3000", "chrome-extension://abc", "http://[::1]:3000"))
+
+
 def test_own_pages_and_allowed_sites_may_call(backend: LocalBackend) -> None:
     app = local(backend, limits=Limits(origins=("https://bot.example",)))
     with TestClient(app, base_url="http://here:8000") as http:

@@ -120,7 +120,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
         tables = {"persona": published.tables()}
         return Suite(published.name, tuple(_personas(file, tables)))
     source, colon, identity = str(name_or_path).rpartition(":")
-    if colon and not Path(name_or_path).exists():
+    if colon and not _exists(Path(name_or_path)):
         suite = load_suite(source)
         return replace(suite, personas=select(suite, [identity]))
     path = _locate(name_or_path)
@@ -234,15 +234,23 @@ def _locate(name_or_path: str | Path) -> Path:
         folder = SUITES / source
         return folder if folder.is_dir() else SUITES / f"{source}.toml"
     path = Path(name_or_path).expanduser()
-    if path.exists():
+    if _exists(path):
         return path
-    if path.suffix or len(path.parts) > 1:
-        raise PersonaError(f"there is no file or folder {source}: check the path")
+    if path.suffix or len(path.parts) > 1 or " " in source:
+        hint = "; a prompt's own text goes to --prompt" if " " in source else ""
+        raise PersonaError(f"there is no file or folder {source[:200]}: check the path{hint}")
     named = ", ".join(suite_names())
     raise PersonaError(
-        f"there is no suite “{source}”: give one of the built-in suites ({named}), "
+        f"there is no suite “{source[:200]}”: give one of the built-in suites ({named}), "
         "a .toml file, or a folder of them"
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long for a name
+        return False
 
 
 def _read(file: Path) -> Mapping[str, object]:

@@ -10,10 +10,12 @@ This module knows HTTP's envelope. It knows neither chats nor models.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.core.errors import ServiceError
 from holdfast.serve.access import (
     READING,
     Keys,
@@ -36,6 +38,7 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What the guard notes in a request's scope.
 KEY_NAME, ROUTE = "holdfast.key", "holdfast.route"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\sA-Z*]+")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -69,6 +72,15 @@ class Limits:
     away from a server without a key."""
     origins: tuple[str, ...] = ()
     """Origins of other sites' pages that may call the server, as in "https://bot.example"."""
+
+    def __post_init__(self) -> None:
+        """Raise `ServiceError` for an origin that no browser sends."""
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ServiceError(
+                    f"{origin!r} is no origin: write it as browsers do, without a path, as in "
+                    "https://bot.example or http://localhost:3000."
+                )
 
 
 class Guard:

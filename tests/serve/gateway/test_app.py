@@ -313,8 +313,9 @@ def test_a_gateway_without_the_router_of_its_control_does_not_start(tmp_path: Pa
 def test_a_gateway_refuses_controls_that_need_the_weights() -> None:
     with pytest.raises(ControlError, match="needs its weights"):
         create_gateway(Upstream("http://127.0.0.1:9/v1"), control="anchor")
-    with pytest.raises(ServiceError, match="base URL"):
-        Upstream("127.0.0.1:9")
+    for url in ("127.0.0.1:9", "http://127.0.0.1:9/v1?version=1", "http://127.0.0.1:9/v1#x"):
+        with pytest.raises(ServiceError, match="base URL"):
+            Upstream(url)
 
 
 def test_limits_hold_for_the_gateway_too(there: Elsewhere) -> None:

@@ -58,6 +58,9 @@ class Upstream:
 
     def __post_init__(self) -> None:
         public_url(self.url)
+        parts = urlsplit(self.url)
+        if parts.query or parts.fragment:
+            raise ServiceError("the upstream's base URL ends with its path: leave ? and # out.")
         key = self.key or ""
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ServiceError("the upstream's key holds characters that no key has: copy it again")
