@@ -37,7 +37,7 @@ from holdfast.serve.access import Keys
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
 from holdfast.serve.gateway.models import ModelList
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
-from holdfast.serve.gateway.paths import MODELS, PathRule, passes, read_rule
+from holdfast.serve.gateway.paths import MODELS, REWRITTEN, PathRule, passes, read_rule
 from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.gateway.readiness import Readiness, add_health
 from holdfast.serve.gateway.rewriting import (
@@ -324,6 +324,8 @@ def _add_other_paths(
 
     @app.api_route("/v1/{path:path}", methods=list(HTTP_METHODS), include_in_schema=False)
     async def rest(path: str, request: Request) -> Response:
+        if path in REWRITTEN:
+            raise RequestError(405, "chats are sent with POST.", headers={"allow": "POST"})
         rule = tenants.rule(request.scope[KEY_NAME])
         allowed = MODELS if rule and rule.only else (*MODELS, *further)
         if not passes(allowed, request.method, path):
