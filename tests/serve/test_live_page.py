@@ -38,14 +38,19 @@ def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
 
 
 @contextmanager
-def live(watched: WatchState | None, keys: Sequence[str] = ()) -> Iterator[str]:
+def live(
+    watched: WatchState | None, keys: Sequence[str] = (), aliases: Sequence[str] = ()
+) -> Iterator[str]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
     app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
     add_page(app, PageSettings(None, None, "none", weights=False))
-    app.get("/holdfast/traffic")(lambda: as_record(watched))
+    state = as_record(watched)
+    if aliases:
+        state["aliases"] = [{**as_record(watched), "alias": one} for one in aliases]
+    app.get("/holdfast/traffic")(lambda: state)
     with served(app) as url:
         yield url.removesuffix("/v1")
 
@@ -91,3 +96,21 @@ def test_with_keys_the_page_asks_for_one_and_the_figures_need_it(page: Page) -> 
         page.fill("#key", "sesame")
         page.get_by_role("button", name="Show").click()
         expect(page.locator(".verdict")).to_contain_text("It holds")
+
+
+def test_watches_over_one_persona_are_told_apart_by_their_alias(page: Page) -> None:
+    with live(state(), aliases=["loud", "team/quiet"]) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator("h1 .label")).to_have_text(
+            ["The persona", "The persona of the alias loud", "The persona of the alias team/quiet"]
+        )
+
+
+def test_a_wrong_key_is_told_so(page: Page) -> None:
+    with live(state(), ["sesame"]) as address:
+        page.goto(f"{address}/live")
+        page.fill("#key", "x")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("#trouble")).to_contain_text("does not know this key")
+        button = page.get_by_role("button", name="Show")
+        assert button.evaluate("(one) => one.scrollWidth <= one.clientWidth")

@@ -159,7 +159,7 @@ def test_the_gateway_has_the_page_too(opened: Callable[..., Page]) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            return answered(b'{"data": [{"id": "there"}]}')
+            return answered(b'{"data": [{"id": "someone/a-model-with-a-long-name"}]}')
         reminded = request.content.count(persona.prompt.encode()) > 1
         delta = {"index": 0, "delta": {"content": "HI." if reminded else "Hi."}}
         event = json.dumps({"choices": [delta]}).encode()
@@ -170,9 +170,10 @@ def test_the_gateway_has_the_page_too(opened: Callable[..., Page]) -> None:
 
     options = {"persona": persona, "control": "reminder:1", "lock": False}
     with gateway(Recorded(answer), **options) as url:
-        page = opened(url.removesuffix("/v1"))
+        page = opened(url.removesuffix("/v1"), viewport={"width": 400, "height": 760})
         page.wait_for_selector("#starters button")
-        assert page.input_value("#model-name") == "there"
+        expect(page.locator("#model")).to_have_text("someone/a-model-with-a-long-name")
+        assert page.evaluate("document.querySelector('.masthead').offsetHeight") < 60
         offered = page.locator("#controls option").evaluate_all("(all) => all.map((e) => e.value)")
         assert "reminder:1" in offered and "anchor" not in offered
         say(page, "Do you like cats?")
@@ -247,6 +248,11 @@ def test_it_fits_a_phone_and_is_used_with_the_keyboard_alone(
     page.get_by_role("button", name="in character", exact=True).first.focus()
     page.keyboard.press("Space")
     assert page.evaluate(f"{focus}.tagName") in ("BUTTON", "BODY")
+    heads = page.locator("#table th")
+    page.click("#numbers-open")
+    assert max(heads.evaluate_all("(all) => all.map((one) => one.offsetHeight)")) < 40  # a line
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Close").click()
     pressed = page.get_by_role("button", name="in character", exact=True).first
     assert pressed.get_attribute("aria-pressed") == "true"
 
@@ -285,11 +291,16 @@ def test_a_server_with_keys_asks_the_page_for_one(opened: Callable[..., Page]) -
     with served(create_app(models.load("mini"), keys=[HAS_KEY])) as url:
         page = opened(url.removesuffix("/v1"))
         expect(page.locator("#trouble")).to_contain_text("needs a key")
-        open_settings(page)
-        expect(page.locator("#key")).to_be_visible()
-        page.fill("#key", HAS_KEY)
-        close_settings(page)
+        for empty in ("#composer", "#board", ".who"):
+            expect(page.locator(empty)).to_be_hidden()
+        page.fill("#first-key", "wrong")
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#trouble")).to_contain_text("does not know this key")
+        page.fill("#first-key", HAS_KEY)
+        page.press("#first-key", "Enter")
         page.wait_for_selector("#starters button")
+        expect(page.locator("#trouble")).to_be_hidden()
+        expect(page.locator("#first-key")).to_be_hidden()
         say(page, "Do you like cats?")
         expect(page.locator(".reply")).to_have_count(2)
 

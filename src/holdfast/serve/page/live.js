@@ -49,7 +49,7 @@ function table(head, rows) {
 function section(state) {
   const controls = [...new Set(state.rounds.flatMap((one) => Object.keys(one.controls)))];
   const parts = [
-    element("h1", {}, element("span", { class: "label" }, "The persona"), state.persona), verdict(state),
+    element("h1", {}, element("span", { class: "label" }, state.alias ? `The persona of the alias ${state.alias}` : "The persona"), state.persona), verdict(state),
     element("p", { class: "hint" }, `${count(state.conversations, "conversation")}, ${count(state.replies, "scored reply").replace("replys", "replies")}; ${count(state.slips, "conversation")} lost the persona.`),
   ];
   if (!state.judged) parts.push(element("p", { class: "hint" }, "Only a model can judge this persona: a sample of the replies is scored in the background."));
@@ -76,7 +76,8 @@ async function look() {
   const key = $("key").value.trim();
   const response = await fetch("holdfast/traffic", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
   $("key-form").hidden = response.status !== 401 && !key;
-  if (response.status === 401) return void trouble("This server needs a key.");
+  if (response.status === 401) return void trouble(key ? "The server does not know this key." : "This server needs a key.");
+  if (response.status === 403) return void trouble("This key is for chats under its own models: it does not show the traffic.");
   if (response.status === 404) return void trouble("This server does not watch its traffic.");
   if (!response.ok) return void trouble(`The server said ${response.status}.`);
   const state = await response.json(); // null without a persona

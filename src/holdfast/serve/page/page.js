@@ -107,7 +107,7 @@ function card(side, title) {
   return { made, text, badge, marks };
 }
 
-const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}\u00a0%`);
 const number = (value) => (value === null ? "–" : value.toFixed(2));
 const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
@@ -396,7 +396,7 @@ function head() {
 }
 
 function showServer(server) {
-  $("model").textContent = server.model || "a model behind an API";
+  nameModel();
   $("about").textContent = server.note ? ` · ${server.note}` : "";
   $("key-field").hidden = !server.keyed;
   $("control").value = server.control === "none" && !server.locked ? (server.controls.find((one) => one.text !== "none") || { text: "none" }).text : server.control;
@@ -411,6 +411,10 @@ function showServer(server) {
   $("model-field").hidden = Boolean(server.model);
 }
 
+function nameModel() {
+  $("model").textContent = model() || "a model behind an API";
+}
+
 async function models() {
   const response = await fetch("v1/models", { headers: headers() });
   if (!response.ok) return;
@@ -418,14 +422,22 @@ async function models() {
   const names = Array.isArray(data) ? data.map((one) => String(one.id)) : [];
   $("models").replaceChildren(...names.map((name) => element("option", { value: name })));
   if (!$("model-name").value && names.length) $("model-name").value = names[0];
+  nameModel();
+}
+
+// A server that needs a key shows nothing but the field for it.
+function closed(on) {
+  document.body.classList.toggle("closed", on);
+  $("key-form").hidden = !on;
+  if (on) $("first-key").focus();
 }
 
 async function open() {
   const response = await fetch("holdfast", { headers: headers() });
-  if (response.status === 401 && !$("key").value.trim()) {
+  closed(response.status === 401);
+  if (response.status === 401) {
     $("model").textContent = "needs a key";
-    $("key-field").hidden = false;
-    trouble("This server needs a key: give it under Settings.");
+    trouble($("key").value.trim() ? "The server does not know this key." : "This server needs a key.");
     return;
   }
   if (!response.ok) throw new Error(await failure(response));
@@ -471,4 +483,10 @@ $("play").addEventListener("click", play);
 $("again").addEventListener("click", fresh);
 $("export").addEventListener("click", download);
 $("key").addEventListener("change", start);
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("key").value = $("first-key").value.trim();
+  start();
+});
+$("model-name").addEventListener("input", nameModel);
 start();
