@@ -73,6 +73,11 @@ def test_json_prints_the_object_that_the_contract_names(
         (["--tasks", "gsm8k"], "gsm8k is a test set"),
         (["--personas", "nothing.toml"], "no personas in"),
         (["--beta", "-1"], "0 or more"),
+        (["--mixing", "other"], "there is no mixing per 'other'"),
+        (["--bare", "2"], "share"),
+        (["--tasks-per-category", "0"], "--tasks-per-category is 1 or more, not 0"),
+        (["--report-to", "nonsense"], "steps cannot be logged to nonsense: nonsense is not"),
+        (["--vllm", "colocate"], "--vllm colocate needs vLLM here: pip install vllm"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_before_anything_is_written(
@@ -86,6 +91,14 @@ def test_a_mistake_ends_in_one_sentence_before_anything_is_written(
     assert run("train", *given, *FEW, "--out", str(out), *wrong) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_an_arm_that_imitates_says_nothing_of_a_kl(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", *given, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
+    text = capsys.readouterr().out
+    assert "KL" not in text and "None" not in text
 
 
 def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(
@@ -140,6 +153,8 @@ def test_an_export_has_a_row_for_every_prompt_and_refuses_what_rows_cannot_say(
         assert row["reward_model"]["ground_truth"] == str(2 * int(question[0]))
     assert run("export", *asked, "--mixing", "rollout", "--out", str(path)) == 2
     assert "--mixing prompt" in capsys.readouterr().err
+    assert run("export", *asked, "--prompts", "0", "--out", str(path)) == 2
+    assert "--prompts is 1 or more, not 0" in capsys.readouterr().err
 
 
 def test_an_export_says_what_verl_needs_for_options_of_the_template(

@@ -194,6 +194,17 @@ def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_recipe_that_is_not_there_or_a_model_behind_an_api_is_one_sentence(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(tmp_path / "nowhere.toml", "--out", out) == 2
+    assert "there are no recipes in" in capsys.readouterr().err
+    assert run(recipe, "--out", out, "--model", "api:x") == 2
+    assert "api:x cannot be trained: name a model that runs on this" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_how_a_recipes_model_is_loaded_reaches_trainings_and_measurements(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

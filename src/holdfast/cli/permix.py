@@ -12,6 +12,7 @@ from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
 from holdfast.training.permix.settings import DataSettings, PermixSettings
 
@@ -58,7 +59,8 @@ def train(
     means = summary.means
     print(f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s")
     print(f"reward {means.reward_first} in the first steps, {means.reward_last} in the last")
-    print(f"KL to the model before training: {means.kl_last} a token in the last steps")
+    if means.kl_last is not None:  # arms that imitate have none
+        print(f"KL to the model before training: {means.kl_last} a token in the last steps")
     print(summary.checkpoint)
     print(summary.report)
 
@@ -84,6 +86,9 @@ def export(
     from holdfast.training.permix.mixing import PersonaMix
 
     chosen = template.template_options()
+    data.check()
+    if prompts is not None and prompts < 1:
+        raise HoldfastError(f"--prompts is 1 or more, not {prompts}.")
     loaded = load_data(data, template.base or model, seed)
     mix = PersonaMix(len(loaded.personas), data.bare, data.mixing, seed)
     rows = export_rows(loaded, mix, prompts or len(loaded.tasks))

@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from holdfast.core.errors import HoldfastError
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -71,3 +73,20 @@ def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
         raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; {hint}")
     return replace(settings or kind(), **changes)  # type: ignore[type-var]
+
+
+def require_at_least(least: float, settings: object, *names: str) -> None:
+    """Refuse settings that are smaller than they may be; None is a default that is chosen later.
+
+    Args:
+        least: the least value.
+        settings: a dataclass of settings.
+        names: the fields.
+
+    Raises:
+        HoldfastError: names the first one that is smaller, as the command line does.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise HoldfastError(f"--{name.replace('_', '-')} is {least:g} or more, not {value:g}.")

@@ -366,7 +366,7 @@ def test_what_cannot_be_trained_is_refused(
         pipeline.train(Actor(), out=tmp_path / "a")
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: lambda pair: lambda text: 0.0)
     options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), "trial": False, **BRIEF}
-    with pytest.raises(ModelError, match="no persona won any of 32"):
+    with pytest.raises(ModelError, match=r"won any of 32.* cut 64 of 64 answers"):
         pipeline.train(backend(), out=tmp_path / "b", **options)
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: None)
     with pytest.raises(ModelError, match="never said A, B or TIE"):
@@ -398,6 +398,40 @@ def test_answers_that_the_limit_cuts_end_a_training_after_the_first_few(
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: once)
     with pytest.raises(ModelError, match="no persona won any of 32 queries"):
         pipeline.train(own, out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"queries": 0}, "--queries is 1 or more, not 0"),
+        ({"epochs": 0}, "--epochs is 1 or more, not 0"),
+        ({"rank": 0}, "--rank is 1 or more, not 0"),
+        ({"top": -4}, "--top is 0 or more, not -4"),
+        ({"learning_rate": -1.0}, "--learning-rate is above 0, not -1"),
+        ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused_before_anything_is_asked(
+    changes: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(HoldfastError, match=sentence):
+        pipeline.train(backend(), out=tmp_path / "prism", **changes)
+    assert not (tmp_path / "prism").exists()
+
+
+def test_an_evaluation_of_no_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="--samples is 1 or more, not 0"):
+        evaluate(backend(), tmp_path, samples=0)
+
+
+def test_the_folder_of_another_run_is_refused_before_anything_is_asked(
+    tmp_path: Path, tasks: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        pipeline.train(backend(), out=tmp_path, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
+    assert [one.name for one in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Path) -> None:

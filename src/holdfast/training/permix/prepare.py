@@ -5,6 +5,7 @@ This module knows settings, tasks and models. It knows no trainer.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -76,11 +77,30 @@ def prepare(
     backend = _open(model, bool(settings.rank), dtype, device, options, base)
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
+    _check_tools(trainer)
     if not data.exercises or settings.data.category:
         return PreparedTraining(backend, data, trainer, "none")
     if on_a_laptop(size, place):
         return PreparedTraining(backend, data.of_categories(LAPTOP_CATEGORIES), trainer, "one")
     return PreparedTraining(backend, data, trainer, "some")
+
+
+def _check_tools(trainer: TrainerSettings) -> None:
+    """Refuse what would log or write rollouts and is not here, before anything is written."""
+    if trainer.vllm != "off" and importlib.util.find_spec("vllm") is None:
+        raise ModelError(
+            f"--vllm {trainer.vllm} needs vLLM here: pip install vllm, or leave it at off."
+        )
+    if trainer.report_to == "none":
+        return
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    try:
+        for callback in get_reporting_integration_callbacks([trainer.report_to]):
+            callback()
+    except (ValueError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise HoldfastError(f"steps cannot be logged to {trainer.report_to}: {reason}") from error
 
 
 def _check_gpus(device: str) -> None:

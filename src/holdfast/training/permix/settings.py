@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_at_least
 from holdfast.results.training.permix import IMITATIONS
+from holdfast.training.permix.mixing import PersonaMix
 
 ARMS = ("permix", "rlvr", *IMITATIONS)
 NO_RESULT = ("save_every", "vllm_url", "vllm_memory", "vllm_parallel", "report_to")
@@ -67,6 +68,11 @@ class DataSettings:
     """Share of prompts without a persona."""
     mixing: str = option("prompt", "A persona per prompt, or one per rollout of it.")
     """What has a persona of its own: a prompt or a rollout."""
+
+    def check(self) -> None:
+        """Raise HoldfastError for what cannot be."""
+        require_at_least(1, self, "tasks_per_category", "eval_tasks_per_category")
+        PersonaMix(0, self.bare, self.mixing, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +139,7 @@ class PermixSettings:
 
     def check(self) -> None:
         """Raise HoldfastError for what would train something else than is asked for."""
+        self.data.check()
         arm, mixing = self.arm, self.data.mixing
         if self.steps < 1:
             raise HoldfastError(f"at least 1 step is needed, not {self.steps}.")

@@ -107,6 +107,7 @@ def evaluate(
     """
     began = time.monotonic()
     settings = settle(settings, PrismEvalSettings, changes)
+    settings.check()
     check_judge([model], judge_model)
     folder, about = Path(adapter), _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
@@ -151,6 +152,7 @@ def estimate_evaluation(
     The arguments are those of `evaluate`; of an adapter that is still to be trained it is None.
     """
     settings = settle(settings, PrismEvalSettings, changes)
+    settings.check()
     about, tasks = _read_about(Path(adapter)) if adapter else None, _load_tasks(model, settings)
     trained_on = about.trained_on if about else ()
     usable, _ = _usable(tasks, trained_on, judged=judge_model is not None)

@@ -27,6 +27,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
+from holdfast.core.run import refuse_other_files
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
@@ -64,6 +65,8 @@ from holdfast.training.prism.stages import (
     make_comparisons,
     make_queries,
 )
+
+JUDGE = "judge.json"
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def train(
     queries = distinct_queries(written)
     answers = make_answers(training, queries)
     comparisons = make_comparisons(training, answers)
-    won = _wins(comparisons)
+    won = _wins(answers, comparisons)
     gate_scores, router_scores = train_deciders(training, queries, won)
     distillation = Distillation.of(settings, training.model)
     kl = _distil(training, answers, won, distillation)
@@ -167,6 +170,7 @@ def _set_up(
         raise ModelError(
             f"{model.name} cannot be trained for: an adapter needs a model on this machine."
         )
+    settings.check()
     gate.first_layer(model.engine.model, model.name)
     require_peft()
     own = own_source(model.name)
@@ -187,7 +191,8 @@ def _set_up(
 
 def _check_plan(training: Training) -> None:
     """Say what a training that begins will take, and refuse one that does not fit."""
-    if not (training.folder / "queries").exists():
+    if not any((training.folder / begun).exists() for begun in (JUDGE, "queries")):
+        refuse_other_files(training.folder)
         estimate = estimate_training(training)
         show(estimate, "prism train")
         check_fits(estimate, training.model, training.folder)
@@ -210,7 +215,7 @@ def plan_training(
 
 def _control_judge(training: Training) -> ControlVerdicts | None:
     """Try the judge on pairs with a known answer before it is needed; keep what it said."""
-    path = training.folder / "judge.json"
+    path = training.folder / JUDGE
     if not training.needs_comparer or training.comparer is None:
         return None
     if path.exists():
@@ -224,13 +229,16 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
     return control
 
 
-def _wins(comparisons: Sequence[AnswerComparison]) -> list[bool]:
+def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]) -> list[bool]:
     """Whether the persona won, query by query. Raises `ModelError` where it never did."""
     won = [one.verdict == "win" for one in comparisons]
     if not any(won):
         ties = sum(one.verdict == "tie" for one in comparisons)
         place = positions([one.said for one in comparisons])
         judged = f", {place} named one place in both orders" if place else ""
+        cut = [one for some in cut_by_persona(answers).values() for one in some]
+        if any(cut):
+            judged += f"; the limit of tokens cut {sum(cut)} of {len(cut)} answers"
         raise ModelError(
             f"no persona won any of {len(won)} queries ({ties} were ties{judged}), so there is "
             "nothing to distil: choose personas that help (holdfast effect), tasks of middling "

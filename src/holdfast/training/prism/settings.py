@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.core.backend import Sampling
-from holdfast.core.settings import option, with_default
+from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import option, require_at_least, with_default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,14 @@ class PrismSettings:
     batch: int = 16
     """Wins in a step of the distillation."""
 
+    def check(self) -> None:
+        """Raise HoldfastError for a number that cannot be used."""
+        require_at_least(1, self, "queries", "epochs", "rank", "batch")
+        require_at_least(0, self, "top")
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise HoldfastError(f"--learning-rate is above 0, not {self.learning_rate:g}.")
+        _ = self.sampling
+
     @property
     def sampling(self) -> Sampling:
         """How queries and answers are drawn."""
@@ -66,6 +75,11 @@ class PrismEvalSettings:
     """0 is greedy."""
     top_p: float = with_default(Sampling, "top_p", 0.9)
     """Tokens are drawn from the most probable ones that have this mass together."""
+
+    def check(self) -> None:
+        """Raise HoldfastError for a number that cannot be used."""
+        require_at_least(1, self, "samples", "tasks_per_category")
+        _ = self.sampling
 
     @property
     def sampling(self) -> Sampling:

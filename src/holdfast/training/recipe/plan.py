@@ -12,7 +12,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import ModelError
+from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.template_options import warn_of_unread
 from holdfast.results.training.recipe import TrainingEstimate
@@ -33,13 +34,13 @@ def estimate_recipe(recipe: Recipe, out: Path, loading: Mapping[str, Any]) -> Tr
     Raises:
         HoldfastError: A part of it cannot be done, or memory or disk cannot hold it.
     """
-    from holdfast.models.load import load
+    from holdfast.models.local.load import load
 
-    model = load(recipe.model, **loading)
-    if not isinstance(model, LocalBackend):
-        raise HoldfastError(
+    if recipe.model.startswith(BEHIND_URL):
+        raise ModelError(
             f"{recipe.model} cannot be trained: name a model that runs on this machine."
         )
+    model = load(recipe.model, **loading)
     if recipe.method == "permix":
         parts = [*_permix_trainings(recipe, out, loading), *_measurements(recipe, out, model)]
     else:

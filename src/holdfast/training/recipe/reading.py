@@ -136,7 +136,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         HoldfastError: The file is missing, or something in it is unknown, missing or wrong.
     """
-    table = read_toml(path, "recipe", "name a TOML file, as in recipes/", HoldfastError)
+    table = read_toml(path, "recipes", "name a TOML file, as in recipes/", HoldfastError)
     recipe = read_table(Recipe, table, str(path))
     if other := [name for name in _ELSEWHERE[recipe.method] if name in table]:
         raise HoldfastError(f"{path}: a recipe of {recipe.method} has no {other[0]}.")
@@ -168,8 +168,8 @@ def _check(recipe: Recipe) -> None:
     if seeded := [name for name, table in where.items() if "seed" in table]:
         raise HoldfastError(f"{seeded[0]} has a seed: the recipe's seeds stand in `seeds`.")
     if recipe.method == "prism":
-        recipe.prism_settings(0)
-        _ = recipe.evaluation_settings
+        recipe.prism_settings(0).check()
+        recipe.evaluation_settings.check()
         return
     settings_of(PermixSettings, recipe.train, where="[train]")
     _check_arms(recipe)

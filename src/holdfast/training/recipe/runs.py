@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
 from holdfast.core.run import refuse_another_run
@@ -146,7 +145,7 @@ def _measured(
     """Robustness and fidelity of a model, as far as the recipe wants them."""
     from holdfast.evals.fidelity.fidelity import fidelity
     from holdfast.evals.robustness.robustness import robustness
-    from holdfast.models.load import load
+    from holdfast.models.local.load import load
 
     recipe, folder = run.recipe, run.folder / f"{arm}-{seed}"
     model, numbers = load(model_name, **run.loading), dict[str, float | None]()
@@ -174,16 +173,13 @@ def _measured(
 
 def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
     """Train and evaluate PRISM, seed after seed."""
-    from holdfast.models.load import load
-    from holdfast.models.local.backend import LocalBackend
+    from holdfast.models.local.load import load
     from holdfast.training.prism.evaluation import evaluate
     from holdfast.training.prism.pipeline import train
 
     recipe = run.recipe
     for seed in recipe.seeds:
         model = load(recipe.model, **run.loading)
-        if not isinstance(model, LocalBackend):
-            raise HoldfastError(f"{recipe.model} does not run on this machine.")
         folder = run.folder / f"prism-{seed}"
         train(model, recipe.prism_settings(seed), out=folder / "train", progress=run.progress)
         summary = evaluate(model, folder / "train", recipe.evaluation_settings, out=folder / "eval")
