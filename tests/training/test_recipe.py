@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from holdfast.cli import main
 from holdfast.core.errors import HoldfastError
 from holdfast.results.training.recipe import ArmDifference, ArmRow, PublishedFigure, RecipeSummary
 from holdfast.training.permix.settings import PermixSettings
+from holdfast.training.prism.settings import PrismSettings
 from holdfast.training.recipe.reading import read_recipe, settings_of
 from holdfast.training.recipe.runs import run_recipe
 from holdfast.training.recipe.table import table_of
@@ -265,6 +267,34 @@ def test_a_recipe_that_is_wrong_is_refused(text: str, sentence: str, tmp_path: P
     path.write_text(text, encoding="utf-8")
     with pytest.raises(HoldfastError, match=sentence):
         read_recipe(path)
+
+
+def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "prism.toml", tmp_path / "out"
+    text = PRISM.replace("'y'", "'mini'") + "seeds = [0, 1]\n[train]\nqueries = 1\n"
+    text += "max_new_tokens = 8\n[evaluation]\nsamples = 2\ntasks_per_category = 1\n"
+    path.write_text(text + "max_new_tokens = 8", encoding="utf-8")
+    assert run(path, "--out", out, "--plan", "--json") == 0
+    # Two seeds: a task of each of six categories with a persona and without, and then one of each
+    # twice in each of eight arms.
+    assert json.loads(capsys.readouterr().out)["prompts"] == 2 * (6 * 2 + 6 * 2 * 8)
+    calls: list[tuple[int, int]] = []
+    row = SimpleNamespace(arm="base", overall=0.5, routed=0.0, by_category={"math": 1.0})
+
+    def trained(model: object, settings: PrismSettings, **options: object) -> None:
+        calls.append((settings.seed, settings.queries))
+
+    def evaluated_(model: object, folder: Path, settings: object, **options: object) -> object:
+        assert folder == out / f"prism-{calls[-1][0]}" / "train"
+        return SimpleNamespace(rows=[row])
+
+    monkeypatch.setattr("holdfast.training.prism.pipeline.train", trained)
+    monkeypatch.setattr("holdfast.training.prism.evaluation.evaluate", evaluated_)
+    assert run(path, "--out", out) == 0
+    assert calls == [(0, 1), (1, 1)]
+    assert "| base | 0.500 (0.500 to 0.500) | 0.000" in capsys.readouterr().out
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:

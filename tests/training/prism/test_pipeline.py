@@ -106,10 +106,13 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert any("lora_A" in name for name, _ in stock.named_parameters())
     assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())
     stock.unload()  # the random model is shared
-    before = (out / "verdicts" / "records.jsonl").read_bytes()
-    again = trained(out, tasks, monkeypatch).summary
-    assert before == (out / "verdicts" / "records.jsonl").read_bytes()
-    assert (again.wins, again.gate) == (found.wins, found.gate)
+    weights = out / "adapter_model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert trained(out, tasks, monkeypatch) == result
+    monkeypatch.setitem(FEW, "rank", 3)
+    with pytest.raises(RunError, match=r"another run: recipe\.rank was 2, is 3, and recipe\.alpha"):
+        trained(out, tasks, monkeypatch)
+    assert weights.stat().st_mtime_ns == before
 
 
 def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(

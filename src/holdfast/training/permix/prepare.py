@@ -93,7 +93,7 @@ def _check_tools(trainer: TrainerSettings) -> None:
         )
     if trainer.report_to == "none":
         return
-    from transformers.integrations import get_reporting_integration_callbacks
+    from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
     try:
         for callback in get_reporting_integration_callbacks([trainer.report_to]):

@@ -19,7 +19,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
-from holdfast.core.run import refuse_other_files
+from holdfast.core.run import refuse_another_run, refuse_other_files
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
@@ -109,8 +109,7 @@ def train(
 ) -> PrismResult:
     """Train an adapter with its gate; what the command `holdfast prism train` does.
 
-    A task that has an answer or a judge, and what mini asks, has a verifier for its verdict.
-    Elsewhere the model compares its own answers in both orders.
+    Where a task has an answer or a judge a verifier decides, elsewhere the model, in both orders.
 
     Args:
         model: A model on this machine whose decoder is one list of layers.
@@ -125,7 +124,8 @@ def train(
     Raises:
         ModelError: The model cannot be trained or cannot judge, no persona won any query, or a
             stage gives numbers that are not finite.
-        HoldfastError: It does not fit, or the limit of tokens cuts nearly all of the first answers.
+        HoldfastError: It does not fit, the limit of tokens cuts nearly all of the first answers, or
+            the folder holds another run.
     """
     began = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
@@ -136,15 +136,15 @@ def train(
     queries = distinct_queries(written)
     answers = make_answers(training, queries)
     comparisons = make_comparisons(training, answers)
+    distillation = Distillation.of(settings, training.model)
+    if (done := _read_summary(training, distillation)) is not None:
+        return PrismResult(done, answers, comparisons)
     won = _wins(answers, comparisons)
     gate_scores, router_scores = train_deciders(training, queries, won)
-    distillation = Distillation.of(settings, training.model)
     kl = _distil(training, answers, won, distillation)
     summary = PrismSummary(
         model=training.model.name,
-        queries=len(queries),
-        dropped=len(written) - len(queries),
-        repeated=sum(bool(query.query) for query in written) - len(queries),
+        **_counts(written, queries),
         **_outcomes(answers, comparisons),
         gate=gate_scores,
         router=router_scores,
@@ -274,6 +274,30 @@ def _distil(
         training.settings.seed,
         training.progress,
     )
+
+
+def _read_summary(training: Training, distillation: Distillation) -> PrismSummary | None:
+    """The summary of a training that is done; None before that.
+
+    Raises:
+        RunError: The folder's adapter was distilled otherwise, and would be lost.
+    """
+    path = training.folder / ABOUT
+    if not path.exists():
+        return None
+    about = read_record(PrismAbout, json.loads(path.read_text(encoding="utf-8")), str(path))
+    now = json.loads(dumps({"recipe": asdict(distillation)}))
+    refuse_another_run(json.loads(dumps({"recipe": about.recipe})), now, training.folder)
+    return replace(about.summary, adapter=str(training.folder))
+
+
+def _counts(written: Sequence[Query], queries: Sequence[Query]) -> dict[str, int]:
+    """The fields of the summary that count queries."""
+    return {
+        "queries": len(queries),
+        "dropped": len(written) - len(queries),
+        "repeated": sum(bool(query.query) for query in written) - len(queries),
+    }
 
 
 def _divergences(kl: Divergences) -> dict[str, Any]:

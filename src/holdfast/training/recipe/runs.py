@@ -182,7 +182,13 @@ def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
         model = load(recipe.model, **run.loading)
         folder = run.folder / f"prism-{seed}"
         train(model, recipe.prism_settings(seed), out=folder / "train", progress=run.progress)
-        summary = evaluate(model, folder / "train", recipe.evaluation_settings, out=folder / "eval")
+        summary = evaluate(
+            model,
+            folder / "train",
+            recipe.evaluation_settings,
+            out=folder / "eval",
+            progress=run.progress,
+        )
         for row in summary.rows:
             numbers = {"overall": row.overall, "routed": row.routed, **row.by_category}
             yield ArmMeasurement(ArmRow(row.arm, seed, numbers))
