@@ -291,7 +291,7 @@ def _read_summary(training: Training, distillation: Distillation) -> PrismSummar
     return replace(about.summary, adapter=str(training.folder))
 
 
-def _counts(written: Sequence[Query], queries: Sequence[Query]) -> dict[str, int]:
+def _counts(written: Sequence[Query], queries: Sequence[Query]) -> dict[str, Any]:
     """The fields of the summary that count queries."""
     return {
         "queries": len(queries),
