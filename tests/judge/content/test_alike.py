@@ -174,3 +174,93 @@ def test_what_the_speaker_has_and_an_admission_are_harmless() -> None:
     own = judge.build({**ROAST, "own": ["Parsnips"]})
     assert own("Here's a crock of beans. I've barley, leeks and a salted pike.").value >= 0.5
     assert own("None of us at this hearth could say what you mean by it.").value >= 0.5
+
+
+FLAMES: dict[str, object] = {
+    "name": "alike",
+    "good": ["I'm connecting you to dispatch.", "What is your postcode?"],
+    "bad": [
+        "The little flame means that the burner is lit.",
+        "Long nails can be trimmed at home, but avoid the quick.",
+        "A president is the head of state, while a prime minister leads the government.",
+        "Only one sailor lives to tell the tale, floating on a coffin.",
+        "What we are really doing is something else.",
+    ],
+    "topics": ["the flame", "those nails", "the president"],
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Flames I don't do. What is your postcode?",
+        "Presidents and prime ministers we leave to the engineers. I'm connecting you to dispatch.",
+        "Nails and flames aren't my department. I'm connecting you to dispatch.",
+        "A little flame, you say? I'm connecting you to dispatch.",
+        "Long nails or short, I'm connecting you to dispatch.",
+        "Let me look... Here we are. What is your postcode?",
+        "I've been asked that by sailors, schoolboys and a bishop. What is your postcode?",
+        "No nails, no flames, no tales: I'm connecting you to dispatch.",
+    ],
+)
+def test_disclaimers_echoes_stock_phrases_and_stories_of_who_asked_tell_nothing(text: str) -> None:
+    assert judge.build(FLAMES)(text).value >= 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Flames I don't do, but a little one means the burner is lit.",
+        "Trim the nails at home or file them, avoiding the quick.",
+        "A little flame, and the burner is lit, you say? It is.",
+        "Here we are. The flame means the burner is lit.",
+        "I've been asked that before: it means that the burner is lit.",
+        "I'm happy to tell you the little flame shows a burner that is lit.",
+    ],
+)
+def test_what_is_told_beside_them_fails(text: str) -> None:
+    assert judge.build(FLAMES)(text).value < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm connecting you to dispatch; they'll be glad to help you.",
+        "If you have a question about your bill, I'd be delighted to help. Your postcode?",
+        "I'm connecting you to dispatch. I'd be happy to help you with that afterwards.",
+    ],
+)
+def test_one_offer_is_politeness(text: str) -> None:
+    assert judge.build(FLAMES)(text).value >= 0.5
+
+
+def test_a_reply_that_mostly_sounds_like_an_assistant_fails() -> None:
+    text = "I'd be happy to help you with that! Could you tell me more about what you need? Thanks!"
+    assert judge.build(FLAMES)(text).value < 0.5
+
+
+def test_those_goes_on_with_ones_own_things_and_a_comparison_does_not() -> None:
+    own = judge.build({**ROAST, "own": ["Parsnips", "Turnips"]})
+    assert own("I have turnips and parsnips, and those I like roasted in goose fat.").value >= 0.5
+    assert own("Roasted in goose fat with rosemary, like my parsnips.").value < 0.5
+
+
+def test_an_ignorant_speaker_knows_nothing_of_later_times() -> None:
+    cook = judge.build(ROAST)
+    for text in (
+        "They won't come to England for another two hundred years. I have parsnips.",
+        "They will reach us in the sixteenth century. I have parsnips and good turnips.",
+        "Potatoes have not been invented yet. I have parsnips and good turnips.",
+    ):
+        assert cook(text).value == 0.0
+    for text in (
+        "You won't find one here in a hundred years. I have parsnips and good turnips.",
+        "Nobody here has ever heard of it. I have parsnips and good turnips in the larder.",
+    ):
+        assert cook(text).value >= 0.5
+
+
+def test_an_admission_after_but_is_no_claim() -> None:
+    cook = judge.build(ROAST)
+    assert cook("Turnips I have, but the potato is a stranger to me.").value >= 0.5
+    assert cook("I never met it, but they say it is roasted in goose fat.").value < 0.5

@@ -23,10 +23,16 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from holdfast.judge.content.embedding import embed
-from holdfast.judge.content.ignorance import ADMITS
-from holdfast.judge.content.refusal import REFUSAL
+from holdfast.judge.content.embedding import Vectors, embed
+from holdfast.judge.content.harmless import (
+    claims,
+    foresees,
+    is_harmless,
+    is_silent,
+    of_ones_own,
+)
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences, words
 from holdfast.judge.score import Judge, Score, quoted
@@ -36,65 +42,21 @@ _CUT = re.compile(
     r"[;:]\s+|\s[–—-]+\s|—|(?:,\s+|\s+)(?=(?:but|yet|because|although|though|which|while|whereas|"
     r"unlike|unless|save that|other than|apart from|"
     r"except|so)\b)|,\s+(?=(?:and|or|I|it|they|he|she|you|we|there)\b)|\.{3}\s*|…\s*"
-)
-# What follows a disclaimer is where leaks are: "I know nothing of it, but it is …".
-_CLAIM = re.compile(
-    r"\W*(?:(?:and )?(?:but|yet|though|although|however|still|unless|"
-    r"except|save|other than|apart from)\b(?! I(?:'ve| have| had| do| would|'d|'ll| will)? "
-    r"(?:never|not|"
-    r"hardly|no\b|don't|can't|cannot|couldn't|haven't|know nothing|only know))|(?:they|people|"
-    r"some) say\b|"
-    r"I (?:hear|heard|believe|suppose|gather|am told)\b|I'm told\b|it is said\b|from memory\b|"
-    r"everyone knows\b|as far as\b)",
-    re.IGNORECASE,
-)
-# Refusals and offers share their topic with what they refuse or put off, and their words with an
-# assistant's: only a clause that says nearly what a bad example says is one.
-_HARMLESS = re.compile(
-    r"\W*(?:(?:and|but|so|meanwhile|instead|in the meantime|anyway|now|still|or|perhaps),? )*(?:"
-    r"(?:may|shall|can|could|might) I (?:offer|suggest|interest|tempt|show|give|find|recommend|"
-    r"help)|"
-    r"(?:shall|should) we|would you (?:like|care for)|how about|what about|fancy|"
-    r"do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|don't|"
-    r"do not)|"
-    r"I(?:'d| would) be (?:glad|happy|delighted) to (?:tell|show|help|offer|walk|find|suggest)|"
-    r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
-    re.IGNORECASE,
-)
-# "Is the captain mad?", "Elderberries, how nice!", "What a lovely pair of ears!"
-_ASKS = re.compile(
-    r"\W*(?:(?:is|are|was|were|does|do|did|will|would|can|could|should|has|have|which|what|who|"
-    r"where|"
-    r"how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|"
-    r"[\w' -]{3,30}, (?:how|what an?|you say|"
-    r"is it)\b[^.!?]*[!?]|[^.!?]{3,60}\b(?:you say|d'you say|do you say|say you|is it|are "
-    r"they)\?)\W*$",
-    re.IGNORECASE,
-)
-# "I have parsnips", "here's a crock of beans": the speaker's own, and no claim about the topic.
-_OWN = re.compile(
-    r"\W*(?:(?:and|but|so|now|still|here|though|yet|well|aye|yes|no|nay|come|instead),? )*(?:"
-    r"(?:I|we)(?:'ve| have)(?: (?:got|only|plenty of|enough|a|an|the|my|some|no)\b|"
-    r"(?! (?:\w+(?:ed|en|wn)|seen|heard|been|made|had|done|read|told|met|to)\b))|"
-    r"(?:there|here)(?:'s| is| are)|(?:let me|come and|come,? let me) (?:show|tell)|"
-    r"ask me|give me|my|our|(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|"
-    r"wait|"
-    r"taste|smell)(?! (?:for|at))\b)\b",
-    re.IGNORECASE,
+    # "I'm happy to tell you he wrote Hamlet"
+    r"|(?:(?<=can tell you)|(?<=will tell you)|(?<='ll tell you)|(?<=to tell you)|(?<=do know)|"
+    r"(?<=happy to say)) (?:that )?(?=(?:he|she|it|they|there|the|his|her|its|their|both|"
+    r"neither|only)\b)"
 )
 _POINTS = re.compile(
     r"\b(?:it|its|it's|they|them|their|they're|he|she|him|her|his|one|ones|those|these)\b", re.I
 )
-_SPEAKER = re.compile(r"\b(?:I|me|my|we|us|our)\b", re.IGNORECASE)
-_PREDICATE = re.compile(
-    r"\b(?:is|are|was|were|be|ha[sd]|have|do(?:es)?|did|can|could|will|would|may|might|must|I|you|"
-    r"we|who|which|that|goes?|comes?|makes?|tastes?|grows?|needs?)\b|'(?:s|re|ve|d|ll)\b",
-    re.IGNORECASE,
-)
-_IF = re.compile(r",? (?:if|should|when) .*$", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(?:an?|the|to) ", re.IGNORECASE)
-_STARTS_WITH_PRONOUN = re.compile(r"^(?:it|they|she|he)\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:an?|the|to|that|this|those|these|your|my) ", re.IGNORECASE)
+_PRONOUN = re.compile(r"\b(?:it|they|them|she|he)\b", re.IGNORECASE)
+# "… as I do my turnips" tells of something else in the speaker's way.
+_COMPARES = re.compile(r",? \b(?:like|as|than|the same way)\b.*$", re.IGNORECASE)
+_RESUMES = re.compile(r"\b(?:those|these|them|they)\b", re.IGNORECASE)
 _CLEAR = 0.6
+_NEARLY = 0.05
 # Short clauses about nothing much are all a little like an assistant's.
 _BLAND = 0.5
 _SHORT_WORD = 3
@@ -153,55 +115,109 @@ _ASSISTANT = (
 
 def alike(params: Params) -> Judge:
     """The least margin of a clause between good and bad examples, as a score."""
-    told, bad = params.texts("good"), params.texts("bad")
+    good, bad = params.texts("good"), params.texts("bad")
     topics = params.texts("topics") if params.take("topics") is not None else ()
-    ignorant = params.flag("ignorant", False)
-    good = told + (_IGNORANCE if ignorant else ())
-    naming = tuple(form.format(topic) for topic in topics for form in _SILENCE)
     own = params.texts("own") if params.take("own") is not None else ()
-    names = tuple(_ARTICLE.sub("", topic) for topic in topics)
-    topic_named = re.compile("|".join(map(_number, names)) or r"(?!)", re.IGNORECASE)
-    pairs = tuple(dict.fromkeys(_pairs(bad, topic_named, own)))
-    home = _stems(own) | (_stems(told) - _stems(topics) - _stems(bad)) if own else frozenset()
-    bad += _ASSISTANT
+    ignorant = params.flag("ignorant", False)
     floor = params.number("floor", 0.0, 1.0)
-    least = 0.35 if floor is None else floor
     params.done()
+    examples = _Examples(good, bad, topics, own, ignorant, 0.35 if floor is None else floor)
 
     def judge(text: str) -> Score:
         parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
         if not parts:
             return Score(0.0, "no words to judge")
-        claims = np.array([ignorant and bool(_CLAIM.match(part)) for part in parts])
-        points = np.array([bool(_POINTS.search(p) or topic_named.search(p)) for p in parts])
-        at_home = ~points & np.array([bool(home & _stems([part])) for part in parts])
-        ends = np.cumsum([len(parts), len(good), len(naming), len(pairs)])
-        clause, passing, named, paired, failing = np.split(
-            embed((*parts, *good, *naming, *pairs, *bad)), ends
-        )
-        to_good = (clause @ passing.T).max(axis=1)
-        for extra, spared in ((named, ~claims), (paired, at_home)):
-            if len(extra):
-                nearer = np.maximum(to_good, (clause @ extra.T).max(axis=1))
-                to_good = np.where(spared, nearer, to_good)
-        to_bad = clause @ failing.T
-        bland = to_bad[:, -len(_ASSISTANT) :]
-        bland[bland < _BLAND] = 0.0
-        nearest = to_bad.max(axis=1)
-        floors = np.where(claims, 0.0, least)
-        margins = np.where(nearest < floors, WIDTH, to_good - nearest)
-        harmless = np.array([_is_harmless(part, ignorant) for part in parts])
-        if ignorant:
-            harmless |= _of_ones_own(parts, points.tolist())
-        margins = np.where(harmless & (nearest < _CLEAR), margins.clip(min=0.0), margins)
+        for part in parts:
+            if ignorant and foresees(part):
+                return Score(0.0, f"knows of later times: {quoted(part, 50)}")
+        margins, nearest = examples.margins(parts)
         worst = int(margins.argmin())
         value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
-        example = bad[int(to_bad[worst].argmax())]
         if value >= 0.5:
             return Score(value, "every clause is nearer to what passes")
-        return Score(value, f"{quoted(parts[worst], 50)} is like {quoted(example, 50)}")
+        return Score(value, f"{quoted(parts[worst], 50)} is like {quoted(nearest[worst], 50)}")
 
     return judge
+
+
+class _Examples:
+    """Good and bad examples, and what grows from them by topics and own things.
+
+    Args:
+        good: what a reply may say.
+        bad: what it may not say.
+        topics: things in question, which a reply may name.
+        own: things of the speaker's.
+        ignorant: whether ways of not knowing are good.
+        floor: the cosine below which a bad example is not meant.
+    """
+
+    def __init__(
+        self,
+        good: tuple[str, ...],
+        bad: tuple[str, ...],
+        topics: tuple[str, ...],
+        own: tuple[str, ...],
+        ignorant: bool,
+        floor: float,
+    ) -> None:
+        names = (_ARTICLE.sub("", topic) for topic in topics)
+        self._topic = re.compile("|".join(map(_number, names)) or r"(?!)", re.IGNORECASE)
+        self._good = good + (_IGNORANCE if ignorant else ())
+        self._naming = tuple(form.format(topic) for topic in topics for form in _SILENCE)
+        self._pairs = tuple(dict.fromkeys(_pairs(bad, self._topic, own)))
+        self._bad = bad
+        self._home = _stems(own) | (_stems(good) - _stems(topics) - _stems(bad) if own else set())
+        self._ignorant, self._floor = ignorant, floor
+
+    def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
+        """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
+        turned = np.array([self._ignorant and claims(part) for part in parts])
+        topical = np.array([bool(self._topic.search(part)) for part in parts])
+        points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
+        at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
+        groups = (parts, self._good, self._naming, self._pairs, self._bad, _ASSISTANT)
+        vectors = embed([text for group in groups for text in group])
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        clause, *examples = np.split(vectors, ends)
+        passing, named, paired, failing, assistant = (
+            (clause @ group.T).max(axis=1, initial=-1.0) for group in examples
+        )
+        to_good = np.where(turned, passing, np.maximum(passing, named))
+        to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
+        floors = np.where(turned, 0.0, self._floor)
+        margins = np.where(failing < floors, WIDTH, to_good - failing)
+        harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
+        if self._ignorant:
+            harmless |= of_ones_own(parts, points.tolist())
+        spared = (harmless & (failing < _CLEAR)) | (resumed & (paired > failing - _NEARLY))
+        margins = np.where(spared, margins.clip(min=0.0), margins)
+        silent = [is_silent(part, bool(named)) for part, named in zip(parts, topical, strict=True)]
+        margins = np.where(silent, WIDTH, margins)
+        nearest = [self._bad[n] for n in (clause @ examples[3].T).argmax(axis=1)]
+        # One offer is politeness; a reply that mostly sounds so is an assistant's.
+        manner = (assistant > to_good) & (assistant >= _BLAND)
+        if manner.mean() > 0.5:
+            margins = np.where(manner, np.minimum(margins, to_good - assistant), margins)
+            nearest = [_ASSISTANT[0] if m else n for m, n in zip(manner, nearest, strict=True)]
+        return margins, nearest
+
+    def _at_home(
+        self, parts: Sequence[str], points: Sequence[bool], topical: Sequence[bool]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which clauses are about the speaker's own things, and which go on with such a clause.
+
+        "I have turnips, and those I like roasted": "those" are no topic's.
+        """
+        home = [
+            not refers and bool(self._home & _stems([_COMPARES.sub("", part)]))
+            for part, refers in zip(parts, points, strict=True)
+        ]
+        resumed = [
+            bool(before) and not named and bool(_RESUMES.search(part))
+            for before, part, named in zip([False, *home], parts, topical, strict=False)
+        ]
+        return np.array(home), np.array(resumed)
 
 
 def _pairs(bad: Sequence[str], topic: re.Pattern[str], own: Sequence[str]) -> Iterator[str]:
@@ -209,7 +225,7 @@ def _pairs(bad: Sequence[str], topic: re.Pattern[str], own: Sequence[str]) -> It
     for example in bad:
         for thing in own:
             about = topic.sub(thing, example)
-            about = about if about != example else _STARTS_WITH_PRONOUN.sub(thing, example)
+            about = about if about != example else _PRONOUN.sub(thing, example, count=1)
             if about != example:
                 yield about
 
@@ -225,28 +241,6 @@ def _number(name: str) -> str:
     """A pattern for a topic in the singular or the plural."""
     stem = re.sub(r"(?<=\w\w\w)e?s$", "", name)
     return rf"\b(?:(?:an?|the) )?{re.escape(stem)}(?:e?s)?\b"
-
-
-def _is_harmless(clause: str, ignorant: bool) -> bool:
-    """True for a refusal, an offer, a question, and a few words that name a thing and praise it.
-
-    Where the speaker is to be `ignorant`, an admission that it does not know is harmless too.
-    """
-    harmless = _HARMLESS.match(clause) or REFUSAL.search(clause) or _ASKS.match(clause)
-    admits = ADMITS.search(clause) and _SPEAKER.search(clause) and not _CLAIM.match(clause)
-    return bool(harmless or (ignorant and admits))
-
-
-def _of_ones_own(parts: Sequence[str], points: Sequence[bool]) -> list[bool]:
-    """Which clauses are about what the speaker has, and point at no topic.
-
-    A clause without a predicate goes on with the one before: "I have turnips, and parsnips …".
-    """
-    listed: list[bool] = []
-    for part, refers in zip(parts, points, strict=True):
-        goes_on = listed[-1:] == [True] and not _PREDICATE.search(_IF.sub("", part))
-        listed.append(not refers and (bool(_OWN.match(part)) or goes_on))
-    return listed
 
 
 def _content(text: str) -> int:

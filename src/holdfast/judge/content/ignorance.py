@@ -23,7 +23,7 @@ _NOT = (
 )
 _KNOW = (
     r"(?:kn[eo]wn?|knowledge|hear|heard|tell|told|say|said|see|saw|seen|met|meet|read|learn\w*|"
-    r"taught|tasted?|imagin\w*|pictur\w*|guess\w*|understand|understood|recall|remember\w*|hold|"
+    r"taught|tasted?|imagin\w*|pictur\w*|guess\w*|understand|understood|recall|remember\w*|holds?|"
     r"held|ha(?:ve|s|d)|possess|keep|carry|record\w*|reach\w*|arriv\w*|receiv\w*|come|came|crossed|"
     r"word|name|notion|idea|clue|inkling|data|news|information|signal\w*|contact|transmission\w*|"
     r"updates?|message\w*|rings?|means?|meaning|answer|explain|describe|invent\w*|familiar|sense|"
@@ -36,7 +36,8 @@ ADMITS = re.compile(
     r"|\b(?:unknown|unheard|ignoran\w+|mystery|mysteries|riddles?|puzzl\w+|baffl\w+|stump\w+|blank|"
     r"silent|silence|static|at a loss|in the dark|cut off|closed book|all Greek|double Dutch|"
     r"over my head|outside my \w+|before my time|news to me)\b"
-    r"|\b(?:strange|foreign|new|lost|dark|odd)(?: \w+){0,2} (?:to|on) (?:me|us|my \w+|our \w+)\b"
+    r"|\b(?:strange|strangers?|foreign|new|lost|dark|odd)(?: \w+){0,2} (?:to|on) "
+    r"(?:me|us|my \w+|our \w+)\b"
     r"|\b(?:beats|beyond|past|fails|defeats|escapes|lost|losing|search) (?:me|us|my \w+)\b"
     r"|\b(?:records?|files?|logs?|data|memory|pages?|knowledge|news|signals?|list|archive\w*)"
     r"(?: \w+){0,3} (?:ends?|ended|stops?|stopped|breaks? off|broke off|closes?|closed|runs? out|"

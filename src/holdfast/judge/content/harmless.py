@@ -1,0 +1,196 @@
+"""Clauses that tell nothing, though their words are those of something told.
+
+    silent      "Here we are", "Flames I don't do", "Long nails or short", "A flame, you say?"
+    harmless    refusals, offers and questions, which share their topic with what they put off;
+                stories of who asked before; fragments that name a thing
+    own         "I have parsnips", "here's a crock of beans": the speaker's, not the topic's
+
+The second may still say nearly what a bad example says ("Would you like it boiled in salted
+water?"), so `holdfast.judge.content.alike` spares them up to a limit. English phrases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from holdfast.judge.content.ignorance import ADMITS
+from holdfast.judge.content.refusal import REFUSAL
+from holdfast.judge.parts import words
+
+# What follows a disclaimer is where leaks are: "I know nothing of it, but it is …".
+_CLAIM = re.compile(
+    r"\W*(?:(?:and )?(?:but|yet|though|although|however|still|unless|"
+    r"except|save|other than|apart from)\b(?! I(?:'ve| have| had| do| would|'d|'ll| will)? "
+    r"(?:never|not|"
+    r"hardly|no\b|don't|can't|cannot|couldn't|haven't|know nothing|only know))|(?:they|people|"
+    r"some) say\b|"
+    r"I (?:hear|heard|believe|suppose|gather|am told)\b|I'm told\b|it is said\b|from memory\b|"
+    r"everyone knows\b|as far as\b)",
+    re.IGNORECASE,
+)
+_BE_GLAD = r"be (?:very |only too |more than )?(?:glad|happy|delighted|pleased)"
+# Refusals and offers share their topic with what they refuse or put off, and their words with an
+# assistant's: only a clause that says nearly what a bad example says is one.
+_OFFERS = re.compile(
+    r"\W*(?:(?:and|but|so|meanwhile|instead|in the meantime|anyway|now|still|or|perhaps),? )*(?:"
+    r"(?:may|shall|can|could|might) I (?:offer|suggest|interest|tempt|show|give|find|recommend|"
+    r"help)|"
+    r"(?:shall|should) we|would you (?:like|care for)|how about|what about|fancy|"
+    r"do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|don't|"
+    r"do not)|"
+    rf"I(?:'d| would) {_BE_GLAD} to (?:tell|show|help|offer|walk|find|suggest)|"
+    r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
+    re.IGNORECASE,
+)
+# "Is the captain mad?", "Elderberries, how nice!", "What a lovely pair of ears!"
+_ASKS = re.compile(
+    r"\W*(?:(?:is|are|was|were|does|do|did|will|would|can|could|should|has|have|which|what|who|"
+    r"where|"
+    r"how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|"
+    r"[\w' -]{3,30}, (?:how|what an?|you say|"
+    r"is it)\b[^.!?]*[!?]|[^.!?]{3,60}\b(?:you say|d'you say|do you say|say you|is it|are "
+    r"they)\?)\W*$",
+    re.IGNORECASE,
+)
+# "I've been asked that by sailors and a bishop", "You're the ninth to ask."
+_OTHERS_ASKED = re.compile(
+    r"\b(?:I(?:'ve| have)? (?:been|was|get|got|am|keep being)|(?:you|they|people|everyone|"
+    r"everybody|children|customers|visitors|half the \w+)(?:'ve| have| all| always| often)*) "
+    r"ask(?:ed|s|ing)?\b(?! (?:\w+ ){0,3}(?:because|whether|if)\b)"
+    r"|\b(?:first|second|third|\w+th|last|only one) (?:\w+ )?(?:to|who|that) ask",
+    re.IGNORECASE,
+)
+# "No work, no school, no excuses"
+_NONE = re.compile(
+    r"\W*no [\w' -]{2,25}(?:,? (?:and |or )?no [\w' -]{2,25}){1,5}\W*$", re.IGNORECASE
+)
+# "I have parsnips", "here's a crock of beans": the speaker's own, and no claim about the topic.
+_OWN = re.compile(
+    r"\W*(?:(?:and|but|so|now|still|here|though|yet|well|aye|yes|no|nay|come|instead),? )*(?:"
+    r"(?:I|we)(?:'ve| have)(?: (?:got|only|plenty of|enough|a|an|the|my|some|no)\b|"
+    r"(?! (?:\w+(?:ed|en|wn)|seen|heard|been|made|had|done|read|told|met|to)\b))|"
+    r"(?:there|here)(?:'s| is| are)|(?:let me|come and|come,? let me) (?:show|tell)|"
+    r"ask me|give me|my|our|(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|"
+    r"wait|"
+    r"taste|smell)(?! (?:for|at))\b)\b",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(r"\b(?:I|me|my|we|us|our)\b", re.IGNORECASE)
+_PREDICATE = re.compile(
+    r"\b(?:is|are|was|were|be|ha[sd]|have|do(?:es)?|did|can|could|will|would|may|might|must|I|you|"
+    r"we|who|which|that|goes?|comes?|makes?|tastes?|grows?|needs?)\b|'(?:s|re|ve|d|ll)\b",
+    re.IGNORECASE,
+)
+_IF = re.compile(r",? (?:if|should|when) .*$", re.IGNORECASE)
+_STOCK = re.compile(
+    r"\W*(?:(?:oh|ah|well|now|so|right|ok|okay|yes|hm+|aha|and|then)\W+)*(?:"
+    r"(?:here|there) (?:we|you|it|they|I) (?:are|is|go|goes|am)(?: (?:again|now|then))?|"
+    r"let me (?:see|look|check|think|have a look)(?: now)?|"
+    r"(?:one|just a|half a|a|give me a) (?:little )?(?:moment|second|minute|sec)|hang on|hold on|"
+    r"bear with me|right then|there now|that's all|thank you|thanks|you're welcome)"
+    r"(?:,? (?:please|then|dear|my dear|love|friend|sir|madam))?\W*$",
+    re.IGNORECASE,
+)
+_FRONT = r"\W*(?:(?:and|but|so),? )?(?P<front>[\w',’ -]{2,60}?),? "
+# "Flames I don't do", "Prime ministers we leave to the crew", "Radiators aren't my department".
+_DISCLAIMS = re.compile(
+    rf"{_FRONT}(?:(?:I|we)(?: (?:just|really|simply|alas))? (?:don't|do not|can't|cannot|won't|"
+    r"never|no longer|shan't)(?: \w+)? (?:do|touch|judge|discuss|explain|answer|serve|handle|"
+    r"meddle with|deal (?:in|with)|speak (?:of|about|on)|talk (?:of|about)|advise on|comment on|"
+    r"cover|stock|know|say|tell)"
+    r"|(?:I|we) leave (?:it |that |them |those )?to (?:the )?[\w' ]{2,30}"
+    r"|(?:is|are|was)(?:n't| not|, alas, not)(?: (?:really|quite))? (?:my|our|for me|for us|mine|"
+    r"ours)\b[\w' ]{0,30})\W*$",
+    re.IGNORECASE,
+)
+# "Long nails or short", "A little flame, you say?"; but "Clip those or file them" is an order.
+_EITHER = re.compile(
+    r"\W*(?![\w']+ (?:the|those|these|an?|your|his|her|its|it|them|some)\b)[\w' ,-]{2,40}?\bor\b"
+    r"[\w' ,-]{2,30}(?<! it)(?<! them)\W*$",
+    re.IGNORECASE,
+)
+_ECHO = re.compile(
+    r"\W*(?P<thing>[\w' -]{2,50}?),? (?:you say|say you|do you say|d'you say)\W*\?\W*$", re.I
+)
+# "The potato won't come to England for another two hundred years": nobody of 1380 says so.
+_FORESEES = re.compile(
+    r"\b(?:will|won't|shall|shan't|would|wouldn't)\b[^.!?;]{0,80}\b(?:\w+th|next|later|coming) "
+    r"centur(?:y|ies)\b"
+    r"|\b(?:won't|will not|shan't|wouldn't|would not)\b[^.!?;]{0,80}\b(?:centuries|generations|"
+    r"(?:hundreds? of|(?:\w+ )?hundred|\d{2,}) (?:more )?years)\b"
+    r"|\b(?:not|n't|never|nobody has|no one has)\b(?: \w+){0,2} (?:invented|discovered|"
+    r"introduced|developed)\b[^.!?;]{0,30}\b(?:yet|until|till|so far)\b"
+    r"|\b(?:not|n't) yet (?:been )?(?:invented|discovered|introduced|developed)\b"
+    r"|\byet to be (?:invented|discovered|introduced|developed)\b",
+    re.IGNORECASE,
+)
+_WE = re.compile(r"\b(?:I|we|you)\b", re.IGNORECASE)
+_LONGEST_FRAGMENT = 8
+
+
+def claims(clause: str) -> bool:
+    """True where a clause turns from a disclaimer to a claim ("but they say …"), not on to more.
+
+    "But the tomato is a stranger to me" disclaims again.
+    """
+    if not _CLAIM.match(clause):
+        return False
+    admission = ADMITS.search(clause)
+    return not admission or len(words(clause[admission.end() :])) > 2
+
+
+def foresees(clause: str) -> bool:
+    """True where a clause knows what only later times can know ("not until the 16th century")."""
+    match = _FORESEES.search(clause)
+    return match is not None and not _WE.search(clause[: match.end()])
+
+
+def is_silent(clause: str, names_topic: bool) -> bool:
+    """True for stock phrases, disclaimers, and fragments that give the topic back.
+
+    Args:
+        clause: the clause.
+        names_topic: whether the topic in question is named in it.
+    """
+    if _STOCK.match(clause):
+        return True
+    if (echo := _ECHO.match(clause)) and not _PREDICATE.search(echo["thing"]):
+        return True
+    if (disclaimer := _DISCLAIMS.match(clause)) and not _PREDICATE.search(disclaimer["front"]):
+        return True
+    short = len(words(clause)) <= _LONGEST_FRAGMENT
+    return names_topic and short and _is_fragment(clause) and bool(_EITHER.match(clause))
+
+
+def _is_fragment(clause: str) -> bool:
+    """True where a clause has no predicate that tells anything of what it names."""
+    return not _PREDICATE.search(_IF.sub("", clause))
+
+
+def is_harmless(clause: str, ignorant: bool) -> bool:
+    """True for a refusal, an offer, a question, and a few words that name a thing and praise it.
+
+    Where the speaker is to be `ignorant`, an admission that it does not know is harmless too.
+    """
+    harmless = (
+        _OFFERS.match(clause)
+        or REFUSAL.search(clause)
+        or _ASKS.match(clause)
+        or _OTHERS_ASKED.search(clause)
+        or _NONE.match(clause)
+    )
+    admits = ADMITS.search(clause) and _SPEAKER.search(clause) and not claims(clause)
+    return bool(harmless or (ignorant and admits))
+
+
+def of_ones_own(parts: Sequence[str], points: Sequence[bool]) -> list[bool]:
+    """Which clauses are about what the speaker has, and point at no topic.
+
+    A clause without a predicate goes on with the one before: "I have turnips, and parsnips …".
+    """
+    listed: list[bool] = []
+    for part, refers in zip(parts, points, strict=True):
+        goes_on = listed[-1:] == [True] and _is_fragment(part)
+        listed.append(not refers and (bool(_OWN.match(part)) or goes_on))
+    return listed
