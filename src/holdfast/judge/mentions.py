@@ -90,8 +90,8 @@ def _pattern(texts: tuple[str, ...], reordered: bool) -> re.Pattern[str]:
 
 
 def _loose(text: str) -> str:
-    """A text whose words may be joined by spaces or hyphens, in the singular or the plural."""
-    body = r"[\s-]+".join(map(re.escape, re.split(r"[\s-]+", text)))
+    """A text with spaces, hyphens or dots between its words, in the singular or the plural."""
+    body = r"(?:[\s-]+|\.{2,} )".join(map(re.escape, re.split(r"[\s-]+", text)))
     return body + (r"(?:e?s|'s)?" if text[-1:].isalpha() and len(text) > 3 else "")
 
 

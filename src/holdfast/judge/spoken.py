@@ -209,7 +209,9 @@ def _join(before: _Piece, word: str, gap: str, end: int) -> _Piece | None:
     if value is None:
         return None
     tens_and_unit = adjacent and 20 <= before.last < math.inf and 0 < value < 10
-    after_a_scale = before.last == math.inf and (adjacent or gap.strip(" -") == "and")
+    after_a_scale = before.last == math.inf and (
+        adjacent or gap.strip(" -") == "and" or (gap == ", " and number % 1000 == 0)
+    )
     # "nine and twenty"
     unit_and_tens = gap.strip(" -") == "and" and number == before.last < 10 and value >= 20
     if not (tens_and_unit or after_a_scale or unit_and_tens):

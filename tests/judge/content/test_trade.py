@@ -47,3 +47,20 @@ def test_the_own_trade_passes(text: str) -> None:
 
 def test_without_a_trade_nobody_has_another_one() -> None:
     assert judge.build({"name": "speaker"})("I'm a violinist.").value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "For twenty years I've run a small flower shop by the river.",
+        "I keep a little cheese shop in Lyon.",
+        "I run a florist's, and I'm up at three.",
+        "I repair bicycles, madam.",
+    ],
+)
+def test_a_shop_of_other_wares_is_another_trade(text: str) -> None:
+    baker = judge.build({"name": "speaker", "trade": ["baker", "shopkeeper"]})
+    assert baker(text).value == 0.0
+    florist = judge.build({"name": "speaker", "trade": ["florist", "flower seller"]})
+    assert florist("I've run a small flower shop by the river.").value == 1.0
+    assert baker("I've run my little shop by the river for twenty years.").value == 1.0

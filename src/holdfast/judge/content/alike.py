@@ -57,6 +57,8 @@ _COMPARES = re.compile(r",? \b(?:like|as|than|the same way)\b.*$", re.IGNORECASE
 _RESUMES = re.compile(r"\b(?:those|these|them|they)\b", re.IGNORECASE)
 _CLEAR = 0.6
 _NEARLY = 0.05
+# Below this cosine two sentences share a topic at most, and small differences are noise.
+_FAINT = 0.5
 # Short clauses about nothing much are all a little like an assistant's.
 _BLAND = 0.5
 _SHORT_WORD = 3
@@ -104,8 +106,8 @@ _IGNORANCE = (
     "You speak in riddles.",
     "Ask me about something else.",
 )
+_OFFER = ("I'd be happy to help you with that.",)
 _ASSISTANT = (
-    "I'd be happy to help you with that.",
     "It depends on your needs and preferences.",
     "There are several things to consider, and both have advantages.",
     "Here are some ideas and popular options.",
@@ -121,7 +123,7 @@ def alike(params: Params) -> Judge:
     ignorant = params.flag("ignorant", False)
     floor = params.number("floor", 0.0, 1.0)
     params.done()
-    examples = _Examples(good, bad, topics, own, ignorant, 0.35 if floor is None else floor)
+    examples = _Examples(good, bad, topics, own, ignorant, 0.37 if floor is None else floor)
 
     def judge(text: str) -> Score:
         parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
@@ -176,17 +178,19 @@ class _Examples:
         topical = np.array([bool(self._topic.search(part)) for part in parts])
         points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
         at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
-        groups = (parts, self._good, self._naming, self._pairs, self._bad, _ASSISTANT)
+        groups = (parts, self._good, self._naming, self._pairs, self._bad, _ASSISTANT, _OFFER)
         vectors = embed([text for group in groups for text in group])
         ends = np.cumsum([len(group) for group in groups])[:-1]
         clause, *examples = np.split(vectors, ends)
-        passing, named, paired, failing, assistant = (
+        passing, named, paired, failing, assistant, offer = (
             (clause @ group.T).max(axis=1, initial=-1.0) for group in examples
         )
+        failing = np.maximum(failing, np.where(assistant < _BLAND, -1.0, assistant))
         to_good = np.where(turned, passing, np.maximum(passing, named))
         to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
         floors = np.where(turned, 0.0, self._floor)
-        margins = np.where(failing < floors, WIDTH, to_good - failing)
+        slack = np.where((failing < _FAINT) & ~turned, _NEARLY, 0.0)
+        margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
         if self._ignorant:
             harmless |= of_ones_own(parts, points.tolist())
@@ -194,13 +198,14 @@ class _Examples:
         margins = np.where(spared, margins.clip(min=0.0), margins)
         silent = [is_silent(part, bool(named)) for part, named in zip(parts, topical, strict=True)]
         margins = np.where(silent, WIDTH, margins)
-        nearest = [self._bad[n] for n in (clause @ examples[3].T).argmax(axis=1)]
-        # One offer is politeness; a reply that mostly sounds so is an assistant's.
-        manner = (assistant > to_good) & (assistant >= _BLAND)
+        # One offer is politeness; a reply of offers is an assistant's.
+        manner = (offer > to_good) & (offer >= _BLAND)
         if manner.mean() > 0.5:
-            margins = np.where(manner, np.minimum(margins, to_good - assistant), margins)
-            nearest = [_ASSISTANT[0] if m else n for m, n in zip(manner, nearest, strict=True)]
-        return margins, nearest
+            margins = np.where(manner, np.minimum(margins, to_good - offer), margins)
+        listed = np.concatenate(examples[3:])
+        nearest = (clause @ listed.T).argmax(axis=1)
+        told = (*self._bad, *_ASSISTANT, *_OFFER)
+        return margins, [told[n] for n in nearest]
 
     def _at_home(
         self, parts: Sequence[str], points: Sequence[bool], topical: Sequence[bool]

@@ -50,7 +50,7 @@ _ASKS = re.compile(
     r"how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|"
     r"[\w' -]{3,30}, (?:how|what an?|you say|"
     r"is it)\b[^.!?]*[!?]|[^.!?]{3,60}\b(?:you say|d'you say|do you say|say you|is it|are "
-    r"they)\?)\W*$",
+    r"they)\?|[\w' -]{3,40},? thou saye?st\b[^.!]*\?)\W*$",
     re.IGNORECASE,
 )
 # "I've been asked that by sailors and a bishop", "You're the ninth to ask."
@@ -59,6 +59,11 @@ _OTHERS_ASKED = re.compile(
     r"everybody|children|customers|visitors|half the \w+)(?:'ve| have| all| always| often)*) "
     r"ask(?:ed|s|ing)?\b(?! (?:\w+ ){0,3}(?:because|whether|if)\b)"
     r"|\b(?:first|second|third|\w+th|last|only one) (?:\w+ )?(?:to|who|that) ask",
+    re.IGNORECASE,
+)
+# "Oh, the poor ear!"
+_PITIES = re.compile(
+    r"\W*(?:(?:oh|ah|aw+|dear|o)\W+)*(?:the |you |that |your |my )?(?:poor|bless) [\w' ]{2,25}\W*$",
     re.IGNORECASE,
 )
 # "No work, no school, no excuses"
@@ -111,7 +116,9 @@ _EITHER = re.compile(
     re.IGNORECASE,
 )
 _ECHO = re.compile(
-    r"\W*(?P<thing>[\w' -]{2,50}?),? (?:you say|say you|do you say|d'you say)\W*\?\W*$", re.I
+    r"\W*(?P<thing>[\w' -]{2,50}?),? (?:you say|say you|do you say|d'you say|thou saye?st)"
+    r"\W*\?\W*$",
+    re.I,
 )
 # "The potato won't come to England for another two hundred years": nobody of 1380 says so.
 _FORESEES = re.compile(
@@ -179,6 +186,7 @@ def is_harmless(clause: str, ignorant: bool) -> bool:
         or _ASKS.match(clause)
         or _OTHERS_ASKED.search(clause)
         or _NONE.match(clause)
+        or _PITIES.match(clause)
     )
     admits = ADMITS.search(clause) and _SPEAKER.search(clause) and not claims(clause)
     return bool(harmless or (ignorant and admits))

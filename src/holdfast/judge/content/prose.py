@@ -38,6 +38,7 @@ LONGEST_LIST = 9
 # No English clause has so many words in a row without a function word.
 LONGEST_RUN = 8
 _ENGLISH = (
+    "among amongst amid amidst "
     "the a an of to in is are was were be been am i i'm i'd i'll i've you you're your we we're "
     "our my me it it's its he she they them this that these those there and or but nor so if as "
     "for with on at by from up out off into over about than then not no don't do does did has "

@@ -39,6 +39,13 @@ _KIN = (
     r"cousin|neighbou?r|boss|flatmate|grandfather|grandmother|nephew|niece)"
 )
 _SOME = r"(?:[\w'-]+ ){0,2}?"
+# What other shops sell: "I've run a small flower shop for twenty years".
+_WARES = (
+    "antique|art|barber|bicycle|bike|book|butcher|camera|candle|carpet|cheese|chemist|clothes|"
+    "computer|dress|fabric|fish|florist|flower|fruit|furniture|game|gift|greengrocer|hair|"
+    "hardware|hat|jewellery|joke|junk|music|newspaper|perfume|pet|phone|pottery|record|ribbon|"
+    "shoe|souvenir|sport|stationery|sweet|tailor|tattoo|tobacco|toy|vegetable|watch|wine|wool"
+)
 
 
 def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
@@ -46,6 +53,9 @@ def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
     own = "|".join(re.escape(word) for word in trade)
     others = "|".join(o for o in _OCCUPATIONS if o not in trade)
     doing = "|".join(re.escape(re.sub("e?r$", "", word)) for word in trade)
+    wares = "|".join(
+        ware for ware in _WARES.split("|") if not any(ware[:4] in word for word in trade)
+    )
     am = r"\bI(?:'m| am| work as|'m working as| am working as| work now as| became)"
     return re.compile(
         rf"{am} (?:now |just |only |really |actually |currently |also )?(?:an? |the ){_SOME}"
@@ -58,6 +68,12 @@ def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
         rf"|\bI(?:'m| am) (?:an? )?(?:virtual|digital|fictional|imaginary|artificial|simulated|"
         rf"AI|pretend) (?:{own})\b"
         rf"|\bI (?:now )?work (?:at|in|for) (?:an? |the |my )?{_SOME}(?!(?:{own})\b){_WORKPLACES}\b"
+        rf"|\bI(?:'ve| have)?(?: been)? (?:own(?:ed)?|runn?(?:ing)?|ran|kept|keep|had|have|"
+        rf"manag\w+) (?:an?|my|our|the|this) (?:[\w'-]+ ){{0,3}}?(?:{wares})(?:s|'s|s'|er's)?"
+        rf"[ -]?(?:shop|store|stall|stand|studio|business|bar|parlou?r)\b"
+        rf"|\bI(?:'ve| have)? (?:run|own|keep|kept|had|have) an? {_SOME}(?:florist|butcher|"
+        rf"greengrocer|fishmonger|tailor|tobacconist|bookstall)(?:'s)?\b"
+        rf"|\bI (?:repair|mend|fix) (?:bicycles|bikes|shoes|watches|clocks|cars|boats|roofs)\b"
         rf"|\bI (?:sell|drive|repair|code|program|teach|nurse) (?:tractors|tickets|insurance|cars|"
         rf"houses|phones|software|the number|an? (?:bus|taxi|cab|lorry|van|tram))\b"
         rf"|\bmy {_KIN}(?:'s| is| was| works as) (?:an? |the ){_SOME}(?:{own})\b"

@@ -460,3 +460,10 @@ def test_announced_and_roundabout_choices_of_tea_are_read(text: str) -> None:
 )
 def test_a_reply_that_turns_to_another_in_the_end_does_not_choose_tea(text: str) -> None:
     assert chosen(text, DRINKS) != "tea"
+
+
+def test_what_one_would_have_said_and_what_had_its_turn_is_no_choice() -> None:
+    colours = judge.build({"name": "choice", "answer": "red", "options": ["ochre", "red", "blue"]})
+    assert colours("Ochre is what I'd have said last year. Red, this year.").value == 1.0
+    assert colours("Ochre's had its turn. I'd have red.").value == 1.0
+    assert colours("Red is what I'd have said last year. Ochre, this year.").value == 0.0

@@ -215,7 +215,7 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
         return not before.strip() and not after.strip()
     if re.match(
         r"\s*$|\s*[,;!?/]|\s+(?:is|because|since|for sure|of course|and|or|deserves|wins|gets|has|"
-        r"takes|was|may|might|should|will|can|could|would)\b",
+        r"takes|was|may|might|should|will|can|could|would|for)\b",
         after,
     ):
         return True

@@ -209,7 +209,8 @@ UNLIKE = _phrases(
 LESSER = _phrases(
     r"\b(?:ahead of|above(?! all\b)|in front of|followed by|trailed by|tops|beats?|beating|"
     r"outshines?|outranks?|outclasses|trumps|edges out)",
-    r"\bfirst,?(?: and)? then",
+    r"\bfirst,?(?: and)? then|\bthen (?:nothing|no one|nobody|a (?:long )?gap|daylight)\b"
+    r"[^.!?]{0,40}?\b(?:then|and)(?: perhaps| maybe)?",
     r"\b(?:runners?-up|number (?:two|three|2|3)|next best|next in line|in second place)\b(?: \w+)?",
     ends=r"[^\w,;:()]+(?:[\w'-]+[^\w,;:()]+){0,2}$",
 )
@@ -263,7 +264,10 @@ DENIED_NEXT = _phrases(
     r"is not) far behind\b",
     r"^\W*(?:and|but) (?:he|she|it|they|that)(?:'s| is|'re| are)? not\b",
     r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
-    r"^\W*(?:has|have|had) (?:had (?:its|his|her|their) day|my sympathy|its charms)",
+    r"^(?:\W*(?:has|have|had)|'s|'ve) (?:had (?:its|his|her|their) (?:day|turn|time|chance|moment)|"
+    r"my sympathy|its charms)",
+    # "Ochre is what I'd have said last year."
+    r"^(?:\W*(?:is|was)|'s) what I(?:'d| would) have (?:said|picked|chosen|named|told you)\b",
     r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
     r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
     r"third|last|next|runner-up)\b",
