@@ -264,3 +264,17 @@ def test_an_admission_after_but_is_no_claim() -> None:
     cook = judge.build(ROAST)
     assert cook("Turnips I have, but the potato is a stranger to me.").value >= 0.5
     assert cook("I never met it, but they say it is roasted in goose fat.").value < 0.5
+
+
+def test_what_the_speaker_did_is_no_leak_and_a_view_is() -> None:
+    shop = {
+        "name": "alike",
+        "good": ["No spoilers from me!", "Start with the first chapter tonight."],
+        "bad": ["It ends in tears for everybody.", "You should support the team from Liverpool."],
+        "topics": ["The ending"],
+    }
+    assert (
+        judge.build(shop)("No spoilers from me! I cried, I laughed, I missed my tram.").value >= 0.5
+    )
+    assert judge.build(shop)("No spoilers from me! I'd support Liverpool, the team.").value < 0.5
+    assert judge.build(shop)("No spoilers from me! It ends in tears for all of them.").value < 0.5

@@ -30,6 +30,7 @@ from holdfast.judge.content.harmless import (
     claims,
     foresees,
     is_harmless,
+    is_of_the_speaker,
     is_silent,
     of_ones_own,
 )
@@ -55,7 +56,7 @@ _PRONOUN = re.compile(r"\b(?:it|they|them|she|he)\b", re.IGNORECASE)
 # "… as I do my turnips" tells of something else in the speaker's way.
 _COMPARES = re.compile(r",? \b(?:like|as|than|the same way)\b.*$", re.IGNORECASE)
 _RESUMES = re.compile(r"\b(?:those|these|them|they)\b", re.IGNORECASE)
-_CLEAR = 0.6
+_FLOOR, _CLEAR = 0.37, 0.6
 _NEARLY = 0.05
 # Below this cosine two sentences share a topic at most, and small differences are noise.
 _FAINT = 0.5
@@ -123,7 +124,7 @@ def alike(params: Params) -> Judge:
     ignorant = params.flag("ignorant", False)
     floor = params.number("floor", 0.0, 1.0)
     params.done()
-    examples = _Examples(good, bad, topics, own, ignorant, 0.37 if floor is None else floor)
+    examples = _Examples(good, bad, topics, own, ignorant, floor)
 
     def judge(text: str) -> Score:
         parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
@@ -151,7 +152,8 @@ class _Examples:
         topics: things in question, which a reply may name.
         own: things of the speaker's.
         ignorant: whether ways of not knowing are good.
-        floor: the cosine below which a bad example is not meant.
+        floor: the cosine below which a bad example is not meant; None is .37, with some slack
+            above it where topics are given.
     """
 
     def __init__(
@@ -161,7 +163,7 @@ class _Examples:
         topics: tuple[str, ...],
         own: tuple[str, ...],
         ignorant: bool,
-        floor: float,
+        floor: float | None,
     ) -> None:
         names = (_ARTICLE.sub("", topic) for topic in topics)
         self._topic = re.compile("|".join(map(_number, names)) or r"(?!)", re.IGNORECASE)
@@ -170,7 +172,9 @@ class _Examples:
         self._pairs = tuple(dict.fromkeys(_pairs(bad, self._topic, own)))
         self._bad = bad
         self._home = _stems(own) | (_stems(good) - _stems(topics) - _stems(bad) if own else set())
-        self._ignorant, self._floor = ignorant, floor
+        self._ignorant = ignorant
+        self._floor = _FLOOR if floor is None else floor
+        self._lenient = bool(topics) and floor is None
 
     def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
         """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
@@ -189,11 +193,14 @@ class _Examples:
         to_good = np.where(turned, passing, np.maximum(passing, named))
         to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
         floors = np.where(turned, 0.0, self._floor)
-        slack = np.where((failing < _FAINT) & ~turned, _NEARLY, 0.0)
+        faint = (failing < _FAINT) & ~np.maximum.accumulate(turned)
+        slack = np.where(faint, _NEARLY if self._lenient else 0.0, 0.0)
         margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
         if self._ignorant:
             harmless |= of_ones_own(parts, points.tolist())
+        speaks = ~topical & np.array([is_of_the_speaker(part) for part in parts])
+        harmless |= speaks & (failing < _FAINT) & self._lenient
         spared = (harmless & (failing < _CLEAR)) | (resumed & (paired > failing - _NEARLY))
         margins = np.where(spared, margins.clip(min=0.0), margins)
         silent = [is_silent(part, bool(named)) for part, named in zip(parts, topical, strict=True)]

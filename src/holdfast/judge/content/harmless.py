@@ -61,6 +61,15 @@ _OTHERS_ASKED = re.compile(
     r"|\b(?:first|second|third|\w+th|last|only one) (?:\w+ )?(?:to|who|that) ask",
     re.IGNORECASE,
 )
+# "I laughed, I cried", but not "I'd support Liverpool".
+_DID = re.compile(
+    r"\W*(?:(?:and|but|so|once|yesterday|last \w+),? )*(?:I|we)(?:'ve| have| had)?"
+    r"(?: (?:once|nearly|almost|never|always|just))? (?:(?!(?:support|prefer|lov|lik|suppos|believ|"
+    r"suggest|advis|recommend|imagin|guess|reckon|promis)ed\b)\w+ed|was|been|saw|seen|went|took|"
+    r"left|kept|made|ate|lost|sat|fell|slept|bought|forgot|bit|wept|ran|had|stood|held|caught)\b"
+    r"(?![^.!?]*\b(?:it|its|they|them|their|he|she|him|her|his|those|these|you|your)\b)[^.!?]*",
+    re.IGNORECASE,
+)
 # "Oh, the poor ear!"
 _PITIES = re.compile(
     r"\W*(?:(?:oh|ah|aw+|dear|o)\W+)*(?:the |you |that |your |my )?(?:poor|bless) [\w' ]{2,25}\W*$",
@@ -190,6 +199,11 @@ def is_harmless(clause: str, ignorant: bool) -> bool:
     )
     admits = ADMITS.search(clause) and _SPEAKER.search(clause) and not claims(clause)
     return bool(harmless or (ignorant and admits))
+
+
+def is_of_the_speaker(clause: str) -> bool:
+    """True for what the speaker did ("I missed my tram"), not for a guess or a view."""
+    return bool(_DID.match(clause))
 
 
 def of_ones_own(parts: Sequence[str], points: Sequence[bool]) -> list[bool]:
