@@ -75,7 +75,7 @@ def command(
 def run(model: Backend, folder: Path, progress: Progress) -> None:
     """Do what is missing of a model's parts."""
     personas = screened(model, folder, progress)
-    for text in PLAN["controls"]:
+    for text in (*PLAN["controls"], *PLAN["later"]):
         if not rows_file(folder, text).exists():
             hold(model, personas, parse(text), folder, progress)
 

@@ -53,7 +53,7 @@ class Finished:
 
 def finished(folder: Path) -> Finished | None:
     """Read the controls that have finished; None until none has."""
-    files = {c: rows_file(folder, c) for c in PLAN["controls"]}
+    files = {c: rows_file(folder, c) for c in (*PLAN["controls"], *PLAN["later"])}
     found = {c: _read(file) for c, file in files.items() if file.exists()}
     rows = {c: one["rows"] for c, one in found.items() if "rows" in one}
     if "none" not in rows:
@@ -96,7 +96,9 @@ def _controls_table(done: Finished) -> str:
     none = mean(done.scores["none"][:, rounds], axis=1)
     others = [c for c in done.scores if c != "none"]
     p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
-    holm = _holm(p, len(PLAN["controls"]) - 1)
+    later = {c: value for c, value in p.items() if c in PLAN["later"]}
+    first = {c: value for c, value in p.items() if c not in later}
+    holm = _holm(first, len(PLAN["controls"]) - 1) | _holm(later, len(PLAN["later"]))
     rows: list[Row] = []
     for control, scores in done.scores.items():
         own = mean(scores[:, rounds], axis=1)
