@@ -94,6 +94,7 @@ def _read(path: Path) -> Any:
 def _controls_table(done: Finished) -> str:
     rounds = slice(1, PLAN["rounds"] + 1)
     none = mean(done.scores["none"][:, rounds], axis=1)
+    start = mean(done.scores["none"][:, 0])
     others = [c for c in done.scores if c != "none"]
     p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
     later = {c: value for c, value in p.items() if c in PLAN["later"]}
@@ -109,6 +110,7 @@ def _controls_table(done: Finished) -> str:
                 "control": f"`{control}`",
                 "rounds 0 to 8": " ".join(_number(v) for v in mean(scores)),
                 "stability 1–8": with_interval(mean(own), done.sample.score_interval(own)),
+                "of round 0 under none": _number(mean(own) / start),
                 "less none's": "" if same else difference(done.sample, own, none),
                 "p (Holm)": "" if same else f"{holm[control]:.3f}".lstrip("0"),
                 "late": _number(mean(late)),
