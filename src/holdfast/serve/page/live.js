@@ -33,7 +33,7 @@ function chart(state) {
     const x = left + step * i + step * 0.2;
     const dropped = state.first !== null && state.first - one.score > state.drop;
     made.append(svg("rect", { class: dropped ? "bar slipped" : "bar", x, y: y(one.score), width: step * 0.6, height: Math.max(1, low - y(one.score)) }),
-      svg("text", { x: x + step * 0.3, y: 188, "text-anchor": "middle" }, one.rounds),
+      svg("text", { class: "round", x: x + step * 0.3, y: 188, "text-anchor": "middle" }, one.rounds),
       svg("text", { x: x + step * 0.3, y: y(one.score) - 6, "text-anchor": "middle" }, number(one.score)));
   });
   if (state.first !== null) made.append(svg("line", { class: "half", x1: left, x2: right, y1: y(state.first), y2: y(state.first) }));

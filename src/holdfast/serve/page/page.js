@@ -307,7 +307,7 @@ function lines(chart, field) {
   ]);
   state.rounds.forEach((_, i) => {
     if (n <= 12 || i % Math.ceil(n / 12) === 0) {
-      parts.push(svg("text", { x: x(i), y: 128, "text-anchor": "middle" }, String(i + 1)));
+      parts.push(svg("text", { class: "round", x: x(i), y: 128, "text-anchor": "middle" }, String(i + 1)));
     }
   });
   for (const side of [...sides()].reverse()) {
