@@ -191,9 +191,10 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Raise `RunError` where a folder without a run holds more than its beginnings."""
+    """Raise `RunError` where a folder that is to begin a run holds more than its beginnings."""
     if folder.is_dir() and not all(one.name.startswith(BEGINNINGS) for one in folder.iterdir()):
-        raise RunError(f"{folder} is not empty and holds no run; choose an empty or new folder")
+        what = "holds another run" if (folder / "manifest.json").exists() else "holds no run"
+        raise RunError(f"{folder} is not empty and {what}; choose an empty or new folder")
 
 
 def refuse_another_run(old: Record, new: Record, folder: Path) -> None:

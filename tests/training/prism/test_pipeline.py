@@ -432,7 +432,7 @@ def test_the_folder_of_another_run_is_refused_before_anything_is_asked(
     tmp_path: Path, tasks: Path
 ) -> None:
     (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(RunError, match="is not empty and holds no run"):
+    with pytest.raises(RunError, match="is not empty and holds another run; choose an empty"):
         pipeline.train(backend(), out=tmp_path, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
     assert [one.name for one in tmp_path.iterdir()] == ["manifest.json"]
 
