@@ -40,12 +40,14 @@ def estimate_recipe(recipe: Recipe, out: Path, loading: Mapping[str, Any]) -> Tr
         raise ModelError(
             f"{recipe.model} cannot be trained: name a model that runs on this machine."
         )
+    # Each training loads a model of its own, which is gone before the next is loaded.
+    parts = list(_permix_trainings(recipe, out, loading)) if recipe.method == "permix" else []
     model = load(recipe.model, **loading)
     if recipe.method == "permix":
-        parts = [*_permix_trainings(recipe, out, loading), *_measurements(recipe, out, model)]
+        parts += _measurements(recipe, out, model)
     else:
         warn_of_unread(recipe.model, model, loading.get("options", ()))
-        parts = list(_prism(recipe, out, model))
+        parts += _prism(recipe, out, model)
     total = reduce(TrainingEstimate.plus, parts, _NOTHING)
     check_fits(total, model, out)
     return total
