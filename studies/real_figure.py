@@ -22,7 +22,14 @@ NAMES = {
     "qwen-coder-05b": "Qwen2.5-Coder-0.5B",
     "qwen-coder-15b": "Qwen2.5-Coder-1.5B",
 }
-CONTROLS = ("none", "window:3", "anchor", "restore:1", "split-softmax:0.7", "anchor+split-softmax:0.7")
+CONTROLS = (
+    "none",
+    "window:3",
+    "anchor",
+    "restore:1",
+    "split-softmax:0.7",
+    "anchor+split-softmax:0.7",
+)
 
 
 def main() -> None:
