@@ -67,6 +67,7 @@ CONTROLS = (
     "restore:0.9@from=all",
     "anchor",
     "anchor+split-softmax:0.4",
+    "anchor+restore:0.9",
 )
 OPTIONS: dict[str, Any] = {
     "max_new_tokens": 6,
@@ -102,6 +103,7 @@ SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "restore:0.9@from=all": lambda pi, empty: torch.maximum(pi, 0.9 * empty),
     "anchor": lambda pi, _: pi,
     "anchor+split-softmax:0.4": lambda pi, _: pi**0.4,
+    "anchor+restore:0.9": lambda pi, empty: torch.maximum(pi, 0.9 * empty),
 }
 
 

@@ -32,6 +32,7 @@ DEFAULT_CONTROLS = (
     "anchor",
     "anchor+reminder:0.5",
     "anchor+split-softmax:0.7",
+    "anchor+restore:1",
 )
 
 _ROUNDS: int | Sequence[int] = 8
