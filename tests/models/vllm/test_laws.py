@@ -34,6 +34,7 @@ CONTROLS = (
     "restore:0.8",
     "anchor",
     "anchor+boost:2",
+    "anchor+restore:1",
     "anchor+split-softmax:0.5@layers=1-4,heads=1-3",
     "boost:8@layers=0-3,span=message",
 )
