@@ -270,6 +270,9 @@ def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path
             with pytest.raises(openai.PermissionDeniedError):
                 ask(url, "bot", model)
         assert len(there.requests) == 3
+        bot, unnamed = {"authorization": "Bearer bot"}, {"messages": [TEA]}
+        answer = httpx.post(f"{url}/chat/completions", json=unnamed, headers=bot)
+        assert answer.status_code == 200 and "model" not in there.body
         assert "bot" not in str(there.requests[-1].headers.get("authorization"))
 
 

@@ -189,7 +189,7 @@ class _Choice:
         if alias is None:
             return self.own
         lock = self.lock if alias.lock is None else alias.lock
-        if alias.model is None and model != alias.name:
+        if alias.model is None and model not in (None, alias.name):
             self.tenants.check_own_model(key)
         return Rules(
             alias.persona,
