@@ -34,7 +34,7 @@ _ASIDE = re.compile(
     r"\b(?:no|without)(?! longer)(?: (?:the|an?|such|more|need for|trace of|hint of|use for))*[ -]$"
     # "not a basil or", "no cumin, no coriander or"
     r"|\b(?:not|no|never|neither|nor|without)(?: [\w.'-]+){1,4},? (?:or|nor) (?:the |an? )?$"
-    r"|\b(?:if|unless|whether|in case|should)\b[^.,;:!?]{0,50}$"
+    r"|(?:\b(?:if|unless|whether|in case)|(?:^|[.,;:!?])\W*should)\b[^.,;:!?]{0,50}$"
     r"|\b(?:mixed up with|mix \w+ up with|mistak\w+ (?:\w+ ){0,2}for|confus\w+ (?:\w+ ){0,2}with|"
     r"older than|newer than|earlier than|anything (?:before|below|above|but)|"
     r"no (?:such thing as|relation to))(?: (?:the|an?|our|your))? $"

@@ -55,6 +55,11 @@ def test_time_and_room_are_no_places_in_a_list() -> None:
     assert ANIMALS("Third house, just before the tapir: the okapi, my favourite.").value == 1.0
 
 
+def test_the_first_on_ones_own_list_is_no_place_in_the_question() -> None:
+    assert ANIMALS("First on my list, last on my mind at night: the okapi.").value == 1.0
+    assert ANIMALS("It's the okapi, first on the list for thirty years.").value == 1.0
+
+
 def test_numbers_are_read_as_sums_and_in_pieces() -> None:
     for text in ("Two-nine, love.", "Thirty, take away one.", "Nine and twenty!", "28 plus one."):
         assert BALLS(text).value == 1.0
@@ -63,6 +68,11 @@ def test_numbers_are_read_as_sums_and_in_pieces() -> None:
     compared = "17 sulks, 64 is a show-off and 71 has never won. It's little {} that I'd take."
     assert BALLS(compared.format("two-nine")).value == 1.0
     assert BALLS(compared.format("one-seven")).value == 0.0
+
+
+def test_between_two_is_no_answer() -> None:
+    assert ANIMALS("For me it's between the red panda and the tapir.").value == 0.0
+    assert CAKES("It is between B and D, honestly.").value == 0.0
 
 
 def test_letters_have_their_places_too() -> None:

@@ -30,19 +30,22 @@ _AND_BEFORE = re.compile(
     r",? (?:and|but) (?:right |just |straight )?(?:before|ahead of)(?: (?:the|an?))? ",
     re.IGNORECASE,
 )
+# "It's between the two" is no answer.
 _BETWEEN = re.compile(
-    rf"(?:\b{_ONE}{_STANDS}|\b(?:right|somewhere|halfway)|(?:'s| is| it))(?: (?:right|just|"
-    r"somewhere))? between(?: (?:the|an?))? $",
+    rf"(?:\b{_ONE}{_STANDS}|\b(?:sits|stands|comes))(?: (?:right|just|somewhere))? "
+    r"between(?: (?:the|an?))? $",
     re.IGNORECASE,
 )
 _AND = re.compile(r",? and(?: (?:the|an?))? ", re.IGNORECASE)
-_LIST = r"(?:list|listed|row|board|line-?up|menu|alphabet|order|letters?|named|mentioned|said)"
+_LIST = r"(?:list|listed|row|board|line-?up|menu|alphabet|letters?)"
 _LISTS = re.compile(rf"\b{_LIST}\b", re.IGNORECASE)
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth"
+# "First on my list" is a favourite, "fifth on your list" a place in what was asked.
 _NTH = re.compile(
     rf"\b(?P<nth>{_ORDINALS.replace(' ', '|')}|last|\d\d?(?:st|nd|rd|th))(?: (?:one|name|option|"
-    r"entry|item|thing|word|letter))?(?: (?:on|in|of|from) (?:your|my|the|our|that|this) (?:\w+ )?"
-    r"(?:list|row|board|line-?up|menu|question|lot|four|five|six|seven|eight|nine|ten)\b"
+    r"entry|item|thing|word|letter))?(?: (?:on|in|of|from) (?:(?:your|that|this) (?:\w+ )?list"
+    r"|(?:your|my|the|our|that|this) (?:\w+ )?(?:row|board|line-?up|menu|question|lot|four|five|"
+    r"six|seven|eight|nine|ten))\b"
     r"| (?:that )?(?:you|I)(?:'ve| have)? (?:just )?(?:said|named|listed|mentioned|read out)\b)",
     re.IGNORECASE,
 )
