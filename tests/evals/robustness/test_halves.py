@@ -88,3 +88,17 @@ def test_two_different_items_have_no_interval() -> None:
     groups = Groups.of(matrix, [0, 0, 1])
     for one in (*extremes(groups).values(), spread(groups)):
         assert np.isnan(one.interval).all() and not np.isnan(one.value)
+
+
+def test_a_large_group_counts_as_one_observation_in_the_jackknife() -> None:
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(60), [7 if i % 6 == 5 else 1 for i in range(60)])
+    right = (rng.random((1, 60)) < 0.7)[:, texts].astype(float)  # copies get the same answer
+    groups = Groups.of(right, texts.tolist())
+    mean, sizes = groups.accuracies, groups.sizes
+    left_out = (groups.sums.sum() - groups.sums[0]) / (sizes.sum() - sizes)
+    values = groups.pseudo_values(mean, left_out[None, :])[0]
+    # The variance of a mean over clusters (the sandwich).
+    residuals = groups.sums[0] - mean[0] * sizes
+    expected = (residuals**2).sum() / sizes.sum() ** 2
+    assert values.var(ddof=1) / len(sizes) == pytest.approx(expected, rel=0.2)

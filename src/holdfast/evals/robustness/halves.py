@@ -19,8 +19,8 @@ by the analysis of variance of personas × items, cut off at 0. Intervals are ov
 and its quotient (`intervals`) with the jackknife's variance, from leaving out each item.
 
 Items that nearly repeat each other are one group: both halves have whole groups, the products of
-σ² are of different groups, and the jackknife leaves out groups (of unequal sizes: Busing, Meijer &
-van der Leeden 1999, Stat. Comput. 9).
+σ² are of different groups, and the jackknife leaves out groups, each of which counts once whatever
+its size: what repeats itself does not make more of what it says.
 
 This module knows arrays. It knows no tasks and no texts.
 """
@@ -76,11 +76,8 @@ class Groups:
 
         Their variance over the groups, divided by their number, is that of the estimate.
         """
-        share = self.sizes.sum() / self.sizes
-        pseudo = share * whole[..., None] - (share - 1) * left_out
-        apart = pseudo - pseudo.mean(axis=-1, keepdims=True)
-        scale = np.sqrt((len(share) - 1) / np.maximum(share - 1, 1e-9))
-        return np.asarray(whole[..., None] + scale * apart)
+        apart = left_out.mean(axis=-1, keepdims=True) - left_out
+        return np.asarray(whole[..., None] + (len(self.sizes) - 1) * apart)
 
 
 def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, Estimate]:
