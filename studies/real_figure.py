@@ -3,7 +3,7 @@
     python studies/real_figure.py --out DIR --to docs/images/real-models.svg
 
 DIR is the folder of `real_models.py`. A panel per model: the mean judge score by round, under none
-with its 95% interval, and under the controls that every model has.
+with its 95% interval, and under the controls that it has had.
 """
 
 from __future__ import annotations
@@ -23,13 +23,8 @@ NAMES = {
     "qwen-coder-15b": "Qwen2.5-Coder-1.5B",
 }
 CONTROLS = (
-    "none",
-    "window:3",
-    "anchor",
-    "restore:1",
-    "split-softmax:0.7",
-    "anchor+split-softmax:0.7",
-)
+    "none", "anchor", "split-softmax:0.7", "anchor+split-softmax:0.7", "anchor+restore:1"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -45,16 +40,17 @@ def main() -> None:
 def draw(models: dict[str, Finished], to: Path) -> None:
     """Write the curves of models side by side."""
     figure, panels = figures.axes(len(models), 3.4 * len(models), 3.0)
-    common = [c for c in CONTROLS if all(c in done.scores for done in models.values())]
+    colours = dict(zip(CONTROLS, (figures.INK, *figures.COLOURS), strict=False))
     for panel, (name, done) in zip(panels, models.items(), strict=True):
-        for control, colour in zip(common, (figures.INK, *figures.COLOURS), strict=False):
-            curve = mean(done.scores[control])
+        for control in (c for c in CONTROLS if c in done.scores):
+            curve, colour = mean(done.scores[control]), colours[control]
             style = {"lw": 2.2} if control == "none" else {"marker": "o", "ms": 2.5}
             panel.plot(curve, color=colour, label=control, **style)
         band = np.array(done.sample.score_interval(done.scores["none"]))
         panel.fill_between(range(len(band)), *band.T, color=figures.GREY, alpha=0.18, lw=0)
         panel.set(title=NAMES[name], ylim=(0, 1), xlabel="round")
     panels[0].set_ylabel("judge score of probe answers")
+    # The first model has had every control of the figure.
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     figures.save(figure, to)
 
