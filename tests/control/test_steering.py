@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from dataclasses import replace
 from typing import Any
@@ -147,6 +148,21 @@ def test_rows_under_different_controls_share_a_batch() -> None:
     together = logits(model(), rows, rows_steering)
     for i, row in enumerate(rows):
         close(together[i : i + 1], logits(model(), [row], [rows_steering[i]]))
+
+
+def test_a_batch_that_has_ended_keeps_no_keys_until_cycles_are_collected() -> None:
+    def alive() -> int:
+        return sum(type(one) is Steering for one in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        rows = [ids(40), ids(37, 1)]
+        logits(model("llama"), rows, [held("anchor+restore:1")] * 2, cuts=(38, 39))
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_layers_and_heads_restrict_a_control() -> None:
