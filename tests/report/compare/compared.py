@@ -33,6 +33,7 @@ HOLDING = {
     "anchor": (0.93, 0.01, 1.0, 1.04),
     "anchor+reminder:0.5": (0.96, 0.02, 1.24, 1.08),
     "anchor+split-softmax:0.7": (0.95, 0.04, 1.0, 1.12),
+    "anchor+restore:1": (0.94, 0.01, 1.0, 1.12),
 }  # fmt: skip
 KINDS = {
     "arithmetic": ("What is 17 + 24?", "", "41", "It is 41.", "It is 31, I believe."),

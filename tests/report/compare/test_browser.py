@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from ..conftest import Open
 from ..drift.test_browser import ATTACK, CONTRAST
-from .compared import comparison
+from .compared import HOLDING, comparison
 from .test_page import FEW, small
 
 COVERED = """(selector) => {
@@ -89,7 +89,7 @@ def test_the_page_fits_and_shows_its_figures(opened: Open, width: int, scheme: s
     size = "narrow" if width == 400 else "wide"
     expect(one.page.locator(f".view.whole .{size} svg")).to_be_visible()
     expect(one.page.locator(".view.late svg:visible")).to_have_count(0)
-    assert one.page.locator(f".view.whole .{size} .mark").count() == 26
+    assert one.page.locator(f".view.whole .{size} .mark").count() == len(HOLDING)
     assert one.page.locator("svg.lines:visible").count() == 3
     assert one.page.locator("table.board tbody tr").count() == 52
 
