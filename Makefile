@@ -40,9 +40,11 @@ real: $(LOCAL) ## The same on real weights: SmolLM2 (135M, fetched once), screen
 
 venv: $(ALL) ## Set up .venv with every extra and the tools of the tests
 
-# Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread.
+# Two OpenMP pools on two cores slow each other down, so each worker keeps to one thread. There is
+# one more than processors, since some tests wait for browsers and servers.
+WORKERS := $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 test: lint browser ## Check style and types, then run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 --dist loadfile $(TESTS)
 
 test-real: $(ALL) ## Run the tests on real weights: SmolLM2, fetched once
 	$(BIN)/python -m holdfast models get smollm2

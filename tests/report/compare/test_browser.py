@@ -91,7 +91,7 @@ def test_the_page_fits_and_shows_its_figures(opened: Open, width: int, scheme: s
     expect(one.page.locator(".view.late svg:visible")).to_have_count(0)
     assert one.page.locator(f".view.whole .{size} .mark").count() == len(HOLDING)
     assert one.page.locator("svg.lines:visible").count() == 3
-    assert one.page.locator("table.board tbody tr").count() == 52
+    assert one.page.locator("table.board tbody tr").count() == 2 * len(HOLDING)
 
 
 @pytest.mark.parametrize("width", [1280, 400])
