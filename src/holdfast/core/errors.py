@@ -41,3 +41,14 @@ class ContextError(HoldfastError):
 
 class RunError(HoldfastError):
     """A run folder that cannot be written, or that belongs to another run."""
+
+
+def first_line(error: BaseException, most: int | None = None) -> str:
+    """What somebody else's error says, as part of a sentence: its first line, or else its kind.
+
+    Args:
+        error: the error.
+        most: characters at most; None for all.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:most].rstrip(".")

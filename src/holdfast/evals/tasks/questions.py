@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, first_line
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.statements import boxed
@@ -202,8 +202,8 @@ def load_from_hub(name: str, n: int | None, rng: random.Random) -> list[Question
     except Exception as error:
         # Whatever datasets and the hub raise, the user can mend only the network or the name.
         raise HoldfastError(
-            f"{name} ({path} on the hub) could not be loaded ({_first(error)}): check the network, "
-            "or pass a JSONL file."
+            f"{name} ({path} on the hub) could not be loaded ({first_line(error, 200)}): check the "
+            "network, or pass a JSONL file."
         ) from error
     return [from_row(name, rows[i]) for i in _sample(len(rows), n or len(rows), rng)]
 
@@ -246,10 +246,6 @@ def _boxed_answer(solution: object) -> str:
 
 def _texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
     return tuple(str(text) for text in row.get(column, ()))
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 # --- a file of the user's -----------------------------------------------------

@@ -23,7 +23,7 @@ from huggingface_hub import errors as hub
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
 
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, first_line
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights
@@ -167,7 +167,8 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
         if quantisation is None:
             raise
         raise ModelError(
-            f"{name} is quantised with {quantisation}, and cannot be loaded: {_first(error)}."
+            f"{name} is quantised with {quantisation}, and cannot be loaded: "
+            f"{first_line(error, 300)}."
         ) from error
     except (*_UNREADABLE, SafetensorError, struct.error) as error:
         raise ModelError(_sentence(name, error)) from error
@@ -201,25 +202,22 @@ def _sentence(name: str, error: BaseException) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return f"{name} does not fit this device's memory: choose a smaller model or dtype."
     if any(isinstance(cause, SafetensorError | EOFError) for cause in causes):
-        return f"the weights of {name} cannot be read ({_first(error)}): download them again."
+        return (
+            f"the weights of {name} cannot be read ({first_line(error, 300)}): download them again."
+        )
     if "mismatched_sizes" in str(error):
         return f"the weights of {name} do not have the shapes that its config.json gives."
     if "backend tokenizer" in str(error):
         return f"{name} has no tokenizer that can be read: its folder needs a tokenizer.json."
     if "causal" in str(error).lower():
         return f"{name} is not a causal language model: choose a chat (instruct) model."
-    return f"{name} cannot be loaded: {_first(error)}"
+    return f"{name} cannot be loaded: {first_line(error, 300)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(".")
 
 
 def hash_source(source: Source) -> str | None:

@@ -22,7 +22,7 @@ from vllm.platforms import current_platform
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share, find_stop
 from holdfast.core.control import Control, parse
-from holdfast.core.errors import ControlError, HoldfastError, ModelError
+from holdfast.core.errors import ControlError, HoldfastError, ModelError, first_line
 from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import Source, hash_source
@@ -70,7 +70,7 @@ def load(
         llm = vllm.LLM(folder, dtype=dtype, **arguments)
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"vLLM cannot load {name}: {_first_line(error)} Its log above says more; arguments of"
+            f"vLLM cannot load {name}: {first_line(error)}. Its log above says more; arguments of"
             f" vLLM go into {OPTIONS}."
         ) from error
     return VllmBackend(llm, chats, name, folder)
@@ -90,11 +90,6 @@ def _for_processor(chats: LocalBackend) -> dict[str, Any]:
         "max_num_batched_tokens": max(LEAST_TOKENS, chats.context or 0),
         "kv_cache_memory_bytes": psutil.virtual_memory().available // 4,
     }
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if line.endswith(".") else f"{line}."
 
 
 class VllmBackend:

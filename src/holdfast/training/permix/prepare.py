@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from holdfast.core.errors import HoldfastError, ModelError
+from holdfast.core.errors import HoldfastError, ModelError, first_line
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.template_options import warn_of_unread
@@ -99,8 +99,9 @@ def _check_tools(trainer: TrainerSettings) -> None:
         for callback in get_reporting_integration_callbacks([trainer.report_to]):
             callback()
     except (ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise HoldfastError(f"steps cannot be logged to {trainer.report_to}: {reason}") from error
+        raise HoldfastError(
+            f"steps cannot be logged to {trainer.report_to}: {first_line(error)}."
+        ) from error
 
 
 def _check_gpus(device: str) -> None:
