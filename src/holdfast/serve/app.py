@@ -31,7 +31,7 @@ from holdfast.serve.completion import RETRY, Completion
 from holdfast.serve.engine.process import EngineProcess
 from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
-from holdfast.serve.http_errors import RequestError, unavailable
+from holdfast.serve.http_errors import RequestError, unavailable, unknown_model
 from holdfast.serve.json_body import Json, read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import conversation_id
@@ -40,7 +40,7 @@ from holdfast.serve.live.watches import Watches, add_traffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.ollama.routes import Ollama
 from holdfast.serve.page import PageSettings, add_page
-from holdfast.serve.protocol import ChatRequest, invalid_request
+from holdfast.serve.protocol import ChatRequest, invalid_request, model_card
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
 from holdfast.serve.tenants.config import Alias
@@ -166,28 +166,17 @@ def _watched(engine: EngineProcess | EngineThread) -> Metrics:
 
 def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTenants) -> None:
     """Add /health, /ready and /v1/models."""
-    backend, persona = context.backend, context.persona
-    card = {
-        "id": backend.name,
-        "object": "model",
-        "created": int(time.time()),
-        "owned_by": "holdfast",
-        "max_model_len": backend.context,
-        "holdfast": {
-            "control": context.control.text,
-            "persona": persona.id if persona else None,
-        },
-    }
+    backend, created = context.backend, int(time.time())
+
+    def card(name: str, control: Control, persona: Persona | None) -> dict[str, Any]:
+        own = model_card(name, created, control, persona)
+        return {**own, "max_model_len": backend.context}
 
     def cards() -> dict[str, dict[str, Any]]:
         """The model, and its aliases."""
-        own = {backend.name: card}
+        own = {backend.name: card(backend.name, context.control, context.persona)}
         for alias in tenants.current.aliases.values():
-            about = {
-                "control": (alias.control or context.control).text,
-                "persona": alias.persona.id if alias.persona else None,
-            }
-            own[alias.name] = {**card, "id": alias.name, "holdfast": about}
+            own[alias.name] = card(alias.name, alias.control or context.control, alias.persona)
         return own
 
     @app.get("/health", tags=["server"], summary="Whether the server is alive")
@@ -215,7 +204,7 @@ def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTen
         """One model by its name."""
         own = cards()
         if name not in tenants.visible(own, request.scope[KEY_NAME]):
-            raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
+            raise unknown_model(name)
         return Json(own[name])
 
 

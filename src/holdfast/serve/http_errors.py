@@ -79,3 +79,8 @@ def unavailable(message: str, seconds: float) -> RequestError:
     """The error of a server whose engine is away: try again after some seconds."""
     after = {"retry-after": str(max(1, round(seconds)))}
     return RequestError(503, message, code="engine_unavailable", headers=after)
+
+
+def unknown_model(name: str) -> RequestError:
+    """The error for a model that is not in the list."""
+    return RequestError(404, f"there is no model {name} here.", code="model_not_found")

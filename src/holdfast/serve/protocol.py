@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from holdfast.core.control import Control
+from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError
 
 # Fields of OpenAI's and vLLM's servers that are not supported, and the values that change nothing.
@@ -235,3 +237,23 @@ def _place(error: Mapping[str, Any]) -> list[str | int]:
 def _sentence(error: Mapping[str, Any]) -> str:
     message = str(error["msg"])
     return message[:1].lower() + message[1:].rstrip(".")
+
+
+def model_card(
+    name: str, created: int, control: Control, persona: Persona | None
+) -> dict[str, Any]:
+    """A model in the list of models.
+
+    Args:
+        name: the name that clients send.
+        created: when, in seconds since 1970.
+        control: of requests that name none.
+        persona: goes before its chats.
+    """
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "holdfast",
+        "holdfast": {"control": control.text, "persona": persona.id if persona else None},
+    }

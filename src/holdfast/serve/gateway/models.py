@@ -16,9 +16,10 @@ from starlette.responses import Response
 
 from holdfast.core.control import Control
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, with_headers
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, unknown_model
 from holdfast.serve.json_body import Json, read_object
 from holdfast.serve.limits import KEY_NAME
+from holdfast.serve.protocol import model_card
 from holdfast.serve.tenants.config import Alias
 from holdfast.serve.tenants.live import LiveTenants
 
@@ -61,7 +62,7 @@ class ModelList:
         if name == path or (name not in cards and not bound):
             return None
         if name not in cards:
-            raise RequestError(404, f"there is no model {name} here.", code="model_not_found")
+            raise unknown_model(name)
         return Json(cards[name])
 
     async def _joined(self, request: Request, cards: dict[str, dict[str, Any]]) -> Response:
@@ -80,16 +81,8 @@ class ModelList:
         return Json({**whole, "data": [*others, *(cards.values() if last else ())]})
 
     def _card(self, alias: Alias) -> dict[str, Any]:
-        return {
-            "id": alias.name,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "holdfast",
-            "holdfast": {
-                "control": (alias.control or self._control).text,
-                "persona": alias.persona.id if alias.persona else None,
-            },
-        }
+        control = alias.control or self._control
+        return model_card(alias.name, self._created, control, alias.persona)
 
 
 def _read_list(content: bytes) -> dict[str, Any] | None:
