@@ -50,8 +50,9 @@ def draw(models: dict[str, Finished], to: Path) -> None:
         panel.fill_between(range(len(band)), *band.T, color=figures.GREY, alpha=0.18, lw=0)
         panel.set(title=NAMES[name], ylim=(0, 1), xlabel="round")
     panels[0].set_ylabel("judge score of probe answers")
-    # The first model has had every control of the figure.
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    handles = [panel.get_legend_handles_labels() for panel in panels]
+    lines = {label: line for found in handles for line, label in zip(*found, strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5)
     figures.save(figure, to)
 
 

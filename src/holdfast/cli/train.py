@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +31,7 @@ def train(
 
     folder = needed(output.out)
     if plan:
-        planned = read_recipe(recipe)
-        planned = replace(planned, model=model or planned.model)
+        planned = read_recipe(recipe, model)
         print_plan(estimate_recipe(planned, folder, loading.arguments()), output.as_json)
         return
     with resumable(folder):

@@ -130,8 +130,12 @@ class Recipe:
         return settings_of(PrismEvalSettings, self.evaluation or {}, where="[evaluation]")
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, model: str | None = None) -> Recipe:
     """Read a recipe.
+
+    Args:
+        path: Its file.
+        model: What every arm begins with, in place of the recipe's model.
 
     Raises:
         HoldfastError: The file is missing, or something in it is unknown, missing or wrong.
@@ -149,7 +153,7 @@ def read_recipe(path: Path) -> Recipe:
         _check(recipe)
     except HoldfastError as error:
         raise type(error)(f"{path}: {error}") from error
-    return recipe
+    return replace(recipe, model=model or recipe.model)
 
 
 def _beside(path: Path, table: Table) -> Table:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,7 @@ def run_recipe(
         HoldfastError: The recipe, or one of its trainings, cannot be done; memory or disk cannot
             hold it; or the folder holds another run.
     """
-    began, recipe = time.monotonic(), read_recipe(path)
-    recipe = replace(recipe, model=model or recipe.model)
+    began, recipe = time.monotonic(), read_recipe(path, model)
     run = _RecipeRun(recipe, out, loading or {}, progress or Progress(enabled=False))
     _begin(run)
     measure = _permix_arms if recipe.method == "permix" else _prism_arms
