@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from edge import in_place_of_shares
 from real_models import command, set_up, write_rows
+from real_plan import Plan
 from real_tables import difference, in_table, three, with_interval
 from torch import Tensor
 
@@ -37,6 +38,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import Sample
 from holdfast.core.progress import Progress
 from holdfast.core.stats import Array, mean
+from holdfast.evals.conversation.controlled import ControlledSetup
 
 LATE = 4  # the round whose share is taken to round 0, and given that of round 0
 DOSES = (1.0, 0.25, 4.0, 0.5, 2.0, 0.125, 8.0)
@@ -64,34 +66,29 @@ def main() -> None:
     command("Does attention to the persona cause the score?", run, tables)
 
 
-def run(model: Backend, folder: Path, progress: Progress) -> None:
+def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
     """Do the arms of a model that are missing."""
     records = read_records(folder)
-    personas = json.loads((folder / "personas.json").read_text(encoding="utf-8"))["personas"]
+    kept = json.loads((folder / "personas.json").read_text(encoding="utf-8"))
+    personas = {suite: of["personas"] for suite, of in kept.items()}
     scripts = turns_of(records)
     for arm in arms(head_shares(records, 0), head_shares(records, LATE)):
         file = folder / "interventions" / f"{arm.name}.json"
         if not file.exists():
             with in_place_of_shares(arm.share) as text:
-                replay(model, personas, scripts, arm, text, file, progress)
+                part = replace(plan, rounds=arm.rounds)
+                setup, questions = set_up(model, part, personas, parse(text), measure=True)
+                write_rows(file, replayed(setup, scripts, arm.rounds), questions, progress)
 
 
-def replay(
-    model: Backend,
-    personas: Sequence[str],
-    scripts: dict[int, tuple[str, ...]],
-    arm: Arm,
-    control: str,
-    file: Path,
-    progress: Progress,
-) -> None:
-    """Ask the probes of one arm on the turns that were recorded under none."""
-    setup, questions = set_up(model, personas, parse(control), rounds=arm.rounds, measure=True)
+def replayed(
+    setup: ControlledSetup, scripts: dict[int, tuple[str, ...]], rounds: int
+) -> ControlledSetup:
+    """The same conversations on the turns that were recorded under none."""
     conversations = [
-        replace(c, script=scripts[c.id][: 2 * arm.rounds]) for c in setup.plan.conversations
+        replace(c, script=scripts[c.id][: 2 * rounds]) for c in setup.plan.conversations
     ]
-    replayed = replace(setup, plan=replace(setup.plan, conversations=conversations))
-    write_rows(file, replayed, questions, progress)
+    return replace(setup, plan=replace(setup.plan, conversations=conversations))
 
 
 def arms(first: Array, late: Array) -> Iterator[Arm]:
@@ -150,7 +147,7 @@ def head_shares(records: Sequence[dict[str, Any]], r: int) -> Array:
     return np.mean(np.array(shares), axis=0)
 
 
-def tables(folder: Path) -> str:
+def tables(folder: Path, plan: Plan) -> str:
     """What the finished arms say beside the dose of 1, in Markdown."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name in [arm.name for arm in arms(np.full((3, 1), 0.5), np.full((3, 1), 0.5))]:

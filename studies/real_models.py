@@ -2,10 +2,11 @@
 
     python studies/real_models.py --model smollm2 --out DIR
     python studies/real_models.py --model smollm2 --out DIR --tables     # of what has finished
+    python studies/real_models.py --plan studies/confirmation.toml --model smollm2 --out DIR
 
-`real_models.toml` has the question, the primary measure, its test and every setting. A model's
-personas are screened first. Then the same conversations are held under one control after another,
-each a run in its own folder of DIR/MODEL, so that the same command goes on where it was stopped.
+A plan (`real_models.toml`) has the question, the primary measure, its test and every setting. A
+model's personas are screened first. Then the same conversations are held under one control after
+another, each a run in its own folder of DIR/MODEL: the same command goes on where it was stopped.
 A control that has finished leaves its rows in `CONTROL.json`, and the tables are made of these.
 """
 
@@ -13,16 +14,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from edge import open_model
-from real_tables import PLAN, rows_file, tables
+from real_plan import FOLDER, Plan, read_plan
+from real_tables import rows_file, tables
 
-from holdfast.core.backend import Backend, Sampling
+from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
@@ -35,10 +37,12 @@ from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import ConversationSettings
 from holdfast.evals.tasks import answers as capability
-from holdfast.results.conversation import RoundRecord
+from holdfast.persona.suite import Suite
+from holdfast.results.conversation import RoundRecord, Screened
 from holdfast.results.verdict import JudgeVerdict
 
-SAMPLING = Sampling(PLAN["max_new_tokens"], PLAN["temperature"])
+Personas = Mapping[str, Sequence[str]]
+"""Ids of the personas that a model holds, by the name of their suite."""
 
 
 def main() -> None:
@@ -48,8 +52,8 @@ def main() -> None:
 
 def command(
     question: str,
-    run: Callable[[Backend, Path, Progress], None],
-    tables: Callable[[Path], str],
+    run: Callable[[Backend, Plan, Path, Progress], None],
+    tables: Callable[[Path, Plan], str],
 ) -> None:
     """The command line of a study that has a folder per model.
 
@@ -59,50 +63,64 @@ def command(
         tables: what has finished there, in Markdown.
     """
     parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--model", required=True, help="of models.toml, or as `holdfast` takes it")
-    parser.add_argument("--out", type=Path, required=True, help="folder of all models' runs")
-    parser.add_argument("--tables", action="store_true", help="print tables of what has finished")
+    add = parser.add_argument
+    add("--plan", type=Path, default=FOLDER / "real_models.toml", help="a file like this one")
+    add("--model", required=True, help="of models.toml, or as `holdfast` takes it")
+    add("--out", type=Path, required=True, help="folder of all models' runs")
+    add("--tables", action="store_true", help="print tables of what has finished")
     options = parser.parse_args()
-    folder = options.out / Path(options.model).stem
+    folder, plan = options.out / Path(options.model).stem, read_plan(options.plan)
     try:
         if not options.tables:
-            run(open_model(options.model), folder, Progress(enabled=True))
-        print(tables(folder))
+            run(open_model(options.model), plan, folder, Progress(enabled=True))
+        print(tables(folder, plan))
     except HoldfastError as error:
         sys.exit(f"error: {error}")
 
 
-def run(model: Backend, folder: Path, progress: Progress) -> None:
+def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
     """Do what is missing of a model's parts."""
-    personas = screened(model, folder, progress)
-    for text in (*PLAN["controls"], *PLAN["later"]):
+    personas = screened(model, plan, folder, progress)
+    for text in plan.all_controls:
         if not rows_file(folder, text).exists():
-            hold(model, personas, parse(text), folder, progress)
+            hold(model, plan, personas, parse(text), folder, progress)
 
 
-def screened(model: Backend, folder: Path, progress: Progress) -> tuple[str, ...]:
-    """The ids of the personas that the model holds at round 0."""
-    settings = ConversationSettings(
-        suite=PLAN["suite"],
-        seed=PLAN["screen_seed"],
-        sampling=SAMPLING,
-        screen=True,
-        screen_at=PLAN["screen_at"],
-    )
-    screening = screen(settings, model, out=folder / "screening", progress=progress)
-    assert screening is not None
-    _write(folder / "personas.json", screening.summary)
-    return screening.summary.personas
+def screened(
+    model: Backend, plan: Plan, folder: Path, progress: Progress
+) -> dict[str, tuple[str, ...]]:
+    """The ids of the personas of each suite that the model holds at round 0."""
+    kept: dict[str, Screened] = {}
+    for suite in plan.suites:
+        if suite.name in kept:
+            continue
+        settings = ConversationSettings(
+            suite=suite,
+            seed=plan.screen_seed,
+            sampling=plan.sampling,
+            screen=True,
+            screen_at=plan.screen_at,
+        )
+        out = folder / "screening" / suite.name
+        screening = screen(settings, model, out=out, progress=progress)
+        assert screening is not None
+        kept[suite.name] = screening.summary
+    _write(folder / "personas.json", kept)
+    return {name: summary.personas for name, summary in kept.items()}
 
 
 def hold(
-    model: Backend, personas: Sequence[str], control: Control, folder: Path, progress: Progress
+    model: Backend,
+    plan: Plan,
+    personas: Personas,
+    control: Control,
+    folder: Path,
+    progress: Progress,
 ) -> None:
     """Hold the conversations of all seeds under a control, and write their rows."""
     if why := model.refusal(control):
         return _write(rows_file(folder, control.text), {"refused": why})
-    rounds, measure = PLAN["rounds"], control == NONE
-    setup, questions = set_up(model, personas, control, rounds=rounds, measure=measure)
+    setup, questions = set_up(model, plan, personas, control, measure=control == NONE)
     write_rows(rows_file(folder, control.text), setup, questions, progress)
 
 
@@ -133,38 +151,38 @@ def write_rows(
 
 
 def set_up(
-    model: Backend,
-    personas: Sequence[str],
-    control: Control,
-    *,
-    rounds: int,
-    measure: bool,
+    model: Backend, plan: Plan, personas: Personas, control: Control, *, measure: bool
 ) -> tuple[ControlledSetup, Questions]:
     """The conversations of all seeds as one plan, and what is asked after the last round."""
-    settings = [_settings(seed, personas, rounds) for seed in PLAN["seeds"]]
-    setups = [prepare(model, one, [control], rounds=rounds, measure=measure) for one in settings]
+    settings = [
+        _settings(plan, seed, suite, personas[suite.name])
+        for seed, suite in zip(plan.seeds, plan.suites, strict=True)
+    ]
+    setups = [
+        prepare(model, one, [control], rounds=plan.rounds, measure=measure) for one in settings
+    ]
     questions: dict[tuple[int, int], Any] = {}
     conversations = [c for setup in setups for c in setup.plan.conversations]
-    plan = ControlledPlan([replace(c, id=i) for i, c in enumerate(conversations)], [control])
+    whole = ControlledPlan([replace(c, id=i) for i, c in enumerate(conversations)], [control])
     for i, one in enumerate(settings):
-        some = plan.conversations[i * PLAN["pairs"] : (i + 1) * PLAN["pairs"]]
+        some = whole.conversations[i * plan.pairs : (i + 1) * plan.pairs]
         drawn = plan_questions(one, "core", some).questions
         questions |= {at: [q for q in of if q.kind == "recall"] for at, of in drawn.items()}
     protocol = replace(setups[0].chat.protocol, batch=len(conversations))
     chat = replace(setups[0].chat, protocol=protocol, questions=questions)
-    return replace(setups[0], chat=chat, plan=plan), questions
+    return replace(setups[0], chat=chat, plan=whole), questions
 
 
-def _settings(seed: int, personas: Sequence[str], rounds: int) -> CompareSettings:
+def _settings(plan: Plan, seed: int, suite: Suite, agents: Sequence[str]) -> CompareSettings:
     return CompareSettings(
-        suite=PLAN["suite"],
-        agents=tuple(personas),
-        pairs=PLAN["pairs"],
-        rounds=rounds,
-        runs=PLAN["runs"],
-        each=PLAN["recall_questions"],
+        suite=suite,
+        agents=tuple(agents),
+        pairs=plan.pairs,
+        rounds=plan.rounds,
+        runs=plan.runs,
+        each=plan.recall_questions,
         seed=seed,
-        sampling=SAMPLING,
+        sampling=plan.sampling,
     )
 
 

@@ -6,7 +6,6 @@ This module reads the rows that they leave, and knows no models.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from pages import number, table
+from real_plan import Plan
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean
@@ -21,10 +21,6 @@ from holdfast.evals.compare.intervals import late_rounds
 from holdfast.evals.explain.rank_correlation import pooled
 from holdfast.judge.content.embedding import embed
 
-STUDY: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_name("real_models.toml").read_text(encoding="utf-8")
-)
-PLAN = STUDY["conversations"]
 Row = dict[str, Any]
 
 
@@ -37,6 +33,7 @@ def rows_file(folder: Path, control: str) -> Path:
 class Finished:
     """What the finished controls of a model say; conversations are in the same order."""
 
+    plan: Plan
     scores: dict[str, Array]
     """(conversations, rounds + 1) of each control."""
     recall: dict[str, Array]
@@ -51,40 +48,64 @@ class Finished:
     """Controls that the model refused, with the reason."""
 
 
-def finished(folder: Path) -> Finished | None:
-    """Read the controls that have finished; None until none has."""
-    files = {c: rows_file(folder, c) for c in (*PLAN["controls"], *PLAN["later"])}
+def finished(folder: Path, plan: Plan, suite: str | None = None) -> Finished | None:
+    """Read the controls that have finished; None until none has.
+
+    Args:
+        folder: of a model.
+        plan: of the study.
+        suite: only the conversations whose agents are of this suite.
+    """
+    files = {c: rows_file(folder, c) for c in plan.all_controls}
     found = {c: _read(file) for c, file in files.items() if file.exists()}
-    rows = {c: one["rows"] for c, one in found.items() if "rows" in one}
+    own = [one.name for one in plan.suites for _ in range(plan.pairs)]
+    rows = {
+        c: [row for row, of in zip(one["rows"], own, strict=True) if suite in (None, of)]
+        for c, one in found.items()
+        if "rows" in one
+    }
     if "none" not in rows:
         return None
     plain = rows["none"]
     groups = [[row["agent"] for row in plain], [row["user"] for row in plain]]
     categories = [row["category"] for row in plain]
     return Finished(
-        {c: _padded(of, "scores") for c, of in rows.items()},
+        plan,
+        {c: _padded(of, "scores", plan.rounds) for c, of in rows.items()},
         {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in rows.items()},
-        _padded(plain, "share"),
+        _padded(plain, "share", plan.rounds),
         np.array(categories),
         Sample(len(plain), groups, categories),
         {c: one["refused"] for c, one in found.items() if "refused" in one},
     )
 
 
-def tables(folder: Path) -> str:
+def tables(folder: Path, plan: Plan) -> str:
     """The tables of what has finished of a model, in Markdown."""
     parts: list[str] = []
     if (folder / "personas.json").exists():
-        kept = _read(folder / "personas.json")
-        parts.append(f"{kept['kept']} of {kept['of']} personas kept.")
-    done = finished(folder)
+        parts += [
+            f"{kept['kept']} of {kept['of']} personas of {suite} kept."
+            for suite, kept in _read(folder / "personas.json").items()
+        ]
+    done = finished(folder, plan)
     if done is None:
         parts.append("No control has finished.")
     else:
         parts += [_none_table(done), _categories_table(done), _controls_table(done)]
+        parts += _suite_tables(folder, plan)
         parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
         parts.append(_turns_table(folder, list(done.scores)))
     return "\n\n".join(parts)
+
+
+def _suite_tables(folder: Path, plan: Plan) -> list[str]:
+    """The controls by the suite of the agents, where there is more than one."""
+    suites = list(dict.fromkeys(suite.name for suite in plan.suites))
+    if len(suites) == 1:
+        return []
+    parts = [(suite, finished(folder, plan, suite)) for suite in suites]
+    return [f"{suite}: {_controls_table(done)}" for suite, done in parts if done]
 
 
 def _read(path: Path) -> Any:
@@ -92,24 +113,27 @@ def _read(path: Path) -> Any:
 
 
 def _controls_table(done: Finished) -> str:
-    rounds = slice(1, PLAN["rounds"] + 1)
+    plan = done.plan
+    rounds = slice(1, plan.rounds + 1)
     none = mean(done.scores["none"][:, rounds], axis=1)
     start = mean(done.scores["none"][:, 0])
     others = [c for c in done.scores if c != "none"]
     p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
-    later = {c: value for c, value in p.items() if c in PLAN["later"]}
+    later = {c: value for c, value in p.items() if c in plan.later}
     first = {c: value for c, value in p.items() if c not in later}
-    holm = _holm(first, len(PLAN["controls"]) - 1) | _holm(later, len(PLAN["later"]))
+    holm = _holm(first, len(plan.controls) - 1) | _holm(later, len(plan.later))
     rows: list[Row] = []
     for control, scores in done.scores.items():
         own = mean(scores[:, rounds], axis=1)
-        late = mean(scores[:, late_rounds(PLAN["rounds"])], axis=1)
+        late = mean(scores[:, late_rounds(plan.rounds)], axis=1)
         same = control == "none"
         rows.append(
             {
                 "control": f"`{control}`",
-                "rounds 0 to 8": " ".join(_number(v) for v in mean(scores)),
-                "stability 1–8": with_interval(mean(own), done.sample.score_interval(own)),
+                f"rounds 0 to {plan.rounds}": " ".join(_number(v) for v in mean(scores)),
+                f"stability 1–{plan.rounds}": with_interval(
+                    mean(own), done.sample.score_interval(own)
+                ),
                 "of round 0 under none": _number(mean(own) / start),
                 "less none's": "" if same else difference(done.sample, own, none),
                 "p (Holm)": "" if same else f"{holm[control]:.3f}".lstrip("0"),
@@ -139,7 +163,7 @@ def _none_table(done: Finished) -> str:
     ]
     changes = [
         f"{difference(sample, scores[:, r], scores[:, 0])} to round {r}"
-        for r in (1, PLAN["rounds"])
+        for r in (1, done.plan.rounds)
     ]
     within = pooled(shares[:, 1:], scores[:, 1:], sample)
     rho = with_interval(within.rho, within.interval)
@@ -192,8 +216,8 @@ def _turns_table(folder: Path, controls: Sequence[str]) -> str:
     return f"The agents' turns:\n\n{in_table(rows)}"
 
 
-def _padded(rows: Sequence[Row], key: str) -> Array:
-    padded = np.full((len(rows), PLAN["rounds"] + 1), np.nan)
+def _padded(rows: Sequence[Row], key: str, rounds: int) -> Array:
+    padded = np.full((len(rows), rounds + 1), np.nan)
     for i, row in enumerate(rows):
         padded[i, : len(row[key])] = np.array(row[key], float)
     return padded

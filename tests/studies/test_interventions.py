@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import interventions
 import numpy as np
 import pytest
 import real_models
-import real_tables
 import torch
+from real_plan import PLAN
 
 from actors import Actor, obey, suite
 from holdfast.core.backend import Ask, Reply
@@ -20,12 +21,8 @@ from holdfast.core.progress import Progress
 QUIET = Progress(enabled=False)
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four conversations of one seed, of four rounds."""
-    plan = {"seeds": [1], "pairs": 4, "rounds": 4, "controls": ["none"], "suite": suite()}
-    for key, value in plan.items():
-        monkeypatch.setitem(real_tables.PLAN, key, value)
+SMALL = replace(PLAN, seeds=[1], suites=[suite()], pairs=4, rounds=4, controls=["none"], later=[])
+"""Four conversations of one seed, of four rounds."""
 
 
 def says_how_often_it_was_asked(ask: Ask) -> Reply:
@@ -33,22 +30,20 @@ def says_how_often_it_was_asked(ask: Ask) -> Reply:
     return Reply(f"{obey(ask).text} {len(ask.chat)}")
 
 
-def test_arms_meet_the_turns_that_were_recorded_and_are_not_done_again(
-    small: None, tmp_path: Path
-) -> None:
+def test_arms_meet_the_turns_that_were_recorded_and_are_not_done_again(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="run real_models"):
-        interventions.run(Actor(obey), tmp_path, QUIET)
-    real_models.run(Actor(says_how_often_it_was_asked, share=True), tmp_path, QUIET)
+        interventions.run(Actor(obey), SMALL, tmp_path, QUIET)
+    real_models.run(Actor(says_how_often_it_was_asked, share=True), SMALL, tmp_path, QUIET)
     recorded = interventions.turns_of(interventions.read_records(tmp_path))
     whole = Actor(says_how_often_it_was_asked, share=True)
-    interventions.run(whole, tmp_path, QUIET)
+    interventions.run(whole, SMALL, tmp_path, QUIET)
     histories = {tuple(turn["content"] for turn in ask.chat[1:-1]) for ask in asks(whole)}
     assert max(map(len, histories)) == 2 * interventions.LATE
     # What is to be recalled is added to a recorded turn.
     for history in histories:
         assert any(all(map(str.startswith, history, turns)) for turns in recorded.values())
     again = Actor(obey)
-    interventions.run(again, tmp_path, QUIET)
+    interventions.run(again, SMALL, tmp_path, QUIET)
     assert not again.calls
 
 
@@ -56,16 +51,16 @@ def asks(actor: Actor) -> list[Ask]:
     return [ask for call in actor.calls for ask in call]
 
 
-def test_tables_compare_each_arm_with_the_dose_of_one(small: None, tmp_path: Path) -> None:
-    real_models.run(Actor(obey, share=True), tmp_path, QUIET)
-    assert "has not finished" in interventions.tables(tmp_path)
-    interventions.run(Actor(obey, share=True), tmp_path, QUIET)
+def test_tables_compare_each_arm_with_the_dose_of_one(tmp_path: Path) -> None:
+    real_models.run(Actor(obey, share=True), SMALL, tmp_path, QUIET)
+    assert "has not finished" in interventions.tables(tmp_path, SMALL)
+    interventions.run(Actor(obey, share=True), SMALL, tmp_path, QUIET)
     file = tmp_path / "interventions" / "dose-8.json"
     found = json.loads(file.read_text(encoding="utf-8"))
     for row in found["rows"]:
         row["scores"][interventions.LATE] = 0.0
     file.write_text(json.dumps(found), encoding="utf-8")
-    lines = interventions.tables(tmp_path).splitlines()
+    lines = interventions.tables(tmp_path, SMALL).splitlines()
     order = [line.split("`")[1] for line in lines if line.startswith("| `")]
     assert order[:3] == ["dose-0.125", "dose-0.25", "dose-0.5"] and order[-1] == "take-late"
     assert "−1.00 [" in next(line for line in lines if line.startswith("| `dose-8`"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import real_figure
 import real_models
 import real_tables
+from real_plan import PLAN
 
 from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
@@ -23,45 +25,56 @@ def slips(ask: Ask) -> Reply:
     return Reply("As an AI language model I do not know.") if forgets else obey(ask)
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four conversations of each of two seeds under two controls."""
-    plan = {"seeds": [1, 2], "pairs": 4, "rounds": 8, "controls": ["none", "window:3"]}
-    monkeypatch.setitem(real_tables.PLAN, "suite", suite())
-    for key, value in plan.items():
-        monkeypatch.setitem(real_tables.PLAN, key, value)
+SMALL = replace(
+    PLAN,
+    seeds=[1, 2],
+    suites=[suite(), suite()],
+    pairs=4,
+    controls=["none", "window:3"],
+    later=[],
+)
+"""Four conversations of each of two seeds under two controls."""
+QUIET = Progress(enabled=False)
 
 
-def test_what_has_finished_is_not_done_again(small: None, tmp_path: Path) -> None:
+def test_what_has_finished_is_not_done_again(tmp_path: Path) -> None:
     stopped = Actor(interrupt_at(251, slips), share=True)
     with pytest.raises(KeyboardInterrupt):
-        real_models.run(stopped, tmp_path, Progress(enabled=False))
+        real_models.run(stopped, SMALL, tmp_path, QUIET)
     assert (tmp_path / "none.json").exists() and not (tmp_path / "window-3.json").exists()
     whole = Actor(slips, share=True)
-    real_models.run(whole, tmp_path, Progress(enabled=False))
+    real_models.run(whole, SMALL, tmp_path, QUIET)
     again = Actor(slips, share=True)
-    real_models.run(again, tmp_path, Progress(enabled=False))
+    real_models.run(again, SMALL, tmp_path, QUIET)
     assert whole.calls and not again.calls
 
 
-def test_tables_are_those_of_the_rows(small: None, tmp_path: Path) -> None:
-    assert "No control" in real_tables.tables(tmp_path)
-    real_models.run(Actor(slips, share=True), tmp_path, Progress(enabled=False))
+def test_tables_are_those_of_the_rows(tmp_path: Path) -> None:
+    assert "No control" in real_tables.tables(tmp_path, SMALL)
+    real_models.run(Actor(slips, share=True), SMALL, tmp_path, QUIET)
     rows: list[Any] = json.loads((tmp_path / "window-3.json").read_text(encoding="utf-8"))["rows"]
     held = np.mean([row["scores"][1:] for row in rows])
     assert {len(row["recall"]) for row in rows} == {2}
-    text = real_tables.tables(tmp_path)
+    text = real_tables.tables(tmp_path, SMALL)
     assert "The score changes by −1.00 [" in text
     line = next(line for line in text.splitlines() if line.startswith("| `window:3`"))
     assert "8 conversations." in text
     assert f"| {real_tables._number(float(held))} [" in line
 
 
-def test_the_figure_has_a_panel_per_model_and_is_the_same_from_run_to_run(
-    small: None, tmp_path: Path
-) -> None:
-    real_models.run(Actor(slips, share=True), tmp_path, Progress(enabled=False))
-    done = real_tables.finished(tmp_path)
+def test_agents_of_two_suites_have_tables_of_their_own(tmp_path: Path) -> None:
+    others = replace(suite(), name="others")
+    plan = replace(SMALL, suites=[suite(), others], controls=["none"])
+    real_models.run(Actor(slips, share=True), plan, tmp_path, QUIET)
+    text = real_tables.tables(tmp_path, plan)
+    assert "personas of small kept." in text and "personas of others kept." in text
+    assert "8 conversations." in text
+    assert "small: 4 conversations." in text and "others: 4 conversations." in text
+
+
+def test_the_figure_has_a_panel_per_model_and_is_the_same_from_run_to_run(tmp_path: Path) -> None:
+    real_models.run(Actor(slips, share=True), SMALL, tmp_path, QUIET)
+    done = real_tables.finished(tmp_path, SMALL)
     assert done is not None
     files = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for file in files:

@@ -1,0 +1,58 @@
+"""What a study of real models asks for: its plan, in a TOML file that is written first."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.core.backend import Sampling
+from holdfast.persona.suite import Suite, load_suite
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which conversations are held, under which controls."""
+
+    seeds: list[int]
+    """Their conversations are held side by side, under one control after another."""
+    suites: list[Suite]
+    """Of each seed: whose personas talk."""
+    screen_at: float
+    """Mean score at round 0 from which a persona is kept."""
+    screen_seed: int
+    pairs: int
+    """Conversations of a seed."""
+    rounds: int
+    runs: int
+    """Probe answers at each point."""
+    recall_questions: int
+    """Of a conversation, after the last round."""
+    max_new_tokens: int
+    temperature: float
+    controls: list[str]
+    """None first, then those of one family of tests."""
+    later: list[str] = field(default_factory=list)
+    """Controls of another family."""
+
+    @property
+    def all_controls(self) -> tuple[str, ...]:
+        """In the order of their runs."""
+        return (*self.controls, *self.later)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How replies are drawn."""
+        return Sampling(self.max_new_tokens, self.temperature)
+
+
+def read_plan(file: Path) -> Plan:
+    """Read the `[conversations]` of a study."""
+    table = tomllib.loads(file.read_text(encoding="utf-8"))["conversations"]
+    return Plan(**table | {"suites": [load_suite(name) for name in table["suites"]]})
+
+
+PLAN = read_plan(FOLDER / "real_models.toml")
+"""The plan of docs/studies/real-models.md."""
