@@ -52,7 +52,7 @@ def main() -> None:
 
 def command(
     question: str,
-    run: Callable[[Backend, Plan, Path, Progress], None],
+    run: Callable[[Backend, Plan, Path, Progress], object],
     tables: Callable[[Path, Plan], str],
 ) -> None:
     """The command line of a study that has a folder per model.
@@ -78,12 +78,13 @@ def command(
         sys.exit(f"error: {error}")
 
 
-def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
-    """Do what is missing of a model's parts."""
+def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Personas:
+    """Do what is missing of a model's parts; the personas that it holds."""
     personas = screened(model, plan, folder, progress)
     for text in plan.all_controls:
         if not rows_file(folder, text).exists():
             hold(model, plan, personas, parse(text), folder, progress)
+    return personas
 
 
 def screened(
