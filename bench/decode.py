@@ -32,7 +32,10 @@ from holdfast.core.control import parse
 from holdfast.models.engine.engine import Engine, Guide, Request, Spans
 from holdfast.models.local.load import load
 
-CONTROLS = "none,split-softmax:0.7,boost:4,spotlight:0.2,anchor,anchor+boost:4,guidance:1.5"
+CONTROLS = (
+    "none,split-softmax:0.7,boost:4,spotlight:0.2,anchor,anchor+boost:4,restore:1,anchor+restore:1,"
+    "guidance:1.5"
+)
 TEMPLATE, PERSONA, TURN = 8, 256, 100  # tokens
 
 
@@ -45,7 +48,8 @@ def request(text: str, tokens: int, seed: int, *, ragged: bool, measure: bool) -
     steering = None
     if control.steers:
         turns = tuple(range(end, length, TURN))
-        steering = RowSteering(control, (TEMPLATE, end), (1, end), turns)
+        replies = tuple(at + TURN // 2 for at in turns)
+        steering = RowSteering(control, (TEMPLATE, end), (1, end), turns, replies)
     guide = Guide(ids[end:], control.guidance) if control.guidance else None
     return Request(
         ids,

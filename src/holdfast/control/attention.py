@@ -19,6 +19,7 @@ This module knows tensors. It knows no tokens, no layers and no models.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -148,8 +149,10 @@ def _common_span(span: Tensor) -> tuple[int, int] | None:
 
 def gather_columns(states: Tensor, places: Tensor) -> Tensor:
     """Each row's keys or values at its `places` (B, n), (B, Hkv, n, D)."""
-    shape = (-1, states.shape[1], -1, states.shape[3])
-    return states.gather(2, places.to(states.device)[:, None, :, None].expand(shape))
+    rows = torch.arange(states.shape[0], device=states.device)[:, None, None]
+    heads = torch.arange(states.shape[1], device=states.device)[:, None]
+    # Indexing copies whole vectors, in a quarter of the time that `gather` takes in 16 bits.
+    return states[rows, heads, places.to(states.device)[:, None]]
 
 
 def split_mask(
@@ -300,50 +303,41 @@ Attended = tuple[Tensor, Tensor]
 
 def merge_turns(
     persona: Attended,
-    own: Attended | None,
-    others: Attended | None,
     later: Attended,
+    earlier: tuple[Attended, Attended] | None,
     share: TurnFunction,
-    takes: Tensor,
-    steered: Tensor,
+    takes: Tensor | None = None,
+    steered: Tensor | None = None,
 ) -> Merge:
     """Merge four parts where the persona's share depends on earlier turns (`restore`).
 
     Args:
         persona: the attention to the persona.
-        own: to the model's own earlier replies; None where there are no earlier turns.
-        others: to what else is in earlier turns; likewise.
         later: to the query's own turn, and to what is before the first.
+        earlier: to the model's own earlier replies, and to what else is in earlier turns; None
+            where there are none.
         share: what becomes of π, given the part of the rest that is `later`.
-        takes: rows and heads that take from `own` alone, (B, H or 1, 1); the others take from
-            all three.
-        steered: whose share changes, (B, 1, Lq).
+        takes: rows and heads that take from own replies alone, (B, H or 1, 1), where the others
+            take from all three; None for all.
+        steered: whose share changes, (B, 1, Lq); None for all.
 
     Returns:
-        The merge, whose `rest` is not that of `own`, which gives what the persona gains.
+        The merge, whose `rest` is not that of own replies, which give what the persona gains.
     """
-    lse_r = later[1]
-    for part in (own, others):
-        lse_r = lse_r if part is None else torch.logaddexp(lse_r, part[1])
-    pi = share_of(persona[1], lse_r)
-
-    def part_of_rest(lse: Tensor) -> Tensor:
-        return (lse - lse_r).clamp(max=0).nan_to_num(nan=0.0).exp()
-
-    w = torch.where(steered, share(pi, part_of_rest(later[1])), pi)
-    remainder = torch.where(takes, 1 - pi, 1 - w)  # of the rest, before own replies give some
-    weights = [w, remainder * part_of_rest(later[1])]
-    parts = [persona, later]
-    if own is not None and others is not None:
-        whole = remainder * part_of_rest(own[1])
-        moved = torch.where(takes, torch.minimum(w - pi, whole), 0.0)
-        weights[0] = torch.where(takes, pi + moved, w)
-        weights += [whole - moved, remainder * part_of_rest(others[1])]
-        parts += [own, others]
-    merged = torch.stack(
-        [
-            weight[..., None] * in_float32(out)
-            for weight, (out, _) in zip(weights, parts, strict=True)
-        ]
-    ).sum(0)
-    return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, persona[1], lse_r)
+    outputs, lses = zip(persona, later, *(earlier or ()), strict=True)
+    lse_p, lse_r = lses[0], reduce(torch.logaddexp, lses[1:])
+    of_rest = (torch.stack(lses[1:]) - lse_r).clamp(max=0).nan_to_num(nan=0.0).exp()
+    pi = share_of(lse_p, lse_r)
+    w = share(pi, of_rest[0])
+    if steered is not None:
+        w = torch.where(steered, w, pi)
+    remainder = 1 - pi if takes is None else torch.where(takes, 1 - pi, 1 - w)
+    weights = [w, *(remainder * of_rest)]
+    if earlier is not None:
+        moved = torch.minimum(w - pi, weights[2])
+        if takes is not None:
+            moved = torch.where(takes, moved, 0.0)
+        weights[0] = pi + moved if takes is None else torch.where(takes, pi + moved, w)
+        weights[2] = weights[2] - moved
+    merged = (torch.stack(weights)[..., None] * in_float32(torch.stack(outputs))).sum(0)
+    return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, lse_p, lse_r)

@@ -33,6 +33,7 @@ class PassColumns:
         spans = steering.ends > steering.starts
         steered = (at >= steering.ends[:, None]) & spans[:, None]
         self.steered = steered[:, None]  # (B, 1, Lq)
+        self.steers_all = bool(steered.all())
         self.turn_starts = _latest(steering.turns, at)  # 0 before the first turn, (B, Lq)
         self.shift = (self.turn_starts - steering.ends[:, None]).clamp(min=0) * steered  # (B, Lq)
         place = torch.arange(steering.longest, device=steering.device)
@@ -84,8 +85,8 @@ class PassColumns:
 class KeyPart(NamedTuple):
     """A part of the keys that queries attend to."""
 
-    mask: Tensor
-    """Additive, of the part's keys; -inf where these are of other parts."""
+    mask: Tensor | None
+    """Additive, of the part's keys; -inf where these are of other parts. None: all are seen."""
     places: Tensor | None = None
     """Where its keys are, (B, n); None for all keys from `start` on."""
     start: int = 0
@@ -167,6 +168,8 @@ class PassMasks:
         full = torch.zeros((), dtype=self.dtype, device=self.device)
         full = full if self.full is None else self.full[..., start:]
         hidden = ~part[:, None, :, start:].to(self.device)
+        if self.full is None and not bool(hidden.any()):
+            return KeyPart(None, start=start)
         return KeyPart(full.masked_fill(hidden, -torch.inf), start=start)
 
     def _gathered(self, part: Tensor) -> KeyPart:
@@ -175,6 +178,8 @@ class PassMasks:
         counts = part.sum(1)
         places = part.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
         inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+        if self.full is None and bool(inside.all()):
+            return KeyPart(None, places)
         full = None if self.full is None else self.full[..., : part.shape[1]]
         return KeyPart(split_mask(full, like, places, inside, part)[0], places)
 

@@ -18,6 +18,7 @@ turns and rows is one call. Queries up to a span's end, and rows without a span,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,7 @@ from holdfast.control.reference_attention import (
     reweigh,
 )
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
-from holdfast.control.steering import Steering
+from holdfast.control.steering import RowGroup, Steering
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -94,15 +95,23 @@ class SteeredPass(PassColumns):
 
     def turn_keys(self, layer: int, keys: int, heads: int) -> TurnKeys | None:
         """Which keys a layer's share depends on; None where it depends on no turns."""
-        groups = [g for g in self.steering.shares if g.restores and g.covers(layer)]
+        groups = self._restoring(layer)
         if not groups:
             return None
+        return TurnKeys(self.earlier(keys), self.own(keys), self._takes(groups, heads))
+
+    def _restoring(self, layer: int) -> list[RowGroup]:
+        """The groups whose share depends on turns in a layer."""
+        return [g for g in self.steering.shares if g.restores and g.covers(layer)]
+
+    def _takes(self, groups: Sequence[RowGroup], heads: int) -> Tensor:
+        """Rows and heads that take from own replies alone, (B, H, 1)."""
         takes = torch.zeros(len(self.steering.starts), heads, 1, dtype=torch.bool)
         takes = takes.to(self.steering.device)
         for group in groups:
             if group.control.source == "own":
                 takes = group.select(torch.ones_like(takes), takes)
-        return TurnKeys(self.earlier(keys), self.own(keys), takes)
+        return takes
 
     def _restored(
         self,
@@ -115,28 +124,27 @@ class SteeredPass(PassColumns):
         layer: int,
     ) -> Merge:
         """Attention where a share depends on earlier turns: up to five parts, merged."""
-        turns, share = self.turn_keys(layer, key.shape[2], query.shape[1]), self.share(layer)
-        assert turns is not None and share is not None
+        share = cast(TurnFunction, self.share(layer))
         reuses = self._can_reuse_keys(key.shape[2]) and self.column >= self.steering.last_turn
 
-        def attend_to(name: str, part: KeyPart | None) -> Attended | None:
-            if part is None:
-                return None
+        def attend_to(name: str, part: KeyPart) -> Attended:
             keys, values = key[:, :, part.start :], value[:, :, part.start :]
             if part.places is not None:
                 keys, values = self._gather(layer, name, part.places, key, value, reuses)
             return attend(query, keys, values, part.mask, scale)
 
-        parts = {name: attend_to(name, part) for name, part in masks.turns._asdict().items()}
-        later, opening = parts["later"], parts["opening"]
-        assert later is not None
-        if opening is not None:
-            later = join_attentions(*opening, *later)
+        turns = masks.turns
+        later, earlier = attend_to("later", turns.later), None
+        if turns.opening is not None:
+            later = join_attentions(*attend_to("opening", turns.opening), *later)
+        if turns.own is not None and turns.others is not None:
+            earlier = attend_to("own", turns.own), attend_to("others", turns.others)
         persona = attend(near, *self._persona(layer, key, value), masks.parts[0], scale)
-        takes, steered = (x.to(query.device) for x in (turns.takes, self.steered))
-        return merge_turns(
-            persona, parts["own"], parts["others"], later, cast(TurnFunction, share), takes, steered
-        )
+        steered = None if self.steers_all else self.steered.to(query.device)
+        groups, takes = self._restoring(layer), None
+        if not all(group.everywhere and group.control.source == "own" for group in groups):
+            takes = self._takes(groups, query.shape[1]).to(query.device)
+        return merge_turns(persona, later, earlier, share, takes, steered)
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
