@@ -28,7 +28,7 @@ import torch
 from edge import in_place_of_shares
 from real_models import command, set_up, write_rows
 from real_plan import Plan
-from real_tables import difference, in_table, three, with_interval
+from real_tables import difference, holm, in_table, three, with_interval
 from torch import Tensor
 
 from holdfast.control.share_functions import Boost
@@ -43,6 +43,8 @@ from holdfast.evals.conversation.controlled import ControlledSetup
 LATE = 4  # the round whose share is taken to round 0, and given that of round 0
 DOSES = (1.0, 0.25, 4.0, 0.5, 2.0, 0.125, 8.0)
 PARTS = ("early", "middle", "late")
+PRIMARY = {"take-all": 0, "give-all": LATE}
+"""The arms of the primary measures, and the round of each."""
 SMALLEST = 1e-4  # share; records have five places
 
 
@@ -160,7 +162,23 @@ def tables(folder: Path, plan: Plan) -> str:
     groups = [[row["agent"] for row in base], [row["user"] for row in base]]
     sample = Sample(len(base), groups, [row["category"] for row in base])
     lines = [_line(name, rows, base, sample) for name, rows in sorted(found.items(), key=_order)]
-    return f"{len(base)} conversations.\n\n{in_table(lines)}"
+    parts = [f"{len(base)} conversations.", in_table(lines)]
+    if PRIMARY.keys() <= found.keys():
+        parts.append(_primary(found, base, sample))
+    return "\n\n".join(parts)
+
+
+def _primary(
+    found: dict[str, list[dict[str, Any]]], base: list[dict[str, Any]], sample: Sample
+) -> str:
+    """The two tests that were written down first."""
+    pairs = {a: (at(found[a], "scores", r), at(base, "scores", r)) for a, r in PRIMARY.items()}
+    p = holm({arm: float(sample.difference_p(*both)) for arm, both in pairs.items()}, len(pairs))
+    tests = [
+        f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)}, p = {three(p[arm])}"
+        for arm, both in pairs.items()
+    ]
+    return f"The primary measures, Holm over the two: {'; '.join(tests)}."
 
 
 def _order(item: tuple[str, Any]) -> tuple[bool, float, str]:
@@ -181,11 +199,12 @@ def _line(
         line[f"score, round {r}"] = (
             with_interval(mean(own), sample.score_interval(own)) if there else ""
         )
-        line[f"less dose 1, round {r}"] = difference(sample, own, plain) if there else ""
+        differs = there and rows is not base
+        line[f"less dose 1, round {r}"] = difference(sample, own, plain) if differs else ""
     if late := not np.isnan(at(rows, "scores", LATE)).all():
         own, plain = recall(rows), recall(base)
     line["recall"] = with_interval(mean(own), sample.score_interval(own)) if late else ""
-    line["less dose 1"] = difference(sample, own, plain) if late else ""
+    line["less dose 1"] = difference(sample, own, plain) if late and rows is not base else ""
     return line
 
 

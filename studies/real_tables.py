@@ -121,7 +121,7 @@ def _controls_table(done: Finished) -> str:
     p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
     later = {c: value for c, value in p.items() if c in plan.later}
     first = {c: value for c, value in p.items() if c not in later}
-    holm = _holm(first, len(plan.controls) - 1) | _holm(later, len(plan.later))
+    adjusted = holm(first, len(plan.controls) - 1) | holm(later, len(plan.later))
     rows: list[Row] = []
     for control, scores in done.scores.items():
         own = mean(scores[:, rounds], axis=1)
@@ -136,7 +136,7 @@ def _controls_table(done: Finished) -> str:
                 ),
                 "of round 0 under none": _number(mean(own) / start),
                 "less none's": "" if same else difference(done.sample, own, none),
-                "p (Holm)": "" if same else f"{holm[control]:.3f}".lstrip("0"),
+                "p (Holm)": "" if same else f"{adjusted[control]:.3f}".lstrip("0"),
                 "late": _number(mean(late)),
                 "recall": _number(mean(done.recall[control])),
                 "recall less none's": ""
@@ -227,7 +227,7 @@ def _p(done: Finished, own: Array, none: Array) -> float:
     return float(done.sample.difference_p(own, none))
 
 
-def _holm(p: dict[str, float], tests: int) -> dict[str, float]:
+def holm(p: dict[str, float], tests: int) -> dict[str, float]:
     """Holm's (1979) adjusted p-values of `tests` tests, of which some may not have been made."""
     adjusted, largest = {}, 0.0
     for k, (control, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):

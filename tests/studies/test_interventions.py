@@ -64,6 +64,9 @@ def test_tables_compare_each_arm_with_the_dose_of_one(tmp_path: Path) -> None:
     order = [line.split("`")[1] for line in lines if line.startswith("| `")]
     assert order[:3] == ["dose-0.125", "dose-0.25", "dose-0.5"] and order[-1] == "take-late"
     assert "−1.00 [" in next(line for line in lines if line.startswith("| `dose-8`"))
+    assert (
+        "`take-all` at round 0: .00 [" in lines[-1] and "`give-all` at round 4: .00 [" in lines[-1]
+    )
 
 
 def test_taking_brings_a_head_from_its_first_share_to_its_late_one_and_giving_back_undoes_it() -> (
