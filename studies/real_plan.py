@@ -36,6 +36,8 @@ class Plan:
     """None first, then those of one family of tests."""
     later: list[str] = field(default_factory=list)
     """Controls of another family."""
+    met: dict[str, list[str]] = field(default_factory=dict)
+    """Agents that talked in an earlier study, by model; empty where there was none."""
 
     @property
     def all_controls(self) -> tuple[str, ...]:
@@ -50,8 +52,10 @@ class Plan:
 
 def read_plan(file: Path) -> Plan:
     """Read the `[conversations]` of a study."""
-    table = tomllib.loads(file.read_text(encoding="utf-8"))["conversations"]
-    return Plan(**table | {"suites": [load_suite(name) for name in table["suites"]]})
+    whole = tomllib.loads(file.read_text(encoding="utf-8"))
+    table = whole["conversations"]
+    suites = [load_suite(name) for name in table["suites"]]
+    return Plan(**table | {"suites": suites, "met": whole.get("met", {})})
 
 
 PLAN = read_plan(FOLDER / "real_models.toml")

@@ -6,7 +6,7 @@ This module reads the rows that they leave, and knows no models.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,23 +48,24 @@ class Finished:
     """Controls that the model refused, with the reason."""
 
 
-def finished(folder: Path, plan: Plan, suite: str | None = None) -> Finished | None:
+def finished(
+    folder: Path, plan: Plan, which: Callable[[str], bool] = lambda agent: True
+) -> Finished | None:
     """Read the controls that have finished; None until none has.
 
     Args:
         folder: of a model.
         plan: of the study.
-        suite: only the conversations whose agents are of this suite.
+        which: whether the conversations of an agent count, by its id.
     """
     files = {c: rows_file(folder, c) for c in plan.all_controls}
     found = {c: _read(file) for c, file in files.items() if file.exists()}
-    own = [one.name for one in plan.suites for _ in range(plan.pairs)]
     rows = {
-        c: [row for row, of in zip(one["rows"], own, strict=True) if suite in (None, of)]
+        c: [row for row in one["rows"] if which(row["agent"])]
         for c, one in found.items()
         if "rows" in one
     }
-    if "none" not in rows:
+    if not rows.get("none"):
         return None
     plain = rows["none"]
     groups = [[row["agent"] for row in plain], [row["user"] for row in plain]]
@@ -93,19 +94,20 @@ def tables(folder: Path, plan: Plan) -> str:
         parts.append("No control has finished.")
     else:
         parts += [_none_table(done), _categories_table(done), _controls_table(done)]
-        parts += _suite_tables(folder, plan)
+        parts += _met_tables(folder, plan)
         parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
         parts.append(_turns_table(folder, list(done.scores)))
     return "\n\n".join(parts)
 
 
-def _suite_tables(folder: Path, plan: Plan) -> list[str]:
-    """The controls by the suite of the agents, where there is more than one."""
-    suites = list(dict.fromkeys(suite.name for suite in plan.suites))
-    if len(suites) == 1:
+def _met_tables(folder: Path, plan: Plan) -> list[str]:
+    """The controls by whether the agents talked in an earlier study."""
+    met = set(plan.met.get(folder.name, ()))
+    if not met:
         return []
-    parts = [(suite, finished(folder, plan, suite)) for suite in suites]
-    return [f"{suite}: {_controls_table(done)}" for suite, done in parts if done]
+    new, old = (finished(folder, plan, of) for of in (lambda a: a not in met, met.__contains__))
+    parts = {"did not talk in the earlier study": new, "talked there": old}
+    return [f"Agents that {what}: {_controls_table(of)}" for what, of in parts.items() if of]
 
 
 def _read(path: Path) -> Any:

@@ -62,14 +62,18 @@ def test_tables_are_those_of_the_rows(tmp_path: Path) -> None:
     assert f"| {real_tables._number(float(held))} [" in line
 
 
-def test_agents_of_two_suites_have_tables_of_their_own(tmp_path: Path) -> None:
+def test_agents_that_talked_in_an_earlier_study_have_a_table_of_their_own(tmp_path: Path) -> None:
     others = replace(suite(), name="others")
     plan = replace(SMALL, suites=[suite(), others], controls=["none"])
     real_models.run(Actor(slips, share=True), plan, tmp_path, QUIET)
+    rows = json.loads((tmp_path / "none.json").read_text(encoding="utf-8"))["rows"]
+    met = rows[0]["agent"]
+    plan = replace(plan, met={tmp_path.name: [met]})
     text = real_tables.tables(tmp_path, plan)
     assert "personas of small kept." in text and "personas of others kept." in text
-    assert "8 conversations." in text
-    assert "small: 4 conversations." in text and "others: 4 conversations." in text
+    of_met = sum(row["agent"] == met for row in rows)
+    assert f"Agents that talked there: {of_met} conversations." in text
+    assert f"Agents that did not talk in the earlier study: {8 - of_met} conversations." in text
 
 
 def test_the_figure_has_a_panel_per_model_and_is_the_same_from_run_to_run(tmp_path: Path) -> None:
