@@ -149,18 +149,30 @@ def head_shares(records: Sequence[dict[str, Any]], r: int) -> Array:
     return np.mean(np.array(shares), axis=0)
 
 
+def found_arms(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a model's finished arms, by name."""
+    names = [arm.name for arm in arms(np.full((3, 1), 0.5), np.full((3, 1), 0.5))]
+    files = {name: folder / "interventions" / f"{name}.json" for name in names}
+    return {
+        name: json.loads(file.read_text(encoding="utf-8"))["rows"]
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def sample_of(rows: Sequence[dict[str, Any]]) -> Sample:
+    """What the conversations share."""
+    groups = [[row[of] for row in rows] for of in ("agent", "user")]
+    return Sample(len(rows), groups, [row["category"] for row in rows])
+
+
 def tables(folder: Path, plan: Plan) -> str:
     """What the finished arms say beside the dose of 1, in Markdown."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in [arm.name for arm in arms(np.full((3, 1), 0.5), np.full((3, 1), 0.5))]:
-        file = folder / "interventions" / f"{name}.json"
-        if file.exists():
-            found[name] = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    found = found_arms(folder)
     if "dose-1" not in found:
         return "The dose of 1 has not finished."
     base = found["dose-1"]
-    groups = [[row["agent"] for row in base], [row["user"] for row in base]]
-    sample = Sample(len(base), groups, [row["category"] for row in base])
+    sample = sample_of(base)
     lines = [_line(name, rows, base, sample) for name, rows in sorted(found.items(), key=_order)]
     parts = [f"{len(base)} conversations.", in_table(lines)]
     if PRIMARY.keys() <= found.keys():

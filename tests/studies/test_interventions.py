@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import interventions
+import interventions_figure
 import numpy as np
 import pytest
 import real_models
@@ -67,6 +68,18 @@ def test_tables_compare_each_arm_with_the_dose_of_one(tmp_path: Path) -> None:
     assert (
         "`take-all` at round 0: .00 [" in lines[-1] and "`give-all` at round 4: .00 [" in lines[-1]
     )
+
+
+def test_the_figure_has_both_rounds_and_is_the_same_from_run_to_run(tmp_path: Path) -> None:
+    folder = tmp_path / "smollm2"
+    real_models.run(Actor(obey, share=True), SMALL, folder, QUIET)
+    interventions.run(Actor(obey, share=True), SMALL, folder, QUIET)
+    files = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for file in files:
+        interventions_figure.draw({"smollm2": folder}, file)
+    drawn = files[0].read_text(encoding="utf-8")
+    assert drawn == files[1].read_text(encoding="utf-8")
+    assert all(f">{text}<" in drawn for text in ("SmolLM2-135M", "round 0", "round 4"))
 
 
 def test_taking_brings_a_head_from_its_first_share_to_its_late_one_and_giving_back_undoes_it() -> (
