@@ -1,12 +1,13 @@
-"""Where and when does `anchor+restore:1` do its work? Ideas on development conversations.
+"""Where and when does `anchor+restore:1` do its work, and can it do more? Ideas in development.
 
     python studies/ideas.py --plan studies/ideas.toml --model qwen-coder-05b --out DIR
     python studies/ideas.py --plan studies/ideas.toml --model qwen-coder-05b --out DIR --tables
 
 The plan's controls are held as in `real_models.py`. Then the ideas: `anchor+restore:1` whose shares
-change at some heads only, or only while a reply begins. Which heads, the records under none say:
-those that give the persona most on the empty history, and those whose share falls most until the
-last round. Each is a run of its own, so that the same command goes on where it was stopped.
+become those of split-softmax where these are higher, still taken from own replies alone; or change
+at some heads only, or only while a reply begins. Which heads, the records under none say: those
+that give the persona most on the empty history, and those whose share falls most until the last
+round. Each is a run of its own, so that the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from real_plan import Plan
 from real_tables import rows_file, tables
 from torch import Tensor
 
-from holdfast.control.share_functions import ShareFunction
+from holdfast.control.share_functions import SplitSoftmax, TurnFunction
 from holdfast.control.steered_pass import SteeredPass
 from holdfast.core.backend import Backend
 from holdfast.core.control import parse
@@ -34,16 +36,16 @@ from holdfast.core.stats import Array
 CONTROL = "anchor+restore:1"
 FIRST = 8
 """Tokens at the start of a reply, the template's opening of some three included."""
-Where = Callable[[SteeredPass, int], Tensor]
-"""Where shares change in a layer's pass: booleans that broadcast to (B, H, Lq)."""
+Change = Callable[[SteeredPass, int, Tensor, Tensor, Tensor], Tensor]
+"""What becomes of π in a layer's pass, given restore's w and c, all (B, H, Lq) (`Restore`)."""
 
 
 @dataclass(frozen=True)
 class Idea:
-    """`CONTROL`, with its shares changed in some places only."""
+    """`CONTROL` with another share."""
 
     name: str
-    where: Where
+    change: Change
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def run_all(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Non
     personas = run(model, plan, folder, progress)
     for idea in ideas(folder, plan):
         if not (file := rows_file(folder, idea.name)).exists():
-            with only(idea.where):
+            with changed(idea.change):
                 setup, questions = set_up(model, plan, personas, parse(CONTROL), measure=False)
                 write_rows(file, setup, questions, progress)
 
@@ -72,10 +74,12 @@ def ideas(folder: Path, plan: Plan) -> Iterator[Idea]:
     records = read_records(folder)
     first, last = head_shares(records, 0), head_shares(records, plan.rounds)
     looking, falling = most(first), most(first - last)
-    yield Idea(f"{CONTROL} (heads that look most)", at_heads(looking))
+    yield Idea(f"{CONTROL} (or the power .7)", at_least_power(0.7))
+    yield Idea(f"{CONTROL} (or the power .5)", at_least_power(0.5))
+    yield Idea(f"{CONTROL} (first tokens)", at_first_tokens)
     yield Idea(f"{CONTROL} (heads that fall most)", at_heads(falling))
     yield Idea(f"{CONTROL} (the other heads)", at_heads(~falling))
-    yield Idea(f"{CONTROL} (first tokens)", at_first_tokens)
+    yield Idea(f"{CONTROL} (heads that look most)", at_heads(looking))
 
 
 def most(values: Array) -> Tensor:
@@ -83,30 +87,43 @@ def most(values: Array) -> Tensor:
     return torch.from_numpy(values >= np.quantile(values, 2 / 3))
 
 
-def at_heads(heads: Tensor) -> Where:
-    """In these heads, (L, H)."""
-    return lambda _, layer: heads[layer][None, :, None]
+def at_least_power(k: float) -> Change:
+    """The share of split-softmax where it is higher, in turns that have own replies before them."""
+
+    def change(_: SteeredPass, layer: int, pi: Tensor, w: Tensor, c: Tensor) -> Tensor:
+        return torch.where(c < 1, torch.maximum(w, SplitSoftmax(k)(pi)), pi)
+
+    return change
 
 
-def at_first_tokens(passed: SteeredPass, layer: int) -> Tensor:
-    """In the queries of the first tokens of each reply."""
+def at_heads(heads: Tensor) -> Change:
+    """In these heads alone, (L, H)."""
+
+    def change(_: SteeredPass, layer: int, pi: Tensor, w: Tensor, c: Tensor) -> Tensor:
+        return torch.where(heads[layer][None, :, None], w, pi)
+
+    return change
+
+
+def at_first_tokens(passed: SteeredPass, _: int, pi: Tensor, w: Tensor, c: Tensor) -> Tensor:
+    """In the queries of the first tokens of each reply alone."""
     at = torch.arange(passed.column, passed.column + passed.queries)
     since = at - passed.steering.replies[..., None]  # (B, replies, Lq)
-    return ((since >= 0) & (since < FIRST)).any(1)[:, None]
+    return torch.where(((since >= 0) & (since < FIRST)).any(1)[:, None], w, pi)
 
 
 @contextmanager
-def only(where: Where) -> Iterator[None]:
-    """Within the block shares change in these places only."""
+def changed(change: Change) -> Iterator[None]:
+    """Within the block the shares of `restore` are what `change` makes of them."""
     own = SteeredPass.share
 
-    def share(self: SteeredPass, layer: int) -> ShareFunction | None:
-        whole = own(self, layer)
-        if whole is None:
+    def share(self: SteeredPass, layer: int) -> TurnFunction | None:
+        restored = cast(TurnFunction | None, own(self, layer))
+        if restored is None:
             return None
-        return lambda pi, *rest: torch.where(where(self, layer), whole(pi, *rest), pi)
+        return lambda pi, c: change(self, layer, pi, restored(pi, c), c)
 
-    SteeredPass.share = share  # type: ignore[method-assign]
+    SteeredPass.share = share  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ def shares(passed: SteeredPass) -> torch.Tensor:
 
 def test_only_the_first_tokens_of_a_reply_are_changed() -> None:
     whole = shares(a_pass(35, 20))
-    with ideas.only(ideas.at_first_tokens):
+    with ideas.changed(ideas.at_first_tokens):
         part = shares(a_pass(35, 20))
     assert (whole > 0.1).all()
     changed = (part > 0.1)[0, 0].nonzero().flatten() + 35
@@ -47,10 +47,21 @@ def test_only_the_first_tokens_of_a_reply_are_changed() -> None:
 
 def test_only_some_heads_are_changed() -> None:
     whole = shares(a_pass(35, 3))
-    with ideas.only(ideas.at_heads(torch.tensor([[False, True]]))):
+    with ideas.changed(ideas.at_heads(torch.tensor([[False, True]]))):
         part = shares(a_pass(35, 3))
     assert torch.equal(part[:, 1], whole[:, 1])
     assert torch.equal(part[:, 0], torch.full_like(part[:, 0], 0.1))
+
+
+def test_the_power_is_taken_where_it_is_higher_and_own_replies_can_give_it() -> None:
+    passed, pi = a_pass(35, 2), torch.tensor([[[0.1, 0.1]], [[0.9, 0.9]]])
+    c = torch.tensor([1.0, 0.5]).expand_as(pi)  # without and with earlier turns
+    with ideas.changed(ideas.at_least_power(0.7)):
+        share = passed.share(0)
+        assert share is not None
+        w = share(pi, c)  # type: ignore[call-arg]
+    torch.testing.assert_close(w[..., 0], pi[..., 0])
+    torch.testing.assert_close(w[..., 1], torch.tensor([[0.1**0.7], [0.9 / 0.95]]))
 
 
 def test_ideas_are_run_after_the_controls_and_have_rows_in_their_tables(tmp_path: Path) -> None:
