@@ -24,7 +24,6 @@ import argparse
 import copy
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -32,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from tables import table
+from vllm_package import unhide_vllm
 
-# trl would take bench/vllm.py for vLLM.
-sys.path = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
+unhide_vllm()  # trl asks whether there is a package vllm
 
 import torch
 from datasets import Dataset

@@ -39,6 +39,7 @@ from pathlib import Path
 import torch
 from reference import Stock
 from tables import table
+from vllm_package import unhide_vllm
 
 from holdfast.core.backend import Backend, Sampling
 from holdfast.core.errors import ServiceError
@@ -222,8 +223,7 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
 def carry_out(order: str) -> None:
     """What `in_process` asks for; prints the rate."""
     o = argparse.Namespace(**json.loads(order))
-    # `vllm.py` beside this file has the package's name.
-    sys.path[:] = [place for place in sys.path if Path(place).resolve() != ROOT / "bench"]
+    unhide_vllm()
     backend = load_any(f"vllm:{o.folder}", dtype=o.dtype)
     plans = planned(o)
     hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))

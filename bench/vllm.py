@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from tables import table
+from vllm_package import unhide_vllm
 from vllm_servers import compare, contenders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,8 +78,7 @@ def work(kind: str, folder: str, control: str) -> None:
 
 
 def _vllm(folder: str, control: str) -> Any:
-    # This script's own name is that of the package.
-    sys.path[:] = [place for place in sys.path if Path(place).resolve() != ROOT / "bench"]
+    unhide_vllm()
     import vllm
 
     llm = vllm.LLM(

@@ -67,7 +67,7 @@ def test_list_filters_by_category_and_prints_json(mine: Path) -> None:
 def test_an_unknown_category_says_which_there_are(mine: Path) -> None:
     result = run("list", "--suite", mine, "--category", "memori")
     assert isinstance(result.exception, PersonaError)
-    assert "it has pattern, memory" in str(result.exception)
+    assert "did you mean memory?" in str(result.exception)
 
 
 def test_show_prints_prompt_probes_judge_and_examples(mine: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_table_is_read_with_lists_as_tuples_and_whole_numbers_as_numbers() -> 
     [
         ({}, "there is no title."),
         ({"title": "x", "step": 3}, "there is no step: did you mean steps?"),
-        ({"title": "x", "gpus": 3}, "there is no gpus: there are title, method, steps, pairs, "),
+        ({"title": "x", "gpus": 3}, "there is no gpus: use title, method, steps, pairs, "),
         ({"title": "x", "figures": [{"wat": "y"}]}, "there is no figures.0.what."),
         ({"title": "x", "figures": [{"what": "y", "v": 1}]}, "there is no figures.0.v."),
         ({"title": 3}, "title should be a valid string, not 3."),

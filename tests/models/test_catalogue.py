@@ -21,5 +21,5 @@ def test_a_name_stands_for_a_hub_id() -> None:
 def test_a_wrong_name_meets_the_nearest() -> None:
     with pytest.raises(ModelError, match=r"no model smolm2: did you mean smollm2\?"):
         find_model("smolm2")
-    with pytest.raises(ModelError, match="it has smollm2, "):
+    with pytest.raises(ModelError, match="use smollm2, "):
         find_model("gpt")

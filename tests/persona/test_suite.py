@@ -110,8 +110,8 @@ def having(field: str, value: str) -> str:
         (having("judge", '"case"'), "captain", "field “judge” must be a table"),
         (having("judge", '{ name = "cases" }'), "captain", "field “judge” is wrong.*“case”"),
         (having("judge", '{ name = "case" }'), "captain", "field “judge” is wrong.*“to”"),
-        (having("prompts", '"x"'), "captain", "field “prompts” is unknown; did you mean “prompt”"),
-        (having("colour", '"x"'), "captain", "field “colour” is unknown; known are id"),
+        (having("prompts", '"x"'), "captain", "field “prompts” is unknown: did you mean prompt?"),
+        (having("colour", '"x"'), "captain", "field “colour” is unknown: use id"),
         (having("note", "3"), "captain", "field “note” must be a string"),
         (CAPTAIN + CAPTAIN, "captain", "field “id” is used twice"),
         ('starter = ["Hi"]' + CAPTAIN, "the suite", "field “starter” is unknown"),
@@ -159,7 +159,7 @@ def test_one_persona_of_a_suite_is_a_suite() -> None:
     alone, mini = load_suite("mini:upper-1"), load_suite("mini")
     assert [persona.id for persona in alone.personas] == ["upper-1"]
     assert (alone.name, alone.starters, alone.fillers) == (mini.name, mini.starters, mini.fillers)
-    with pytest.raises(PersonaError, match="has no persona “uper-1”; did you mean upper-1"):
+    with pytest.raises(PersonaError, match="has no persona “uper-1”: did you mean upper-1"):
         load_suite("mini:uper-1")
 
 
@@ -202,9 +202,9 @@ def test_a_check_names_the_example_and_its_score(tmp_path: Path) -> None:
 def test_personas_are_selected_in_the_order_asked_for(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, CAPTAIN + PARROT))
     assert [p.id for p in select(suite, ["parrot", "captain"])] == ["parrot", "captain"]
-    with pytest.raises(PersonaError, match=r"no persona “capten”; did you mean captain\?"):
+    with pytest.raises(PersonaError, match=r"no persona “capten”: did you mean captain\?"):
         select(suite, ["capten"])
-    with pytest.raises(PersonaError, match="holdfast personas list"):
+    with pytest.raises(PersonaError, match=r"“zzz”: use captain, parrot\."):
         select(suite, ["zzz"])
 
 

@@ -73,7 +73,7 @@ def test_a_function_of_ones_own_takes_the_place_of_the_shares_in_the_block(tmp_p
     ("arguments", "said"),
     [
         (["--control", "nowhere.py:f"], "there is no nowhere.py"),
-        (["--control", "bost:2"], "did you mean `boost`"),
+        (["--control", "bost:2"], "did you mean boost"),
         (["--control", "none", "--model", "other"], "has no personas for other"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.control import parse
-from holdfast.core.errors import ControlError
+from holdfast.core.errors import ControlError, suggestion
 
 # π (B, H, Lq) to w of the same shape, which is 0 where π is 0 and 1 where it is 1.
 ShareFunction = Callable[[Tensor], Tensor]
@@ -114,9 +114,8 @@ def share_function(kind: str, strength: float | Tensor) -> ShareFunction | Resto
             return Spotlight(strength)
         case "restore":
             return Restore(strength)
-    raise ControlError(
-        f"there is no share function `{kind}`: split-softmax, boost, spotlight or restore."
-    )
+    hint = suggestion(kind, ("split-softmax", "boost", "spotlight", "restore"))
+    raise ControlError(f"there is no share function `{kind}`: {hint}")
 
 
 def parse_share(text: str) -> ShareFunction | None:

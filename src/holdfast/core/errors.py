@@ -6,6 +6,12 @@ The command line prints that sentence, without a traceback, and exits with 2.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+_LISTED = 20
+"""Names that a sentence lists at most: a suite has hundreds."""
+
 
 class HoldfastError(Exception):
     """Something the user can mend; the message is one sentence that says how."""
@@ -52,3 +58,19 @@ def first_line(error: BaseException, most: int | None = None) -> str:
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:most].rstrip(".")
+
+
+def suggestion(name: object, names: Iterable[str]) -> str:
+    """How to go on from a name that there is not, as the end of a sentence.
+
+    "did you mean anchor?" where a name is close to it, else "use none, anchor, window."
+
+    Args:
+        name: what was written.
+        names: the names that there are; of very many the first are listed.
+    """
+    choices = list(names)
+    if close := difflib.get_close_matches(str(name), choices, n=1):
+        return f"did you mean {close[0]}?"
+    more = ", …" if len(choices) > _LISTED else ""
+    return f"use {', '.join(choices[:_LISTED])}{more}."

@@ -11,13 +11,12 @@ This module knows no command's records; those are in `results`.
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.errors import HoldfastError, RunError, suggestion
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -125,14 +124,6 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         raise HoldfastError(f"{where}: {_fault(kind, error)}") from None
 
 
-def unknown_keys(unknown: Iterable[str], known: Iterable[str]) -> str:
-    """Names that there are not, in words, with the name that may be meant or all that there are."""
-    names, others = list(known), sorted(unknown)
-    close = difflib.get_close_matches(others[0], names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
-    return f"there is no {' and no '.join(others)}: {hint}"
-
-
 def _fault(kind: Any, error: ValidationError) -> str:
     """The first of pydantic's errors as a sentence of ours."""
     first = error.errors()[0]
@@ -140,8 +131,9 @@ def _fault(kind: Any, error: ValidationError) -> str:
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"there is no {at}."
     if first["type"] == "unexpected_keyword_argument":
-        known = [one.name for one in fields(kind)]
-        return unknown_keys([at], known) if len(first["loc"]) == 1 else f"there is no {at}."
+        names = [one.name for one in fields(kind)]
+        hint = f": {suggestion(at, names)}" if len(first["loc"]) == 1 else "."
+        return f"there is no {at}{hint}"
     wanted = str(first["msg"]).removeprefix("Input ").replace("an object", "a table")
     return f"{at} {wanted}, not {json.dumps(first['input'], ensure_ascii=False)[:60]}."
 

@@ -16,12 +16,11 @@ This module knows no command and no command line.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, suggestion
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -69,10 +68,23 @@ def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
     """
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(changes.keys() - set(names)):
-        close = difflib.get_close_matches(unknown[0], names, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
-        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}; {hint}")
+        raise TypeError(f"{kind.__name__} has no {unknown[0]}: {suggestion(unknown[0], names)}")
     return replace(settings or kind(), **changes)  # type: ignore[type-var]
+
+
+def require_name(what: str, name: object, names: Collection[str]) -> None:
+    """Refuse a name that there is not.
+
+    Args:
+        what: what it would be the name of, as "verifier".
+        name: what was written.
+        names: the names that there are.
+
+    Raises:
+        HoldfastError: suggests one of them.
+    """
+    if name not in names:
+        raise HoldfastError(f"there is no {what} {name!r}: {suggestion(name, names)}")
 
 
 def require_at_least(least: float, settings: object, *names: str) -> None:

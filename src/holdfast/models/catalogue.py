@@ -5,10 +5,9 @@ This module is a table. How the files get here is `fetch`'s.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, suggestion
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,4 @@ def find_model(name: str) -> CatalogueModel:
     names = [model.name for model in CATALOGUE]
     if name in names:
         return CATALOGUE[names.index(name)]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}."
-    raise ModelError(f"the catalogue has no model {name}: {hint}")
+    raise ModelError(f"the catalogue has no model {name}: {suggestion(name, names)}")

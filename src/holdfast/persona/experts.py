@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import PersonaError
+from holdfast.core.errors import PersonaError, suggestion
 from holdfast.core.seeds import seed_of
 from holdfast.persona.files import read_toml
 from holdfast.persona.suite import load_suite
@@ -82,7 +82,8 @@ def _expert(table: Any, where: str) -> Expert:
         raise PersonaError(f"{where}: an expert is a table.")
     for name in table:
         if name not in _FIELDS:
-            raise PersonaError(f"{where}: there is no field {name!r}: use {', '.join(_FIELDS)}.")
+            hint = suggestion(name, _FIELDS)
+            raise PersonaError(f"{where}: there is no field {name!r}: {hint}")
     for name in ("id", "full"):
         if not isinstance(table.get(name), str) or not table[name].strip():
             raise PersonaError(f"{where}: {name} is a text.")

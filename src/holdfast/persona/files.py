@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.core.errors import HoldfastError, PersonaError, suggestion
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:
@@ -105,7 +105,8 @@ def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> No
     """Raise `HoldfastError` for a column that does not exist, or a value that does not fit."""
     for name, value in fields.items():
         if name not in columns:
-            raise HoldfastError(f"{where}: there is no column {name!r}: use {', '.join(columns)}.")
+            hint = suggestion(name, columns)
+            raise HoldfastError(f"{where}: there is no column {name!r}: {hint}")
         fits, kind = columns[name]
         if not fits(value):
             raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import PersonaError
+from holdfast.core.errors import PersonaError, suggestion
 from holdfast.persona.files import read_toml
 
 KINDS = ("helpful", "irrelevant", "harmful")
@@ -42,7 +42,8 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
     which names file, persona and field.
     """
     if split not in ("all", *SPLITS):
-        raise PersonaError(f"there is no split {split!r}: use all, {' or '.join(SPLITS)}.")
+        hint = suggestion(split, ("all", *SPLITS))
+        raise PersonaError(f"there is no split {split!r}: {hint}")
     path = _BUILT_IN.get(str(source)) or Path(source)
     members = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
     _check(members, path)
@@ -68,18 +69,16 @@ def _member(table: Any, where: str) -> Member:
     fields = {"split": SPLITS[1], **table}
     for name, value in fields.items():
         if name not in Member.__dataclass_fields__:
-            known = ", ".join(Member.__dataclass_fields__)
-            raise PersonaError(f"{where}: there is no field {name!r}: use {known}.")
+            hint = suggestion(name, Member.__dataclass_fields__)
+            raise PersonaError(f"{where}: there is no field {name!r}: {hint}")
         if not isinstance(value, str) or not value.strip():
             raise PersonaError(f"{where}: {name} is a text.")
     for name in ("id", "kind", "text"):
         if name not in fields:
             raise PersonaError(f"{where}: there is no {name}, which every persona has.")
-    for name, known_ in (("kind", KINDS), ("split", SPLITS)):
-        if fields[name] not in known_:
-            raise PersonaError(
-                f"{where}: there is no {name} {fields[name]!r}: use {', '.join(known_)}."
-            )
+    for name, names in (("kind", KINDS), ("split", SPLITS)):
+        if (value := fields[name]) not in names:
+            raise PersonaError(f"{where}: there is no {name} {value!r}: {suggestion(value, names)}")
     return Member(**fields)
 
 

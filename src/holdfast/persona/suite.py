@@ -12,7 +12,6 @@ examples cannot be checked without a judge model.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from holdfast import judge as judges
-from holdfast.core.errors import JudgeError, PersonaError
+from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.judge.content.embedding import installed
 from holdfast.persona.published import Published
 
@@ -158,11 +157,8 @@ def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
     known = {persona.id: persona for persona in suite.personas}
     for wanted in ids:
         if wanted not in known:
-            close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
-            hint = (
-                f"did you mean {' or '.join(close)}?" if close else "see `holdfast personas list`"
-            )
-            raise PersonaError(f"suite “{suite.name}” has no persona “{wanted}”; {hint}")
+            hint = suggestion(wanted, known)
+            raise PersonaError(f"suite “{suite.name}” has no persona “{wanted}”: {hint}")
     return tuple(known[wanted] for wanted in ids)
 
 
@@ -266,7 +262,7 @@ def _read(file: Path) -> Mapping[str, object]:
         raise PersonaError(f"{file}: not valid TOML: {error}") from None
     for key in table:
         if key not in _TOP:
-            _fail(file, "the suite", key, f"is unknown; a suite has {', '.join(_TOP)}")
+            _fail(file, "the suite", key, f"is unknown: {suggestion(key, _TOP)}")
     return table
 
 
@@ -287,9 +283,7 @@ def _personas(file: Path, table: Mapping[str, object]) -> Iterator[Persona]:
 def _persona(file: Path, who: str, table: Mapping[str, object]) -> Persona:
     for key in table:
         if key not in _FIELDS:
-            close = difflib.get_close_matches(key, _FIELDS, n=1)
-            hint = f"did you mean “{close[0]}”?" if close else f"known are {', '.join(_FIELDS)}"
-            _fail(file, who, key, f"is unknown; {hint}")
+            _fail(file, who, key, f"is unknown: {suggestion(key, _FIELDS)}")
     for key in ("id", "category"):
         if not _ID.fullmatch(_text(file, who, key, table.get(key))):
             _fail(file, who, key, "must be lower-case words and digits joined by hyphens")

@@ -20,7 +20,7 @@ from holdfast.cli.personas.consistency import consistency
 from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
 from holdfast.cli.session import shortened
-from holdfast.core.errors import PersonaError
+from holdfast.core.errors import PersonaError, suggestion
 from holdfast.persona.suite import Persona, Suite, load_suite, select
 
 app = typer.Typer(
@@ -101,8 +101,8 @@ def _of(suite: Suite, category: str | None) -> tuple[Persona, ...]:
         return suite.personas
     personas = tuple(persona for persona in suite.personas if persona.category == category)
     if not personas:
-        known = ", ".join(dict.fromkeys(persona.category for persona in suite.personas))
-        raise PersonaError(f"suite “{suite.name}” has no category “{category}”; it has {known}")
+        hint = suggestion(category, dict.fromkeys(persona.category for persona in suite.personas))
+        raise PersonaError(f"suite “{suite.name}” has no category “{category}”: {hint}")
     return personas
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from holdfast.core.control.types import (
     SystemKind,
     without_model,
 )
-from holdfast.core.errors import ControlError
+from holdfast.core.errors import ControlError, suggestion
 
 
 class _Strength(NamedTuple):
@@ -117,8 +116,7 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
             f"`{name}` in `{text}` names no folder: {name}:PATH, one of holdfast prism train."
         )
     if name not in _NAMES:
-        close = difflib.get_close_matches(name, _NAMES, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"use {', '.join(_NAMES)}."
+        hint = suggestion(name, _NAMES)
         raise ControlError(f"there is no control `{name}` (in `{text}`): {hint}")
     if name not in _STRENGTHS:
         if colon:

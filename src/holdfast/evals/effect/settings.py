@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_name
 from holdfast.evals.tasks.settings import PLACES, TaskSampling, read_names
 from holdfast.persona.experts import LENGTHS, Expert
 
@@ -45,16 +45,14 @@ class EffectSettings:
 
     def check(self) -> None:
         """Raise `HoldfastError` for a length, a place or a number that there is not."""
-        check_names(self.lengths, LENGTHS, "length")
-        check_names(self.placements, PLACES, "placement")
+        _check_names(self.lengths, LENGTHS, "length")
+        _check_names(self.placements, PLACES, "placement")
         if self.samples < 1:
             raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
 
 
-def check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
-    """Raise `HoldfastError` where a name is not known, or there is none."""
+def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
     for name in names:
-        if name not in known:
-            raise HoldfastError(f"there is no {what} {name!r}: use {', '.join(known)}.")
+        require_name(what, name, known)
     if not names:
         raise HoldfastError(f"at least one {what} is needed: {', '.join(known)}.")

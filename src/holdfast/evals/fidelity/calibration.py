@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.backend import Backend
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, numbers
@@ -89,9 +89,8 @@ def read(path: Path, *, with_judge: bool = True) -> tuple[Label, ...]:
 def _label(row: Mapping[str, str | None], where: str, with_judge: bool) -> Label:
     task, judge_score = questionnaire.task_name(row.get("task") or ""), row.get("judge_score")
     if with_judge and task not in questionnaire.tasks():
-        raise HoldfastError(
-            f"{where}: there is no task {task!r}: use {', '.join(questionnaire.tasks())}."
-        )
+        hint = suggestion(task, questionnaire.tasks())
+        raise HoldfastError(f"{where}: there is no task {task!r}: {hint}")
     return Label(
         _grade(row.get("score"), where),
         _grade(judge_score, where) if (judge_score or "").strip() else None,

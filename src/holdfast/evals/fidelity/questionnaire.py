@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.seeds import seed_of
 from holdfast.persona.files import read_text
 
@@ -118,7 +118,7 @@ def _read(file: Path, n: int | None) -> Questionnaire:
     for name, texts in by_task.items():
         task = task_name(name)
         if task not in tasks():
-            raise HoldfastError(f"{file}: there is no task {name!r}: use {', '.join(tasks())}.")
+            raise HoldfastError(f"{file}: there is no task {name!r}: {suggestion(task, tasks())}")
         if not are_texts(texts):
             raise HoldfastError(f"{file}: {name} is a list of questions, at least one.")
         questions[task] = tuple(texts[:n])

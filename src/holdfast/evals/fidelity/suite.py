@@ -13,6 +13,7 @@ from holdfast.core.backend import Ask, Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import require_name
 from holdfast.evals.fidelity.answers import (
     FAILED,
     Measurement,
@@ -64,8 +65,8 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
 
 def _of_categories(personas: Sequence[Persona], names: Sequence[str]) -> Sequence[Persona]:
     known = list(dict.fromkeys(persona.category for persona in personas))
-    if other := next((name for name in names if name not in known), None):
-        raise HoldfastError(f"there is no category {other!r}: there are {', '.join(known)}.")
+    for name in names:
+        require_name("category", name, known)
     return [persona for persona in personas if not names or persona.category in names]
 
 

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import require_name
 from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
 from holdfast.evals.logs.formats import FORMATS, NAMES, NEWEST_FIRST
 from holdfast.evals.logs.inspect_log import read_inspect
@@ -38,8 +39,8 @@ class LogFile:
     """
 
     def __init__(self, path: Path, format: str | None = None) -> None:
-        if format is not None and format not in NAMES:
-            raise HoldfastError(f"there is no format {format!r}: choose {', '.join(NAMES)}.")
+        if format is not None:
+            require_name("format", format, NAMES)
         self.path, self._asked = path, format
         self._formats: Counter[str] = Counter()
         self._bad: list[BadLine] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_name
 from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling
 from holdfast.persona.pool import Member
 
@@ -55,10 +55,6 @@ class RobustnessSettings:
 
         if self.samples < 1:
             raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
-        for name, known, what in (
-            (self.placement, PLACES, "placement"),
-            (self.reading, READINGS, "reading"),
-            (self.pss, tuple(PSS), "PSS"),
-        ):
-            if name not in known:
-                raise HoldfastError(f"there is no {what} {name!r}: use {', '.join(known)}.")
+        require_name("placement", self.placement, PLACES)
+        require_name("reading", self.reading, READINGS)
+        require_name("PSS", self.pss, PSS)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import require_name
 from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
@@ -42,8 +43,7 @@ def verifier(task: Task, choice: str = "auto") -> str:
     Raises:
         HoldfastError: the task has no gold answer and no judge, or the choice does not fit it.
     """
-    if choice not in CHOICES:
-        raise HoldfastError(f"there is no verifier {choice!r}: use {', '.join(CHOICES)}.")
+    require_name("verifier", choice, CHOICES)
     if task.needs_model:
         raise HoldfastError(
             f"the task {task.id} has no gold answer and no judge: robustness is measured on tasks "

@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.local.files import Source, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
@@ -249,7 +249,7 @@ def pick_dtype(
     if dtype != "auto":
         dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
         if dtype not in dtypes:
-            raise ModelError(f"there is no dtype `{dtype}`: use one of {', '.join(dtypes)}.")
+            raise ModelError(f"there is no dtype `{dtype}`: {suggestion(dtype, dtypes)}")
         return dtypes[dtype]
     if device.type == "cpu" and size >= TINY and multiplies_bfloat16():
         return torch.bfloat16

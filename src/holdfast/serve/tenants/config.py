@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.control import Control, parse
-from holdfast.core.errors import HoldfastError, ServiceError
+from holdfast.core.errors import HoldfastError, ServiceError, suggestion
 from holdfast.persona.suite import Persona, load_persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
@@ -141,7 +141,8 @@ def _tables(
 
 def _known(path: Path, place: str, table: Mapping[str, Any], names: set[str]) -> None:
     if unknown := sorted(table.keys() - names):
-        raise ServiceError(f"{path}: {place} has an unknown field {unknown[0]!r}: {sorted(names)}.")
+        hint = suggestion(unknown[0], sorted(names))
+        raise ServiceError(f"{path}: {place} has no field {unknown[0]!r}: {hint}")
 
 
 def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.core.chat import Chat
-from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.core.errors import HoldfastError, PersonaError, suggestion
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
 from holdfast.evals.tasks.questions import REFUSAL
@@ -171,7 +171,7 @@ def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> 
     known = list(dict.fromkeys(task.category for task in tasks))
     kinds = {category: category.rpartition("-")[0] for category in known}
     if other := next((one for one in names if one not in (*known, *kinds.values())), None):
-        raise HoldfastError(f"{source} has no category {other!r}: it has {', '.join(known)}.")
+        raise HoldfastError(f"{source} has no category {other!r}: {suggestion(other, known)}")
     return tuple(
         task
         for task in tasks

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import require_name
 
 MIXINGS = ("prompt", "rollout")
 NOBODY = -1
@@ -48,8 +49,7 @@ class PersonaMix:
     """Decides all draws."""
 
     def __post_init__(self) -> None:
-        if self.per not in MIXINGS:
-            raise HoldfastError(f"there is no mixing per {self.per!r}: use prompt or rollout.")
+        require_name("mixing per", self.per, MIXINGS)
         if not 0 <= self.bare <= 1:
             raise HoldfastError(
                 f"the share of prompts without a persona is between 0 and 1, not {self.bare}."

@@ -22,6 +22,7 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import require_name
 from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
@@ -97,8 +98,7 @@ def reward(
     Raises:
         HoldfastError: There is no such reading.
     """
-    if reading not in READINGS:
-        raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
+    require_name("reading", reading, READINGS)
 
     def rewards_of(
         *,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option, require_at_least
+from holdfast.core.settings import option, require_at_least, require_name
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.mixing import PersonaMix
 
@@ -143,8 +143,7 @@ class PermixSettings:
         arm, mixing = self.arm, self.data.mixing
         if self.steps < 1:
             raise HoldfastError(f"at least 1 step is needed, not {self.steps}.")
-        if arm not in ARMS:
-            raise HoldfastError(f"there is no arm {arm!r}: use {', '.join(ARMS)}.")
+        require_name("arm", arm, ARMS)
         if arm == "rlvr" and mixing == "rollout":
             raise HoldfastError("rlvr has no personas to mix per rollout: use --arm permix.")
         if arm in IMITATIONS and mixing == "rollout":
@@ -213,9 +212,8 @@ class TrainerSettings:
             raise HoldfastError("rank, warm-up and beta are 0 or more.")
         if self.learning_rate <= 0 or self.temperature <= 0:
             raise HoldfastError("learning rate and temperature are above 0.")
-        for name, value, known in (("scale", self.scale, SCALES), ("vllm", self.vllm, VLLM)):
-            if value not in known:
-                raise HoldfastError(f"there is no {name} {value!r}: use {', '.join(known)}.")
+        require_name("scale", self.scale, SCALES)
+        require_name("vllm", self.vllm, VLLM)
 
     @classmethod
     def of(cls, settings: PermixSettings, parameters: int, device: str = "cpu") -> TrainerSettings:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.settings import require_name
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
@@ -48,8 +49,7 @@ class Reward:
         Raises:
             HoldfastError: There is no such reading, or a task cannot be verified.
         """
-        if reading not in READINGS:
-            raise HoldfastError(f"there is no reading {reading!r}: use {' or '.join(READINGS)}.")
+        require_name("reading", reading, READINGS)
         self.tasks = tasks
         self.kind = kind
         self.reading = reading

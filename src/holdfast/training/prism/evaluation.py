@@ -28,7 +28,7 @@ from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.chat import first_turn, message
 from holdfast.core.control import parse
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.progress import Progress
 from holdfast.core.records import read_record
 from holdfast.core.run import Run
@@ -317,7 +317,7 @@ def decide(
     last), "always", "never" (the base model) or "random" (a share `rate` of the asks, by seed).
     """
     if mode not in MODES:
-        raise ValueError(f"there is no mode {mode!r}: {', '.join(MODES)}")
+        raise ValueError(f"there is no mode {mode!r}: {suggestion(mode, MODES)}")
     if mode in ("always", "never"):
         return [mode == "always"] * len(asks)
     if mode == "random":

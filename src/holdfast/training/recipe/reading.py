@@ -27,8 +27,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import Field
 
-from holdfast.core.errors import HoldfastError
-from holdfast.core.records import read_table, unknown_keys
+from holdfast.core.errors import HoldfastError, suggestion
+from holdfast.core.records import read_table
 from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.models.notes import own_source
@@ -212,9 +212,10 @@ def settings_of(kind: type[S], *tables: Table, where: str) -> S:
         HoldfastError: A name is no field, or a value is of another type.
     """
     values = {name: value for table in tables for name, value in table.items()}
-    known = list(_names(kind))
-    if unknown := values.keys() - set(known):
-        raise HoldfastError(f"{where}: {unknown_keys(unknown, known)}")
+    names = list(_names(kind))
+    if unknown := sorted(values.keys() - set(names)):
+        hint = suggestion(unknown[0], names)
+        raise HoldfastError(f"{where}: there is no {unknown[0]}: {hint}")
     settings: S = _filled(kind, values, where)
     return settings
 
