@@ -9,6 +9,14 @@ from holdfast.core.control import Control
 from holdfast.persona.suite import Persona, Suite
 
 Answer = Callable[[Ask], Reply]
+POET = """
+[[persona]]
+id = "poet"
+category = "manner"
+prompt = "You speak as a poet."
+probes = ["How are you?"]
+judge = { name = "rubric", criteria = "Does it sound like a poet?" }
+"""
 
 
 def obey(ask: Ask) -> Reply:

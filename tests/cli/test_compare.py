@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import Actor, interrupt_at, obey
+from actors import POET, Actor, interrupt_at, obey
 from holdfast.cli import main
 from holdfast.core.backend import Ask, Reply
 from holdfast.evals.conversation.settings import read_controls
@@ -66,6 +66,18 @@ def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_pri
     for control in ("none", "reminder:1", "anchor"):
         assert f"* {control}" in printed
     assert "model organism" in printed and printed.rstrip().endswith("report.html")
+
+
+def test_a_plan_takes_the_judge_that_is_named_and_counts_other_models_as_rows(
+    actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    persona = tmp_path / "poet.toml"
+    persona.write_text(POET, encoding="utf-8")
+    args = [*SMALL, "--persona", str(persona), "--judge-model", "j", "--plan", "--json"]
+    assert run(*args) == 0
+    alone = json.loads(capsys.readouterr().out)["replies"]
+    assert run(*args, "--also", "mini") == 0
+    assert json.loads(capsys.readouterr().out)["replies"] == alone * 4 / 3  # three controls
 
 
 def test_several_lengths_are_one_run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import POET
 from holdfast.cli import main
 from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
@@ -62,3 +63,14 @@ def test_a_plan_is_printed_and_nothing_is_run(
     assert run("--controls", "none", "--plan") == 0
     printed = capsys.readouterr()
     assert "replies, about" in printed.out and "not kept" not in printed.err
+
+
+def test_a_plan_of_personas_that_a_rubric_judges_takes_the_judge_that_is_named(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    persona = tmp_path / "poet.toml"
+    persona.write_text(POET, encoding="utf-8")
+    args = ["--controls", "none", "--persona", str(persona), "--plan", "--json"]
+    assert run(*args) == 2 and "--judge-model" in capsys.readouterr().err
+    assert run(*args, "--judge-model", "small") == 0
+    assert json.loads(capsys.readouterr().out)["replies"] > 1

@@ -65,16 +65,20 @@ def compare(
         verified(agents[0], verify) as subject,
         resumable(output.out, quiet=planning.plan) as folder,
     ):
+        judge = open_model(others.judge_model) if others.judge_model else None
+        checkpoints = [open_model(name) for name in also or ()]
         if planning.plan:
-            estimate = estimate_compare(subject, settings, user_model=agents[-1])
+            estimate = estimate_compare(
+                subject, settings, user_model=agents[-1], judge_model=judge, also=checkpoints
+            )
             print_estimate(estimate, output.as_json, BESIDE)
             return
         result = compare(
             subject,
             settings,
             user_model=agents[-1] if user_model or verify else None,
-            judge_model=open_model(others.judge_model) if others.judge_model else None,
-            also=[open_model(name) for name in also or ()],
+            judge_model=judge,
+            also=checkpoints,
             out=folder,
             command=own_command(),
             progress=Progress(stage="compare"),

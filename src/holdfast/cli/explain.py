@@ -34,9 +34,12 @@ def explain(
         raise not_here(model)
     settings = source.into(settings, rubrics=others.judge_model is not None)
     subject = models.open(model)
+    user_model = models.open(others.user_model) if others.user_model else None
+    judge_model = models.open(others.judge_model) if others.judge_model else None
     if planning.plan:
-        user_model = models.open(others.user_model) if others.user_model else None
-        estimate = estimate_explain(subject, settings, user_model=user_model)
+        estimate = estimate_explain(
+            subject, settings, user_model=user_model, judge_model=judge_model
+        )
         print_estimate(
             estimate,
             output.as_json,
@@ -47,8 +50,8 @@ def explain(
         result = explain(
             subject,
             settings,
-            user_model=models.open(others.user_model) if others.user_model else None,
-            judge_model=models.open(others.judge_model) if others.judge_model else None,
+            user_model=user_model,
+            judge_model=judge_model,
             out=folder,
             command=own_command(),
             progress=Progress(stage="explain"),

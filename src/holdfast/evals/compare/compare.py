@@ -158,12 +158,11 @@ def compare(
     judged = setup.hold(run, progress, timed=True, where=where, skip_refused=True)
     refused |= setup.plan.refused(run.records)
     summary = _summary(setup, questions, judged, run, settings, refused, command, began)
-    talks = _by_conversation(setup.plan, judged, run, questions, refused)
-    comparison = Comparison(summary, talks)
+    conversations = _by_conversation(setup.plan, judged, run, questions, refused)
     run.finish(summary)
     if summary.report:
-        report.write_compare(summary, comparison.conversations, Path(summary.report))
-    return comparison
+        report.write_compare(summary, conversations, Path(summary.report))
+    return Comparison(summary, conversations)
 
 
 def estimate_compare(
@@ -172,6 +171,7 @@ def estimate_compare(
     *,
     user_model: Backend | None = None,
     judge_model: Backend | None = None,
+    also: Sequence[Backend] = (),
     **changes: Any,
 ) -> RunEstimate:
     """Measure one step of a comparison and say what the whole takes; `holdfast compare --plan`.
@@ -182,7 +182,7 @@ def estimate_compare(
     controls, _ = _controls(model, settings, ())
     setup, _ = _set_up(model, settings, controls, user_model or model, judge_model, None)
     plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(controls))
+    return estimate(setup.chat, plain).times(len(controls) + len(also))
 
 
 def _set_up(
@@ -326,20 +326,18 @@ def _by_conversation(
             )
             for question, answer in question_answers(record, conversation, questions.questions)
         )
+    measured = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refused]
+
+    def under(id_: int) -> ConversationUnderControl:
+        return ConversationUnderControl(by_id[id_].rounds, tuple(answers.get(id_, ())))
+
     return [
         ComparedConversation(
             id=c.id,
             agent=by_id[c.id].agent,
             user=by_id[c.id].user,
             starter=by_id[c.id].starter,
-            controls={
-                control.text: ConversationUnderControl(
-                    by_id[id_].rounds, tuple(answers.get(id_, ()))
-                )
-                for k, control in enumerate(plan.controls)
-                if control.text not in refused
-                for id_ in (plan.record_id(k, c.id),)
-            },
+            controls={text: under(plan.record_id(k, c.id)) for k, text in measured},
         )
         for c in plan.conversations
     ]

@@ -138,6 +138,7 @@ def estimate_explain(
     settings: ExplainSettings | None = None,
     *,
     user_model: Backend | None = None,
+    judge_model: Backend | None = None,
     **changes: Any,
 ) -> RunEstimate:
     """Measure two steps and say what the conversations will take; `holdfast explain --plan`.
@@ -145,7 +146,7 @@ def estimate_explain(
     The arguments are those of `explain`. No screening is done: all personas may be agents.
     """
     settings = settle(settings, ExplainSettings, changes)
-    setup = _set_up(_local(model), settings, None, user_model, None)
+    setup = _set_up(_local(model), settings, None, user_model, judge_model)
     plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
     return estimate(setup.chat, plain).times(len(setup.plan.controls)).plus(estimate(*_bare(setup)))
 
