@@ -84,6 +84,10 @@ def test_named_statements_are_read_from_within_other_words(named: list[str], aro
     assert read_check(text) == [one.strip() for one in named]
 
 
+def test_a_check_that_opens_brackets_for_ever_is_unclear() -> None:
+    assert read_check(f'{{"wrong": {"[" * 100_000}}}') is None
+
+
 @given(st.text())
 def test_any_text_is_read_or_not_without_an_error(text: str) -> None:
     found = read_check(text)

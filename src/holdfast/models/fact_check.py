@@ -54,7 +54,7 @@ def read_check(text: str) -> list[str] | None:
     match = _OBJECT.search(text)
     try:
         statements = json.loads(match[0])["wrong"] if match else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(statements, list) or not all(isinstance(one, str) for one in statements):
         return None

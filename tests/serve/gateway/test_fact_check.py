@@ -72,6 +72,17 @@ def test_no_prompt_gets_into_the_check_not_even_by_a_reminder(
     assert REPLY["content"] in json.dumps(check)
 
 
+@pytest.mark.parametrize("odd", [{"content": "no role"}, {"role": "assistant"}])
+def test_a_chat_is_sent_unchecked_where_a_message_that_a_window_drops_is_no_plain_text(
+    url: str, there: Recorded, odd: Any
+) -> None:
+    there.answer = answers(right)
+    window = {"holdfast": {"control": "window:1"}}
+    assert ask(url, SYSTEM, TEA, REPLY, TEA, **window).headers["x-holdfast-verify"] == "right"
+    answer = ask(url, SYSTEM, TEA, odd, TEA, **window)
+    assert answer.status_code == 200 and "x-holdfast-verify" not in answer.headers
+
+
 def test_a_check_that_fails_keeps_the_draft(url: str, there: Recorded) -> None:
     def broken(body: Any) -> httpx.Response:
         raise httpx.ReadError("reset")

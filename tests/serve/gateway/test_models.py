@@ -101,6 +101,12 @@ def test_without_aliases_the_list_passes_byte_for_byte(tmp_path: Path) -> None:
         assert (answer.content, answer.headers["etag"]) == (BYTES, '"x"')
 
 
+def test_a_model_of_the_apis_with_an_odd_id_is_listed_as_it_is(tenants: LiveTenants) -> None:
+    with gateway(listing(b'{"data": [{"id": ["x"]}, {}]}'), tenants=tenants) as url:
+        answer = httpx.get(f"{url}/models", headers=BOT | ALL).json()
+    assert answer["data"][:2] == [{"id": ["x"]}, {}] and len(answer["data"]) == 5
+
+
 def test_a_list_in_pages_has_the_aliases_on_its_last_one(tenants: LiveTenants) -> None:
     def page(request: httpx.Request) -> httpx.Response:
         more = "after_id" not in request.url.params

@@ -224,7 +224,7 @@ class _ChatRoute:
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
         if self.log_prompts:
             LOG.info("asked under %s: %s", about[CONTROL], json.dumps(chat.fields))
-        if self.verify and self.dialect is CHAT and checkable(chat.fields):
+        if self.verify and self.dialect is CHAT and checkable(chat.fields, chat.chat):
             return await self._checked(request, chat, about)
         began = time.time()
         ended = partial(self._ended, request, chat, began)

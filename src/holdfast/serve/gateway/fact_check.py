@@ -25,12 +25,17 @@ _REASONING_TOKENS = 4096  # of a check by a model that reasons first
 _BEYOND_TEXT = ("tools", "functions", "logprobs", "audio", "response_format")
 
 
-def checkable(fields: Mapping[str, Any]) -> bool:
-    """True if a request asks for one reply in text under a system prompt."""
-    messages = fields.get("messages")
-    if not isinstance(messages, list) or not all(_is_plain(one) for one in messages):
+def checkable(fields: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> bool:
+    """True if a request asks for one reply in text under a system prompt.
+
+    Args:
+        fields: the request's body.
+        messages: its messages before the control, which may drop some; the check reads all.
+    """
+    sent = fields["messages"]
+    if not all(map(_is_plain, [*messages, *sent])):
         return False
-    prompted = bool(messages) and messages[0]["role"] in _PROMPT_ROLES
+    prompted = bool(sent) and sent[0]["role"] in _PROMPT_ROLES
     return (
         prompted and fields.get("n") in (None, 1) and not any(fields.get(n) for n in _BEYOND_TEXT)
     )

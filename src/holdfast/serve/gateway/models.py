@@ -75,7 +75,7 @@ class ModelList:
         whole = _read_list(await self._proxy.read(answer, REPLY_BYTES) or b"")
         if whole is None:
             raise self._proxy.broken("sent no list of models that can be read")
-        others = [one for one in whole["data"] if one.get("id") not in cards]
+        others = [one for one in whole["data"] if str(one.get("id")) not in cards]
         # A list in pages, as Anthropic's, has the aliases on its last one.
         last = not whole.get("has_more")
         return Json({**whole, "data": [*others, *(cards.values() if last else ())]})
