@@ -21,7 +21,7 @@ from transformers import (
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Continuation, Engine, Request
+from holdfast.models.engine.engine import Continuation, Engine, Guide, Request
 from holdfast.models.engine.request import Row
 from holdfast.models.local.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
@@ -29,6 +29,7 @@ from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW
 END = frozenset([2])
 GREEDY = Sampling(max_new_tokens=16, temperature=0)
 DRAWN = Sampling(max_new_tokens=16, temperature=1.0, top_p=0.9)
+NARROW = {"max_position_embeddings": 64}
 Prompt = tuple[int, ...]
 
 
@@ -358,3 +359,14 @@ def test_anchor_is_refused_once_every_rotary_layers_window_has_passed_the_person
         Engine(model("mistral")).check_anchor(4, WINDOW + 4)
     Engine(model("gemma3")).check_anchor(4, WINDOW + 4)  # some of its layers see all
     Engine(model("llama")).check_anchor(4, 2 * WINDOW)
+
+
+@pytest.mark.parametrize(("longer", "drawn"), [(60, 4), (64, 0), (70, 0)])
+def test_a_reply_under_guidance_ends_where_the_chat_without_the_persona_fills_the_context(
+    longer: int, drawn: int
+) -> None:
+    """A template may put a system prompt of its own where there is none."""
+    subject = Engine(AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE | NARROW)))
+    request = Request(tuple(range(12, 52)), 0, guide=Guide(tuple([12] * longer), 2.0))
+    (result,) = subject.generate([request], GREEDY)
+    assert (result.stop, len(result.ids)) == ("overflow", drawn)

@@ -100,16 +100,14 @@ class Engine(LoadedModel):
     ) -> Row:
         """A request as a row for a `Batch`, with the longest prefix that is kept.
 
-        It has ended where nothing fits: as "overflow". Under guidance its shadow goes into
-        the same batch. Raises `ControlError` where that cannot be.
+        A row that finds no room in the context has ended, as "overflow". Under guidance its
+        shadow goes into the same batch. Raises `ControlError` where that cannot be.
         """
         (request,) = self._settled([request])
-        row = self._row(index, request, sampling, halt)
+        row = self._guided(self._row(index, request, sampling, halt))
         if row.limit <= 0:
-            full = self.context is not None and len(row.ids) >= self.context
-            row.stop = "overflow" if full else "length"
-            return row
-        return self._guided(row)
+            row.stop = "overflow" if row.limit < sampling.max_new_tokens else "length"
+        return row
 
     def values(self, request: Request) -> list[Tensor]:
         """Each layer's value vectors of a request's tokens, (tokens, heads · size), on the CPU.
@@ -169,8 +167,10 @@ class Engine(LoadedModel):
             raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
         bare = Request(guide.ids, row.request.seed, row.request.keep)
         row.shadow = self._row(-1, bare, row.sampling, None)
-        # It goes on with the row's own tokens, for as long as the row does.
-        row.shadow.limit, row.shadow.reply = row.limit, row.reply
+        # Both go on with the row's tokens for as long as either fits: a template's own system
+        # prompt may make the shadow the longer one.
+        row.limit = row.shadow.limit = min(row.limit, row.shadow.limit)
+        row.shadow.reply = row.reply
         return row
 
 

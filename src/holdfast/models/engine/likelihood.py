@@ -45,8 +45,8 @@ class OptionRow(NamedTuple):
     @property
     def bare(self) -> OptionRow | None:
         """The same without the persona, where the request is under guidance."""
-        guide = self.request.guide
-        return self._replace(request=Request(guide.ids, 0)) if guide else None
+        guidance = self.request.guide
+        return self._replace(request=Request(guidance.ids, 0)) if guidance else None
 
 
 def likelihoods(
