@@ -13,7 +13,6 @@ from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import as_record
 from holdfast.training.permix.settings import DataSettings, PermixSettings
 
 app = typer.Typer(
@@ -54,7 +53,7 @@ def train(
     if not main_process():
         return
     if output.as_json:
-        print_json(as_record(summary))
+        print_json(summary)
         return
     means = summary.means
     print(f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s")

@@ -19,7 +19,6 @@ from holdfast.cli.session import (
     resumable,
     shortened,
 )
-from holdfast.core.records import as_record
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def train(
             progress=Progress(stage="prism train", step="steps"),
         )
     if as_json:
-        print_json(as_record(result.summary))
+        print_json(result.summary)
     else:
         _print_training(result)
 
@@ -128,17 +127,18 @@ def evaluation(
         estimate = estimate_evaluation(subject, adapter, settings, judge_model=judge)
         print_estimate(estimate, output.as_json, "A judge's replies come on top.")
         return
-    summary = evaluate(
-        subject,
-        adapter,
-        settings,
-        judge_model=judge,
-        out=output.out,
-        command=own_command(),
-        progress=Progress(stage="prism eval", step="arms"),
-    )
+    with resumable(output.out, quiet=True):
+        summary = evaluate(
+            subject,
+            adapter,
+            settings,
+            judge_model=judge,
+            out=output.out,
+            command=own_command(),
+            progress=Progress(stage="prism eval", step="arms"),
+        )
     if output.as_json:
-        print_json(as_record(summary))
+        print_json(summary)
     else:
         _print_arms(summary)
 
