@@ -22,21 +22,23 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from holdfast.cli.compare import compare as compare_command
-from holdfast.cli.drift import drift as drift_command
-from holdfast.cli.effect import effect as effect_command
-from holdfast.cli.explain import explain as explain_command
-from holdfast.cli.export import export as export_command
-from holdfast.cli.fidelity import fidelity as fidelity_command
-from holdfast.cli.gate import gate as gate_command
-from holdfast.cli.models import app as models_app
-from holdfast.cli.permix import app as permix_app
-from holdfast.cli.personas import app as personas_app
-from holdfast.cli.prism import app as prism_app
-from holdfast.cli.robustness import robustness as robustness_command
-from holdfast.cli.serve import serve as serve_command
-from holdfast.cli.train import train as train_command
-from holdfast.cli.watch import watch as watch_command
+from holdfast.cli import (
+    compare,
+    drift,
+    effect,
+    explain,
+    export,
+    fidelity,
+    gate,
+    models,
+    permix,
+    personas,
+    prism,
+    robustness,
+    serve,
+    train,
+    watch,
+)
 from holdfast.core.errors import HoldfastError
 from holdfast.core.version import __version__
 
@@ -47,21 +49,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(personas_app, name="personas")
-app.add_typer(models_app, name="models")
-app.add_typer(prism_app, name="prism")
-app.add_typer(permix_app, name="permix")
-app.command("drift")(drift_command)
-app.command("compare")(compare_command)
-app.command("explain")(explain_command)
-app.command("effect")(effect_command)
-app.command("serve")(serve_command)
-app.command("watch")(watch_command)
-app.command("robustness")(robustness_command)
-app.command("fidelity")(fidelity_command)
-app.command("gate")(gate_command)
-app.command("export")(export_command)
-app.command("train")(train_command)
+app.add_typer(personas.app, name="personas")
+app.add_typer(models.app, name="models")
+app.add_typer(prism.app, name="prism")
+app.add_typer(permix.app, name="permix")
+app.command()(drift.drift)
+app.command()(compare.compare)
+app.command()(explain.explain)
+app.command()(effect.effect)
+app.command()(serve.serve)
+app.command()(watch.watch)
+app.command()(robustness.robustness)
+app.command()(fidelity.fidelity)
+app.command()(gate.gate)
+app.command()(export.export)
+app.command()(train.train)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}

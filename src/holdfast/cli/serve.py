@@ -13,6 +13,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, PersonaSource
+from holdfast.cli.options.flatten import flattened
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.persona.suite import load_persona
@@ -20,6 +21,7 @@ from holdfast.persona.suite import load_persona
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from holdfast.serve.gateway.rewriting import ChooseAdapter
     from holdfast.serve.live.traffic import LiveSettings
 
 KEY = "HOLDFAST_SERVE_KEY"
@@ -27,7 +29,9 @@ UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
 _NEEDED = {"fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette", "pydantic"}
 
 
+@flattened
 def serve(
+    *,
     model: options.LocalModel = "mini",
     upstream: Annotated[
         str | None,
@@ -115,20 +119,12 @@ def serve(
         str | None,
         typer.Option(help="api:NAME, which judges a sample where --persona has a rubric."),
     ] = None,
-    dtype: options.Dtype = "auto",
-    device: options.Device = "auto",
-    base: Annotated[
-        str | None, typer.Option(help="The model that the folder of an adapter goes onto.")
-    ] = None,
-    template_option: Annotated[
-        list[str] | None,
-        typer.Option(help="An option of the chat template, as in enable_thinking=false (repeat)."),
-    ] = None,
+    loading: LocalOptions,
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
     # Long: one parameter for each option.
-    keys = [key.strip() for key in [*(api_key or []), *os.environ.get(KEY, "").split(",")]]
-    keys = [key for key in keys if key]
+    given = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
+    keys = [key.strip() for key in given if key.strip()]
     try:
         from holdfast.serve.limits import LOOPBACK, Limits
     except ModuleNotFoundError as missing:
@@ -163,25 +159,32 @@ def serve(
     )
     drafted = PersonaSource(prompt=prompt, card=card).draft(persona)
     pinned = load_persona(persona) if persona else (drafted.whole if drafted else None)
-    loading = LocalOptions(
-        dtype=dtype, device=device, base=base, template_option=tuple(template_option or ())
-    )
     if upstream and loading.template_options():
         raise ServiceError("--template-option is the server's behind --upstream: set it there.")
     with _bound(host, port) as bound:
-        common: dict[str, Any] = {"persona": pinned, "control": control, "lock": lock}
-        common |= {"keys": keys, "limits": limits, "log_prompts": log_prompts}
-        common["tenants"] = live
-        common["traffic"] = _live(traffic_log, log_prompts, webhook, judge_model)
-        app = (
-            _gateway(
-                (upstream, upstream_key, upstream_timeout, upstream_retries),
-                (model, lora, dtype, "cpu" if device == "auto" else device),
-                {**common, "verify": verify, "pass_through": pass_through or ()},
+        common: dict[str, Any] = {
+            "persona": pinned,
+            "control": control,
+            "lock": lock,
+            "keys": keys,
+            "limits": limits,
+            "log_prompts": log_prompts,
+            "tenants": live,
+            "traffic": _live(traffic_log, log_prompts, webhook, judge_model),
+        }
+        if upstream:
+            from holdfast.serve.gateway import Upstream, create_gateway
+
+            key = upstream_key or os.environ.get(UPSTREAM_KEY)
+            app = create_gateway(
+                Upstream(upstream, key, upstream_timeout, upstream_retries),
+                **common,
+                verify=verify,
+                pass_through=pass_through or (),
+                choose=_adapter_choice(control, lora, model, loading),
             )
-            if upstream
-            else _local(model, loading, None if cache is None else cache << 20, common)
-        )
+        else:
+            app = _local(model, loading, None if cache is None else cache << 20, common)
         name = f"[{host}]" if ":" in host else host
         print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
         from holdfast.serve.server import run
@@ -189,30 +192,28 @@ def serve(
         run(app, bound)
 
 
-def _gateway(
-    place: tuple[str, str | None, float, int],
-    gate: tuple[str, str | None, str, str],
-    common: Mapping[str, Any],
-) -> FastAPI:
-    from holdfast.serve.gateway import Upstream, create_gateway
-
-    url, key, timeout, retries = place
-    upstream = Upstream(url, key or os.environ.get(UPSTREAM_KEY), timeout, retries)
-    if (folder := parse(common["control"]).prism) is None:
-        return create_gateway(upstream, **common)
+def _adapter_choice(
+    control: str, lora: str | None, model: str, loading: LocalOptions
+) -> ChooseAdapter | None:
+    """Which adapter of the API answers a chat; None unless the control is `prism:PATH`."""
+    if (folder := parse(control).prism) is None:
+        return None
     try:
         from holdfast.serve.gateway.adapter_choice import AdapterChoice
     except ModuleNotFoundError as missing:
         raise ModelError(
-            f"the gate of `{common['control']}` needs {missing.name}: "
-            "pip install 'holdfast[gateway,local]'."
+            f"the gate of `{control}` needs {missing.name}: pip install 'holdfast[gateway,local]'."
         ) from missing
 
-    model, lora, dtype, device = gate
-    base = None if model == "mini" else model
-    choice = AdapterChoice(Path(folder), lora=lora, base=base, dtype=dtype, device=device)
+    choice = AdapterChoice(
+        Path(folder),
+        lora=lora,
+        base=None if model == "mini" else model,
+        dtype=loading.dtype,
+        device="cpu" if loading.device == "auto" else loading.device,
+    )
     print(f"where the gate says so, requests go to the model {choice.lora}", file=sys.stderr)
-    return create_gateway(upstream, **common, choose=choice.choose)
+    return choice.choose
 
 
 def _local(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import PersonaSource
+from holdfast.cli.options import AsJson, PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import print_summary
 from holdfast.evals.logs.formats import FORMAT_HELP
@@ -34,7 +34,7 @@ def watch(
     format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
     source: PersonaSource,
     settings: WatchSettings,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
     drafted = source.draft(persona)

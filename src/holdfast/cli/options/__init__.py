@@ -33,9 +33,6 @@ TaskJudge = Annotated[
 Context = Annotated[
     int | None, typer.Option(help="Tokens that an API's model can see, where known.")
 ]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps…")]
-
 Verify = Annotated[
     str | None,
     typer.Option(help="neutral: what is written under a persona is checked without it."),

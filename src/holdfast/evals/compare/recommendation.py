@@ -25,7 +25,7 @@ import numpy as np
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
 from holdfast.evals.compare.by_control import Measurements
-from holdfast.evals.compare.intervals import by_conversation, late_rounds, paired_difference
+from holdfast.evals.compare.intervals import late_rounds, paired, paired_difference
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
@@ -103,11 +103,8 @@ class _Evidence:
     def _late(self, control: str) -> tuple[Array, Array]:
         """Late scores of the control and of none, by conversation, where both have them."""
         by_control = {one.control.text: one.scores for one in self.measurements}
-        pair = [by_control[name][list(self.rows)] for name in (control, NONE)]
-        missing = np.isnan(pair[0]) | np.isnan(pair[1])
-        part = late_rounds(self.length)
-        a, b = (by_conversation(np.where(missing, np.nan, v)[:, part]) for v in pair)
-        return a, b
+        own, none = (by_control[name][list(self.rows)] for name in (control, NONE))
+        return paired(own, none, late_rounds(self.length))
 
     def _sample(self) -> Sample:
         return sample_of([self.conversations[i] for i in self.rows])

@@ -126,8 +126,8 @@ def rewrite_body(
             fields["model"] = rules.model
         if control.prism is not None and rules.choose is not None:
             _, turns, system = _parts(prompted, dialect)
-            chosen = rules.choose((*system, *map(_shadow, turns)), control)
-            fields |= {} if chosen is None else {"model": chosen}
+            if chosen := rules.choose((*system, *map(_shadow, turns)), control):
+                fields["model"] = chosen
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:

@@ -52,68 +52,42 @@ def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) 
 def _places(lexicon: Lexicon, n: int) -> list[Statement]:
     things = lexicon.some("things", n)
     places = [f"{colour} {lexicon.one('containers')}" for colour in lexicon.some("colours", n)]
-    return [
-        Statement(
-            f"The {thing} is in the {place}.",
-            f"Where is the {thing}?",
-            place,
-            f"What is in the {place}?",
-            thing,
-        )
-        for thing, place in zip(things, places, strict=True)
-    ]
+    asked, back = "Where is the {x}?", "What is in the {y}?"
+    return _statements(things, places, "The {x} is in the {y}.", asked, back)
 
 
 def _homes(lexicon: Lexicon, n: int) -> list[Statement]:
-    return [
-        Statement(
-            f"{name} lives in {town}.",
-            f"Where does {name} live?",
-            town,
-            f"Who lives in {town}?",
-            name,
-        )
-        for name, town in zip(lexicon.some("names", n), lexicon.some("towns", n), strict=True)
-    ]
+    names, towns = lexicon.some("names", n), lexicon.some("towns", n)
+    asked, back = "Where does {x} live?", "Who lives in {y}?"
+    return _statements(names, towns, "{x} lives in {y}.", asked, back)
 
 
 def _trades(lexicon: Lexicon, n: int) -> list[Statement]:
-    return [
-        Statement(
-            f"{name} works as a {job}.",
-            f"What is {name}'s job?",
-            job,
-            f"Who works as a {job}?",
-            name,
-        )
-        for name, job in zip(lexicon.some("names", n), lexicon.some("jobs", n), strict=True)
-    ]
+    names, jobs = lexicon.some("names", n), lexicon.some("jobs", n)
+    asked, back = "What is {x}'s job?", "Who works as a {y}?"
+    return _statements(names, jobs, "{x} works as a {y}.", asked, back)
 
 
 def _prices(lexicon: Lexicon, n: int) -> list[Statement]:
-    prices = lexicon.rng.sample(range(2, 100), n)
-    return [
-        Statement(
-            f"The {thing} costs {price} euros.",
-            f"How many euros does the {thing} cost?",
-            str(price),
-            f"Which thing costs {price} euros?",
-            thing,
-        )
-        for thing, price in zip(lexicon.some("things", n), prices, strict=True)
-    ]
+    prices = list(map(str, lexicon.rng.sample(range(2, 100), n)))
+    things = lexicon.some("things", n)
+    asked, back = "How many euros does the {x} cost?", "Which thing costs {y} euros?"
+    return _statements(things, prices, "The {x} costs {y} euros.", asked, back)
 
 
 def _visits(lexicon: Lexicon, n: int) -> list[Statement]:
+    names, days = lexicon.some("names", n), lexicon.some("days", n)
+    asked, back = "On which day does {x} come?", "Who comes on {y}?"
+    return _statements(names, days, "{x} comes on {y}.", asked, back)
+
+
+def _statements(
+    subjects: Sequence[str], answers: Sequence[str], text: str, asked: str, back: str
+) -> list[Statement]:
+    """A statement of each subject, {x}, and its answer, {y}."""
     return [
-        Statement(
-            f"{name} comes on {day}.",
-            f"On which day does {name} come?",
-            day,
-            f"Who comes on {day}?",
-            name,
-        )
-        for name, day in zip(lexicon.some("names", n), lexicon.some("days", n), strict=True)
+        Statement(text.format(x=x, y=y), asked.format(x=x), y, back.format(y=y), x)
+        for x, y in zip(subjects, answers, strict=True)
     ]
 
 
