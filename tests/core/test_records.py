@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import read_record, read_table
+from holdfast.core.records import is_deeper, read_record, read_table
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,8 @@ def test_what_does_not_fit_is_named_where_it_stands(table: dict[str, Any], sente
 
 def test_a_record_passes_over_keys_that_it_does_not_know() -> None:
     assert read_record(Study, {"title": "x", "later": 1}) == Study(title="x")
+
+
+def test_lists_and_objects_are_counted_by_level() -> None:
+    assert not is_deeper("text", 0) and not is_deeper([1, {}], 2)
+    assert is_deeper([], 0) and is_deeper([1, {"a": []}], 2)

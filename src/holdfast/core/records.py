@@ -70,6 +70,17 @@ def dumps(value: object, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects of JSON are nested in more than so many levels."""
+    level = [value]
+    for _ in range(levels + 1):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        level = [x for one in nested for x in (one.values() if isinstance(one, dict) else one)]
+        if not nested:
+            return False
+    return True
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from holdfast.core.records import is_deeper
 from holdfast.serve.http_errors import RequestError
 
 DEPTH = 100  # levels of lists and objects
@@ -26,7 +27,7 @@ def read_json(text: bytes | str) -> Any:
             raise _too_deep() from None
         raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
     opening: tuple[Any, Any] = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
-    if sum(map(text.count, opening)) > DEPTH and _depth(value) > DEPTH:
+    if sum(map(text.count, opening)) > DEPTH and is_deeper(value, DEPTH):
         raise _too_deep()
     return value
 
@@ -56,16 +57,6 @@ class Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         """The body."""
         return write_json(content, (",", ":"))
-
-
-def _depth(value: Any) -> int:
-    """Levels of lists and objects; counting ends above `DEPTH`."""
-    depth, level = 0, [value]
-    while level and depth <= DEPTH:
-        nested = [one for one in level if isinstance(one, dict | list)]
-        depth += bool(nested)
-        level = [x for one in nested for x in (one.values() if isinstance(one, dict) else one)]
-    return depth
 
 
 def _too_deep() -> RequestError:

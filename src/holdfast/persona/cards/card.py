@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import PersonaError
+from holdfast.core.records import is_deeper
 from holdfast.persona.cards.png import SIGNATURE, blank_picture, read_texts, with_texts
 
 LARGEST = 256 << 20
@@ -119,7 +120,7 @@ def parse_card(data: bytes) -> Card:
         raise PersonaError("its JSON is not UTF-8.") from None
     except (ValueError, RecursionError):
         raise PersonaError("it holds no JSON.") from None
-    if not isinstance(raw, dict) or _depth(raw) > DEEPEST:
+    if not isinstance(raw, dict) or is_deeper(raw, DEEPEST):
         raise PersonaError("its JSON is no object of a card.")
     card = _versioned(raw)
     if not card.text("name"):
@@ -138,16 +139,6 @@ def _versioned(raw: dict[str, Any]) -> Card:
     if not any(isinstance(raw.get(name), str) and raw[name].strip() for name in _V1):
         raise PersonaError(f"it has none of {', '.join(_V1)}.")
     return Card(1, raw)
-
-
-def _depth(value: Any) -> int:
-    """Levels of lists and objects; counting ends above `DEEPEST`."""
-    depth, level = 0, [value]
-    while level and depth <= DEEPEST:
-        nested = [one for one in level if isinstance(one, dict | list)]
-        depth += bool(nested)
-        level = [x for one in nested for x in (one.values() if isinstance(one, dict) else one)]
-    return depth
 
 
 def write_card(card: Card, path: Path, picture: Path | None = None) -> None:
