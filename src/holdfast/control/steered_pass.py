@@ -41,12 +41,7 @@ from holdfast.control.kernels import (
     needs_gradient,
 )
 from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
-from holdfast.control.reference_attention import (
-    TurnKeys,
-    apply_mask,
-    reference_weights,
-    reweigh,
-)
+from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
 from holdfast.core.errors import ControlError
@@ -200,9 +195,8 @@ class SteeredPass(PassColumns):
             full = None if causal else self._masks_of(mask, query, keys).full
             queries = Queries(query, near, steered)
             return sliced_attention(queries, key, value, span, share, full, scale, causal)
-        persona_keys, persona_values = self._persona(layer, key, value)
         mask_p, mask_r = self._masks_of(mask, query, keys).parts
-        o_p, l_p = attend(near, persona_keys, persona_values, mask_p, scale)
+        o_p, l_p = attend(near, *self._persona(layer, key, value), mask_p, scale)
         o_r, l_r = attend(query, key, value, mask_r, scale)
         return merge(o_p, l_p, o_r, l_r, share, steered)
 
@@ -276,11 +270,9 @@ class SteeredPass(PassColumns):
         cache, keys = self.steering.gathered_keys, key.shape[2]
         places, present = (x.to(key.device) for x in self.key_places(keys))
         reuses = not key.requires_grad and self._can_reuse_keys(keys)
-        persona = cache.get(layer) if reuses else None
-        if persona is None:
-            persona = gather_columns(key, places)
-            if reuses:
-                cache[layer] = persona
+        persona = cache[layer] if reuses and layer in cache else gather_columns(key, places)
+        if reuses:
+            cache[layer] = persona
         index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
         anchored = attention_scores(near, persona, scale)
         anchored = torch.where(present[:, None, None], anchored, 0.0)
