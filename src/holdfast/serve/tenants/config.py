@@ -142,7 +142,7 @@ def _tables(
 def _known(path: Path, place: str, table: Mapping[str, Any], names: set[str]) -> None:
     if unknown := sorted(table.keys() - names):
         hint = suggestion(unknown[0], sorted(names))
-        raise ServiceError(f"{path}: {place} has no field {unknown[0]!r}: {hint}")
+        raise ServiceError(f"{path}: {place} has an unknown field {unknown[0]!r}: {hint}")
 
 
 def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
