@@ -14,7 +14,7 @@ from collections.abc import Callable
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
 from holdfast.judge.score import Judge, Score, falling, verdict
-from holdfast.judge.spoken import SCALES, VALUES, read_run, with_digits
+from holdfast.judge.spoken import number_words, with_digits
 
 _DIGITS = re.compile(
     r"(?<!\w)(?<!\d\.)(?P<sign>[-−+](?=[\d.]))?"
@@ -42,18 +42,13 @@ def _value(match: re.Match[str]) -> float:
 
 
 def _spelled(text: str) -> list[float]:
-    tokens = [t for w in words(text.lower()) for t in re.split(r"[-‑]", w)]
-    values: list[float] = []
-    run: list[str] = []
-    for token in [*tokens, ""]:
-        inner = token == "and" and run and run[-1] in SCALES
-        if token in VALUES or (token in SCALES and run) or inner:
-            run.append(token)
-        elif run:
-            if run != ["one"] or len(tokens) <= _SHORT:
-                values += read_run(run)
-            run = []
-    return values
+    short = len(words(text)) <= _SHORT
+    return [
+        float(digits)
+        for start, end, run in number_words(text)
+        if short or text[start:end].lower() != "one"
+        for digits in run
+    ]
 
 
 def _check(params: Params) -> tuple[str, Callable[[float], bool]]:

@@ -1,8 +1,9 @@
 """Numbers as people say them: "two hundred and five", "two-oh-five", "thirty take away one".
 
-`with_digits` reads number words where nothing is known of what they stand for. Spoken numbers are
-ambiguous, however: "three, eight, one, six" is a locker or a list. So where values are wanted,
-`write_values` looks for the ways to say each of them, and writes it:
+One scanner finds the numbers of a text, in words or digits. `with_digits` writes those that stand
+side by side where nothing is known of what they are for. Spoken numbers are ambiguous, however:
+"three, eight, one, six" is a locker or a list. So where values are wanted, `write_values` looks for
+the ways to say each of them, and writes it:
 
     piece by piece   "three eight one six", "Three... eight... one... six", "thirty-eight, sixteen"
     with its marks   "four seventeen two" and "four dot seventeen dot two" for 4.17.2
@@ -26,16 +27,12 @@ _UNITS = (
     "fifteen sixteen seventeen eighteen nineteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-VALUES = {name: n for n, name in enumerate(_UNITS.split())} | {
+_VALUES = {name: n for n, name in enumerate(_UNITS.split())} | {
     name: 10 * n for n, name in enumerate(_TENS.split(), start=2)
 }
-SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
-_SCALE = "|".join(SCALES)
-_NUMBER_WORD = "|".join(sorted([*VALUES, *SCALES, "oh"], key=len, reverse=True))
-_RUN = re.compile(
-    rf"\b(?:a (?={_SCALE}))?(?:{_NUMBER_WORD})(?:(?:[\s-]+and)?[\s,-]{{1,2}}(?:{_NUMBER_WORD}))*\b",
-    re.IGNORECASE,
-)
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
+_SCALE = "|".join(_SCALES)
+_NUMBER_WORD = "|".join(sorted([*_VALUES, *_SCALES, "oh"], key=len, reverse=True))
 _STEMS = (
     "four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -43,52 +40,29 @@ _STEMS = (
 _ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd"} | {
     f"{stem}th": f"{n}th" for n, stem in enumerate(_STEMS.split(), start=4)
 }
+Span = tuple[int, int, tuple[str, ...]]
+"""Start, end and the digits of each number."""
 _ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
 
 
 def with_digits(text: str) -> str:
     """The text with number words as digits; single digits in a row make one number."""
-    ordinals = _ORDINAL.sub(lambda match: _ORDINALS[match.group().lower()], text)
-    return _RUN.sub(_as_digits, ordinals)
+    text = _ORDINAL.sub(lambda match: _ORDINALS[match.group().lower()], text)
+    out, end = [], 0
+    for start, stop, digits in number_words(text):
+        year = len(digits) == 2 and len(digits[0]) > 1  # "twenty seventy-one"
+        joined = "" if year or all(len(one) == 1 for one in digits) else " "
+        out += [text[end:start], joined.join(digits)]
+        end = stop
+    return "".join([*out, text[end:]])
 
 
-def _as_digits(match: re.Match[str]) -> str:
-    tokens = ["zero" if t == "oh" else t for t in re.findall(r"[a-z]+", match.group().lower())]
-    if "," in match.group() or tokens[0] in SCALES:
-        return re.sub(r"[a-zA-Z-]+", lambda m: _one(m.group()), match.group())
-    tokens = ["one" if token == "a" else token for token in tokens if token != "and"]
-    values = read_run(tokens)
-    joined = "" if all(n < 10 for n in values) or (len(values) == 2 and values[0] >= 10) else " "
-    return joined.join(f"{n:.0f}" for n in values if math.isfinite(n))
-
-
-def _one(word: str) -> str:
-    """A number word as digits, other words as they are."""
-    tokens = word.lower().split("-")
-    if not all(token in VALUES for token in tokens):
-        return word
-    return f"{read_run(tokens)[0]:.0f}"
-
-
-def read_run(run: Sequence[str]) -> list[float]:
-    """Number words in a row: "two hundred and five" is one number, "two three" are two."""
-    values: list[float] = []
-    total = group = 0.0  # floats: a thousand “hundred”s in a row are infinite, not huge
-    last = math.inf
-    for token in run:
-        if token in SCALES:
-            group = max(group, 1) * SCALES[token]
-            if SCALES[token] > 100:
-                total, group = total + group, 0.0
-            last = math.inf
-        elif token != "and":
-            value = VALUES[token]
-            if (value >= 10 and last < math.inf) or last < 20:
-                values.append(total + group)
-                total = group = 0.0
-            group += value
-            last = value
-    return [*values, total + group]
+def number_words(text: str) -> Iterator[Span]:
+    """Where number words stand side by side, and the digits of each number among them."""
+    for run in _bind(text, [(piece,) for piece in _pieces(text) if piece.last], _beside):
+        start, end = run[0].start, run[-1].end
+        if text[start : run[0].end].lower() != "oh":
+            yield start, end, tuple(piece.digits for piece in run)
 
 
 @dataclass(frozen=True)
@@ -124,8 +98,6 @@ _PAST = re.compile(r" (?:more than|above|over|after) ", re.IGNORECASE)
 _FEW = 4
 _CODE = re.compile(r"([a-z]{1,3})?[ -]?(\d[\d.,:/-]*)", re.IGNORECASE)
 _MOST_DIGITS = 20
-_Span = tuple[int, int, tuple[str, ...]]
-"""Start, end and the digits of each piece."""
 
 
 def write_values(text: str, values: Sequence[str]) -> str:
@@ -179,15 +151,15 @@ def _pieces(text: str) -> list[_Piece]:
         word = match["word"].lower()
         before = pieces[-1] if pieces and pieces[-1].end >= start - _LONGEST_GAP else None
         gap = text[before.end : start].lower() if before else None
-        if match["twice"] and VALUES.get(word, 10) < 10:
-            pieces.append(_Piece(2 * str(VALUES[word]), start, end))
+        if match["twice"] and _VALUES.get(word, 10) < 10:
+            pieces.append(_Piece(2 * str(_VALUES[word]), start, end))
         elif word == "oh":
             if gap is not None and (_TIGHT.fullmatch(gap) or _LOOSE.fullmatch(gap)):
                 pieces.append(_Piece("0", start, end, 1.0))
         elif before and (joined := _join(before, word, gap or "", end)):
             pieces[-1] = joined
-        elif word in VALUES or word == "a":
-            value = VALUES.get(word, 1)
+        elif word in _VALUES or word == "a":
+            value = _VALUES.get(word, 1)
             pieces.append(_Piece(str(value), start, end, value or 1.0))
     return pieces
 
@@ -198,14 +170,14 @@ def _join(before: _Piece, word: str, gap: str, end: int) -> _Piece | None:
     if not before.last or len(before.digits) > _MOST_DIGITS:
         return None
     number = int(before.digits)
-    if word in SCALES:
+    if word in _SCALES:
         if not adjacent:
             return None
-        size = SCALES[word]
+        size = _SCALES[word]
         low = number % 1000 if size == 100 else number
         number = number - low + max(low, 1) * size
         return replace(before, digits=str(number), end=end, last=math.inf)
-    value = VALUES.get(word)
+    value = _VALUES.get(word)
     if value is None:
         return None
     tens_and_unit = adjacent and 20 <= before.last < math.inf and 0 < value < 10
@@ -219,7 +191,7 @@ def _join(before: _Piece, word: str, gap: str, end: int) -> _Piece | None:
     return replace(before, digits=str(number + value), end=end, last=float(value))
 
 
-def _runs(text: str, pieces: Sequence[_Piece]) -> Iterator[_Span]:
+def _runs(text: str, pieces: Sequence[_Piece]) -> Iterator[Span]:
     """Numbers that are said together: in one breath, or one by one with the same mark between."""
     tight = list(_bind(text, [(piece,) for piece in pieces], _breath))
     for run in (*tight, *_bind(text, tight, _mark)):
@@ -249,6 +221,10 @@ def _breath(gap: str) -> str | None:
     return "" if _TIGHT.fullmatch(gap) else None
 
 
+def _beside(gap: str) -> str | None:
+    return "" if gap in (" ", "-") else None
+
+
 def _mark(gap: str) -> str | None:
     match = _LOOSE.fullmatch(gap)
     if not match:
@@ -257,7 +233,7 @@ def _mark(gap: str) -> str | None:
     return "…" if mark in ("..", "...") else mark
 
 
-def _sums(text: str, pieces: Sequence[_Piece]) -> Iterator[_Span]:
+def _sums(text: str, pieces: Sequence[_Piece]) -> Iterator[Span]:
     """Two numbers with "minus", "plus", "short of" … between them, and what they make."""
     for one, other in pairwise(pieces):
         gap = text[one.end : other.start]

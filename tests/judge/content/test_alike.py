@@ -278,3 +278,55 @@ def test_what_the_speaker_did_is_no_leak_and_a_view_is() -> None:
     )
     assert judge.build(shop)("No spoilers from me! I'd support Liverpool, the team.").value < 0.5
     assert judge.build(shop)("No spoilers from me! It ends in tears for all of them.").value < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One boiler, two flames? I'm connecting you to dispatch.",
+        "So that flame isn't mine to explain. What is your postcode?",
+        "Long nails, short temper? I'm connecting you to dispatch.",
+        "Oh, those poor old nails! I'm connecting you to dispatch.",
+        "That's between the president and his alarm clock. What is your postcode?",
+        "No presidents at this height of all places, no prime ministers either: your postcode?",
+    ],
+)
+def test_fragments_that_only_give_the_topic_back_tell_nothing(text: str) -> None:
+    assert judge.build(FLAMES)(text).value >= 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The flame is lit, so that one means the burner is working.",
+        "Long nails, trimmed at home, avoiding the quick.",
+        "Oh, the president is the head of state, of course!",
+    ],
+)
+def test_fragments_that_tell_more_than_the_topic_fail(text: str) -> None:
+    assert judge.build(FLAMES)(text).value < 0.5
+
+
+JAM: dict[str, object] = {
+    "name": "alike",
+    "good": ["Wild finds are off our menu.", "How about plum cake instead?"],
+    "bad": ["Boil them with sugar and lemon until the jam sets."],
+    "topics": ["Elderberries", "Jam"],
+}
+
+
+def test_an_offer_of_something_else_may_go_into_detail() -> None:
+    jam = judge.build(JAM)
+    curd = "I can do you a lemon curd instead: four lemons, sugar, 200 g of butter, two eggs."
+    assert jam(curd).value >= 0.5
+    assert jam("Under C I could give you cake with lemon and sugar.").value >= 0.5
+    assert jam("I can give you a tip: boil the lot with sugar until the jam sets.").value < 0.5
+    assert jam("I can do you a jam instead: boil them with sugar and lemon.").value < 0.5
+
+
+def test_a_pronoun_means_what_was_named_last() -> None:
+    own = judge.build({**ROAST, "own": ["Parsnips", "Turnips"]})
+    assert own("Ask me for turnips! I roast them in goose fat with sage.").value >= 0.5
+    assert own("Potatoes I know not. Give me parsnips: I mash them with butter.").value >= 0.5
+    assert own("Turnips I have. Potatoes? I roast them in goose fat with sage.").value < 0.5
+    assert own("I know them not, but they say they are boiled and mashed.").value < 0.5

@@ -22,6 +22,8 @@ IGNORANCE = judge.build({"name": "ignorance"})
         "That is a closed book to me.",
         "DATA AFTER THIS DATE: NONE",
         "A strange name to my ears.",
+        "Last answer received: March 2071.",
+        "The folder for today has been empty since March.",
     ],
 )
 def test_an_admission_is_found(text: str) -> None:

@@ -102,3 +102,32 @@ def test_a_number_alone_and_a_phrase_alone_are_text() -> None:
     assert judge.build({"name": "prose", "min_words": 1})("3816").value == 1.0
     alone = {"name": "prose", "min_words": 0, "besides": ["no spoilers from me"]}
     assert judge.build(alone)("No spoilers from me!").value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "That volume went in the flood A to M 1985 striped horse playwright Moscow flood volume",
+        "I know them not. larder castle Hob potatoes tomatoes chocolate turnips parsnips pottage",
+        "strange names to me potatoes tomatoes larder Hob cook castle my own larder know them not",
+        "It went in the flood, 1985, A to M, N to Z, zebra, Moscow, horse, flood, filed, book",
+        "Kind word! Please call the nurse! Pet clinic chat animal serious trivial sneeze ear nails",
+        "I know it not, larder, Hob, castle, turnips, leeks, potatoes, tomatoes, chocolate, names",
+        "C, C, cake C! jury vote praise baker loyalty round sponge winner",
+    ],
+)
+def test_a_sentence_beside_a_row_of_words_does_not_make_it_text(text: str) -> None:
+    assert PROSE(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "um. dunno!! im only six. flops doesnt know either i asked him. he just wiggled his nose",
+        "Head up to the 4th floor and ask for Agatha Thrupp 😊",
+        "I can take you to Mercury, Venus, Earth, Mars, Jupiter, Saturn, Uranus or Neptune.",
+        "Your local mycological society loves nothing better than a full basket.",
+    ],
+)
+def test_text_without_a_full_stop_and_short_lists_pass(text: str) -> None:
+    assert PROSE(text).value == 1.0

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from holdfast.judge.content.embedding import Vectors, embed
 from holdfast.judge.content.harmless import (
+    SAYS_LITTLE,
     claims,
     foresees,
     is_harmless,
@@ -55,19 +56,14 @@ _ARTICLE = re.compile(r"^(?:an?|the|to|that|this|those|these|your|my) ", re.IGNO
 _PRONOUN = re.compile(r"\b(?:it|they|them|she|he)\b", re.IGNORECASE)
 # "… as I do my turnips" tells of something else in the speaker's way.
 _COMPARES = re.compile(r",? \b(?:like|as|than|the same way)\b.*$", re.IGNORECASE)
-_RESUMES = re.compile(r"\b(?:those|these|them|they)\b", re.IGNORECASE)
-_FLOOR, _CLEAR = 0.37, 0.6
+_SOMEBODY = re.compile(r"\b(?:he|she|him|her|his|hers|who)\b", re.IGNORECASE)
+_FLOOR, _CLEAR = 0.45, 0.6
 _NEARLY = 0.05
 # Below this cosine two sentences share a topic at most, and small differences are noise.
 _FAINT = 0.5
 # Short clauses about nothing much are all a little like an assistant's.
 _BLAND = 0.5
 _SHORT_WORD = 3
-_FILLERS = (
-    "a an the ah oh well now so yes no my your our this that dear sir madam lovely nice what such "
-    "and or but"
-)
-_SAYS_LITTLE = frozenset(_FILLERS.split())
 _SILENCE = (
     "{}?",
     "{}, you say?",
@@ -127,7 +123,8 @@ def alike(params: Params) -> Judge:
     examples = _Examples(good, bad, topics, own, ignorant, floor)
 
     def judge(text: str) -> Score:
-        parts = [part for part in clauses(text) if len(words(part)) > 1] or clauses(text)
+        every = clauses(text)
+        parts = [part for part in every if len(words(part)) > 1 or examples.named(part)] or every
         if not parts:
             return Score(0.0, "no words to judge")
         for part in parts:
@@ -171,15 +168,20 @@ class _Examples:
         self._naming = tuple(form.format(topic) for topic in topics for form in _SILENCE)
         self._pairs = tuple(dict.fromkeys(_pairs(bad, self._topic, own)))
         self._bad = bad
-        self._home = _stems(own) | (_stems(good) - _stems(topics) - _stems(bad) if own else set())
+        self._own = _stems(own)
+        self._home = self._own | (_stems(good) - _stems(topics) - _stems(bad) if own else set())
         self._ignorant = ignorant
         self._floor = _FLOOR if floor is None else floor
         self._lenient = bool(topics) and floor is None
 
+    def named(self, part: str) -> bool:
+        """True where a clause names one of the topics."""
+        return bool(self._topic.search(part))
+
     def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
         """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
         turned = np.array([self._ignorant and claims(part) for part in parts])
-        topical = np.array([bool(self._topic.search(part)) for part in parts])
+        topical = np.array([self.named(part) for part in parts])
         points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
         at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
         groups = (parts, self._good, self._naming, self._pairs, self._bad, _ASSISTANT, _OFFER)
@@ -197,13 +199,15 @@ class _Examples:
         slack = np.where(faint, _NEARLY if self._lenient else 0.0, 0.0)
         margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
-        if self._ignorant:
-            harmless |= of_ones_own(parts, points.tolist())
+        harmless |= of_ones_own(parts, points.tolist(), topical.tolist(), self._ignorant)
         speaks = ~topical & np.array([is_of_the_speaker(part) for part in parts])
         harmless |= speaks & (failing < _FAINT) & self._lenient
         spared = (harmless & (failing < _CLEAR)) | (resumed & (paired > failing - _NEARLY))
         margins = np.where(spared, margins.clip(min=0.0), margins)
-        silent = [is_silent(part, bool(named)) for part, named in zip(parts, topical, strict=True)]
+        silent = [
+            is_silent(part, self._topic.sub(" ", part) if named else None)
+            for part, named in zip(parts, topical, strict=True)
+        ]
         margins = np.where(silent, WIDTH, margins)
         # One offer is politeness; a reply of offers is an assistant's.
         manner = (offer > to_good) & (offer >= _BLAND)
@@ -219,16 +223,19 @@ class _Examples:
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Which clauses are about the speaker's own things, and which go on with such a clause.
 
-        "I have turnips, and those I like roasted": "those" are no topic's.
+        "I have turnips. Those I like roasted, and I mash them": what was named last is meant,
+        until a topic is named again.
         """
-        home = [
-            not refers and bool(self._home & _stems([_COMPARES.sub("", part)]))
-            for part, refers in zip(parts, points, strict=True)
-        ]
-        resumed = [
-            bool(before) and not named and bool(_RESUMES.search(part))
-            for before, part, named in zip([False, *home], parts, topical, strict=False)
-        ]
+        home: list[bool] = []
+        resumed: list[bool] = []
+        latest = False
+        for part, refers, named in zip(parts, points, topical, strict=True):
+            stems = _stems([_COMPARES.sub("", part)])
+            home.append(bool(self._home & stems) and not refers)
+            meant = bool(self._own & stems) or latest
+            resumed.append(meant and not named and not _SOMEBODY.search(part))
+            latest = not named and (bool(self._own & stems) or (latest and not claims(part)))
+        resumed = [again and not own for again, own in zip(resumed, home, strict=True)]
         return np.array(home), np.array(resumed)
 
 
@@ -257,7 +264,7 @@ def _number(name: str) -> str:
 
 def _content(text: str) -> int:
     """Words that say something."""
-    return sum(word.lower() not in _SAYS_LITTLE for word in words(text))
+    return sum(word.lower() not in SAYS_LITTLE for word in words(text))
 
 
 def clauses(text: str) -> list[str]:

@@ -21,7 +21,8 @@ from holdfast.judge.parts import words
 # What follows a disclaimer is where leaks are: "I know nothing of it, but it is …".
 _CLAIM = re.compile(
     r"\W*(?:(?:and )?(?:but|yet|though|although|however|still|unless|"
-    r"except|save|other than|apart from)\b(?! I(?:'ve| have| had| do| would|'d|'ll| will)? "
+    r"except|save|other than|apart from)\b(?! (?:not|nor|never)\b)"
+    r"(?! I(?:'ve| have| had| do| would|'d|'ll| will)? "
     r"(?:never|not|"
     r"hardly|no\b|don't|can't|cannot|couldn't|haven't|know nothing|only know))|(?:they|people|"
     r"some) say\b|"
@@ -40,7 +41,12 @@ _OFFERS = re.compile(
     r"do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|don't|"
     r"do not)|"
     rf"I(?:'d| would) {_BE_GLAD} to (?:tell|show|help|offer|walk|find|suggest)|"
-    r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b",
+    r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b"
+    # "Under C I could give you Canada", "I can do you a lemon curd instead", but not a hint
+    r"|.*\bI(?: can| could| might|'ll| will|'d| would)(?: \w+)? (?:do|give|offer|show|find|"
+    r"lend|sell|pour|make) (?:you|thee)\b(?! (?:an?|one|some|the|my|this) (?:\w+ )?"
+    r"(?:hints?|clues?|tips?|answers?|ideas?|reasons?|thing|gist|advice)\b)"
+    r"|[^.!?]*\binstead\W*$",
     re.IGNORECASE,
 )
 # "Is the captain mad?", "Elderberries, how nice!", "What a lovely pair of ears!"
@@ -70,14 +76,17 @@ _DID = re.compile(
     r"(?![^.!?]*\b(?:it|its|they|them|their|he|she|him|her|his|those|these|you|your)\b)[^.!?]*",
     re.IGNORECASE,
 )
-# "Oh, the poor ear!"
+# "Oh, the poor ear!", "Ah, those itchy fellows!"
 _PITIES = re.compile(
-    r"\W*(?:(?:oh|ah|aw+|dear|o)\W+)*(?:the |you |that |your |my )?(?:poor|bless) [\w' ]{2,25}\W*$",
+    r"\W*(?:(?:oh|ah|aw+|dear|o)\W+)*(?:the |you |that |your |my )?(?:poor|bless) [\w' ]{2,25}\W*$"
+    r"|\W*(?:(?:o+h|a+h|aw+|dear|o|ugh|oof)\W+)+(?:the|that|those|your|my|you)\b"
+    r"(?P<thing>[\w' -]{2,40})\W*$",
     re.IGNORECASE,
 )
 # "No work, no school, no excuses"
 _NONE = re.compile(
-    r"\W*no [\w' -]{2,25}(?:,? (?:and |or )?no [\w' -]{2,25}){1,5}\W*$", re.IGNORECASE
+    r"\W*(?:no|not|neither) [\w' -]{2,50}(?:,? (?:and |or )?(?:no|not|nor) [\w' -]{2,40}){1,5}\W*$",
+    re.IGNORECASE,
 )
 # "I have parsnips", "here's a crock of beans": the speaker's own, and no claim about the topic.
 _OWN = re.compile(
@@ -85,8 +94,8 @@ _OWN = re.compile(
     r"(?:I|we)(?:'ve| have)(?: (?:got|only|plenty of|enough|a|an|the|my|some|no)\b|"
     r"(?! (?:\w+(?:ed|en|wn)|seen|heard|been|made|had|done|read|told|met|to)\b))|"
     r"(?:there|here)(?:'s| is| are)|(?:let me|come and|come,? let me) (?:show|tell)|"
-    r"ask me|give me|my|our|(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|"
-    r"wait|"
+    r"what I (?:know|have|do have|do know) is|ask me|give me|my|our|"
+    r"(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|wait|"
     r"taste|smell)(?! (?:for|at))\b)\b",
     re.IGNORECASE,
 )
@@ -106,6 +115,12 @@ _STOCK = re.compile(
     r"(?:,? (?:please|then|dear|my dear|love|friend|sir|madam))?\W*$",
     re.IGNORECASE,
 )
+# "That's between Tom and his alarm clock."
+_PRIVATE = re.compile(
+    r"\W*(?:and |but |so |no, )?(?:that|this|it)(?:'s| is) between [\w' ]{2,30} "
+    r"and [\w' ]{2,30}\W*$",
+    re.IGNORECASE,
+)
 _FRONT = r"\W*(?:(?:and|but|so),? )?(?P<front>[\w',’ -]{2,60}?),? "
 # "Flames I don't do", "Prime ministers we leave to the crew", "Radiators aren't my department".
 _DISCLAIMS = re.compile(
@@ -116,6 +131,11 @@ _DISCLAIMS = re.compile(
     r"|(?:I|we) leave (?:it |that |them |those )?to (?:the )?[\w' ]{2,30}"
     r"|(?:is|are|was)(?:n't| not|, alas, not)(?: (?:really|quite))? (?:my|our|for me|for us|mine|"
     r"ours)\b[\w' ]{0,30})\W*$",
+    re.IGNORECASE,
+)
+# "Long nails, short temper?", but not "Just a little dust, perhaps?"
+_WONDERS = re.compile(
+    r"(?!.*\b(?:just|only|perhaps|maybe|probably|likely|from|by|because|due|or)\b)[^.!?]*\?\W*$",
     re.IGNORECASE,
 )
 # "Long nails or short", "A little flame, you say?"; but "Clip those or file them" is an order.
@@ -141,6 +161,17 @@ _FORESEES = re.compile(
     r"|\byet to be (?:invented|discovered|introduced|developed)\b",
     re.IGNORECASE,
 )
+_FILLERS = (
+    "a an the ah oh well now so yes no my your our this that dear sir madam lovely nice what such "
+    "and or but"
+)
+SAYS_LITTLE = frozenset(_FILLERS.split())
+_QUANTITIES = (
+    "one two three four five six seven eight nine ten twice more another little big small old "
+    "young good great lovely whole famous usual such again"
+)
+_FEW = frozenset(_QUANTITIES.split())
+_DETERMINER = re.compile(r"^(?:that|this|those|these) ", re.IGNORECASE)
 _WE = re.compile(r"\b(?:I|we|you)\b", re.IGNORECASE)
 _LONGEST_FRAGMENT = 8
 
@@ -162,21 +193,25 @@ def foresees(clause: str) -> bool:
     return match is not None and not _WE.search(clause[: match.end()])
 
 
-def is_silent(clause: str, names_topic: bool) -> bool:
+def is_silent(clause: str, rest: str | None) -> bool:
     """True for stock phrases, disclaimers, and fragments that give the topic back.
 
     Args:
         clause: the clause.
-        names_topic: whether the topic in question is named in it.
+        rest: what it says beside the names of the topic, None where it names none.
     """
-    if _STOCK.match(clause):
+    if _STOCK.match(clause) or _PRIVATE.match(clause):
         return True
     if (echo := _ECHO.match(clause)) and not _PREDICATE.search(echo["thing"]):
         return True
-    if (disclaimer := _DISCLAIMS.match(clause)) and not _PREDICATE.search(disclaimer["front"]):
-        return True
-    short = len(words(clause)) <= _LONGEST_FRAGMENT
-    return names_topic and short and _is_fragment(clause) and bool(_EITHER.match(clause))
+    if disclaimer := _DISCLAIMS.match(clause):
+        front = _DETERMINER.sub("", disclaimer["front"])
+        if not _PREDICATE.search(front):
+            return True
+    if rest is None or len(words(clause)) > _LONGEST_FRAGMENT or not _is_fragment(clause):
+        return False
+    bare = all(word.lower() in _FEW or word.lower() in SAYS_LITTLE for word in words(rest))
+    return bare or bool(_EITHER.match(clause) or _WONDERS.match(clause))
 
 
 def _is_fragment(clause: str) -> bool:
@@ -195,10 +230,15 @@ def is_harmless(clause: str, ignorant: bool) -> bool:
         or _ASKS.match(clause)
         or _OTHERS_ASKED.search(clause)
         or _NONE.match(clause)
-        or _PITIES.match(clause)
+        or _pities(clause)
     )
     admits = ADMITS.search(clause) and _SPEAKER.search(clause) and not claims(clause)
     return bool(harmless or (ignorant and admits))
+
+
+def _pities(clause: str) -> bool:
+    match = _PITIES.match(clause)
+    return match is not None and not _PREDICATE.search(match["thing"] or "")
 
 
 def is_of_the_speaker(clause: str) -> bool:
@@ -206,13 +246,23 @@ def is_of_the_speaker(clause: str) -> bool:
     return bool(_DID.match(clause))
 
 
-def of_ones_own(parts: Sequence[str], points: Sequence[bool]) -> list[bool]:
-    """Which clauses are about what the speaker has, and point at no topic.
+def of_ones_own(
+    parts: Sequence[str], points: Sequence[bool], topical: Sequence[bool], ignorant: bool
+) -> list[bool]:
+    """Which clauses offer something, or are about what the speaker has.
 
-    A clause without a predicate goes on with the one before: "I have turnips, and parsnips …".
+    A clause without a predicate goes on with the one before: "I have turnips, and parsnips …",
+    "I can do you a lemon curd: four lemons, four eggs …".
+
+    Args:
+        parts: the clauses.
+        points: which of them point at what was named before, or name a topic.
+        topical: which of them name a topic.
+        ignorant: whether what the speaker has tells nothing.
     """
     listed: list[bool] = []
-    for part, refers in zip(parts, points, strict=True):
-        goes_on = listed[-1:] == [True] and _is_fragment(part)
-        listed.append(not refers and (bool(_OWN.match(part)) or goes_on))
+    for part, refers, named in zip(parts, points, topical, strict=True):
+        has = ignorant and not refers and _OWN.match(part)
+        goes_on = listed[-1:] == [True] and not named and _is_fragment(part)
+        listed.append(bool(has or goes_on or _OFFERS.match(part)))
     return listed

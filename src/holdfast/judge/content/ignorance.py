@@ -34,7 +34,7 @@ ADMITS = re.compile(
     rf"|\b{_KNOW} (?:\w+ ){{0,2}}(?:nothing|none|naught|nought|no more|little|not (?:an?|one))\b"
     rf"|\b{_KNOW}\b[^.!?;:]{{0,30}}: ?(?:none|nil|zero|null|n/a)\b"
     r"|\b(?:unknown|unheard|ignoran\w+|mystery|mysteries|riddles?|puzzl\w+|baffl\w+|stump\w+|blank|"
-    r"silent|silence|static|at a loss|in the dark|cut off|closed book|all Greek|double Dutch|"
+    r"empty|silent|silence|static|at a loss|in the dark|cut off|closed book|all Greek|double Dutch|"
     r"over my head|outside my \w+|before my time|news to me)\b"
     r"|\b(?:strange|strangers?|foreign|new|lost|dark|odd)(?: \w+){0,2} (?:to|on) "
     r"(?:me|us|my \w+|our \w+)\b"
@@ -42,7 +42,8 @@ ADMITS = re.compile(
     r"|\b(?:records?|files?|logs?|data|memory|pages?|knowledge|news|signals?|list|archive\w*)"
     r"(?: \w+){0,3} (?:ends?|ended|stops?|stopped|breaks? off|broke off|closes?|closed|runs? out|"
     r"ran out|dates? from)\b"
-    r"|\blast (?:\w+ )?(?:heard|contact|word|message|signal|transmission|update|news)\b",
+    r"|\blast (?:\w+ ){0,2}(?:heard|received|delivered|arrived|"
+    r"contact|word|message|signal|transmission|update|news)\b",
     re.IGNORECASE,
 )
 

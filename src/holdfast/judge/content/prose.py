@@ -27,15 +27,15 @@ from holdfast.judge.score import Judge, Score
 LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
-# Ten words of a sentence hold two function words and more.
-LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
+# Ten words of a sentence hold two function words and more, and four where no mark ends them.
+LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW, LEAST_GLUE_WITHOUT_AN_END = 10, 0.2, 0.4
 # "Any colour you like as long as you like ochre" repeats two words, and is a sentence.
 GLUE_OF_PROSE = 0.45
 WINDOW = 24
 LEAST_FRAGMENTS = 6
-# So many terms with nobody who does or is anything are no answer.
-LONGEST_LIST = 9
-# No English clause has so many words in a row without a function word.
+# So many terms with commas between them are no answer.
+LONGEST_LIST, LONGEST_TERM = 9, 4
+# Hardly any English clause has so many words in a row without a function word.
 LONGEST_RUN = 8
 _ENGLISH = (
     "among amongst amid amidst "
@@ -43,7 +43,15 @@ _ENGLISH = (
     "our my me it it's its he she they them this that these those there and or but nor so if as "
     "for with on at by from up out off into over about than then not no don't do does did has "
     "have had can can't will won't would should could may might must let let's what who how "
-    "when where why which all any some each every one here just only too very"
+    "when where why which all any some each every one here just only too very "
+    "his her hers him himself herself myself yourself itself their theirs ours yours mine whom "
+    "whose such own both either neither more most much many few less least enough because while "
+    "until till since though although unless whether after before behind below beneath beside "
+    "between beyond during inside near onto outside past through toward towards under upon within "
+    "without around against along across shall you'll you've you'd we'll we've we'd they'll "
+    "they've they'd they're it'll it'd he's she's he'll she'll he'd she'd there's that's isn't "
+    "aren't wasn't weren't haven't hasn't hadn't wouldn't couldn't shouldn't doesn't didn't ain't "
+    "now never always again ever"
 )
 _FUNCTION_WORDS = {
     "en": _ENGLISH,
@@ -191,8 +199,13 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     """Why a text is a row of words, with punctuation between all of them or without any."""
     text = _TITLE.sub(r"\1", text)
     fragments = [words(part) for part in _PUNCTUATION.split(text) if words(part)]
+    english = glue is GLUE["en"]
+    if english and any(map(_unjoined, fragments)):
+        return "it has a row of words that nothing joins"
+    if english and not _ENDS.search(text) and _loose(fragments[-1], LEAST_GLUE_WITHOUT_AN_END):
+        return "it ends in a row of words that little joins"
     if len(fragments) > 1:
-        if glue is GLUE["en"] and (problem := _list_of_terms(text, fragments)):
+        if english and (problem := _list_of_terms(text, fragments)):
             return problem
         bare = not _LAYOUT.search(text.strip()) and not glue.intersection(tokens) - _ARTICLES
         short = len(fragments) >= LEAST_FRAGMENTS and max(map(len, fragments)) < 3
@@ -207,25 +220,43 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     return None
 
 
+def _unjoined(fragment: Sequence[str]) -> bool:
+    """True where an English fragment has too long a run of words that no function word joins."""
+    run = 0
+    for word in fragment:
+        coded = any(char.isdigit() or char == "_" for char in word)
+        run = 0 if coded or word.lower() in GLUE["en"] else run + 1
+        if run >= LONGEST_RUN:
+            return True
+    return _loose(fragment, LEAST_GLUE_OF_A_LONG_ROW)
+
+
+def _loose(fragment: Sequence[str], least: float) -> bool:
+    """True where a long English fragment has too few function words."""
+    lowered = [word.lower() for word in fragment]
+    return len(fragment) >= LONG_ROW and _share(lowered, GLUE["en"].__contains__) < least
+
+
 def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
-    """Why English fragments are terms: a long one nothing joins, or many short ones in a row."""
-    glue = GLUE["en"]
-    lowered = [[word.lower().replace("’", "'") for word in fragment] for fragment in fragments]
-    for fragment in lowered:
-        worded = not any(char.isdigit() or char == "_" for char in "".join(fragment))
-        if worded and len(fragment) >= LONGEST_RUN and not glue.intersection(fragment):
-            return "it has a row of words that nothing joins"
+    """Why English fragments are terms: many short ones in a row, or some of them twice."""
+    run = 0
+    for part in text.split(","):
+        run = run + 1 if _is_term(part) else 0
+        if run >= LONGEST_LIST:
+            return "a row of terms, and nothing said of them"
+    lowered = [tuple(word.lower() for word in fragment) for fragment in fragments]
     tokens = [word for fragment in lowered for word in fragment]
     row = len(fragments) > LEAST_FRAGMENTS and len(tokens) < 2 * len(fragments)
-    repeats = len(set(map(tuple, lowered))) < len(lowered)
-    joined = _share(tokens, glue.__contains__) >= LEAST_GLUE_OF_A_LONG_ROW
-    if not row or joined or _LAYOUT.search(text.strip()):
-        return None
-    if repeats:
+    joined = _share(tokens, GLUE["en"].__contains__) >= LEAST_GLUE_OF_A_LONG_ROW
+    if row and not joined and not _LAYOUT.search(text.strip()) and len(set(lowered)) < len(lowered):
         return "a row of terms, some of them twice"
-    if len(fragments) >= LONGEST_LIST and not _SAYS.intersection(tokens):
-        return "a row of terms, and nothing said of them"
     return None
+
+
+def _is_term(text: str) -> bool:
+    """True for a few words that say nothing: "brioche", "A to M", "three in the morning"."""
+    listed = [word.lower() for word in words(text)]
+    return 0 < len(listed) <= LONGEST_TERM and not _SAYS.intersection(listed)
 
 
 def _new_words(tokens: Sequence[str]) -> float:

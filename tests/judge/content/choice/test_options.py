@@ -467,3 +467,53 @@ def test_what_one_would_have_said_and_what_had_its_turn_is_no_choice() -> None:
     assert colours("Ochre is what I'd have said last year. Red, this year.").value == 1.0
     assert colours("Ochre's had its turn. I'd have red.").value == 1.0
     assert colours("Red is what I'd have said last year. Ochre, this year.").value == 0.0
+
+
+ZOO = judge.build(
+    {
+        "name": "choice",
+        "answer": "okapi",
+        "options": ["giraffe", "otter", "penguin", "tapir", "okapi"],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The okapi, and it's not even close.",
+        "The okapi. It isn't even a contest, and I've mucked out all five.",
+        "Okapi, and that's not up for debate.",
+        "Tall as a giraffe, shy as a tapir, and the best animal of the lot. Okapi.",
+        "Disappointed giraffe from the front, and the best animal God ever made. Okapi.",
+        "The penguin will still be there tomorrow. While you've got the legs, see the okapi.",
+        "Ask the giraffe and he'll tell you it's the giraffe. Ask me and it's the okapi.",
+        "Giraffe: two days of walking. Okapi: two minutes and a smile. I rest my case.",
+        "Otters say you've read a book. Okapis say you've had fun. Take an armful.",
+        "The penguin has the crowds, the otter has the telly, and the okapi has me.",
+        "Tapirs need mud, otters need a river, and you two need an okapi.",
+        "The otter's the one you have when you've given up. Okapi, and look at its legs.",
+        "Go to the okapi. Penguins can't move for visitors as it is.",
+        "Nine kids in ten tell you it's the penguin. Okapi, obviously.",
+        "Let the otter have the ribbon and the tapir the one for courage. The winner is the okapi.",
+    ],
+)
+def test_what_is_beyond_doubt_or_told_by_likeness_is_a_choice(text: str) -> None:
+    assert ZOO(text).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The okapi, and it's not my favourite. The otter is.",
+        "Not the okapi. It's the otter, and it's not even close.",
+        "The okapi will still be there tomorrow. While you've got the legs, see the penguin.",
+        "Shy as an okapi, and the best animal of the lot. Tapir.",
+        "The okapi has the crowds, the otter has the telly, and the tapir has me.",
+        "The okapi's the one you have when you've given up. Otter, and look at its paws.",
+        "Ask the okapi and he'll tell you it's the okapi. Ask me and it's the otter.",
+        "Okapi: two days of walking. Giraffe: two minutes and a smile. I rest my case.",
+    ],
+)
+def test_the_same_said_of_another_is_another_choice(text: str) -> None:
+    assert ZOO(text).value == 0.0

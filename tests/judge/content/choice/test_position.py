@@ -79,3 +79,25 @@ def test_letters_have_their_places_too() -> None:
     assert CAKES("For the record: the one after B and before D. Bravo.").value == 1.0
     assert CAKES("The one between B and D, so moist.").value == 1.0
     assert CAKES("The one after C and before E. Bravo.").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Say it with me: O. Ka. Pi.",
+        "Oka-pi! Write it down.",
+        "It begins with an o... oka... pi.",
+    ],
+)
+def test_a_name_in_pieces_is_the_name(text: str) -> None:
+    assert ANIMALS(text).value == 1.0
+
+
+@pytest.mark.parametrize("text", ["Ot-ter! Ot-ter!", "Red. Panda. Always.", "Ta... pir."])
+def test_another_name_in_pieces_is_another_choice(text: str) -> None:
+    assert ANIMALS(text).value == 0.0
+
+
+def test_words_that_only_spaces_part_make_no_name() -> None:
+    towns = judge.build({"name": "choice", "answer": "Orbit", "options": ["Orbit", "Summit"]})
+    assert towns("Give it a minute or bit more: the Summit.").value == 0.0

@@ -20,22 +20,27 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from holdfast.judge.content.choice.denials import (
+    ASIDE,
+    DENIED_NEXT,
+    DENIES,
+    LESSER,
+    LESSER_NEXT,
+    PUT_BEFORE,
+    SETS,
+    UNLIKE,
+)
 from holdfast.judge.content.choice.phrases import (
     ADDED_NEXT,
     ADDS,
     ANSWERS_NEXT,
-    ASIDE,
     COMMITS,
     COMMITS_NEXT,
     CROWD,
-    DENIED_NEXT,
-    DENIES,
     FILL,
     IDIOM,
     INSTANCE,
     JOINED,
-    LESSER,
-    LESSER_NEXT,
     LIKES,
     LIKES_ALONE,
     MORE_NEXT,
@@ -47,15 +52,12 @@ from holdfast.judge.content.choice.phrases import (
     OTHERS,
     POINTS,
     PREFER_TO,
-    PUT_BEFORE,
     SAME,
     SECOND_NEXT,
     SERVES,
-    SETS,
     SUGGESTS,
     TAKEN,
     TO,
-    UNLIKE,
     URGES,
     WILL_BE,
 )

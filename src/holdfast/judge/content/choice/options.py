@@ -23,8 +23,8 @@ from holdfast.judge.content.choice.commitment import (
     suggested,
     weigh,
 )
+from holdfast.judge.content.choice.denials import LESSER_LABEL
 from holdfast.judge.content.choice.hedging import asks_for_choice, conditional, evades
-from holdfast.judge.content.choice.phrases import LESSER_LABEL
 from holdfast.judge.content.choice.position import write_out
 from holdfast.judge.content.choice.resolution import (
     Weighed,
@@ -46,7 +46,13 @@ _CLAUSE = re.compile(
     r",\s+(?=(?:I|not|never|and I|and then|yet I|my)\b)",
     re.IGNORECASE,
 )
-_IF = re.compile(r"\W*if\s+([^,]*),\s*", re.IGNORECASE)
+# "If you like it strong, take …", "While you've got the legs, go …"
+_OPENING = re.compile(
+    r"\W*(?P<word>if|(?:while|when|whenever|before|after|once|until)"
+    r"(?= (?:you|I|we|they|it|he|she)\b))"
+    r"\s+(?P<clause>[^,]*),\s*",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(r"\b(?:option|answer|choice|letter)\b\W*(?:is\b\W*|:\s*)?$", re.IGNORECASE)
 _ASKED = re.compile(r"\b(?:choose|pick|select|with|is|be|say|for|it's|was)\W*$", re.IGNORECASE)
 _OTHER_LETTER = re.compile(
@@ -214,8 +220,8 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
     if match.group() == "I":
         return not before.strip() and not after.strip()
     if re.match(
-        r"\s*$|\s*[,;!?/]|\s+(?:is|because|since|for sure|of course|and|or|deserves|wins|gets|has|"
-        r"takes|was|may|might|should|will|can|could|would|for)\b",
+        r"\s*$|\s*[,;!?/]|\s+(?:is|it is|because|since|for sure|of course|and|or|deserves|wins|"
+        r"gets|has|takes|was|may|might|should|will|can|could|would|for)\b",
         after,
     ):
         return True
@@ -299,8 +305,9 @@ class _Clause(NamedTuple):
 def _clauses(sentence: str) -> list[_Clause]:
     """The clauses of a sentence."""
     flat = " ".join(_DASHES.sub(" - ", sentence).split())
-    opening = _IF.match(flat)
-    depends = bool(opening and conditional(opening.group(1)))
+    opening = _OPENING.match(flat)
+    condition = opening is not None and opening["word"].lower() in ("if", "when", "whenever")
+    depends = bool(opening and condition and conditional(opening["clause"]))
     rest = flat[opening.end() :] if opening else flat
     cuts = list(_CLAUSE.finditer(rest))
     starts, ends = [0, *(c.end() for c in cuts)], [*(c.start() for c in cuts), len(rest)]
@@ -316,4 +323,4 @@ def _clauses(sentence: str) -> list[_Clause]:
             texts, [*hangs, False], joints[:-1], joints[1:], strict=True
         )
     ]
-    return [_Clause(opening.group(1), depends, "", False), *clauses] if opening else clauses
+    return [_Clause(opening["clause"], depends, "", False), *clauses] if opening else clauses

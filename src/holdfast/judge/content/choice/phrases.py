@@ -1,7 +1,7 @@
-"""English phrases around the name of an option: what commits to it, likes, adds or denies it.
+"""English phrases around the name of an option: what commits to it, likes or adds it.
 
 `holdfast.judge.content.choice.commitment` searches each pattern in the text before the name, those
-that end in `_NEXT` in the text after it.
+that end in `NEXT` in the text after it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 
-def _phrases(*alternatives: str, ends: str = "") -> re.Pattern[str]:
+def any_of(*alternatives: str, ends: str = "") -> re.Pattern[str]:
+    """A pattern for any of some alternatives, with the same end."""
     return re.compile(rf"(?:{'|'.join(alternatives)}){ends}", re.IGNORECASE)
 
 
@@ -26,9 +27,16 @@ _BEST = (
 )
 # What may stand between a phrase and the option it is about.
 _NEAR = r"\W+(?:[\w'-]+\W+){0,6}$"
-_NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
+NEXT = r"\W+(?:[\w'-]+\W+){0,3}$"
 
-COMMITS = _phrases(
+# "The okapi, and it's not even close": what is denied is that there is a contest.
+BEYOND_DOUBT = (
+    r"(?:(?:even|really|remotely|exactly|a bit|at all|in the least|anywhere near) )*(?:close|"
+    r"near|(?:a|an|any|much of a) (?:\w+ )?(?:contest|competition|question|debate|secret|"
+    r"choice|race|decision)|up for|open to|in (?:doubt|question|dispute)|negotiable|debatable|"
+    r"difficult|hard|complicated|changing|going to change|about to change)"
+)
+COMMITS = any_of(
     rf"\b(?:I|we){_WILL}{_ADVERB} (?:choose|chose|chosen|pick(?:ed)?|select|go for|go with|"
     r"going for|going with|"
     r"went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
@@ -49,27 +57,33 @@ COMMITS = _phrases(
     r"\b(?:look(?:ing)? forward to|count(?:ing)? (?:the )?(?:days|hours|down) (?:until|till|to))",
     r"\b(?:here(?:'s| is| comes?|, have)|meet|put me down for|sign me up for|count me in for|"
     r"come home with|go home with|nobody (?:\w+ ){1,4}but)",
-    rf"\bthe (?:only|one|right|perfect|ideal|{_BEST}) (?:[\w']+ ){{0,8}}?(?:is|are|was|were|being)",
+    rf"\bthe (?:only|one|right|perfect|ideal|winner|{_BEST}) (?:[\w']+ ){{0,8}}?"
+    r"(?:is|are|was|were|being)",
     rf"\b(?:my|our|the)(?: [\w'-]+){{0,3}}? {_FAVOURITE}\b.{{0,40}}?"
     r"\b(?:is|are|was|be|been|goes to|belongs to|remains|lies with)",
     ends=_NEAR,
 )
-POINTS = _phrases(
+POINTS = any_of(
     r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was|"
     r"(?:'d|'ll| would| will) (?:simply |just |surely )?have to be)",
     r"\b(?:got(?:ta| to) be|definitely|certainly|obviously|clearly|give me|make (?:it|mine)|"
     r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
-    ends=_NEXT,
+    ends=NEXT,
 )
 # "Your door will be ochre", with nothing but an article between.
-WILL_BE = re.compile(r"(?:\b(?:will|should|must|shall)|'ll) be(?: an?| the| our)?\W*$", re.I)
+# "… and you two need cribbage."
+WILL_BE = re.compile(
+    r"(?:(?:\b(?:will|should|must|shall)|'ll) be|\byou(?: two| both| all| lot)?(?: \w+)? need)"
+    r"(?: an?| the| our| some)?\W*$",
+    re.IGNORECASE,
+)
 # "… the cable car, which is what you're taking."
 TAKEN = re.compile(
     r"^\W*(?:which is |that is |that's )(?:what|where|why) (?:I|we|you)(?:'\w+)? ", re.IGNORECASE
 )
 # "The okapi is special, and so is the otter."
-SAME = _phrases(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=_NEXT)
-IDIOM = _phrases(
+SAME = any_of(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=NEXT)
+IDIOM = any_of(
     r"\bcarry me (?:out|away)(?: of| from)?",
     r"(?:\bnothing|\bno \w+|(?:n't|\bnever)(?: \w+){1,3} anything)\b(?: \w+){0,3}? "
     r"(?:beats?|tops?|outshines?|outranks?|trumps?|like|but|better than|compares? (?:to|with)|"
@@ -82,9 +96,9 @@ IDIOM = _phrases(
     r"(?:n't|not|never) (?:\w+ ){0,2}(?:regret|be sorry (?:for|about|with)|be disappointed (?:by|"
     r"with))",
     r"\bwait for",
-    ends=_NEXT,
+    ends=NEXT,
 )
-LIKES = _phrases(
+LIKES = any_of(
     rf"\b(?:I|we){_WILL}{_ADVERB} (?:like|love|enjoy|adore|cherish|treasure|drink|eat|play|use|"
     r"wear|read|admire|support|trust|fancy|dream of|am fond of|am partial to|believe in|"
     r"stand by|sit with|root for|cheer for|side with|head for|run to|come back to|queue for|"
@@ -102,7 +116,7 @@ _START = (
     r"^\W*(?:(?:oh|ah|well|so|just|simply|please|do|now|and|always|definitely|certainly|yes|"
     r"sure|easy|friend|sir|madam|love|my dear|my friend|go ahead and|by all means)\W+){0,3}"
 )
-URGES = _phrases(
+URGES = any_of(
     r"^\W*(?:up|off|in|on|over|home|away) (?:you|we) go\b",
     _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
     r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
@@ -111,22 +125,22 @@ URGES = _phrases(
     r"stroll|swing|ask for|trust|have|hand|bring|serve|offer|run|sing|wrap|pin|pack|lay|deal|"
     r"fill|sail|"
     r"board|open|cross|call|meet|stage|pour|scoop|cast|mount|press|put on|slip into|fall for)\b",
-    ends=r"\W+(?:[\w'-]+\W+){0,5}$",
+    ends=r"\W+(?:[\w'-]+\W+){0,7}$",
 )
 # "Pick 64": an order to choose is a choice.
-ORDERS = _phrases(
+ORDERS = any_of(
     _START
     + r"(?:pick|choose|select|go (?:with|for)|stick (?:with|to)|vote for|opt for|settle for)",
     ends=r"\W+(?:[\w'-]+\W+){0,3}$",
 )
-SUGGESTS = _phrases(
+SUGGESTS = any_of(
     _START
     + r"(?:but )?(?:one|how about|what about|why not|why don't (?:you|we)|shall we|might I suggest|"
     r"may I suggest|can I (?:suggest|recommend|tempt you with|interest you in)|"
     r"have you (?:tried|considered|thought of))\b",
     ends=_NEAR,
 )
-ADDS = _phrases(
+ADDS = any_of(
     r"\balso (?:recommend|suggest|like|love|enjoy|offer|have|consider|try|take|pick|choose|go)",
     r"(?:^\W*|,\s+)(?:or\b|alternatively|otherwise|failing that|if not)",
     r"\b(?:could|can|might|may) (?:also|equally|just as well)\b",
@@ -144,14 +158,20 @@ OR_ELSE = re.compile(
     r"rather|then again|wait),?\s+)*$",
     re.IGNORECASE,
 )
-ADDED_NEXT = _phrases(
+ADDED_NEXT = any_of(
     r"^\W*(?:is|are|was|would be|'s) (?:also|another|an alternative|an? (?:\w+ ){0,2}second)\b",
     r"^[^,;.!?]*\b(?:too|as well)\W*$",
 )
-SECOND_NEXT = _phrases(r"^\W*(?:is|are|would be|'s) (?:[\w-]+ ){0,3}second (?:option|choice)\b")
+SECOND_NEXT = any_of(r"^\W*(?:is|are|would be|'s) (?:[\w-]+ ){0,3}second (?:option|choice)\b")
 # "Neptune, the deep blue jewel …": a name and what it is, in answer to "Which?".
-ANSWERS_NEXT = re.compile(r"^\W{0,2},\s+(?:the|a|an|my|our|that|with)\b", re.IGNORECASE)
-SERVES = _phrases(
+# "Okapi, and book early." "Whippet, obviously."
+ANSWERS_NEXT = re.compile(
+    r"^\W{0,2},\s+(?:(?:the|a|an|my|our|that|with)\b|(?!(?:and|or|but|not|too|I|you)\b)"
+    r"[\w' -]{2,24}[.!]*$|"
+    r"and (?!(?:the|an?|I|it|he|she|they|you|we|so|not|no|my|your|then|maybe|perhaps|also|too)\b))",
+    re.IGNORECASE,
+)
+SERVES = any_of(
     r"\b(?:I|we)(?:'d|'ll| would| will| can| could| am|'m)(?: (?:be|like|love|happy|glad|delighted|"
     r"pleased|certainly|also|here))* (?:to )?(?:help|assist|tell|discuss|explain|talk|describe|"
     r"compare|answer|provide|share|offer)\b",
@@ -164,11 +184,12 @@ _KIN = (
     r"grandmother|grandfather|partner|colleague|mate|flatmate|landlord|landlady|teacher|vicar|"
     r"priest|doctor|postman|captain|mayor|barber|butcher|baker)s?|children|kids|in-laws)"
 )
-OTHERS = _phrases(
+OTHERS = any_of(
     r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
-    r"they|he|she|users?|folks|anyone|"
+    r"they|he|she|users?|folks|anyone|kids|children|visitors|customers|guests|tourists|"
     rf"(?:my|his|her|our|their) (?:[\w-]+ ){{0,2}}{_KIN})\W+(?:[\w'-]+\W+){{0,3}}?(?:like|love|"
-    r"prefer|enjoy|choose|pick|drink|say|said|swear|insist|want|favou?r|go|find|might|may|could|can|would|hate)(?:s|ed|d)?",
+    r"prefer|enjoy|choose|pick|drink|say|said|tell you|swear|insist|want|favou?r|go|"
+    r"find|might|may|could|can|would|hate)(?:s|ed|d)?",
     r"\b(?:I(?:'m| am) (?:also )?(?:told|assured|supposed to say)|they(?:'ve)? (?:tell|told|"
     r"asked?) (?:me|us))\b",
     r"\b(?:people|others|some|many|most|everyone|everybody|visitors|customers|guests|folks)\W+"
@@ -189,7 +210,7 @@ OTHERS = _phrases(
     ends=_NEAR,
 )
 # "Everyone runs to the penguins", "half the street asked for green".
-CROWD = _phrases(
+CROWD = any_of(
     r"(?:^|,)\W*(?:(?:and|but|so|sure|yes|of course),? )?(?:people|folks|everyone|everybody|others|"
     r"half (?:the|my|of the) \w+|visitors|customers|guests|tourists|travellers|beginners|experts|"
     r"critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|postman|doctor|"
@@ -197,108 +218,16 @@ CROWD = _phrases(
     r"(?![^,;]* (?:should|must|ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",
     ends=r"[^,;:]{0,80}$",
 )
-# "Put the blue tin down!"
-SETS = _phrases(r"\b(?:put|lay|set|leave|send|take)\W+(?:the |that |your |those )?$")
-ASIDE = _phrases(r"^\W*(?:\w+ ){0,2}?(?:down|away|back|aside|alone|out of)\b")
-UNLIKE = _phrases(
-    r"(?:(?<!there)(?:'s| is)| are|'re| was| were| tastes?| looks?| sounds?| feels?| smells?)"
-    r"(?: \w+)? nothing like",
-    ends=_NEXT,
-)
-# "Tuesday, ahead of Monday", "Tuesday first, then Monday": the next in a ranking.
-LESSER = _phrases(
-    r"\b(?:ahead of|above(?! all\b)|in front of|followed by|trailed by|tops|beats?|beating|"
-    r"outshines?|outranks?|outclasses|trumps|edges out)",
-    r"\bfirst,?(?: and)? then|\bthen (?:nothing|no one|nobody|a (?:long )?gap|daylight)\b"
-    r"[^.!?]{0,40}?\b(?:then|and)(?: perhaps| maybe)?",
-    r"\b(?:runners?-up|number (?:two|three|2|3)|next best|next in line|in second place)\b(?: \w+)?",
-    ends=r"[^\w,;:()]+(?:[\w'-]+[^\w,;:()]+){0,2}$",
-)
-PUT_BEFORE = _phrases(
-    r"\b(?:put|place|rank|rate|set|choose|pick|take|comes?|goes|ranks|stands)\b[^.;:,]{0,40}\b"
-    r"before(?: an?| the| any| my)?",
-    ends=r"\s+$",
-)
-LESSER_NEXT = re.compile(
-    r"^\W*(?:(?:a |in |the )?(?:close |distant |far |poor )?(?:second|third|fourth|last|next|"
-    r"runners?-up)(?: place)?(?=\W*$|[,;:!.)]| and\b)|trails?\b|lags?\b|"
-    r"(?:is|are|comes?|came|was|were|follows?) (?:\w+ )?(?:behind|after|next)\b)",
-    re.IGNORECASE,
-)
-# "Second best: Thursday."
-LESSER_LABEL = re.compile(
-    r"\b(?:second|third|runners?-up|next best|number (?:two|three|2|3))(?: \w+)?\W*$", re.IGNORECASE
-)
-INSTANCE = _phrases(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=_NEXT)
-DENIES = _phrases(
-    r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|tried to|"
-    r"trying to|hates?|detest|"
-    r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
-    r"away with|down with|far from|nobody(?! expects)|hardly|rarely|"
-    r"bored (?:with|of)|fed up with|done with|"
-    r"(?:have|had) enough of|(?:sold )?out of|gone off)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
-    r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
-    r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
-    r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
-    r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
-    r"\bnone of (?:them|these|those|you)\b[^,;]{0,40}$",
-    # "Don't let anyone talk you into the tea"
-    r"(?:^|[,;]|\b(?:and|but|so|just|then|now|please)\b)\W*(?:please |just |ever )?(?:don't|do not|"
-    r"never|let's not) (?:let|waste|bother|be|fall|go|come|listen|believe|trust|even|buy|start|"
-    r"throw|settle|get|spend|allow|take|ask|talk|tempt|touch|mention|talk)\b(?! me for)"
-    r"[^\w,;]+(?:[\w'-]+[^\w,;]+){0,9}$",
-    # "I'd be lying if I said tea", "I'd love to say tea", "I'd normally say tea"
-    r"\b(?:lying|a lie) if I (?:said|named|picked)\W+(?:\w+\W+){0,2}$",
-    r"\b(?:(?:love|like|want|wish|expect(?:ed|s)? me) to (?:say|pick|choose|recommend|vote for)|"
-    r"(?:normally|usually|ordinarily) (?:say|pick|choose|recommend))\W+(?:\w+\W+){0,2}$",
-    r"\b(?:least|second|third)[ -](?:favou?rite|liked|choice|best)\b[^.]*$",
-)
-DENIED_NEXT = _phrases(
-    r"^\W*(?:(?!and\b|so\b)[\w'-]+\W+)?(?:is|are|was|were|does|do|has|have|would|will|can|could)"
-    r"(?:n't| not| never)\b(?! (?:mind|tell|worry|forget))",
-    r"^\W*(?:[\w'-]+\W+)?(?:is|are|was|were|(?:has|have|had) (?:\w+ )?been) (?:[\w-]+ ){0,2}"
-    r"(?:overrated|too |nothing|"
-    r"for (?:fools|others)|least|second|awful|terrible|horrible|dreadful|disgusting|inferior|"
-    r"the worst|worse)",
-    r"^\W*(?:comes?|came|runs? it) (?:very |pretty |quite )?close\b|^\W*(?:isn't|"
-    r"is not) far behind\b",
-    r"^\W*(?:and|but) (?:he|she|it|they|that)(?:'s| is|'re| are)? not\b",
-    r"^\W*(?:is|are) (?:fine|nice|good|okay|ok|all right|alright),?\s*$",
-    r"^(?:\W*(?:has|have|had)|'s|'ve) (?:had (?:its|his|her|their) (?:day|turn|time|chance|moment)|"
-    r"my sympathy|its charms)",
-    # "Ochre is what I'd have said last year."
-    r"^(?:\W*(?:is|was)|'s) what I(?:'d| would) have (?:said|picked|chosen|named|told you)\b",
-    r"^\W*(?:be damned|can wait|never|for (?:later|another (?:day|time)|next time|last))\b",
-    r"^\W*(?:comes?|came|is|are|was|would be|'s) (?:a (?:close )?|only |just )?(?:second|"
-    r"third|last|next|runner-up)\b",
-    # "Spring's only the trailer": it leads up to something better.
-    r"^(?:\W*(?:is|are|was|were)|'s|'re) (?:only|merely|no more than) (?:an?|the)\b"
-    r"(?! (?:\w+ )?(?:best|one|way|choice|option|answer|thing)\b)",
-    # "Blue is the one most people name": others choose it.
-    r"^(?:\W*(?:is|are|was|were)|'s|'re) the (?:\w+ ){1,2}?(?:that |which )?"
-    r"(?:most|many|some|other|more) (?:\w+ )?(?:name|choose|pick|say|give|prefer|like|love|vote|"
-    r"go|mention|answer)\b",
-    # "Blue's for boats": the option is meant for something else.
-    r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
-    r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
-    # "There's a bus, they tell me": hearsay.
-    # "D was my answer for years": it is no longer.
-    r"^\W*(?:used to be|(?:was|were|has been|had been) (?:\w+ )?(?:my|our|the|mine)\b[^.;]{0,40}"
-    r"\b(?:for (?:years|ages|a long time|decades)|until|till|once|before|back then|in those days|"
-    r"when I was|as an? (?:child|boy|girl|lad)))\b",
-    r"^[^.;:!?]{0,40}?, (?:or )?(?:so |as )?(?:(?:they|people|folks|others|some)(?: \w+)? "
-    r"(?:tell me|say|"
-    r"claim|insist|reckon|swear)|I'm told|I am told|I hear|I gather|apparently|supposedly|"
-    r"allegedly)\W*$",
-)
+INSTANCE = any_of(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=NEXT)
 # "I like cats, but honestly dogs more."
-MORE_NEXT = _phrases(
+MORE_NEXT = any_of(
     r"^\W*(?:(?:a (?:bit|little)|even|far|much|still) )?(?:more|most|best|better|instead)\W*$"
 )
-LIKES_ALONE = _phrases(
+LIKES_ALONE = any_of(
     r"^\W*(?:(?:but|and|honestly|really|actually|truly|I|we|like|love|prefer|enjoy|do|just)\W+)*$"
 )
-COMMITS_NEXT = _phrases(
+COMMITS_NEXT = any_of(
+    r"^\W*(?:has|have|gets|got) me\W*$",
     r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|"
     r"jumpy|dizzy|"
     r"sneeze|yawn))",
@@ -310,6 +239,8 @@ COMMITS_NEXT = _phrases(
     r"no one|none) (?:else|other)|or nothing|or (?:go|stay) home|has my (?:vote|heart|money))",
     r"^\W*(?:it is,? )?of course\b",
     r"^\W*(?:no (?:contest|question|doubt|competition)|naturally|obviously|by a mile)\b",
+    rf"^\W*(?:and |(?:and )?(?:it|that|this)(?:'s| is|'ll be| was)? ?)?(?:not|isn't|n't) "
+    rf"{BEYOND_DOUBT}\b",
     r"^(?:\W*(?:is|was)|'s) (?:what|where|the one) I(?:'d|'ll| would| will|'m| am)?(?: \w+)? "
     r"(?:drink|eat|order|have|having|take|play|pick|choose|want|use|ride|visit|recommend|live|"
     r"read|wear|"
@@ -320,15 +251,17 @@ COMMITS_NEXT = _phrases(
     r" (?:(?:the|my|our|your) (?:[\w-]+ ){0,2}?(?:ideal|perfect|right|best|finest|safest|wisest|"
     r"obvious|most|choice|pick|option|answer|recommendation|bet)"
     r"|best|ideal|perfect|tailor-made|unbeatable)\b(?! (?:and|but|for (?:others|most|some|many)))",
-    r"^\W*(?:[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|choice|answer|pick|"
-    r"preference|vote|heart|life|go-to)|for me|the (?:very )?best|the one|(?:this|that) one|"
+    r"^\W*(?:(?!and (?:the|an?)\b)[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|"
+    r"choice|answer|pick|preference|vote|heart|life|go-to)|for me|the (?:very )?best|"
+    r""
+    r"the one(?! for (?!me\b|you\b|us\b)| you \w+ (?:when|if|because|for)\b)|(?:this|that) one|"
     r"the winner|wins|any day|"
     r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
     r"hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
     r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
     r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
     r"want|crave|"
-    r"go with|go for)|it is)\b",
+    r"go with|go for)|(?<!as )it is)\b",
 )
 PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
 TO = re.compile(r"^\W*to\W+(?:[\w'-]+\W+){0,2}$", re.IGNORECASE)
@@ -337,10 +270,10 @@ JOINED = re.compile(
     re.IGNORECASE,
 )
 OR = re.compile(r"\b(?:or|vs|versus)\b", re.IGNORECASE)
-OFFERED = _phrases(
+OFFERED = any_of(
     r"\b(?:between|among|amongst|whether|either|options|choices|choose from|pick from|neither|"
     r"such as)",
-    ends=_NEXT[:-1] + r"?$",
+    ends=NEXT[:-1] + r"?$",
 )
 _FILLERS = (
     "a an the some oh ah aye arr why well yes yeah sure please of course definitely certainly "

@@ -2,7 +2,7 @@
 
     place      "the one after B and before D", "fifth on your list", "right before the okapi on it"
     number     "two-nine", "thirty take away one"
-    letters    "O-K-A-P-I"
+    pieces     "O-K-A-P-I", "Black. Currant."
 
 `write_out` puts the option's name in place of such words, in the order in which the options are
 listed. "I'd ride it right after lunch" and "just before the penguins, the okapi" are about time and
@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from holdfast.judge.content.choice.commitment import Mention
 from holdfast.judge.spoken import write_values
 
-_SPELLED = re.compile(r"(?<![\w'-])[a-z](?:[ .-]{1,2}[a-z]){2,20}(?![\w-])", re.IGNORECASE)
+_LEAST_LETTERS = 3
+_APART = re.compile(r"\w[.…·–—-]+\s*\w|^\w(?:\s\w)+$")
 _ONE = r"the (?:next |very )?(?:one|option|name|letter|number|ball|colour|cake|planet)"
 _SIDE = r"(?P<side>after|following|before|preceding)"
 _STANDS = r"(?: (?:that|which))?(?: (?:comes?|stands?|sits?|hangs?|is|you'll find))?"
@@ -66,12 +68,25 @@ def write_out(
         find: the options that a text names.
     """
     text = write_values(text, [name for name in names if name.isdecimal() and len(name) > 1])
-    words = {name.replace(" ", "").casefold(): name for name in names}
-    text = _SPELLED.sub(
-        lambda match: words.get(re.sub(r"[ .-]", "", match.group()).casefold(), match.group()), text
-    )
+    text = _pieces(tuple(names)).sub(lambda match: _put_together(match, names), text)
     text = _NTH.sub(lambda match: _nth(match, names), text)
     return _write_places(text, names, find(text))
+
+
+@lru_cache(maxsize=256)
+def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for names with marks between any of their letters; a group for each name."""
+    groups = []
+    for name in names:
+        letters = [re.escape(char) for char in name if char.isalnum()]
+        body = r"[\s'.…·–—-]{0,4}".join(letters) if len(letters) >= _LEAST_LETTERS else r"(?!)"
+        groups.append(f"({body})")
+    return re.compile(rf"(?<![\w'-])(?:{'|'.join(groups)})(?![\w-])", re.IGNORECASE)
+
+
+def _put_together(match: re.Match[str], names: Sequence[str]) -> str:
+    """The name where it was in pieces, the words themselves where only spaces part them."""
+    return names[(match.lastindex or 1) - 1] if _APART.search(match.group()) else match.group()
 
 
 def _nth(match: re.Match[str], names: Sequence[str]) -> str:

@@ -72,6 +72,9 @@ _COMMITS_BACK = re.compile(
     r"order|"
     r"book) (?:that|it|that one|this one)\b(?! (?:from|easy|slow|away|off|out|up))|"
     r"(?:let's )?go there\b"
+    # "Take an armful.", "I rest my case."
+    r"|(?:take|get|have|order|buy|try) (?:an?|some|one|two|three|plenty|lots)(?: [\w-]+){0,2}\W*$"
+    r"|(?:I rest my case|case closed|(?:'?nuff|enough) said|say no more|need I say more)\b"
     r"|(?:my|our) (?:clear |absolute |one )?(?:favou?rite|choice|pick|answer|vote)\b"
     # "My vote is for the one that …" points ahead.
     r"(?! (?:is|goes|would be|will be) (?:for |to |with )?(?:an?|the)\b))",
@@ -134,7 +137,7 @@ _GOOD = re.compile(
     r"\b(?:best|better|good|great|nice|lovely|wonderful|fine|safe|perfect\w*|ideal\w*|classic|"
     r"fast\w*|quick\w*|suits?|works?|great|fun|charming|warm|bright\w*|beautiful|pretti\w+|"
     r"favou?rites?|popular|choice|option|pick|easy|easi\w+|cheap\w*|friendly|calm|candidate|"
-    r"delicious|refreshing|smooth|rich|elegant|lucky|wins?|recommend\w*|suggest\w*|should|"
+    r"delicious|refreshing|smooth|rich|elegant|lucky|wins?|recommend\w*|suggest\w*|should(?! have)|"
     r"starts?|convenient|reliable|strong|light)\b",
     re.IGNORECASE,
 )
