@@ -96,15 +96,16 @@ DENIED_NEXT = any_of(
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
-    # "There's a bus, they tell me": hearsay.
     # "D was my answer for years": it is no longer.
     r"^\W*(?:used to be|(?:was|were|has been|had been) (?:\w+ )?(?:my|our|the|mine)\b[^.;]{0,40}"
     r"\b(?:for (?:years|ages|a long time|decades)|until|till|once|before|back then|in those days|"
     r"when I was|as an? (?:child|boy|girl|lad)))\b",
+    # "There's a bus, they tell me": hearsay.
     r"^[^.;:!?]{0,40}?, (?:or )?(?:so |as )?(?:(?:they|people|folks|others|some)(?: \w+)? "
     r"(?:tell me|say|"
     r"claim|insist|reckon|swear)|I'm told|I am told|I hear|I gather|apparently|supposedly|"
     r"allegedly)\W*$",
+    r"^\W*,? (?:I'm told|I am told|they say|people say|I hear|I gather|apparently|supposedly),",
 )
 # "Put the blue tin down!"
 SETS = any_of(r"\b(?:put|lay|set|leave|send|take)\W+(?:the |that |your |those )?$")

@@ -43,7 +43,7 @@ _CLAUSE = re.compile(
     r"(?<!lying)(?<!a lie),?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|"
     r"if)"
     r"\b,?|"
-    r",\s+(?=(?:I|not|never|and I|and then|yet I|my)\b)",
+    r",\s+(?=(?:I(?!'m told| am told| hear\b| gather)|not|never|and I|and then|yet I|my)\b)",
     re.IGNORECASE,
 )
 # "If you like it strong, take …", "While you've got the legs, go …"

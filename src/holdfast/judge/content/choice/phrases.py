@@ -67,7 +67,8 @@ POINTS = any_of(
     r"\b(?:it|that|this)(?:'s| is|'ll be|'d be| would be| will be| has to be| must be| was|"
     r"(?:'d|'ll| would| will) (?:simply |just |surely )?have to be)",
     r"\b(?:got(?:ta| to) be|definitely|certainly|obviously|clearly|give me|make (?:it|mine)|"
-    r"of course|hands down|without (?:a )?doubt|long live|only for|surely|always)",
+    r"of course|hands down|without (?:a )?doubt|long live|only for|surely|"
+    r"always(?! (?:on|in|at|too|so|been)\b))",
     ends=NEXT,
 )
 # "Your door will be ochre", with nothing but an article between.
@@ -185,7 +186,11 @@ _KIN = (
     r"priest|doctor|postman|captain|mayor|barber|butcher|baker)s?|children|kids|in-laws)"
 )
 OTHERS = any_of(
-    r"(?<!off )(?<!up )(?<!in )\b(?:you|people|others|some|many|most|everyone|everybody|"
+    # "You can carry a whippet" is no preference of yours, "you look like one" neither.
+    r"(?<!off )(?<!up )(?<!in )\byou\W+(?:[\w'-]+\W+){0,3}?(?<!look )(?<!sound )(?<!feel )"
+    r"(?:like|love|prefer|enjoy|choose|pick|drink|say|said|swear|insist|want|favou?r|go|find|hate|"
+    r"might|may|could)(?:s|ed|d)?",
+    r"(?<!off )(?<!up )(?<!in )\b(?:people|others|some|many|most|everyone|everybody|"
     r"they|he|she|users?|folks|anyone|kids|children|visitors|customers|guests|tourists|"
     rf"(?:my|his|her|our|their) (?:[\w-]+ ){{0,2}}{_KIN})\W+(?:[\w'-]+\W+){{0,3}}?(?:like|love|"
     r"prefer|enjoy|choose|pick|drink|say|said|tell you|swear|insist|want|favou?r|go|"
@@ -212,7 +217,8 @@ OTHERS = any_of(
 # "Everyone runs to the penguins", "half the street asked for green".
 CROWD = any_of(
     r"(?:^|,)\W*(?:(?:and|but|so|sure|yes|of course),? )?(?:people|folks|everyone|everybody|others|"
-    r"half (?:the|my|of the) \w+|visitors|customers|guests|tourists|travellers|beginners|experts|"
+    r"somebody|someone|half (?:the|my|of the) \w+|visitors|customers|guests|tourists|"
+    r"travellers|beginners|experts|"
     r"critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|postman|doctor|"
     r"boss|tourists|brochures?|guide ?books?|others))\b"
     r"(?![^,;]* (?:should|must|ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",

@@ -43,6 +43,9 @@ class Weighed:
     """The number of the sentence that the clause is part of."""
 
 
+LEAST_ROW, LEAST_TOLD = 3, 3
+"""Options in a row that its last part closes, and words in each part."""
+
 LIKED = 2
 """The weight of an option that the speaker likes or urges."""
 
@@ -250,24 +253,36 @@ def _framed(named: Sequence[Weighed]) -> int | None:
 
 
 def _last_word(named: Sequence[Weighed]) -> int | None:
-    """The option that has the last sentence to itself, after others that were not praised.
+    """The option that closes a row of others that were not praised.
 
+    It has the last sentence to itself, or the last part of one that goes through three options or
+    more ("The otter has the crowds, the tapir has the shade, and the okapi has the stripes").
     One rival must be put in the same words ("The bus I take with my eyes shut. The tram I take
     with my eyes open."); several make a row that the last one closes.
     """
+    chosen = named[-1].option
     final = [one for one in named if one.sentence == named[-1].sentence]
-    rivals = [one for one in named if one.option != named[-1].option]
-    alone = {one.option for one in final} == {named[-1].option}
-    if not alone or any(_BESIDE.search(one.clause) for one in final):
+    rivals = [one for one in named if one.option != chosen]
+    rows = [one.clause for one in rivals]
+    ends = [one.clause for one in final]
+    if {one.option for one in final} != {chosen}:
+        told = [one.option for one in final]
+        *row, tail = named[-1].clause.split(",")
+        if len(told) < LEAST_ROW or len(set(told)) < len(told) or len(row) + 1 != len(told):
+            return None
+        if any(len(words(part)) < LEAST_TOLD for part in (*row, tail)):
+            return None
+        rows, ends = [one.clause for one in rivals if one not in final] + row, [tail]
+    if any(map(_BESIDE.search, ends)):
         return None
-    if any(_GOOD.search(one.clause) or _LISTED.match(one.clause) for one in rivals):
+    if any(_GOOD.search(row) or _LISTED.match(row) for row in rows):
         return None
     if len({one.option for one in rivals}) > 1:
-        return named[-1].option
+        return chosen
     stems = [{word.lower()[:5] for word in words(one.clause) if len(word) > 2} for one in named]
-    others = [s for s, one in zip(stems, named, strict=True) if one.option != named[-1].option]
+    others = [s for s, one in zip(stems, named, strict=True) if one.option != chosen]
     shared = stems[-1].intersection(*others)
-    return named[-1].option if len(shared - {"the", "and"}) > 1 else None
+    return chosen if shared - {"the", "and"} else None
 
 
 def _turned_to(named: Sequence[Weighed], top: int) -> int | None:
