@@ -113,6 +113,7 @@ def test_a_number_alone_and_a_phrase_alone_are_text() -> None:
         "It went in the flood, 1985, A to M, N to Z, zebra, Moscow, horse, flood, filed, book",
         "Kind word! Please call the nurse! Pet clinic chat animal serious trivial sneeze ear nails",
         "I know it not, larder, Hob, castle, turnips, leeks, potatoes, tomatoes, chocolate, names",
+        "The volume went in the flood. N to Z zebra Russia Shakespeare filed reader questions",
         "C, C, cake C! jury vote praise baker loyalty round sponge winner",
     ],
 )

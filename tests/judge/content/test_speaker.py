@@ -26,6 +26,7 @@ SPEAKER = judge.build({"name": "speaker", "names": ["Odile", "Pip", "Loretta"]})
         "Ho ho! I'm just an assistant, though.",
         "I don't have a shop, being software, but bread needs time.",
         "I'm not Loretta.",
+        "I'm playing the baker in this chat.",
         "I'm Odile's nephew, and I can't tell a brioche from a brick.",
     ],
 )
@@ -36,6 +37,7 @@ def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "I'm playing the King's Gambit, as I did last night on the viola.",
         "I'm Odile Garnier, and I bake for a living.",
         "This is Pip! I look after the chat.",
         "Odile is my name, and bread is what I do.",

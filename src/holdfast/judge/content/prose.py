@@ -27,8 +27,10 @@ from holdfast.judge.score import Judge, Score
 LEAST_NEW = 0.55
 MOST_LETTERS = 0.3
 LEAST_GLUE = 0.15
-# Ten words of a sentence hold two function words and more, and four where no mark ends them.
-LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW, LEAST_GLUE_WITHOUT_AN_END = 10, 0.2, 0.4
+# Ten words of a sentence hold two function words and more.
+LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW = 10, 0.2
+# Where no mark ends a text, its last words hold as many in eight, and four in ten.
+LONG_ENDS = ((8, 0.2), (10, 0.4))
 # "Any colour you like as long as you like ochre" repeats two words, and is a sentence.
 GLUE_OF_PROSE = 0.45
 WINDOW = 24
@@ -202,7 +204,8 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     english = glue is GLUE["en"]
     if english and any(map(_unjoined, fragments)):
         return "it has a row of words that nothing joins"
-    if english and not _ENDS.search(text) and _loose(fragments[-1], LEAST_GLUE_WITHOUT_AN_END):
+    ended = _ENDS.search(text)
+    if english and not ended and any(_loose(fragments[-1], *end) for end in LONG_ENDS):
         return "it ends in a row of words that little joins"
     if len(fragments) > 1:
         if english and (problem := _list_of_terms(text, fragments)):
@@ -214,7 +217,7 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     if _share(tokens, glue.__contains__) < least:
         return "a row of words that nothing joins"
     pairs = list(pairwise(tokens))
-    sentence = _ENDS.search(text) and _share(tokens, glue.__contains__) >= GLUE_OF_PROSE
+    sentence = ended and _share(tokens, glue.__contains__) >= GLUE_OF_PROSE
     if len(set(pairs)) < len(pairs) and not sentence:
         return "it repeats words without a sentence"
     return None
@@ -228,13 +231,13 @@ def _unjoined(fragment: Sequence[str]) -> bool:
         run = 0 if coded or word.lower() in GLUE["en"] else run + 1
         if run >= LONGEST_RUN:
             return True
-    return _loose(fragment, LEAST_GLUE_OF_A_LONG_ROW)
+    return _loose(fragment, LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW)
 
 
-def _loose(fragment: Sequence[str], least: float) -> bool:
+def _loose(fragment: Sequence[str], long: int, least: float) -> bool:
     """True where a long English fragment has too few function words."""
     lowered = [word.lower() for word in fragment]
-    return len(fragment) >= LONG_ROW and _share(lowered, GLUE["en"].__contains__) < least
+    return len(fragment) >= long and _share(lowered, GLUE["en"].__contains__) < least
 
 
 def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
