@@ -149,7 +149,7 @@ class _Examples:
         topics: things in question, which a reply may name.
         own: things of the speaker's.
         ignorant: whether ways of not knowing are good.
-        floor: the cosine below which a bad example is not meant; None is .37, with some slack
+        floor: the cosine below which a bad example is not meant; None is .45, with some slack
             above it where topics are given.
     """
 

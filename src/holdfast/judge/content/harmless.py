@@ -1,9 +1,9 @@
 """Clauses that tell nothing, though their words are those of something told.
 
-    silent      "Here we are", "Flames I don't do", "Long nails or short", "A flame, you say?"
+    silent      "Here we are", "Flames I don't do", "Long nails or short", "One cat, two sneezes"
     harmless    refusals, offers and questions, which share their topic with what they put off;
                 stories of who asked before; fragments that name a thing
-    own         "I have parsnips", "here's a crock of beans": the speaker's, not the topic's
+    own         "I have parsnips", "I can do you a curd: four lemons, …": the speaker's, or offered
 
 The second may still say nearly what a bad example says ("Would you like it boiled in salted
 water?"), so `holdfast.judge.content.alike` spares them up to a limit. English phrases.
