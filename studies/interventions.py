@@ -28,7 +28,7 @@ import torch
 from edge import in_place_of_shares
 from real_models import command, set_up, write_rows
 from real_plan import Plan
-from real_tables import difference, holm, in_table, three, with_interval
+from real_tables import difference, holm, in_table, p_value, three, with_interval
 from torch import Tensor
 
 from holdfast.control.share_functions import Boost
@@ -187,7 +187,7 @@ def _primary(
     pairs = {a: (at(found[a], "scores", r), at(base, "scores", r)) for a, r in PRIMARY.items()}
     p = holm({arm: float(sample.difference_p(*both)) for arm, both in pairs.items()}, len(pairs))
     tests = [
-        f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)}, p = {three(p[arm])}"
+        f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)}, p {p_value(p[arm])}"
         for arm, both in pairs.items()
     ]
     return f"The primary measures, Holm over the two: {'; '.join(tests)}."

@@ -138,7 +138,7 @@ def _controls_table(done: Finished) -> str:
                 ),
                 "of round 0 under none": _number(mean(own) / start),
                 "less none's": "" if same else difference(done.sample, own, none),
-                "p (Holm)": "" if same else f"{adjusted[control]:.3f}".lstrip("0"),
+                "p (Holm)": "" if same else p_value(adjusted[control]),
                 "late": _number(mean(late)),
                 "recall": _number(mean(done.recall[control])),
                 "recall less none's": ""
@@ -245,6 +245,11 @@ def difference(sample: Sample, own: Array, none: Array) -> str:
 
 def with_interval(value: Any, interval: Any) -> str:
     return f"{_number(value)} [{_number(interval[0])}, {_number(interval[1])}]"
+
+
+def p_value(p: float) -> str:
+    """To three places, "<.001" below them."""
+    return "<.001" if p < 0.0005 else f"{p:.3f}".lstrip("0")
 
 
 def three(value: Any) -> str:
