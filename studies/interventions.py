@@ -187,7 +187,7 @@ def _primary(
     pairs = {a: (at(found[a], "scores", r), at(base, "scores", r)) for a, r in PRIMARY.items()}
     p = holm({arm: float(sample.difference_p(*both)) for arm, both in pairs.items()}, len(pairs))
     tests = [
-        f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)}, p {p_value(p[arm])}"
+        f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)} (p: {p_value(p[arm])})"
         for arm, both in pairs.items()
     ]
     return f"The primary measures, Holm over the two: {'; '.join(tests)}."
