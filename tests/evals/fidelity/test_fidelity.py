@@ -60,7 +60,7 @@ def test_a_suites_own_judges_score_its_probes_beside_a_floor(suite: Path) -> Non
 def test_some_categories_of_a_suite_are_asked_alone(suite: Path) -> None:
     s = fidelity(Actor(obey), suite=suite, category=("memory",)).summary
     assert (s.scores.by_task, s.scores.answers) == ({"memory": 1}, 2)
-    with pytest.raises(HoldfastError, match="no category 'style': there are memory, pattern"):
+    with pytest.raises(HoldfastError, match="no category 'style': use memory, pattern"):
         fidelity(Actor(obey), suite=suite, category=("style",))
 
 

@@ -129,7 +129,7 @@ def test_a_log_of_inspect_names_its_extra_where_inspect_is_not_installed(
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(HoldfastError, match="choose holdfast, sharegpt"):
+    with pytest.raises(HoldfastError, match="use holdfast, sharegpt"):
         read("openai.jsonl", format="parquet")
 
 
