@@ -26,7 +26,7 @@ from real_plan import Plan
 from real_tables import rows_file, tables
 from torch import Tensor
 
-from holdfast.control.share_functions import SplitSoftmax, TurnFunction
+from holdfast.control.share_functions import ShareFunction, SplitSoftmax, TurnFunction
 from holdfast.control.steered_pass import SteeredPass
 from holdfast.core.backend import Backend
 from holdfast.core.control import parse
@@ -117,10 +117,10 @@ def changed(change: Change) -> Iterator[None]:
     """Within the block the shares of `restore` are what `change` makes of them."""
     own = SteeredPass.share
 
-    def share(self: SteeredPass, layer: int) -> TurnFunction | None:
-        restored = cast(TurnFunction | None, own(self, layer))
-        if restored is None:
-            return None
+    def share(self: SteeredPass, layer: int) -> ShareFunction | TurnFunction | None:
+        if not any(g.restores and g.covers(layer) for g in self.steering.shares):
+            return own(self, layer)  # the engine's own trial of its attention, for one
+        restored = cast(TurnFunction, own(self, layer))
         return lambda pi, c: change(self, layer, pi, restored(pi, c), c)
 
     SteeredPass.share = share  # type: ignore[method-assign, assignment]

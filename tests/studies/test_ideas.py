@@ -53,6 +53,15 @@ def test_only_some_heads_are_changed() -> None:
     assert torch.equal(part[:, 0], torch.full_like(part[:, 0], 0.1))
 
 
+def test_other_shares_stay_as_they_are() -> None:
+    row = RowSteering(parse("boost:4"), (2, 6), (1, 7))
+    passed, pi = SteeredPass(Steering([row]), 35, 2), torch.full((1, 2, 2), 0.1)
+    with ideas.changed(ideas.at_heads(torch.tensor([[False, False]]))):
+        share = passed.share(0)
+        assert share is not None
+        assert (share(pi) > pi).all()
+
+
 def test_the_power_is_taken_where_it_is_higher_and_own_replies_can_give_it() -> None:
     passed, pi = a_pass(35, 2), torch.tensor([[[0.1, 0.1]], [[0.9, 0.9]]])
     c = torch.tensor([1.0, 0.5]).expand_as(pi)  # without and with earlier turns
