@@ -331,13 +331,12 @@ def merge_turns(
     w = share(pi, of_rest[0])
     if steered is not None:
         w = torch.where(steered, w, pi)
-    remainder = 1 - pi if takes is None else torch.where(takes, 1 - pi, 1 - w)
-    weights = [w, *(remainder * of_rest)]
+    # The share before own replies give: what is taken from all three parts is there already.
+    base = pi if takes is None else torch.where(takes, pi, w)
+    remainder = 1 - base
+    weights = [base, *(remainder * of_rest)]
     if earlier is not None:
-        moved = torch.minimum(w - pi, weights[2])
-        if takes is not None:
-            moved = torch.where(takes, moved, 0.0)
-        weights[0] = pi + moved if takes is None else torch.where(takes, pi + moved, w)
-        weights[2] = weights[2] - moved
+        moved = torch.minimum(w - base, weights[2])
+        weights[0], weights[2] = base + moved, weights[2] - moved
     merged = (torch.stack(weights)[..., None] * in_float32(torch.stack(outputs))).sum(0)
     return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, lse_p, lse_r)

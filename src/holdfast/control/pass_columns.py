@@ -96,10 +96,9 @@ class KeyPart(NamedTuple):
 class TurnParts(NamedTuple):
     """The keys that are no persona in three parts."""
 
-    own: KeyPart | None
-    """The model's own replies before a query's turn; None where no row has earlier turns."""
-    others: KeyPart | None
-    """What else is in the turns before it; likewise."""
+    earlier: tuple[KeyPart, KeyPart] | None
+    """The model's own replies before a query's turn, and what else is in the turns before it; None
+    where no row has earlier turns."""
     later: KeyPart
     """The query's own turn, and what is before the first unless that is `opening`."""
     opening: KeyPart | None = None
@@ -152,15 +151,17 @@ class PassMasks:
         earlier, own = (of(self.keys) & rest for of in (passed.earlier, passed.own))
         later = rest & ~earlier
         if not bool(earlier.any()):
-            return TurnParts(None, None, self._hidden_but(later))
+            return TurnParts(None, self._hidden_but(later))
         others = earlier & ~own
         if passed.queries > 1:
-            return TurnParts(*map(self._hidden_but, (own, others, later)))
+            return TurnParts(
+                (self._hidden_but(own), self._hidden_but(others)), self._hidden_but(later)
+            )
         start = max(0, int(passed.turn_starts.amin()) - passed.first_column(self.keys))
         seen = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
         opening = self._gathered(seen[..., :start]) if start else None
         return TurnParts(
-            self._gathered(own), self._gathered(others), self._hidden_but(later, start), opening
+            (self._gathered(own), self._gathered(others)), self._hidden_but(later, start), opening
         )
 
     def _hidden_but(self, part: Tensor, start: int = 0) -> KeyPart:

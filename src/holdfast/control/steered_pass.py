@@ -90,12 +90,11 @@ class SteeredPass(PassColumns):
 
     def turn_keys(self, layer: int, keys: int, heads: int) -> TurnKeys | None:
         """Which keys a layer's share depends on; None where it depends on no turns."""
-        groups = self._restoring(layer)
-        if not groups:
+        if not (groups := self.restoring(layer)):
             return None
         return TurnKeys(self.earlier(keys), self.own(keys), self._takes(groups, heads))
 
-    def _restoring(self, layer: int) -> list[RowGroup]:
+    def restoring(self, layer: int) -> list[RowGroup]:
         """The groups whose share depends on turns in a layer."""
         return [g for g in self.steering.shares if g.restores and g.covers(layer)]
 
@@ -132,11 +131,12 @@ class SteeredPass(PassColumns):
         later, earlier = attend_to("later", turns.later), None
         if turns.opening is not None:
             later = join_attentions(*attend_to("opening", turns.opening), *later)
-        if turns.own is not None and turns.others is not None:
-            earlier = attend_to("own", turns.own), attend_to("others", turns.others)
+        if turns.earlier is not None:
+            own, others = turns.earlier
+            earlier = attend_to("own", own), attend_to("others", others)
         persona = attend(near, *self._persona(layer, key, value), masks.parts[0], scale)
         steered = None if self.steers_all else self.steered.to(query.device)
-        groups, takes = self._restoring(layer), None
+        groups, takes = self.restoring(layer), None
         if not all(group.everywhere and group.control.source == "own" for group in groups):
             takes = self._takes(groups, query.shape[1]).to(query.device)
         return merge_turns(persona, later, earlier, share, takes, steered)
@@ -184,7 +184,7 @@ class SteeredPass(PassColumns):
         """The fused attentions of a layer, merged; `near` is its `anchored_query`."""
         keys = key.shape[2]
         near = query if near is None else near
-        if any(group.restores and group.covers(layer) for group in self.steering.shares):
+        if self.restoring(layer):
             masks = self._masks_of(mask, query, keys)
             return self._restored(query, near, key, value, masks, scale, layer)
         steered = self.steered.to(query.device)
