@@ -137,14 +137,21 @@ def carried(control: str) -> Iterator[str]:
 @contextmanager
 def in_place_of_shares(function: Callable[[Tensor, int], Tensor]) -> Iterator[str]:
     """A control's text that stands for a function of π and the layer in the block."""
-    own = SteeredPass.share
 
     def share(self: SteeredPass, layer: int) -> Callable[[Tensor], Tensor]:
         return lambda pi: function(pi, layer)
 
+    with with_share(share):
+        yield CARRIER
+
+
+@contextmanager
+def with_share(share: Callable[[SteeredPass, int], Any]) -> Iterator[None]:
+    """Within the block `share` is the method that gives a layer's share function."""
+    own = SteeredPass.share
     SteeredPass.share = share  # type: ignore[method-assign]
     try:
-        yield CARRIER
+        yield
     finally:
         SteeredPass.share = own  # type: ignore[method-assign]
 

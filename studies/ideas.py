@@ -13,13 +13,14 @@ round. Each is a run of its own, so that the same command goes on where it was s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from edge import with_share
 from interventions import head_shares, read_records
 from real_models import command, run, set_up, write_rows
 from real_plan import Plan
@@ -112,22 +113,17 @@ def at_first_tokens(passed: SteeredPass, _: int, pi: Tensor, w: Tensor, c: Tenso
     return torch.where(((since >= 0) & (since < FIRST)).any(1)[:, None], w, pi)
 
 
-@contextmanager
-def changed(change: Change) -> Iterator[None]:
-    """Within the block the shares of `restore` are what `change` makes of them."""
+def changed(change: Change) -> AbstractContextManager[None]:
+    """A block in which the shares of `restore` are what `change` makes of them."""
     own = SteeredPass.share
 
     def share(self: SteeredPass, layer: int) -> ShareFunction | TurnFunction | None:
-        if not any(g.restores and g.covers(layer) for g in self.steering.shares):
+        if not self.restoring(layer):
             return own(self, layer)  # the engine's own trial of its attention, for one
         restored = cast(TurnFunction, own(self, layer))
         return lambda pi, c: change(self, layer, pi, restored(pi, c), c)
 
-    SteeredPass.share = share  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        SteeredPass.share = own  # type: ignore[method-assign]
+    return with_share(share)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import torch
 from edge import in_place_of_shares
 from real_models import command, set_up, write_rows
 from real_plan import Plan
-from real_tables import difference, holm, in_table, p_value, three, with_interval
+from real_tables import difference, holm, in_table, p_value, sample_of, three, with_interval
 from torch import Tensor
 
 from holdfast.control.share_functions import Boost
@@ -158,12 +158,6 @@ def found_arms(folder: Path) -> dict[str, list[dict[str, Any]]]:
         for name, file in files.items()
         if file.exists()
     }
-
-
-def sample_of(rows: Sequence[dict[str, Any]]) -> Sample:
-    """What the conversations share."""
-    groups = [[row[of] for row in rows] for of in ("agent", "user")]
-    return Sample(len(rows), groups, [row["category"] for row in rows])
 
 
 def tables(folder: Path, plan: Plan) -> str:

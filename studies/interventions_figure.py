@@ -13,8 +13,9 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from interventions import LATE, at, found_arms, sample_of
+from interventions import LATE, at, found_arms
 from real_figure import NAMES
+from real_tables import sample_of
 
 from holdfast.core.stats import mean
 

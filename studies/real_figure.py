@@ -13,7 +13,7 @@ from pathlib import Path
 
 import figures
 import numpy as np
-from real_plan import PLAN
+from real_plan import read_plan
 from real_tables import Finished, finished
 
 from holdfast.core.stats import mean
@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of real_models.py")
     parser.add_argument("--to", type=Path, required=True, help="the figure, an SVG file")
     options = parser.parse_args()
-    models = {name: finished(options.out / name, PLAN) for name in NAMES}
+    plan = read_plan()
+    models = {name: finished(options.out / name, plan) for name in NAMES}
     draw({name: done for name, done in models.items() if done is not None}, options.to)
 
 

@@ -92,9 +92,7 @@ def screened(
 ) -> dict[str, tuple[str, ...]]:
     """The ids of the personas of each suite that the model holds at round 0."""
     kept: dict[str, Screened] = {}
-    for suite in plan.suites:
-        if suite.name in kept:
-            continue
+    for suite in {one.name: one for one in plan.suites}.values():
         settings = ConversationSettings(
             suite=suite,
             seed=plan.screen_seed,

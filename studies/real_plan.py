@@ -50,13 +50,10 @@ class Plan:
         return Sampling(self.max_new_tokens, self.temperature)
 
 
-def read_plan(file: Path) -> Plan:
-    """Read the `[conversations]` of a study."""
+def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
+    """Read the `[conversations]` of a study; by default those of docs/studies/real-models.md."""
     whole = tomllib.loads(file.read_text(encoding="utf-8"))
     table = whole["conversations"]
-    suites = [load_suite(name) for name in table["suites"]]
-    return Plan(**table | {"suites": suites, "met": whole.get("met", {})})
-
-
-PLAN = read_plan(FOLDER / "real_models.toml")
-"""The plan of docs/studies/real-models.md."""
+    suites = {name: load_suite(name) for name in set(table["suites"])}
+    own = [suites[name] for name in table["suites"]]
+    return Plan(**table | {"suites": own, "met": whole.get("met", {})})

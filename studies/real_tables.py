@@ -68,17 +68,21 @@ def finished(
     if not rows.get("none"):
         return None
     plain = rows["none"]
-    groups = [[row["agent"] for row in plain], [row["user"] for row in plain]]
-    categories = [row["category"] for row in plain]
     return Finished(
         plan,
         {c: _padded(of, "scores", plan.rounds) for c, of in rows.items()},
         {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in rows.items()},
         _padded(plain, "share", plan.rounds),
-        np.array(categories),
-        Sample(len(plain), groups, categories),
+        np.array([row["category"] for row in plain]),
+        sample_of(plain),
         {c: one["refused"] for c, one in found.items() if "refused" in one},
     )
+
+
+def sample_of(rows: Sequence[Row]) -> Sample:
+    """What the conversations share: agents, users and categories."""
+    groups = [[row[of] for row in rows] for of in ("agent", "user")]
+    return Sample(len(rows), groups, [row["category"] for row in rows])
 
 
 def tables(folder: Path, plan: Plan) -> str:
@@ -249,7 +253,7 @@ def with_interval(value: Any, interval: Any) -> str:
 
 def p_value(p: float) -> str:
     """To three places, "<.001" below them."""
-    return "<.001" if p < 0.0005 else f"{p:.3f}".lstrip("0")
+    return "<.001" if p < 0.0005 else three(p)
 
 
 def three(value: Any) -> str:

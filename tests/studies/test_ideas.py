@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ideas
 import torch
-from real_plan import PLAN
+from real_plan import read_plan
 
 from actors import Actor, obey, suite
 from holdfast.control.steered_pass import SteeredPass
@@ -16,7 +16,9 @@ from holdfast.core.control import parse
 from holdfast.core.progress import Progress
 
 CONTROLS = ["none", ideas.CONTROL]
-SMALL = replace(PLAN, seeds=[1], suites=[suite()], pairs=4, rounds=4, controls=CONTROLS, later=[])
+SMALL = replace(
+    read_plan(), seeds=[1], suites=[suite()], pairs=4, rounds=4, controls=CONTROLS, later=[]
+)
 
 
 def a_pass(column: int, queries: int) -> SteeredPass:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import real_models
 import torch
-from real_plan import PLAN
+from real_plan import read_plan
 
 from actors import Actor, obey, suite
 from holdfast.core.backend import Ask, Reply
@@ -22,7 +22,9 @@ from holdfast.core.progress import Progress
 QUIET = Progress(enabled=False)
 
 
-SMALL = replace(PLAN, seeds=[1], suites=[suite()], pairs=4, rounds=4, controls=["none"], later=[])
+SMALL = replace(
+    read_plan(), seeds=[1], suites=[suite()], pairs=4, rounds=4, controls=["none"], later=[]
+)
 """Four conversations of one seed, of four rounds."""
 
 

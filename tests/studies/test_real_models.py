@@ -12,7 +12,7 @@ import pytest
 import real_figure
 import real_models
 import real_tables
-from real_plan import PLAN
+from real_plan import read_plan
 
 from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
@@ -26,7 +26,7 @@ def slips(ask: Ask) -> Reply:
 
 
 SMALL = replace(
-    PLAN,
+    read_plan(),
     seeds=[1, 2],
     suites=[suite(), suite()],
     pairs=4,
