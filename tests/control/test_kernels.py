@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.control import kernels
 from holdfast.control.kernels import additive_mask, attend, causal_mask, join_attentions
@@ -118,6 +119,33 @@ def test_slices_of_keys_are_taken_as_they_are() -> None:
         attend(query, key[:, :, 3:9], value[:, :, 3:9]),
         long_way(query, key[:, :, 3:9], value[:, :, 3:9]),
     )
+
+
+class KernelQueries(TorchDispatchMode):
+    """The number of queries in each call of the CPU's kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "flash_attention_for_cpu" in str(func):
+            self.seen.append(args[0].shape[2])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+@pytest.mark.parametrize("heads", [2, 6])
+def test_without_tiles_the_kernel_gets_no_lone_bfloat16_query(
+    heads: int, tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_multiplies_tiles", lambda: tiles)
+    query, key, value = tensors(1, dtype=torch.bfloat16)
+    inputs = (query[:, :heads], key, value)
+    mask = masks(1, key.shape[2])["for all queries"].to(torch.bfloat16)
+    with KernelQueries() as calls:
+        agree(attend(*inputs, mask), long_way(*inputs, mask), 2e-2)
+    assert (min(calls.seen) > 1) == (not tiles)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
