@@ -47,6 +47,31 @@ def test_a_long_step_has_its_line_when_it_ends() -> None:
         assert file.getvalue() == "1 of 2 items, 1:00:00 left\n"
 
 
+def test_what_an_earlier_run_did_takes_no_time() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(100):
+        progress.resume(90)
+        clock.now += 10
+        progress.tick()
+        clock.now += 10
+        progress.advance(2, 0)
+        assert file.getvalue().splitlines() == [
+            "90 of 100 rounds",
+            "92 of 100 rounds, 0:01:20 left",
+        ]
+
+
+def test_on_a_terminal_rates_are_shown_while_the_first_step_still_takes_its_time() -> None:
+    terminal, clock, counted = Terminal(), Clock(), [0]
+    progress = Progress(stream=terminal, clock=clock)
+    with progress.of(5, tokens=lambda: counted[0]):
+        clock.now += 10
+        counted[0] += 1200
+        progress.tick()
+    assert "0/5 rounds" in terminal.getvalue() and "120 tokens/s" in terminal.getvalue()
+
+
 def test_before_anything_is_done_no_time_is_promised() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stream=file, clock=clock)

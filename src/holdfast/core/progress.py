@@ -5,8 +5,9 @@ and one at the end of each stage:
 
     drift: 120 of 216 rounds, 63.2 replies/s, 1,410 tokens/s, 0:04:10 left
 
-A rate of which nothing was counted is left out. Nothing here knows what a step is. Disabled, it
-writes nothing.
+A rate of which nothing was counted is left out. The time left is reckoned from the steps of this
+run, not from those of an earlier one that it goes on from. Nothing here knows what a step is.
+Disabled, it writes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from datetime import timedelta
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 INTERVAL = 10.0
@@ -51,12 +52,11 @@ class Progress:
         self.replies = 0
         self._step, self._stage, self._clock = step, stage, clock
         self._stream = stream or sys.stderr
-        self._plain = enabled and not self._stream.isatty()
+        self._enabled, self._plain = enabled, enabled and not self._stream.isatty()
         self._bar = Bar(
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {step}"),
             BarColumn(),
             TextColumn("{task.fields[rates]}"),
-            TimeRemainingColumn(),
             console=Console(file=self._stream),
             disable=not enabled or self._plain,
         )
@@ -65,7 +65,7 @@ class Progress:
         self._first_replies = self._first_tokens = 0
         self._tokens: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
-        self._done = self._total = 0.0
+        self._done = self._resumed = self._total = 0.0
 
     @contextlib.contextmanager
     def of(
@@ -81,9 +81,10 @@ class Progress:
         outer, self._stage = self._stage, stage or self._stage
         self._tokens, self._first_tokens = tokens, tokens()
         self._began = self._last_line = self._clock()
-        self._first_replies, self._done, self._total = self.replies, 0.0, float(total)
+        self._first_replies, self._total = self.replies, float(total)
+        self._done = self._resumed = 0.0
         ended = threading.Event()
-        if self._plain:
+        if self._enabled:
             threading.Thread(target=self._keep_writing, args=(ended,), daemon=True).start()
         try:
             with self._bar:
@@ -99,16 +100,22 @@ class Progress:
         """Say that steps are done, and how many replies were generated for them."""
         self.replies += replies
         self._done += steps
-        if self._task is not None:
-            self._bar.update(self._task, advance=steps, rates=", ".join(self._rates()))
         self.tick()
 
+    def resume(self, steps: float) -> None:
+        """Say that an earlier run has done steps: done they are, and they took no time."""
+        self._resumed += steps
+        self.advance(steps, 0)
+
     def tick(self) -> None:
-        """Write a plain line where the last one is old enough, also while a step takes long."""
+        """Move the bar, or write a plain line where the last one is old enough."""
         with self._lock:
             if self._plain and self._clock() - self._last_line >= INTERVAL:
                 self._last_line = self._clock()
                 self._write_line()
+            elif self._task is not None:
+                rates = ", ".join([*self._rates(), *self._time_left()])
+                self._bar.update(self._task, completed=self._done, rates=rates)
 
     def _keep_writing(self, ended: threading.Event) -> None:
         while not ended.wait(1.0):
@@ -124,11 +131,16 @@ class Progress:
         rates = [f"{replies:.1f} replies/s"] if replies else []
         return [*rates, f"{tokens:,.0f} tokens/s"] if tokens else rates
 
+    def _time_left(self) -> list[str]:
+        """How long the rest takes at this run's pace, once it has done a step."""
+        own = self._done - self._resumed
+        if own <= 0 or self._done >= self._total:
+            return []
+        seconds = (self._clock() - self._began) * (self._total - self._done) / own
+        return [f"{timedelta(seconds=round(seconds))} left"]
+
     def _write_line(self) -> None:
         stage = f"{self._stage}: " if self._stage else ""
-        left: list[str] = []
-        if 0 < self._done < self._total:
-            seconds = (self._clock() - self._began) * (self._total - self._done) / self._done
-            left = [f"{timedelta(seconds=round(seconds))} left"]
         steps = f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}"
-        print(", ".join([steps, *self._rates(), *left]), file=self._stream, flush=True)
+        line = ", ".join([steps, *self._rates(), *self._time_left()])
+        print(line, file=self._stream, flush=True)

@@ -179,7 +179,7 @@ def _give_to_pool(job: Units[U, R], run: Run[R, V], progress: Progress, pool: Po
         for i, unit in enumerate(job.units)
         if not job.is_done(unit, records[i])
     }
-    progress.advance(sum(job.steps(unit) for i, unit in enumerate(job.units) if i not in jobs), 0)
+    progress.resume(sum(job.steps(unit) for i, unit in enumerate(job.units) if i not in jobs))
     for i, result in pool.map(job.work, jobs):
         if records[i]:
             run.keep([record for record in run.records if job.unit_of(record) != i])

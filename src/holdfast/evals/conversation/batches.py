@@ -134,7 +134,7 @@ def _hold_batch(
         model.forget()
     conversations = _replay(batch, recorded)
     first = _last_round(recorded) + 1
-    progress.advance(first, 0)
+    progress.resume(first)
     for r in range(first, batch.rounds + 1):
         going = [c for c in conversations if not c.stopped and r <= batch.last_round(c.plan)]
         groups = _take_turns(going, r)

@@ -259,11 +259,12 @@ class VectorMeasurement:
             with self.progress.of(len(names) * len(conversations)):
                 for k, name in enumerate(names):
                     for c in conversations:
+                        if (name, c.id) in done:
+                            self.progress.resume(1)
+                            continue
+                        self.model.forget()
+                        vectors.append([self._set(k, name, c, tokens[c.id], counts, without)])
                         self.progress.advance(1, 0)
-                        if (name, c.id) not in done:
-                            self.model.forget()
-                            one = self._set(k, name, c, tokens[c.id], counts, without)
-                            vectors.append([one])
         except ModelError as error:
             return [], {}, str(error)
         return vectors.records, counts, None

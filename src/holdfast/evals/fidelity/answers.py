@@ -89,7 +89,7 @@ def record_answers(
     """
     done = {record.key for record in run.records}
     waiting = [(answer, ask) for answer, ask in questions if answer.key not in done]
-    measurement.progress.advance(len(questions) - len(waiting), 0)
+    measurement.progress.resume(len(questions) - len(waiting))
     for batch in batches(waiting, rows):
         measurement.model.forget()
         replies = measurement.model.reply([ask for _, ask in batch], measurement.settings.sampling)

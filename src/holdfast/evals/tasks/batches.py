@@ -119,13 +119,15 @@ def _ask_batch(
     progress: Progress,
 ) -> None:
     """Ask a batch of its model; records of only a part of the batch are dropped first."""
-    keys, done = set(batch.keys), _is_done(batch, run.records)
-    if not done:
-        if any(record.key in keys for record in run.records):
-            run.keep([record for record in run.records if record.key not in keys])
-        models[batch.model].forget()
-        run.append(_records(batch, models[batch.model], sampling, seed))
-    progress.advance(len(batch.units), 0 if done else sum(len(u.arms) for u in batch.units))
+    if _is_done(batch, run.records):
+        progress.resume(len(batch.units))
+        return
+    keys = set(batch.keys)
+    if any(record.key in keys for record in run.records):
+        run.keep([record for record in run.records if record.key not in keys])
+    models[batch.model].forget()
+    run.append(_records(batch, models[batch.model], sampling, seed))
+    progress.advance(len(batch.units), sum(len(unit.arms) for unit in batch.units))
 
 
 def _records(batch: Batch, model: Backend, sampling: Sampling, seed: int) -> Iterator[TaskRecord]:

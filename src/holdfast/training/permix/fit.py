@@ -84,7 +84,7 @@ def fit(
         )
         callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
         with progress.of(plan.steps):
-            progress.advance(done, 0)
+            progress.resume(done)
             train_resumably(trainer, callback, checkpoints, alone=processes() == 1)
         backend.forget()
         _save(trainer, backend, plan, folder)

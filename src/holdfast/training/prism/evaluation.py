@@ -260,9 +260,11 @@ def _ask_arms(
     there = {record.arm for record in run.records}
     with progress.of(len(arms)):
         for arm in arms:
-            if arm not in there:
-                evaluation.model.forget()
-                run.append(_ask_arm(evaluation, arm, _rate(run.records)))
+            if arm in there:
+                progress.resume(1)
+                continue
+            evaluation.model.forget()
+            run.append(_ask_arm(evaluation, arm, _rate(run.records)))
             progress.advance(1, len(evaluation.units))
 
 

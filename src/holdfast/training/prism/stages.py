@@ -235,7 +235,7 @@ def _go_on(
     if len(run.records) > done * each:
         run.keep(run.records[: done * each])
     with progress.of(len(inputs)):
-        progress.advance(done, 0)
+        progress.resume(done)
         while done < len(inputs):
             some = inputs[done : (first if done < first else done + batch)]
             records = list(work(some))
