@@ -195,7 +195,7 @@ def test_a_prefill_that_fails_leaves_the_batch_as_it_was(monkeypatch: pytest.Mon
         batch.advance()
         batch.pick()
         with monkeypatch.context() as patch:
-            patch.setattr(Batch, "_prefill", lambda self, top: 1 / 0)
+            patch.setattr(Batch, "_prefill", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 batch.join([subject.row(request(90, 5), Sampling(9))])
         assert batch.rows == [row]

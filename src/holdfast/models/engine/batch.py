@@ -8,7 +8,8 @@ Rows lie flush right in one block of keys and values (`cache`):
                                  `width`: the end of the prompts that joined last
 
 Rows that join are prefilled in groups with about as many new tokens each; a row with fewer
-encodes a few of its cached tokens again. The last token of a prompt is fed together with the
+encodes a few of its cached tokens again. What rows begin with alike is computed for one of them
+and copied to the others (`sharing`). The last token of a prompt is fed together with the
 tokens drawn last by the other rows, so a prompt whose keys are all kept joins without a pass of
 its own. A prompt longer than what is there moves the others to the right. A row that has ended
 leaves, and its keys and values go to the prefix store. Positions, masks and uniforms are each
@@ -37,6 +38,7 @@ from holdfast.models.engine.forward import Forward
 from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.picking import Picker
 from holdfast.models.engine.request import Row
+from holdfast.models.engine.sharing import PASS, plan_waves
 
 SLACK = 64  # unused columns from which on it is worth moving all rows to the left
 
@@ -94,7 +96,10 @@ class Batch:
         self.tokens = self.picker.pick(self.logits, self.ends)
 
     def join(self, rows: Sequence[Row]) -> None:
-        """Prefill rows, but for their last token, beside those that are there."""
+        """Prefill rows, but for their last token, beside those that are there.
+
+        Keys and values of rows that another begins like are computed once.
+        """
         if self.rows and self.running < len(self.rows):
             self._leave()
         count = len(self.rows)
@@ -102,12 +107,14 @@ class Batch:
             self._make_room(rows)
         else:
             self._begin(rows)
+        waves = plan_waves(self.rows, rows)
+        rows = [row for wave in waves for row in wave]
         for row in rows:
             row.pad = self.width - len(row.ids)
         self.rows = [*self.rows, *rows]
         try:
             self._place()
-            self._prefill(count)
+            self._prefill(count, waves)
             self._prepare_steps()
         except BaseException:
             self._undo_join(count)
@@ -214,7 +221,7 @@ class Batch:
         assert self.forward is not None
         return self.forward(ids, top, column, steering)
 
-    def _prefill(self, top: int) -> None:
+    def _prefill(self, top: int, waves: Sequence[Sequence[Row]]) -> None:
         """Compute keys and values of all but the last prompt token of rows from `top` on."""
         rows, end = self.rows[top:], self.width - 1
         ids = torch.zeros(len(rows), end, dtype=torch.long)
@@ -225,17 +232,28 @@ class Batch:
             if end:
                 self._forward(ids, 0, 0, self._steering(rows))
             return
-        for first, last in pairwise(_groups([row.new - 1 for row in rows])):
-            new = rows[last - 1].new - 1
-            for i in range(first, last):
-                row = rows[i]
-                row.cached = max(0, len(row.ids) - 1 - new)
-                if row.layers is not None and row.cached:
-                    self.cache.put(top + i, row.pad, row.layers, row.cached)
-                row.layers = None
-            if new:
-                self._prefill_in_chunks(ids[first:last, end - new :], top + first)
+        start = 0
+        for wave in waves:
+            for first, last in pairwise(_groups([row.new - 1 for row in wave])):
+                new = wave[last - 1].new - 1
+                some = slice(start + first, start + last)
+                for i, row in enumerate(rows[some], top + some.start):
+                    row.cached = max(0, len(row.ids) - 1 - new)
+                    self._copy_known(i, row)
+                if new:
+                    self._prefill_in_chunks(ids[some, end - new :], top + some.start)
+            start += len(wave)
         self.cache.frame.column = end
+
+    def _copy_known(self, index: int, row: Row) -> None:
+        """Copy the keys and values that a row does not compute: those kept, or another row's."""
+        assert self.cache is not None
+        layers, source = row.layers, row.source
+        row.layers = row.source = None
+        if source is not None:
+            layers = self.cache.take(self.rows.index(source), source.pad, row.cached)
+        if layers is not None and row.cached:
+            self.cache.put(index, row.pad, layers, row.cached)
 
     def _prefill_in_chunks(self, ids: Tensor, top: int) -> None:
         """Prefill rows from `top` on, a bounded number of tokens at a time."""
@@ -265,6 +283,6 @@ def _groups(new: Sequence[int]) -> list[int]:
     for i, count in enumerate(new):
         first = new[bounds[-1]]
         waste = (count - first) * (i - bounds[-1])
-        if (count and not first) or (count > first * 3 // 2 and waste > 256):
+        if (count and not first) or (count > first * 3 // 2 and waste > PASS):
             bounds.append(i)
     return [*bounds, len(new)]

@@ -186,12 +186,9 @@ def _alike(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _next(waiting: deque[Row], room: int) -> list[Row]:
-    """Take rows for up to `room` places off the queue, at least one; shadows beside their rows.
-
-    They are in the order in which they are prefilled: fewest new tokens first.
-    """
+    """Take rows for up to `room` places off the queue, at least one; shadows beside their rows."""
     rows: list[Row] = []
     while waiting and (not rows or len(rows) + 1 + bool(waiting[0].shadow) <= room):
         row = waiting.popleft()
         rows += [row, row.shadow] if row.shadow else [row]
-    return sorted(rows, key=lambda row: (row.new, len(row.ids), row.index))
+    return rows

@@ -126,6 +126,8 @@ class Row:
     """Prompt tokens whose keys and values were found."""
     layers: Layers | None = None
     """Those keys and values, until they are in the batch."""
+    source: Row | None = None
+    """The row of the same batch that has them, until they are copied."""
     pad: int = 0
     """The column of its first token."""
     reply: list[int] = field(default_factory=list)

@@ -259,7 +259,7 @@ class EngineThread:
         """Prefill jobs together, or, if that fails, one by one: a bad one hurts no other."""
         rows = [row for job in jobs for row in (job.row, job.row and job.row.shadow) if row]
         try:
-            batch.join(sorted(rows, key=lambda row: (row.new, len(row.ids))))
+            batch.join(rows)
         except Exception as error:
             if len(jobs) == 1:
                 LOG.exception("a request could not be prefilled")
