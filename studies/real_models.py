@@ -1,6 +1,7 @@
 """Which control holds a real model? Screened personas, ten controls, eight rounds.
 
     python studies/real_models.py --model smollm2 --out DIR
+    python studies/real_models.py --model smollm2 --out DIR --only none,boost:4
     python studies/real_models.py --model smollm2 --out DIR --tables     # of what has finished
     python studies/real_models.py --plan studies/confirmation.toml --model smollm2 --out DIR
 
@@ -47,13 +48,15 @@ Personas = Mapping[str, Sequence[str]]
 
 def main() -> None:
     """Run what is missing of one model, or print its tables."""
-    command("Which control holds a real model?", run, tables)
+    command("Which control holds a real model?", run, tables, by_control=True)
 
 
 def command(
     question: str,
     run: Callable[[Backend, Plan, Path, Progress], object],
     tables: Callable[[Path, Plan], str],
+    *,
+    by_control: bool = False,
 ) -> None:
     """The command line of a study that has a folder per model.
 
@@ -61,16 +64,21 @@ def command(
         question: what the study asks.
         run: does what is missing in a model's folder.
         tables: what has finished there, in Markdown.
+        by_control: offer `--only`, since `run` does one control of the plan after another.
     """
     parser = argparse.ArgumentParser(description=question)
     add = parser.add_argument
     add("--plan", type=Path, default=FOLDER / "real_models.toml", help="a file like this one")
     add("--model", required=True, help="of models.toml, or as `holdfast` takes it")
     add("--out", type=Path, required=True, help="folder of all models' runs")
+    if by_control:
+        add("--only", default="", help="controls of the plan to run now, with commas between")
     add("--tables", action="store_true", help="print tables of what has finished")
     options = parser.parse_args()
     folder, plan = options.out / Path(options.model).stem, read_plan(options.plan)
     try:
+        if by_control and options.only:
+            plan = plan.with_only(options.only.split(","))
         if not options.tables:
             run(open_model(options.model), plan, folder, Progress(enabled=True))
         print(tables(folder, plan))
@@ -81,7 +89,7 @@ def command(
 def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Personas:
     """Do what is missing of a model's parts; the personas that it holds."""
     personas = screened(model, plan, folder, progress)
-    for text in plan.all_controls:
+    for text in plan.only or plan.all_controls:
         if not rows_file(folder, text).exists():
             hold(model, plan, personas, parse(text), folder, progress)
     return personas

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast.core.backend import Sampling
+from holdfast.core.errors import HoldfastError
 from holdfast.persona.suite import Suite, load_suite
 
 FOLDER = Path(__file__).parent
@@ -36,6 +37,8 @@ class Plan:
     """None first, then those of one family of tests."""
     later: list[str] = field(default_factory=list)
     """Controls of another family."""
+    only: list[str] = field(default_factory=list)
+    """Of the controls, those to run now; all where it is empty."""
     met: dict[str, list[str]] = field(default_factory=dict)
     """Agents that talked in an earlier study, by model; empty where there was none."""
 
@@ -43,6 +46,14 @@ class Plan:
     def all_controls(self) -> tuple[str, ...]:
         """In the order of their runs."""
         return (*self.controls, *self.later)
+
+    def with_only(self, controls: list[str]) -> Plan:
+        """The plan that runs these of its controls; `HoldfastError` for one that it lacks."""
+        if others := [one for one in controls if one not in self.all_controls]:
+            raise HoldfastError(
+                f"the plan has no {', '.join(others)}: it has {', '.join(self.all_controls)}."
+            )
+        return replace(self, only=controls)
 
     @property
     def sampling(self) -> Sampling:

@@ -16,6 +16,7 @@ from real_plan import read_plan
 
 from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
+from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 
 
@@ -47,6 +48,13 @@ def test_what_has_finished_is_not_done_again(tmp_path: Path) -> None:
     again = Actor(slips, share=True)
     real_models.run(again, SMALL, tmp_path, QUIET)
     assert whole.calls and not again.calls
+
+
+def test_controls_of_the_plan_may_be_run_apart(tmp_path: Path) -> None:
+    real_models.run(Actor(slips, share=True), SMALL.with_only(["window:3"]), tmp_path, QUIET)
+    assert (tmp_path / "window-3.json").exists() and not (tmp_path / "none.json").exists()
+    with pytest.raises(HoldfastError, match=r"no window:4: it has none, window:3\."):
+        SMALL.with_only(["none", "window:4"])
 
 
 def test_tables_are_those_of_the_rows(tmp_path: Path) -> None:
