@@ -12,6 +12,7 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.effect.effect import Effect, effect
+from holdfast.evals.tasks.tasks import FORMS
 from holdfast.persona.experts import Expert
 from holdfast.results.effect import EffectRow
 
@@ -87,6 +88,18 @@ def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
     assert {ask.chat[-1]["content"].splitlines()[-1] for ask in asks} == {
         bare[0].chat[0]["content"].splitlines()[-1]
     }
+
+
+def test_where_the_answer_is_to_stand_is_said_as_in_robustness(tasks: Path) -> None:
+    def last_lines(**settings: Any) -> set[str]:
+        model = Actor(answer)
+        effect(model, personas=PEOPLE, samples=1, tasks_per_category=1, **settings)
+        return {ask.chat[-1]["content"].splitlines()[-1] for call in model.calls for ask in call}
+
+    letter = "Answer with the letter alone."  # of multiple choice
+    assert last_lines(tasks="exercises") == {FORMS["exercises"], letter}
+    assert "Say it." in last_lines(tasks=tasks, form="Say it.")
+    assert FORMS["exercises"] not in last_lines(tasks="exercises", form="")
 
 
 def test_the_matrix_asks_everything_under_everyone(tasks: Path) -> None:

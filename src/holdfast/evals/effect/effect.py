@@ -42,7 +42,7 @@ from holdfast.evals.tasks.batches import (
     estimate_batches,
 )
 from holdfast.evals.tasks.model_judge import judge_tasks
-from holdfast.evals.tasks.tasks import Task, load_tasks
+from holdfast.evals.tasks.tasks import Task, form_of, load_tasks, with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
 from holdfast.persona.suite import load_suite
@@ -165,8 +165,9 @@ class _Plan:
         cls, models: Sequence[Backend], judge_model: Backend | None, settings: EffectSettings
     ) -> _Plan:
         own = "mini" if {own_source(model.name) for model in models} == {"mini"} else "core"
-        n, seed = settings.tasks_per_category, settings.seed
-        tasks = load_tasks(settings.tasks or own, n=n, seed=seed)
+        source, n = settings.tasks or own, settings.tasks_per_category
+        form = form_of(source, settings.form)
+        tasks = with_form(load_tasks(source, n=n, seed=settings.seed), form)
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
         if not scorable:
             raise HoldfastError(

@@ -24,6 +24,8 @@ class EffectSettings:
         None, "core, mini, or a TOML file of [[expert]] tables.", parse=str, metavar="TEXT"
     )
     """Source of the personas (`load_experts`), or personas; by default as `tasks`."""
+    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     lengths: tuple[str, ...] = option(
         LENGTHS, "Of these, with commas.", parse=read_names, metavar="TEXT"
     )

@@ -175,7 +175,12 @@ def load_items(
     tasks = load_tasks(source, n=n, seed=seed)
     if name == "mini":
         tasks = tuple(task for task in tasks if task.question)
-    return with_form(tasks, FORMS.get(name, "") if form is None else form)
+    return with_form(tasks, form_of(source, form))
+
+
+def form_of(source: str | Path, form: str | None) -> str:
+    """The answer-format instruction that a user chose; where it is None, that of the source."""
+    return FORMS.get(str(source), "") if form is None else form
 
 
 def with_form(tasks: Sequence[Task], form: str) -> tuple[Task, ...]:
