@@ -10,10 +10,10 @@ from holdfast.results.effect import EffectRow
 ARM = "matched/full/system"
 
 
-def table(rng: np.random.Generator, gain: float) -> list[EffectRow]:
-    """Rows of eight categories of twenty tasks; a persona helps in the first by `gain`."""
+def table(rng: np.random.Generator, gain: float, categories: int = 8) -> list[EffectRow]:
+    """Rows of categories of twenty tasks; a persona helps in the first by `gain`."""
     rows: list[EffectRow] = []
-    for k in range(8):
+    for k in range(categories):
         easy = rng.beta(2, 2, (20, 1))
         helped = easy + gain * (k == 0) * (1 - easy)
         scores = {
@@ -37,3 +37,10 @@ def test_a_persona_that_helps_is_still_found() -> None:
     rng = np.random.default_rng(1)
     found = [advice(table(rng, 0.9)) for _ in range(10)]
     assert sum("use it for category 0" in s for s in found) >= 9
+
+
+def test_many_categories_without_an_effect_are_counted_and_not_named() -> None:
+    rng = np.random.default_rng(2)
+    assert "no effect is shown for any of the 24 categories." in advice(table(rng, 0.0, 24))
+    helped = advice(table(rng, 0.95, 24))
+    assert "use it for category 0 (" in helped and "shown for the other 23 categories." in helped

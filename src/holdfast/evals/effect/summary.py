@@ -32,6 +32,8 @@ EffectRun = Run[TaskRecord, JudgeVerdict]
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
 SHOWN = 3
 """Pairs of replies that the page has for a cell."""
+NAMED = 8
+"""Categories without an effect that the advice names; more are counted."""
 
 
 def arm_name(arm: TaskArm) -> str:
@@ -193,7 +195,9 @@ def advice(rows: Sequence[EffectRow]) -> str:
     parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
     parts += [f"drop it for {_list(map(_with_delta, drop))}"] if drop else []
     if unclear:
-        parts += [f"no effect is shown for {_list(row.category for row in unclear)}"]
+        many = f"{'the other' if parts else 'any of the'} {len(unclear)} categories"
+        names = _list(row.category for row in unclear)
+        parts += [f"no effect is shown for {names if len(unclear) <= NAMED else many}"]
     where = "in the system prompt" if place == "system" else "before the user's message"
     return f"The matched persona, {length} and {where}: {'; '.join(parts)}."
 
