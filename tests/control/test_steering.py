@@ -250,9 +250,12 @@ def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
     assert [r.ids for r in together] == [r.ids for r in alone]
 
 
+@pytest.mark.parametrize("turns", [(9,), ()], ids=["first turn", "no turn"])
 @pytest.mark.parametrize("text", ["anchor", "restore:1", "anchor+restore:1"])
-def test_in_the_first_turn_anchor_and_restore_are_plain_attention(text: str) -> None:
-    one = held(text, turns=(9,))
+def test_up_to_the_first_turn_anchor_and_restore_are_plain_attention(
+    text: str, turns: tuple[int, ...]
+) -> None:
+    one = held(text, turns=turns)
     close(logits(model(), [ids(40)], [one]), logits(model(), [ids(40)], [None]))
 
 

@@ -188,5 +188,4 @@ class PassMasks:
 def _latest(starts: Tensor, at: Tensor) -> Tensor:
     """The last of `starts` (B, n) up to each column, (B, columns); 0 where there is none."""
     started = starts[:, None, :] <= at[:, None]
-    padded = torch.where(started, starts[:, None, :], 0)
-    return padded.amax(-1) if starts.shape[1] else padded.new_zeros(len(starts), len(at))
+    return torch.where(started, starts[:, None, :], 0).amax(-1)

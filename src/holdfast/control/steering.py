@@ -127,8 +127,8 @@ class Steering:
         self.gathered_keys: dict[int, Tensor] = {}
 
     def _padded(self, starts: Sequence[Sequence[int]]) -> Tensor:
-        """Columns of each row, (B, most), with some that no query reaches behind the fewer."""
-        most = max(map(len, starts), default=0)
+        """Columns of each row, (B, most or 1), with some that no query reaches behind the fewer."""
+        most = max((1, *map(len, starts)))
         padded = [[*each, *[_NEVER] * (most - len(each))] for each in starts]
         return torch.tensor(padded, device=self.device).reshape(len(starts), most)
 

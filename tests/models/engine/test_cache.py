@@ -95,6 +95,14 @@ def test_a_row_larger_than_the_bound_is_not_kept_and_costs_no_other() -> None:
     assert len(store) == 1
 
 
+def test_a_row_answers_up_to_a_turn_that_only_one_has() -> None:
+    store = PrefixStore(10_000, head=1)
+    store.keep("", array(1, 2, 3, 4, 5), tensors(5), (1, 3))
+    lengths = [store.find("", array(1, 2, 3, 4, 5, 6), turns)[0] for turns in ((1, 3, 5), (1,), ())]
+    assert lengths == [5, 3, 1]
+    assert store.holds("", array(1, 2, 3), (1,)) and not store.holds("", array(1, 2, 3, 4), (1,))
+
+
 def test_states_are_worlds_apart() -> None:
     store = PrefixStore(10_000, head=1)
     keep(store, 1, 2, state="a")

@@ -15,7 +15,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.cache import shared
-from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.engine.engine import Engine, Guide, Request
 from holdfast.models.engine.request import Continuation, Row
 from holdfast.models.engine.sharing import LEAST, plan_waves
 from tiny_models import model
@@ -118,9 +118,9 @@ def asks(control: str) -> list[Request]:
     for k in range(12):
         tokens = (*ids(k % 2, 120), *ids(7 + k % 4 // 2, 50), *ids(20 + k // 8, 5))
         held = RowSteering(read, (2, 90), (1, 110), tuple(range(120, len(tokens), 20)))
-        requests.append(
-            Request(tokens, k, state=read.state, steering=held if read.steers else None)
-        )
+        guide = Guide(tokens[120:], read.guidance) if read.guidance else None
+        steering = held if read.steers else None
+        requests.append(Request(tokens, k, state=read.state, steering=steering, guide=guide))
     return requests
 
 
@@ -131,11 +131,34 @@ def answers(subject: Engine, requests: list[Request]) -> list[Continuation]:
     ]
 
 
-@pytest.mark.parametrize("control", ["none", "anchor", "split-softmax:0.5", "anchor+restore:1"])
+CONTROLS = ("none", "anchor", "split-softmax:0.5", "anchor+restore:1", "guidance:1.5")
+
+
+@pytest.mark.parametrize("control", CONTROLS)
 def test_tokens_are_those_of_a_request_alone(control: str) -> None:
     requests = asks(control)
     together = answers(engine(), requests)
     assert together == [answers(engine(), [one])[0] for one in requests]
+
+
+@pytest.mark.parametrize("kept", [0, 8 << 20], ids=["from a neighbour", "from an earlier row"])
+def test_what_opens_a_turn_in_one_row_alone_is_computed_again(kept: int) -> None:
+    # Both chats go on with token 13, which opens a user turn only where 14 follows.
+    read, head = parse("anchor"), (*ids(1, 300), 13, 14, *ids(2, 40))
+    requests = []
+    for opening, turns in ((14, (300, 342)), (17, (300,))):
+        held = RowSteering(read, (2, 299), (1, 300), turns)
+        tokens = (*head, 13, opening, *ids(3, 30))
+        requests.append(Request(tokens, 0, state=read.state, steering=held, logprobs=0))
+    sampling = Sampling(3, 0)
+    expected = [engine().generate([one], sampling)[0] for one in requests]
+    subject = Engine(model(dtype=torch.float64), cache_bytes=kept)
+    calls = [[one] for one in requests] if kept else [requests]
+    results = [result for some in calls for result in subject.generate(some, sampling)]
+    assert sorted(one.cached for one in results) == [0, 342]
+    for one, other in zip(results, expected, strict=True):
+        logs = ([log.value for log in result.logprobs] for result in (one, other))
+        assert next(logs) == pytest.approx(next(logs), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral", "gpt_neox", "qwen3"])

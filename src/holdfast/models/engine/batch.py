@@ -191,10 +191,11 @@ class Batch:
             return
         fed = row.reply if row.stop == "stop" and row.steps > len(row.reply) else row.reply[:-1]
         ids = np.concatenate([row.ids, np.asarray(fed, dtype=np.int64)])
-        if self.loaded.store.holds(row.request.state, ids):
+        state, turns = row.request.state, row.request.turns
+        if self.loaded.store.holds(state, ids, turns):
             return
         layers = self.cache.take(index, row.pad, len(ids))
-        self.loaded.store.keep(row.request.state, ids, layers)
+        self.loaded.store.keep(state, ids, layers, turns)
 
     # What follows from which rows are where
 
@@ -250,9 +251,9 @@ class Batch:
         assert self.cache is not None
         layers, source = row.layers, row.source
         row.layers = row.source = None
-        if source is not None:
-            layers = self.cache.take(self.rows.index(source), source.pad, row.cached)
-        if layers is not None and row.cached:
+        if row.cached and source is not None:
+            self.cache.copy(self.rows.index(source), source.pad, index, row.pad, row.cached)
+        elif row.cached and layers is not None:
             self.cache.put(index, row.pad, layers, row.cached)
 
     def _prefill_in_chunks(self, ids: Tensor, top: int) -> None:

@@ -217,15 +217,14 @@ class BatchCache(Cache):
 
     def move(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy row to row, for each (from, to)."""
-        end, block = self.frame.column, self._whole()
         for source, target in pairs:
-            if block is not None:
-                block[:, :, target, :, :end] = block[:, :, source, :, :end]
-                continue
-            for buffer in self.buffers:
-                if buffer.keys is not None and buffer.values is not None:
-                    buffer.keys[target, :, :end] = buffer.keys[source, :, :end]
-                    buffer.values[target, :, :end] = buffer.values[source, :, :end]
+            self.copy(source, 0, target, 0, self.frame.column)
+
+    def copy(self, source: int, start: int, row: int, column: int, tokens: int) -> None:
+        """Copy `tokens` tokens of a row from `start` on into another row, from `column` on."""
+        span, target = slice(start, start + tokens), slice(column, column + tokens)
+        for buffer in self._tensors():
+            buffer[..., row, :, target, :] = buffer[..., source, :, span, :]
 
 
 PLAIN: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -243,12 +242,13 @@ def plain(kinds: Sequence[type]) -> bool:
 
 
 class StoredRow(NamedTuple):
-    """A finished row: its state, its token ids, their keys and values, and its size in bytes."""
+    """A finished row, its size in bytes, and where turns begin that its control knows of."""
 
     state: str
     ids: Ids
     layers: Layers
     size: int
+    turns: Sequence[int]
 
 
 class PrefixStore:
@@ -275,14 +275,14 @@ class PrefixStore:
         self._by_head.clear()
         self.size = 0
 
-    def find(self, state: str, ids: Ids) -> tuple[int, Layers | None]:
+    def find(self, state: str, ids: Ids, turns: Sequence[int] = ()) -> tuple[int, Layers | None]:
         """Tokens of `ids` that a row of the same state begins with, and that row's tensors."""
         best, match = 0, -1
         for key in sorted(self._like(state, ids), reverse=True):
             row = self._rows[key]
             # Only a row that agrees at position `best` can be longer: one look instead of a scan.
             if best < min(len(row.ids), len(ids)) and row.ids[best] == ids[best]:
-                length = shared(row.ids, ids)
+                length = shared(row.ids, ids, set(row.turns) ^ set(turns))
                 if length > best:
                     best, match = length, key
         if match < 0:
@@ -290,11 +290,12 @@ class PrefixStore:
         row = self._rows[match] = self._rows.pop(match)  # now the most recently used
         return best, row.layers
 
-    def holds(self, state: str, ids: Ids) -> bool:
+    def holds(self, state: str, ids: Ids, turns: Sequence[int] = ()) -> bool:
         """Whether a stored row already begins with these ids."""
-        return any(_begins(self._rows[key].ids, ids) for key in self._like(state, ids))
+        like = (self._rows[key] for key in self._like(state, ids))
+        return any(_begins(row.ids, ids, set(row.turns) ^ set(turns)) for row in like)
 
-    def keep(self, state: str, ids: Ids, layers: Layers) -> None:
+    def keep(self, state: str, ids: Ids, layers: Layers, turns: Sequence[int] = ()) -> None:
         """Keep a row; rows that it extends go, and the oldest go until the rest fits."""
         tensors = [layers] if isinstance(layers, Tensor) else [t for pair in layers for t in pair]
         size = sum(t.numel() * t.element_size() for t in tensors)
@@ -305,7 +306,7 @@ class PrefixStore:
                 self._drop(key)
         while self.size + size > self.limit:
             self._drop(next(iter(self._rows)))
-        self._rows[self._next] = StoredRow(state, ids, layers, size)
+        self._rows[self._next] = StoredRow(state, ids, layers, size, turns)
         self._by_head.setdefault(self._place(state, ids), set()).add(self._next)
         self._next += 1
         self.size += size
@@ -326,16 +327,21 @@ class PrefixStore:
         return self._by_head.get(self._place(state, ids), ())
 
 
-def _begins(ids: Ids, start: Ids) -> bool:
-    """True where `ids` begins with `start`."""
+def _begins(ids: Ids, start: Ids, turns: Collection[int] = ()) -> bool:
+    """True where `ids` begins with `start`, before any turn that only one of them has."""
     n = len(start)
     # The last token tells most rows apart without looking at the others.
-    return n <= len(ids) and (n == 0 or (ids[n - 1] == start[-1] and shared(ids, start) == n))
+    fits = n <= len(ids) and (n == 0 or bool(ids[n - 1] == start[-1]))
+    return fits and shared(ids, start, turns) == n
 
 
-def shared(a: Ids, b: Ids) -> int:
-    """Length of the longest common prefix of two arrays of ids."""
-    n = min(len(a), len(b))
+def shared(a: Ids, b: Ids, turns: Collection[int] = ()) -> int:
+    """Length of the longest common prefix of two arrays of ids.
+
+    It ends at a turn that only one of them has. The first token of what opens a turn is steered
+    as that turn's, but may open other messages too: what opens it differs a token later.
+    """
+    n = min(len(a), len(b), *turns)
     if n == 0 or a[0] != b[0]:
         return 0
     differ = a[:n] != b[:n]

@@ -119,7 +119,7 @@ class Engine(LoadedModel):
         ids = np.asarray(request.ids, dtype=np.int64)
         with self.lock:
             self.generate([asked], Sampling(max_new_tokens=1))
-            count, layers = self.store.find(request.state, ids)
+            count, layers = self.store.find(request.state, ids, request.turns)
         if layers is None or count < len(ids):
             raise ModelError(
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
@@ -155,7 +155,7 @@ class Engine(LoadedModel):
         row.shaper = shaper(request.shaping, sampling.temperature, request.ids, self.match)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
-            row.cached, row.layers = self.store.find(request.state, ids[:-1])
+            row.cached, row.layers = self.store.find(request.state, ids[:-1], request.turns)
         return row
 
     def _guided(self, row: Row) -> Row:

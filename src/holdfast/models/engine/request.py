@@ -71,6 +71,11 @@ class Request:
     shaping: Shaping | None = None
     """How the logits are changed before a token is drawn."""
 
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Where user turns begin, as far as its control needs to know."""
+        return self.steering.turns if self.steering else ()
+
     def switched(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""
         state = f"{self.state}+prism:{adapter}" if adapter else self.state
@@ -99,7 +104,7 @@ class Continuation:
     steps: int = 0
     """Tokens drawn, the one that ended it included."""
     cached: int = 0
-    """Prompt tokens that were not computed again, the guide's included."""
+    """Prompt tokens whose keys were an earlier row's or a neighbour's, the guide's included."""
     share: Share | None = None
     """The prompt share, where it was measured."""
     logprobs: tuple[Logprob, ...] = ()
@@ -123,11 +128,11 @@ class Row:
     halt: Halt | None = None
     """Says after each token whether the reply is over."""
     cached: int = 0
-    """Prompt tokens whose keys and values were found."""
+    """Prompt tokens whose keys and values are not computed for it."""
     layers: Layers | None = None
-    """Those keys and values, until they are in the batch."""
+    """Those keys and values, if they were kept, until they are in the batch."""
     source: Row | None = None
-    """The row of the same batch that has them, until they are copied."""
+    """The row of the same batch that has them, if one does, until they are copied."""
     pad: int = 0
     """The column of its first token."""
     reply: list[int] = field(default_factory=list)

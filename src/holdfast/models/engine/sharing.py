@@ -48,21 +48,23 @@ def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
     while pending:
         sources = line.sources(ready)
         later = line.followers(pending, sources)
-        wave = [row for row in rows if id(row) in pending - later]
+        now = pending - later
+        wave = [row for row in rows if id(row) in now]
         for row in wave:
             source = sources[id(row)]
             if source.tokens - row.cached >= LEAST:
                 row.source, row.cached, row.layers = source.row, source.tokens, None
         waves.append(sorted(wave, key=lambda row: (row.new, len(row.ids), row.index)))
-        ready, pending = ready | (pending - later), later
+        ready, pending = ready | now, later
     return waves
 
 
 class Line:
-    """Rows in the order of their ids, where those that begin alike stand together."""
+    """Rows in an order in which those that begin alike stand together."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = sorted(rows, key=lambda row: (row.request.state, row.request.ids))
+        # Bytes are compared a hundred times as fast as tuples, and group ids as well.
+        self.rows = sorted(rows, key=lambda row: (row.request.state, row.ids.tobytes()))
         # Between a row and the one before it: the prompt tokens that both have, the last left out.
         self.common = [0, *(_common(a, b) for a, b in zip(self.rows, self.rows[1:], strict=False))]
 
@@ -104,4 +106,4 @@ def _common(a: Row, b: Row) -> int:
     """Tokens that the prompts of two rows begin with and that may be copied."""
     if not (a.reuses and b.reuses) or a.request.state != b.request.state:
         return 0
-    return shared(a.ids[:-1], b.ids[:-1])
+    return shared(a.ids[:-1], b.ids[:-1], set(a.request.turns) ^ set(b.request.turns))
