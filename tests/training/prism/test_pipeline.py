@@ -166,6 +166,16 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     assert own.request(replace(held[0], control=parse(stays))).ids == own.ids(plain[0])
     with pytest.raises(ControlError, match="without an adapter"):
         own.likelihoods(held[:1], [["a"]])
+    # Value vectors are those with the adapter, of layers after the first.
+    for ask in (held[on.index(True)], held[on.index(False)]):
+        pairs = zip(own.values(ask), own.values(bare_of(ask)), strict=True)
+        same = [torch.allclose(a, b, atol=1e-5) for a, b in pairs]
+        assert same[0] and all(same) != (ask is held[on.index(True)])
+
+
+def bare_of(ask: Ask) -> Ask:
+    """What the adapter's rows see: the chat without its persona."""
+    return replace(ask, chat=ask.chat[1:], control=NONE)
 
 
 def test_a_server_answers_every_request_as_the_gate_says(

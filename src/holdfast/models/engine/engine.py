@@ -115,11 +115,11 @@ class Engine(LoadedModel):
         They are those that the request's control left; rows that are kept make them cheaper.
         Raises `ModelError` where they are not kept token by token, or do not fit.
         """
-        asked = replace(request, keep=True, measure=False, guide=None)
         ids = np.asarray(request.ids, dtype=np.int64)
         with self.lock:
+            (asked,) = self._settled([replace(request, keep=True, measure=False, guide=None)])
             self.generate([asked], Sampling(max_new_tokens=1))
-            count, layers = self.store.find(request.state, ids, request.turns)
+            count, layers = self.store.find(asked.state, ids, asked.turns)
         if layers is None or count < len(ids):
             raise ModelError(
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
