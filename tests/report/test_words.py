@@ -43,7 +43,7 @@ def test_a_fall_is_told_with_its_interval() -> None:
         (0.98, 0.90, (-0.20, 0.04), "unclear"),
         (0.60, 0.80, (0.12, 0.28), "firms"),
         (0.12, 0.10, (-0.05, 0.01), "low"),
-        (math.nan, 0.50, (0.0, 0.0), "unmeasured"),
+        (0.90, 0.50, (math.nan, math.nan), "unmeasured"),
     ],
 )
 def test_the_verdict_follows_the_interval_of_the_change(
@@ -70,6 +70,8 @@ def test_a_run_without_round_zero_has_a_headline() -> None:
     none = {"value": None, "interval": [None, None]}
     summary = made(0.9, 0.5, (-0.5, -0.3), stability=[None, *[0.7] * 7, 0.5], change=none)
     assert words.headline(summary) == "Stability is 0.50 after eight rounds, 0.70 at round 1"
+    begun = made(0.9, 0.5, (-0.3, -0.1), stability=[None, *[0.7] * 7, 0.5])
+    assert words.headline(begun).startswith("The persona slips: from 0.70 at round 1 to 0.50 over")
     summary = made(0.9, 0.5, (-0.5, -0.3), stability=[None] * 9, change=none)
     assert "no point was measured" in words.headline(summary)
 

@@ -169,11 +169,17 @@ def log_reading(reading: LogReading) -> list[str]:
     return lines
 
 
+def start_of(values: Sequence[Any]) -> int:
+    """The first round with a value; 0 where there is none."""
+    return next((r for r, value in enumerate(values) if finite(value) is not None), 0)
+
+
 def verdict(summary: DriftSummary) -> str:
     """One of: unmeasured, single, low, absent, gone, gives way, slips, slips a little, firms,
     holds, unclear.
     """
-    first, last = finite(summary.curves.stability[0]), finite(summary.curves.stability[-1])
+    stability = summary.curves.stability
+    first, last = finite(stability[start_of(stability)]), finite(stability[-1])
     moved = ends(summary.curves.change.interval)
     if first is None or last is None or moved is None:
         return "unmeasured"
@@ -204,34 +210,30 @@ def verdict(summary: DriftSummary) -> str:
 def headline(summary: DriftSummary) -> str:
     """The result in one sentence, without a full stop."""
     stability, rounds = summary.curves.stability, count(summary.setting.rounds, "round")
-    first, last, floor = number(stability[0]), number(stability[-1]), number(summary.curves.floor)
+    start, last, floor = start_of(stability), number(stability[-1]), number(summary.curves.floor)
+    first = number(stability[start])
+    begins = f"{first} {'at the start' if start == 0 else f'at round {start}'}"
     moved = summary.curves.change
     change = f"{signed(moved.value)}, 95% interval {signed_span(moved.interval)}"
-    way = f"from {first} to {last} over {rounds}"
+    way = f"from {first if start == 0 else begins} to {last} over {rounds}"
     course = f"{way} ({change})"
     return {
-        "unmeasured": f"Stability is {last} after {rounds}, {_since(stability)}",
-        "single": f"One conversation: {first} at the start, {last} after {rounds}",
-        "low": f"Too low to say: {first} at the start, {last} after {rounds}, and below "
+        "unmeasured": f"Stability is {last} after {rounds}, "
+        f"{begins if first != '–' else 'as no point was measured'}",
+        "single": f"One conversation: {begins}, {last} after {rounds}",
+        "low": f"Too low to say: {begins}, {last} after {rounds}, and below "
         f"{number(LOW)} there is too little to lose",
-        "absent": f"The persona hardly took hold: {first} at the start, {floor} with no system "
+        "absent": f"The persona hardly took hold: {begins}, {floor} with no system "
         f"prompt, {last} after {rounds}",
         "gone": f"The persona is gone: {way}, where no system prompt gives {floor} ({change})",
         "gives way": f"The persona gives way: {course}",
         "slips": f"The persona slips: {course}",
         "slips a little": f"The persona slips a little: {course}",
         "firms": f"The persona grows firmer: {course}",
-        "holds": f"The persona holds: {first} at the start, {last} after {rounds} ({change})",
-        "unclear": f"No change can be shown: {first} at the start, {last} after {rounds} "
+        "holds": f"The persona holds: {begins}, {last} after {rounds} ({change})",
+        "unclear": f"No change can be shown: {begins}, {last} after {rounds} "
         f"({change}, which includes 0)",
     }[verdict(summary)]
-
-
-def _since(stability: Sequence[Any]) -> str:
-    r = next((r for r, value in enumerate(stability) if finite(value) is not None), None)
-    if r is None:
-        return "as no point was measured"
-    return f"{number(stability[r])} {'at the start' if r == 0 else f'at round {r}'}"
 
 
 def standfirst(summary: DriftSummary) -> list[str]:

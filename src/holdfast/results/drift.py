@@ -22,7 +22,7 @@ Interval = list[float | None]
 
 @dataclass(frozen=True)
 class Change:
-    """Stability at the last round minus that at round 0."""
+    """Stability at the last round minus that at the first; of recorded replies that is round 1."""
 
     value: float | None
     """The change, over conversations that reached the last round."""

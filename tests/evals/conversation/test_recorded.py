@@ -45,6 +45,7 @@ def test_replies_are_judged_round_by_round_without_a_model(tmp_path: Path) -> No
     assert found["stability"] == [None, 1.0, 0.5, 0.0]
     assert found["replies"] == found["stability"] and found["n"] == [0, 2, 2, 1]
     assert found["conversations"] == 2 and found["model"] is None
+    assert found["change"]["value"] == -1.0  # of the one chat of three rounds, from its first reply
 
 
 def test_a_model_is_probed_on_branches_of_the_recorded_history(tmp_path: Path) -> None:

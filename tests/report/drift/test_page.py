@@ -151,6 +151,13 @@ def test_recorded_chats_without_a_model_are_called_that() -> None:
     assert "<b>recorded replies</b>" in html
     assert html.count('<div class="said judged">') == 8
     assert "replies a second" not in html and "None" not in html
+    assert '<th scope="col">round 1</th>' in html and "</small>–" not in html
+    assert "– to" not in html and "– →" not in html
+    method = html.rpartition("<h2>Method</h2>")[2]
+    assert "judged as they stand, round by round" in method
+    for word in ("probe", "seed", "Sampling", "Ceiling"):
+        assert word not in method, word
+    assert "no control" not in html and "after each complete round" not in html
     assert 'class="line replies"' not in html
 
 

@@ -104,9 +104,10 @@ def too_few(n: int) -> str | None:
 def _change(own: Array, sample: Sample) -> Change:
     """Last point minus first, on the conversations that reached the last."""
     whole = np.where(np.isnan(own[:, -1:]), np.nan, own)
+    start = int((~np.isnan(own)).any(axis=0).argmax())  # recorded replies begin at round 1
     value = mean(whole)
-    interval = sample.difference_interval(whole[:, -1], whole[:, 0])
-    return Change(numbers(value[-1] - value[0]), numbers(interval))
+    interval = sample.difference_interval(whole[:, -1], whole[:, start])
+    return Change(numbers(value[-1] - value[start]), numbers(interval))
 
 
 def _by_category(

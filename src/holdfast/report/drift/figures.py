@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.words import between, ends, finite, number, quantity
+from holdfast.report.words import between, ends, finite, number, quantity, start_of
 from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
@@ -163,7 +163,8 @@ def stability(summary: DriftSummary) -> Figure:
     curves, x, title = traces(summary), rounds_of(summary), "Stability by round"
     counts = summary.curves.n
     ranges = "; ".join(
-        f"{t.name} {number(t.values[0])} to {number(last_of(t.values))}" for t in curves
+        f"{t.name} {number(t.values[start_of(t.values)])} to {number(last_of(t.values))}"
+        for t in curves
     )
 
     def note(r: int) -> str:
@@ -184,8 +185,8 @@ def stability(summary: DriftSummary) -> Figure:
 
     return line_figure(
         Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
-        "Mean judge score of the probe’s answers after each complete round; 1 is wholly in "
-        "persona. The band is the 95% interval.",
+        f"Mean judge score of {_judged(summary)}; 1 is wholly in persona. The band is the 95% "
+        "interval.",
         series,
         (Frame(740, 400, 34, 216, 14, 40), Frame(360, 330, 28, 126, 12, 40)),
         Table(
@@ -198,8 +199,15 @@ def stability(summary: DriftSummary) -> Figure:
         x=x,
         ticks=SCORES,
         notes=[note(r) for r in range(len(x))],
-        x_name=X_NAME,
+        x_name=X_NAME if summary.setting.model else "rounds",
     )
+
+
+def _judged(summary: DriftSummary) -> str:
+    """What the persona's curve is the score of."""
+    if summary.setting.model:
+        return "the probe’s answers after each complete round"
+    return "the recorded replies, round by round"
 
 
 def last_of(values: Sequence[float | None]) -> float | None:
@@ -224,9 +232,9 @@ def _cell(trace: Trace, r: int) -> str:
 
 def ledger(summary: DriftSummary) -> list[Row]:
     """The main numbers at the start and at the end, one measure a line."""
-    by_kind = {t.kind: t for t in traces(summary)}
+    by_kind, start = {t.kind: t for t in traces(summary)}, start_of(summary.curves.stability)
     rows = [
-        Row(kind, by_kind[kind].name, *_pair(by_kind[kind], 0), *_pair(by_kind[kind], -1))
+        Row(kind, by_kind[kind].name, *_pair(by_kind[kind], start), *_pair(by_kind[kind], -1))
         for kind in ("own", "replies", "user", "filler", "history")
         if kind in by_kind
     ]
@@ -234,7 +242,7 @@ def ledger(summary: DriftSummary) -> list[Row]:
     spans = _intervals(summary.curves.normalised_interval)
     left = Trace("left", "left between floor and ceiling", "", "", values, spans)
     if any(value is not None for value in values):
-        rows.insert(1, Row("left", left.name, *_pair(left, 0), *_pair(left, -1)))
+        rows.insert(1, Row("left", left.name, *_pair(left, start), *_pair(left, -1)))
     for kind, name, field in (
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
@@ -268,7 +276,7 @@ def categories(summary: DriftSummary) -> list[Panel]:
             + ("" if spans[r] is None else f" ({between(spans[r])})")
             for r, v in enumerate(values)
         ]
-        course = f"{number(values[0])} → {number(values[-1])}"
+        course = f"{number(values[start_of(values)])} → {number(values[-1])}"
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )
@@ -289,7 +297,7 @@ def categories(summary: DriftSummary) -> list[Panel]:
 
 
 def _course(part: CategoryCurve) -> float:
-    first, last = finite(part.stability[0]), finite(part.stability[-1])
+    first, last = finite(part.stability[start_of(part.stability)]), finite(part.stability[-1])
     return 0.0 if first is None or last is None else last - first
 
 

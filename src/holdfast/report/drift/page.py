@@ -43,6 +43,7 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         costs=summary.costs,
         headline=words.headline(summary),
         log=words.log_reading(summary.history) if summary.history else [],
+        start=words.start_of(summary.curves.stability),
         recorded=not any(entry.user for entry in entries),
         standfirst=words.standfirst(summary),
         stability=figures.stability(summary),
