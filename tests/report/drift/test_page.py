@@ -155,7 +155,7 @@ def test_recorded_chats_without_a_model_are_called_that() -> None:
     assert "– to" not in html and "– →" not in html
     method = html.partition("<h2>Method</h2>")[2].partition("<script")[0]
     assert "judged as they stand, round by round" in method
-    for word in ("probe", "seed", "Sampling", "Ceiling"):
+    for word in ("probe", "; seed", "Sampling", "Ceiling"):
         assert word not in method, word
     assert "no control" not in html and "after each complete round" not in html
     assert 'class="line replies"' not in html
