@@ -17,7 +17,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from holdfast.report.charts import chart
-from holdfast.report.words import finite, number
+from holdfast.report.words import finite, first_of, number
 from holdfast.results.conversation import (
     Arm,
     JudgedAnswer,
@@ -102,12 +102,12 @@ class Entry:
     @property
     def first(self) -> float | None:
         """The first score there is: at round 0, or 1 where replies are judged."""
-        return _first(self.scores)
+        return first_of(self.scores)
 
     @property
     def last(self) -> float | None:
         """The last score there is."""
-        return _first(self.scores[::-1])
+        return first_of(self.scores[::-1])
 
     @property
     def fall(self) -> float | None:
@@ -134,12 +134,12 @@ class Portrait:
     @property
     def first(self) -> float | None:
         """The first mean score there is."""
-        return _first(self.scores)
+        return first_of(self.scores)
 
     @property
     def last(self) -> float | None:
         """The last mean score there is."""
-        return _first(self.scores[::-1])
+        return first_of(self.scores[::-1])
 
 
 class Specimen(NamedTuple):
@@ -147,10 +147,6 @@ class Specimen(NamedTuple):
 
     rule: str
     entry: Entry
-
-
-def _first(scores: Sequence[float | None]) -> float | None:
-    return next((score for score in scores if score is not None), None)
 
 
 def visible(text: object) -> str:

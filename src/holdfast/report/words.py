@@ -174,12 +174,17 @@ def start_of(values: Sequence[Any]) -> int:
     return next((r for r, value in enumerate(values) if finite(value) is not None), 0)
 
 
+def first_of(values: Sequence[Any]) -> float | None:
+    """The first value that there is; None of none."""
+    return next((value for value in map(finite, values) if value is not None), None)
+
+
 def verdict(summary: DriftSummary) -> str:
     """One of: unmeasured, single, low, absent, gone, gives way, slips, slips a little, firms,
     holds, unclear.
     """
     stability = summary.curves.stability
-    first, last = finite(stability[start_of(stability)]), finite(stability[-1])
+    first, last = first_of(stability), finite(stability[-1])
     moved = ends(summary.curves.change.interval)
     if first is None or last is None or moved is None:
         return "unmeasured"
@@ -211,7 +216,7 @@ def headline(summary: DriftSummary) -> str:
     """The result in one sentence, without a full stop."""
     stability, rounds = summary.curves.stability, count(summary.setting.rounds, "round")
     start, last, floor = start_of(stability), number(stability[-1]), number(summary.curves.floor)
-    first = number(stability[start])
+    first = number(first_of(stability))
     begins = f"{first} {'at the start' if start == 0 else f'at round {start}'}"
     moved = summary.curves.change
     change = f"{signed(moved.value)}, 95% interval {signed_span(moved.interval)}"
@@ -219,7 +224,7 @@ def headline(summary: DriftSummary) -> str:
     course = f"{way} ({change})"
     return {
         "unmeasured": f"Stability is {last} after {rounds}, "
-        f"{begins if first != '–' else 'as no point was measured'}",
+        f"{'as no point was measured' if first_of(stability) is None else begins}",
         "single": f"One conversation: {begins}, {last} after {rounds}",
         "low": f"Too low to say: {begins}, {last} after {rounds}, and below "
         f"{number(LOW)} there is too little to lose",

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.words import between, ends, finite, number, quantity, start_of
+from holdfast.report.words import between, ends, finite, first_of, number, quantity, start_of
 from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
@@ -163,8 +163,7 @@ def stability(summary: DriftSummary) -> Figure:
     curves, x, title = traces(summary), rounds_of(summary), "Stability by round"
     counts = summary.curves.n
     ranges = "; ".join(
-        f"{t.name} {number(t.values[start_of(t.values)])} to {number(last_of(t.values))}"
-        for t in curves
+        f"{t.name} {number(first_of(t.values))} to {number(last_of(t.values))}" for t in curves
     )
 
     def note(r: int) -> str:
@@ -276,7 +275,7 @@ def categories(summary: DriftSummary) -> list[Panel]:
             + ("" if spans[r] is None else f" ({between(spans[r])})")
             for r, v in enumerate(values)
         ]
-        course = f"{number(values[start_of(values)])} → {number(values[-1])}"
+        course = f"{number(first_of(values))} → {number(values[-1])}"
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )
@@ -297,7 +296,7 @@ def categories(summary: DriftSummary) -> list[Panel]:
 
 
 def _course(part: CategoryCurve) -> float:
-    first, last = finite(part.stability[start_of(part.stability)]), finite(part.stability[-1])
+    first, last = first_of(part.stability), finite(part.stability[-1])
     return 0.0 if first is None or last is None else last - first
 
 
