@@ -27,6 +27,7 @@ from holdfast.core import ray_pool
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
+from holdfast.core.extras import install
 from holdfast.core.ray_pool import Pool
 from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
@@ -221,7 +222,7 @@ def test_without_ray_the_extra_is_named(
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert ran("drift", "--ray", "auto") == 2
-    assert "pip install 'holdfast[ray]'" in capsys.readouterr().err
+    assert install("ray") in capsys.readouterr().err
 
 
 def pooled(

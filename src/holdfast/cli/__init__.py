@@ -40,6 +40,7 @@ from holdfast.cli import (
     watch,
 )
 from holdfast.core.errors import HoldfastError
+from holdfast.core.extras import extra_of, install
 from holdfast.core.version import __version__
 
 app = typer.Typer(
@@ -127,9 +128,16 @@ def _end(args: list[str], mistake: int) -> int:
     except typer.Exit as exit:
         return exit.exit_code
     except typer.TyperException as error:
+        if error.format_message().startswith("Usage: "):  # a group without its command
+            print(error.format_message())
+            return 0
         return _refuse(_usage(error), mistake)
     except HoldfastError as error:
         return _refuse(str(error), mistake)
+    except ModuleNotFoundError as missing:
+        if (extra := extra_of(missing)) is None:
+            raise
+        return _refuse(f"this needs {missing.name}: {install(extra)}.", mistake)
     except KeyboardInterrupt as interrupt:
         print(
             f"holdfast: {interrupt.args[0] if interrupt.args else 'interrupted'}", file=sys.stderr

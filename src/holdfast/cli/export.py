@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.extras import install
 
 
 def export(
@@ -23,6 +24,6 @@ def export(
         if (missing.name or "").partition(".")[0] != "inspect_ai":
             raise
         raise HoldfastError(
-            "a log of Inspect needs inspect-ai: pip install 'holdfast[inspect]'."
+            f"a log of Inspect needs inspect-ai: {install('inspect')}."
         ) from missing
     print(export(run, inspect))

@@ -16,6 +16,7 @@ from holdfast.cli.options import LocalOptions, PersonaSource
 from holdfast.cli.options.flatten import flattened
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
+from holdfast.core.extras import install
 from holdfast.persona.suite import load_persona
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
-_NEEDED = {"fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette", "pydantic"}
 
 
 @flattened
@@ -125,15 +125,7 @@ def serve(
     # Long: one parameter for each option.
     given = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
     keys = [key.strip() for key in given if key.strip()]
-    try:
-        from holdfast.serve.limits import LOOPBACK, Limits
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _NEEDED:
-            raise
-        extra = "gateway" if upstream else "serve"
-        raise ModelError(
-            f"a server needs {missing.name}: pip install 'holdfast[{extra}]'."
-        ) from missing
+    from holdfast.serve.limits import LOOPBACK, Limits
     from holdfast.serve.tenants.live import LiveTenants
 
     live = LiveTenants(tenants)
@@ -202,7 +194,7 @@ def _adapter_choice(
         from holdfast.serve.gateway.adapter_choice import AdapterChoice
     except ModuleNotFoundError as missing:
         raise ModelError(
-            f"the gate of `{control}` needs {missing.name}: pip install 'holdfast[gateway,local]'."
+            f"the gate of `{control}` needs {missing.name}: {install('gateway', 'local')}."
         ) from missing
 
     choice = AdapterChoice(

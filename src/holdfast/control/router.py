@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.errors import ControlError, ModelError
+from holdfast.core.extras import install
 from holdfast.core.stats import Array
 
 NAME = "route.json"
@@ -66,7 +67,7 @@ def hashed(texts: Sequence[str]) -> Any:
     try:
         from sklearn.feature_extraction.text import HashingVectorizer
     except ModuleNotFoundError as missing:
-        raise ModelError("a router needs scikit-learn: pip install 'holdfast[prism]'.") from missing
+        raise ModelError(f"a router needs scikit-learn: {install('prism')}.") from missing
     words = HashingVectorizer(
         ngram_range=(1, 2), n_features=FEATURES, alternate_sign=False, token_pattern=r"\w+|[^\w\s]"
     )

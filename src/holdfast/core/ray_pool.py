@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.extras import install
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run, TurnTime
 
@@ -273,7 +274,7 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ModuleNotFoundError as missing:
-        raise RunError("--ray needs ray: pip install 'holdfast[ray]'.") from missing
+        raise RunError(f"--ray needs ray: {install('ray')}.") from missing
     # Ray would report usage to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     unreachable = RunError(

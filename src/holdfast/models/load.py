@@ -20,6 +20,7 @@ from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
+from holdfast.core.extras import extra_of, install
 from holdfast.models.ollama_store import OLLAMA
 
 API = "api:"
@@ -30,8 +31,6 @@ BEHIND_URL = (API, LM_STUDIO)
 SERVED = (*BEHIND_URL, OLLAMA)
 """What names begin with that a server answers for."""
 LM_STUDIO_URL = "http://localhost:1234/v1"
-# The packages of the extra `local`, by the names they are imported under.
-_LOCAL = {"accelerate", "huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
 
 
 def load(
@@ -101,10 +100,10 @@ def _load_into_vllm(name: str, **options: Any) -> Backend:
     try:
         from holdfast.models.vllm.backend import load as load_into_vllm
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in {*_LOCAL, "vllm"}:
+        if extra_of(missing) != "local" and missing.name != "vllm":
             raise
         raise ModelError(
-            f"vllm:{name} needs {missing.name}: install vLLM, and 'holdfast[vllm]' beside it."
+            f"vllm:{name} needs {missing.name}: install vLLM, and {install('vllm')}."
         ) from missing
     backend: Backend = load_into_vllm(name, **options)
     return backend
@@ -118,10 +117,9 @@ def import_local(name: str) -> ModuleType:
     try:
         from holdfast.models.local import load as local
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _LOCAL:
+        if extra_of(missing) != "local":
             raise
         raise ModelError(
-            f"{name} would run on this machine, which needs {missing.name}: "
-            "pip install 'holdfast[local]'."
+            f"{name} would run on this machine, which needs {missing.name}: {install('local')}."
         ) from missing
     return local

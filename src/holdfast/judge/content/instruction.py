@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from holdfast.core.errors import JudgeError
+from holdfast.core.extras import install
 from holdfast.judge.params import Params
 from holdfast.judge.score import Judge, Score, verdict
 
@@ -83,9 +84,7 @@ def _lay_out_punkt(nltk: Any) -> None:
 
 
 def _missing() -> JudgeError:
-    return JudgeError(
-        "judge “instruction” checks with the authors' code: pip install 'holdfast[ifeval]'"
-    )
+    return JudgeError(f"judge “instruction” checks with the authors' code: {install('ifeval')}")
 
 
 def describe(id_: str, kwargs: Mapping[str, object]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import HoldfastError, ModelError
+from holdfast.core.extras import install
 from holdfast.models.engine.shaping import Bits
 
 Kind = Literal["json", "regex", "choice"]
@@ -64,7 +65,7 @@ def _library() -> Any:
     try:
         import llguidance
     except ModuleNotFoundError as missing:
-        raise GrammarError("it needs llguidance: pip install 'holdfast[serve]'") from missing
+        raise GrammarError(f"it needs llguidance: {install('serve')}") from missing
     return llguidance
 
 

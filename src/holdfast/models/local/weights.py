@@ -30,6 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from holdfast.core.errors import ModelError, suggestion
+from holdfast.core.extras import install
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.local.files import Source, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
@@ -168,7 +169,7 @@ def _with_adapter(name: str, model: Any, source: Source) -> Any:
         from peft import PeftModel
     except ModuleNotFoundError as missing:
         raise ModelError(
-            f"{name} is an adapter, which needs {missing.name}: pip install 'holdfast[prism]'."
+            f"{name} is an adapter, which needs {missing.name}: {install('prism')}."
         ) from missing
     with model_errors(name):
         return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import JudgeError, PersonaError
+from holdfast.core.extras import install
 from holdfast.judge.content.embedding import PACKAGE
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
@@ -202,7 +203,7 @@ def _checked(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
     failed: list[Unjudged] = []
     for one in demands:
         if one.kind == "embedding" and find_spec(PACKAGE) is None:
-            failed.append(Unjudged(one.text, "it needs pip install 'holdfast[judges]'"))
+            failed.append(Unjudged(one.text, f"it needs {install('judges')}"))
         elif problem := _problem(one):
             failed.append(Unjudged(one.text, f"its judge {problem}"))
         else:

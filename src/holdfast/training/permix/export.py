@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.extras import install
 from holdfast.core.records import Record
 from holdfast.evals.tasks.verifier import golds
 from holdfast.training.permix.dataset import TrainingData, chats
@@ -71,9 +72,7 @@ def write_parquet(rows: Sequence[Record], path: Path) -> None:
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ModuleNotFoundError as missing:
-        raise HoldfastError(
-            "a parquet file needs pyarrow: pip install 'holdfast[permix]'."
-        ) from missing
+        raise HoldfastError(f"a parquet file needs pyarrow: {install('permix')}.") from missing
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(list(rows)), path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from holdfast.core.errors import HoldfastError, ModelError, first_line
+from holdfast.core.extras import install
 from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.template_options import warn_of_unread
@@ -132,7 +133,7 @@ def _open(
     try:
         import trl  # noqa: F401
     except ModuleNotFoundError as missing:
-        raise ModelError("training needs trl: pip install 'holdfast[permix]'.") from missing
+        raise ModelError(f"training needs trl: {install('permix')}.") from missing
     from holdfast.models.local.load import load
 
     kind = "float32" if dtype == "auto" and not adapter else dtype

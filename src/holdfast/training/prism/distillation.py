@@ -27,6 +27,7 @@ from torch import Tensor
 
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import ModelError
+from holdfast.core.extras import install
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -182,7 +183,7 @@ def require_peft() -> None:
         with _quiet():
             import peft  # noqa: F401
     except ModuleNotFoundError as missing:
-        raise ModelError("an adapter needs peft: pip install 'holdfast[prism]'.") from missing
+        raise ModelError(f"an adapter needs peft: {install('prism')}.") from missing
 
 
 @contextmanager
