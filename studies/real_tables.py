@@ -157,7 +157,7 @@ def _controls_table(done: Finished) -> str:
 def _none_table(done: Finished) -> str:
     """Score and prompt share under none by round, how they change and whether they go together."""
     scores, shares, sample = done.scores["none"], done.share, done.sample
-    score_intervals, share_intervals = sample.score_interval(scores), sample.score_interval(shares)
+    score_intervals, share_intervals = sample.score_interval(scores), sample.share_interval(shares)
     lines = [
         {
             "round": str(r),

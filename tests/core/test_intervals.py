@@ -121,6 +121,27 @@ def test_scores_that_hardly_differ_have_a_narrower_difference_than_scores_apart(
     assert np.ptp(near) < 0.5 * np.ptp(apart) and near[0] < -0.1 < near[1]
 
 
+@pytest.mark.parametrize(("n", "agents"), [(12, 9), (24, 18), (48, 26)])
+def test_a_share_of_attention_is_covered_by_an_interval_that_is_no_wider_than_it_has_to_be(
+    n: int, agents: int
+) -> None:
+    rng, times = np.random.default_rng(n), 400
+    sample = Sample(n, [(np.arange(n) % agents).tolist()])
+    level, change, width = 0, 0, 0.0
+    for _ in range(times):
+        persona = rng.normal(0, 0.5, agents)[np.arange(n) % agents]
+        share = 0.04 * np.exp(persona + rng.normal(0, 0.3, n) - 0.17)  # mean .04, skewed
+        more = share * (1 + 0.5 * np.exp(rng.normal(0, 0.3, n) - 0.045))  # mean .06
+        low, high = sample.share_interval(share)
+        level += low <= 0.04 <= high
+        low, high = sample.share_difference_interval(more, share)
+        change += low <= 0.02 <= high
+        width += (high - low) / times
+    assert 0.89 <= level / times <= 0.98
+    assert 0.89 <= change / times <= 0.98
+    assert width < 0.03  # where a failure not yet seen counts, it is .06 to .28
+
+
 def test_a_normalised_score_is_covered_and_absent_without_room() -> None:
     rng, n = np.random.default_rng(3), 24
     persona = rng.normal(0, 0.05, (n, DRAWS))

@@ -145,6 +145,22 @@ class Sample:
         m = self.moments(values)
         return _enough(_wilson(m, quantile(m.df, level), outer=True), m)
 
+    def share_interval(self, values: Array) -> Array:
+        """Intervals of the means of shares of attention, which are in [0, 1]: (..., 2).
+
+        Wilson's without κ and λ: shares vary by degrees, so that none not yet seen is far off.
+        """
+        m = self.moments(values)
+        limits = _wilson(m, quantile(m.df, 0.95), kappa=0.0, lam=0.0, outer=True)
+        return _enough(limits, m)
+
+    def share_difference_interval(self, a: Array, b: Array) -> Array:
+        """Intervals of mean(a) - mean(b) of shares of attention, over what both have: (..., 2)."""
+        _, _, gain, loss, apart = self._pair(a, b)
+        t = quantile(apart.df, 0.95)
+        limits = (_wilson(part, t, kappa=0.0, lam=0.0) for part in (gain, loss))
+        return _enough(_joined_limits(gain, loss, apart, *limits), apart)
+
     def mean_interval(self, values: Array, level: float = 0.95) -> Array:
         """Student's t interval of means of any values, symmetric and unbounded: (..., 2)."""
         m = self.moments(values)

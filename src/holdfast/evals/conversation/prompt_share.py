@@ -43,7 +43,7 @@ def prompt_share(
     heads = [_mean([share.heads for share in at]) for at in answers]
     return PromptShare(
         prompt_share=numbers(mean(by_conversation)),
-        prompt_share_interval=numbers(sample_of(planned).score_interval(by_conversation)),
+        prompt_share_interval=numbers(sample_of(planned).share_interval(by_conversation)),
         share_detail=ShareDetail(
             heads=[None if one is None else numbers(one) for one in heads],
             layers=[None if one is None else numbers(one.mean(axis=1)) for one in heads],

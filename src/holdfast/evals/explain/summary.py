@@ -7,7 +7,7 @@ Correlations are taken within each round, since over the rounds everything falls
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,9 +106,9 @@ def _control(records: RecordsByControl, k: int, sample: Sample) -> ControlExplan
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
         stability=numbers(mean(own)),
         interval=numbers(sample.score_interval(own)),
-        stability_delta=_difference(own, plain, sample),
+        stability_delta=_difference(own, plain, sample.difference_interval),
         share=prompt_share(records.under(k), conversations, records.rounds),
-        share_delta=_difference(share, bare, sample),
+        share_delta=_difference(share, bare, sample.share_difference_interval),
         before=ShareBefore(
             before.prompt_share,
             before.prompt_share_interval,
@@ -130,14 +130,16 @@ def _unsteered(answer: ProbeAnswer) -> ProbeAnswer:
     return replace(answer, share=replace(share, heads=share.heads_before))
 
 
-def _difference(values: Array, others: Array, sample: Sample) -> Estimate:
+def _difference(
+    values: Array, others: Array, interval: Callable[[Array, Array], Array]
+) -> Estimate:
     """The mean over rounds 1…R of each conversation less the others', both in [0, 1]."""
     missing = np.isnan(values) | np.isnan(others)
     a, b = (mean(np.where(missing, np.nan, v)[:, 1:], axis=1) for v in (values, others))
     n = int((~np.isnan(a)).sum())
     if np.array_equal(values, others, equal_nan=True) and n:  # none beside itself
         return Estimate(0.0, [0.0, 0.0], n)
-    return Estimate(numbers(mean(a - b)), numbers(sample.difference_interval(a, b)), n)
+    return Estimate(numbers(mean(a - b)), numbers(interval(a, b)), n)
 
 
 def _estimate(values: Array, sample: Sample) -> Estimate:

@@ -85,7 +85,7 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     share_moves = {
         1: "raises the share",
         -1: "lowers the share",
-        0: "leaves the share where it was",
+        0: "is not shown to change the share",
     }[share_sign]
     score_moves = {
         1: "raises stability",
