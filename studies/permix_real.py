@@ -90,7 +90,7 @@ def main() -> None:
         summary = run_recipe(
             prepare(options.out / "recipe"),
             options.out,
-            Progress(stage="permix study", step="steps"),
+            Progress(stage="permix study"),
             model=options.model,
         )
     except HoldfastError as error:

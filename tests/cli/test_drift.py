@@ -59,7 +59,7 @@ def test_json_prints_one_object_with_the_contracts_names(
     for name in ("stability", "normalised", "user_persona", "prompt_share", "interval"):
         assert len(summary[name]) == 3
     assert Path(summary["report"]).is_file()
-    assert "rounds" in printed.err
+    assert "drift: 2 of 2 rounds" in printed.err  # round 0 is none
 
 
 def test_without_json_the_headline_the_curve_and_the_page_are_printed(

@@ -25,7 +25,7 @@ class Clock:
 def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stage="drift", stream=file, clock=clock)
-    with progress.of(60):
+    with progress.of(60, "rounds"):
         for _ in range(30):
             clock.now += 1
             progress.advance(1, 4)
@@ -40,8 +40,8 @@ def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds() -> None:
 
 def test_a_long_step_has_its_line_when_it_ends() -> None:
     file, clock = StringIO(), Clock()
-    progress = Progress(step="items", stream=file, clock=clock)
-    with progress.of(2):
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(2, "items"):
         clock.now += 3600
         progress.advance(1, 0)
         assert file.getvalue() == "1 of 2 items, 1:00:00 left\n"
@@ -50,7 +50,7 @@ def test_a_long_step_has_its_line_when_it_ends() -> None:
 def test_what_an_earlier_run_did_takes_no_time() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stream=file, clock=clock)
-    with progress.of(100):
+    with progress.of(100, "rounds"):
         progress.resume(90)
         clock.now += 10
         progress.tick()
@@ -65,7 +65,7 @@ def test_what_an_earlier_run_did_takes_no_time() -> None:
 def test_on_a_terminal_rates_are_shown_while_the_first_step_still_takes_its_time() -> None:
     terminal, clock, counted = Terminal(), Clock(), [0]
     progress = Progress(stream=terminal, clock=clock)
-    with progress.of(5, tokens=lambda: counted[0]):
+    with progress.of(5, "rounds", tokens=lambda: counted[0]):
         clock.now += 10
         counted[0] += 1200
         progress.tick()
@@ -75,7 +75,7 @@ def test_on_a_terminal_rates_are_shown_while_the_first_step_still_takes_its_time
 def test_before_anything_is_done_no_time_is_promised() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stream=file, clock=clock)
-    with progress.of(5):
+    with progress.of(5, "rounds"):
         clock.now += 11
         progress.tick()
         progress.tick()
@@ -85,7 +85,7 @@ def test_before_anything_is_done_no_time_is_promised() -> None:
 def test_tokens_are_shown_while_the_first_step_still_takes_its_time() -> None:
     file, clock, counted = StringIO(), Clock(), [500]
     progress = Progress(stage="drift", stream=file, clock=clock)
-    with progress.of(5, "screening", lambda: counted[0]):
+    with progress.of(5, "rounds", "screening", lambda: counted[0]):
         clock.now += 10
         counted[0] += 1200
         progress.tick()
@@ -95,10 +95,10 @@ def test_tokens_are_shown_while_the_first_step_still_takes_its_time() -> None:
 def test_a_second_stage_counts_its_own_replies() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stream=file, clock=clock)
-    with progress.of(1):
+    with progress.of(1, "rounds"):
         clock.now += 1
         progress.advance(1, 1000)
-    with progress.of(1):
+    with progress.of(1, "rounds"):
         clock.now += 10
         progress.advance(1, 10)
     assert "1.0 replies/s" in file.getvalue().splitlines()[-1] and progress.replies == 1010
@@ -107,7 +107,7 @@ def test_a_second_stage_counts_its_own_replies() -> None:
 def test_on_a_terminal_there_is_a_bar_and_no_lines() -> None:
     terminal, clock = Terminal(), Clock()
     progress = Progress(stage="drift", stream=terminal, clock=clock)
-    with progress.of(2):
+    with progress.of(2, "rounds"):
         clock.now += 20
         progress.advance(2, 8)
     assert "2/2 rounds" in terminal.getvalue() and "drift:" not in terminal.getvalue()
@@ -116,7 +116,7 @@ def test_on_a_terminal_there_is_a_bar_and_no_lines() -> None:
 def test_disabled_it_writes_nothing() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(enabled=False, stream=file, clock=clock)
-    with progress.of(1):
+    with progress.of(1, "rounds"):
         clock.now += 60
         progress.advance(1, 1)
     assert file.getvalue() == "" and progress.replies == 1

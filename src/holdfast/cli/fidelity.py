@@ -75,7 +75,7 @@ def fidelity(
             else None,
             out=folder,
             command=own_command(),
-            progress=Progress(stage="fidelity", step="answers"),
+            progress=Progress(stage="fidelity"),
         ).summary
     lines = (f"{summary.model}: {headline(summary)}.", *remarks(summary))
     print_summary(summary, lines, output.as_json)

@@ -48,7 +48,7 @@ def train(
             out=folder,
             **loading.arguments(),
             command=own_command(),
-            progress=Progress(enabled=main_process(), stage="permix train", step="steps"),
+            progress=Progress(enabled=main_process(), stage="permix train"),
         ).summary
     if not main_process():
         return

@@ -67,7 +67,7 @@ def train(
             out=folder,
             judge=loading.open(judge_model) if judge_model else None,
             command=own_command(),
-            progress=Progress(stage="prism train", step="steps"),
+            progress=Progress(stage="prism train"),
         )
     if as_json:
         print_json(result.summary)
@@ -135,7 +135,7 @@ def evaluation(
             judge_model=judge,
             out=output.out,
             command=own_command(),
-            progress=Progress(stage="prism eval", step="arms"),
+            progress=Progress(stage="prism eval"),
         )
     if output.as_json:
         print_json(summary)

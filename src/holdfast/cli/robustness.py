@@ -42,7 +42,7 @@ def robustness(
             settings,
             out=folder,
             command=own_command(),
-            progress=Progress(stage="robustness", step="items"),
+            progress=Progress(stage="robustness"),
             where=where,
         ).summary
         lines = (f"{summary.model}: {summary.headline}.", *remarks(summary))

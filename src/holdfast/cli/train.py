@@ -38,7 +38,7 @@ def train(
         summary = run_recipe(
             recipe,
             folder,
-            Progress(stage="train", step="steps"),
+            Progress(stage="train"),
             model=model,
             loading=loading.arguments(),
         )

@@ -34,7 +34,6 @@ class Progress:
     def __init__(
         self,
         enabled: bool = True,
-        step: str = "rounds",
         *,
         stage: str = "",
         stream: TextIO | None = None,
@@ -44,17 +43,16 @@ class Progress:
 
         Args:
             enabled: show anything at all.
-            step: what a step is called, in the plural.
             stage: what the steps belong to; begins a plain line.
             stream: where the bar goes; by default standard error.
             clock: seconds from any beginning.
         """
         self.replies = 0
-        self._step, self._stage, self._clock = step, stage, clock
+        self._step, self._stage, self._clock = "", stage, clock
         self._stream = stream or sys.stderr
         self._enabled, self._plain = enabled, enabled and not self._stream.isatty()
         self._bar = Bar(
-            TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {step}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.description}"),
             BarColumn(),
             TextColumn("{task.fields[rates]}"),
             console=Console(file=self._stream),
@@ -69,16 +67,17 @@ class Progress:
 
     @contextlib.contextmanager
     def of(
-        self, total: int, stage: str = "", tokens: Callable[[], int] = lambda: 0
+        self, total: int, step: str, stage: str = "", tokens: Callable[[], int] = lambda: 0
     ) -> Iterator[None]:
         """Show progress over a number of steps.
 
         Args:
             total: how many there are.
+            step: what one is called, in the plural.
             stage: their name, where they have one of their own.
             tokens: says how many tokens have been generated so far, also while a step takes long.
         """
-        outer, self._stage = self._stage, stage or self._stage
+        outer, self._stage, self._step = self._stage, stage or self._stage, step
         self._tokens, self._first_tokens = tokens, tokens()
         self._began = self._last_line = self._clock()
         self._first_replies, self._total = self.replies, float(total)
@@ -88,7 +87,7 @@ class Progress:
             threading.Thread(target=self._keep_writing, args=(ended,), daemon=True).start()
         try:
             with self._bar:
-                self._task = self._bar.add_task("", total=total, rates="")
+                self._task = self._bar.add_task(step, total=total, rates="")
                 yield
             if self._plain:
                 self._write_line()

@@ -150,7 +150,11 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), "raises the share (+10.0 points"),
         (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), ") and raises stability (+0.20,"),
         (value(0.1, 0.05, 0.2), value(0.0, -0.1, 0.1), ") but no change of stability is shown"),
-        (value(0.0, -0.1, 0.1), value(0.2, 0.1, 0.3), "is not shown to change the share (+0.0 points"),
+        (
+            value(0.0, -0.1, 0.1),
+            value(0.2, 0.1, 0.3),
+            "is not shown to change the share (+0.0 points",
+        ),
         (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
         (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
         (value(0.1, None, None), value(0.2, None, None), "too few conversations for an interval)"),

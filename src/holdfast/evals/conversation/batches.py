@@ -40,6 +40,11 @@ class Batch:
     rounds: int
     """Rounds of each, or those of its script where that is shorter."""
 
+    @property
+    def steps(self) -> int:
+        """Rounds; the probes of the empty history are part of the first, or a step if alone."""
+        return max(self.rounds, 1)
+
     def last_round(self, conversation: Conversation) -> int:
         """The last round that a conversation can have."""
         script = conversation.script
@@ -108,11 +113,11 @@ def converse(
         batches,
         unit_of=lambda record: batch_of[record.conversation],
         is_done=Batch.is_done,
-        steps=lambda batch: batch.rounds + 1,
+        steps=lambda batch: batch.steps,
         work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
     )
-    steps = len(batches) * (protocol.rounds + 1)
-    with progress.of(steps, stage, lambda: sum(map(tokens_drawn, models))):
+    steps, step = sum(batch.steps for batch in batches), "rounds" if protocol.rounds else "batches"
+    with progress.of(steps, step, stage, lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 
 
@@ -134,8 +139,9 @@ def _hold_batch(
         model.forget()
     conversations = _replay(batch, recorded)
     first = _last_round(recorded) + 1
-    progress.resume(first)
+    progress.resume(max(first - 1, 0) if batch.rounds else first)
     for r in range(first, batch.rounds + 1):
+        step = 1.0 if r or not batch.rounds else 0.0
         going = [c for c in conversations if not c.stopped and r <= batch.last_round(c.plan)]
         groups = _take_turns(going, r)
         new: list[RoundRecord] = []
@@ -150,10 +156,10 @@ def _hold_batch(
                     tokens=done.tokens,
                 )
                 run.add_times([time])
-            progress.advance(1 / len(groups), sum(map(_generated, done.records)))
+            progress.advance(step / len(groups), sum(map(_generated, done.records)))
             new += done.records
         if not groups:  # all have stopped
-            progress.advance(1, 0)
+            progress.advance(step, 0)
         run.append(new)
 
 

@@ -256,7 +256,7 @@ class VectorMeasurement:
             done = {(one.set, one.conversation) for one in vectors.records}
             conversations = self.records.plan.conversations
             names = [*map(str, self.records.plan.controls), NO_PERSONA, SHUFFLED]
-            with self.progress.of(len(names) * len(conversations)):
+            with self.progress.of(len(names) * len(conversations), "sets", "dimension"):
                 for k, name in enumerate(names):
                     for c in conversations:
                         if (name, c.id) in done:

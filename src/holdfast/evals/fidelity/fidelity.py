@@ -83,7 +83,7 @@ def fidelity(
     began = time.monotonic()
     settings = settle(settings, FidelitySettings, changes)
     _check(model, judges, settings)
-    progress = progress or Progress(enabled=False, step="answers")
+    progress = progress or Progress(enabled=False)
     measurement = Measurement(model, judges, settings, out, progress)
     run, scores, details = (
         measure_suite(measurement)

@@ -95,7 +95,7 @@ def measure_questionnaire(
             "--author-model, or a folder with --questions."
         )
     questions = _questions(sheets, options.prompt, settings.samples, seed)
-    with measurement.progress.of(len(questions), tokens=measurement.tokens):
+    with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
         record_answers(measurement, run, questions)
         if options.examples:
             author.write_examples(run, writer, sheets, seed)

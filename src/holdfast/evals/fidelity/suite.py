@@ -57,7 +57,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     manifest = SuiteManifest(**vars(measurement.manifest), personas=described)
     run = Run(measurement.out, manifest, SuiteAnswer, SuiteVerdict)
     questions = list(_questions(personas, settings.samples, settings.seed))
-    with measurement.progress.of(len(questions), tokens=measurement.tokens):
+    with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
         record_answers(measurement, run, questions, ROWS)
     _judge(run, personas, judges)
     return run, *_summarise(run, personas)

@@ -97,7 +97,7 @@ def robustness(
     settings.check()
     plan = _Plan.of(model, settings)
     run: Run[TaskRecord] = open_run(out, plan.manifest(), TaskRecord, where=where)
-    progress = progress or Progress(enabled=False, step="items")
+    progress = progress or Progress(enabled=False)
     ask(run, plan.batches(), [model], settings.sampling, settings.seed, progress, where)
     with MathCheck() as math:
         answers = Answers.of(run.records, plan.tasks, plan.personas, plan.verifiers, math)

@@ -82,7 +82,7 @@ def ask(
         where: a shard or a cluster that asks the batches.
     """
     position = {key: i for i, batch in enumerate(batches) for key in batch.keys}
-    with progress.of(len(position), tokens=lambda: sum(map(tokens_drawn, models))):
+    with progress.of(len(position), "items", tokens=lambda: sum(map(tokens_drawn, models))):
         units = Units(
             batches,
             unit_of=lambda record: position[record.key],

@@ -83,7 +83,7 @@ def fit(
             else grpo_trainer(backend, plan, reward, checkpoints, metrics)
         )
         callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
-        with progress.of(plan.steps):
+        with progress.of(plan.steps, "steps"):
             progress.resume(done)
             train_resumably(trainer, callback, checkpoints, alone=processes() == 1)
         backend.forget()

@@ -288,7 +288,7 @@ def _train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=steps + 1, pct_start=0.1
     )
-    with progress.of(steps):
+    with progress.of(steps, "steps"):
         for _ in range(settings.epochs):
             order = rng.sample(list(answers), len(answers))
             for batch in _parts(order, settings.batch):

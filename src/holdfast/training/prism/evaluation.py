@@ -258,7 +258,7 @@ def _ask_arms(
 ) -> None:
     """Ask in every arm that the run has no records of yet."""
     there = {record.arm for record in run.records}
-    with progress.of(len(arms)):
+    with progress.of(len(arms), "arms"):
         for arm in arms:
             if arm in there:
                 progress.resume(1)

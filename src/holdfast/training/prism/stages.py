@@ -234,7 +234,7 @@ def _go_on(
     done = len(run.records) // each
     if len(run.records) > done * each:
         run.keep(run.records[: done * each])
-    with progress.of(len(inputs)):
+    with progress.of(len(inputs), "prompts"):
         progress.resume(done)
         while done < len(inputs):
             some = inputs[done : (first if done < first else done + batch)]
