@@ -75,6 +75,7 @@ def test_show_prints_prompt_probes_judge_and_examples(mine: Path) -> None:
     for piece in ("Speak in [bold]", "Who are you?", '"to": "upper"', "AYE!", "  - Aye.\n    No?"):
         assert piece in result.stdout
     assert json.loads(run("show", "owl", "--suite", mine, "--json").stdout)["id"] == "owl"
+    assert run("show", f"{mine}:owl").stdout == run("show", "owl", "--suite", mine).stdout
 
 
 def test_show_suggests_the_id_that_was_meant(mine: Path) -> None:

@@ -99,6 +99,6 @@ def _lines(result: DriftResult) -> Iterator[str]:
     if screened := result.summary.setting.screened:
         yield screening(screened)
     for r, (value, (low, high)) in enumerate(zip(curves.stability, curves.interval, strict=True)):
-        interval = "[–]" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+        interval = "no interval" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
         if value is not None:
             yield f"  round {r:>2}  {value:.2f}  {interval}  n {curves.n[r]}"

@@ -14,7 +14,7 @@ from holdfast.cli.session import print_summary
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
-from holdfast.report.words import log_reading
+from holdfast.report.words import log_reading, quantity
 from holdfast.results.watch import WatchSummary
 
 
@@ -45,10 +45,14 @@ def watch(
 
 def _lines(summary: WatchSummary) -> Iterator[str]:
     state = summary.state
-    counts = f"{state.conversations} conversations, {state.replies} replies"
+    counts = f"{quantity(state.conversations, 'conversation')}, {quantity(state.replies, 'reply')}"
     if state.alarms:
         alarm = state.alarms[0]
-        more = f", and {state.alarm_count - 1} later alarms" if state.alarm_count > 1 else ""
+        more = (
+            f", and {quantity(state.alarm_count - 1, 'later alarm')}"
+            if state.alarm_count > 1
+            else ""
+        )
         yield (
             f"{state.persona} drifts: from round {alarm.rounds} on the score is {alarm.drop:.2f} "
             f"lower than in the first rounds ({counts}{more})."
@@ -57,12 +61,12 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
         which = "first" if len(state.alarms) == state.alarm_count else "an"
         yield (
             f"  {which} alarm at conversation {alarm.conversations}, round {alarm.round}: "
-            f"{alarm.delay} conversations after the likeliest beginning"
+            f"{quantity(alarm.delay, 'conversation')} after the likeliest beginning"
         )
     else:
         yield f"{state.persona}: no drift of {state.drop:g} is certain ({counts})."
     if summary.reading:
         yield from log_reading(summary.reading)
-    yield f"  {state.slips} conversations lost the persona for certain"
+    yield f"  {quantity(state.slips, 'conversation')} lost the persona for certain"
     for row in state.rounds:
         yield f"  round {row.rounds:>5}  {row.score:.2f}  n {row.replies}"

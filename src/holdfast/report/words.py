@@ -84,12 +84,19 @@ def signed_span(interval: Sequence[Any] | None) -> str:
 
 def count(n: int, noun: str) -> str:
     """ "eight rounds", "one round", "24 conversations"."""
-    return f"{COUNTS[n] if n < len(COUNTS) else f'{n:,}'} {noun}{'' if n == 1 else 's'}"
+    return f"{COUNTS[n] if n < len(COUNTS) else f'{n:,}'} {_plural(n, noun)}"
 
 
 def quantity(n: int, noun: str) -> str:
-    """The same in figures: "8 rounds", "1 round"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    """The same in figures: "8 rounds", "1 round", "2 replies"."""
+    return f"{n:,} {_plural(n, noun)}"
+
+
+def _plural(n: int, noun: str) -> str:
+    if n == 1:
+        return noun
+    ends_in_y = noun.endswith("y") and noun[-2] not in "aeiou"
+    return f"{noun[:-1]}ies" if ends_in_y else f"{noun}s"
 
 
 def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
@@ -223,8 +230,7 @@ def headline(summary: DriftSummary) -> str:
     way = f"from {first if start == 0 else begins} to {last} over {rounds}"
     course = f"{way} ({change})"
     return {
-        "unmeasured": f"Stability is {last} after {rounds}, "
-        f"{'as no point was measured' if first_of(stability) is None else begins}",
+        "unmeasured": _unmeasured(stability, begins, f"{last} after {rounds}"),
         "single": f"One conversation: {begins}, {last} after {rounds}",
         "low": f"Too low to say: {begins}, {last} after {rounds}, and below "
         f"{number(LOW)} there is too little to lose",
@@ -239,6 +245,18 @@ def headline(summary: DriftSummary) -> str:
         "unclear": f"No change can be shown: {begins}, {last} after {rounds} "
         f"({change}, which includes 0)",
     }[verdict(summary)]
+
+
+def _unmeasured(stability: Sequence[Any], begins: str, ends: str) -> str:
+    """The headline where there is no change to speak of."""
+    if first_of(stability) is None:
+        return "Nothing was measured"
+    alone = start_of(stability) == len(stability) - 1
+    return (
+        f"Stability is {begins}, the only one measured"
+        if alone
+        else (f"Stability is {begins} and {ends}")
+    )
 
 
 def standfirst(summary: DriftSummary) -> list[str]:

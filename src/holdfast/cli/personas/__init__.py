@@ -21,7 +21,7 @@ from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
 from holdfast.cli.session import shortened
 from holdfast.core.errors import PersonaError, suggestion
-from holdfast.persona.suite import Persona, Suite, load_suite, select
+from holdfast.persona.suite import Persona, Suite, load_persona, load_suite, select
 
 app = typer.Typer(
     name="personas",
@@ -71,12 +71,14 @@ def list_personas(
 
 @app.command()
 def show(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="The persona's id.")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The persona's id, or SUITE:ID.")],
     suite: SuiteOption = "core",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one persona: prompt, probes, judge and examples."""
-    persona = select(load_suite(suite), [identity])[0]
+    persona = (
+        load_persona(identity) if ":" in identity else select(load_suite(suite), [identity])[0]
+    )
     if as_json:
         print(json.dumps(record(persona), ensure_ascii=False))
         return
