@@ -70,10 +70,8 @@ def headline(numbers: RobustnessNumbers) -> str:
     return (
         f"Accuracy is {number(rows[0].accuracy)} under the worst of {numbers.personas} "
         f"personas ({rows[0].id}) and {number(rows[-1].accuracy)} under the best "
-        f"({rows[-1].id}); "
-        f"worst/best is {number(numbers.ratio)}, "
-        f"{number(numbers.permuted['ratio'].value)} where labels are shuffled, and without "
-        f"the bias of extremes {number(ratio.value)} ({between(ratio.interval)})"
+        f"({rows[-1].id}); chosen on one half of the items and scored on the other, worst/best "
+        f"is {number(ratio.value)} ({between(ratio.interval)})"
     )
 
 
@@ -82,9 +80,10 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     numbers = summary.numbers
     halves, strict, none = numbers.halves, numbers.strict, numbers.none
     sentences = [
-        f"Picked on one half of the items and scored on the other, the worst has "
-        f"{number(halves['worst'].value)} and the best {number(halves['best'].value)} "
-        f"({number(halves['ratio'].value)} [{between(halves['ratio'].interval)}]).",
+        f"On all items worst/best is {number(numbers.ratio)}, and "
+        f"{number(numbers.permuted['ratio'].value)} where the personas' labels are shuffled: "
+        "extremes look more extreme than they are. Chosen and scored on different items, the worst "
+        f"has {number(halves['worst'].value)} and the best {number(halves['best'].value)}.",
         f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
         f"n = {numbers.items}).",
     ]

@@ -123,7 +123,7 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
     yield (
         f"At an equal number of vectors ({dimension.vectors['many']}) the intrinsic dimension of "
         f"the values in view {grows} from round {row.from_round} to round {rounds} "
-        f"({signed(row.growth.value)} of participation, {signed_span(row.growth.interval)})."
+        f"(participation ratio {signed(row.growth.value)}, {signed_span(row.growth.interval)})."
     )
     for name, beyond in row.beyond.items():
         if not ends(beyond.interval):
