@@ -57,9 +57,19 @@ def test_what_an_earlier_run_did_takes_no_time() -> None:
         clock.now += 10
         progress.advance(2, 0)
         assert file.getvalue().splitlines() == [
-            "90 of 100 rounds",
-            "92 of 100 rounds, 0:01:20 left",
+            "90 of 100 rounds, 90 of an earlier run",
+            "92 of 100 rounds, 90 of an earlier run, 0:01:20 left",
         ]
+
+
+def test_a_run_that_was_done_says_so() -> None:
+    file, terminal = StringIO(), Terminal()
+    for stream in (file, terminal):
+        progress = Progress(stream=stream, clock=Clock())
+        with progress.of(8, "rounds"):
+            progress.resume(8)
+    assert file.getvalue() == "8 of 8 rounds, all of an earlier run\n"
+    assert "all of an earlier run" in terminal.getvalue()
 
 
 def test_on_a_terminal_rates_are_shown_while_the_first_step_still_takes_its_time() -> None:

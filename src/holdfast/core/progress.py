@@ -5,8 +5,8 @@ and one at the end of each stage:
 
     drift: 120 of 216 rounds, 63.2 replies/s, 1,410 tokens/s, 0:04:10 left
 
-A rate of which nothing was counted is left out. The time left is reckoned from the steps of this
-run, not from those of an earlier one that it goes on from. Nothing here knows what a step is.
+A rate of which nothing was counted is left out. A run that goes on from an earlier one says how
+many steps that did, and reckons the time left from its own. Nothing here knows what a step is.
 Disabled, it writes nothing.
 """
 
@@ -113,12 +113,19 @@ class Progress:
                 self._last_line = self._clock()
                 self._write_line()
             elif self._task is not None:
-                rates = ", ".join([*self._rates(), *self._time_left()])
+                rates = ", ".join([*self._earlier(), *self._rates(), *self._time_left()])
                 self._bar.update(self._task, completed=self._done, rates=rates)
 
     def _keep_writing(self, ended: threading.Event) -> None:
         while not ended.wait(1.0):
             self.tick()
+
+    def _earlier(self) -> list[str]:
+        """How many steps an earlier run had done, if any."""
+        if not self._resumed:
+            return []
+        steps = "all" if self._resumed >= self._total else f"{self._resumed:.0f}"
+        return [f"{steps} of an earlier run"]
 
     def _rates(self) -> list[str]:
         """What was counted, a second."""
@@ -141,5 +148,5 @@ class Progress:
     def _write_line(self) -> None:
         stage = f"{self._stage}: " if self._stage else ""
         steps = f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}"
-        line = ", ".join([steps, *self._rates(), *self._time_left()])
+        line = ", ".join([steps, *self._earlier(), *self._rates(), *self._time_left()])
         print(line, file=self._stream, flush=True)
