@@ -41,7 +41,9 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert "cannot be listened on" in refused(capsys, "--port", port)
+        text = refused(capsys, "--port", port)
+        assert "cannot be listened on (Address already in use): choose" in text
+        assert "no control `magic`" in refused(capsys, "--port", port, "--control", "magic")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         (["--upstream", "http://127.0.0.1:9/v1", "--template-option", "a=1"], "set it there"),
         (["--template-option", "messages=1"], "may not set messages"),
         (["--persona", "nobody.toml"], "no file"),
+        (["--tenants", "nowhere.toml"], "nowhere.toml cannot be read: No such file or directory."),
         (["--persona", "mini"], "name one"),
     ],
 )

@@ -134,7 +134,8 @@ def serve(
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
     if pass_through and not upstream:
         raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
-    if lora and not (upstream and parse(control).prism):
+    chosen = parse(control)
+    if lora and not (upstream and chosen.prism):
         raise ServiceError("--lora names an adapter of --upstream for --control prism:PATH.")
     if host not in LOOPBACK and not has_keys:
         raise ServiceError(
@@ -253,7 +254,9 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
+        # Errors of names have numbers of their own, below 0.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
         raise ServiceError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error}): choose another "
-            "--port or --host."
+            f"{host}:{port} cannot be listened on ({why}): choose another --port or --host."
         ) from error

@@ -100,7 +100,9 @@ def read_tenants(path: Path) -> Tenants:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ServiceError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
         raise ServiceError(f"{path} cannot be read: {error}") from error
     _known(path, "the file", table, {"alias", "route", "key"})
     aliases = {
