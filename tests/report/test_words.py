@@ -44,6 +44,7 @@ def test_a_fall_is_told_with_its_interval() -> None:
         (0.60, 0.80, (0.12, 0.28), "firms"),
         (0.12, 0.10, (-0.05, 0.01), "low"),
         (0.90, 0.50, (math.nan, math.nan), "unmeasured"),
+        (0.25, 0.00, (math.nan, math.nan), "low"),
     ],
 )
 def test_the_verdict_follows_the_interval_of_the_change(

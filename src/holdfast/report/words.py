@@ -114,6 +114,14 @@ def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
     )
 
 
+def too_low(ceiling: float | None) -> str:
+    """What a comparison recommends from there."""
+    return (
+        f"Too low to say: without control stability is {number(ceiling)} at the start, and below "
+        f"{number(LOW)} there is too little to lose."
+    )
+
+
 def notes(*sentences: str | None) -> str | None:
     """What must be said of a run, as one text; None where there is nothing."""
     return " ".join(filter(None, sentences)) or None
@@ -193,12 +201,14 @@ def verdict(summary: DriftSummary) -> str:
     stability = summary.curves.stability
     first, last = first_of(stability), finite(stability[-1])
     moved = ends(summary.curves.change.interval)
-    if first is None or last is None or moved is None:
+    if first is None or last is None or start_of(stability) == len(stability) - 1:
         return "unmeasured"
     if summary.setting.conversations == 1:
         return "single"
     if summary.curves.replies is None and low_ceiling(summary.setting, first):
         return "low"
+    if moved is None:
+        return "unmeasured"
     floor = finite(summary.curves.floor)
     if floor is not None and first - floor < NEAR:
         return "absent"
@@ -275,9 +285,10 @@ def _floor(summary: DriftSummary) -> str:
     start = f"With no system prompt the same questions score {number(floor)}"
     if left is None or verdict(summary) in ("low", "absent"):
         return f"{start}."
+    within = f" (95% interval {_percents(span)})" if ends(span) else ""
     return (
         f"{start}; of the distance between that floor and the ceiling, {percent(left)} is left "
-        f"at the end (95% interval {_percents(span)})."
+        f"at the end{within}."
     )
 
 

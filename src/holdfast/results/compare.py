@@ -85,8 +85,8 @@ class CompareSummary:
     """A row for each control over the longest length, `none` first."""
     by_rounds: Mapping[str, list[ControlRow]]
     """The rows of every length."""
-    recommended: str
-    """The control to use."""
+    recommended: str | None
+    """The control to use; None where personas began too low to say."""
     recommendation: str
     """Which control to use and why, in one sentence."""
     chosen_on: list[int]

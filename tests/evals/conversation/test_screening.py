@@ -16,7 +16,6 @@ from holdfast.evals.compare.compare import compare
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.report import words
-from holdfast.report.compare import sentences
 
 SMALL = suite()
 HELD = {"memory-amber", "pattern-birch", "memory-delta"}
@@ -167,8 +166,10 @@ def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
         out=tmp_path,
     )
     assert "--screen" in (compared.summary.note or "")
-    assert sentences.too_low(compared.summary) is not None
-    assert "<h1>Too low to say" in (tmp_path / "report.html").read_text("utf-8")
+    assert compared.summary.recommended is None
+    assert compared.recommendation.startswith("Too low to say: without control stability is 0.00")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "<h1>Too low to say" in page and "<small>recommended" not in page
     high = drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True).summary
     assert high.note is None and words.verdict(high) != "low"
 

@@ -42,7 +42,7 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.report.words import low_ceiling, notes
+from holdfast.report.words import low_ceiling, notes, too_low
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -245,15 +245,16 @@ def _summary(
     lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
     assert model is not None
     rows, advice = _rows(plan, judged, run, questions, refused)
-    low = low_ceiling(setup.setting(), rows[lengths[-1]][0].curve[0])
+    start = rows[lengths[-1]][0].curve[0]
+    low = low_ceiling(setup.setting(), start)
     return CompareSummary(
         setting=setup.setting(),
         lengths=lengths,
         command=command,
         rows=rows[lengths[-1]],
         by_rounds={str(length): of_length for length, of_length in rows.items()},
-        recommended=advice.control,
-        recommendation=advice.sentence,
+        recommended=None if low else advice.control,
+        recommendation=too_low(start) if low else advice.sentence,
         chosen_on=advice.chosen_on,
         reported_on=advice.reported_on,
         floor=numbers(mean(scores(judged[:: len(plan.controls)], "floor", 1)[:, 0])),

@@ -38,8 +38,6 @@ def render(summary: CompareSummary, conversations: Sequence[ComparedConversation
     other = counterpart(entries)
     pair = (names[0], other.name if other else names[0])
     use, why = sentences.headline(summary.recommendation)
-    if low := sentences.too_low(summary):
-        use, why = low, summary.recommendation
     transcripts = side_by_side.transcripts(conversations, names, pair, summary.setting.rounds)
     other_name, measures = tables.beside_none(summary)
     return html.fill(

@@ -15,7 +15,6 @@ from holdfast.report.compare.entries import ControlEntry, control_entries, count
 from holdfast.report.words import (
     between,
     inconclusive,
-    low_ceiling,
     number,
     quantity,
     screening,
@@ -26,14 +25,6 @@ from holdfast.results.compare import CompareSummary, ControlRow
 
 CLEAR = 0.005
 """Of stability: a smaller difference is not called higher."""
-
-
-def too_low(summary: CompareSummary) -> str | None:
-    """That the run began too low to say anything, as a headline; None where it did not."""
-    start = summary.rows[0].curve[0] if summary.rows and summary.rows[0].curve else None
-    if low_ceiling(summary.setting, start) is None:
-        return None
-    return f"Too low to say: {number(start)} at the start without control"
 
 
 def headline(recommendation: str) -> tuple[str, str]:
