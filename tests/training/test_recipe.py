@@ -137,6 +137,9 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     # Bytes and seconds of a model of this size may be rounded to nothing.
     assert not out.exists() and all(plan[name] > 0 for name in ("prompts", "tokens", "memory_gb"))
     assert plan.keys() == {"prompts", "tokens", "memory_gb", "disk_gb", "seconds"}
+    assert run(recipe, "--plan", "--json") == 0  # which needs no folder
+    assert json.loads(capsys.readouterr().out)["prompts"] == plan["prompts"]
+    assert run(recipe) == 2 and "--out" in capsys.readouterr().err
     assert run(recipe, "--out", out, "--json") == 0
     text = capsys.readouterr()
     assert text.err.splitlines()[0].startswith(f"train: {plan['prompts']} prompts, at most")

@@ -36,7 +36,7 @@ def train(
     from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import plan_training, train
 
-    folder = needed(output.out)
+    folder = needed(output.out, plan)
     if plan:
         estimate = plan_training(model, settings, out=folder, **loading.arguments())
         print_plan(estimate, output.as_json)

@@ -19,6 +19,7 @@ from holdfast.cli.session import (
     resumable,
     shortened,
 )
+from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def train(
 
     if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
-    folder, backend = needed(out), loading.open(model)
+    folder, backend = needed(out, plan), loading.open(model)
     if plan:
         print_plan(plan_training(backend, settings, out=folder), as_json)
         return
@@ -84,12 +85,14 @@ def _print_training(result: PrismResult) -> None:
     cut = [f"{name} {share:.0%}" for name, share in summary.cut.items() if share]
     print(f"answers cut by the limit of tokens: {', '.join(cut) or 'none'}")
     print(
-        f"gate: AUC {gate.auc} on personas it never saw, {gate.auc_queries} on queries it "
-        f"never saw; accuracy {gate.accuracy}, always the more frequent {gate.majority}"
+        f"gate: ranks queries with an AUC of {number(gate.auc)} under personas it never saw and "
+        f"{number(gate.auc_queries)} among queries it never saw (0.50 is chance); it is right for "
+        f"{number(gate.accuracy)} of them, one that always says the more frequent for "
+        f"{number(gate.majority)}"
     )
     print(
-        f"KL a token from {summary.kl_first} to {summary.kl_last}, over tokens with {summary.mass} "
-        f"of the teacher's probability; {summary.too_long} wins were too long"
+        f"adapter: its KL from the prompted model goes from {number(summary.kl_first)} to "
+        f"{number(summary.kl_last)} a token; {quantity(summary.too_long, 'win')} did not fit"
     )
     for pair, comparison in result.examples():
         print(f"{comparison.verdict} of {comparison.expert}: {shortened(pair.query.query, 100)}")

@@ -108,8 +108,13 @@ def resumable(out: Path | None, *, quiet: bool = False) -> Iterator[Path | None]
         print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)
 
 
-def needed(out: Path | None) -> Path:
-    """The folder of a command whose whole result is files; raises where none is named."""
+def needed(out: Path | None, plan: bool) -> Path:
+    """The folder of a command whose whole result is files; raises where none is named.
+
+    A plan writes nothing, and asks of this folder what room there is.
+    """
+    if out is None and plan:
+        return Path()
     if out is None:
         raise HoldfastError("name the folder that the result goes to with --out.")
     return out

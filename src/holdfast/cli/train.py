@@ -29,7 +29,7 @@ def train(
     from holdfast.training.recipe.reading import read_recipe
     from holdfast.training.recipe.runs import run_recipe
 
-    folder = needed(output.out)
+    folder = needed(output.out, plan)
     if plan:
         planned = read_recipe(recipe, model)
         print_plan(estimate_recipe(planned, folder, loading.arguments()), output.as_json)

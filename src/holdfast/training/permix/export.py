@@ -14,6 +14,7 @@ unless `data.shuffle=False`, which is needed to keep the order that the epochs h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,5 +79,5 @@ def write_parquet(rows: Sequence[Record], path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(list(rows)), path)
     except OSError as error:
         raise RunError(
-            f"{path} could not be written ({error.strerror}); choose another --out."
+            f"{path} could not be written ({os.strerror(error.errno or 0)}); choose another --out."
         ) from error
