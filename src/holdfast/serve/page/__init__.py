@@ -41,7 +41,7 @@ CONTROLS: Mapping[str, str] = {
     "spotlight:0.2": "At least a fifth of the model's attention goes to the persona.",
     "guidance:1.5": "Each word is moved away from what the model would say without a persona.",
     "reminder:1": "The persona is said again in front of every message.",
-    "window:3": "The model sees the persona and the last three rounds only.",
+    "window:3": "The model sees the persona and the last three messages only.",
     "anchor+split-softmax:0.7": "The first and the second of these at once.",
     "anchor+restore:1": "As anchor; and the model's own replies give back the attention they took.",
     "none": "Nothing is done: the persona is said once, at the beginning.",
