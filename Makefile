@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && echo "$$python" && break; done)
 
-# Chosen tests: make test TESTS="tests/test_stats.py -k bootstrap"
+# Chosen tests: make test TESTS="tests/core/test_intervals.py -k share"
 TESTS ?=
 
 help: ## List the targets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import as_record
+from holdfast.core.records import dumps
 
 if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
@@ -133,7 +132,7 @@ def own_command() -> str:
 
 def print_json(summary: object) -> None:
     """One JSON object on one line of standard output."""
-    print(json.dumps(as_record(summary), ensure_ascii=False, allow_nan=False))
+    print(dumps(summary))
 
 
 def print_plan(estimate: TrainingEstimate, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from holdfast.judge.spec import build, rubrics
 
 
 def judge_answers(
-    spec: Mapping[str, object], items: Sequence[Item], backend: Backend, *, calls: int = 2
+    spec: Mapping[str, object], items: Sequence[Item], backend: Backend
 ) -> list[Verdict]:
     """Verdicts by any judge that holds a `rubric`, alone or in combinations.
 
@@ -21,7 +21,7 @@ def judge_answers(
     by_answer: dict[tuple[str, int], list[Verdict]] = {}
     for wanted in rubrics(spec):
         if wanted not in by_answer:
-            by_answer[wanted] = Rubric(backend, *wanted, calls=calls).judge_all(items)
+            by_answer[wanted] = Rubric(backend, *wanted).judge_all(items)
     return [
         _verdict(spec, item.answer, {wanted: verdicts[n] for wanted, verdicts in by_answer.items()})
         for n, item in enumerate(items)

@@ -1,6 +1,6 @@
 """The page of a fidelity run: scores by task and by persona, and each persona's weakest answer.
 
-This module knows the summary. What a score is, `personascore` says.
+This module knows the summary. What a score is, `evals.fidelity.score` says.
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ from holdfast.results.recorded.consistency import (
 
 SIDES = {"user": "user", "agent": "assistant"}
 """The sides by their roles."""
-_SPEAKERS = {role: side for side, role in SIDES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

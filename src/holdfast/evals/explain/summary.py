@@ -1,7 +1,7 @@
 """From records to numbers: share, dimension and score by round, and how they go together.
 
-Means and intervals are those of a drift run: over conversations, resampled with one set of
-draws for everything, so that differences between controls and between sets are paired.
+Means and intervals are those of a drift run: over conversations, and differences between
+controls and between sets are paired by conversation.
 Correlations are taken within each round, since over the rounds everything falls or rises.
 """
 

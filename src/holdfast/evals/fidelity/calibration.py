@@ -253,11 +253,6 @@ def few_by_chance(shares: Array, n: int) -> bool:
     return n * (1 - alike) < FEWEST_BY_CHANCE
 
 
-def _of_task(labels: Sequence[Label], grades: Sequence[int | None], task: str) -> list[int]:
-    graded = [label for label, grade in zip(labels, grades, strict=True) if grade is not None]
-    return [i for i, label in enumerate(graded) if label.task == task]
-
-
 _GAP = np.subtract.outer(np.arange(GRADES), np.arange(GRADES))  # the person's less the judge's
 
 

@@ -5,7 +5,8 @@ that could not be had (an error, a chat that overflows the context) under anybod
 for everybody, and counted: the personas are compared on the same items or not at all. A reply
 that is empty, or cut at the token limit, is judged as it stands.
 
-This module knows records, tasks and personas. It knows no models; the equations are in `lottery`.
+This module knows records, tasks and personas. It knows no models; the equations are in
+`persona_lottery`.
 """
 
 from __future__ import annotations

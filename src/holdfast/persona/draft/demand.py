@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,10 +77,6 @@ class Reader:
         """Why a demand has no judge."""
         other = "" if self.english else f" for replies in the language {self.language}"
         return f"no rule reads it{other}"
-
-
-Rule = Callable[[str, Reader], Iterator[Demand | Unjudged]]
-"""Reads the demands of one clause."""
 
 
 def _names(spec: Spec) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The page of a drift run: one HTML file that asks nothing of the network.
 
-This module picks what the page shows. How a page becomes a file is `shell`'s.
+This module picks what the page shows. How a page becomes a file, `report.html` knows.
 """
 
 from __future__ import annotations
