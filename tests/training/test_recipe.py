@@ -142,7 +142,7 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     assert run(recipe) == 2 and "--out" in capsys.readouterr().err
     assert run(recipe, "--out", out, "--json") == 0
     text = capsys.readouterr()
-    assert text.err.splitlines()[0].startswith(f"train: {plan['prompts']} prompts, at most")
+    assert text.err.splitlines()[0].startswith(f"train: {plan['prompts']:,} prompts, at most")
     found = json.loads(text.out)
     assert [(row["arm"], row["seed"]) for row in found["rows"]] == [
         ("base", 0),

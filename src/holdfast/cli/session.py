@@ -139,11 +139,8 @@ def print_plan(estimate: TrainingEstimate, as_json: bool) -> None:
     """What a training will take: one JSON object, or a line for people."""
     if as_json:
         print_json(estimate)
-        return
-    print(
-        f"{estimate.prompts} prompts, at most {estimate.tokens} tokens, {estimate.memory_gb} GB of "
-        f"memory, {estimate.disk_gb} GB of disk, {estimate.seconds:.0f} s"
-    )
+    else:
+        print(f"{estimate.sentence()}.")
 
 
 def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None:

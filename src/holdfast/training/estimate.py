@@ -100,13 +100,5 @@ def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) 
 
 def show(estimate: TrainingEstimate, stage: str) -> None:
     """Say on standard error what a training will take, before it starts."""
-    seconds, minutes = estimate.seconds, estimate.seconds / 60
-    time_ = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-    time_ = f"{seconds:.0f} s" if seconds < 120 else time_
-    print(
-        f"{stage}: {estimate.prompts} prompts, at most {estimate.tokens} tokens, about "
-        f"{estimate.memory_gb:.1f} GB of memory, {estimate.disk_gb:.1f} GB of disk, {time_} at the "
-        f"speed measured now ({psutil.cpu_count()} processors)",
-        file=sys.stderr,
-        flush=True,
-    )
+    processors = f"{psutil.cpu_count()} processors"
+    print(f"{stage}: {estimate.sentence()} ({processors})", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,14 @@ class TrainingEstimate:
     """Files that the run leaves or needs on the way, likewise."""
     seconds: float
     """Seconds, from a measured step of the same machine."""
+
+    def sentence(self) -> str:
+        """The estimate in words, without a full stop."""
+        return (
+            f"{self.prompts:,} prompts, at most {self.tokens:,} tokens, about {self.memory_gb:.1f} GB "
+            f"of memory and {self.disk_gb:.1f} GB of disk, about "
+            f"{timedelta(seconds=round(self.seconds))} at the speed measured now"
+        )
 
     def times(self, count: int) -> TrainingEstimate:
         """What so many such trainings take, one after another: of memory no more than one."""
