@@ -24,10 +24,11 @@ class TrainingEstimate:
 
     def sentence(self) -> str:
         """The estimate in words, without a full stop."""
+        time = timedelta(seconds=round(self.seconds))
         return (
-            f"{self.prompts:,} prompts, at most {self.tokens:,} tokens, about {self.memory_gb:.1f} GB "
-            f"of memory and {self.disk_gb:.1f} GB of disk, about "
-            f"{timedelta(seconds=round(self.seconds))} at the speed measured now"
+            f"{self.prompts:,} prompts, at most {self.tokens:,} tokens, about "
+            f"{self.memory_gb:.1f} GB of memory and {self.disk_gb:.1f} GB of disk, about {time} "
+            "at the speed measured now"
         )
 
     def times(self, count: int) -> TrainingEstimate:
