@@ -39,6 +39,8 @@ class Plan:
     """Controls of another family."""
     only: list[str] = field(default_factory=list)
     """Of the controls, those to run now; all where it is empty."""
+    first: int = 1
+    """The round that the primary measure begins with; it ends with the last."""
     met: dict[str, list[str]] = field(default_factory=dict)
     """Agents that talked in an earlier study, by model; empty where there was none."""
 
@@ -65,6 +67,13 @@ def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
     """Read the `[conversations]` of a study; by default those of docs/studies/real-models.md."""
     whole = tomllib.loads(file.read_text(encoding="utf-8"))
     table = whole["conversations"]
-    suites = {name: load_suite(name) for name in set(table["suites"])}
+    tail = table.pop("tail", "")  # of every persona's prompt
+    suites = {name: _lengthened(load_suite(name), tail) for name in set(table["suites"])}
     own = [suites[name] for name in table["suites"]]
     return Plan(**table | {"suites": own, "met": whole.get("met", {})})
+
+
+def _lengthened(suite: Suite, tail: str) -> Suite:
+    """The suite with a text after each of its personas' prompts."""
+    longer = tuple(replace(one, prompt=one.prompt + tail) for one in suite.personas)
+    return replace(suite, personas=longer)

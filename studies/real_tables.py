@@ -120,7 +120,7 @@ def _read(path: Path) -> Any:
 
 def _controls_table(done: Finished) -> str:
     plan = done.plan
-    rounds = slice(1, plan.rounds + 1)
+    rounds = slice(plan.first, plan.rounds + 1)
     none = mean(done.scores["none"][:, rounds], axis=1)
     start = mean(done.scores["none"][:, 0])
     others = [c for c in done.scores if c != "none"]
@@ -137,7 +137,7 @@ def _controls_table(done: Finished) -> str:
             {
                 "control": f"`{control}`",
                 f"rounds 0 to {plan.rounds}": " ".join(_number(v) for v in mean(scores)),
-                f"stability 1–{plan.rounds}": with_interval(
+                f"stability {plan.first}–{plan.rounds}": with_interval(
                     mean(own), done.sample.score_interval(own)
                 ),
                 "of round 0 under none": _number(mean(own) / start),

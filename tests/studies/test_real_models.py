@@ -12,7 +12,7 @@ import pytest
 import real_figure
 import real_models
 import real_tables
-from real_plan import read_plan
+from real_plan import FOLDER, read_plan
 
 from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
@@ -101,3 +101,17 @@ def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:
     adjusted = real_tables.holm(p, 3)
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
     assert real_tables.holm(p, 4)["a"] == pytest.approx(0.04)  # one has not been made
+
+
+@pytest.mark.parametrize("name", ["confirmation", "longer", "long_prompts"])
+def test_every_plan_is_read(name: str) -> None:
+    plan = read_plan(FOLDER / f"{name}.toml")
+    assert plan.controls == ["none", "anchor+restore:1"] and plan.first < plan.rounds
+
+
+def test_a_tail_lengthens_every_prompt_of_its_plan() -> None:
+    plans = [read_plan(FOLDER / f"{name}.toml") for name in ("longer", "long_prompts")]
+    short, long = ({p.id: p.prompt for p in plan.suites[0].personas} for plan in plans)
+    assert short.keys() == long.keys()
+    assert all(len(long[one]) > len(short[one]) + 2000 for one in short)
+    assert all(long[one].startswith(short[one]) for one in short)
