@@ -108,9 +108,10 @@ def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
     if ceiling is None or ceiling >= LOW or setting.screened is not None:
         return None
     return (
-        f"{setting.model} does not hold these personas to begin with ({number(ceiling)} at the "
-        f"start): below {number(LOW)} a curve says nothing about what a conversation takes away. "
-        "--screen keeps the personas that the model holds."
+        f"{setting.model} does not hold the personas of {setting.suite} to begin with "
+        f"({number(ceiling)} at the start): below {number(LOW)} a curve says nothing about what a "
+        "conversation takes away. --screen keeps the personas that the model holds, and --suite "
+        "names others."
     )
 
 
