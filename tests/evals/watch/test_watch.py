@@ -88,6 +88,21 @@ def test_requests_that_grow_are_one_conversation_each(tmp_path: Path) -> None:
     assert [reply.round for reply in result.replies] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
+def test_conversations_that_open_with_the_same_greeting_are_told_apart(tmp_path: Path) -> None:
+    lines = []
+    for who in range(5):
+        chat = [{"role": "assistant", "content": "Hello, how can I help?"}]
+        for r in range(3):
+            chat.append({"role": "user", "content": f"{who} asks {r}"})
+            lines.append({"messages": [*chat], "reply": f"SAID TO {who} IN {r}"})
+            chat.append({"role": "assistant", "content": f"SAID TO {who} IN {r}"})
+    result = watch(written(tmp_path, lines), SHOUT)
+    assert result.summary.state.conversations == 5
+    assert [reply.round for reply in result.replies] == [1, 2, 3] * 5
+    names = [reply.conversation for reply in result.replies]
+    assert all(len(set(names[i : i + 3])) == 1 for i in range(0, 15, 3))
+
+
 def test_an_id_holds_a_conversation_together_whose_client_sends_its_end_only(
     tmp_path: Path,
 ) -> None:
