@@ -64,7 +64,7 @@ class Conversations:
         own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
         count = user_turns(own)
         if id is not None:
-            return self._by_id(id, count, _hash(own))
+            return self._by_id(id, count, own)
         known, history = None, _history(own)
         if history:
             known = self._known(_hash(history)) or self._known(_opening(history))
@@ -89,13 +89,15 @@ class Conversations:
         self._ends.move_to_end(key)
         return self._ends[key]
 
-    def _by_id(self, id: str, count: int, request: str) -> Place:
-        name = _hash([("id", id)])
+    def _by_id(self, id: str, count: int, turns: Turns) -> Place:
+        name, request = _hash([("id", id)]), _hash(turns)
         last, before = self._named.get(name, (0, ""))
         # A client may send the last messages only, which are fewer turns than the conversation
-        # has; the same request again asks for another reply to the same turn.
+        # has; the same request again asks for another reply to the same turn, and one that ends
+        # with a tool's answer for the turn's reply.
         if count <= last:
-            count = last if request == before else last + 1
+            is_same = request == before or turns[-1][0] == "tool"
+            count = last if is_same else last + 1
         is_new = name not in self._named
         self._named[name] = (count, request)
         self._named.move_to_end(name)
