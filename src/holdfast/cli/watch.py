@@ -15,7 +15,7 @@ from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
 from holdfast.report.words import log_reading, quantity
-from holdfast.results.watch import WatchSummary
+from holdfast.results.watch import Alarm, WatchSummary
 
 
 @flattened
@@ -53,10 +53,7 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
             if state.alarm_count > 1
             else ""
         )
-        yield (
-            f"{state.persona} drifts: from round {alarm.rounds} on the score is {alarm.drop:.2f} "
-            f"lower than in the first rounds ({counts}{more})."
-        )
+        yield f"{state.persona} drifts: {_drop(alarm)} ({counts}{more})."
         # Of very many alarms the newest are kept.
         which = "first" if len(state.alarms) == state.alarm_count else "an"
         yield (
@@ -70,3 +67,12 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
     yield f"  {quantity(state.slips, 'conversation')} lost the persona for certain"
     for row in state.rounds:
         yield f"  round {row.rounds:>5}  {row.score:.2f}  n {row.replies}"
+
+
+def _drop(alarm: Alarm) -> str:
+    """Which rounds score lower than what."""
+    if alarm.rounds == "first":
+        return f"in the first rounds the score is {alarm.drop:.2f} lower than expected"
+    return (
+        f"from round {alarm.rounds} on the score is {alarm.drop:.2f} lower than in the first rounds"
+    )
