@@ -117,9 +117,7 @@ class FactCheckedBackend:
         """Check replies, add the checks' cost to them, and return wrong statements by index."""
         checks = self._backend.reply(
             [
-                Ask(
-                    check_chat(asks[i].chat, replies[i].text), _seed(asks[i], "check"), keep=False
-                )
+                Ask(check_chat(asks[i].chat, replies[i].text), _seed(asks[i], "check"), keep=False)
                 for i in checkable
             ],
             CHECK,

@@ -60,9 +60,7 @@ class AdapterChoice:
                 f"are not those of {self._name}: name its base with --model."
             )
 
-    def choose(
-        self, chat: Chat, control: Control, persona: Persona | None = None
-    ) -> str | None:
+    def choose(self, chat: Chat, control: Control, persona: Persona | None = None) -> str | None:
         """The LoRA's name, or None where the base model answers.
 
         Args:

@@ -36,7 +36,7 @@ from holdfast.serve.requests import check_locked, pick_control
 
 Item = dict[str, Any]
 ChooseAdapter = Callable[[Chat, Control, Persona | None], str | None]
-"""The name of the adapter that answers a persona's chat under a control; None for the base model."""
+"""The adapter that answers a persona's chat under a control, by name; None for the base model."""
 
 
 @dataclass(frozen=True)
