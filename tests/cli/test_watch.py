@@ -37,6 +37,18 @@ def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[s
     assert "40 conversations, 240 replies" in out
 
 
+def test_an_alarm_of_the_first_rounds_is_against_what_was_expected(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = json.loads(log.read_text(encoding="utf-8").splitlines()[0])
+    line["messages"] = line["messages"][-2:]
+    log.write_text((json.dumps(line) + "\n") * 80, encoding="utf-8")
+    settings = ("--persona", "mini:upper-1", "--first", "1", "--expected", "0.9")
+    assert run(str(log), *settings) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "upper-1 drifts: in the first rounds the score is 0.90 lower than expected" in out
+
+
 def test_json_is_one_object(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(log), "--persona", "mini:upper-1", "--json") == 0
     found = json.loads(capsys.readouterr().out)

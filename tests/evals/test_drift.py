@@ -12,7 +12,7 @@ from actors import Actor, obey, persona, suite
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import ContextError, HoldfastError, RunError
 from holdfast.core.records import as_record
-from holdfast.evals.drift import drift
+from holdfast.evals.drift import DriftSettings, drift
 from holdfast.models.load import load
 from holdfast.persona.suite import Persona, Suite, load_suite
 
@@ -250,3 +250,8 @@ def test_mini_is_asked_what_it_was_and_answers_the_same_byte_for_byte(tmp_path: 
         places = [(one["arm"], one["run"], one["probe"]) for one in record["answers"]]
         asked.update(json.dumps([record["conversation"], record["round"], places]).encode())
     assert asked.hexdigest() == ASKED
+
+
+def test_recorded_chats_are_not_screened() -> None:
+    with pytest.raises(HoldfastError, match="--screen chooses who holds conversations"):
+        DriftSettings(history="log.jsonl", screen=True)

@@ -59,7 +59,7 @@ def test_a_check_that_cannot_be_read_changes_nothing_and_is_counted() -> None:
     model = FactCheckedBackend(Actor(vague))
     (reply,) = model.reply([Ask(agent_view("You are Ann.", [], "2 + 2?"), 1)], SAMPLING)
     assert reply.text == "It is 5." and model.counts["unclear"] == 1
-    assert "1 checks could not be read" in model.summary
+    assert "1 checks or rewrites could not be read" in model.summary
 
 
 def test_an_empty_or_failed_reply_is_not_checked() -> None:
@@ -68,6 +68,32 @@ def test_an_empty_or_failed_reply_is_not_checked() -> None:
         model = FactCheckedBackend(actor)
         assert model.reply([Ask(agent_view("You are Ann.", [], "Hi"), 1)], SAMPLING) == [reply]
         assert model.counts["checked"] == 0
+
+
+def test_a_rewrite_is_asked_as_its_draft_was() -> None:
+    actor = Actor(factual)
+    chat = agent_view("You are Ann.", [], "What is 2 + 2?")
+    judge = {"name": "contains", "text": "Ann"}
+    asked = Ask(chat, 1, parse("auto:reminder"), measure=True, judge=judge)
+    FactCheckedBackend(actor).reply([asked], SAMPLING)
+    _, (check,), (second,) = actor.calls
+    assert (second.control, second.judge, second.measure) == (asked.control, judge, True)
+    assert not second.keep and second.seed != asked.seed
+    assert check.control == NONE and not check.measure
+
+
+@pytest.mark.parametrize(
+    "rewrite", [Reply(" "), Reply("", "error", error="gone"), Reply("", "overflow")]
+)
+def test_a_draft_stays_where_its_rewrite_has_no_text(rewrite: Reply) -> None:
+    def broken(ask: Ask) -> Reply:
+        return rewrite if "are wrong" in ask.chat[-1]["content"] else factual(ask)
+
+    model = FactCheckedBackend(Actor(broken))
+    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1)
+    (reply,) = model.reply([asked], SAMPLING)
+    assert (reply.text, reply.stop, reply.error) == ("It is 5.", "stop", None)
+    assert model.counts == {"checked": 1, "rewritten": 0, "unclear": 1}
 
 
 def test_it_stands_for_its_backend_and_in_the_manifest() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import HoldfastError, PersonaError
-from holdfast.persona.files import read_json_lines
+from holdfast.persona.files import beside, read_json_lines, text_or_file
 
 
 def test_each_line_comes_with_its_number_and_empty_ones_are_passed_over(tmp_path: Path) -> None:
@@ -41,3 +41,16 @@ def test_a_wrong_line_is_one_sentence_of_the_callers_kind(
         read_json_lines(path, "things", "name a file", PersonaError)
     with pytest.raises(HoldfastError, match=r"there are no things in .*: name a file\."):
         read_json_lines(tmp_path / "none.jsonl", "things", "name a file")
+
+
+def test_a_file_is_found_in_its_folder_with_an_id_or_without(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("", encoding="utf-8")
+    (tmp_path / "b:c.toml").write_text("", encoding="utf-8")
+    texts = ["a.toml", "a.toml:x", "b:c.toml", "other.toml", "mini:a", ":x", ""]
+    found = [beside(text, tmp_path) for text in texts]
+    assert found == [*(f"{tmp_path}/{text}" for text in texts[:3]), *texts[3:]]
+
+
+@pytest.mark.parametrize("text", ["x" * 300, f"{'x' * 300}.txt", "x:" * 3000, "a\nb", "\0"])
+def test_a_text_that_can_be_no_name_of_a_file_is_a_text(tmp_path: Path, text: str) -> None:
+    assert beside(text, tmp_path) == text_or_file(text) == text

@@ -24,6 +24,7 @@ from holdfast.serve.app import create_app
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import DEPTH, read_once
 from holdfast.serve.limits import Limits
+from holdfast.serve.requests import LONGEST_LIMIT
 from serve.running import JSON, TEA, control, served, small, until
 
 HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
@@ -83,6 +84,17 @@ def closed(connection: socket.socket) -> bool:
 def chat(url: str, **more: Any) -> httpx.Response:
     body = {"model": "small", "messages": [TEA], "max_tokens": 3, **more}
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+
+
+def test_a_reply_has_a_bound_where_the_model_states_no_context(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend.engine, "context", None)
+    with served(create_app(backend)) as made:
+        answer = chat(made.removesuffix("/v1"), messages=[TEA], max_tokens=LONGEST_LIMIT + 1)
+        assert answer.status_code == 400 and answer.json()["error"]["param"] == "max_tokens"
+        assert f"{LONGEST_LIMIT} tokens at most" in answer.json()["error"]["message"]
+        assert chat(made.removesuffix("/v1"), messages=[TEA], max_tokens=2).status_code == 200
 
 
 def test_more_messages_than_tokens_are_refused_before_they_are_rendered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -60,6 +61,14 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 400, "height": 760})
     yield context.new_page()
     context.close()
+
+
+def test_an_alarm_of_the_first_rounds_is_against_what_was_expected(page: Page) -> None:
+    with live(state([replace(ALARM, rounds="first")])) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator(".verdict")).to_contain_text(
+            "in the first rounds replies score 0.31 less than expected"
+        )
 
 
 def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:

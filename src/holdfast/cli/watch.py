@@ -14,8 +14,8 @@ from holdfast.cli.session import print_summary
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
-from holdfast.report.words import log_reading, quantity
-from holdfast.results.watch import WatchSummary
+from holdfast.report.words import log_reading, number, quantity
+from holdfast.results.watch import Alarm, WatchState, WatchSummary
 
 
 @flattened
@@ -53,15 +53,13 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
             if state.alarm_count > 1
             else ""
         )
-        yield (
-            f"{state.persona} drifts: from round {alarm.rounds} on the score is {alarm.drop:.2f} "
-            f"lower than in the first rounds ({counts}{more})."
-        )
+        yield f"{state.persona} drifts: {_drop(state, alarm)} ({counts}{more})."
         # Of very many alarms the newest are kept.
         which = "first" if len(state.alarms) == state.alarm_count else "an"
         yield (
             f"  {which} alarm at conversation {alarm.conversations}, round {alarm.round}: "
-            f"{quantity(alarm.delay, 'conversation')} after the likeliest beginning"
+            f"{quantity(alarm.delay, 'conversation')} after the likeliest beginning, at a drop of "
+            f"{alarm.drop:.2f}"
         )
     else:
         yield f"{state.persona}: no drift of {state.drop:g} is certain ({counts})."
@@ -70,3 +68,17 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
     yield f"  {quantity(state.slips, 'conversation')} lost the persona for certain"
     for row in state.rounds:
         yield f"  round {row.rounds:>5}  {row.score:.2f}  n {row.replies}"
+
+
+def _drop(state: WatchState, alarm: Alarm) -> str:
+    """Which rounds score lower than what, over all conversations.
+
+    The drop of an alarm is that of the conversations that raised it, and so larger than it is.
+    """
+    measured = (test.drop for test in state.tests if test.rounds == alarm.rounds)
+    drop = next((one for one in measured if one is not None), alarm.drop)
+    if alarm.rounds == "first":
+        return f"in the first rounds the score is {number(drop)} lower than expected"
+    return (
+        f"from round {alarm.rounds} on the score is {number(drop)} lower than in the first rounds"
+    )

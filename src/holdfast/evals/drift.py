@@ -101,6 +101,11 @@ class DriftSettings(ConversationSettings):
         parse(self.control)
         if self.format is not None and self.history is None:
             raise HoldfastError("--format is that of a --history: name one, or leave it.")
+        if self.screen and self.history is not None:
+            raise HoldfastError(
+                "--screen chooses who holds conversations, and those of a --history are held: "
+                "leave one of the two out."
+            )
         at_least(1, batch=self.batch, **({} if self.rounds is None else {"rounds": self.rounds}))
 
     def protocol(self, rounds: int) -> ConversationProtocol:

@@ -6,8 +6,8 @@ one. If the check names wrong statements, the model writes the reply again under
 with those statements named. This costs one call more per reply, and two where something is wrong.
 
 The check answers with one JSON object, {"wrong": [...]}. An answer that cannot be read counts as
-`unclear`, and the reply stays as it was. A check knows only what the model knows without a
-persona.
+`unclear`, and so does a rewrite that failed or has no text: the reply stays as it was. A check
+knows only what the model knows without a persona.
 
 This module knows chats and a backend. It knows no facts.
 """
@@ -74,7 +74,8 @@ class FactCheckedBackend:
     Replies to chats without a system prompt are the backend's own, and so is everything else.
 
     Attributes:
-        counts: how many replies were `checked` and `rewritten`, and how many checks `unclear`.
+        counts: how many replies were `checked` and `rewritten`, and for how many the check or the
+            rewrite was `unclear`.
     """
 
     def __init__(self, backend: Backend, method: str = METHODS[0]) -> None:
@@ -98,14 +99,16 @@ class FactCheckedBackend:
         chats = [rewrite_chat(asks[i].chat, drafts[i].text, wrong[i]) for i in wrong]
         rewrites = self._backend.reply(
             [
-                replace(_branch(asks[i], chat, "again"), control=asks[i].control)
+                replace(asks[i], chat=chat, seed=_seed(asks[i], "again"), keep=False)
                 for i, chat in zip(wrong, chats, strict=True)
             ],
             sampling,
         )
-        self.counts.update(rewritten=len(wrong))
         for i, rewrite in zip(wrong, rewrites, strict=True):
-            replies[i] = _add_cost(rewrite, drafts[i])
+            better, other = (rewrite, drafts[i]) if _has_text(rewrite) else (drafts[i], rewrite)
+            replies[i] = _add_cost(better, other)
+        rewritten = sum(map(_has_text, rewrites))
+        self.counts.update(rewritten=rewritten, unclear=len(wrong) - rewritten)
         return replies
 
     def _check(
@@ -114,7 +117,7 @@ class FactCheckedBackend:
         """Check replies, add the checks' cost to them, and return wrong statements by index."""
         checks = self._backend.reply(
             [
-                _branch(asks[i], check_chat(asks[i].chat, replies[i].text), "check")
+                Ask(check_chat(asks[i].chat, replies[i].text), _seed(asks[i], "check"), keep=False)
                 for i in checkable
             ],
             CHECK,
@@ -136,24 +139,28 @@ class FactCheckedBackend:
         n = self.counts
         return (
             f"{n['checked']} replies were checked without the persona: {n['rewritten']} rewritten, "
-            f"{n['unclear']} checks could not be read."
+            f"{n['unclear']} checks or rewrites could not be read."
         )
 
 
 def _is_checkable(ask: Ask, reply: Reply) -> bool:
-    whole = reply.stop in ("stop", "length") and bool(reply.text.strip())
-    return whole and bool(ask.chat) and ask.chat[0]["role"] == "system"
+    return _has_text(reply) and bool(ask.chat) and ask.chat[0]["role"] == "system"
 
 
-def _branch(ask: Ask, chat: Chat, call: str) -> Ask:
-    return Ask(chat, seed_of("verify", call, ask.seed), keep=False)
+def _has_text(reply: Reply) -> bool:
+    """False for a reply that failed, did not fit or is empty."""
+    return reply.stop in ("stop", "length") and bool(reply.text.strip())
 
 
-def _add_cost(reply: Reply, earlier: Reply) -> Reply:
-    """Return the reply with an earlier call's tokens added to its own."""
+def _seed(ask: Ask, call: str) -> int:
+    return seed_of("verify", call, ask.seed)
+
+
+def _add_cost(reply: Reply, other: Reply) -> Reply:
+    """Return the reply with another call's tokens added to its own."""
     return replace(
         reply,
-        prompt_tokens=reply.prompt_tokens + earlier.prompt_tokens,
-        cached_tokens=reply.cached_tokens + earlier.cached_tokens,
-        completion_tokens=reply.completion_tokens + earlier.completion_tokens,
+        prompt_tokens=reply.prompt_tokens + other.prompt_tokens,
+        cached_tokens=reply.cached_tokens + other.cached_tokens,
+        completion_tokens=reply.completion_tokens + other.completion_tokens,
     )

@@ -128,6 +128,28 @@ def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder; False for what can be no name of one, such as a text."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name
+        return False
+
+
+def beside(text: str, folder: Path) -> str:
+    """FILE or FILE:ID with the folder before it; the text as it is where the folder has no FILE.
+
+    Args:
+        text: a path, a path with an id, or any other text.
+        folder: where the file is looked for.
+    """
+    file, colon, id_ = text.rpartition(":")
+    for name, rest in ((text, ""), (file, colon + id_)):
+        if name and is_there(folder / name):
+            return f"{folder / name}{rest}"
+    return text
+
+
 def text_or_file(text: str) -> str:
     """A text as it is, or with @ before it the text of that file.
 
@@ -135,7 +157,8 @@ def text_or_file(text: str) -> str:
         PersonaError: the file cannot be read.
     """
     if not text.startswith("@"):
-        if re.fullmatch(r"\S+\.\w{2,4}", text) and Path(text).is_file():
+        path = Path(text)
+        if re.fullmatch(r"\S+\.\w{2,4}", text) and is_there(path) and path.is_file():
             raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
     path = Path(text[1:]).expanduser()

@@ -23,6 +23,7 @@ from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
 from holdfast.judge.content.embedding import installed
+from holdfast.persona.files import is_there
 from holdfast.persona.published import Published
 
 CATEGORIES = (
@@ -120,7 +121,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
         tables = {"persona": published.tables()}
         return Suite(published.name, tuple(_personas(file, tables)))
     source, colon, identity = str(name_or_path).rpartition(":")
-    if colon and not _exists(Path(name_or_path)):
+    if colon and not is_there(Path(name_or_path)):
         suite = load_suite(source)
         return replace(suite, personas=select(suite, [identity]))
     path = _locate(name_or_path)
@@ -231,7 +232,7 @@ def _locate(name_or_path: str | Path) -> Path:
         folder = SUITES / source
         return folder if folder.is_dir() else SUITES / f"{source}.toml"
     path = Path(name_or_path).expanduser()
-    if _exists(path):
+    if is_there(path):
         return path
     if path.suffix or len(path.parts) > 1 or " " in source:
         hint = "; a prompt's own text goes to --prompt" if " " in source else ""
@@ -241,13 +242,6 @@ def _locate(name_or_path: str | Path) -> Path:
         f"there is no suite “{source[:200]}”: give one of the built-in suites ({named}), "
         "a .toml file, or a folder of them"
     )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # too long for a name
-        return False
 
 
 def _read(file: Path) -> Mapping[str, object]:

@@ -37,9 +37,10 @@ class Alarm:
     """The deployment drifts."""
 
     rounds: str
-    """The rounds whose scores have dropped, as "5" or "9-12"."""
+    """The rounds whose scores have dropped, as "5" or "9-12"; "first" for the first rounds."""
     drop: float
-    """Mean drop since the change, against the first rounds of the same conversations."""
+    """Mean drop since the change, against the first rounds of the same conversations; that of the
+    first rounds themselves is against the score that was expected of them."""
     conversation: str
     """The conversation whose reply raised the alarm."""
     round: int
@@ -89,7 +90,8 @@ class DropTest:
     conversations: int
     """Conversations that reached them."""
     drop: float | None
-    """Mean drop against the first rounds of the same conversations."""
+    """Mean drop against the first rounds of the same conversations; that of the first rounds
+    themselves is against the score that is expected of them."""
     evidence: float
     """What the test has; 1 raises the alarm."""
 

@@ -73,6 +73,7 @@ class Completion:
         self.texts, self.thoughts = [""] * choices, [""] * choices
         opened = backend.thoughts.opened(request.ids)
         self._splitters = [ThoughtSplitter(opened=opened) for _ in range(choices)]
+        self._steps = [0] * choices  # tokens of the replies so far
         self.results: dict[int, Continuation] = {}
         self.scores: dict[int, float] = {}
         try:
@@ -86,9 +87,8 @@ class Completion:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the prompt and of the replies that have ended."""
-        drawn = sum(result.steps for result in self.results.values())
-        return _prompt(self.jobs[0].request) + drawn
+        """Tokens of the prompt and of the replies, as far as they have come."""
+        return _prompt(self.jobs[0].request) + sum(self._steps)
 
     async def whole(self) -> dict[str, Any]:
         """The response in one piece."""
@@ -176,6 +176,7 @@ class Completion:
                     raise RequestError(400, sentence, code="unsupported_value")
                 if piece.error is not None:
                     raise RequestError(500, piece.error, code="model_error")
+                self._steps[index] = piece.result.steps if piece.result else piece.steps
                 piece = self._without_thought(index, piece)
                 self._first()
                 if piece.result is not None:

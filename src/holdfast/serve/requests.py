@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
 _RESERVED = RESERVED | {"split_special_tokens"}
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
+LONGEST_LIMIT = 131_072  # that a request may set there: a row draws a number for each at its start
 
 
 @dataclass(frozen=True)
@@ -146,16 +147,14 @@ class CompletionContext:
         return self.bounded(request, body)
 
     def bounded(self, request: Request, body: ChatRequest) -> Request:
-        """The request with what the body asks for beside its chat, unless it is too long."""
+        """The request with what the body asks for beside its chat, unless one is too long."""
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
-        return replace(
-            request,
-            logprobs=logprobs,
-            plain_share=False,
-            shaping=_shaping(body),
-        )
+        if self.backend.context is None and (body.limit or 0) > LONGEST_LIMIT:
+            why = f"a reply of this model has {LONGEST_LIMIT} tokens at most: lower max_tokens."
+            raise RequestError(400, why, code="invalid_value", param="max_tokens")
+        return replace(request, logprobs=logprobs, plain_share=False, shaping=_shaping(body))
 
     def _check_thinking(self, request: Request) -> None:
         """Refuse a grammar for a reply that begins with a thought."""

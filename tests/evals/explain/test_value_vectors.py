@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,18 @@ def test_what_is_in_view_ends_where_the_probe_begins() -> None:
     assert texts[2].startswith(texts[1]) and texts[2].endswith("user\n")
     near = tokens_in_view(subject, PLAN, TURNS, parse("window:1"))
     assert near == [tokens[0]] * 3
+
+
+def test_what_is_in_view_under_a_control_is_the_conversations_own_chat() -> None:
+    subject = backend()
+    plan = replace(PLAN, agent=replace(PLAN.agent, authors_note="Say amber more often."))
+    noted = tokens_in_view(subject, plan, TURNS, parse("note:2"))
+    ids = subject.ids(probe_ask(plan, TURNS, 2, parse("note:2")))
+    text = subject.tokenizer.decode(ids[: noted[2]])
+    assert text.count("Say amber more often.") == 1 and text.count(PLAN.agent.prompt) == 1
+    turns = ["Hello.", "amber", "And you?", "amber", "And now?", "nothing", "So?", "nothing"]
+    slipped = tokens_in_view(subject, PLAN, turns, parse("auto:window:1"))
+    assert slipped[-1] < tokens_in_view(subject, PLAN, turns, NONE)[-1]
 
 
 def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vectors() -> None:

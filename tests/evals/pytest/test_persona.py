@@ -139,6 +139,11 @@ def test_a_prompt_of_the_application_takes_the_place_of_the_files(tmp_path: Path
         weak.assert_holds(faithful, rounds=1, pairs=1)
 
 
+def test_a_long_prompt_that_begins_with_an_at_sign_is_no_file_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="name a file after @"):
+        PersonaUnderTest.read(prompt=f"@everyone {'Say amber. ' * 40}", folder=tmp_path)
+
+
 def test_a_prompt_alone_is_drafted_into_personas() -> None:
     held = PersonaUnderTest.read(prompt="You always answer in capital letters.")
     held.assert_holds(lambda messages: "ALL IS WELL.", rounds=1, pairs=1)

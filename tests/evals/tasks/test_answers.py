@@ -243,6 +243,18 @@ def examined(talk: SelfChat) -> list[Any]:
     return list(record.questions or ())
 
 
+def test_a_question_is_asked_with_the_authors_note_of_its_conversation() -> None:
+    actor, told = Actor(), Question("recall", "And?", "Rex", (), "Rex!", 9)
+    noted = replace(persona("amber"), authors_note="Say amber.")
+    planned = Conversation(0, noted, persona("birch"), "Hello.", 5, control=parse("note:2"))
+    talk = asking(actor, {(0, 0): [told], (0, 1): [CHOICE, told]})
+    talk.hold([OpenConversation(planned)], 0)
+    talk.hold([OpenConversation(planned)], 1)
+    asked = [ask for asks in actor.calls for ask in asks]
+    prompted = [ask.chat[0] for ask in asked if ask.chat[0]["content"] == noted.prompt]
+    assert len(prompted) >= 3 and all(one.get("note") == "Say amber." for one in prompted)
+
+
 def test_questions_are_asked_after_their_round_under_the_control_and_not_kept() -> None:
     actor = Actor()
     asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]

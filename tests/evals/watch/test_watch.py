@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.watch.conversations import Conversations
 from holdfast.evals.watch.watch import watch
 from holdfast.evals.watch.watcher import CONTROLS, Watcher
 from holdfast.persona.suite import Persona
@@ -86,6 +87,47 @@ def test_requests_that_grow_are_one_conversation_each(tmp_path: Path) -> None:
     result = watch(written(tmp_path, lines), SHOUT)
     assert result.summary.state.conversations == 2
     assert [reply.round for reply in result.replies] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_conversations_that_open_with_the_same_greeting_are_told_apart(tmp_path: Path) -> None:
+    lines = []
+    for who in range(5):
+        chat = [{"role": "assistant", "content": "Hello, how can I help?"}]
+        for r in range(3):
+            chat.append({"role": "user", "content": f"{who} asks {r}"})
+            lines.append({"messages": [*chat], "reply": f"SAID TO {who} IN {r}"})
+            chat.append({"role": "assistant", "content": f"SAID TO {who} IN {r}"})
+    result = watch(written(tmp_path, lines), SHOUT)
+    assert result.summary.state.conversations == 5
+    assert [reply.round for reply in result.replies] == [1, 2, 3] * 5
+    names = [reply.conversation for reply in result.replies]
+    assert all(len(set(names[i : i + 3])) == 1 for i in range(0, 15, 3))
+
+
+def test_a_user_turn_with_a_tool_call_is_one_round_of_its_last_reply(tmp_path: Path) -> None:
+    turns = [
+        ("user", "weather?"),
+        ("assistant", "let me see"),
+        ("tool", "rain"),
+        ("assistant", "IT RAINS"),
+        ("user", "thanks"),
+        ("user", "and tomorrow?"),
+        ("assistant", "SUN"),
+        ("assistant", "  "),
+    ]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    replies = watch(written(tmp_path, [{"messages": messages}]), SHOUT).replies
+    assert [(reply.round, reply.reply) for reply in replies] == [(1, "IT RAINS"), (2, "SUN")]
+
+
+def test_a_request_that_ends_with_a_tools_answer_stays_in_its_round() -> None:
+    conversations = Conversations()
+    turns: list[tuple[str, str]] = [("user", "weather?")]
+    rounds = [conversations.locate(turns, "a").round]
+    turns += [("assistant", "let me see"), ("tool", "rain")]
+    rounds.append(conversations.locate(turns, "a").round)
+    rounds.append(conversations.locate([("user", "and tomorrow?")], "a").round)
+    assert rounds == [1, 1, 2]
 
 
 def test_an_id_holds_a_conversation_together_whose_client_sends_its_end_only(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import actors
 import tiny_models
 from holdfast.core.backend import Ask
-from holdfast.core.chat import message
+from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError, RunError
 from holdfast.models.local.gate import THRESHOLD, features
@@ -62,6 +63,12 @@ def prompt(model: Any, *texts: str) -> tuple[int, ...]:
     return ids
 
 
+def whole_gate(choice: AdapterChoice, model: Any, ids: tuple[int, ...]) -> bool:
+    """Whether the gate is on by the whole model's own features."""
+    h = features(model.engine.model, [ids])
+    return bool(choice._gate.probabilities(h)[0] >= THRESHOLD)
+
+
 def test_embeddings_and_layer_0_alone_decide_as_the_whole_model_does(trained: Trained) -> None:
     choice = AdapterChoice(trained.folder)
     layer, whole = choice._layer.model, load(str(trained.base)).engine.model
@@ -87,8 +94,7 @@ def test_the_first_user_message_decides_for_the_conversation_unless_every_one_is
             message("user", texts[2]),
         )
         assert choice.choose(chat, once) == ("singer" if on else None)
-        h = features(whole.engine.model, [prompt(whole, *texts)])
-        wanted = bool(choice._gate.probabilities(h)[0] >= THRESHOLD)
+        wanted = whole_gate(choice, whole, prompt(whole, *texts))
         assert choice.choose(chat, every) == ("singer" if wanted else None)
 
 
@@ -115,6 +121,32 @@ def test_the_api_gets_the_adapters_name_and_no_system_prompt(trained: Trained, p
         # A client may not name files of the gateway's machine.
         body["holdfast"] = {"control": "prism:/etc"}
         assert httpx.post(f"{url}/{path}", json=body).status_code == 400
+
+
+@pytest.mark.parametrize("control", ["auto:reminder", "auto:note:2", "note:2"])
+def test_the_gate_reads_a_chat_by_the_personas_own_judge_and_note(
+    trained: Trained, control: str
+) -> None:
+    choice, whole = AdapterChoice(trained.folder, lora="singer"), load(str(trained.base))
+    persona = replace(actors.persona("amber"), authors_note="Sing.")
+    upstream, text = Recorded(), f"prism:{trained.folder}@gate=every,system=stays+{control}"
+    app = create_gateway(
+        Upstream("http://api.example/v1", "key"),
+        persona=persona,
+        control=text,
+        choose=choice.choose,
+        transport=httpx.MockTransport(upstream),
+    )
+    texts = [trained.one(True), "amber", "And you?", "amber", "And now?", "nothing", "So?"]
+    roles = ("user", "assistant")
+    chat = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+    with served(app) as url:
+        body = {"model": "base", "messages": chat}
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
+    asked = Ask(agent_view(persona.prompt, texts, note="Sing."), 0, parse(control))
+    ids = whole.ids(replace(asked, judge=persona.judge))
+    on = whole_gate(choice, whole, ids)
+    assert upstream.body["model"] == ("singer" if on else "base")
 
 
 def test_what_cannot_decide_is_refused_in_a_sentence(trained: Trained, tmp_path: Path) -> None:

@@ -161,6 +161,25 @@ def test_quotas_are_a_429_that_says_when_to_come_back(url: str) -> None:
     ask(url, "all")
 
 
+def test_a_client_that_leaves_a_stream_pays_for_what_it_got(
+    path: Path, backend: LocalBackend
+) -> None:
+    tenants = LiveTenants(path)
+    body = {"model": "small", "messages": [TEA], "max_tokens": 200, "stream": True}
+    headers = {"authorization": "Bearer little"}
+    with served(create_app(backend, tenants=tenants)) as url:
+        prompt = tokens(ask(url, "all"))
+        whole = {"json": body, "headers": headers, "timeout": 60}
+        with httpx.stream("POST", f"{url}/chat/completions", **whole) as one:
+            lines = (line for line in one.iter_lines() if '"content":' in line)
+            chunks = [next(lines) for _ in range(21)]  # the first has the role alone
+        assert len(chunks) == 21
+        until(lambda: tenants.quotas.tokens("little") > 0)
+        assert prompt + 20 <= tenants.quotas.tokens("little") <= prompt + 200
+        with pytest.raises(openai.RateLimitError, match="5 tokens of today"):
+            ask(url, "little")
+
+
 def test_the_log_names_the_key(url: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="holdfast.serve"):
         ask(url, "bot")

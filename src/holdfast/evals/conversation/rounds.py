@@ -317,12 +317,11 @@ class SelfChat:
             for i, question in enumerate(self.questions.get((c.id, r), ())):
                 if self.likelihood and question.choices:
                     letters[c.id, i] = LETTERS[: len(question.choices)]
-                asks[c.id, i] = self._ask(
-                    c,
-                    capability.chat(question, c.plan.agent.prompt, c.turns, c.thoughts),
-                    seed_of(c.plan.seed, "question", r, len(asks)),
-                    keep=False,
+                agent, seed = c.plan.agent, seed_of(c.plan.seed, "question", r, len(asks))
+                chat = capability.chat(
+                    question, agent.prompt, c.turns, c.thoughts, agent.authors_note
                 )
+                asks[c.id, i] = self._ask(c, chat, seed, keep=False)
         greedy = replace(self.protocol.sampling, temperature=0.0)
         texts = {key: ask for key, ask in asks.items() if key not in letters}
         replies = self._likeliest(asks, letters) | self._reply(self.agent, texts, greedy)

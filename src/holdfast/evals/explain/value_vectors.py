@@ -75,7 +75,14 @@ def probe_ask(plan: Conversation, turns: Sequence[str], r: int, control: Control
         r: rounds before the probe.
         control: what it is asked under.
     """
-    return Ask(agent_view(plan.agent.prompt, turns[: 2 * r], plan.probe(0)), 0, control)
+    return _ask(plan, turns[: 2 * r], plan.probe(0), control)
+
+
+def _ask(plan: Conversation, turns: Sequence[str], question: str, control: Control) -> Ask:
+    """A question of the agent after some turns, with what controls read of its persona."""
+    agent = plan.agent
+    chat = agent_view(agent.prompt, turns, question, note=agent.authors_note)
+    return Ask(chat, 0, control, judge=agent.judge)
 
 
 def tokens_in_view(
@@ -91,7 +98,7 @@ def tokens_in_view(
     """
     tokens = []
     for r in range(len(turns) // 2 + 1):
-        other = Ask(agent_view(plan.agent.prompt, turns[: 2 * r], _OTHER_PROBE), 0, control)
+        other = _ask(plan, turns[: 2 * r], _OTHER_PROBE, control)
         own = probe_ask(plan, turns, r, control)
         tokens.append(_common_prefix(model.ids(own), model.ids(other)))
     return tokens

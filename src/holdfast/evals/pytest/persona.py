@@ -23,7 +23,7 @@ from holdfast.evals.drift import DriftResult, DriftSettings, drift
 from holdfast.evals.pytest.callable_model import CallableBackend, NeutralUsers
 from holdfast.models.load import load
 from holdfast.persona.draft.drafting import draft
-from holdfast.persona.files import text_or_file
+from holdfast.persona.files import beside, text_or_file
 from holdfast.persona.suite import Persona, Suite, load_suite
 from holdfast.report.words import number
 from holdfast.results.conversation import JudgedAnswer, JudgedConversation
@@ -65,7 +65,7 @@ class PersonaUnderTest:
         Raises:
             PersonaError: There is no such file, or nothing in the prompt can be judged.
         """
-        text = None if prompt is None else text_or_file(_beside(prompt, folder, "@"))
+        text = None if prompt is None else text_or_file(_prompt_beside(prompt, folder))
         if source is None:
             if text is None:
                 raise PersonaError("name personas: a TOML file, a suite, or prompt=TEXT.")
@@ -75,7 +75,7 @@ class PersonaUnderTest:
         elif isinstance(source, Suite):
             suite = source
         else:
-            suite = load_suite(_beside(str(source), folder))
+            suite = load_suite(str(source) if folder is None else beside(str(source), folder))
         return cls(suite if text is None else suite.under(text))
 
     def assert_holds(
@@ -140,15 +140,11 @@ class PersonaUnderTest:
         return result
 
 
-def _beside(text: str, folder: Path | None, mark: str = "") -> str:
-    """A path in the folder where there is such a file; else the text as it is."""
-    if folder is None or not text.startswith(mark):
-        return text
-    path, colon, id_ = text.removeprefix(mark).rpartition(":")
-    for name, rest in ((text.removeprefix(mark), ""), (path, colon + id_)):
-        if name and len(name) < 1000 and "\n" not in name and (folder / name).exists():
-            return f"{mark}{folder / name}{rest}"
-    return text
+def _prompt_beside(prompt: str, folder: Path | None) -> str:
+    """A prompt; where it is @ and a file of the folder, with the folder before the file."""
+    if folder is None or not prompt.startswith("@"):
+        return prompt
+    return f"@{beside(prompt[1:], folder)}"
 
 
 def _backend(model: Model, concurrency: int) -> Backend:

@@ -29,6 +29,7 @@ def chat(
     prompt: str | None,
     turns: Sequence[str],
     thoughts: Mapping[int, str] | None = None,
+    note: str | None = None,
 ) -> Chat:
     """The agent's chat that asks a question late in a conversation.
 
@@ -40,15 +41,16 @@ def chat(
         prompt: the agent's system prompt.
         turns: the texts of the rounds so far, the user's first.
         thoughts: what the agent thought before its turns, by their place.
+        note: what the control note:d says in place of the system prompt.
     """
     texts, thoughts = list(turns), thoughts or {}
     if not question.plant:
-        return agent_view(prompt, texts, question.prompt, thoughts)
+        return agent_view(prompt, texts, question.prompt, thoughts, note)
     if not texts:
-        return agent_view(prompt, texts, f"{question.plant} {question.prompt}")
+        return agent_view(prompt, texts, f"{question.plant} {question.prompt}", note=note)
     at = max(0, len(texts) - 2 * max(1, question.back))
     texts[at] = question.plant if question.alone else f"{texts[at]} {question.plant}"
-    return agent_view(prompt, texts, question.prompt, thoughts)
+    return agent_view(prompt, texts, question.prompt, thoughts, note)
 
 
 def right(question: Question, text: str) -> bool:

@@ -7,7 +7,8 @@ A request brings the whole chat. A conversation is recognised by
     its opening      the first user message and the first reply are known
 
 and is new otherwise. A round is a user turn, consecutive user messages being one, and the reply to
-it. System messages are left out: they are the deployment's.
+it. What the assistant says before the first user message, such as a greeting, is no reply. System
+messages are left out: they are the deployment's.
 
 Only hashes are kept. Of more than `capacity` conversations or histories the least recently used are
 forgotten; a conversation that goes on afterwards counts as new. Two conversations that were the
@@ -63,7 +64,7 @@ class Conversations:
         own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
         count = user_turns(own)
         if id is not None:
-            return self._by_id(id, count, _hash(own))
+            return self._by_id(id, count, own)
         known, history = None, _history(own)
         if history:
             known = self._known(_hash(history)) or self._known(_opening(history))
@@ -73,7 +74,7 @@ class Conversations:
         return Place(_hash([("new", f"{self._count}"), *own]), count, True)
 
     def remember(self, place: Place, turns: Turns, reply: str) -> None:
-        """Recognise the conversation by the chat that ends with this reply."""
+        """Recognise the conversation by the chat that ends with this reply to a user."""
         own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
         whole = [*own, ("assistant", reply)]
         for key in (_hash(whole), _opening(whole)):
@@ -88,13 +89,15 @@ class Conversations:
         self._ends.move_to_end(key)
         return self._ends[key]
 
-    def _by_id(self, id: str, count: int, request: str) -> Place:
-        name = _hash([("id", id)])
+    def _by_id(self, id: str, count: int, turns: Turns) -> Place:
+        name, request = _hash([("id", id)]), _hash(turns)
         last, before = self._named.get(name, (0, ""))
         # A client may send the last messages only, which are fewer turns than the conversation
-        # has; the same request again asks for another reply to the same turn.
+        # has; the same request again asks for another reply to the same turn, and one that ends
+        # with a tool's answer for the turn's reply.
         if count <= last:
-            count = last if request == before else last + 1
+            is_same = request == before or turns[-1][0] == "tool"
+            count = last if is_same else last + 1
         is_new = name not in self._named
         self._named[name] = (count, request)
         self._named.move_to_end(name)
@@ -113,14 +116,23 @@ def user_turns(turns: Turns) -> int:
 
 def _history(turns: Turns) -> Turns:
     """The messages up to the last reply."""
-    last = max((i for i, (role, _) in enumerate(turns) if role == "assistant"), default=-1)
-    return turns[: last + 1]
+    replies = _replies(turns)
+    return turns[: replies[-1] + 1] if replies else ()
 
 
 def _opening(turns: Turns) -> str:
     """Hash of the messages up to the first reply."""
-    first = next(i for i, (role, _) in enumerate(turns) if role == "assistant")
-    return _hash([("opening", ""), *turns[: first + 1]])
+    return _hash([("opening", ""), *turns[: _replies(turns)[0] + 1]])
+
+
+def _replies(turns: Turns) -> list[int]:
+    """Places of the assistant's messages after the first user message.
+
+    A greeting before it is the same in every conversation, so it recognises none.
+    """
+    roles = [role for role, _ in turns]
+    start = roles.index("user") if "user" in roles else len(roles)
+    return [i for i in range(start, len(roles)) if roles[i] == "assistant"]
 
 
 def _hash(turns: Turns) -> str:

@@ -1,16 +1,17 @@
 """A log of traffic, replayed: chats, requests with their replies, or a server's own lines.
 
 A server's line is judged again where it has the reply's text, and keeps its score without one. Of a
-chat every reply counts, of a request the last one.
+chat the last text of each user turn counts, of a request the last one: what an assistant says
+before it calls a tool is no reply of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
+from holdfast.evals.logs.chat import RecordedChat, ServerLine, Turn, Unfit
 from holdfast.evals.logs.prompts import PromptPersonas
 from holdfast.evals.logs.read import Entry, LogFile
 from holdfast.evals.watch.traffic import Observation, Traffic
@@ -57,9 +58,22 @@ def _chat(traffic: Traffic, chat: RecordedChat, persona: Persona | None) -> list
         "persona": persona,
     }
     if chat.complete:
-        pairs = [(turns[:i], text) for i, (role, text) in enumerate(turns) if role == "assistant"]
+        pairs = [(turns[:i], turns[i][1]) for i in _last_texts(turns)]
         about["id"] = chat.id or f"the conversation of {chat.where}"
     else:
         pairs = [(turns[:-1], turns[-1][1])]
     replies = [traffic.observe(before, reply, **about) for before, reply in pairs]
     return [one for one in replies if one is not None]
+
+
+def _last_texts(turns: Sequence[Turn]) -> list[int]:
+    """Place of the assistant's last text in each user turn."""
+    places: list[int] = []
+    is_open = False  # whether the user turn has a text so far
+    for i, (role, text) in enumerate(turns):
+        if role == "user":
+            is_open = False
+        elif role == "assistant" and text.strip():
+            places = [*(places[:-1] if is_open else places), i]
+            is_open = True
+    return places

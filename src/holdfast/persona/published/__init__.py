@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.errors import PersonaError
+from holdfast.persona.files import is_there
 from holdfast.persona.published import instructions, rubrics
 from holdfast.persona.published.reading import Reading
 
@@ -51,7 +52,7 @@ class Published:
         if name not in READERS:
             return None
         path = Path(rest).expanduser() if colon else None
-        named = path is None or path.exists() or path.suffix in (".json", ".jsonl", ".csv")
+        named = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
         return cls(name, path) if named else None
 
     def tables(self) -> list[dict[str, object]]:

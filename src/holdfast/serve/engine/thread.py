@@ -44,6 +44,8 @@ class Piece(NamedTuple):
     """With an error: what the request asks for cannot be done."""
     thought: str = ""
     """What of the text is a thought; the engine does not tell it apart yet."""
+    steps: int = 0
+    """Tokens of the reply so far; a result has its own number."""
 
 
 class EngineDown(HoldfastError):
@@ -306,8 +308,9 @@ class EngineThread:
         self._deliver(pieces)
 
     def _piece(self, job: Job) -> Piece | None:
-        text = job.text.take()
-        return Piece(text, self._logprobs(job)) if text else None
+        assert job.row is not None
+        text, steps = job.text.take(), job.row.steps
+        return Piece(text, self._logprobs(job), steps=steps) if text else None
 
     def _logprobs(self, job: Job) -> Sequence[Logprob]:
         assert job.row is not None

@@ -20,6 +20,7 @@ from holdfast.core.errors import ModelError
 from holdfast.models.local.gate import THRESHOLD, features, read_gate
 from holdfast.models.local.gated_adapter import read_about
 from holdfast.models.local.load import load_first_layer
+from holdfast.persona.suite import Persona
 
 
 class AdapterChoice:
@@ -59,12 +60,13 @@ class AdapterChoice:
                 f"are not those of {self._name}: name its base with --model."
             )
 
-    def choose(self, chat: Chat, control: Control) -> str | None:
+    def choose(self, chat: Chat, control: Control, persona: Persona | None = None) -> str | None:
         """The LoRA's name, or None where the base model answers.
 
         Args:
             chat: the chat before the control.
             control: says whether the gate reads its first user message or all of it.
+            persona: has the judge by which `auto:` decides, and what a note says.
         """
         read = chat if control.gate == "every" else first_turn(chat)
         template = self._layer.template
@@ -73,6 +75,8 @@ class AdapterChoice:
             control,
             system_anywhere=template.system_anywhere,
             user_first=template.user_first,
+            judge=persona.judge if persona else None,
+            note=persona.authors_note if persona else None,
         )
         with self._lock:
             state = features(self._layer.model, [template.render(rewritten).ids], self._name)

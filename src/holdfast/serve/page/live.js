@@ -10,8 +10,10 @@ const count = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}
 function verdict(state) {
   const last = state.alarms[state.alarms.length - 1];
   if (state.drifts && last) {
+    const drop = last.rounds === "first" ? `in the first rounds replies score ${number(last.drop)} less than expected` :
+      `in round ${last.rounds} replies score ${number(last.drop)} less than at the beginning`;
     return element("p", { class: "verdict" },
-      element("span", { class: "slipped" }, `It drifts: in round ${last.rounds} replies score ${number(last.drop)} less than at the beginning.`),
+      element("span", { class: "slipped" }, `It drifts: ${drop}.`),
       element("small", {}, `Noticed ${count(last.delay, "conversation")} after the likeliest beginning of the change${last.time ? `, ${new Date(1000 * last.time).toLocaleString()}` : ""}.`));
   }
   const words = !state.replies ? "No reply has been scored yet." : `It holds: no drop of ${number(state.drop)} is seen in ${count(state.conversations, "conversation")}.`;
@@ -61,7 +63,7 @@ function section(state) {
   }
   if (state.tests.length) {
     parts.push(element("details", {}, element("summary", {}, "The tests"),
-      element("p", { class: "hint" }, "Each compares a conversation's later rounds with its own first ones. At evidence 1 it raises the alarm."),
+      element("p", { class: "hint" }, "Each compares a conversation's later rounds with its own first ones, and “first” these with the score that is expected of them. At evidence 1 it raises the alarm."),
       table(["rounds", "conversations", "mean drop", "evidence"], state.tests.map((one) => [one.rounds, `${one.conversations}`, number(one.drop), number(one.evidence)]))));
   }
   return element("section", { class: "persona" }, ...parts);

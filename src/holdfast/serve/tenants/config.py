@@ -33,6 +33,7 @@ from typing import Any
 
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError, suggestion
+from holdfast.persona.files import beside
 from holdfast.persona.suite import Persona, load_persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
@@ -122,13 +123,6 @@ def read_tenants(path: Path) -> Tenants:
     return Tenants(aliases, routes, keys)
 
 
-def _beside(text: str, folder: Path) -> str:
-    """FILE or FILE:ID with the folder before it, if the file is in that folder."""
-    name, colon, _ = text.rpartition(":")
-    here = (folder / text).exists() or (bool(colon) and (folder / name).exists())
-    return str(folder / text) if here else text
-
-
 def _tables(
     path: Path, table: Mapping[str, Any], kind: str, pattern: re.Pattern[str]
 ) -> dict[str, dict[str, Any]]:
@@ -157,7 +151,7 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
     try:
         return Alias(
             name,
-            load_persona(_beside(persona, path.parent)) if persona else None,
+            load_persona(beside(persona, path.parent)) if persona else None,
             parse(control) if control else None,
             lock,
             model,

@@ -33,7 +33,7 @@ from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.models.notes import own_source
 from holdfast.persona import pool
-from holdfast.persona.files import read_toml
+from holdfast.persona.files import is_there, read_toml
 from holdfast.results.training.recipe import PublishedFigure
 from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
@@ -160,7 +160,7 @@ def _beside(path: Path, table: Table) -> Table:
     """The table with the files that are beside the recipe found there."""
     return {
         name: str(path.parent / value)
-        if name in _FILES and isinstance(value, str) and (path.parent / value).exists()
+        if name in _FILES and isinstance(value, str) and is_there(path.parent / value)
         else value
         for name, value in table.items()
     }
