@@ -37,6 +37,18 @@ def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[s
     assert "40 conversations, 240 replies" in out
 
 
+def test_the_drop_that_is_told_is_that_of_all_conversations_and_not_of_those_that_raised_the_alarm(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = log.read_text(encoding="utf-8").splitlines()
+    whole = broken[0].replace('"hello"', '"HELLO"')
+    log.write_text("\n".join([*broken, *[whole] * 40]) + "\n", encoding="utf-8")
+    assert run(str(log), "--persona", "mini:upper-1") == 0
+    out = capsys.readouterr().out
+    assert "from round 4 on the score is 0.50 lower" in out
+    assert "at a drop of 1.00" in out
+
+
 def test_an_alarm_of_the_first_rounds_is_against_what_was_expected(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
