@@ -47,6 +47,8 @@ from holdfast.results.fidelity import (
 )
 
 GENERATE = "generate"
+SCALE = (1, GRADES)
+"""Lowest and highest grade."""
 _PLAIN = "What do you do on a free afternoon, and why?"  # stands for questions not yet written
 QuestionnaireRun = Run[QuestionnaireAnswer | WrittenTexts, QuestionnaireVerdict]
 
@@ -246,12 +248,12 @@ def _summarise(
         answers.append((record.persona, answer))
     calls = [call for verdict in run.verdicts for call in verdict.grades]
     failed, empty = count_failures(records)
-    return with_weakest(persona_scores(graded[""]), answers), QuestionnaireDetails(
-        scale=(1, GRADES),
+    return with_weakest(persona_scores(graded[""], SCALE), answers), QuestionnaireDetails(
+        scale=SCALE,
         by_judge={name: _judge_scores(graded[name]) for name in names},
         parse_failures=sum(call is None for call in calls),
         judge_calls=len(calls),
-        score_parsed=persona_scores(parsed).score if parsed else None,
+        score_parsed=persona_scores(parsed, SCALE).score if parsed else None,
         answers_parsed=len(parsed),
         example_failures=sum(
             isinstance(one, WrittenTexts) and one.step == "examples" and one.written is None
@@ -264,5 +266,5 @@ def _summarise(
 
 
 def _judge_scores(graded: Sequence[Graded]) -> JudgeScores:
-    scores = persona_scores(graded)
+    scores = persona_scores(graded, SCALE)
     return JudgeScores(scores.score, scores.interval, scores.by_task)
