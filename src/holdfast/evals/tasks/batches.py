@@ -82,14 +82,15 @@ def ask(
         where: a shard or a cluster that asks the batches.
     """
     position = {key: i for i, batch in enumerate(batches) for key in batch.keys}
-    with progress.of(len(position), "items", tokens=lambda: sum(map(tokens_drawn, models))):
-        units = Units(
-            batches,
-            unit_of=lambda record: position[record.key],
-            is_done=_is_done,
-            steps=lambda batch: len(batch.units),
-            work=partial(_ask_batch, sampling, seed),
-        )
+    units = Units(
+        batches,
+        unit_of=lambda record: position[record.key],
+        is_done=_is_done,
+        steps=lambda batch: len(batch.units),
+        work=partial(_ask_batch, sampling, seed),
+    )
+    steps = units.total_steps(where)
+    with progress.of(steps, "items", tokens=lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 
 
