@@ -31,8 +31,8 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.extras import install
-from holdfast.core.ray_pool import Pool
 from holdfast.core.progress import INTERVAL, Progress
+from holdfast.core.ray_pool import Pool
 from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
 from holdfast.models import load as models
@@ -330,6 +330,34 @@ def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(
     assert model.count("two words") == 2  # by the worker that took the first one's place
     assert model.refusal(parse("anchor")) is None and model.describe() == {"name": "actor"}
     assert model.reply([Ask(({"role": "user", "content": "Hi"},), 5)], Sampling())[0].text
+
+
+def test_a_worker_that_is_lost_before_the_units_leaves_its_place_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drifted(tmp_path / "one")
+    pool, ray = pooled(monkeypatch, lambda worker, method, _: worker == 1 and method == "call", 1)
+    assert pool.models[0].count("two words") == 2
+    drifted(tmp_path / "many", pool, actor=pool.models[0])
+    assert (ray.started, ray.dead) == (2, {1})  # there is room for one at a time
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+@pytest.mark.parametrize("method", ["open", "call"])
+def test_a_cluster_that_loses_every_worker_is_said(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="loses every worker that loads the model"):
+        pool, _ = pooled(monkeypatch, lambda _, called, __: called == method)
+        pool.models[0].count("two words")
+
+
+def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(worker: int, method: str, _: Any) -> bool:
+        return (worker, method) in {(1, "open"), (2, "call"), (3, "open")}
+
+    pool, ray = pooled(monkeypatch, dies)
+    assert pool.models[0].count("two words") == 2 and ray.started == 4
 
 
 @pytest.fixture
