@@ -123,7 +123,7 @@ def test_the_outcome_under_another_threshold_is_refused_not_read(tmp_path: Path)
     hopeless = Actor(lambda ask: Reply("no"))
     with pytest.raises(HoldfastError, match="a lower --screen-at"):
         drift(hopeless, suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path)
-    with pytest.raises(RunError, match="screen_at was 0.75, is 0.25; choose another --out"):
+    with pytest.raises(RunError, match=r"screen_at was 0\.75, is 0\.25; choose another --out"):
         drift(
             Actor(capable),
             suite=SMALL,
