@@ -67,7 +67,6 @@ def measure_questionnaire(
     """
     judges, settings = measurement.judges, measurement.settings
     options, seed = settings.questionnaire, settings.seed
-    options.check()
     if not judges:
         raise HoldfastError("answers to a questionnaire are graded by a model: add --judge-model.")
     writer = author_model or judges[0]
@@ -113,7 +112,6 @@ def questionnaire_asks(measurement: Measurement) -> tuple[list[Ask], int]:
     """
     settings = measurement.settings
     options = settings.questionnaire
-    options.check()
     people, sheets = _people_and_sheets(settings)
     if not people:
         found = _questions(sheets, options.prompt, settings.samples, settings.seed)

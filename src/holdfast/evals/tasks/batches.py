@@ -12,7 +12,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Units, Where, share_out
-from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
+from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 
@@ -103,7 +103,7 @@ def estimate_batches(
         units = [unit for batch in batches if batch.model == m for unit in batch.units]
         replies = sum(len(unit.arms) * len(unit.task.turns) for unit in units)
         asks = [_ask(unit.task, unit.sample, arm, (), seed) for unit in units for arm in unit.arms]
-        parts.append(estimate_asks(model, asks[:: -(-len(asks) // STEP)], sampling, replies))
+        parts.append(estimate_asks(model, asks, sampling, replies))
     return reduce(RunEstimate.plus, parts)
 
 
