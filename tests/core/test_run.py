@@ -105,6 +105,28 @@ def test_a_full_disk_keeps_what_was_recorded(
     assert Run(tmp_path, MANIFEST).records == [{"n": 1}]
 
 
+def test_a_full_disk_at_the_first_write_leaves_a_folder_for_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str, **more: Any) -> int:
+        path.write_bytes(text[:9].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(RunError, match="run the same command again"):
+            Run(tmp_path, MANIFEST)
+    assert not list(tmp_path.iterdir())
+    Run(tmp_path, MANIFEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_run_that_was_killed_at_its_first_write_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json.part").write_text('{"comm')
+    assert Run(tmp_path, MANIFEST).records == []
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_keep_forgets_the_rest_on_disk_too(tmp_path: Path) -> None:
     run = Run(tmp_path, MANIFEST)
     run.append([{"n": 1}, {"n": 2}, {"n": 3}])

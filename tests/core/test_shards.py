@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import io
+import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,6 +31,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.extras import install
+from holdfast.core.progress import INTERVAL, Progress
 from holdfast.core.ray_pool import Pool
 from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
@@ -43,15 +47,15 @@ def compared(out: Path, where: Where = None, seed: int = 0, actor: Any = None) -
     return compare(actor or Actor(), out=out, where=where, **given)
 
 
-def drifted(out: Path, where: Where = None, actor: Any = None) -> Any:
-    return drift(actor or Actor(), suite=SMALL, pairs=7, rounds=2, batch=2, out=out, where=where)
+def drifted(out: Path, where: Where = None, actor: Any = None, **more: Any) -> Any:
+    given: dict[str, Any] = {"suite": SMALL, "pairs": 7, "rounds": 2, "batch": 2}
+    return drift(actor or Actor(), out=out, where=where, **given, **more)
 
 
-def affected(out: Path, where: Where = None, two: Any = None) -> Any:
+def affected(out: Path, where: Where = None, two: Any = None, **more: Any) -> Any:
     two = two or [Actor(name="one"), Actor(name="two")]
-    return effect(
-        two, tasks="mini", personas="mini", tasks_per_category=2, samples=2, out=out, where=where
-    )  # type: ignore[arg-type]
+    given: dict[str, Any] = {"tasks": "mini", "personas": "mini", "tasks_per_category": 2}
+    return effect(two, samples=2, out=out, where=where, **given, **more)
 
 
 def records(folder: Path) -> bytes:
@@ -75,6 +79,17 @@ def test_shards_of_a_run_make_the_records_of_one_machine(measure: Any, tmp_path:
     one, other = as_record(whole.summary), as_record(merged.summary)
     for name in one.keys() - timed:
         assert other[name] == one[name], name
+
+
+@pytest.mark.parametrize("measure", [drifted, affected])
+def test_a_shard_shows_its_own_steps_out_of_its_own_steps(measure: Any, tmp_path: Path) -> None:
+    lines = io.StringIO()
+    clock = itertools.count(step=2 * INTERVAL)  # so that every step writes a line
+    progress = Progress(stream=lines, clock=lambda: float(next(clock)))
+    with pytest.raises(ShardDone):
+        measure(tmp_path, Shard(2, 4), progress=progress)
+    done, total = re.findall(r"(\d+) of (\d+)", lines.getvalue())[-1]
+    assert done == total
 
 
 def test_what_a_shard_did_not_do_is_done_by_the_command_that_merges(tmp_path: Path) -> None:
@@ -315,6 +330,34 @@ def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(
     assert model.count("two words") == 2  # by the worker that took the first one's place
     assert model.refusal(parse("anchor")) is None and model.describe() == {"name": "actor"}
     assert model.reply([Ask(({"role": "user", "content": "Hi"},), 5)], Sampling())[0].text
+
+
+def test_a_worker_that_is_lost_before_the_units_leaves_its_place_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drifted(tmp_path / "one")
+    pool, ray = pooled(monkeypatch, lambda worker, method, _: worker == 1 and method == "call", 1)
+    assert pool.models[0].count("two words") == 2
+    drifted(tmp_path / "many", pool, actor=pool.models[0])
+    assert (ray.started, ray.dead) == (2, {1})  # there is room for one at a time
+    assert records(tmp_path / "many") == records(tmp_path / "one")
+
+
+@pytest.mark.parametrize("method", ["open", "call"])
+def test_a_cluster_that_loses_every_worker_is_said(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="loses every worker that loads the model"):
+        pool, _ = pooled(monkeypatch, lambda _, called, __: called == method)
+        pool.models[0].count("two words")
+
+
+def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(worker: int, method: str, _: Any) -> bool:
+        return (worker, method) in {(1, "open"), (2, "call"), (3, "open")}
+
+    pool, ray = pooled(monkeypatch, dies)
+    assert pool.models[0].count("two words") == 2 and ray.started == 4
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actors import Actor, suite
-from holdfast.core.backend import Sampling
+from holdfast.core.backend import Ask, Sampling
 from holdfast.core.progress import Progress
 from holdfast.evals.effect.effect import effect, estimate_effect
-from holdfast.evals.estimate import STEP, RunEstimate
+from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
 from holdfast.evals.explain.explain import estimate_explain, explain
 from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
 from holdfast.evals.fidelity.settings import QuestionnaireSettings
@@ -91,6 +91,14 @@ def test_explain_counts_the_controls_and_the_conversations_without_personas() ->
     found = estimate_explain(small, **asked)
     assert progress.replies <= found.replies <= progress.replies + 4  # the floor is asked once
     assert 0 < found.tokens <= found.tokens_at_most == 2 * found.replies
+
+
+def test_the_measured_step_is_spread_over_all_that_is_asked() -> None:
+    actor = Actor()
+    asks = [Ask(({"role": "user", "content": str(i)},), i) for i in range(2 * STEP)]
+    estimate_asks(actor, asks, Sampling(), len(asks))
+    assert [ask.seed for ask in actor.calls[0]] == list(range(0, 2 * STEP, 2))
+    assert estimate_asks(actor, [], Sampling(), 0).replies == 0
 
 
 def test_of_two_estimates_the_rate_is_that_of_all_tokens() -> None:

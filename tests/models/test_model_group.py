@@ -59,6 +59,20 @@ def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> 
         ModelGroup(named("first"), [named("a+b")])
 
 
+def test_a_model_that_gives_only_text_refuses_likelihoods_before_the_run() -> None:
+    class Scored(Actor):
+        def likelihoods(self, *_: object) -> list[list[float]]:
+            return []
+
+    class Spoken(Actor):
+        def likelihoods(self, *_: object) -> list[list[float]]:
+            raise HoldfastError("only text comes back")
+
+    assert ModelGroup(Scored(), [Scored(name="other")]).likelihoods((), ()) == []
+    with pytest.raises(HoldfastError, match="only text comes back"):
+        ModelGroup(Scored(), [Spoken(name="other")]).likelihoods((), ())
+
+
 def test_a_checkpoint_is_a_row_of_a_comparison_on_the_same_conversations() -> None:
     def good(ask: Ask) -> Reply:
         return Reply(ask.chat[0]["content"], completion_tokens=3)

@@ -67,7 +67,7 @@ class Progress:
 
     @contextlib.contextmanager
     def of(
-        self, total: int, step: str, stage: str = "", tokens: Callable[[], int] = lambda: 0
+        self, total: float, step: str, stage: str = "", tokens: Callable[[], int] = lambda: 0
     ) -> Iterator[None]:
         """Show progress over a number of steps.
 

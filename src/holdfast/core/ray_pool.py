@@ -30,6 +30,7 @@ Work = Callable[[Sequence[Backend], U, Run[Any, Any], Progress], None]
 
 MAX_LOSSES = 3
 """Workers that one unit may lose before it is blamed."""
+_LOST = "the cluster loses every worker that loads the model: see `ray status`."
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Pool:
             device: where the models run: auto, cpu or cuda.
 
         Raises:
-            RunError: there is no such cluster, or no room on it.
+            RunError: there is no such cluster, no room on it, or it loses every worker.
         """
         if re.fullmatch(r"cuda:\d+", device):
             raise RunError(
@@ -179,9 +180,8 @@ class Pool:
             lacking = " and ".join(f"{n:g} {name}" for name, n in per_worker.items())
             raise RunError(f"no node of the cluster at {address} has {lacking}: add one.")
         self._losses: Counter[int] = Counter()
-        self._first = self._start_worker()
-        self._idle = [self._first]
-        self._cards: list[ModelCard] = self._get(self._first.open.remote())
+        self._idle: list[Any] = []
+        self._cards = self._open_first()
         #: The models, to plan with.
         self.models: list[Backend] = [PoolModel(self, i, c) for i, c in enumerate(self._cards)]
 
@@ -205,15 +205,28 @@ class Pool:
                 raise error.cause from None
             raise
 
-    def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
-        """Call a model's method on the first worker, or on another in its place."""
+    def _open_first(self) -> list[ModelCard]:
+        """Start the only worker, or another where it is lost while it loads the models."""
         for _ in range(MAX_LOSSES):
+            worker = self._start_worker()
             try:
-                return self._get(self._first.call.remote(model, method, *args, **options))
+                cards: list[ModelCard] = self._get(worker.open.remote())
             except self._ray.exceptions.RayActorError:
-                self._first = self._start_worker()
-                self._get(self._first.open.remote())
-        raise RunError("the cluster loses every worker that loads the model: see `ray status`.")
+                continue
+            self._idle = [worker]
+            return cards
+        raise RunError(_LOST)
+
+    def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
+        """Call a model's method on a worker that is free, or on another in its place."""
+        for _ in range(len(self._idle) + MAX_LOSSES):
+            if not self._idle:
+                self._refuse_other_models(self._open_first())
+            try:
+                return self._get(self._idle[0].call.remote(model, method, *args, **options))
+            except self._ray.exceptions.RayActorError:
+                del self._idle[0]  # it would take a unit, and hold the place of the next worker
+        raise RunError(_LOST)
 
     def map(self, work: Work[U], jobs: Mapping[int, Job[U]]) -> Iterator[tuple[int, JobResult]]:
         """Every unit's position and result, as they come."""

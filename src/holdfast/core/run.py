@@ -38,7 +38,7 @@ R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
-BEGINNINGS = ("shard-", "screen")
+BEGINNINGS = ("shard-", "screen", "manifest.json.part")
 """How the names begin of what a run's folder may hold before its manifest."""
 
 
@@ -110,10 +110,15 @@ class Run(Generic[R, V]):
         if self.folder is None:
             return
         path = self.folder / name
+        unfinished = path.with_name(name + ".part")
         with _writing(path):
-            unfinished = path.with_name(name + ".part")
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
+            try:
+                unfinished.write_text(text, encoding="utf-8")
+                unfinished.replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+                raise
 
     def append(self, records: Iterable[R]) -> None:
         """Add finished units; they are in the file when this returns."""

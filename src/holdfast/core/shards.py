@@ -102,6 +102,15 @@ class Units(Generic[U, R]):
     work: Work[U]
     """Does a unit and appends its records to a run, which may hold some of them already."""
 
+    def done_here(self, where: Where) -> list[int]:
+        """Positions of the units that a shard does, or of all."""
+        every = range(len(self.units))
+        return [i for i in every if where.has(i)] if isinstance(where, Shard) else [*every]
+
+    def total_steps(self, where: Where) -> float:
+        """Steps of the units that a shard does, or of all."""
+        return sum(self.steps(self.units[i]) for i in self.done_here(where))
+
 
 def open_run(
     out: Path | str | None,
@@ -137,10 +146,8 @@ def share_out(
     Raises:
         ShardDone: at the end of a shard.
     """
-    if isinstance(where, Shard):
-        mine = [i for i in range(len(job.units)) if where.has(i)]
-    else:
-        mine = list(range(len(job.units)))
+    mine = job.done_here(where)
+    if not isinstance(where, Shard):
         _merge_shards(job, run)
     if isinstance(where, Pool):
         _give_to_pool(job, run, progress, where)

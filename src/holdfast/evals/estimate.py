@@ -90,11 +90,11 @@ def estimate_asks(
 
     Args:
         model: who answers.
-        asks: some of the run's.
+        asks: the run's, or some of them; those that are asked are spread over them.
         sampling: how replies are drawn.
         replies: replies of the whole run.
     """
-    some = asks[:STEP]
+    some = asks[:: max(1, -(-len(asks) // STEP))]
     began = time.monotonic()
     answers = model.reply(some, sampling)
     seconds = time.monotonic() - began

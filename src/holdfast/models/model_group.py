@@ -64,7 +64,13 @@ class ModelGroup:
     def likelihoods(
         self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
     ) -> list[list[float]]:
-        """Return log-likelihoods of each ask's options; each model gets its asks in one call."""
+        """Return log-likelihoods of each ask's options; each model gets its asks in one call.
+
+        A call without asks reaches all models, so that one which gives only text refuses it.
+        """
+        if not asks:
+            for model in self._models.values():
+                model.likelihoods((), ())
         return self._by_model(
             asks,
             lambda model, indices, own: model.likelihoods(

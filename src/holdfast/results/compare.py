@@ -66,7 +66,7 @@ class ControlRow:
     curve_interval: list[tuple[float | None, float | None]]
     """Its intervals."""
     failures: Mapping[str, int]
-    """Replies that were empty, cut, too long or failed."""
+    """Replies that were empty, cut, cut in their thought, too long or failed."""
     pareto: bool = False
     """Whether no other control is as good in stability and capability, and better in one."""
 

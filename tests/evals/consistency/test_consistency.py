@@ -153,6 +153,22 @@ def test_a_self_chat_is_read_from_its_folder(tmp_path: Path) -> None:
     assert found.valid_interval[0] is not None
 
 
+def test_a_run_that_ended_before_its_first_round_is_one_sentence(tmp_path: Path) -> None:
+    drift(Actor(), suite=suite(), pairs=2, rounds=1, filler=False, out=tmp_path / "run")
+    records = tmp_path / "run" / "records.jsonl"
+    lines = records.read_text(encoding="utf-8").splitlines(keepends=True)
+    records.write_text("".join(x for x in lines if json.loads(x)["round"] == 0), encoding="utf-8")
+    with pytest.raises(RunError, match="holds no round of a conversation"):
+        consistency(tmp_path / "run")
+
+
+def test_half_a_character_in_a_log_is_judged_like_any_text(log: Path) -> None:
+    text = log.read_text(encoding="utf-8").replace("I'm Tom", "I'm Tom \\ud83d")
+    log.write_text(text, encoding="utf-8")
+    found = consistency(log, Actor(judging))
+    assert found.agent and found.agent.prompt_to_line.judged == 6
+
+
 def test_a_log_of_inspect_says_in_how_many_runs_the_user_was_valid(tmp_path: Path) -> None:
     log = pytest.importorskip("inspect_ai.log")
     text = Path(__file__).parents[1] / "logs" / "fixtures" / "inspect.json"

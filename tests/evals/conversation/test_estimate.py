@@ -48,3 +48,13 @@ def test_a_comparison_counts_every_control() -> None:
     found = estimate_compare(Actor(), controls=["window:1"], **asked)
     # The floor is asked once and not under each control.
     assert progress.replies <= found.replies <= progress.replies + 3 * 2
+
+
+def test_a_plan_takes_the_controls_of_the_models_beside_the_first() -> None:
+    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
+    asked["controls"] = ["also:other+window:1"]
+    progress = Progress(enabled=False)
+    compare(Actor(), also=[Actor(name="other")], progress=progress, **asked)
+    found = estimate_compare(Actor(), also=[Actor(name="other")], **asked)
+    # The floor is asked once and not under each control.
+    assert progress.replies <= found.replies <= progress.replies + 3 * 4

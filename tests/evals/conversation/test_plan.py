@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,13 @@ def test_a_plan_depends_on_the_seed_alone() -> None:
 def test_all_enumerates_every_ordered_pair() -> None:
     planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs="all")
     assert len({(c.agent.id, c.user.id) for c in planned}) == len(planned) == 30
+
+
+@pytest.mark.parametrize("pairs", ["all", 1])
+def test_one_persona_on_both_sides_makes_no_pair(pairs: int | Literal["all"]) -> None:
+    alone = SMALL.personas[:1]
+    with pytest.raises(HoldfastError, match="no pair of two different ones"):
+        plan(alone, alone, SMALL, pairs=pairs)
 
 
 @pytest.mark.parametrize("pairs", [0, -3, 31])

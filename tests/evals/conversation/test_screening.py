@@ -119,6 +119,22 @@ def test_another_screening_or_none_in_the_folder_is_refused(tmp_path: Path) -> N
         drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path / "b")
 
 
+def test_the_outcome_under_another_threshold_is_refused_not_read(tmp_path: Path) -> None:
+    hopeless = Actor(lambda ask: Reply("no"))
+    with pytest.raises(HoldfastError, match="a lower --screen-at"):
+        drift(hopeless, suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path)
+    with pytest.raises(RunError, match=r"screen_at was 0\.75, is 0\.25; choose another --out"):
+        drift(
+            Actor(capable),
+            suite=SMALL,
+            pairs=4,
+            rounds=1,
+            screen=True,
+            screen_at=0.25,
+            out=tmp_path,
+        )
+
+
 def test_shards_of_a_model_that_answers_differently_agree_on_who_takes_part(tmp_path: Path) -> None:
     def fickle(n: int) -> Actor:
         return Actor(lambda ask: obey(ask) if (ask.seed + n) % 2 else Reply("no"), local=False)

@@ -48,6 +48,13 @@ def test_agreement_confusion_and_bias_are_counted() -> None:
     assert low < 0.6 < high
 
 
+def test_a_judge_that_is_never_called_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(HEADER + ROWS, encoding="utf-8")
+    with pytest.raises(HoldfastError, match="at least 1 call of a judge"):
+        calibration(path, judges=[Actor(name="judge")], calls=0)
+
+
 def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
     near = agreement(*labelled([(1, 2), (2, 3), (3, 4), (4, 5), (5, 4)]))
     assert (near.kappa or 0) < 0 < (near.weighted_kappa or 0)

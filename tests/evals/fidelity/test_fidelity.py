@@ -14,7 +14,7 @@ from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.fidelity import author, questionnaire
-from holdfast.evals.fidelity.fidelity import fidelity
+from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.fidelity.settings import PROMPT, QuestionnaireSettings
 
@@ -267,6 +267,9 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
         ({"questions": "nothing"}, "no questions in"),
         ({"questionnaire": QuestionnaireSettings(calls=0)}, "at least 1 call"),
         ({"questionnaire": QuestionnaireSettings(questions_per_task=0)}, "at least 1 question"),
+        ({"questionnaire": QuestionnaireSettings(people=0)}, "at least 1 person is needed, not 0"),
+        ({"questionnaire": QuestionnaireSettings(people=-1)}, "at least 1 person is needed"),
+        ({"questionnaire": QuestionnaireSettings(calls=0), "questions": None}, "at least 1 call"),
         ({"samples": 0}, "at least 1 sample"),
         ({"questionnaire": QuestionnaireSettings(prompt="Be kind.")}, "no {persona}"),
     ],
@@ -275,6 +278,12 @@ def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], said: str) -> No
     options = {"questions": SHEETS, "judges": [Actor(grader, name="judge")], **wrong}
     with pytest.raises(HoldfastError, match=said):
         fidelity(Actor(player), **options)
+
+
+def test_a_plan_for_nobody_is_refused() -> None:
+    options = {"questions": SHEETS, "judges": [Actor(grader, name="judge")]}
+    with pytest.raises(HoldfastError, match="at least 1 person"):
+        estimate_fidelity(Actor(player), **options, questionnaire=QuestionnaireSettings(people=0))
 
 
 def test_an_author_that_writes_nothing_usable_ends_the_run(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from holdfast.evals.fidelity.questionnaire import tasks
 from holdfast.evals.fidelity.score import Graded, persona_scores, table
 from holdfast.results.fidelity import PersonaFidelity
 
+GRADES = (1, 5)
+"""The scale of a questionnaire's grades."""
+
 # PersonaGym v3 (arXiv:2407.18416), table 1: action justification, expected action, linguistic
 # habits, persona consistency, toxicity control, PersonaScore.
 PUBLISHED = {
@@ -32,7 +35,7 @@ def test_published_task_means_give_the_published_score(model: str) -> None:
         for persona, apart in (("one", 0.05), ("other", -0.05), ("third", 0.0))
         for question in range(10)
     ]
-    found = persona_scores(graded)
+    found = persona_scores(graded, GRADES)
     assert found.score == pytest.approx(score, abs=0.00501)
     assert list(found.by_task.values()) == pytest.approx(means)
     low, high = found.interval
@@ -41,12 +44,12 @@ def test_published_task_means_give_the_published_score(model: str) -> None:
 
 def test_two_personas_are_too_few_for_an_interval() -> None:
     graded = [Graded("one", "a", 4), Graded("other", "a", 2)]
-    assert persona_scores(graded).interval == (None, None)
+    assert persona_scores(graded, GRADES).interval == (None, None)
 
 
 def test_a_task_with_more_questions_weighs_no_more() -> None:
     graded = [Graded("p", "a", 5), *(Graded("p", "b", 1) for _ in range(9))]
-    assert persona_scores(graded).score == 3
+    assert persona_scores(graded, GRADES).score == 3
 
 
 def test_a_persona_without_a_task_leaves_a_gap() -> None:
@@ -54,7 +57,7 @@ def test_a_persona_without_a_task_leaves_a_gap() -> None:
     people, names, means = table(graded)
     assert (people, names) == (["p", "q"], ["a", "b"])
     assert means[1, 1] != means[1, 1]
-    found = persona_scores(graded)
+    found = persona_scores(graded, GRADES)
     assert (found.score, found.by_task) == (3, {"a": 4, "b": 1})
     assert found.by_task_personas == {"a": 2, "b": 1}
     assert found.rows[1] == PersonaFidelity("q", 3, {"a": 3})
@@ -62,16 +65,25 @@ def test_a_persona_without_a_task_leaves_a_gap() -> None:
 
 def test_intervals_are_over_personas_and_zeros_and_ones_have_wilsons() -> None:
     same = [Graded(f"p{i}", "a", 1) for i in range(10) for _ in range(50)]
-    low, high = persona_scores(same).interval
+    low, high = persona_scores(same, (0, 1)).interval
     assert (low < 0.8, high) == (True, 1)  # ten personas, not five hundred answers
     apart = [Graded(f"p{i}", "a", 1 + 4 * (i % 2)) for i in range(10)]
-    low, high = persona_scores(apart).interval
+    low, high = persona_scores(apart, GRADES).interval
     assert low < 3 < high
     assert high - low > 1
 
 
+def test_an_interval_lies_on_its_scale_where_every_grade_is_the_lowest() -> None:
+    failed = [Graded(f"p{i}", "a", 1) for i in range(10)]
+    found = persona_scores(failed, GRADES)
+    assert found.interval[0] == found.by_task_interval["a"][0] == 1
+    assert 1 < found.interval[1] == found.by_task_interval["a"][1] < 3
+    assert persona_scores(failed, (0, 1)).interval[1] == 1
+
+
 def test_one_persona_has_no_interval() -> None:
-    assert persona_scores([Graded("p", "a", 5), Graded("p", "b", 1)]).interval == (None, None)
+    graded = [Graded("p", "a", 5), Graded("p", "b", 1)]
+    assert persona_scores(graded, GRADES).interval == (None, None)
 
 
 @settings(deadline=None)
@@ -81,7 +93,7 @@ def test_one_persona_has_no_interval() -> None:
 def test_a_score_lies_between_the_lowest_and_the_highest_grade(
     drawn: list[tuple[str, str, float]],
 ) -> None:
-    found = persona_scores([Graded(*one) for one in drawn])
+    found = persona_scores([Graded(*one) for one in drawn], GRADES)
     grades = [grade for _, _, grade in drawn]
     assert min(grades) - 1e-4 <= found.score <= max(grades) + 1e-4
     assert found.answers == len(drawn)

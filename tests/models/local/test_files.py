@@ -60,12 +60,21 @@ def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     about.write_text(json.dumps({"base_model_name_or_path": str(MINI)}))
     assert find_source(str(tmp_path)) == Source(str(MINI), adapter=str(tmp_path))
     about.write_text(json.dumps({"base_model_name_or_path": "/nowhere/at-all"}))
-    with pytest.raises(ModelError, match="name the model with --base"):
+    with pytest.raises(ModelError, match=r"is not here \(.*\): name the model with --base"):
         find_source(str(tmp_path))
     assert find_source(str(tmp_path), base="mini").path == str(MINI)
     about.write_text("{}")
     with pytest.raises(ModelError, match="names no model: name it with --base"):
         find_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b'{"base_model', b"[1]", b"3", b"\xff"])
+def test_an_adapter_whose_description_is_broken_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "adapter_config.json").write_bytes(content)
+    with pytest.raises(ModelError, match=r"adapter_config\.json cannot be read"):
+        find_source(str(tmp_path))
+    with pytest.raises(ModelError, match=r"adapter_config\.json cannot be read"):
+        find_source(str(tmp_path), base="mini")
 
 
 def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path) -> None:

@@ -334,3 +334,12 @@ def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_a_comparison_without_conversations_is_its_figures_and_tables() -> None:
     html = render(small()[0], [])
     assert 'id="sides"' not in html and "Every control" in html
+
+
+def test_replies_that_were_cut_in_their_thought_are_counted() -> None:
+    summary, talks = small()
+    for one in summary["rows"]:
+        one["failures"] = {"empty": 0, "length": 0, "thought": 2, "overflow": 0, "error": 0}
+    text = render(summary, talks)
+    assert "12 cut in the thought before them; the most under" in text
+    assert "no reply was empty" not in text

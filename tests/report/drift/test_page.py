@@ -182,3 +182,10 @@ def test_a_conversation_that_never_began_has_its_line() -> None:
     summary, talks = run(4, 2)
     talks[0]["rounds"] = []
     assert render(summary, talks).count('<details class="conversation"') == 4
+
+
+def test_replies_that_were_cut_in_their_thought_are_counted() -> None:
+    summary, talks = run(4, 2)
+    assert "in the thought before them" not in render(summary, talks)
+    summary["failures"]["thought"] = 5
+    assert "5 cut in the thought before them" in render(summary, talks)

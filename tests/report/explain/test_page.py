@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from holdfast.core.records import read_record
 from holdfast.report.explain.findings import findings, headline
 from holdfast.report.explain.page import render, write_explain
+from holdfast.results.drift import PromptShare
 from holdfast.results.explain import ExplainSummary
 
 ROUNDS = 2
@@ -219,3 +221,25 @@ def test_a_page_does_without_intervals_and_rounds_that_were_not_reached() -> Non
         one["stability_delta"] = one["share_delta"] = value(None)
     assert "–" in render(typed(found))
     assert [s for s in findings(typed(found)) if "boost" in s] == []
+
+
+def test_a_page_without_any_share_leaves_its_figures_out_and_says_so() -> None:
+    found = summary()
+    for one in found["controls"]:
+        one["prompt_share"] = one["prompt_share_interval"] = None
+        one["before"] = dict.fromkeys(one["before"])
+        one["share_delta"] = value(None)
+    whole = typed(found)
+    controls = [replace(one, share=PromptShare()) for one in whole.controls]
+    page = render(replace(whole, controls=controls))
+    assert "No prompt share was measured" in page
+    assert "figure-share" not in page and "figure-layers" not in page
+    assert "Stability of the same conversations" in page
+
+
+def test_a_control_without_a_share_has_no_part_in_the_figures_of_shares() -> None:
+    whole = typed(summary())
+    none, boost = whole.controls
+    page = render(replace(whole, controls=[replace(none, share=PromptShare()), boost]))
+    assert "figure-share" in page and "figure-layers-1" in page and "figure-layers-0" not in page
+    assert "part of the text: 50%" in page

@@ -179,10 +179,11 @@ def estimate_compare(
     The arguments are those of `compare`. No screening is done: all personas may be agents.
     """
     settings = settle(settings, CompareSettings, changes)
-    controls, _ = _controls(model, settings, ())
-    setup, _ = _set_up(model, settings, controls, user_model or model, judge_model, None)
+    group = ModelGroup(model, also) if also else model
+    controls, _ = _controls(group, settings, also)
+    setup, _ = _set_up(group, settings, controls, user_model or model, judge_model, None)
     plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(controls) + len(also))
+    return estimate(setup.chat, plain).times(len(controls))
 
 
 def _set_up(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.core.errors import RunError
 from holdfast.evals.conversation.run_folder import read_run
 from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
 from holdfast.evals.logs.joining import joined
@@ -48,7 +49,9 @@ def read_dialogues(
         HoldfastError: the log or the folder cannot be read.
     """
     if path.is_dir():
-        return list(_of_run(path)), None
+        if not (recorded := list(_of_run(path))):
+            raise RunError(f"{path} holds no round of a conversation yet: run its command again.")
+        return recorded, None
     log = LogFile(path, format)
     chats = []
     for entry in log.entries():

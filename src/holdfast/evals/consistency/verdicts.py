@@ -108,7 +108,7 @@ class ModelJudge:
     def _replies(self, asked: Sequence[str]) -> list[str]:
         """The reply to each request; those that are recorded are not asked again."""
         replies = {one.request: one.text for one in self._run.records}
-        keys = [hashlib.sha256(text.encode()).hexdigest() for text in asked]
+        keys = [_key(text) for text in asked]
         rest = {key: text for key, text in zip(keys, asked, strict=True) if key not in replies}
         requests = list(rest.items())
         for start in range(0, len(requests), SHARD):
@@ -122,6 +122,11 @@ class ModelJudge:
             self._run.append(JudgeReply(key, text) for key, text in answers.items())
             replies |= answers
         return [replies[key] for key in keys]
+
+
+def _key(request: str) -> str:
+    """A request's key among the records; a log may hold half a character, which UTF-8 lacks."""
+    return hashlib.sha256(request.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def read_verdict(text: str) -> bool | None:

@@ -116,7 +116,7 @@ def converse(
         steps=lambda batch: batch.steps,
         work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
     )
-    steps, step = sum(batch.steps for batch in batches), "rounds" if protocol.rounds else "batches"
+    steps, step = units.total_steps(where), "rounds" if protocol.rounds else "batches"
     with progress.of(steps, step, stage, lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 

@@ -77,6 +77,11 @@ def plan(
     """
     rng = random.Random(seed_of(seed, "plan"))
     possible = [(a, u) for a in agents for u in users if a.id != u.id]
+    if not possible:
+        raise HoldfastError(
+            "the agents' and the users' personas make no pair of two different ones; choose more "
+            "of them with --agent or --user"
+        )
     if pairs == "all":
         persona_pairs = possible
     else:

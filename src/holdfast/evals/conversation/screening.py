@@ -10,7 +10,8 @@ another three times; the mean of the four decides.
     OUT/screened.json              the outcome, which every shard of the run reads
 
 A control never changes who is kept. The outcome depends on the model, the candidates, the
-sampling and the seed alone; an API's replies are drawn once and then read from the file.
+sampling, the threshold and the seed alone; an API's replies are drawn once and then read from the
+file. The threshold decides who is asked again, so a folder with another's outcome is refused.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def screen(
     refuse_unjudged(plan, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
     described = as_record(manifest("screen", chat, plan, suite, judge_model))
+    described["screen_at"] = settings.screen_at
     place = Path(out) if out is not None else None
     means = _read(place, described) if place else None
     if means is None:

@@ -36,7 +36,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.fidelity import questionnaire
 from holdfast.evals.fidelity.answers import grade
 from holdfast.evals.fidelity.questionnaire import GRADES
-from holdfast.evals.fidelity.settings import PROMPT
+from holdfast.evals.fidelity.settings import CALL, PROMPT, check_count
 from holdfast.judge.rubric import Item
 from holdfast.persona.files import read_text
 from holdfast.results.calibration import (
@@ -124,8 +124,10 @@ def calibration(
         out: folder of the run, which the same call resumes.
 
     Raises:
-        HoldfastError: the file is wrong, or it has no grades and no judge is named.
+        HoldfastError: the file is wrong, it has no grades and no judge is named, or judges are to
+            be called less than once.
     """
+    check_count(calls, CALL)
     labels = read(Path(path), with_judge=bool(judges))
     described = tuple(judge.describe() for judge in judges)
     manifest = CalibrationManifest("calibration", __version__, described, labels, calls)

@@ -26,7 +26,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.settings import settle
-from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
+from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.fidelity.answers import Measurement
 from holdfast.evals.fidelity.personagym import measure_questionnaire, questionnaire_asks
 from holdfast.evals.fidelity.settings import FidelitySettings
@@ -127,12 +127,13 @@ def estimate_fidelity(
         count = len(asks)
     else:
         asks, count = questionnaire_asks(measurement)
-    return estimate_asks(model, asks[:: -(-len(asks) // STEP)], settings.sampling, count)
+    return estimate_asks(model, asks, settings.sampling, count)
 
 
 def _check(model: Backend, judges: Sequence[Backend], settings: FidelitySettings) -> None:
     if settings.samples < 1:
         raise HoldfastError(f"at least 1 sample of each answer is needed, not {settings.samples}")
+    settings.questionnaire.check()
     names = [judge.name for judge in judges]
     if model.name in names:
         raise HoldfastError(

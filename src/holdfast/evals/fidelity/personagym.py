@@ -47,6 +47,8 @@ from holdfast.results.fidelity import (
 )
 
 GENERATE = "generate"
+SCALE = (1, GRADES)
+"""Lowest and highest grade."""
 _PLAIN = "What do you do on a free afternoon, and why?"  # stands for questions not yet written
 QuestionnaireRun = Run[QuestionnaireAnswer | WrittenTexts, QuestionnaireVerdict]
 
@@ -65,7 +67,6 @@ def measure_questionnaire(
     """
     judges, settings = measurement.judges, measurement.settings
     options, seed = settings.questionnaire, settings.seed
-    options.check()
     if not judges:
         raise HoldfastError("answers to a questionnaire are graded by a model: add --judge-model.")
     writer = author_model or judges[0]
@@ -111,7 +112,6 @@ def questionnaire_asks(measurement: Measurement) -> tuple[list[Ask], int]:
     """
     settings = measurement.settings
     options = settings.questionnaire
-    options.check()
     people, sheets = _people_and_sheets(settings)
     if not people:
         found = _questions(sheets, options.prompt, settings.samples, settings.seed)
@@ -246,12 +246,12 @@ def _summarise(
         answers.append((record.persona, answer))
     calls = [call for verdict in run.verdicts for call in verdict.grades]
     failed, empty = count_failures(records)
-    return with_weakest(persona_scores(graded[""]), answers), QuestionnaireDetails(
-        scale=(1, GRADES),
+    return with_weakest(persona_scores(graded[""], SCALE), answers), QuestionnaireDetails(
+        scale=SCALE,
         by_judge={name: _judge_scores(graded[name]) for name in names},
         parse_failures=sum(call is None for call in calls),
         judge_calls=len(calls),
-        score_parsed=persona_scores(parsed).score if parsed else None,
+        score_parsed=persona_scores(parsed, SCALE).score if parsed else None,
         answers_parsed=len(parsed),
         example_failures=sum(
             isinstance(one, WrittenTexts) and one.step == "examples" and one.written is None
@@ -264,5 +264,5 @@ def _summarise(
 
 
 def _judge_scores(graded: Sequence[Graded]) -> JudgeScores:
-    scores = persona_scores(graded)
+    scores = persona_scores(graded, SCALE)
     return JudgeScores(scores.score, scores.interval, scores.by_task)

@@ -20,7 +20,6 @@ import numpy as np
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean, numbers
-from holdfast.evals.fidelity.questionnaire import GRADES
 from holdfast.results.fidelity import PersonaFidelity, PersonaScores, WeakestAnswer
 
 
@@ -47,15 +46,20 @@ def table(graded: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
     return personas, tasks, means
 
 
-def persona_scores(graded: Sequence[Graded]) -> PersonaScores:
-    """The score, by task and by persona, with intervals over personas."""
+def persona_scores(graded: Sequence[Graded], scale: tuple[float, float]) -> PersonaScores:
+    """The score, by task and by persona, with intervals over personas.
+
+    Args:
+        graded: the scores of the answers.
+        scale: the lowest and the highest score that an answer can have.
+    """
     personas, tasks, means = table(graded)
     each, by_task = mean(means, axis=1), mean(means, axis=0)
     sample = Sample(len(personas))
-    intervals = _intervals(sample, means)
+    intervals = _intervals(sample, means, scale)
     return PersonaScores(
         score=numbers(mean(each)),
-        interval=tuple(numbers(_intervals(sample, each))),
+        interval=tuple(numbers(_intervals(sample, each, scale))),
         std=numbers(each.std(ddof=1) if len(each) > 1 else np.asarray(np.nan)),
         by_task={task: numbers(by_task[t]) for t, task in enumerate(tasks)},
         by_task_interval={task: tuple(numbers(intervals[t])) for t, task in enumerate(tasks)},
@@ -100,9 +104,7 @@ def with_weakest(
     return replace(scores, rows=rows)
 
 
-def _intervals(sample: Sample, values: Array) -> Array:
-    """Intervals of means of shares, or of grades from 1 to 5, which are scores on that scale."""
-    known = values[~np.isnan(values)]
-    if known.size and known.min() >= 0 and known.max() <= 1:
-        return sample.score_interval(values)
-    return 1 + (GRADES - 1) * sample.score_interval((values - 1) / (GRADES - 1))
+def _intervals(sample: Sample, values: Array, scale: tuple[float, float]) -> Array:
+    """Intervals of means of scores on a scale: those of scores from 0 to 1, stretched to it."""
+    low, high = scale
+    return low + (high - low) * sample.score_interval((values - low) / (high - low))

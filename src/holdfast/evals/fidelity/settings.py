@@ -16,6 +16,8 @@ PROMPT = (  # PersonaGym's, as its appendix and its code have it
     "Adopt the identity of {persona}. Answer the questions while staying in strict accordance with "
     "the nature of this identity."
 )
+CALL = "call of a judge"
+"""What is counted where judges' calls are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +47,18 @@ class QuestionnaireSettings:
         if "{persona}" not in self.prompt:
             raise HoldfastError("the prompt has no {persona}, where the description is to stand.")
         for number, what in (
-            (self.calls, "call of a judge"),
+            (self.calls, CALL),
             (self.questions_per_task, "question of each task"),
+            (self.people, "person"),
         ):
-            if number is not None and number < 1:
-                raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
+            if number is not None:
+                check_count(number, what)
+
+
+def check_count(number: int, what: str) -> None:
+    """Raise `HoldfastError` where there is to be none of something; `what` is one of them."""
+    if number < 1:
+        raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ from holdfast.results.fidelity import (
 
 ROWS = 256
 """Probes that are asked side by side."""
+SCALE = (0, 1)
+"""Lowest and highest score of an answer."""
 SuiteRun = Run[SuiteAnswer, SuiteVerdict]
 
 
@@ -150,9 +152,10 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
                 prompt=persona.prompt,
             )
             answers.append((persona.id, answer))
-    floor = persona_scores(graded["none"])
+    floor = persona_scores(graded["none"], SCALE)
     failed, empty = count_failures(run.records)
-    return with_weakest(persona_scores(graded["own"]), answers), SuiteDetails(
+    return with_weakest(persona_scores(graded["own"], SCALE), answers), SuiteDetails(
+        scale=SCALE,
         floor=floor.score,
         floor_interval=floor.interval,
         floor_by_task=floor.by_task,

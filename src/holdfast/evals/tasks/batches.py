@@ -12,7 +12,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Units, Where, share_out
-from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
+from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 
@@ -82,14 +82,15 @@ def ask(
         where: a shard or a cluster that asks the batches.
     """
     position = {key: i for i, batch in enumerate(batches) for key in batch.keys}
-    with progress.of(len(position), "items", tokens=lambda: sum(map(tokens_drawn, models))):
-        units = Units(
-            batches,
-            unit_of=lambda record: position[record.key],
-            is_done=_is_done,
-            steps=lambda batch: len(batch.units),
-            work=partial(_ask_batch, sampling, seed),
-        )
+    units = Units(
+        batches,
+        unit_of=lambda record: position[record.key],
+        is_done=_is_done,
+        steps=lambda batch: len(batch.units),
+        work=partial(_ask_batch, sampling, seed),
+    )
+    steps = units.total_steps(where)
+    with progress.of(steps, "items", tokens=lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 
 
@@ -102,7 +103,7 @@ def estimate_batches(
         units = [unit for batch in batches if batch.model == m for unit in batch.units]
         replies = sum(len(unit.arms) * len(unit.task.turns) for unit in units)
         asks = [_ask(unit.task, unit.sample, arm, (), seed) for unit in units for arm in unit.arms]
-        parts.append(estimate_asks(model, asks[:: -(-len(asks) // STEP)], sampling, replies))
+        parts.append(estimate_asks(model, asks, sampling, replies))
     return reduce(RunEstimate.plus, parts)
 
 

@@ -127,15 +127,21 @@ def _source_in_folder(name: str, folder: Path, base: str | None) -> Source:
 
 def _adapter_source(name: str, folder: Path, base: str | None) -> Source:
     """The source of an adapter: the files of the model that it was trained on, and its own."""
-    about = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    try:
+        about = dict(json.loads((folder / ADAPTER).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError) as error:
+        raise ModelError(
+            f"{folder / ADAPTER} cannot be read ({error}): copy the adapter here once more."
+        ) from error
     trained_on = base or about.get("base_model_name_or_path")
     if not trained_on:
         raise ModelError(f"{name} is an adapter that names no model: name it with --base.")
     try:
         source = find_source(str(trained_on))
     except ModelError as error:
+        reason = str(error).removesuffix(".")
         raise ModelError(
-            f"{name} is an adapter on {trained_on}, which is not here ({error}) name the model "
+            f"{name} is an adapter on {trained_on}, which is not here ({reason}): name the model "
             "with --base."
         ) from error
     return replace(source, adapter=str(folder))

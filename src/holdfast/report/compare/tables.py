@@ -35,6 +35,7 @@ SHADES = 4
 FAILURES = {
     "empty": "empty",
     "length": "cut at the token limit",
+    "thought": "cut in the thought before them",
     "overflow": "that did not fit the context",
     "error": "that could not be had",
 }

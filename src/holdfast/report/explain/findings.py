@@ -51,7 +51,12 @@ def findings(summary: ExplainSummary) -> list[str]:
 def headline(summary: ExplainSummary) -> str:
     """What share and score did without a control, in one sentence without a full stop."""
     none, rounds = summary.controls[0], quantity(summary.setting.rounds, "round")
-    share, score = none.share.prompt_share or (None,), none.stability
+    share, score = none.share.prompt_share, none.stability
+    if not share:
+        return (
+            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}; no "
+            "prompt share was measured"
+        )
     return (
         f"In {rounds} the share of attention that the system prompt gets goes from "
         f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "

@@ -52,15 +52,17 @@ def write_explain(summary: ExplainSummary, path: Path) -> None:
 def render(summary: ExplainSummary) -> str:
     """The page as text."""
     controls, rounds = summary.controls, summary.setting.rounds
+    measured = [(i, one) for i, one in enumerate(controls) if one.share.share_detail]
+    overview = [_share(controls, rounds), _stability(controls, rounds)]
     return html.fill(
         "explain/page.html.j2",
         s=summary,
         setting=summary.setting,
         headline=headline(summary),
-        overview=[_share(controls, rounds), _stability(controls, rounds)],
-        panels=[_panel(i, one) for i, one in enumerate(controls)],
-        layers=[_layers(i, one) for i, one in enumerate(controls)],
-        heads=[panel for i, one in enumerate(controls) for panel in _heads(i, one)],
+        overview=[figure for figure in overview if figure],
+        panels=[_panel(i, one) for i, one in measured],
+        layers=[_layers(i, one) for i, one in measured],
+        heads=[panel for i, one in measured for panel in _heads(i, one)],
         dimension=_dimension(summary.dimension, rounds) if summary.dimension else None,
         growth=_growth(summary.dimension) if summary.dimension else None,
         association=_association(summary),
@@ -121,7 +123,8 @@ def _lines(
     return Figure(key, title, caption, drawing(True), drawing(False), table)
 
 
-def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure:
+def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure | None:
+    """Prompt share by round beside the dilution line; None where it was not measured."""
     lines = [
         (
             one.control,
@@ -130,9 +133,12 @@ def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure:
         for one in controls
         if one.share.prompt_share
     ]
-    detail = controls[0].share.share_detail
-    dilution = numbers(detail.dilution) if detail else ()
-    lines.append(("part of the text", Series("dilution", dilution)))
+    if not lines:
+        return None
+    # The same conversations under every control: the first that has the line has it for all.
+    details = (one.share.share_detail for one in controls)
+    if detail := next((one for one in details if one), None):
+        lines.append(("part of the text", Series("dilution", numbers(detail.dilution))))
     top, ticks = chart.ceiling_for(v for _, line in lines for v in _all_values(line))
     return _lines(
         "share",
