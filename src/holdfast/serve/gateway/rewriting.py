@@ -126,8 +126,7 @@ def rewrite_body(
             fields["model"] = rules.model
         if control.prism is not None and rules.choose is not None:
             _, turns, system = _parts(prompted, dialect)
-            chat = (*system, *map(_shadow, turns))
-            if chosen := rules.choose(chat, control, rules.persona):
+            if chosen := rules.choose((*system, *map(_shadow, turns)), control, rules.persona):
                 fields["model"] = chosen
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
