@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share
 from holdfast.core.control import Control
@@ -24,6 +26,13 @@ def obey(ask: Ask) -> Reply:
     system = next((m["content"] for m in ask.chat if m["role"] == "system"), "")
     word = system.split()[-1] if system else "nothing"
     return Reply(f"{word} {len(ask.chat)} {ask.seed % 97}", completion_tokens=3)
+
+
+def rewrite_summary(folder: Path, **changes: object) -> None:
+    """Change what a run's summary says."""
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(summary | changes), encoding="utf-8")
 
 
 def interrupt_at(count: int, answer: Answer = obey) -> Answer:

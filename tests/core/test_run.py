@@ -141,6 +141,19 @@ def test_verdicts_are_kept_apart_from_records(tmp_path: Path) -> None:
     assert (again.records, again.verdicts) == ([], [{"value": 1.0}])
 
 
+def test_a_finished_run_that_is_read_again_keeps_what_its_work_took(tmp_path: Path) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.append([{"n": 1}])
+    run.finish(run.of_work(seconds=60.0, cost=2))
+    again = Run(tmp_path, MANIFEST)
+    assert again.of_work(seconds=0.1, new=5) == {"seconds": 60.0, "new": 5}
+    again.append([{"n": 2}])
+    assert again.of_work(seconds=0.1) == {"seconds": 0.1}
+    (tmp_path / "summary.json").write_text("{")
+    assert Run(tmp_path, MANIFEST).of_work(seconds=0.1) == {"seconds": 0.1}
+    assert Run(None, MANIFEST).of_work(seconds=0.1) == {"seconds": 0.1}
+
+
 def test_without_a_folder_everything_stays_in_memory(tmp_path: Path) -> None:
     run = Run(None, MANIFEST)
     run.append([{"n": 1}])

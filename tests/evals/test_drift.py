@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors import Actor, obey, persona, suite
+from actors import Actor, obey, persona, rewrite_summary, suite
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import ContextError, HoldfastError, RunError
+from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.models.load import load
@@ -145,6 +147,19 @@ def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path)
     assert {k: v for k, v in as_record(whole.summary).items() if k not in timed} == {
         k: v for k, v in as_record(again.summary).items() if k not in timed
     }
+
+
+def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path: Path) -> None:
+    class Priced(Actor):
+        cost = 0.25
+
+    asked: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1, "out": tmp_path}
+    first = drift(Priced(slipping), progress=Progress(enabled=False), **asked).summary
+    rewrite_summary(tmp_path, seconds=99.5)
+    again = drift(Actor(slipping), progress=Progress(enabled=False), **asked).summary
+    assert (again.seconds, again.cost) == (99.5, 0.25)
+    assert again.replies_per_second == first.replies_per_second is not None
+    assert "100 seconds" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None:

@@ -85,6 +85,7 @@ class Run(Generic[R, V]):
         self.records: list[R] = []
         self.verdicts: list[V] = []
         self.times: list[TurnTime] = []
+        self._has_more = False  # than it had when it was opened
         if self.folder is not None:
             self._open(self.folder)
 
@@ -135,6 +136,7 @@ class Run(Generic[R, V]):
     def _append(self, name: str, kind: type[T], rows: Iterable[T]) -> list[T]:
         """Write rows at the end of a file, and return them as a later process would read them."""
         lines = [dumps(row) for row in rows]
+        self._has_more |= bool(lines)
         if self.folder is not None and lines:
             path = self.folder / name
             with _writing(path), path.open("ab") as file:
@@ -146,6 +148,24 @@ class Run(Generic[R, V]):
         """Drop all other records: those of an unfinished batch."""
         self.records = list(records)
         self._write("records.jsonl", "".join(dumps(record) + "\n" for record in self.records))
+
+    def of_work(self, **values: object) -> dict[str, Any]:
+        """What a process measured of its own work, for the summary: the seconds, for instance.
+
+        Where this process added nothing to a finished run, what the summary has under the same
+        names, which is of the process that did the work.
+        """
+        earlier = {} if self._has_more else self._read_summary()
+        return {name: earlier.get(name, value) for name, value in values.items()}
+
+    def _read_summary(self) -> Record:
+        """The summary that an earlier process wrote; empty where there is none that can be read."""
+        if self.folder is None:
+            return {}
+        try:
+            return dict(json.loads((self.folder / "summary.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def finish(self, summary: object) -> None:
         """Write the summary."""

@@ -215,8 +215,11 @@ def drift(
         run,
         judged,
         command=command,
-        seconds=round(seconds, 1),
-        replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
+        **run.of_work(
+            seconds=round(seconds, 1),
+            replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
+            **_of_backend(model),
+        ),
         report=str(page) if page else None,
     )
     run.finish(summary)
@@ -254,7 +257,7 @@ def _summarise(
     judged: list[JudgedConversation],
     **process: Any,
 ) -> DriftSummary:
-    """The summary of the records; `process` has its fields on the command, times and page."""
+    """The summary of the records; `process` has its fields on the process and the page."""
     model, planned, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(judged, planned, rounds)
     of_run = setting(chat, planned, cast.suite.name, cast.screened)
@@ -266,7 +269,6 @@ def _summarise(
         curves=by_round,
         share=prompt_share(run.records, planned, rounds),
         costs=costs(run.records),
-        **_of_backend(model),
         **process,
         verdicts=count_verdicts(run),
         history=cast.reading,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import Actor
+from actors import Actor, rewrite_summary
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.effect.effect import Effect, effect
@@ -141,6 +141,9 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
     (tmp_path / "run" / "summary.json").unlink()
     again = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=2, out=tmp_path / "run")
     assert again.rows == whole.rows
+    rewrite_summary(tmp_path / "run", seconds=99.5)
+    read = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=2, out=tmp_path / "run")
+    assert read.summary.seconds == 99.5
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "The pairs behind every cell" in page
     with pytest.raises(RunError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import FalconConfig, FalconForCausalLM
 
-from actors import Actor, suite
+from actors import Actor, rewrite_summary, suite
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError, RunError
 from holdfast.core.records import as_record
@@ -107,6 +107,8 @@ def test_a_run_goes_on_where_it_was_cut_off(
         assert one == other
     for name in ("controls", "dimension", "association", "findings"):
         assert getattr(again.summary, name) == getattr(result.summary, name)
+    rewrite_summary(copy, seconds=99.5)
+    assert found(copy).summary.seconds == 99.5
 
 
 def test_another_run_is_not_gone_on_with(measured: tuple[Explanation, Path]) -> None:

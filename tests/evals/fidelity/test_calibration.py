@@ -55,6 +55,14 @@ def test_a_judge_that_is_never_called_is_refused(tmp_path: Path) -> None:
         calibration(path, judges=[Actor(name="judge")], calls=0)
 
 
+def test_a_wrong_score_is_named_by_its_line_after_answers_of_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    long = 'A baker,Toxicity,Why?,"One.\nTwo.\nThree.",4\n'
+    path.write_text(HEADER + long + "A baker,Toxicity,Why?,Because.,6\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match=r"labels\.csv, line 5: a score is"):
+        read(path)
+
+
 def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
     near = agreement(*labelled([(1, 2), (2, 3), (3, 4), (4, 5), (5, 4)]))
     assert (near.kappa or 0) < 0 < (near.weighted_kappa or 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors import Actor, obey
+from actors import Actor, obey, rewrite_summary
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import as_record
@@ -102,6 +102,8 @@ def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> N
     assert again.rows == whole.rows
     assert records.read_bytes() == before
     assert sum(map(len, model.calls)) == 12 - 5
+    rewrite_summary(out, seconds=99.5)
+    assert fidelity(Actor(obey), suite=suite, samples=2, out=out).summary.seconds == 99.5
     assert "weakest answer" in (out / "report.html").read_text(encoding="utf-8")
     with pytest.raises(RunError):
         fidelity(Actor(obey), suite=suite, samples=3, out=out)

@@ -267,7 +267,7 @@ def _summary(
         failures=costs(run.records).failures,
         clock=clock_of(model),
         verdicts=count_verdicts(run),
-        seconds=round(time.monotonic() - began, 1),
+        **run.of_work(seconds=round(time.monotonic() - began, 1)),
         note=notes(NOTES.get(model.name), low),
         report=str(run.folder / "report.html") if run.folder else None,
     )

@@ -249,7 +249,7 @@ class _Plan:
             left_out=self.left_out,
             command=command,
             numbers=summarise(run, self.tasks, names),
-            seconds=round(time.monotonic() - began, 1),
+            **run.of_work(seconds=round(time.monotonic() - began, 1)),
             note=NOTES.get(names[0]),
             report=run.page,
         )

@@ -125,7 +125,7 @@ def explain(
         dimension=dimension_summary(records, sets, counts) if sets else None,
         association=associations(records, sets),
         dimension_refusal=refusal,
-        seconds=round(time.monotonic() - began, 1),
+        **run.of_work(seconds=round(time.monotonic() - began, 1)),
         note=NOTES.get(model.name),
         report=run.page,
         findings=[],

@@ -70,20 +70,21 @@ def read(path: Path, *, with_judge: bool = True) -> tuple[Label, ...]:
         HoldfastError: names the file and the line.
     """
     text = read_text(path, "labels", "name a CSV file")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        rows = [(row, reader.line_num) for row in reader]  # the line that the row ends on
     except csv.Error as error:
         raise HoldfastError(f"{path} is not CSV ({error}).") from error
     if not rows:
         raise HoldfastError(f"{path} holds no labels: write a header and a row for each answer.")
-    if not with_judge and "judge_score" not in rows[0]:
+    if not with_judge and "judge_score" not in rows[0][0]:
         raise HoldfastError(
             f"{path} has no judge_score: name the judge with --judge-model, or add that column."
         )
     for name in _COLUMNS if with_judge else ("score",):
-        if name not in rows[0]:
+        if name not in rows[0][0]:
             raise HoldfastError(f"{path} has no column {name!r}: write {', '.join(_COLUMNS)}.")
-    return tuple(_label(row, f"{path}, line {i}", with_judge) for i, row in enumerate(rows, 2))
+    return tuple(_label(row, f"{path}, line {line}", with_judge) for row, line in rows)
 
 
 def _label(row: Mapping[str, str | None], where: str, with_judge: bool) -> Label:

@@ -98,7 +98,7 @@ def fidelity(
         judges=tuple(judge.name for judge in judges),
         samples=settings.samples,
         seed=settings.seed,
-        seconds=round(time.monotonic() - began, 1),
+        **run.of_work(seconds=round(time.monotonic() - began, 1)),
         note=NOTES.get(model.name),
         report=run.page,
     )

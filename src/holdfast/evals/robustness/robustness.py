@@ -191,7 +191,7 @@ class _Plan:
             place=settings.placement,
             verifiers=dict(Counter(self.verifiers.values())),
             left_out=self.left_out,
-            seconds=round(time.monotonic() - began, 1),
+            **run.of_work(seconds=round(time.monotonic() - began, 1)),
             note=NOTES.get(self.model.name),
             report=run.page,
         )

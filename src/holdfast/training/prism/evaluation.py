@@ -133,7 +133,7 @@ def evaluate(
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
         command=command,
-        seconds=round(time.monotonic() - began, 1),
+        **run.of_work(seconds=round(time.monotonic() - began, 1)),
     )
     run.finish(summary)
     return summary
