@@ -166,7 +166,7 @@ def _choose(
         raise HoldfastError(
             f"{model} holds none of the {len(candidates)} personas of {suite} at {at_least:g} "
             f"before the conversation begins, the best at {max(means.values()):.2f}: choose "
-            f"{easier}a lower --screen-at or a stronger model."
+            f"{easier}a lower --screen-at or a stronger model, and another --out if you gave one."
         )
     categories = dict.fromkeys(one.category for one in candidates)
     by_category = {
