@@ -21,6 +21,7 @@ def test_personas_without_an_effect_have_intervals_that_cover_the_mean(rate: flo
         groups = Groups.of(matrix)
         found = extremes(groups, run) | {"std": spread(groups)}
         worst.append(found["worst"].value)
+        assert found["ratio"].value <= 1.0
         for name, one in found.items():
             hits[name] += bool(one.interval[0] <= truth[name] <= one.interval[1])
     assert min(hits.values()) >= 0.85 * RUNS

@@ -87,7 +87,8 @@ def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, E
     sample = Sample(len(groups.sizes))
     worst, best = whole
     limits = [sample.score_interval(values) for values in pseudo]
-    ratio = float(worst / best) if best > 0 else 0.0
+    # Of personas that differ in nothing the worst of one half may be the better one in the other.
+    ratio = min(1.0, float(worst / best)) if best > 0 else 0.0
     quotient = sample.quotient_interval(*pseudo)
     low, high = _ensemble(groups)
     return {
