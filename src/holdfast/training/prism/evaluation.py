@@ -112,6 +112,7 @@ def evaluate(
     folder, about = Path(adapter), _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    kept = {task.id for task in usable}
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     arms = _arms(about, usable)
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
@@ -128,7 +129,7 @@ def evaluate(
         tasks=len(usable),
         samples=settings.samples,
         seed=settings.seed,
-        left_out=tuple(task.id for task in tasks if task not in usable),
+        left_out=tuple(task.id for task in tasks if task.id not in kept),
         dropped=dropped,
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
