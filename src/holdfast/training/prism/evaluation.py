@@ -112,7 +112,6 @@ def evaluate(
     folder, about = Path(adapter), _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
-    kept = {task.id for task in usable}
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     arms = _arms(about, usable)
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
@@ -129,7 +128,7 @@ def evaluate(
         tasks=len(usable),
         samples=settings.samples,
         seed=settings.seed,
-        left_out=tuple(task.id for task in tasks if task.id not in kept),
+        left_out=_left_out(tasks, usable),
         dropped=dropped,
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
@@ -181,6 +180,12 @@ def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task,
     return load_tasks(
         source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed)
     )
+
+
+def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:
+    """Ids of the tasks that are not evaluated on."""
+    kept = {task.id for task in usable}
+    return tuple(task.id for task in tasks if task.id not in kept)
 
 
 def _usable(
