@@ -215,11 +215,7 @@ def drift(
         run,
         judged,
         command=command,
-        **run.of_work(
-            seconds=round(seconds, 1),
-            replies_per_second=round(progress.replies / seconds, 1) if progress.replies else None,
-            **_of_backend(model),
-        ),
+        **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
         report=str(page) if page else None,
     )
     run.finish(summary)
@@ -275,6 +271,12 @@ def _summarise(
         note=notes(NOTES.get(model.name) if model else None, low),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
+
+
+def _pace(replies: int, seconds: float) -> dict[str, float | None]:
+    """How long a process took, and the replies that it generated a second."""
+    rate = round(replies / seconds, 1) if replies else None
+    return {"seconds": round(seconds, 1), "replies_per_second": rate}
 
 
 def _of_backend(model: Backend | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def load_experts(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
             f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
         )
     experts = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
-    ids = [one.id for one in experts]
-    if twice := next((one for one in ids if ids.count(one) > 1), None):
+    counts = Counter(one.id for one in experts)
+    if twice := next((one for one, n in counts.items() if n > 1), None):
         raise PersonaError(f"{path}: two experts have the id {twice}.")
     return experts
 

@@ -11,8 +11,8 @@ import pytest
 from actors import Actor, rewrite_summary
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
-from holdfast.evals.effect.effect import Effect, effect
-from holdfast.evals.tasks.tasks import FORMS
+from holdfast.evals.effect.effect import Effect, effect, estimate_effect
+from holdfast.evals.tasks.tasks import FORMS, Task
 from holdfast.persona.experts import Expert
 from holdfast.results.effect import EffectRow
 
@@ -124,6 +124,15 @@ def test_tasks_for_a_model_to_judge_need_one_that_is_not_measured(tasks: Path) -
     mute = Actor(lambda ask: Reply("no idea"), name="mute")
     lost = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
     assert lost.summary.numbers.judge_failures > 0
+
+
+def test_a_plan_is_made_without_comparing_tasks_with_each_other(
+    tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[object] = []
+    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(compared.append(one)))
+    estimate_effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
+    assert compared == []
 
 
 def test_several_models_have_rows_and_advice_of_their_own(tasks: Path) -> None:

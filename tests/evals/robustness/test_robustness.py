@@ -12,8 +12,8 @@ from actors import Actor, rewrite_summary
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.robustness.persona_lottery import expected_best
-from holdfast.evals.robustness.robustness import Robustness, robustness
-from holdfast.evals.tasks.tasks import load_items
+from holdfast.evals.robustness.robustness import Robustness, estimate_robustness, robustness
+from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import remarks, render
 from holdfast.results.robustness import PersonaAccuracy
@@ -196,6 +196,15 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
     assert "not that paper’s number" in page
     with pytest.raises(RunError):
         robustness(Actor(answer), tasks=tasks, personas=PEOPLE, samples=2, out=out)
+
+
+def test_a_plan_is_made_without_comparing_tasks_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[object] = []
+    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(compared.append(one)))
+    estimate_robustness(Actor(), tasks="mini", personas=PEOPLE, tasks_per_category=2)
+    assert compared == []
 
 
 def test_another_reading_or_search_needs_no_new_replies(tasks: Path, tmp_path: Path) -> None:

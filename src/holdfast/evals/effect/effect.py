@@ -168,6 +168,7 @@ class _Plan:
         source, n = settings.tasks or own, settings.tasks_per_category
         form = form_of(source, settings.form)
         tasks = with_form(load_tasks(source, n=n, seed=settings.seed), form)
+        left_out = tuple(task.id for task in tasks if judge_model is None and task.needs_model)
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
         if not scorable:
             raise HoldfastError(
@@ -178,7 +179,7 @@ class _Plan:
             judge_model,
             settings,
             tasks=scorable,
-            left_out=tuple(task.id for task in tasks if task not in scorable),
+            left_out=left_out,
             personas=load_experts(settings.personas or own),
             filler_words=sorted({w for line in load_suite(own).fillers for w in line.split()}),
         )

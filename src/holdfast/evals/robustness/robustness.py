@@ -149,7 +149,7 @@ class _Plan:
             raise HoldfastError(
                 f"at least 2 personas and 2 tasks are needed, not {len(personas)} and {len(items)}."
             )
-        left_out = tuple(task.id for task in tasks if task not in items)
+        left_out = tuple(task.id for task in tasks if built_in and task.needs_model)
         return cls(model, settings, items, left_out, verifiers, tuple(personas))
 
     def manifest(self) -> RobustnessManifest:

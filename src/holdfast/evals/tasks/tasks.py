@@ -18,6 +18,7 @@ This module knows text and files. It knows no models and no personas.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -278,8 +279,8 @@ def _from_file(path: Path) -> list[Task]:
         _from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)
     ]
-    ids = [task.id for task in tasks]
-    if duplicate := next((one for one in ids if ids.count(one) > 1), None):
+    counts = Counter(task.id for task in tasks)
+    if duplicate := next((one for one, n in counts.items() if n > 1), None):
         raise HoldfastError(f"{path}: two tasks have the id {duplicate}.")
     return tasks
 

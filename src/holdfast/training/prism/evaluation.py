@@ -128,7 +128,7 @@ def evaluate(
         tasks=len(usable),
         samples=settings.samples,
         seed=settings.seed,
-        left_out=tuple(task.id for task in tasks if task not in usable),
+        left_out=_left_out(tasks, usable),
         dropped=dropped,
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
@@ -180,6 +180,12 @@ def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task,
     return load_tasks(
         source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed)
     )
+
+
+def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:
+    """Ids of the tasks that are not evaluated on."""
+    kept = {task.id for task in usable}
+    return tuple(task.id for task in tasks if task.id not in kept)
 
 
 def _usable(
