@@ -107,7 +107,7 @@ class KindAccuracy:
     """Mean accuracy under the personas of a kind."""
 
     kind: str
-    """The kind."""
+    """The kind, or `all`."""
     personas: int
     """Personas of the kind."""
     mean: float

@@ -134,7 +134,7 @@ def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> N
     assert helps.delta_interval[0] > 0
     assert helps.by_category == {"even": 1, "odd": 1}
     kinds = {one.kind: one.mean for one in found.summary.numbers.kinds}
-    assert kinds == {"helpful": 1, "irrelevant": 0.5, "harmful": 0.25}
+    assert kinds == {"helpful": 1, "irrelevant": 0.5, "harmful": 0.25, "all": 0.5}
 
 
 def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: Path) -> None:

@@ -48,6 +48,8 @@ NO_INTERVAL = (
     "No interval for worst, best, ratio and std: extremes of noisy accuracies are biased; halves "
     "and spread have estimates without that bias, with intervals."
 )
+ALL = "all"
+"""The kind of all personas together."""
 SHOWN = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "final", "found_strict", "found_lenient")
 
@@ -235,10 +237,11 @@ def _masks(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
 
 
 def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
-    """Mean accuracy under the personas of each kind, and its difference from none."""
+    """Mean accuracy under the personas of each kind and of all, and its difference from none."""
     sample = Sample(right.shape[1], clusters=answers.texts)
-    for kind in pool.KINDS:
-        rows = [i for i, persona in enumerate(answers.personas, 1) if persona.kind == kind]
+    for kind in (*pool.KINDS, ALL):
+        members = enumerate(answers.personas, 1)
+        rows = [i for i, persona in members if kind in (ALL, persona.kind)]
         if rows:
             mean = right[rows].mean(axis=0)
             yield KindAccuracy(
