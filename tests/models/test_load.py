@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import holdfast
 import holdfast.models.local.load
 from holdfast.core.errors import HoldfastError, ModelError
+from holdfast.core.extras import install
 from holdfast.models.load import load
 from holdfast.models.local import load as local
 
@@ -57,7 +59,7 @@ def test_a_local_model_without_its_extra_says_what_to_install(
         monkeypatch.delitem(sys.modules, f"holdfast.models.local.{name}")
         monkeypatch.delattr(holdfast.models.local, name)
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails as if it were missing
-    with pytest.raises(ModelError, match=r"needs torch: pip install 'holdfast\[local\]'"):
+    with pytest.raises(ModelError, match=re.escape(f"needs torch: {install('local')}")):
         load("mini")
 
 

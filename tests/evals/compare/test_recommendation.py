@@ -169,3 +169,11 @@ def test_a_control_that_holds_better_is_found_among_twenty() -> None:
             measured.append(one)
         hits += advice(*measured).control == "anchor"
     assert hits >= 4
+
+
+def test_a_control_that_was_made_for_some_of_the_personas_is_not_recommended() -> None:
+    adapter = lane("prism:made", 1.0)
+    adapter.scores[::2] = np.nan
+    found = advice(lane("none", 0.5), adapter)
+    assert found.control == "none"
+    assert "no other control was made for all of these personas" in found.sentence

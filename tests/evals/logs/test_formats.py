@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.extras import install
 from holdfast.evals.conversation.recorded import History, read_history
 from holdfast.evals.drift import drift
 from holdfast.evals.logs import inspect_log, lines
@@ -124,7 +126,7 @@ def test_a_log_of_inspect_names_its_extra_where_inspect_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(inspect_log, "find_spec", lambda name: None)
-    with pytest.raises(HoldfastError, match=r"holdfast\[inspect\]"):
+    with pytest.raises(HoldfastError, match=re.escape(install("inspect"))):
         read_history(FIXTURES / "inspect.json", [SHOUT])
 
 

@@ -219,7 +219,6 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     none, prism = found.rows
     assert (none.n, prism.n) == (2, 1) and prism.stability is not None
     assert (none.system_prompt, prism.system_prompt) == ("stays", "dropped")
-    assert "no other control was made for all" in found.recommendation
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert any(name.endswith("gate.safetensors") for name in manifest["control_files"])
     with pytest.raises(ControlError, match="not trained on the persona"):

@@ -87,14 +87,15 @@ def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, E
     sample = Sample(len(groups.sizes))
     worst, best = whole
     limits = [sample.score_interval(values) for values in pseudo]
-    # Of personas that differ in nothing the worst of one half may be the better one in the other.
-    ratio = min(1.0, float(worst / best)) if best > 0 else 0.0
+    ratio = float(worst / best) if best > 0 else 0.0
     quotient = sample.quotient_interval(*pseudo)
     low, high = _ensemble(groups)
+    reach = _reaching(quotient, ratio, low / high if high > 0 else ratio)
     return {
         "worst": Estimate(float(worst), _reaching(limits[0], float(worst), low)),
         "best": Estimate(float(best), _reaching(limits[1], float(best), high)),
-        "ratio": Estimate(ratio, _reaching(quotient, ratio, low / high if high > 0 else ratio)),
+        # Where personas differ in nothing, the worst of one half may be the better in the other.
+        "ratio": Estimate(min(1.0, ratio), reach),
     }
 
 
