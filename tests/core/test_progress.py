@@ -62,6 +62,21 @@ def test_what_an_earlier_run_did_takes_no_time() -> None:
         ]
 
 
+def test_a_step_counts_once_all_of_its_parts_are_done() -> None:
+    file, clock = StringIO(), Clock()
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(1, "rounds"):
+        for _ in range(3):
+            clock.now += 10
+            progress.advance(1 / 3, 0)
+    assert [line.split(",")[0] for line in file.getvalue().splitlines()] == [
+        "0 of 1 rounds",
+        "0 of 1 rounds",
+        "1 of 1 rounds",
+        "1 of 1 rounds",
+    ]
+
+
 def test_a_run_that_was_done_says_so() -> None:
     file, terminal = StringIO(), Terminal()
     for stream in (file, terminal):

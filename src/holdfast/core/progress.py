@@ -114,11 +114,16 @@ class Progress:
                 self._write_line()
             elif self._task is not None:
                 rates = ", ".join([*self._earlier(), *self._rates(), *self._time_left()])
-                self._bar.update(self._task, completed=self._done, rates=rates)
+                self._bar.update(self._task, completed=self._whole, rates=rates)
 
     def _keep_writing(self, ended: threading.Event) -> None:
         while not ended.wait(1.0):
             self.tick()
+
+    @property
+    def _whole(self) -> int:
+        """Steps that are done to the end; parts of one may have come in pieces such as thirds."""
+        return int(self._done + 1e-6)
 
     def _earlier(self) -> list[str]:
         """How many steps an earlier run had done, if any."""
@@ -147,6 +152,6 @@ class Progress:
 
     def _write_line(self) -> None:
         stage = f"{self._stage}: " if self._stage else ""
-        steps = f"{stage}{self._done:.0f} of {self._total:.0f} {self._step}"
+        steps = f"{stage}{self._whole} of {self._total:.0f} {self._step}"
         line = ", ".join([steps, *self._earlier(), *self._rates(), *self._time_left()])
         print(line, file=self._stream, flush=True)
