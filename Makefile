@@ -35,7 +35,7 @@ demo: $(LOCAL) ## Watch the embedded model lose its persona over eight rounds, a
 real: $(LOCAL) ## The same on real weights: SmolLM2 (135M, fetched once), screened personas
 	$(BIN)/python -m holdfast models get smollm2
 	$(BIN)/python -m holdfast compare --model smollm2 --suite core-easy --screen --max-new-tokens 60 \
-		--controls none,window:3,anchor+split-softmax:0.7,anchor+restore:1 --pairs 12 --rounds 4 --seed 0 --out real
+		--controls none,window:3,anchor+restore:1 --pairs 20 --rounds 3 --seed 0 --out real
 	@echo "The page is $(CURDIR)/real/report.html: open it in a browser."
 
 venv: $(ALL) ## Set up .venv with every extra and the tools of the tests

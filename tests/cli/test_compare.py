@@ -62,7 +62,7 @@ def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_pri
 ) -> None:
     assert run(*SMALL, "--questions", "none", "--out", str(tmp_path / "run")) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("Use no control: of 4 conversations, too few")
+    assert printed.startswith("No control is shown to hold better: of 4 conversations, too few")
     for control in ("none", "reminder:1", "anchor"):
         assert f"* {control}" in printed
     assert "model organism" in printed and printed.rstrip().endswith("report.html")

@@ -108,7 +108,7 @@ def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     found = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))
     assert found.control == "none"
-    assert found.sentence.startswith("Use no control: ")
+    assert found.sentence.startswith("No control is shown to hold better: ")
     assert "window:7, has 0.9" in found.sentence and "show no clear gain" in found.sentence
 
 
