@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.extras import install
+from holdfast.core.extras import extra_of, install
 
 
 def export(
@@ -21,7 +21,7 @@ def export(
     try:
         from holdfast.evals.inspect.export import export
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "inspect_ai":
+        if extra_of(missing) != "inspect":
             raise
         raise HoldfastError(
             f"a log of Inspect needs inspect-ai: {install('inspect')}."

@@ -226,8 +226,10 @@ def _sentence(
     if row is none:
         needed = f"; {evidence.needed(best.control)}" if best else ""
         stability = f"{_why_none(rows, best)}{needed}"
-        none_shown = f"No control is shown to hold better: {basis}"
-        return f"{none_shown} without one late stability is {stability}."
+        return (
+            f"No control is shown to hold better: {basis} without one late stability is "
+            f"{stability}."
+        )
     figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
     if not evidence.confirms(row.control):
         return (
