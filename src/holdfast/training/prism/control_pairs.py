@@ -91,7 +91,7 @@ def check_judge(verdicts: ControlVerdicts) -> None:
         f"{verdicts.right} right in both orders ({verdicts.one_place} went to one place whatever "
         f"stood there, {verdicts.ties} were ties, {verdicts.unparsed} said neither A, B nor TIE). "
         "Name a better judge with --judge-model, or take queries with a right answer: "
-        "--tasks exercises."
+        "--tasks exercises:train."
     )
 
 
