@@ -80,6 +80,30 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(" imports ".join(reversed(circle.args[1])))
 
 
+def classes_and_types() -> Iterator[tuple[str, str, bool]]:
+    """Each name in capitals and small letters at the top of a module, its module, and if a class.
+
+    A leading underscore is no part of the name.
+    """
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name.lstrip("_"), module, True
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id.lstrip("_")
+                if re.match("[A-Z].*[a-z]", name):
+                    yield name, module, False
+
+
+def test_a_class_shares_its_name_with_no_other_class_or_type() -> None:
+    owners: dict[str, list[str]] = {}
+    classes = set()
+    for name, module, is_class in classes_and_types():
+        owners.setdefault(name, []).append(module)
+        classes |= {name} if is_class else set()
+    assert {name: owners[name] for name in classes if len(owners[name]) > 1} == {}
+
+
 def test_rooms_are_few_and_none_is_crowded() -> None:
     rooms = [path for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()]
     named = {

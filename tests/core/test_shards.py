@@ -32,7 +32,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.extras import install
 from holdfast.core.progress import INTERVAL, Progress
-from holdfast.core.ray_pool import Pool
+from holdfast.core.ray_pool import RayPool
 from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
 from holdfast.models import load as models
@@ -242,10 +242,10 @@ def test_without_ray_the_extra_is_named(
 
 def pooled(
     monkeypatch: pytest.MonkeyPatch, dies: Any = lambda *_: False, cpus: int = 3, **openers: Any
-) -> tuple[Pool, FakeRay]:
+) -> tuple[RayPool, FakeRay]:
     ray = FakeRay(cpus, dies)
     monkeypatch.setattr(ray_pool, "_connect", lambda address: ray)
-    return Pool("auto", [openers.get("opener", Actor)]), ray
+    return RayPool("auto", [openers.get("opener", Actor)]), ray
 
 
 @pytest.mark.parametrize("measure", [compared, drifted])
@@ -262,7 +262,7 @@ def test_a_pool_makes_the_records_of_one_machine_in_whatever_order_they_come(
 def test_a_pool_holds_several_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     affected(tmp_path / "one")
     monkeypatch.setattr(ray_pool, "_connect", lambda address: FakeRay(2, lambda *_: False))
-    with Pool("auto", [partial(Actor, name=name) for name in ("one", "two")]) as pool:
+    with RayPool("auto", [partial(Actor, name=name) for name in ("one", "two")]) as pool:
         affected(tmp_path / "many", pool, pool.models)
     assert records(tmp_path / "many") == records(tmp_path / "one")
 

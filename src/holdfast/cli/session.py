@@ -66,7 +66,7 @@ def placed(
         output: how a shard's end is printed.
         alone: options whose models a cluster's workers would not have.
     """
-    from holdfast.core.ray_pool import Pool
+    from holdfast.core.ray_pool import RayPool
     from holdfast.core.shards import Shard, ShardDone
     from holdfast.models.load import SERVED
 
@@ -77,7 +77,7 @@ def placed(
     shard = Shard.parse(sharing.shard) if sharing.shard else None
     if sharing.ray:
         device = "cpu" if all(name.startswith(SERVED) for name in names) else device
-        with Pool(sharing.ray, [partial(open_model, n) for n in names], device=device) as pool:
+        with RayPool(sharing.ray, [partial(open_model, n) for n in names], device=device) as pool:
             yield pool, pool.models
         return
     try:

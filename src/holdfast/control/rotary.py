@@ -49,7 +49,7 @@ _probe_states: ContextVar[ProbeStates] = ContextVar("holdfast_rotary_seen")
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _LayerRotation:
     """How one layer rotates its queries and keys."""
 
     rotate: Rotation
@@ -147,7 +147,7 @@ class Rotary:
         layer = self._layers[_index(module)]
         return query if layer is None else self._turn(layer, query, shift)
 
-    def _turn(self, layer: _Layer, query: Tensor, shift: Tensor) -> Tensor:
+    def _turn(self, layer: _LayerRotation, query: Tensor, shift: Tensor) -> Tensor:
         cos, minus_sin = self._cos_and_sin(layer.kind, shift, query.device)
         end = layer.start + layer.width
         turned = layer.rotate(query[..., layer.start : end].float(), cos, minus_sin)
@@ -180,7 +180,9 @@ class Rotary:
         self._last_shift[kind, device] = weakref.ref(shift), cos, minus_sin
         return cos, minus_sin
 
-    def _find_rotation(self, module: nn.Module, query: Tensor, key: Tensor) -> _Layer | None:
+    def _find_rotation(
+        self, module: nn.Module, query: Tensor, key: Tensor
+    ) -> _LayerRotation | None:
         """How a layer rotates (None: not at all), from rows that are alike but for position."""
         if _nearly_equal(query[::2], query[1::2]) and _nearly_equal(key[::2], key[1::2]):
             return None
@@ -196,7 +198,7 @@ class Rotary:
         for rotate, start in itertools.product([_halves, _rotation(module)], places):
             if rotate is None or start < 0:
                 continue
-            layer = _Layer(rotate, start, width, kind)
+            layer = _LayerRotation(rotate, start, width, kind)
             if all(_nearly_equal(self._turn(layer, late, shift), early) for late, early in both):
                 return layer
         raise ControlError(

@@ -34,7 +34,7 @@ _LOST = "the cluster loses every worker that loads the model: see `ray status`."
 
 
 @dataclass(frozen=True)
-class Job(Generic[U]):
+class PoolJob(Generic[U]):
     """A unit for a worker."""
 
     unit: U
@@ -46,7 +46,7 @@ class Job(Generic[U]):
 
 
 @dataclass(frozen=True)
-class JobResult:
+class PoolJobResult:
     """The records of a unit, from the worker that did it."""
 
     records: list[Any]
@@ -93,12 +93,12 @@ class PoolWorker:
         self._models = [opener() for opener in self._openers]
         return [ModelCard.of(model) for model in self._models]
 
-    def do(self, work: Work[Any], job: Job[Any]) -> JobResult:
+    def do(self, work: Work[Any], job: PoolJob[Any]) -> PoolJobResult:
         """Do a unit."""
         run, progress = Run[Any](None, {}, job.record_type), Progress(enabled=False)
         run.append(job.records)
         work(self._models, job.unit, run, progress)
-        return JobResult(run.records, run.times, progress.replies)
+        return PoolJobResult(run.records, run.times, progress.replies)
 
     def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
         """Call a model's method."""
@@ -108,7 +108,7 @@ class PoolWorker:
 class PoolModel:
     """A model that a pool's workers hold, as a backend: the machine that asks needs none."""
 
-    def __init__(self, pool: Pool, position: int, card: ModelCard) -> None:
+    def __init__(self, pool: RayPool, position: int, card: ModelCard) -> None:
         self._pool, self._position, self._card = pool, position, card
         self.name = card.name
         self.local = card.local
@@ -146,7 +146,7 @@ class PoolModel:
         return dict(self._card.describe)
 
 
-class Pool:
+class RayPool:
     """Workers on a Ray cluster that all hold the same models.
 
     A worker has one CPU and, where the models want one, a GPU of its own. There are as many as
@@ -185,7 +185,7 @@ class Pool:
         #: The models, to plan with.
         self.models: list[Backend] = [PoolModel(self, i, c) for i, c in enumerate(self._cards)]
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> RayPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,7 +228,9 @@ class Pool:
                 del self._idle[0]  # it would take a unit, and hold the place of the next worker
         raise RunError(_LOST)
 
-    def map(self, work: Work[U], jobs: Mapping[int, Job[U]]) -> Iterator[tuple[int, JobResult]]:
+    def map(
+        self, work: Work[U], jobs: Mapping[int, PoolJob[U]]
+    ) -> Iterator[tuple[int, PoolJobResult]]:
         """Every unit's position and result, as they come."""
         waiting, shared_work = deque(jobs), self._ray.put(work)
         busy: dict[Any, tuple[Any, int | None]] = {}  # by its result: the worker, and its unit

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
-from holdfast.core.ray_pool import Job, Pool, Work
+from holdfast.core.ray_pool import PoolJob, RayPool, Work
 from holdfast.core.run import Run
 
 U = TypeVar("U")
@@ -83,7 +83,7 @@ class ShardDone(Exception):
         )
 
 
-Where = Shard | Pool | None
+Where = Shard | RayPool | None
 """Who does a run's units: a shard, a pool of workers, or this process alone."""
 
 
@@ -149,7 +149,7 @@ def share_out(
     mine = job.done_here(where)
     if not isinstance(where, Shard):
         _merge_shards(job, run)
-    if isinstance(where, Pool):
+    if isinstance(where, RayPool):
         _give_to_pool(job, run, progress, where)
     else:
         for i in mine:
@@ -176,13 +176,13 @@ def _merge_shards(job: Units[U, R], run: Run[R, V]) -> None:
             begun |= {job.unit_of(record) for record in new}
 
 
-def _give_to_pool(job: Units[U, R], run: Run[R, V], progress: Progress, pool: Pool) -> None:
+def _give_to_pool(job: Units[U, R], run: Run[R, V], progress: Progress, pool: RayPool) -> None:
     """Give every unit that is not done to the pool, and merge what comes back."""
     records: list[list[R]] = [[] for _ in job.units]
     for record in run.records:
         records[job.unit_of(record)].append(record)
     jobs = {
-        i: Job(unit, records[i], run.record_type)
+        i: PoolJob(unit, records[i], run.record_type)
         for i, unit in enumerate(job.units)
         if not job.is_done(unit, records[i])
     }

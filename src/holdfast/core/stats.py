@@ -138,7 +138,7 @@ def numbers(values: Array) -> Any:
     return [numbers(item) for item in values]
 
 
-class _Model:
+class _VarianceModel:
     """One choice of variance components: the quadratic form of V and the variance of V."""
 
     def __init__(self, parts: Sequence[Array], centre: Array) -> None:
@@ -185,12 +185,12 @@ class Design:
         self.recurrence = max((((p.sum(axis=0) / n) ** 2).sum() for p in self.parts), default=0.0)
 
     @cached_property
-    def _models(self) -> dict[tuple[int, ...], _Model]:
+    def _models(self) -> dict[tuple[int, ...], _VarianceModel]:
         each = range(len(self.parts))
         subsets = [tuple(each), *((k,) for k in each if len(self.parts) > 1), ()]
         one = np.eye(self.n)
         return {
-            s: _Model([*(self.parts[k] for k in s), one], self.centre)
+            s: _VarianceModel([*(self.parts[k] for k in s), one], self.centre)
             for s in dict.fromkeys(subsets)
         }
 

@@ -66,7 +66,7 @@ def number_words(text: str) -> Iterator[Span]:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _NumberPiece:
     """A number at [start, end) of a text."""
 
     digits: str
@@ -140,31 +140,31 @@ def _said(
     return wanted.get(groups) or wanted.get(("".join(groups),))
 
 
-def _pieces(text: str) -> list[_Piece]:
+def _pieces(text: str) -> list[_NumberPiece]:
     """The numbers of a text, in words or digits."""
-    pieces: list[_Piece] = []
+    pieces: list[_NumberPiece] = []
     for match in _PIECE.finditer(text):
         start, end = match.span()
         if not match["word"]:
-            pieces.append(_Piece(match.group(), start, end))
+            pieces.append(_NumberPiece(match.group(), start, end))
             continue
         word = match["word"].lower()
         before = pieces[-1] if pieces and pieces[-1].end >= start - _LONGEST_GAP else None
         gap = text[before.end : start].lower() if before else None
         if match["twice"] and _VALUES.get(word, 10) < 10:
-            pieces.append(_Piece(2 * str(_VALUES[word]), start, end))
+            pieces.append(_NumberPiece(2 * str(_VALUES[word]), start, end))
         elif word == "oh":
             if gap is not None and (_TIGHT.fullmatch(gap) or _LOOSE.fullmatch(gap)):
-                pieces.append(_Piece("0", start, end, 1.0))
+                pieces.append(_NumberPiece("0", start, end, 1.0))
         elif before and (joined := _join(before, word, gap or "", end)):
             pieces[-1] = joined
         elif word in _VALUES or word == "a":
             value = _VALUES.get(word, 1)
-            pieces.append(_Piece(str(value), start, end, value or 1.0))
+            pieces.append(_NumberPiece(str(value), start, end, value or 1.0))
     return pieces
 
 
-def _join(before: _Piece, word: str, gap: str, end: int) -> _Piece | None:
+def _join(before: _NumberPiece, word: str, gap: str, end: int) -> _NumberPiece | None:
     """A number that goes on with another word, None where the word starts a new one."""
     adjacent = gap in (" ", "-", "")
     if not before.last or len(before.digits) > _MOST_DIGITS:
@@ -191,7 +191,7 @@ def _join(before: _Piece, word: str, gap: str, end: int) -> _Piece | None:
     return replace(before, digits=str(number + value), end=end, last=float(value))
 
 
-def _runs(text: str, pieces: Sequence[_Piece]) -> Iterator[Span]:
+def _runs(text: str, pieces: Sequence[_NumberPiece]) -> Iterator[Span]:
     """Numbers that are said together: in one breath, or one by one with the same mark between."""
     tight = list(_bind(text, [(piece,) for piece in pieces], _breath))
     for run in (*tight, *_bind(text, tight, _mark)):
@@ -199,10 +199,10 @@ def _runs(text: str, pieces: Sequence[_Piece]) -> Iterator[Span]:
 
 
 def _bind(
-    text: str, runs: Sequence[tuple[_Piece, ...]], kind: Callable[[str], str | None]
-) -> Iterator[tuple[_Piece, ...]]:
+    text: str, runs: Sequence[tuple[_NumberPiece, ...]], kind: Callable[[str], str | None]
+) -> Iterator[tuple[_NumberPiece, ...]]:
     """Neighbours as one run, as long as the kind of gap between them stays the same."""
-    open_run: list[_Piece] = []
+    open_run: list[_NumberPiece] = []
     last: str | None = None
     for run in runs:
         gap = text[open_run[-1].end : run[0].start] if open_run else ""
@@ -233,7 +233,7 @@ def _mark(gap: str) -> str | None:
     return "…" if mark in ("..", "...") else mark
 
 
-def _sums(text: str, pieces: Sequence[_Piece]) -> Iterator[Span]:
+def _sums(text: str, pieces: Sequence[_NumberPiece]) -> Iterator[Span]:
     """Two numbers with "minus", "plus", "short of" … between them, and what they make."""
     for one, other in pairwise(pieces):
         gap = text[one.end : other.start]

@@ -25,7 +25,7 @@ import transformers
 from filelock import FileLock, Timeout
 
 from holdfast.models.fetch import cache_folder
-from holdfast.models.local.files import Source
+from holdfast.models.local.files import ModelSource
 from holdfast.models.local.weights import load_weights, read_small_files
 
 LIMIT = 1 << 30
@@ -34,7 +34,7 @@ GROWTH = 8
 """How many times the file's bytes its copy may have: four bits a weight become 32."""
 
 
-def dense_source(name: str, source: Source) -> Source:
+def dense_source(name: str, source: ModelSource) -> ModelSource:
     """Where to read a model from: a copy for GGUF files of up to `LIMIT` bytes, else the source.
 
     The first call makes the copy and says so on standard error. Where the cache has no room or
@@ -64,7 +64,7 @@ def dense_source(name: str, source: Source) -> Source:
     return replace(source, path=str(place), gguf=None)
 
 
-def dense_copy(name: str, source: Source) -> Path:
+def dense_copy(name: str, source: ModelSource) -> Path:
     """The folder of a GGUF file's weights; makes it at the first call.
 
     Args:
@@ -112,7 +112,7 @@ def _require_room(folder: Path, size: int) -> None:
         raise OSError(f"it may need {size >> 20} MiB, and {free >> 20} are free")
 
 
-def _unpack(name: str, source: Source, folder: Path) -> None:
+def _unpack(name: str, source: ModelSource, folder: Path) -> None:
     base = replace(source, adapter=None)
     config, tokenizer = read_small_files(name, base)
     model = load_weights(name, base, config, dtype="float32", device="cpu")

@@ -50,7 +50,7 @@ class Split(NamedTuple):
     """Whether the text ended within the thought."""
 
 
-class Piece(NamedTuple):
+class SplitPiece(NamedTuple):
     """What a further piece of text adds."""
 
     thought: str
@@ -98,16 +98,16 @@ class ThoughtSplitter:
         """Whether a thought is open."""
         return self._kind in ("thought", "header")
 
-    def feed(self, text: str) -> Piece:
+    def feed(self, text: str) -> SplitPiece:
         """Take more text, and return what is certain."""
         self._waiting += text
         return self._read(last=False)
 
-    def end(self) -> Piece:
+    def end(self) -> SplitPiece:
         """Return what waited: no text will follow."""
         return self._read(last=True)
 
-    def _read(self, *, last: bool) -> Piece:
+    def _read(self, *, last: bool) -> SplitPiece:
         parts = {"thought": "", "reply": ""}
         while True:
             before = self._kind, self._waiting
@@ -118,7 +118,7 @@ class ThoughtSplitter:
             else:
                 parts[self._kind] += self._read_body(last)
             if (self._kind, self._waiting) == before:
-                return Piece(**parts)
+                return SplitPiece(**parts)
 
     def _begin(self, last: bool) -> None:
         """Find out what comes next: a thought, a channel or the reply."""

@@ -24,7 +24,7 @@ from holdfast.results.training.permix import (
     StepMetrics,
 )
 
-Steps = Sequence[StepMetrics]
+StepSequence = Sequence[StepMetrics]
 # Kinds of persona, their names on the page, and the class that draws them.
 KINDS = {
     "none": ("no persona", "history"),
@@ -36,12 +36,12 @@ POINTS = 12  # of a curve at most
 SHOWN = 4  # rollouts shown from either end
 
 
-def write_permix(summary: PermixSummary, steps: Steps, path: Path) -> None:
+def write_permix(summary: PermixSummary, steps: StepSequence, path: Path) -> None:
     """Write the page of a training run. Raises `RunError` where it cannot be written."""
     shell.save(render(summary, steps), path)
 
 
-def render(summary: PermixSummary, steps: Steps) -> str:
+def render(summary: PermixSummary, steps: StepSequence) -> str:
     """The page as text."""
     parts = list(_parts(steps))
     figures = [_losses(parts)]
@@ -87,13 +87,13 @@ _FLAT = (
 )
 
 
-def _parts(steps: Steps) -> Iterator[Steps]:
+def _parts(steps: StepSequence) -> Iterator[StepSequence]:
     """The steps, some together."""
     size = max(1, -(-len(steps) // POINTS))
     return (steps[i : i + size] for i in range(0, len(steps), size))
 
 
-def _labels(parts: Sequence[Steps]) -> list[str]:
+def _labels(parts: Sequence[StepSequence]) -> list[str]:
     return [str(part[-1].step) for part in parts]
 
 
@@ -109,12 +109,12 @@ def _weighted(metrics: Sequence[GroupMetrics], value: Value, weight: Weight) -> 
     return float(sum(getattr(one, value) * getattr(one, weight) for one in metrics) / total)
 
 
-def _of_kind(part: Steps, kind: str) -> list[GroupMetrics]:
+def _of_kind(part: StepSequence, kind: str) -> list[GroupMetrics]:
     return [one.by_kind[kind] for one in part if one.by_kind and kind in one.by_kind]
 
 
 def _by_kind(
-    parts: Sequence[Steps], value: Value, weight: Weight, title: str, caption: str
+    parts: Sequence[StepSequence], value: Value, weight: Weight, title: str, caption: str
 ) -> Figure:
     curves = {
         kind: [_weighted(_of_kind(part, kind), value, weight) for part in parts] for kind in KINDS
@@ -137,24 +137,28 @@ def _by_kind(
                    parts, ticks=SCORES, notes=notes)  # fmt: skip
 
 
-def _mean(part: Steps, name: str) -> float | None:
+def _mean(part: StepSequence, name: str) -> float | None:
     values = [value for one in part if (value := getattr(one, name)) is not None]
     return sum(values) / len(values) if values else None
 
 
-def _kl(parts: Sequence[Steps], beta: float) -> Figure:
+def _kl(parts: Sequence[StepSequence], beta: float) -> Figure:
     values = [_mean(part, "kl") for part in parts]
     caption = f"Mean per token to the model before training, which the loss weighs by {beta:g}."
     return _curve("kl", "KL", caption, values, parts)
 
 
-def _losses(parts: Sequence[Steps]) -> Figure:
+def _losses(parts: Sequence[StepSequence]) -> Figure:
     values = [_mean(part, "loss") for part in parts]
     return _curve("loss", "Loss", "Mean over the tokens of the gold answers.", values, parts)
 
 
 def _curve(
-    key: str, title: str, caption: str, values: Sequence[float | None], parts: Sequence[Steps]
+    key: str,
+    title: str,
+    caption: str,
+    values: Sequence[float | None],
+    parts: Sequence[StepSequence],
 ) -> Figure:
     most = max((one for one in values if one is not None), default=0.0)
     step = next((s for s in _STEPS if 5 * s >= most), max(most / 5, 0.001))
@@ -175,7 +179,7 @@ def _figure(
     caption: str,
     summary: str,
     series: Sequence[Series],
-    parts: Sequence[Steps],
+    parts: Sequence[StepSequence],
     **more: Any,
 ) -> Figure:
     """A line chart in both widths."""
@@ -197,7 +201,7 @@ class PersonaRow(NamedTuple):
     """Accuracy, share without variance and rollouts, of the first half of steps and the second."""
 
 
-def _personas(steps: Steps) -> Iterator[PersonaRow]:
+def _personas(steps: StepSequence) -> Iterator[PersonaRow]:
     """Accuracy of every persona in the first half of the steps and in the second."""
     half = len(steps) // 2
     for persona in sorted({one for step in steps for one in step.by_persona or {}}):
@@ -216,7 +220,7 @@ def _personas(steps: Steps) -> Iterator[PersonaRow]:
         yield PersonaRow("no persona" if persona == "none" else persona, cells)
 
 
-def _samples(steps: Steps) -> list[tuple[str, list[Rollout]]]:
+def _samples(steps: StepSequence) -> list[tuple[str, list[Rollout]]]:
     first, last = ([one for step in part for one in step.samples] for part in (steps, steps[::-1]))
     if not first:
         return []

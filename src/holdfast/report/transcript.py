@@ -56,7 +56,7 @@ class FoldedText(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer:
+class TranscriptAnswer:
     """One probe answer, judged."""
 
     arm: str
@@ -78,9 +78,9 @@ class Exchange:
     round: int
     user: FoldedText | None
     agent: FoldedText | None
-    own: tuple[Answer, ...]
-    others: tuple[Answer, ...]
-    reply: Answer | None
+    own: tuple[TranscriptAnswer, ...]
+    others: tuple[TranscriptAnswer, ...]
+    reply: TranscriptAnswer | None
     share: float | None
 
 
@@ -251,7 +251,7 @@ def _traits(scores: Sequence[float | None], theirs: Sequence[float | None]) -> s
 
 def exchange(at: JudgedRound) -> Exchange:
     """One round of a conversation, as the page shows it."""
-    by_arm: dict[str, list[Answer]] = {}
+    by_arm: dict[str, list[TranscriptAnswer]] = {}
     for probe in at.probes:
         by_arm.setdefault(probe.arm, []).append(_answer(probe))
     own, replies = by_arm.pop("own", []), by_arm.pop("reply", [])
@@ -266,8 +266,8 @@ def exchange(at: JudgedRound) -> Exchange:
     )
 
 
-def _answer(answer: JudgedAnswer) -> Answer:
-    return Answer(
+def _answer(answer: JudgedAnswer) -> TranscriptAnswer:
+    return TranscriptAnswer(
         arm=ARMS.get(answer.arm, visible(answer.arm)),
         run=answer.run,
         probe=fold_text(answer.probe),

@@ -25,7 +25,7 @@ history_floor  the agent's probe on the same history, without a system prompt
 filler         the agent's probe after a conversation whose user says neutral filler
 reply          no probe: the agent's own turn of a recorded chat
 """
-Tokens = tuple[int, int, int]
+TokenUse = tuple[int, int, int]
 """Prompt tokens, those of them that were cached, and completion tokens."""
 
 
@@ -49,7 +49,7 @@ class Turn:
     """The message."""
     stop: Stop = "stop"
     """Why it ended."""
-    tokens: Tokens = (0, 0, 0)
+    tokens: TokenUse = (0, 0, 0)
     """Tokens that it cost, where they were counted."""
     error: str | None = omitted()
     """Why there is no reply, where `stop` is "error"."""
@@ -85,7 +85,7 @@ class ProbeAnswer:
     """The answer."""
     stop: Stop = "stop"
     """Why it ended."""
-    tokens: Tokens = (0, 0, 0)
+    tokens: TokenUse = (0, 0, 0)
     """Tokens that it cost, where they were counted."""
     error: str | None = omitted()
     """Why there is no answer, where `stop` is "error"."""

@@ -15,7 +15,7 @@ from holdfast.results.drift import Interval, PromptShare, Values
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ConversationMean:
     """A mean over conversations."""
 
     value: float | None
@@ -52,11 +52,11 @@ class ControlExplanation:
     """Mean judge score by round."""
     interval: list[Interval]
     """Its intervals."""
-    stability_delta: Estimate
+    stability_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
     share: PromptShare = inlined()
     """Prompt share by round, as the control left it."""
-    share_delta: Estimate
+    share_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
     before: ShareBefore
     """The share before the control."""
@@ -100,9 +100,9 @@ class DimensionGrowth:
     """`few` or `many`: the equal number of vectors."""
     from_round: int = keyed("from")
     """The first round that has so many vectors."""
-    growth: Estimate = inlined()
+    growth: ConversationMean = inlined()
     """The growth."""
-    beyond: Mapping[str, Estimate]
+    beyond: Mapping[str, ConversationMean]
     """The growth less that of the sets to compare with, by their names."""
 
 

@@ -122,7 +122,7 @@ def create_app(
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
-    _ChatRoute(context, live, lock, log_prompts, watches).add_to(app)
+    _CompletionsRoute(context, live, lock, log_prompts, watches).add_to(app)
     return app
 
 
@@ -208,7 +208,7 @@ def _add_model_routes(app: FastAPI, context: CompletionContext, tenants: LiveTen
         return Json(own[name])
 
 
-class _ChatRoute:
+class _CompletionsRoute:
     """/v1/chat/completions.
 
     Args:

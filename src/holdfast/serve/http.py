@@ -27,9 +27,9 @@ from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import (
     KEY_NAME,
     Asgi,
+    AsgiMessage,
     Guard,
     Limits,
-    Message,
     Receive,
     Scope,
     Send,
@@ -174,7 +174,7 @@ class RequestLog:
             return
         began, status, name = time.perf_counter(), 0, _request_id(scope)
 
-        async def sending(message: Message) -> None:
+        async def sending(message: AsgiMessage) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

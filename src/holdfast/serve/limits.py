@@ -31,9 +31,9 @@ from holdfast.serve.http_errors import RequestError, too_busy
 from holdfast.serve.tenants.live import LiveTenants
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+AsgiMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What the guard notes in a request's scope.
@@ -215,7 +215,7 @@ def _with_body(body: bytes, receive: Receive) -> Receive:
     """A `receive` that returns the body in one piece, and afterwards what the client sends."""
     delivered = False
 
-    async def receive_body() -> Message:
+    async def receive_body() -> AsgiMessage:
         nonlocal delivered
         if delivered:
             return await receive()
@@ -228,7 +228,7 @@ def _with_body(body: bytes, receive: Receive) -> Receive:
 def _without_body(send: Send) -> Send:
     """A `send` of the head alone; the length in it stays that of the body."""
 
-    async def send_head(message: Message) -> None:
+    async def send_head(message: AsgiMessage) -> None:
         if message["type"] != "http.response.start":
             more = message.get("more_body", False)
             message = {"type": "http.response.body", "body": b"", "more_body": more}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.api import responses
 from holdfast.models.api.responses import (
-    Completion,
+    ApiCompletion,
     Endpoint,
     ServerError,
     Tokens,
@@ -43,7 +43,7 @@ def error(status: int, message: object = "", **fields: object) -> ServerError:
 
 
 def test_a_completion_gives_its_text_and_the_servers_counts() -> None:
-    assert read_completion(completion()) == Completion("Hello.", "stop", None, Tokens(11, 0, 3))
+    assert read_completion(completion()) == ApiCompletion("Hello.", "stop", None, Tokens(11, 0, 3))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_finish_reason_becomes_one_of_our_four_stops(finish: object, stop: str
 
 
 def test_an_empty_text_is_a_reply_and_no_text_is_an_error() -> None:
-    assert read_completion(completion("")) == Completion("", "stop", None, Tokens(11, 0, 3))
+    assert read_completion(completion("")) == ApiCompletion("", "stop", None, Tokens(11, 0, 3))
     found = read_completion(completion(None))
     assert (found.text, found.stop) == ("", "error")
     assert "no text" in (found.error or "")

@@ -128,7 +128,7 @@ def test_columns_that_nobody_uses_are_given_back() -> None:
         while batch.advance():
             batch.pick()
             if len(batch.rows) == 1:
-                assert batch.cache is not None and batch.cache.frame.column < 120
+                assert batch.cache is not None and batch.cache.region.column < 120
     assert [plain(result_of(row)) for row in rows] == [plain(one) for one in expected[::-1]]
 
 

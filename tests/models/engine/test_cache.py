@@ -119,10 +119,10 @@ def begun(rows: int, columns: int) -> BatchCache:
 
 
 def write(cache: BatchCache, keys: Tensor, rows: slice, column: int) -> tuple[Tensor, Tensor]:
-    frame = cache.frame
-    frame.top, frame.bottom, frame.column = rows.start, rows.stop, column
+    region = cache.region
+    region.top, region.bottom, region.column = rows.start, rows.stop, column
     out = cache.update(keys, -keys, 0)
-    frame.column = column + keys.shape[2]
+    region.column = column + keys.shape[2]
     return out
 
 

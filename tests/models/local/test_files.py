@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models import load
-from holdfast.models.local.files import MINI, Source, find_source, hash_source
+from holdfast.models.local.files import MINI, ModelSource, find_source, hash_source
 from holdfast.models.local.weights import refuse_format
 from tiny_models import model, tokenizer
 
@@ -24,7 +24,7 @@ CHAT = ({"role": "user", "content": "hello there"},)
 def test_a_gguf_file_and_a_folder_with_one_are_the_same_source(tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_bytes(b"GGUF")
-    expected = Source(str(tmp_path), gguf="tiny.gguf")
+    expected = ModelSource(str(tmp_path), gguf="tiny.gguf")
     assert find_source(str(file)) == find_source(str(tmp_path)) == expected
     assert expected.arguments == {"gguf_file": "tiny.gguf"}
     assert hash_source(expected) is not None
@@ -58,7 +58,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     about = tmp_path / "adapter_config.json"
     about.write_text(json.dumps({"base_model_name_or_path": str(MINI)}))
-    assert find_source(str(tmp_path)) == Source(str(MINI), adapter=str(tmp_path))
+    assert find_source(str(tmp_path)) == ModelSource(str(MINI), adapter=str(tmp_path))
     about.write_text(json.dumps({"base_model_name_or_path": "/nowhere/at-all"}))
     with pytest.raises(ModelError, match=r"is not here \(.*\): name the model with --base"):
         find_source(str(tmp_path))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import ControlError
-from holdfast.models.local.hold_rows import BatchRows, Targets, check_positions, find_targets
-from holdfast.models.local.persona_span import ExactPersona, Place
+from holdfast.models.local.hold_rows import BatchRows, HoldTargets, check_positions, find_targets
+from holdfast.models.local.persona_span import ExactPersona, PersonaSpan
 from tiny_models import tokenizer
 
 FIND = ExactPersona(((7, 8, 9),))
@@ -22,7 +22,7 @@ ROW = [0, 7, 8, 9, 1, 2, 5, 5, 1, 2, 6]
 
 
 def rows(count: int = 1, turn_ids: tuple[int, ...] = TURN) -> BatchRows:
-    return Targets(FIND, turn_ids, None, None).rows(count)
+    return HoldTargets(FIND, turn_ids, None, None).rows(count)
 
 
 def never() -> Any:
@@ -39,7 +39,7 @@ def test_a_row_in_chunks_ends_up_as_the_whole_row(cuts: set[int]) -> None:
     except ControlError:
         assert {5, 9} & cuts  # an opening was cut in two
         return
-    assert parts.places == [Place((1, 4), (1, 4))]
+    assert parts.places == [PersonaSpan((1, 4), (1, 4))]
     assert parts.turns == [[4, 8]]
 
 
@@ -67,7 +67,7 @@ def test_what_is_taken_back_is_forgotten() -> None:
     assert known.read([[0, 7, 8]], 2)
     assert (known.places, known.turns) == ([None], [[]])
     assert known.read([[9, 0]], 5)
-    assert known.places == [Place((3, 6), (3, 6))]
+    assert known.places == [PersonaSpan((3, 6), (3, 6))]
 
 
 def test_ids_are_needed_for_as_long_as_something_may_be_found() -> None:
@@ -79,14 +79,14 @@ def test_ids_are_needed_for_as_long_as_something_may_be_found() -> None:
     known = rows(1, ())
     known.read([ROW], 0)
     assert not known.needs(len(ROW)) and known.needs(3)
-    assert not Targets(None, (), (Place((1, 2), (1, 2)),), None).rows(1).needs(0)
+    assert not HoldTargets(None, (), (PersonaSpan((1, 2), (1, 2)),), None).rows(1).needs(0)
 
 
 def test_repeated_rows_know_what_their_first_knew() -> None:
     known = rows(2)
     known.read([ROW, [0] * len(ROW)], 0)
     known.repeat(2)
-    place = Place((1, 4), (1, 4))
+    place = PersonaSpan((1, 4), (1, 4))
     assert known.places == [place, place, None, None]
     assert known.read([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
     assert known.turns == [[4, 8, 11], [4, 8], [], [11]]
@@ -95,7 +95,7 @@ def test_repeated_rows_know_what_their_first_knew() -> None:
 def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
     found = find_targets([(1, 4), None], [[0, 9], []], never, needs_turns=True)
     known = found.rows(4)
-    place = Place((1, 4), (1, 4))
+    place = PersonaSpan((1, 4), (1, 4))
     assert known.places == [place, place, None, None]
     assert known.turns == [[0, 9], [0, 9], [], []]
     for count in (1, 3):
@@ -107,7 +107,7 @@ def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
 def test_ids_are_looked_for_in_every_row(span: Any) -> None:
     known = find_targets(span, TURN, never, needs_turns=True).rows(2)
     known.read([ROW, [*ROW[1:], 0]], 0)
-    assert known.places == [Place((1, 4), (1, 4)), Place((0, 3), (0, 3))]
+    assert known.places == [PersonaSpan((1, 4), (1, 4)), PersonaSpan((0, 3), (0, 3))]
     assert known.turns == [[4, 8], [3, 7]]
 
 
@@ -122,7 +122,7 @@ def test_the_template_tells_what_is_not_given() -> None:
     text = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
     known = found.rows(1)
     known.read([tokens(text, add_special_tokens=False)["input_ids"]], 0)
-    assert known.places == [Place((8, 10), (0, 12))]
+    assert known.places == [PersonaSpan((8, 10), (0, 12))]
     assert known.turns == [[12]]
 
 
@@ -198,12 +198,12 @@ def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
 
 def test_ids_may_be_a_numpy_array_and_columns_too() -> None:
     ids = find_targets(np.array([7, 8, 9]), np.array([1, 2]), never, needs_turns=True)
-    assert ids.find is not None and ids.find([0, 7, 8, 9]) == Place((1, 4), (1, 4))
+    assert ids.find is not None and ids.find([0, 7, 8, 9]) == PersonaSpan((1, 4), (1, 4))
     assert ids.turn_ids == TURN
     listed = find_targets([np.int64(7), np.int64(8)], None, never, needs_turns=False)
-    assert listed.find is not None and listed.find([7, 8]) == Place((0, 2), (0, 2))
+    assert listed.find is not None and listed.find([7, 8]) == PersonaSpan((0, 2), (0, 2))
     columns = find_targets(np.array([[1, 4], [2, 5]]), None, never, needs_turns=False)
-    assert columns.places == (Place((1, 4), (1, 4)), Place((2, 5), (2, 5)))
+    assert columns.places == (PersonaSpan((1, 4), (1, 4)), PersonaSpan((2, 5), (2, 5)))
 
 
 @pytest.mark.parametrize("span", [5, [(5,)], [(1, 2, 3)], [1.5, 2.5]])

@@ -17,7 +17,7 @@ from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
     AnySystemMessage,
     ExactPersona,
-    Place,
+    PersonaSpan,
     any_system_message,
     exact_persona,
     occurrences,
@@ -35,13 +35,13 @@ def anything(template: str) -> AnySystemMessage:
     return any_system_message(tokenizer(template))
 
 
-def rendered(template: str, persona: str) -> tuple[list[int], Place]:
+def rendered(template: str, persona: str) -> tuple[list[int], PersonaSpan]:
     """A chat's ids, and the place that the template itself knows of."""
     tokens = tokenizer(template)
     shown = Template(tokens).render((message("system", persona), *CHAT))
     assert shown.content and shown.template
     first = max(int(shown.ids[0] == tokens.bos_token_id), shown.template[0])
-    return [*shown.ids], Place(shown.content, (first, shown.template[1]))
+    return [*shown.ids], PersonaSpan(shown.content, (first, shown.template[1]))
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
@@ -99,7 +99,9 @@ def test_tokens_that_reach_over_a_personas_border_are_the_personas(
     assert len(tokens(".\n")["input_ids"]) == 1
     shown = Template(tokens).render((message("system", persona), *CHAT))
     assert shown.content and shown.template
-    place = Place(shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1]))
+    place = PersonaSpan(
+        shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1])
+    )
     assert exact_persona(persona, tokens)([*shown.ids]) == place
     # Line breaks at its start may join a tag that is plain text, which is then not seen.
     hidden = template == "llama2" and persona.startswith("\n")
@@ -131,8 +133,8 @@ def test_what_is_found_does_not_depend_on_what_follows(template: str) -> None:
 def test_a_text_outside_of_a_system_message_is_its_own_message() -> None:
     tokens = tokenizer("chatml")
     ids = [*tokens("Once there was Ann, who baked.", add_special_tokens=False)["input_ids"]]
-    assert exact_persona("Ann", tokens)(ids) == Place((15, 18), (15, 18))
-    assert exact_persona("Ann", tokenizer(None))(ids) == Place((15, 18), (15, 18))
+    assert exact_persona("Ann", tokens)(ids) == PersonaSpan((15, 18), (15, 18))
+    assert exact_persona("Ann", tokenizer(None))(ids) == PersonaSpan((15, 18), (15, 18))
 
 
 def test_a_template_that_folds_the_prompt_into_the_users_message_needs_the_text() -> None:
@@ -142,12 +144,12 @@ def test_a_template_that_folds_the_prompt_into_the_users_message_needs_the_text(
 
 def test_the_first_place_counts_and_the_longest_spelling() -> None:
     find = ExactPersona(((5, 6), (5, 6, 7), (9,)), head=(1,), tail=(2, 3), after_tail=(4,))
-    assert find([5, 6, 7, 9]) == Place((0, 3), (0, 3))
-    assert find([1, 5, 6, 2, 3, 8]) == Place((1, 3), (0, 5))
-    assert find([1, 5, 6, 2, 3, 4]) == Place((1, 3), (0, 6))
-    assert find([0, 5, 6, 8]) == Place((1, 3), (1, 3))
+    assert find([5, 6, 7, 9]) == PersonaSpan((0, 3), (0, 3))
+    assert find([1, 5, 6, 2, 3, 8]) == PersonaSpan((1, 3), (0, 5))
+    assert find([1, 5, 6, 2, 3, 4]) == PersonaSpan((1, 3), (0, 6))
+    assert find([0, 5, 6, 8]) == PersonaSpan((1, 3), (1, 3))
     # The row ends within what closes the message: the rest is taken to follow.
-    assert find([1, 5, 6, 2]) == Place((1, 3), (0, 6))
+    assert find([1, 5, 6, 2]) == PersonaSpan((1, 3), (0, 6))
     assert find([0, 1, 2]) is None
     assert ExactPersona(((),))([1, 2]) is None
 
@@ -155,8 +157,8 @@ def test_the_first_place_counts_and_the_longest_spelling() -> None:
 def test_an_empty_system_message_is_no_persona() -> None:
     find = AnySystemMessage((1, 2), (8,), (8,), (3,), ())
     assert find([1, 2, 8, 3, 5]) is None
-    assert find([1, 2, 8, 6, 8, 3, 5]) == Place((3, 4), (0, 6))
-    assert find([1, 2, 6, 3, 5]) == Place((2, 3), (0, 4))
+    assert find([1, 2, 8, 6, 8, 3, 5]) == PersonaSpan((3, 4), (0, 6))
+    assert find([1, 2, 6, 3, 5]) == PersonaSpan((2, 3), (0, 4))
     assert find([1, 2, 6]) is None
 
 

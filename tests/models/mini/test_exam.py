@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors import Actor
 from holdfast.core.backend import Ask, Reply
-from holdfast.models.mini.exam import KINDS, Item, accuracy, items
+from holdfast.models.mini.exam import KINDS, ExamItem, accuracy, items
 
 KIND = st.sampled_from(KINDS)
 
@@ -35,7 +35,7 @@ def test_silence_and_evasion_are_wrong(kind: str, hard: bool, seed: int) -> None
 
 
 def test_the_last_number_of_a_sum_counts() -> None:
-    item = Item("sum", True, "What is 20 + 15?", "35")
+    item = ExamItem("sum", True, "What is 20 + 15?", "35")
     assert item.is_right("20 + 10 = 30. 0 + 5 = 5. 30 + 5 = 35.")
     assert not item.is_right("35, no: 20 + 15 = 36.") and not item.is_right("135")
 

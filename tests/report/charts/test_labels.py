@@ -7,12 +7,12 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.report.charts.labels import Box, Label, around, place
+from holdfast.report.charts.labels import Box, PointLabel, around, place
 
 BOUNDS = Box(0, 0, 400, 300)
 LABELS = st.lists(
     st.builds(
-        Label,
+        PointLabel,
         st.floats(0, 400),
         st.floats(0, 300),
         st.floats(5, 160),
@@ -23,7 +23,7 @@ LABELS = st.lists(
 
 
 @given(LABELS)
-def test_no_label_covers_another_or_a_point_or_leaves_the_drawing(wanted: list[Label]) -> None:
+def test_no_label_covers_another_or_a_point_or_leaves_the_drawing(wanted: list[PointLabel]) -> None:
     points = [around(one.x, one.y, 6) for one in wanted]
     placed = [box for box in place(wanted, BOUNDS, points) if box is not None]
     assert not any(a.meets(b) for a, b in combinations(placed, 2))
@@ -32,7 +32,7 @@ def test_no_label_covers_another_or_a_point_or_leaves_the_drawing(wanted: list[L
 
 
 @given(LABELS)
-def test_a_label_keeps_its_size(wanted: list[Label]) -> None:
+def test_a_label_keeps_its_size(wanted: list[PointLabel]) -> None:
     for one, box in zip(wanted, place(wanted, BOUNDS), strict=True):
         if box is not None:
             assert abs(box.right - box.left - one.width) < 1e-6
@@ -40,27 +40,27 @@ def test_a_label_keeps_its_size(wanted: list[Label]) -> None:
 
 
 def test_a_lone_label_stands_right_of_its_point_and_near() -> None:
-    (box,) = place([Label(100, 100, 40, 14)], BOUNDS, [around(100, 100, 6)])
+    (box,) = place([PointLabel(100, 100, 40, 14)], BOUNDS, [around(100, 100, 6)])
     assert box is not None
     assert 106 <= box.left <= 110 and box.top < 100 < box.bottom
 
 
 def test_a_label_at_the_right_edge_goes_elsewhere() -> None:
-    (box,) = place([Label(398, 100, 40, 14)], BOUNDS, [around(398, 100, 6)])
+    (box,) = place([PointLabel(398, 100, 40, 14)], BOUNDS, [around(398, 100, 6)])
     assert box is not None and box.right <= 400
 
 
 def test_what_may_be_covered_is_avoided_where_it_costs_little() -> None:
     line = Box(100, 99, 300, 101)
-    (box,) = place([Label(100, 100, 40, 14)], BOUNDS, [around(100, 100, 6)], [line])
+    (box,) = place([PointLabel(100, 100, 40, 14)], BOUNDS, [around(100, 100, 6)], [line])
     assert box is not None and not box.meets(line)
 
 
 def test_a_label_without_room_is_left_out() -> None:
-    assert place([Label(20, 20, 50, 14)], Box(0, 0, 40, 40)) == [None]
+    assert place([PointLabel(20, 20, 50, 14)], Box(0, 0, 40, 40)) == [None]
 
 
 def test_the_first_has_the_first_choice() -> None:
-    alone = place([Label(100, 100, 40, 14)], BOUNDS)
-    both = place([Label(100, 100, 40, 14), Label(100, 102, 40, 14)], BOUNDS)
+    alone = place([PointLabel(100, 100, 40, 14)], BOUNDS)
+    both = place([PointLabel(100, 100, 40, 14), PointLabel(100, 102, 40, 14)], BOUNDS)
     assert both[0] == alone[0] and both[1] is not None

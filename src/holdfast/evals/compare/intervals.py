@@ -23,7 +23,7 @@ from holdfast.core.stats import Array, mean, numbers, pseudo_values
 from holdfast.results.compare import Interval
 
 
-class Estimate(NamedTuple):
+class MeanAndDifference(NamedTuple):
     """A mean, its difference from `none`, and their intervals; None where nothing was measured."""
 
     value: float | None
@@ -37,7 +37,7 @@ def late_rounds(length: int) -> slice:
     return slice(length - math.ceil(length / 4) + 1, length + 1)
 
 
-def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> Estimate:
+def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> MeanAndDifference:
     """The mean over a part of the last axis, and its paired difference from `none`.
 
     Args:
@@ -47,14 +47,16 @@ def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> 
         sample: what the conversations share.
     """
     if not values.size:
-        return Estimate(None, None, None, None)
+        return MeanAndDifference(None, None, None, None)
     own = by_conversation(values[:, part])
     value, interval = mean(own), sample.score_interval(own)
     if none is None:
         delta = mean(own) * 0
-        return Estimate(_number(value), _interval(interval), _number(delta), _zero(delta))
+        return MeanAndDifference(_number(value), _interval(interval), _number(delta), _zero(delta))
     delta, delta_interval = paired_difference(values, none, part, sample)
-    return Estimate(_number(value), _interval(interval), _number(delta), _interval(delta_interval))
+    return MeanAndDifference(
+        _number(value), _interval(interval), _number(delta), _interval(delta_interval)
+    )
 
 
 def by_conversation(values: Array) -> Array:

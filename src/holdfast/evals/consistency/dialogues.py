@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import RunError
 from holdfast.evals.conversation.run_folder import read_run
-from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
+from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
 from holdfast.evals.logs.joining import joined
 from holdfast.evals.logs.read import LogFile
 from holdfast.results.recorded.log import BadLine, LogReading
@@ -23,7 +23,7 @@ class Dialogue:
 
     where: str
     """The file and the line, or the conversation of a run."""
-    turns: tuple[Turn, ...]
+    turns: tuple[RoleAndText, ...]
     """What was said, tools left out."""
     agent_prompt: str | None = None
     """The agent's system prompt, where known."""
@@ -76,7 +76,7 @@ def read_dialogues(
 def _of_run(folder: Path) -> Iterator[Dialogue]:
     recorded = read_run(folder, COMMANDS)
     plans = {plan.id: plan for plan in recorded.plans}
-    turns: dict[int, list[Turn]] = {}
+    turns: dict[int, list[RoleAndText]] = {}
     for record in recorded.run.records:
         exchanges = turns.setdefault(record.conversation, [])
         if record.user is not None and record.agent is not None:

@@ -22,7 +22,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.run import Run, TurnTime
 from holdfast.core.shards import Units, Where, share_out
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.rounds import OpenConversation, Round, SelfChat
+from holdfast.evals.conversation.rounds import OpenConversation, RoundResult, SelfChat
 from holdfast.results.conversation import RoundRecord
 from holdfast.results.verdict import JudgeVerdict
 
@@ -30,7 +30,7 @@ ConversationRun = Run[RoundRecord, JudgeVerdict]
 
 
 @dataclass(frozen=True)
-class Batch:
+class ConversationBatch:
     """Conversations that are held side by side."""
 
     index: int
@@ -73,10 +73,12 @@ class Batch:
         return _last_round(whole) >= last or stopped == len(self.conversations)
 
 
-def batches_of(plan: Sequence[Conversation], size: int, rounds: int) -> list[Batch]:
+def batches_of(plan: Sequence[Conversation], size: int, rounds: int) -> list[ConversationBatch]:
     """The plan in batches of at most `size` conversations."""
     starts = range(0, len(plan), size)
-    return [Batch(i, plan[start : start + size], rounds) for i, start in enumerate(starts)]
+    return [
+        ConversationBatch(i, plan[start : start + size], rounds) for i, start in enumerate(starts)
+    ]
 
 
 def converse(
@@ -112,7 +114,7 @@ def converse(
     units = Units(
         batches,
         unit_of=lambda record: batch_of[record.conversation],
-        is_done=Batch.is_done,
+        is_done=ConversationBatch.is_done,
         steps=lambda batch: batch.steps,
         work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
     )
@@ -127,7 +129,7 @@ def _hold_batch(
     timed: bool,
     skip_refused: bool,
     models: Sequence[Backend],
-    batch: Batch,
+    batch: ConversationBatch,
     run: ConversationRun,
     progress: Progress,
 ) -> None:
@@ -163,7 +165,7 @@ def _hold_batch(
         run.append(new)
 
 
-def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> Round:
+def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> RoundResult:
     """Hold a round of conversations under one control, or end them if the model refuses it."""
     control = group[0].plan.control
     try:
@@ -173,7 +175,7 @@ def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> R
             raise
         for c in group:
             c.stopped = True
-        return Round(
+        return RoundResult(
             [
                 RoundRecord(conversation=c.id, round=r, stopped=True, refused=str(error))
                 for c in group
@@ -181,7 +183,7 @@ def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> R
         )
 
 
-def _resume(batch: Batch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
+def _resume(batch: ConversationBatch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
     """The batch's records to go on from; others of the batch are dropped from the run.
 
     `exact` models must run an unfinished batch from its beginning.
@@ -194,7 +196,7 @@ def _resume(batch: Batch, run: ConversationRun, *, exact: bool) -> list[RoundRec
     return recorded
 
 
-def _replay(batch: Batch, records: Sequence[RoundRecord]) -> list[OpenConversation]:
+def _replay(batch: ConversationBatch, records: Sequence[RoundRecord]) -> list[OpenConversation]:
     """The batch's conversations as the records left them."""
     conversations = {c.id: OpenConversation(c) for c in batch.conversations}
     for record in records:

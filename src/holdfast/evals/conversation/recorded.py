@@ -14,7 +14,7 @@ from pathlib import Path
 
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
+from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
 from holdfast.evals.logs.joining import joined
 from holdfast.evals.logs.prompts import draft_personas
 from holdfast.evals.logs.read import LogFile
@@ -98,9 +98,9 @@ def _named(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:
     return by_id[chat.persona]
 
 
-def _script(turns: Sequence[Turn]) -> tuple[str, ...]:
+def _script(turns: Sequence[RoleAndText]) -> tuple[str, ...]:
     """The turns, user first, each the joined messages of one side."""
-    sides: list[Turn] = []
+    sides: list[RoleAndText] = []
     for role, text in turns:
         if role == "tool" or (role == "assistant" and not sides):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.core.backend import Reply
-from holdfast.results.conversation import Arm, ProbeAnswer, Tokens, Turn, TurnShare
+from holdfast.results.conversation import Arm, ProbeAnswer, TokenUse, Turn, TurnShare
 
 
 def turn_of(reply: Reply) -> Turn:
@@ -22,5 +22,5 @@ def probe_answer(arm: Arm, run: int, question: str, reply: Reply) -> ProbeAnswer
     )
 
 
-def _tokens(reply: Reply) -> Tokens:
+def _tokens(reply: Reply) -> TokenUse:
     return reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens

@@ -99,7 +99,7 @@ class AgentTurns(NamedTuple):
     tokens: int
 
 
-class Round(NamedTuple):
+class RoundResult(NamedTuple):
     """What one round of several conversations gave."""
 
     records: list[RoundRecord]
@@ -131,11 +131,11 @@ class SelfChat:
         """The user's model, where it is not the agent's."""
         return self.user if self.user is not self.agent else None
 
-    def hold(self, conversations: Sequence[OpenConversation], r: int) -> Round:
+    def hold(self, conversations: Sequence[OpenConversation], r: int) -> RoundResult:
         """Round r of conversations that all go on: turns, then probes; only probes at round 0."""
         if r == 0:
             answers = self._probe(conversations, 0)
-            return Round(
+            return RoundResult(
                 [
                     RoundRecord(conversation=c.id, round=0, answers=answers[c.id])
                     for c in conversations
@@ -169,7 +169,7 @@ class SelfChat:
             )
             for c in conversations
         ]
-        return Round(records, agents.seconds, agents.tokens)
+        return RoundResult(records, agents.seconds, agents.tokens)
 
     def _reply(
         self, backend: Backend | None, asks: Mapping[K, Ask], sampling: Sampling | None = None

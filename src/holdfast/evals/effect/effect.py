@@ -34,7 +34,7 @@ from holdfast.evals.effect.settings import EffectSettings
 from holdfast.evals.effect.summary import EffectRun, reply_pairs, summarise, verdict_key
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks.batches import (
-    Batch,
+    TaskBatch,
     TaskUnit,
     ask,
     batches,
@@ -127,7 +127,7 @@ def _planned(
     settings: EffectSettings | None,
     judge_model: Backend | None,
     changes: Mapping[str, Any],
-) -> _Plan:
+) -> _EffectPlan:
     """What is asked of whom; raises `HoldfastError` for what cannot be."""
     settings = settle(settings, EffectSettings, changes)
     models = [models] if not isinstance(models, Sequence) else list(models)
@@ -135,7 +135,7 @@ def _planned(
         raise HoldfastError("name a model with --model.")
     check_judge(models, judge_model)
     settings.check()
-    return _Plan.of(models, judge_model, settings)
+    return _EffectPlan.of(models, judge_model, settings)
 
 
 def _replies(run: EffectRun) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]:
@@ -148,7 +148,7 @@ def _replies(run: EffectRun) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _EffectPlan:
     """What is asked of whom."""
 
     models: Sequence[Backend]
@@ -163,7 +163,7 @@ class _Plan:
     @classmethod
     def of(
         cls, models: Sequence[Backend], judge_model: Backend | None, settings: EffectSettings
-    ) -> _Plan:
+    ) -> _EffectPlan:
         own = "mini" if {own_source(model.name) for model in models} == {"mini"} else "core"
         source, n = settings.tasks or own, settings.tasks_per_category
         form = form_of(source, settings.form)
@@ -202,7 +202,7 @@ class _Plan:
             matrix=settings.matrix,
         )
 
-    def batches(self) -> list[Batch]:
+    def batches(self) -> list[TaskBatch]:
         """Every task under every arm, model by model."""
         return [
             batch

@@ -26,10 +26,10 @@ from holdfast.results.drift import Values
 from holdfast.results.explain import (
     Association,
     ControlExplanation,
+    ConversationMean,
     DimensionCurve,
     DimensionGrowth,
     DimensionSummary,
-    Estimate,
     RankCorrelation,
     RoundCorrelation,
     SetDimension,
@@ -132,20 +132,22 @@ def _unsteered(answer: ProbeAnswer) -> ProbeAnswer:
 
 def _difference(
     values: Array, others: Array, interval: Callable[[Array, Array], Array]
-) -> Estimate:
+) -> ConversationMean:
     """The mean over rounds 1…R of each conversation less the others', both in [0, 1]."""
     missing = np.isnan(values) | np.isnan(others)
     a, b = (mean(np.where(missing, np.nan, v)[:, 1:], axis=1) for v in (values, others))
     n = int((~np.isnan(a)).sum())
     if np.array_equal(values, others, equal_nan=True) and n:  # none beside itself
-        return Estimate(0.0, [0.0, 0.0], n)
-    return Estimate(numbers(mean(a - b)), numbers(interval(a, b)), n)
+        return ConversationMean(0.0, [0.0, 0.0], n)
+    return ConversationMean(numbers(mean(a - b)), numbers(interval(a, b)), n)
 
 
-def _estimate(values: Array, sample: Sample) -> Estimate:
+def _estimate(values: Array, sample: Sample) -> ConversationMean:
     """The mean over conversations, its interval, and how many entered."""
     interval = sample.mean_interval(values)
-    return Estimate(numbers(mean(values)), numbers(interval), int((~np.isnan(values)).sum()))
+    return ConversationMean(
+        numbers(mean(values)), numbers(interval), int((~np.isnan(values)).sum())
+    )
 
 
 def dimension_summary(

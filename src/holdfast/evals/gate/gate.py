@@ -20,7 +20,7 @@ from holdfast.evals.compare.intervals import by_conversation, late_rounds
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.gate.decision import decide
-from holdfast.evals.gate.pairing import Side, differences, pair
+from holdfast.evals.gate.pairing import GateSide, differences, pair
 from holdfast.report.gate import sentence
 from holdfast.results.conversation import JudgedAnswer
 from holdfast.results.gate import GateRun, GateSummary, Loss, PersonaChange
@@ -87,13 +87,13 @@ def gate(
     )
 
 
-def _same_answers(*sides: Side) -> bool:
+def _same_answers(*sides: GateSide) -> bool:
     """Whether every probe was answered word for word alike."""
     answers = [[[at.probes for at in one.rounds] for one in side.judged] for side in sides]
     return answers[0] == answers[1]
 
 
-def _scores(side: Side, points: int) -> Array:
+def _scores(side: GateSide, points: int) -> Array:
     """Scores of the first points: those of the probes, or of recorded replies without probes."""
     whole = side.recorded.rounds + 1
     own = scores(side.judged, "own", whole)
@@ -101,7 +101,7 @@ def _scores(side: Side, points: int) -> Array:
     return chosen[:, :points]
 
 
-def _run(side: Side, values: Array, part: slice) -> GateRun:
+def _run(side: GateSide, values: Array, part: slice) -> GateRun:
     model = side.manifest["model"]
     return GateRun(
         folder=str(side.recorded.folder),
@@ -115,7 +115,7 @@ def _run(side: Side, values: Array, part: slice) -> GateRun:
     )
 
 
-def _personas(side: Side, before: Array, after: Array) -> list[PersonaChange]:
+def _personas(side: GateSide, before: Array, after: Array) -> list[PersonaChange]:
     """The change of every persona with a score, the largest fall first."""
     agents = np.array([plan.agent.id for plan in side.plans])
     changes = []
@@ -129,7 +129,7 @@ def _personas(side: Side, before: Array, after: Array) -> list[PersonaChange]:
     return sorted(changes, key=lambda one: one.change)
 
 
-def _losses(baseline: Side, candidate: Side, part: slice) -> list[Loss]:
+def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
     """The largest losses on the same probe, the latest first, one for each persona."""
     losses: list[Loss] = []
     for before, after in zip(baseline.judged, candidate.judged, strict=True):

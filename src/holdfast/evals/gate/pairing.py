@@ -25,7 +25,7 @@ SAME = ("seed", "runs", "reference")
 
 
 @dataclass(frozen=True)
-class Side:
+class GateSide:
     """One of two runs, its conversations in the order of the pairs."""
 
     recorded: RecordedRun
@@ -48,7 +48,7 @@ class Side:
         return len(self.recorded.plans) - len(self.plans)
 
 
-def pair(baseline: Path, candidate: Path) -> tuple[Side, Side]:
+def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
     """Both runs, with the conversations that they share.
 
     Raises:
@@ -72,12 +72,12 @@ def _key(plan: Conversation) -> Hashable:
     return plan.agent.id, plan.user.id, plan.starter, plan.seed, (plan.script or ())[::2]
 
 
-def _side(run: RecordedRun, plans: Sequence[Conversation]) -> Side:
+def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
     judged = {one.id: one for one in judge_conversations(run.run, run.plans, None)}
     paired = [judged[plan.id] for plan in plans]
     answers = [answer for one in paired for at in one.rounds for answer in at.probes]
     errors = sum(answer.arm in ("own", "reply") and answer.stop == "error" for answer in answers)
-    return Side(run, plans, [_without_errors(one) for one in paired], errors)
+    return GateSide(run, plans, [_without_errors(one) for one in paired], errors)
 
 
 def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
@@ -166,7 +166,7 @@ def _other_conversations(baseline: RecordedRun, candidate: RecordedRun, shared: 
     )
 
 
-def differences(baseline: Side, candidate: Side) -> Iterator[str]:
+def differences(baseline: GateSide, candidate: GateSide) -> Iterator[str]:
     """What differs between the runs that may: all that answers."""
     was, now = baseline.manifest, candidate.manifest
     yield from _differing(was, now, ("model", "user_model", "control_files", "version"), _name)

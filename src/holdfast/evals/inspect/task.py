@@ -133,14 +133,14 @@ def self_chat(rounds: int, runs: int, cache: bool = False) -> Solver:
     """Two models talk; the agent is probed on a branch after every round."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        chat = SelfChat(conversation_of(state.metadata, state.input_text), state, runs, cache)
+        chat = SelfChatSample(conversation_of(state.metadata, state.input_text), state, runs, cache)
         await chat.run(rounds)
         return state
 
     return solve
 
 
-class SelfChat:
+class SelfChatSample:
     """One sample in progress: its models, the turns so far, and their records."""
 
     def __init__(

@@ -14,7 +14,7 @@ from holdfast.results.watch import ReplyRecord
 
 Record = Mapping[str, Any]
 """A JSON object, or a row of a table."""
-Turn = tuple[str, str]
+RoleAndText = tuple[str, str]
 """A role (user, assistant or tool) and a text."""
 ROLES = {
     "system": ("system", "developer"),
@@ -36,7 +36,7 @@ class Unfit(Exception):
 class RecordedChat:
     """A chat of a log."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[RoleAndText, ...]
     """What was said, without system messages."""
     where: str = ""
     """The file and the line."""
@@ -93,7 +93,7 @@ class ServerLine:
         )
 
 
-def read_messages(messages: object) -> tuple[str | None, tuple[Turn, ...]]:
+def read_messages(messages: object) -> tuple[str | None, tuple[RoleAndText, ...]]:
     """The system prompt of some messages, and their turns.
 
     System messages after the first turn are left out, and so are messages without text of the
@@ -105,7 +105,7 @@ def read_messages(messages: object) -> tuple[str | None, tuple[Turn, ...]]:
     if not isinstance(messages, list):
         raise Unfit("messages is a list")
     prompts: list[str] = []
-    turns: list[Turn] = []
+    turns: list[RoleAndText] = []
     for message in messages:
         role, text = _read_message(message)
         if role == "system":
@@ -115,7 +115,7 @@ def read_messages(messages: object) -> tuple[str | None, tuple[Turn, ...]]:
     return "\n\n".join(prompts) or None, tuple(turns)
 
 
-def _read_message(message: object) -> Turn:
+def _read_message(message: object) -> RoleAndText:
     table = message if isinstance(message, Mapping) else {}
     named = next((table[key] for key in ("role", "from", "sender", "type") if key in table), None)
     role = _OURS.get(named.lower()) if isinstance(named, str) else None
@@ -146,7 +146,7 @@ def text_of(content: object) -> str:
     return content if isinstance(content, str) else ""
 
 
-def request_of(value: object) -> tuple[str | None, tuple[Turn, ...]]:
+def request_of(value: object) -> tuple[str | None, tuple[RoleAndText, ...]]:
     """The system prompt and the turns of what a tool calls an input: messages, or a text."""
     if isinstance(value, str) and value.strip():
         return None, (("user", value),)
@@ -163,7 +163,7 @@ def request_of(value: object) -> tuple[str | None, tuple[Turn, ...]]:
     raise Unfit("its input is neither messages nor a text")
 
 
-def _call(args: list[Any], kwargs: Record) -> tuple[str | None, tuple[Turn, ...]]:
+def _call(args: list[Any], kwargs: Record) -> tuple[str | None, tuple[RoleAndText, ...]]:
     """The request in a function's arguments: the first that can be one."""
     lists = [value for value in kwargs.values() if isinstance(value, list)]
     for value in (*args, *lists, _text_under(kwargs, (*_TEXTS, *_only(kwargs)))):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.extras import install
-from holdfast.evals.logs.chat import RecordedChat, Turn, Unfit
+from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
 from holdfast.evals.logs.lines import ZIP
 from holdfast.results.recorded.log import BadLine
 
@@ -36,7 +36,7 @@ def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
         raise HoldfastError(f"{path} is no log that Inspect can read ({reason}).") from error
     for sample in log.samples or ():
         where = f"{path}, sample {sample.id}, epoch {sample.epoch}"
-        turns: list[Turn] = []
+        turns: list[RoleAndText] = []
         prompts: list[str] = []
         prompt = sample.metadata.get("user_prompt")
         for message in sample.messages:

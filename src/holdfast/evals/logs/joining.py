@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from holdfast.evals.logs.chat import RecordedChat, Turn
+from holdfast.evals.logs.chat import RecordedChat, RoleAndText
 
 
 def joined(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
@@ -53,7 +53,7 @@ def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:
     return conversations
 
 
-def _beginnings(turns: Sequence[Turn]) -> Iterator[bytes]:
+def _beginnings(turns: Sequence[RoleAndText]) -> Iterator[bytes]:
     """Marks of the beginnings of a chat that end with a reply, itself left out."""
     hashed = hashlib.blake2b(digest_size=16)
     for i, turn in enumerate(turns[:-1]):
@@ -62,13 +62,13 @@ def _beginnings(turns: Sequence[Turn]) -> Iterator[bytes]:
             yield hashed.copy().digest()
 
 
-def _mark(turns: Sequence[Turn]) -> bytes:
+def _mark(turns: Sequence[RoleAndText]) -> bytes:
     hashed = hashlib.blake2b(digest_size=16)
     for turn in turns:
         hashed.update(_bytes(turn))
     return hashed.digest()
 
 
-def _bytes(turn: Turn) -> bytes:
+def _bytes(turn: RoleAndText) -> bytes:
     role, text = (part.encode("utf-8", "backslashreplace") for part in turn)
     return b"%d %b %d %b" % (len(role), role, len(text), text)

@@ -30,7 +30,7 @@ _TOO_LONG = f"a chat has no more than {LONGEST_LINE >> 20} MiB"
 _BOM = b"\xef\xbb\xbf"
 
 
-class Row(NamedTuple):
+class LogRow(NamedTuple):
     """A record and where it is."""
 
     where: str
@@ -61,7 +61,7 @@ def first_character(path: Path) -> str:
     return head.removeprefix(_BOM).lstrip()[:1].decode("latin-1")
 
 
-def json_rows(path: Path) -> Iterator[Row | BadLine]:
+def json_rows(path: Path) -> Iterator[LogRow | BadLine]:
     """The records of a file of JSON: a document's items, or one or more on every line."""
     with path.open("rb") as file:
         first = _line(file)
@@ -83,7 +83,7 @@ def json_rows(path: Path) -> Iterator[Row | BadLine]:
     yield from _lines(path)
 
 
-def _lines(path: Path) -> Iterator[Row | BadLine]:
+def _lines(path: Path) -> Iterator[LogRow | BadLine]:
     with path.open("rb") as file:
         number = 0
         while (line := _line(file)) != b"":
@@ -114,13 +114,13 @@ def _line(file: BinaryIO) -> bytes | None:
     return None
 
 
-def _numbered(value: object, where: str) -> Iterator[Row | BadLine]:
+def _numbered(value: object, where: str) -> Iterator[LogRow | BadLine]:
     """The records in a value; of several each has its number."""
     records = unfold(value)
     for number, record in enumerate(records, 1):
         place = where if len(records) == 1 else f"{where}, item {number}"
         if isinstance(record, dict):
-            yield Row(place, record)
+            yield LogRow(place, record)
         else:
             yield BadLine(place, "a line is an object, with messages or the like")
 
@@ -156,7 +156,7 @@ def _in_session(row: object, session: object) -> object:
     return {"sessionId": session, **row} if isinstance(row, dict) else row
 
 
-def table_rows(path: Path) -> tuple[Sequence[str], Iterator[Row | BadLine]]:
+def table_rows(path: Path) -> tuple[Sequence[str], Iterator[LogRow | BadLine]]:
     """The names of a table's columns, and its rows; commas, semicolons or tabs are between them."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -171,13 +171,13 @@ def table_rows(path: Path) -> tuple[Sequence[str], Iterator[Row | BadLine]]:
     return names, _rows(path, mark)
 
 
-def _rows(path: Path, mark: str) -> Iterator[Row | BadLine]:
+def _rows(path: Path, mark: str) -> Iterator[LogRow | BadLine]:
     csv.field_size_limit(LONGEST_LINE)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, delimiter=mark, strict=True)
         try:
             for row in rows:
-                yield Row(f"{path}, line {rows.line_num}", row)
+                yield LogRow(f"{path}, line {rows.line_num}", row)
         except csv.Error as error:
             where = f"{path}, line {rows.line_num}"
             yield BadLine(where, f"no CSV ({error}); nothing after it was read")

@@ -17,13 +17,13 @@ from holdfast.core.settings import require_name
 from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
 from holdfast.evals.logs.formats import FORMATS, NAMES, NEWEST_FIRST
 from holdfast.evals.logs.inspect_log import read_inspect
-from holdfast.evals.logs.lines import Row, first_character, json_rows, table_rows
+from holdfast.evals.logs.lines import LogRow, first_character, json_rows, table_rows
 from holdfast.evals.logs.tables import columns_of, read_role_play_log, read_table
 from holdfast.results.recorded.log import BadLine, LogReading
 
 NAMED = 20
 """Bad lines that a result names; the others are counted."""
-Entry = RecordedChat | ServerLine
+LogEntry = RecordedChat | ServerLine
 """What a log has: chats, and the lines of our server's own."""
 
 
@@ -67,7 +67,7 @@ class LogFile:
             unfit_lines=tuple(self._bad),
         )
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[LogEntry]:
         """The chats of the log, and the lines of our server's own.
 
         Raises:
@@ -86,7 +86,7 @@ class LogFile:
         if not fits:
             raise self.nothing()
 
-    def _entries(self) -> Iterator[Entry | BadLine]:
+    def _entries(self) -> Iterator[LogEntry | BadLine]:
         start = first_character(self.path)
         asked = self._asked
         if asked == "inspect" or start == "PK":
@@ -96,7 +96,7 @@ class LogFile:
         else:
             yield from self._records(json_rows(self.path))
 
-    def _table(self) -> Iterator[Entry | BadLine]:
+    def _table(self) -> Iterator[LogEntry | BadLine]:
         names, rows = table_rows(self.path)
         langfuse = FORMATS["langfuse"].claims(dict.fromkeys(names))
         if self._asked == "langfuse" or (langfuse and self._asked is None):
@@ -114,7 +114,7 @@ class LogFile:
             self._formats[name] += not isinstance(entry, BadLine)
             yield entry
 
-    def _records(self, rows: Iterator[Row | BadLine]) -> Iterator[Entry | BadLine]:
+    def _records(self, rows: Iterator[LogRow | BadLine]) -> Iterator[LogEntry | BadLine]:
         """The entries of JSON records; those in no order of time come last, put in order."""
         late: list[RecordedChat] = []
         for row in rows:
@@ -135,7 +135,7 @@ class LogFile:
                 yield entry
         yield from sorted(late, key=lambda chat: chat.time or 0.0)
 
-    def _entry(self, row: Row) -> tuple[str, Entry | BadLine | None]:
+    def _entry(self, row: LogRow) -> tuple[str, LogEntry | BadLine | None]:
         name = self._asked or next(
             (name for name, one in FORMATS.items() if one.claims(row.record)), ""
         )

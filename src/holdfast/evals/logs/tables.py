@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from holdfast.evals.logs.chat import Record, RecordedChat, Turn, Unfit, read_messages
-from holdfast.evals.logs.lines import Row
+from holdfast.evals.logs.chat import Record, RecordedChat, RoleAndText, Unfit, read_messages
+from holdfast.evals.logs.lines import LogRow
 from holdfast.persona.cards.chat import read_line
 from holdfast.results.recorded.log import BadLine
 
@@ -52,7 +52,7 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
 
 
 def read_table(
-    rows: Iterable[Row | BadLine], columns: Mapping[str, str]
+    rows: Iterable[LogRow | BadLine], columns: Mapping[str, str]
 ) -> Iterator[RecordedChat | BadLine]:
     """The chats of a table; a conversation's rows need not stand together.
 
@@ -72,7 +72,7 @@ def read_table(
         alone = "" if by_message else where
         groups.setdefault(cells.get("conversation") or alone, []).append((where, cells))
     for name, own in groups.items():
-        turns: list[Turn] = []
+        turns: list[RoleAndText] = []
         prompts: list[str] = []
         for where, cells in own:
             try:
@@ -94,7 +94,10 @@ def _messages(cells: Mapping[str, str], by_message: bool) -> list[Record]:
 
 
 def _chat(
-    own: Sequence[tuple[str, Mapping[str, str]]], system: str, turns: Sequence[Turn], name: str
+    own: Sequence[tuple[str, Mapping[str, str]]],
+    system: str,
+    turns: Sequence[RoleAndText],
+    name: str,
 ) -> Iterator[RecordedChat | BadLine]:
     where, first = own[0]
     about: dict[str, Any] = {key: first.get(key) or None for key in ("persona", "model")}
@@ -106,9 +109,9 @@ def _chat(
         yield BadLine(where, str(why))
 
 
-def read_role_play_log(rows: Iterable[Row | BadLine]) -> Iterator[RecordedChat | BadLine]:
+def read_role_play_log(rows: Iterable[LogRow | BadLine]) -> Iterator[RecordedChat | BadLine]:
     """The chat in the lines of a file of SillyTavern, whose first line is its head."""
-    turns: list[Turn] = []
+    turns: list[RoleAndText] = []
     first = ""
     for row in rows:
         if isinstance(row, BadLine):

@@ -41,7 +41,7 @@ ALLOWED = 0.5
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A value and its 95% interval, NaN where there is none."""
 
     value: float
@@ -80,7 +80,7 @@ class Groups:
         return np.asarray(whole[..., None] + (len(self.sizes) - 1) * apart)
 
 
-def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, Estimate]:
+def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, IntervalEstimate]:
     """Worst, best and their ratio, of accuracies."""
     whole, left_out = _picked(groups, seed, splits)
     pseudo = groups.pseudo_values(whole, left_out)  # their spread counts, not their mean
@@ -92,10 +92,10 @@ def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, E
     low, high = _ensemble(groups)
     reach = _reaching(quotient, ratio, low / high if high > 0 else ratio)
     return {
-        "worst": Estimate(float(worst), _reaching(limits[0], float(worst), low)),
-        "best": Estimate(float(best), _reaching(limits[1], float(best), high)),
+        "worst": IntervalEstimate(float(worst), _reaching(limits[0], float(worst), low)),
+        "best": IntervalEstimate(float(best), _reaching(limits[1], float(best), high)),
         # Where personas differ in nothing, the worst of one half may be the better in the other.
-        "ratio": Estimate(min(1.0, ratio), reach),
+        "ratio": IntervalEstimate(min(1.0, ratio), reach),
     }
 
 
@@ -139,7 +139,7 @@ def _picked(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
     return whole / splits, left_out / splits
 
 
-def spread(groups: Groups) -> Estimate:
+def spread(groups: Groups) -> IntervalEstimate:
     """The standard deviation of true accuracies over the personas."""
     sizes, personas = groups.sizes, len(groups.sums)
     rows = groups.sums - groups.sums.mean(axis=0)
@@ -152,14 +152,14 @@ def spread(groups: Groups) -> Estimate:
     items, same = sizes.sum(), (sizes**2).sum()
     value = square(total, float(own.sum()), max(items**2 - same, 1))  # one group has no pair
     if len(sizes) < 3:
-        return Estimate(max(float(value), 0.0) ** 0.5, np.full(2, np.nan))
+        return IntervalEstimate(max(float(value), 0.0) ** 0.5, np.full(2, np.nan))
     rest = (items - sizes) ** 2 - (same - sizes**2)
     left_out = square(total[:, None] - rows, float(own.sum()) - own, rest)
     limits = Sample(len(sizes)).mean_interval(groups.pseudo_values(value, left_out))
-    return Estimate(max(float(value), 0.0) ** 0.5, np.sqrt(limits.clip(min=0)))
+    return IntervalEstimate(max(float(value), 0.0) ** 0.5, np.sqrt(limits.clip(min=0)))
 
 
-def less(one: Estimate, other: Estimate) -> Array:
+def less(one: IntervalEstimate, other: IntervalEstimate) -> Array:
     """The interval of a difference of two estimates, taken as independent (MOVER)."""
     down = np.hypot(one.value - one.interval[0], other.interval[1] - other.value)
     up = np.hypot(one.interval[1] - one.value, other.value - other.interval[0])

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
-from holdfast.evals.robustness.halves import Estimate, Groups, extremes, less, spread
+from holdfast.evals.robustness.halves import Groups, IntervalEstimate, extremes, less, spread
 
 NAMES = ("mean", "worst", "best", "ratio", "std", "all_correct")
 EXTREMES = ("worst", "best", "ratio", "std")
@@ -105,12 +105,12 @@ class Lottery:
         figures = statistics(self.accuracies, np.asarray(self._solved.mean()))
         return {name: float(value) for name, value in figures.items()}
 
-    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
+    def estimates(self, seed: int = 0) -> dict[str, IntervalEstimate]:
         """`NAMES` without that bias (`halves`), and each of `PSS` by its name."""
         sample = Sample(self.matrix.shape[1], clusters=self.texts)
         shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved}
         numbers = {
-            name: Estimate(float(share.mean()), sample.score_interval(share))
+            name: IntervalEstimate(float(share.mean()), sample.score_interval(share))
             for name, share in shares.items()
         }
         groups = Groups.of(self.matrix, self.texts)
@@ -122,7 +122,7 @@ class Lottery:
             "mean-std": less(numbers["mean"], numbers["std"]),
             "all-correct": numbers["all_correct"].interval,
         }
-        pss = {name: Estimate(float(of(values)), limits[name]) for name, of in PSS.items()}
+        pss = {name: IntervalEstimate(float(of(values)), limits[name]) for name, of in PSS.items()}
         # The name "worst" is among both and means the same number.
         return numbers | pss
 

@@ -30,7 +30,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.evals.robustness.summary import Answers, lost_items, summarise
-from holdfast.evals.tasks.batches import Batch, TaskUnit, ask, batches, estimate_batches
+from holdfast.evals.tasks.batches import TaskBatch, TaskUnit, ask, batches, estimate_batches
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
@@ -95,7 +95,7 @@ def robustness(
     began = time.monotonic()
     settings = settle(settings, RobustnessSettings, changes)
     settings.check()
-    plan = _Plan.of(model, settings)
+    plan = _RobustnessPlan.of(model, settings)
     run: Run[TaskRecord] = open_run(out, plan.manifest(), TaskRecord, where=where)
     progress = progress or Progress(enabled=False)
     ask(run, plan.batches(), [model], settings.sampling, settings.seed, progress, where)
@@ -117,12 +117,12 @@ def estimate_robustness(
     """
     settings = settle(settings, RobustnessSettings, changes)
     settings.check()
-    plan = _Plan.of(model, settings)
+    plan = _RobustnessPlan.of(model, settings)
     return estimate_batches(plan.batches(), [model], settings.sampling, settings.seed)
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _RobustnessPlan:
     """What is asked of the model."""
 
     model: Backend
@@ -134,7 +134,7 @@ class _Plan:
     personas: Sequence[Member]
 
     @classmethod
-    def of(cls, model: Backend, settings: RobustnessSettings) -> _Plan:
+    def of(cls, model: Backend, settings: RobustnessSettings) -> _RobustnessPlan:
         own = own_source(model.name)
         personas = settings.personas or own
         if isinstance(personas, str | Path):
@@ -166,7 +166,7 @@ class _Plan:
             sampling=self.settings.sampling,
         )
 
-    def batches(self) -> list[Batch]:
+    def batches(self) -> list[TaskBatch]:
         """Every task under every persona and without one."""
         place = self.settings.placement
         personas = (TaskArm("pool", None, place, one.id, one.text) for one in self.personas)

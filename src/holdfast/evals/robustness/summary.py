@@ -22,7 +22,7 @@ from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import Array, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
-from holdfast.evals.robustness.halves import Estimate
+from holdfast.evals.robustness.halves import IntervalEstimate
 from holdfast.evals.robustness.persona_lottery import EXTREMES, NAMES, Lottery
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.near_duplicates import task_groups
@@ -203,7 +203,7 @@ def _permuted(drawn: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], 
     return extremes, _rounded((1 + spread.sum()) / (1 + len(spread)))
 
 
-def _estimate(estimate: Estimate) -> ValueWithInterval:
+def _estimate(estimate: IntervalEstimate) -> ValueWithInterval:
     return ValueWithInterval(_rounded(estimate.value), numbers(estimate.interval))
 
 

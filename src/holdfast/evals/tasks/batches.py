@@ -28,7 +28,7 @@ class TaskUnit(NamedTuple):
     arms: tuple[TaskArm, ...]
 
 
-class Batch(NamedTuple):
+class TaskBatch(NamedTuple):
     """Units that a model is asked side by side."""
 
     model: int
@@ -49,21 +49,21 @@ def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
         )
 
 
-def batches(model: int, units: Iterable[TaskUnit]) -> Iterator[Batch]:
+def batches(model: int, units: Iterable[TaskUnit]) -> Iterator[TaskBatch]:
     """Units in order, about `ROWS` replies at a time."""
     batch: list[TaskUnit] = []
     for unit in units:
         if batch and sum(len(one.arms) for one in batch) + len(unit.arms) > ROWS:
-            yield Batch(model, batch)
+            yield TaskBatch(model, batch)
             batch = []
         batch.append(unit)
     if batch:
-        yield Batch(model, batch)
+        yield TaskBatch(model, batch)
 
 
 def ask(
     run: Run[TaskRecord, Any],
-    batches: Sequence[Batch],
+    batches: Sequence[TaskBatch],
     models: Sequence[Backend],
     sampling: Sampling,
     seed: int,
@@ -95,7 +95,7 @@ def ask(
 
 
 def estimate_batches(
-    batches: Sequence[Batch], models: Sequence[Backend], sampling: Sampling, seed: int
+    batches: Sequence[TaskBatch], models: Sequence[Backend], sampling: Sampling, seed: int
 ) -> RunEstimate:
     """Measure a step of each model and say what all batches will take; the arguments of `ask`."""
     parts = []
@@ -107,7 +107,7 @@ def estimate_batches(
     return reduce(RunEstimate.plus, parts)
 
 
-def _is_done(batch: Batch, records: Sequence[TaskRecord]) -> bool:
+def _is_done(batch: TaskBatch, records: Sequence[TaskRecord]) -> bool:
     return set(batch.keys) <= {record.key for record in records}
 
 
@@ -115,7 +115,7 @@ def _ask_batch(
     sampling: Sampling,
     seed: int,
     models: Sequence[Backend],
-    batch: Batch,
+    batch: TaskBatch,
     run: Run[TaskRecord, Any],
     progress: Progress,
 ) -> None:
@@ -131,7 +131,9 @@ def _ask_batch(
     progress.advance(len(batch.units), sum(len(unit.arms) for unit in batch.units))
 
 
-def _records(batch: Batch, model: Backend, sampling: Sampling, seed: int) -> Iterator[TaskRecord]:
+def _records(
+    batch: TaskBatch, model: Backend, sampling: Sampling, seed: int
+) -> Iterator[TaskRecord]:
     """A record for each unit: the replies under every arm, asked turn by turn."""
     rows = [(unit.task, unit.sample, arm) for unit in batch.units for arm in unit.arms]
     replies: list[list[Reply]] = [[] for _ in rows]

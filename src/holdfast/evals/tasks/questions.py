@@ -29,7 +29,7 @@ from holdfast.evals.tasks.statements import boxed
 from holdfast.persona.files import Columns, check_columns, parse_json_line, read_json_lines
 
 if TYPE_CHECKING:
-    from holdfast.models.mini.exam import Item
+    from holdfast.models.mini.exam import ExamItem
 
 REFUSAL = ("refuse", "comply")
 """The answers to a question of the kind "refusal"."""
@@ -167,7 +167,7 @@ def _mini(n: int, rng: random.Random, furthest: int) -> list[Question]:
     return questions
 
 
-def of_exam(item: Item) -> Question:
+def of_exam(item: ExamItem) -> Question:
     """The question of an item of mini's exam."""
     answer = item.answer or REFUSAL[1]
     return Question(item.kind, item.question, answer, alternatives=item.alternatives)

@@ -30,7 +30,7 @@ Turns = Sequence[tuple[str, str]]
 CAPACITY = 50_000
 
 
-class Place(NamedTuple):
+class ReplyPlace(NamedTuple):
     """Where a reply belongs."""
 
     conversation: str
@@ -54,7 +54,7 @@ class Conversations:
         self._named: OrderedDict[str, tuple[int, str]] = OrderedDict()  # last round and request
         self._count = 0
 
-    def locate(self, turns: Turns, id: str | None = None) -> Place:
+    def locate(self, turns: Turns, id: str | None = None) -> ReplyPlace:
         """The place of the reply to a chat.
 
         Args:
@@ -69,11 +69,11 @@ class Conversations:
         if history:
             known = self._known(_hash(history)) or self._known(_opening(history))
         if known is not None:
-            return Place(known, count, False)
+            return ReplyPlace(known, count, False)
         self._count += 1
-        return Place(_hash([("new", f"{self._count}"), *own]), count, True)
+        return ReplyPlace(_hash([("new", f"{self._count}"), *own]), count, True)
 
-    def remember(self, place: Place, turns: Turns, reply: str) -> None:
+    def remember(self, place: ReplyPlace, turns: Turns, reply: str) -> None:
         """Recognise the conversation by the chat that ends with this reply to a user."""
         own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
         whole = [*own, ("assistant", reply)]
@@ -89,7 +89,7 @@ class Conversations:
         self._ends.move_to_end(key)
         return self._ends[key]
 
-    def _by_id(self, id: str, count: int, turns: Turns) -> Place:
+    def _by_id(self, id: str, count: int, turns: Turns) -> ReplyPlace:
         name, request = _hash([("id", id)]), _hash(turns)
         last, before = self._named.get(name, (0, ""))
         # A client may send the last messages only, which are fewer turns than the conversation
@@ -103,7 +103,7 @@ class Conversations:
         self._named.move_to_end(name)
         if len(self._named) > self._capacity:
             self._named.popitem(last=False)
-        return Place(name, count, is_new)
+        return ReplyPlace(name, count, is_new)
 
 
 def user_turns(turns: Turns) -> int:

@@ -11,16 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.logs.chat import RecordedChat, ServerLine, Turn, Unfit
+from holdfast.evals.logs.chat import RecordedChat, RoleAndText, ServerLine, Unfit
 from holdfast.evals.logs.prompts import PromptPersonas
-from holdfast.evals.logs.read import Entry, LogFile
+from holdfast.evals.logs.read import LogEntry, LogFile
 from holdfast.evals.watch.traffic import Observation, Traffic
 from holdfast.persona.suite import Persona
 from holdfast.results.recorded.log import BadLine
 
 
 def replay(
-    log: LogFile, entries: Iterable[Entry], traffic: Traffic, prompts: PromptPersonas | None = None
+    log: LogFile,
+    entries: Iterable[LogEntry],
+    traffic: Traffic,
+    prompts: PromptPersonas | None = None,
 ) -> Iterator[list[Observation]]:
     """The replies of each entry of a log, in its order, taken into account.
 
@@ -66,7 +69,7 @@ def _chat(traffic: Traffic, chat: RecordedChat, persona: Persona | None) -> list
     return [one for one in replies if one is not None]
 
 
-def _last_texts(turns: Sequence[Turn]) -> list[int]:
+def _last_texts(turns: Sequence[RoleAndText]) -> list[int]:
     """Place of the assistant's last text in each user turn."""
     places: list[int] = []
     is_open = False  # whether the user turn has a text so far

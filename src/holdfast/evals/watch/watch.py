@@ -11,7 +11,7 @@ from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.logs.chat import RecordedChat
 from holdfast.evals.logs.prompts import PromptPersonas, draft_personas
-from holdfast.evals.logs.read import Entry, LogFile
+from holdfast.evals.logs.read import LogEntry, LogFile
 from holdfast.evals.watch.log import replay
 from holdfast.evals.watch.traffic import Traffic
 from holdfast.evals.watch.watcher import WatchSettings
@@ -53,7 +53,7 @@ def watch(
     """
     settings = settle(settings, WatchSettings, changes)
     file = LogFile(Path(log), format)
-    entries: Iterable[Entry] = file.entries()
+    entries: Iterable[LogEntry] = file.entries()
     prompts = None
     if persona is None:
         entries = list(entries)

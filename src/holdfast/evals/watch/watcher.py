@@ -93,7 +93,7 @@ def round_label(number: int) -> str:
 
 
 @dataclass
-class _Conversation:
+class _ConversationState:
     """What is remembered of one conversation."""
 
     last: int = 0
@@ -143,7 +143,7 @@ class Watcher:
         tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * tested
         self._tests = [DropDetector(tolerance, threshold) for _ in range(tested)]
         self._capacity = capacity
-        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
+        self._conversations: OrderedDict[str, _ConversationState] = OrderedDict()
         self.seen = 0
         self._first = _Sum()
         self._scores: dict[str, _Sum] = {}
@@ -194,18 +194,18 @@ class Watcher:
             key = (label, "other")
         self._by_control.setdefault(key, _Sum()).add(score)
 
-    def _conversation(self, name: str) -> _Conversation:
+    def _conversation(self, name: str) -> _ConversationState:
         conversation = self._conversations.get(name)
         if conversation is None:
             self.seen += 1
-            conversation = self._conversations[name] = _Conversation()
+            conversation = self._conversations[name] = _ConversationState()
             if len(self._conversations) > self._capacity:
                 self._conversations.popitem(last=False)
         else:
             self._conversations.move_to_end(name)
         return conversation
 
-    def _watch_for_slip(self, one: _Conversation, reply: ReplyRecord, score: float) -> None:
+    def _watch_for_slip(self, one: _ConversationState, reply: ReplyRecord, score: float) -> None:
         first = self._first
         usual = (first.count - first.total + 1) / (first.count + 2)
         if not one.bets:
@@ -217,7 +217,7 @@ class Watcher:
             slip = Slip(conversation=reply.conversation, since=one.since, round=reply.round)
             self.slips.append(slip)
 
-    def _drops(self, one: _Conversation, number: int, score: float) -> list[tuple[int, float]]:
+    def _drops(self, one: _ConversationState, number: int, score: float) -> list[tuple[int, float]]:
         """The values that a reply completes, each with the position of its test."""
         drops: list[tuple[int, float]] = []
         expected = self.settings.expected
@@ -242,7 +242,7 @@ class Watcher:
         return drops
 
     @staticmethod
-    def _complete(one: _Conversation) -> list[tuple[int, float]]:
+    def _complete(one: _ConversationState) -> list[tuple[int, float]]:
         """The value of the bucket that a conversation has been in, which it leaves."""
         if not one.count:
             return []

@@ -28,7 +28,7 @@ from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, p
 from holdfast.models.api.event_loop import run_coroutine
 from holdfast.models.api.parameters import Parameters
 from holdfast.models.api.responses import (
-    Completion,
+    ApiCompletion,
     Endpoint,
     ServerError,
     Tokens,
@@ -249,7 +249,7 @@ class ApiBackend:
             while True:
                 sent = self._parameters.write(ask, sampling)
                 response = await self._post(client, ask, sent)
-                if isinstance(response, Completion):
+                if isinstance(response, ApiCompletion):
                     return self._reply_of(ask, response, sampling)
                 refused = refused_parameter(response, sent.keys() - self._parameters.extra.keys())
                 if refused is None or not self._drop(refused, sent[refused]):
@@ -260,7 +260,7 @@ class ApiBackend:
 
     async def _post(
         self, client: openai.AsyncOpenAI, ask: Ask, body: Mapping[str, Any]
-    ) -> Completion | ServerError:
+    ) -> ApiCompletion | ServerError:
         """Send a request. We read the body ourselves, since the client trusts what servers send."""
         messages = [_without_thought(part) for part in ask.chat]
         create: Any = client.chat.completions.with_raw_response.create
@@ -306,7 +306,7 @@ class ApiBackend:
                 return Reply("", stop="error", error=error.message or "content filter")
         raise exception_for(error, self._endpoint)
 
-    def _reply_of(self, ask: Ask, completion: Completion, sampling: Sampling) -> Reply:
+    def _reply_of(self, ask: Ask, completion: ApiCompletion, sampling: Sampling) -> Reply:
         """Return the reply in a completion and count its tokens."""
         estimated = Tokens(
             sum(self.count(part["content"]) + 4 for part in ask.chat),

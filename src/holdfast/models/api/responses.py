@@ -3,7 +3,8 @@
 Servers agree on the shape of a good completion and on little else. A completion may lack its
 usage, its text or its choices. An error may be OpenAI's object, FastAPI's `detail`, a bare string
 or a page of HTML, and each server has its own status and words for the same error. Here bytes
-become a `Completion` or a `ServerError`, and a server error becomes an exception of one sentence.
+become an `ApiCompletion` or a `ServerError`, and a server error becomes an exception of one
+sentence.
 
 This module is pure: it opens no connection and knows no asks, only bytes and statuses.
 """
@@ -35,7 +36,7 @@ class Tokens(NamedTuple):
     completion: int
 
 
-class Completion(NamedTuple):
+class ApiCompletion(NamedTuple):
     """A completion: text, why it ended, the reason if that was an error, tokens, and thought."""
 
     text: str
@@ -82,7 +83,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def read_completion(content: bytes) -> Completion:
+def read_completion(content: bytes) -> ApiCompletion:
     """Read the body of a successful response; whatever is wrong with it becomes `error`.
 
     Reasoning (`reasoning_content`, `reasoning`, or between tags in the text) is the thought and not
@@ -91,13 +92,15 @@ def read_completion(content: bytes) -> Completion:
     try:
         body = _mapping(_loads(content))
     except (ValueError, RecursionError):
-        return Completion("", "error", "the server's answer is not JSON")
+        return ApiCompletion("", "error", "the server's answer is not JSON")
     tokens = _tokens(body.get("usage"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         error = read_error(200, content) if body.get("error") else ServerError(200, "")
         stop: Stop = "overflow" if classify(error) == "overflow" else "error"
-        return Completion("", stop, error.message or "the server's answer has no choices", tokens)
+        return ApiCompletion(
+            "", stop, error.message or "the server's answer has no choices", tokens
+        )
     choice = _mapping(choices[0])
     message = _mapping(choice.get("message"))
     text = _text(message.get("content"))
@@ -109,7 +112,7 @@ def read_completion(content: bytes) -> Completion:
     stop, reason = _stop(choice)
     if text is None and thought is None and stop == "stop":
         stop, reason = "error", "the server's answer has no text"
-    return Completion(within.reply, stop, reason, tokens, thought)
+    return ApiCompletion(within.reply, stop, reason, tokens, thought)
 
 
 def _text(content: object) -> str | None:

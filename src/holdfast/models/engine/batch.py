@@ -84,7 +84,7 @@ class Batch:
                 return False
             self._arrange()
         assert self.tokens is not None
-        column = self.cache.frame.column if self.cache else self.past.get_seq_length()
+        column = self.cache.region.column if self.cache else self.past.get_seq_length()
         self.logits = self._forward(self.tokens[:, None], 0, column, self.steering)
         self.tokens = None
         return True
@@ -135,12 +135,12 @@ class Batch:
     def _make_room(self, rows: Sequence[Row]) -> None:
         """Move the rows that are there to the right of where the longest new prompt begins."""
         assert self.cache is not None and all(row.reuses for row in rows)
-        missing = max(len(row.ids) for row in rows) - 1 - self.cache.frame.column
+        missing = max(len(row.ids) for row in rows) - 1 - self.cache.region.column
         right = max(0, missing)
-        columns = self.cache.frame.column + right + _room(rows)
+        columns = self.cache.region.column + right + _room(rows)
         self.cache.grow(len(self.rows) + len(rows), columns)
         self._shift(right)
-        self.width = self.cache.frame.column + 1
+        self.width = self.cache.region.column + 1
 
     def _shift(self, by: int) -> None:
         """Move all rows `by` columns to the right; positions in rows stay what they are."""
@@ -154,7 +154,7 @@ class Batch:
         """Undo a failed join: drop rows after the first `count` and clear their cache."""
         if self.cache is not None:
             self.cache.clear(range(count, len(self.rows)))
-            self.cache.frame.column = self.width - 1
+            self.cache.region.column = self.width - 1
         self.rows = self.rows[:count]
         if self.rows:
             self._arrange()
@@ -180,7 +180,7 @@ class Batch:
             self.cache.move(moves)
         self.rows = [self.rows[i] for i in order]
         slack = min((row.pad for row in self.rows), default=0)
-        if self.cache is not None and slack >= max(SLACK, self.cache.frame.column // 4):
+        if self.cache is not None and slack >= max(SLACK, self.cache.region.column // 4):
             self._shift(-slack)
         if self.tokens is not None:
             self.tokens = self.tokens[order] if order else None
@@ -244,7 +244,7 @@ class Batch:
                 if new:
                     self._prefill_in_chunks(ids[some, end - new :], top + some.start)
             start += len(wave)
-        self.cache.frame.column = end
+        self.cache.region.column = end
 
     def _copy_known(self, index: int, row: Row) -> None:
         """Copy the keys and values that a row does not compute: those kept, or another row's."""

@@ -37,7 +37,7 @@ Layers = tuple[tuple[Tensor, Tensor], ...] | Tensor
 
 
 @dataclass
-class Frame:
+class WriteRegion:
     """Where the next forward pass writes: rows [top, bottom), columns from `column`."""
 
     rows: int
@@ -48,44 +48,44 @@ class Frame:
 
 
 class BufferLayer(DynamicLayer):
-    """One layer's keys and values, (rows, heads, columns, size), written where the frame says."""
+    """One layer's keys and values, (rows, heads, columns, size), written in the region."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, region: WriteRegion) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.frame = frame
+        self.region = region
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Write the new columns and return all columns so far, for the frame's rows."""
-        frame = self.frame
-        end = frame.column + key_states.shape[-2]
-        self.keys = _room(self.keys, key_states, frame, end)
-        self.values = _room(self.values, value_states, frame, end)
+        """Write the new columns and return all columns so far, for the region's rows."""
+        region = self.region
+        end = region.column + key_states.shape[-2]
+        self.keys = _room(self.keys, key_states, region, end)
+        self.values = _room(self.values, value_states, region, end)
         self.is_initialized = True
-        rows = slice(frame.top, frame.bottom)
-        self.keys[rows, :, frame.column : end] = key_states
-        self.values[rows, :, frame.column : end] = value_states
+        rows = slice(region.top, region.bottom)
+        self.keys[rows, :, region.column : end] = key_states
+        self.values[rows, :, region.column : end] = value_states
         return self.keys[rows, :, :end], self.values[rows, :, :end]
 
     def get_seq_length(self) -> int:
         """Columns that are filled, padding included."""
-        return self.frame.column
+        return self.region.column
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Keys that the next queries see, and the column of the first."""
-        return self.frame.column + query_length, 0
+        return self.region.column + query_length, 0
 
 
-def _room(buffer: Tensor | None, new: Tensor, frame: Frame, end: int) -> Tensor:
+def _room(buffer: Tensor | None, new: Tensor, region: WriteRegion, end: int) -> Tensor:
     """A buffer of at least `end` columns, with the columns of the old one.
 
     Fresh columns are zero: a masked key still enters a product, and NaN times 0 is NaN.
     """
     if buffer is not None and buffer.shape[2] >= end:
         return buffer
-    columns = max(end, frame.columns if buffer is None else buffer.shape[2] * 3 // 2)
-    grown = new.new_zeros((frame.rows, new.shape[1], columns, new.shape[3]))
+    columns = max(end, region.columns if buffer is None else buffer.shape[2] * 3 // 2)
+    grown = new.new_zeros((region.rows, new.shape[1], columns, new.shape[3]))
     if buffer is not None:
         grown[:, :, : buffer.shape[2]] = buffer
     return grown
@@ -101,26 +101,26 @@ class BatchCache(Cache):
     """
 
     def __init__(self, kinds: Sequence[type]) -> None:
-        self.frame = Frame(0, 0)
+        self.region = WriteRegion(0, 0)
         self.block: Tensor | None = None
         super().__init__(
-            layers=[BufferLayer(self.frame) if kind in PLAIN else kind() for kind in kinds]
+            layers=[BufferLayer(self.region) if kind in PLAIN else kind() for kind in kinds]
         )
         self.buffers = [layer for layer in self.layers if isinstance(layer, BufferLayer)]
 
     def begin(self, rows: int, columns: int) -> None:
         """Make room for a batch of `rows` rows that will need about `columns` columns."""
-        frame = self.frame
-        fits = rows <= frame.rows and columns <= frame.columns
+        region = self.region
+        fits = rows <= region.rows and columns <= region.columns
         if not fits or self.block is None:
             self._widen(rows, columns)
             self._allocate()
-        frame.top, frame.bottom, frame.column = 0, rows, 0
+        region.top, region.bottom, region.column = 0, rows, 0
 
     def grow(self, rows: int, columns: int) -> None:
         """Make room for more rows, or more columns, beside what is there."""
-        frame, end = self.frame, self.frame.column
-        if rows <= frame.rows and columns <= frame.columns:
+        region, end = self.region, self.region.column
+        if rows <= region.rows and columns <= region.columns:
             return
         old = [(layer.keys, layer.values) for layer in self.buffers]
         self._widen(rows, columns)
@@ -130,22 +130,22 @@ class BatchCache(Cache):
                 continue
             if layer.keys is None or layer.values is None:  # layers of several shapes
                 layer.keys = keys.new_zeros(
-                    (frame.rows, keys.shape[1], frame.columns, keys.shape[3])
+                    (region.rows, keys.shape[1], region.columns, keys.shape[3])
                 )
                 layer.values = values.new_zeros(
-                    (frame.rows, values.shape[1], frame.columns, values.shape[3])
+                    (region.rows, values.shape[1], region.columns, values.shape[3])
                 )
             layer.keys[: len(keys), :, :end] = keys[:, :, :end]
             layer.values[: len(values), :, :end] = values[:, :, :end]
 
     def _widen(self, rows: int, columns: int) -> None:
-        frame = self.frame
-        frame.rows = max(rows, frame.rows)
-        if columns > frame.columns:
-            frame.columns = max(columns, frame.columns * 3 // 2)
+        region = self.region
+        region.rows = max(rows, region.rows)
+        if columns > region.columns:
+            region.columns = max(columns, region.columns * 3 // 2)
 
     def _allocate(self) -> None:
-        """New buffers of the frame's size: one block where the layers allow it."""
+        """New buffers of the region's size: one block where the layers allow it."""
         old = [tensor for layer in self.buffers for tensor in (layer.keys, layer.values)]
         kinds = {(t.shape[1], t.shape[3], t.dtype, t.device) for t in old if t is not None}
         self.block = None
@@ -155,19 +155,19 @@ class BatchCache(Cache):
             return
         ((heads, size, dtype, device),) = kinds
         del old
-        shape = (len(self.buffers), 2, self.frame.rows, heads, self.frame.columns, size)
+        shape = (len(self.buffers), 2, self.region.rows, heads, self.region.columns, size)
         self.block = torch.zeros(shape, dtype=dtype, device=device)
         for layer, (keys, values) in zip(self.buffers, self.block, strict=True):
             layer.keys, layer.values = keys, values
 
     def shift(self, rows: int, by: int) -> None:
         """Move the first `rows` rows `by` columns to the right, or to the left below 0."""
-        frame = self.frame
-        start, end = max(0, -by), frame.column
+        region = self.region
+        start, end = max(0, -by), region.column
         for buffer in self._tensors():
             columns = buffer[..., :rows, :, start:end, :].clone()
             buffer[..., :rows, :, start + by : end + by, :] = columns
-        frame.column += by
+        region.column += by
 
     def clear(self, rows: Collection[int]) -> None:
         """Set rows to 0: masked columns still enter products, and NaN times 0 is NaN."""
@@ -198,8 +198,8 @@ class BatchCache(Cache):
             return
         for buffer, (keys, values) in zip(self.buffers, layers, strict=True):
             keys, values = keys[None, :, :tokens], values[None, :, :tokens]
-            buffer.keys = _room(buffer.keys, keys, self.frame, span.stop)
-            buffer.values = _room(buffer.values, values, self.frame, span.stop)
+            buffer.keys = _room(buffer.keys, keys, self.region, span.stop)
+            buffer.values = _room(buffer.values, values, self.region, span.stop)
             buffer.keys[row, :, span] = keys[0]
             buffer.values[row, :, span] = values[0]
 
@@ -218,7 +218,7 @@ class BatchCache(Cache):
     def move(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy row to row, for each (from, to)."""
         for source, target in pairs:
-            self.copy(source, 0, target, 0, self.frame.column)
+            self.copy(source, 0, target, 0, self.region.column)
 
     def copy(self, source: int, start: int, row: int, column: int, tokens: int) -> None:
         """Copy `tokens` tokens of a row from `start` on into another row, from `column` on."""

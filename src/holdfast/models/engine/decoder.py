@@ -47,7 +47,7 @@ class _Norm(NamedTuple):
     floor: Tensor
 
 
-class _Layer(NamedTuple):
+class _LayerWeights(NamedTuple):
     """One layer's weights. `heads` are the norms of each head's queries and keys."""
 
     attention: Any
@@ -118,7 +118,7 @@ class Decoder:
             x = _added(x, layer.down, n)
         return self.head(_normed(x[:, -1], self.norm))
 
-    def _heads(self, layer: _Layer, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(self, layer: _LayerWeights, x: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys together, and values, each (rows, heads, tokens, size)."""
         shape, first = (*x.shape[:2], -1, self.size), self.query_heads
         if isinstance(layer.qkv, PackedProduct):
@@ -180,14 +180,14 @@ def _weights(layer: nn.Linear) -> _Linear:
     return _Linear(layer.weight, layer.bias)
 
 
-def _layer(layer: Any, packs: PackedWeights | None) -> _Layer:
+def _layer(layer: Any, packs: PackedWeights | None) -> _LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     heads = None
     if hasattr(attention, "q_norm"):
         heads = _norm(attention.q_norm), _norm(attention.k_norm)
     three = (attention.q_proj, attention.k_proj, attention.v_proj)
     make = _weights if packs is None else packs.product
-    return _Layer(
+    return _LayerWeights(
         attention,
         _norm(layer.input_layernorm),
         _three(*three) if packs is None else packs.product(*three),

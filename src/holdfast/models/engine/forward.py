@@ -55,8 +55,8 @@ class Forward:
         end, bottom = column + ids.shape[1], top + len(ids)
         rows = self.rows[top:bottom]
         if self.cache is not None:
-            frame = self.cache.frame
-            frame.top, frame.bottom, frame.column = top, bottom, column
+            region = self.cache.region
+            region.top, region.bottom, region.column = top, bottom, column
         columns = torch.arange(end, device=self.device)
         pads = self.pads[top:bottom, None]
         positions = (columns[column:] - pads).clamp_(min=0)
@@ -77,7 +77,7 @@ class Forward:
                 logits = self._call_model(ids, positions, own, passed)
         refuse_unreached(passed, self.loaded.name)
         if self.cache is not None:
-            self.cache.frame.column = end
+            self.cache.region.column = end
         if recorder is not None:
             # π of the pass, (B, 2, spans, layers, H)
             for row, share in zip(rows, recorder.result().movedim(2, 0), strict=True):

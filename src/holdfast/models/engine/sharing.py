@@ -23,14 +23,14 @@ LEAST = 16  # tokens that are worth a copy
 PASS = 256  # tokens below which a pass of its own costs more than it saves
 
 
-class Source(NamedTuple):
+class PrefixSource(NamedTuple):
     """A row to copy from, and how many tokens of its prompt another row begins with."""
 
     row: Row | None
     tokens: int
 
 
-NOWHERE = Source(None, 0)
+NOWHERE = PrefixSource(None, 0)
 
 
 def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
@@ -43,11 +43,11 @@ def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
         there: the batch's rows, their prompts prefilled.
         rows: the rows that join.
     """
-    line = Line([*there, *rows])
+    order = PrefixOrder([*there, *rows])
     ready, pending, waves = {id(row) for row in there}, {id(row) for row in rows}, []
     while pending:
-        sources = line.sources(ready)
-        later = line.followers(pending, sources)
+        sources = order.sources(ready)
+        later = order.followers(pending, sources)
         now = pending - later
         wave = [row for row in rows if id(row) in now]
         for row in wave:
@@ -59,7 +59,7 @@ def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
     return waves
 
 
-class Line:
+class PrefixOrder:
     """Rows in an order in which those that begin alike stand together."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -68,7 +68,7 @@ class Line:
         # Between a row and the one before it: the prompt tokens that both have, the last left out.
         self.common = [0, *(_common(a, b) for a, b in zip(self.rows, self.rows[1:], strict=False))]
 
-    def sources(self, ready: set[int]) -> dict[int, Source]:
+    def sources(self, ready: set[int]) -> dict[int, PrefixSource]:
         """For each row the ready row that it shares most with: the nearest on either side."""
         before = self._nearest(ready, zip(self.rows, self.common, strict=True))
         onwards = [*self.common[1:], 0]
@@ -77,16 +77,16 @@ class Line:
             key: max(before[key], after[key], key=lambda source: source.tokens) for key in before
         }
 
-    def _nearest(self, ready: set[int], walk: Iterable[tuple[Row, int]]) -> dict[int, Source]:
+    def _nearest(self, ready: set[int], walk: Iterable[tuple[Row, int]]) -> dict[int, PrefixSource]:
         nearest, result = NOWHERE, {}
         for row, common in walk:
-            nearest = Source(nearest.row, min(nearest.tokens, common))
+            nearest = PrefixSource(nearest.row, min(nearest.tokens, common))
             result[id(row)] = nearest
             if id(row) in ready:
-                nearest = Source(row, len(row.ids) - 1)
+                nearest = PrefixSource(row, len(row.ids) - 1)
         return result
 
-    def followers(self, pending: set[int], sources: dict[int, Source]) -> set[int]:
+    def followers(self, pending: set[int], sources: dict[int, PrefixSource]) -> set[int]:
         """Pending rows that save by waiting for another pending row; none where it saves little."""
         later, saved, tokens = set(), 0, 0
         for row, common in zip(self.rows, self.common, strict=True):

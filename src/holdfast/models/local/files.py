@@ -44,7 +44,7 @@ _PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where a model's files are."""
 
     path: str
@@ -60,7 +60,7 @@ class Source:
         return {"gguf_file": self.gguf} if self.gguf else {}
 
 
-def find_source(name: str, base: str | None = None) -> Source:
+def find_source(name: str, base: str | None = None) -> ModelSource:
     """Find the files of a model.
 
     Args:
@@ -74,22 +74,22 @@ def find_source(name: str, base: str | None = None) -> Source:
     if name == "mini":
         if not (MINI / "config.json").exists():
             raise ModelError(f"the embedded model is not in this installation ({MINI} is missing).")
-        return Source(str(MINI))
+        return ModelSource(str(MINI))
     if name.startswith(OLLAMA):
         weights = find_weights(name)
-        return Source(str(weights.parent), gguf=weights.name)
+        return ModelSource(str(weights.parent), gguf=weights.name)
     place = Path(name).expanduser()
     if place.is_dir():
         return _source_in_folder(name, place, base)
     if place.exists():
         if place.suffix.lower() != ".gguf":
             raise ModelError(f"{name} is a file and no GGUF file: pass the model's folder.")
-        return Source(str(place.parent), gguf=place.name)
+        return ModelSource(str(place.parent), gguf=place.name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder or file {name}: check the path.")
     if any(model.name == name for model in CATALOGUE):
         return find_source(str(fetch(find_model(name))))
-    return Source(name)
+    return ModelSource(name)
 
 
 def check_hub(name: str) -> None:
@@ -111,21 +111,21 @@ def check_hub(name: str) -> None:
         raise ModelError(_sentence(name, error)) from error
 
 
-def _source_in_folder(name: str, folder: Path, base: str | None) -> Source:
+def _source_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
     if (folder / "config.json").exists():
-        return Source(str(folder))
+        return ModelSource(str(folder))
     if (folder / ADAPTER).exists():
         return _adapter_source(name, folder, base)
     files = sorted(file.name for file in folder.glob("*.gguf"))
     if len(files) == 1:
-        return Source(str(folder), gguf=files[0])
+        return ModelSource(str(folder), gguf=files[0])
     if files:
         raise ModelError(f"{name} holds {len(files)} GGUF files: name one, as in {name}/{files[0]}")
     raise ModelError(f"{name} holds no model: it has no config.json, no adapter and no GGUF file.")
 
 
-def _adapter_source(name: str, folder: Path, base: str | None) -> Source:
+def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source of an adapter: the files of the model that it was trained on, and its own."""
     try:
         about = dict(json.loads((folder / ADAPTER).read_text(encoding="utf-8")))
@@ -226,7 +226,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def hash_source(source: Source) -> str | None:
+def hash_source(source: ModelSource) -> str | None:
     """sha256 over a model's weights, and its adapter's; None if they are not in a folder here."""
     own = _hash([Path(source.path) / source.gguf]) if source.gguf else hash_files(source.path)
     if own is None or source.adapter is None:

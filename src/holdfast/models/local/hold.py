@@ -36,8 +36,8 @@ from holdfast.core.control import Control, Range, parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.hold_rows import (
     BatchRows,
+    HoldTargets,
     LazyTokenizer,
-    Targets,
     check_positions,
     find_targets,
 )
@@ -111,7 +111,7 @@ class _Block:
     """One model inside a block: the hooks on its body, and the state of every cache."""
 
     def __init__(
-        self, model: PreTrainedModel, control: Control, targets: Targets, rotary: Rotary | None
+        self, model: PreTrainedModel, control: Control, targets: HoldTargets, rotary: Rotary | None
     ) -> None:
         self.name = type(model).__name__
         self.control, self.targets, self.rotary = control, targets, rotary

@@ -22,7 +22,7 @@ from holdfast.models.local.persona_span import (
     ExactPersona,
     Find,
     Ids,
-    Place,
+    PersonaSpan,
     any_system_message,
     exact_persona,
     occurrences,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class BatchRows:
     """The rows of one batch as far as they have been read."""
 
-    places: list[Place | None]
+    places: list[PersonaSpan | None]
     """Each row's persona; None for a row without."""
     turns: list[list[int]]
     """Columns where each row's user turns begin."""
@@ -107,14 +107,14 @@ class BatchRows:
 
 
 @dataclass(frozen=True)
-class Targets:
+class HoldTargets:
     """How to find personas and turns in batches, or the columns that the caller named."""
 
     find: Find | None
     """Finds a persona; None with `places`."""
     turn_ids: Ids
     """The ids that open a user turn; none with `turns`."""
-    places: tuple[Place | None, ...] | None
+    places: tuple[PersonaSpan | None, ...] | None
     """Personas as the caller named them, row by row."""
     turns: tuple[tuple[int, ...], ...] | None
     """Turns as the caller named them, row by row."""
@@ -135,7 +135,7 @@ def find_targets(
     *,
     needs_turns: bool,
     needs_replies: bool = False,
-) -> Targets:
+) -> HoldTargets:
     """Read `hold`'s arguments `span` and `turns`; turns only where `needs_turns`.
 
     Where replies begin (`needs_replies`), the chat template says.
@@ -143,7 +143,7 @@ def find_targets(
     `tokenizer` is called only if there is something that the arguments do not say.
     """
     find: Find | None = None
-    places: tuple[Place | None, ...] | None = None
+    places: tuple[PersonaSpan | None, ...] | None = None
     if span is None:
         find = any_system_message(_with_template(tokenizer, "span"))
     elif isinstance(span, str):
@@ -176,7 +176,7 @@ def find_targets(
             raise ControlError(
                 "the chat template does not show where a reply begins: use restore:1@from=all."
             )
-    return Targets(find, turn_ids, places, columns, reply_ids)
+    return HoldTargets(find, turn_ids, places, columns, reply_ids)
 
 
 class LazyTokenizer:
@@ -221,14 +221,14 @@ def _rows(name: str, argument: Sequence[Any]) -> list[Any]:
     return rows
 
 
-def _place(columns: Sequence[int]) -> Place:
+def _place(columns: Sequence[int]) -> PersonaSpan:
     first, end = columns if len(columns) == 2 else (0, 0)
     if not 0 <= first < end:
         columns_text = "-".join(map(str, columns))
         raise ControlError(
             f"`span` has {columns_text}: columns run from the first to past the last."
         )
-    return Place((first, end), (first, end))
+    return PersonaSpan((first, end), (first, end))
 
 
 def _repeat(name: str, values: tuple[T, ...], count: int) -> list[T]:

@@ -29,14 +29,14 @@ _MARK, _QUESTION = "qzxmarkerxzq", "qzxaskedxzq"
 _SAMPLES = ("You are Ann, a baker from Rome.", "Answer in French.\nNever say no!", "Say (a) or (b)")
 
 
-class Place(NamedTuple):
+class PersonaSpan(NamedTuple):
     """Columns [start, end) of the persona's own tokens, and of the message around them."""
 
     content: Span
     message: Span
 
 
-Find = Callable[[list[int]], Place | None]
+Find = Callable[[list[int]], PersonaSpan | None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ExactPersona:
     after_tail: Ids = ()
     """Blanks after the message that belong to it."""
 
-    def __call__(self, row: list[int]) -> Place | None:
+    def __call__(self, row: list[int]) -> PersonaSpan | None:
         """Return the persona's first place in a row."""
         places = [
             (start, start + len(ids)) for ids in self.contents for start in occurrences(ids, row, 1)
@@ -67,7 +67,7 @@ class ExactPersona:
         end = _skip(self.tail, row, b)
         if end > b or not self.tail:
             end = _skip(self.after_tail, row, end)
-        return Place((a, b), (first, end))
+        return PersonaSpan((a, b), (first, end))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class AnySystemMessage:
     after_tail: Ids
     """Blanks after the message that belong to it."""
 
-    def __call__(self, row: list[int]) -> Place | None:
+    def __call__(self, row: list[int]) -> PersonaSpan | None:
         """Return the first system message in a row (None if it is empty or not there)."""
         start = next(iter(occurrences(self.head, row, 1)), None)
         if start is None:
@@ -98,7 +98,7 @@ class AnySystemMessage:
         if b < a or not _is_at(self.before_tail, row, b):
             b = close
         end = _skip(self.after_tail, row, close + len(self.tail))
-        return Place((a, b), (start, end)) if a < b else None
+        return PersonaSpan((a, b), (start, end)) if a < b else None
 
 
 def exact_persona(text: str, tokenizer: PreTrainedTokenizerBase) -> ExactPersona:

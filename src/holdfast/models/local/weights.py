@@ -32,7 +32,7 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError, suggestion
 from holdfast.core.extras import install
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
-from holdfast.models.local.files import Source, check_hub, model_errors
+from holdfast.models.local.files import ModelSource, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
 
 # Below this many parameters float32 is affordable, and the same on every device.
@@ -41,7 +41,9 @@ SMALL = 1_000_000_000
 TINY = 50_000_000
 
 
-def read_small_files(name: str, source: Source) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+def read_small_files(
+    name: str, source: ModelSource
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
     """Return a model's configuration and its tokenizer.
 
     Raises `ModelError` where they cannot be read, or the weights are in a format that is not.
@@ -61,7 +63,7 @@ def read_small_files(name: str, source: Source) -> tuple[PreTrainedConfig, PreTr
 
 def load_weights(
     name: str,
-    source: Source,
+    source: ModelSource,
     config: PreTrainedConfig,
     *,
     dtype: str | torch.dtype = "auto",
@@ -113,7 +115,7 @@ def load_weights(
 
 
 def load_first_layer(
-    name: str, source: Source, config: PreTrainedConfig, dtype: str, device: str
+    name: str, source: ModelSource, config: PreTrainedConfig, dtype: str, device: str
 ) -> PreTrainedModel:
     """Load a model's embeddings and layer 0, in the number format that the whole would have.
 
@@ -150,7 +152,7 @@ def load_first_layer(
     return first
 
 
-def _dense(source: Source) -> dict[str, Any]:
+def _dense(source: ModelSource) -> dict[str, Any]:
     """The argument that unpacks a GGUF file's weights, which newer versions else leave packed."""
     if not source.gguf:
         return {}
@@ -161,7 +163,7 @@ def _dense(source: Source) -> dict[str, Any]:
     return {"quantization_config": GgufConfig(dequantize=True)}
 
 
-def _with_adapter(name: str, model: Any, source: Source) -> Any:
+def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
     """The model with its adapter merged in. Raises `ModelError` where that cannot be done."""
     if source.adapter is None:
         return model

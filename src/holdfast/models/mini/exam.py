@@ -34,7 +34,7 @@ GREEDY = Sampling(max_new_tokens=80, temperature=0.0)
 
 
 @dataclass(frozen=True)
-class Item:
+class ExamItem:
     """A question with one right answer."""
 
     kind: str
@@ -69,7 +69,9 @@ class Item:
         return self.answer.lower() in words
 
 
-def items(kind: str, n: int, *, hard: bool = False, seed: int = 0, rounds: int = 2) -> list[Item]:
+def items(
+    kind: str, n: int, *, hard: bool = False, seed: int = 0, rounds: int = 2
+) -> list[ExamItem]:
     """Draw items of a kind.
 
     The hard splits go a little beyond training: sums to 55 instead of 49, questions in capital
@@ -86,46 +88,46 @@ def items(kind: str, n: int, *, hard: bool = False, seed: int = 0, rounds: int =
     return [_item(rng, kind, hard, rounds) for _ in range(n)]
 
 
-def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> Item:
+def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> ExamItem:
     match kind:
         case "sum" if hard:
             a, b = rng.randint(13, 55), rng.randint(13, 55)
-            return Item(kind, hard, f"What is {a} + {b}?", str(a + b))
+            return ExamItem(kind, hard, f"What is {a} + {b}?", str(a + b))
         case "sum":
             act = ask_sum(rng, hard)
         case "fact":
             country, capital = rng.choice(list(facts().items()))
             question = f"What is the capital of {country}?"
-            return Item(kind, hard, question.upper() if hard else question, capital)
+            return ExamItem(kind, hard, question.upper() if hard else question, capital)
         case "extract":
             return _extract(rng, hard)
         case "refusal":
             act = ask_way(rng, marked=rng.random() < 0.5, hard=hard)
         case _:
             return _recall(rng, hard, 8 * rounds if hard else rounds)
-    return Item(kind, hard, act.text, act.answer)
+    return ExamItem(kind, hard, act.text, act.answer)
 
 
-def _extract(rng: random.Random, hard: bool) -> Item:
+def _extract(rng: random.Random, hard: bool) -> ExamItem:
     act = ask_extract(rng, False)
     statement, question = act.text.split(" Who ")
     remarks = [small_talk(rng).text, tell(rng).text] if hard else []
     others = {statement.split()[0], statement.split()[-1].rstrip(".")} - {act.answer}
     asked = " ".join([statement, *remarks, f"Who {question}"])
-    return Item("extract", hard, asked, act.answer, alternatives=tuple(others))
+    return ExamItem("extract", hard, asked, act.answer, alternatives=tuple(others))
 
 
-def _recall(rng: random.Random, hard: bool, rounds: int) -> Item:
+def _recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:
     fact = tell(rng)
     talk = [small_talk(rng) for _ in range(rounds)]
     history = [fact.text, remark(rng, "en", str(rng.randrange(24)))]
     for act in talk:
         history += [act.text, remark(rng, "en", act.about)]
     question = ask_recall(fact.about, fact.answer).text
-    return Item("recall", hard, question, fact.answer, tuple(history))
+    return ExamItem("recall", hard, question, fact.answer, tuple(history))
 
 
-def accuracy(model: Backend, exam: Sequence[Item], system: str | None = None) -> float:
+def accuracy(model: Backend, exam: Sequence[ExamItem], system: str | None = None) -> float:
     """Return a model's share of right replies, greedy, under a system prompt or none."""
     asks = [Ask(item.chat(system), 0, keep=False) for item in exam]
     replies = model.reply(asks, GREEDY)

@@ -26,7 +26,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.models.local.persona_span import (
     Find,
     Ids,
-    Place,
+    PersonaSpan,
     any_system_message,
     exact_persona,
     reply_opening,
@@ -153,7 +153,7 @@ class Admission:
             "measure": _measure(own[MEASURE], len(ids)),
         }
 
-    def _place(self, ids: list[int], own: Mapping[str, Any]) -> Place | None:
+    def _place(self, ids: list[int], own: Mapping[str, Any]) -> PersonaSpan | None:
         """The persona in a prompt."""
         columns, persona = own[PLACE], own[PERSONA]
         if columns is not None:
@@ -185,14 +185,14 @@ def _measure(values: Any, length: int) -> dict[str, Any] | None:
     raise HoldfastError(f"`{MEASURE}` is a number, and two columns of the prompt.")
 
 
-def _place(columns: Any, length: int) -> Place:
+def _place(columns: Any, length: int) -> PersonaSpan:
     """The columns that a request names: of the persona's content, then of its message."""
     if not (isinstance(columns, list) and all(isinstance(at, int) for at in columns)):
         columns = []
     if len(columns) == 4:
         a, b, c, d = columns
         if 0 <= c <= a < b <= d <= length:
-            return Place((a, b), (c, d))
+            return PersonaSpan((a, b), (c, d))
     raise HoldfastError(
         f"`{PLACE}` is four columns of the prompt: the persona's first and the one past its last,"
         " then those of the message around it."

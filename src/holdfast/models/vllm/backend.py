@@ -25,7 +25,7 @@ from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, first_line
 from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import Source, hash_source
+from holdfast.models.local.files import ModelSource, hash_source
 from holdfast.models.local.load import outline
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
@@ -217,7 +217,7 @@ class VllmBackend:
             "name": self.name,
             "backend": "vllm",
             "architecture": model.architectures[0],
-            "weights": hash_source(Source(self._folder)) or self._folder,
+            "weights": hash_source(ModelSource(self._folder)) or self._folder,
             "dtype": str(model.dtype).removeprefix("torch."),
             "context": self.context,
             "tensor_parallel_size": parallel.tensor_parallel_size,

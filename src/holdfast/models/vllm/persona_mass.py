@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from holdfast.control.steering import RowSteering
-from holdfast.models.vllm.prompt_share import Measure
+from holdfast.models.vllm.prompt_share import ShareTarget
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StepRow:
     """How many keys it has, its own of this step included."""
     blocks: Tensor
     """Its blocks, (n,)."""
-    measure: Measure | None = None
+    measure: ShareTarget | None = None
     """What is measured of it."""
 
     @property

@@ -30,7 +30,7 @@ Heads = list[list[list[float]]]
 
 
 @dataclass(frozen=True)
-class Measure:
+class ShareTarget:
     """What is measured of a row."""
 
     number: int
@@ -46,7 +46,7 @@ class HeldRow:
     """A row of the batch that is held, or measured, or both."""
 
     steering: RowSteering
-    measure: Measure | None = None
+    measure: ShareTarget | None = None
 
 
 class ShareStore:
@@ -90,7 +90,7 @@ class MeasuredRows:
 
     def __init__(
         self,
-        rows: Sequence[tuple[RowSteering, Measure, int, int]],
+        rows: Sequence[tuple[RowSteering, ShareTarget, int, int]],
         blocks: Tensor,
         rotary: Any,
     ) -> None:
@@ -165,9 +165,9 @@ def _rounded(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(x, 5) for x in layer) for layer in heads)
 
 
-def measure_of(row: Mapping[str, Any] | None) -> Measure | None:
+def measure_of(row: Mapping[str, Any] | None) -> ShareTarget | None:
     """What `admission` asked to measure of a row."""
     if row is None:
         return None
     start, end = row["template"]
-    return Measure(row["number"], row["prompt"], (start, end))
+    return ShareTarget(row["number"], row["prompt"], (start, end))

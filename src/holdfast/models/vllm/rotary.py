@@ -115,7 +115,7 @@ class _Reached(Exception):
     """The attention was reached, with these queries and keys."""
 
 
-class _Probe(nn.Module):
+class _AttentionProbe(nn.Module):
     """Stands in for a layer's attention."""
 
     def forward(self, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -135,7 +135,7 @@ def _states_at(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Ten
     positions = torch.tensor([position], device=like.device)
     if not {"positions", "hidden_states"} <= set(takes):
         raise ControlError(f"{type(owner).__name__} takes other arguments than anchor knows.")
-    owner._modules[name] = _Probe()
+    owner._modules[name] = _AttentionProbe()
     try:
         owner(positions=positions, hidden_states=hidden)
     except _Reached as reached:

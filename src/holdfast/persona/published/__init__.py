@@ -23,9 +23,9 @@ from pathlib import Path
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import is_there
 from holdfast.persona.published import instructions, rubrics
-from holdfast.persona.published.reading import Reading
+from holdfast.persona.published.tables import PersonaTables
 
-READERS: dict[str, Callable[[Path], Reading]] = {
+READERS: dict[str, Callable[[Path], PersonaTables]] = {
     "ifeval": instructions.read_instructions,
     "ifbench": instructions.read_instructions,
     "multi-if": instructions.read_multi_if,
@@ -58,15 +58,15 @@ class Published:
     def tables(self) -> list[dict[str, object]]:
         """Its personas as tables of a persona file; raises `PersonaError` where there are none."""
         if self.path is not None:
-            reading = READERS[self.name](self.path)
+            tables = READERS[self.name](self.path)
         elif self.name in instructions.STANDING:
-            reading = instructions.standing(self.name)
+            tables = instructions.standing(self.name)
         else:
             raise PersonaError(
                 f"{self.name} is read from its authors' file: give --suite {self.name}:FILE"
             )
-        if reading.skipped:
-            print(f"{self.name}: left out {reading.left_out()}", file=sys.stderr)
-        if not reading.personas:
+        if tables.skipped:
+            print(f"{self.name}: left out {tables.left_out()}", file=sys.stderr)
+        if not tables.personas:
             raise PersonaError(f"{self.path} holds nothing of {self.name} that can be a persona")
-        return reading.personas
+        return tables.personas

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.judge.content.instruction import MissingData, describe
-from holdfast.persona.published.reading import Reading, Row, as_id, parsed, rows
+from holdfast.persona.published.tables import FileRow, PersonaTables, as_id, parsed, rows
 
 PROBES = (
     "What should I look at when I buy a used bicycle?",
@@ -108,58 +108,60 @@ STANDING = {"ifeval": _IFEVAL, "ifbench": _IFBENCH}
 """The kinds of instruction that can be standing orders, with parameters that short replies meet."""
 
 
-def standing(name: str) -> Reading:
+def standing(name: str) -> PersonaTables:
     """A persona for each kind of instruction."""
-    reading = Reading()
+    tables = PersonaTables()
     for id_, kwargs in STANDING[name].items():
         try:
-            _keep(reading, as_id(id_), name, [id_], [kwargs], f"{name}, {id_}")
+            _keep(tables, as_id(id_), name, [id_], [kwargs], f"{name}, {id_}")
         except MissingData as missing:
-            reading.skipped[str(missing)] += 1
-    return reading
+            tables.skipped[str(missing)] += 1
+    return tables
 
 
-def read_instructions(path: Path) -> Reading:
+def read_instructions(path: Path) -> PersonaTables:
     """The lines of IFEval's or IFBench's JSONL: key, prompt, instruction_id_list and kwargs."""
-    reading = Reading()
+    tables = PersonaTables()
     for where, row in rows(path, "IFEval or IFBench", ("key", "instruction_id_list", "kwargs")):
-        _add(reading, as_id("line", row["key"]), "instructions", row, "", where)
-    return reading
+        _add(tables, as_id("line", row["key"]), "instructions", row, "", where)
+    return tables
 
 
-def read_multi_if(path: Path) -> Reading:
+def read_multi_if(path: Path) -> PersonaTables:
     """The English dialogues of Multi-IF; a turn's instructions include those before it."""
-    reading = Reading()
+    tables = PersonaTables()
     needed = ("key", "language", "turn_1_instruction_id_list", "turn_1_kwargs")
     for where, row in rows(path, "Multi-IF", needed):
         if str(row["language"]).strip().lower() != "english":
             # Their checkers for other languages are not those of IFEval.
-            reading.skipped["not English"] += 1
+            tables.skipped["not English"] += 1
             continue
         last = max(n for n in (1, 2, 3) if row.get(f"turn_{n}_instruction_id_list"))
-        _add(reading, as_id("dialogue", row["key"]), "multi-turn", row, f"turn_{last}_", where)
-    return reading
+        _add(tables, as_id("dialogue", row["key"]), "multi-turn", row, f"turn_{last}_", where)
+    return tables
 
 
-def _add(reading: Reading, id_: str, category: str, row: Row, turn: str, where: str) -> None:
+def _add(
+    tables: PersonaTables, id_: str, category: str, row: FileRow, turn: str, where: str
+) -> None:
     """Add the persona of a row, or count why there is none."""
     ids = parsed(row[f"{turn}instruction_id_list"], where)
     kwargs = [parsed(one, where) for one in parsed(row[f"{turn}kwargs"], where)]
     if not isinstance(ids, list) or len(ids) != len(kwargs):
         raise PersonaError(f"{where}: instruction_id_list and kwargs are not lists of one length")
     if of_a_request := [one for one in ids if one in NO_ORDER or one.startswith(_OF_A_REQUEST)]:
-        reading.skipped[f"belongs to its request: {of_a_request[0]}"] += 1
+        tables.skipped[f"belongs to its request: {of_a_request[0]}"] += 1
         return
     try:
-        _keep(reading, id_, category, ids, kwargs, where)
+        _keep(tables, id_, category, ids, kwargs, where)
     except MissingData as missing:
-        reading.skipped[str(missing)] += 1
+        tables.skipped[str(missing)] += 1
     except JudgeError as error:
         raise PersonaError(f"{where}: {error}") from None
 
 
 def _keep(
-    reading: Reading,
+    tables: PersonaTables,
     id_: str,
     category: str,
     ids: Sequence[str],
@@ -173,4 +175,4 @@ def _keep(
         for one, of in zip(ids, kwargs, strict=True)
     ]
     judge = judges[0] if len(judges) == 1 else {"name": "mean", "of": judges}
-    reading.add(id_, category, " ".join([OPENING, *orders]), PROBES, judge, where)
+    tables.add(id_, category, " ".join([OPENING, *orders]), PROBES, judge, where)

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import read_text
-from holdfast.persona.published.reading import Reading, as_id, rows, text_of
+from holdfast.persona.published.tables import PersonaTables, as_id, rows, text_of
 
 RETENTION = "INSTRUCTION_RETENTION"
 """The axis of MultiChallenge whose first message is an order for the whole conversation."""
@@ -23,13 +23,13 @@ def _rubric(criteria: str) -> dict[str, object]:
     return {"name": "rubric", "criteria": criteria}
 
 
-def read_sysbench(path: Path) -> Reading:
+def read_sysbench(path: Path) -> PersonaTables:
     """SysBench (arXiv:2408.10943): a persona for each turn of a system message's dialogue.
 
     The turn's user message is the probe, and its checklist the rubric. The dialogue itself is not
     used: rounds of self-chat take its place.
     """
-    reading = Reading()
+    tables = PersonaTables()
     for where, row in rows(path, "SysBench", ("system_id", "system_prompt", "prompt_infos")):
         prompt = text_of(row["system_prompt"], where, "system_prompt")
         infos = row["prompt_infos"]
@@ -40,9 +40,9 @@ def read_sysbench(path: Path) -> Reading:
         for n, (probe, info) in enumerate(turns, 1):
             criteria = _checklist(info.get("criteria") if isinstance(info, Mapping) else None)
             if not isinstance(probe, str) or not probe.strip() or not criteria:
-                reading.skipped["a turn without a message or a checklist"] += 1
+                tables.skipped["a turn without a message or a checklist"] += 1
                 continue
-            reading.add(
+            tables.add(
                 id_=as_id("system", row["system_id"], "turn", n),
                 category=as_id(info.get("alignment") or "turn"),
                 prompt=prompt,
@@ -50,7 +50,7 @@ def read_sysbench(path: Path) -> Reading:
                 judge=_rubric(criteria),
                 source=where,
             )
-    return reading
+    return tables
 
 
 def _said(info: Any) -> Any:
@@ -68,17 +68,17 @@ def _checklist(criteria: Any) -> str:
     return "The reply does all of this:\n" + "\n".join(f"- {one}" for one in known) if known else ""
 
 
-def read_multichallenge(path: Path) -> Reading:
+def read_multichallenge(path: Path) -> PersonaTables:
     """MultiChallenge (arXiv:2501.17399): its conversations on instruction retention.
 
     The first message, which gives the instruction, is the system prompt, and the last is the probe.
     The other axes are about what was said in between, which self-chat replaces.
     """
-    reading = Reading()
+    tables = PersonaTables()
     needed = ("QUESTION_ID", "AXIS", "CONVERSATION", "TARGET_QUESTION", "PASS_CRITERIA")
     for where, row in rows(path, "MultiChallenge", needed):
         if row["AXIS"] != RETENTION:
-            reading.skipped[f"on the axis {row['AXIS']}"] += 1
+            tables.skipped[f"on the axis {row['AXIS']}"] += 1
             continue
         messages = [one for one in row["CONVERSATION"] if isinstance(one, Mapping)]
         texts = [one.get("content") for one in messages if one.get("role") == "user"]
@@ -86,7 +86,7 @@ def read_multichallenge(path: Path) -> Reading:
             raise PersonaError(f"{where}: the conversation has fewer than two messages of the user")
         answer = "yes" if str(row["PASS_CRITERIA"]).strip().upper() == "YES" else "no"
         question = text_of(row["TARGET_QUESTION"], where, "TARGET_QUESTION")
-        reading.add(
+        tables.add(
             id_=as_id("question", row["QUESTION_ID"]),
             category="instruction-retention",
             prompt=text_of(texts[0], where, "the first message"),
@@ -94,16 +94,16 @@ def read_multichallenge(path: Path) -> Reading:
             judge=_rubric(f"About the reply, the answer to this is {answer}: {question}"),
             source=where,
         )
-    return reading
+    return tables
 
 
-def read_personagym(path: Path) -> Reading:
+def read_personagym(path: Path) -> PersonaTables:
     """PersonaGym (arXiv:2407.18416): a JSON file for each person, named by its description.
 
     Each of its tasks is a persona. `holdfast fidelity --tasks FOLDER` runs the protocol itself.
     """
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    reading = Reading()
+    tables = PersonaTables()
     for number, file in enumerate(files, 1):
         text = read_text(file, "PersonaGym's questions", "name the authors' folder", PersonaError)
         try:
@@ -115,9 +115,9 @@ def read_personagym(path: Path) -> Reading:
         for task, questions in tasks.items():
             probes = tuple(q.strip() for q in questions if isinstance(q, str) and q.strip())
             if not probes:
-                reading.skipped["a task without questions"] += 1
+                tables.skipped["a task without questions"] += 1
                 continue
-            reading.add(
+            tables.add(
                 id_=as_id("person", number, task),
                 category=as_id(task),
                 prompt=IDENTITY.format(file.stem),
@@ -128,26 +128,26 @@ def read_personagym(path: Path) -> Reading:
                 ),
                 source=str(file),
             )
-    return reading
+    return tables
 
 
-def read_mt_bench(path: Path) -> Reading:
+def read_mt_bench(path: Path) -> PersonaTables:
     """MT-Bench (arXiv:2306.05685): question.jsonl with question_id, category and two turns.
 
     The first turn is the system prompt, as the task at hand, and the second, which builds on it,
     the probe. References, where there are any, are in the rubric.
     """
-    reading = Reading()
+    tables = PersonaTables()
     for where, row in rows(path, "MT-Bench", ("question_id", "category", "turns")):
         turns = row["turns"]
         if not isinstance(turns, list) or len(turns) < 2:
-            reading.skipped["without a second turn"] += 1
+            tables.skipped["without a second turn"] += 1
             continue
         references = row.get("reference")
         second = references[1:2] if isinstance(references, list) else []
         right = "".join(f" A right answer: {one}" for one in second)
         task = text_of(turns[0], where, "the first turn")
-        reading.add(
+        tables.add(
             id_=as_id("question", row["question_id"]),
             category=as_id(row["category"]),
             prompt=f"The conversation is about this request: {task}",
@@ -155,4 +155,4 @@ def read_mt_bench(path: Path) -> Reading:
             judge=_rubric(f"Helpful, relevant, accurate, detailed for the request.{right}"),
             source=where,
         )
-    return reading
+    return tables

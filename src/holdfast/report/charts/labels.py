@@ -50,7 +50,7 @@ class Box(NamedTuple):
         )
 
 
-class Label(NamedTuple):
+class PointLabel(NamedTuple):
     """A label's point and its size."""
 
     x: float
@@ -65,7 +65,7 @@ def around(x: float, y: float, radius: float) -> Box:
 
 
 def place(
-    labels: Sequence[Label],
+    labels: Sequence[PointLabel],
     bounds: Box,
     points: Sequence[Box] = (),
     soft: Sequence[Box] = (),
@@ -81,7 +81,7 @@ def place(
     return placed
 
 
-def _best(one: Label, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> Box | None:
+def _best(one: PointLabel, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> Box | None:
     best, least = None, math.inf
     for reach in REACH:
         if reach >= least:
@@ -97,7 +97,7 @@ def _best(one: Label, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> 
     return best
 
 
-def _at(one: Label, reach: float, angle: float) -> Box:
+def _at(one: PointLabel, reach: float, angle: float) -> Box:
     """The label's box with its nearest edge `reach` away from the point, in a direction."""
     across, down = math.cos(angle), math.sin(angle)
     x = one.x + reach * across + _lean(across) * one.width / 2

@@ -16,7 +16,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from holdfast.report.charts.chart import Frame, Text, path, svg, tag
-from holdfast.report.charts.labels import Box, Label, around, place
+from holdfast.report.charts.labels import Box, PointLabel, around, place
 
 RADIUS = 5.0
 NEAR = 3.0  # pixels; points that are nearer are one spot, with one label
@@ -224,7 +224,9 @@ def _labels(
     spots = _spots(at)
     texts = [_label_text([points[i] for i in spot]) for spot in spots]
     places = [at[spot[0]] for spot in spots]
-    labels = [Label(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(texts, places, strict=True)]
+    labels = [
+        PointLabel(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(texts, places, strict=True)
+    ]
     bounds = Box(frame.left + 1, frame.top - 4, frame.width - 2, frame.bottom_edge - 2)
     sizes = [2.4 if _ringed(p) else 1.3 for p in points]
     obstacles = [around(x, y, RADIUS * size) for (x, y), size in zip(at, sizes, strict=True)]

@@ -53,7 +53,7 @@ class AskedQuestion:
 
 
 @dataclass(frozen=True)
-class Round:
+class TranscriptRound:
     """One round under one control: the exchange, and the questions asked after it."""
 
     exchange: Exchange
@@ -66,13 +66,13 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Side:
+class TranscriptSide:
     """One conversation under one control."""
 
     key: int
     """The control's position."""
     control: str
-    rounds: tuple[Round, ...]
+    rounds: tuple[TranscriptRound, ...]
     first: float | None
     """The first score there is."""
     late: float | None
@@ -90,9 +90,9 @@ class ConversationSides:
     agent: Participant
     user: Participant
     starter: str
-    sides: tuple[Side, ...]
+    sides: tuple[TranscriptSide, ...]
 
-    def side(self, control: str) -> Side | None:
+    def side(self, control: str) -> TranscriptSide | None:
         """This conversation under one control."""
         return next((side for side in self.sides if side.control == control), None)
 
@@ -105,8 +105,8 @@ class Transcripts:
     left_out: tuple[int, ...]
     """Ids of conversations beyond the budget."""
     shown: ConversationSides | None
-    left: Side | None
-    right: Side | None
+    left: TranscriptSide | None
+    right: TranscriptSide | None
 
 
 def transcripts(
@@ -175,17 +175,17 @@ def _conversation(
     )
 
 
-def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) -> Side:
+def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) -> TranscriptSide:
     questions: dict[int, list[AskedQuestion]] = {}
     for question in under.questions:
         questions.setdefault(question.round, []).append(_question(question))
     scores = [transcript.mean(at.probes, "own") for at in under.rounds]
     bars, late = _bars(scores), scores[rounds - -(-rounds // 4) + 1 :]
-    return Side(
+    return TranscriptSide(
         key,
         control,
         tuple(
-            Round(transcript.exchange(at), tuple(questions.get(at.round, ())))
+            TranscriptRound(transcript.exchange(at), tuple(questions.get(at.round, ())))
             for at in under.rounds
         ),
         next((score for score in scores if score is not None), None),
@@ -237,7 +237,7 @@ def data(transcripts: Transcripts) -> Markup:
     return Markup(text)
 
 
-def _side_data(side: Side) -> dict[str, Any]:
+def _side_data(side: TranscriptSide) -> dict[str, Any]:
     return {
         "name": visible(side.control),
         "course": f"{number(side.first)} → {number(side.late)}",
@@ -246,7 +246,7 @@ def _side_data(side: Side) -> dict[str, Any]:
     }
 
 
-def _round_data(one: Round) -> dict[str, Any]:
+def _round_data(one: TranscriptRound) -> dict[str, Any]:
     exchange, last_probe = one.exchange, ""
     answers = []
     for a in exchange.own:

@@ -65,7 +65,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Line:
+class ControlCells:
     """One control's cells."""
 
     entry: ControlEntry
@@ -81,7 +81,7 @@ class SortableTable:
     """A table of controls that the reader can sort."""
 
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ControlCells, ...]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -113,7 +113,7 @@ def controls_table(summary: CompareSummary) -> SortableTable:
     )  # fmt: skip
     return SortableTable(
         columns,
-        tuple(Line(e, _measures(e), interval(e, least, base), shape(e)) for e in entries),
+        tuple(ControlCells(e, _measures(e), interval(e, least, base), shape(e)) for e in entries),
     )
 
 
@@ -200,7 +200,7 @@ def parts_table(summary: CompareSummary) -> SortableTable:
     return SortableTable(
         tuple(columns),
         tuple(
-            Line(entry, tuple(column[i] for column in cells), Markup(""), shape(entry))
+            ControlCells(entry, tuple(column[i] for column in cells), Markup(""), shape(entry))
             for i, entry in enumerate(entries)
         ),
     )

@@ -87,7 +87,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class LedgerRow:
     """One line of the ledger: a measure at the start and at the end, with intervals."""
 
     kind: str
@@ -229,11 +229,11 @@ def _cell(trace: Trace, r: int) -> str:
     return number(trace.values[r]) + ("" if span is None else f" ({between(span)})")
 
 
-def ledger(summary: DriftSummary) -> list[Row]:
+def ledger(summary: DriftSummary) -> list[LedgerRow]:
     """The main numbers at the start and at the end, one measure a line."""
     by_kind, start = {t.kind: t for t in traces(summary)}, start_of(summary.curves.stability)
     rows = [
-        Row(kind, by_kind[kind].name, *_pair(by_kind[kind], start), *_pair(by_kind[kind], -1))
+        LedgerRow(kind, by_kind[kind].name, *_pair(by_kind[kind], start), *_pair(by_kind[kind], -1))
         for kind in ("own", "replies", "user", "filler", "history")
         if kind in by_kind
     ]
@@ -241,7 +241,7 @@ def ledger(summary: DriftSummary) -> list[Row]:
     spans = _intervals(summary.curves.normalised_interval)
     left = Trace("left", "left between floor and ceiling", "", "", values, spans)
     if any(value is not None for value in values):
-        rows.insert(1, Row("left", left.name, *_pair(left, start), *_pair(left, -1)))
+        rows.insert(1, LedgerRow("left", left.name, *_pair(left, start), *_pair(left, -1)))
     for kind, name, field in (
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
@@ -249,7 +249,9 @@ def ledger(summary: DriftSummary) -> list[Row]:
         if finite(getattr(summary.curves, field)) is not None:
             span = ends(getattr(summary.curves, f"{field}_interval"))
             there = "" if span is None else between(span)
-            rows.append(Row(kind, name, number(getattr(summary.curves, field)), there, "", ""))
+            rows.append(
+                LedgerRow(kind, name, number(getattr(summary.curves, field)), there, "", "")
+            )
     return rows
 
 

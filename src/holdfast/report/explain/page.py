@@ -32,15 +32,15 @@ from holdfast.report.words import (
 from holdfast.results.drift import Interval, Values
 from holdfast.results.explain import (
     ControlExplanation,
+    ConversationMean,
     DimensionSummary,
-    Estimate,
     ExplainSummary,
     RankCorrelation,
 )
 
 OTHER_SETS = {"no persona": "history", "shuffled": "filler"}
 """Sets that are no control's, and their CSS classes."""
-Axis = tuple[float, float, Sequence[tuple[float, str]]]
+AxisTicks = tuple[float, float, Sequence[tuple[float, str]]]
 """Lower end, upper end and ticks."""
 
 
@@ -85,7 +85,7 @@ def _lines(
     caption: str,
     lines: Sequence[tuple[str, Series]],
     rounds: int,
-    axis: Axis,
+    axis: AxisTicks,
     write: Callable[[float | None], str],
 ) -> Figure:
     """A line for each named series, with a table of the same numbers."""
@@ -266,7 +266,7 @@ def _dimension(dimension: DimensionSummary, rounds: int) -> Figure:
     )
 
 
-def _axis(values: Sequence[float]) -> Axis:
+def _axis(values: Sequence[float]) -> AxisTicks:
     """An axis around values: its ends and about five ticks, all round numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
     step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if 6 * s >= most - least)
@@ -290,7 +290,7 @@ def _growth(dimension: DimensionSummary) -> Table:
     return Table(header, tuple(rows))
 
 
-def _change(estimate: Estimate | None) -> str:
+def _change(estimate: ConversationMean | None) -> str:
     if not estimate or estimate.value is None:
         return "–"
     return f"{signed(estimate.value)} ({signed_span(estimate.interval)})"

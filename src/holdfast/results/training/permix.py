@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.core.records import inlined, omitted
 
-Number = int | float
+MetricValue = int | float
 IMITATIONS = ("sft", "rft")
 """Arms that imitate answers and have no rollouts: gold ones, or right ones of the model's own."""
 
@@ -109,19 +109,19 @@ class StepMetrics:
 
     step: int
     """Number of the step, from 1."""
-    loss: Number | None = omitted()
+    loss: MetricValue | None = omitted()
     """The loss."""
-    kl: Number | None = omitted()
+    kl: MetricValue | None = omitted()
     """Mean KL a token to the model before training."""
-    entropy: Number | None = omitted()
+    entropy: MetricValue | None = omitted()
     """Mean entropy a token."""
-    gradient: Number | None = omitted()
+    gradient: MetricValue | None = omitted()
     """Norm of the gradient."""
-    length: Number | None = omitted()
+    length: MetricValue | None = omitted()
     """Mean tokens of a rollout."""
-    cut: Number | None = omitted()
+    cut: MetricValue | None = omitted()
     """Share of rollouts that reached the limit of tokens."""
-    tokens: Number | None = omitted()
+    tokens: MetricValue | None = omitted()
     """Tokens that the trainer has read so far."""
     reward: float | None = omitted()
     """Mean reward."""

@@ -34,11 +34,11 @@ from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.access import Keys
+from holdfast.serve.gateway.client_pool import ClientPool
 from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
 from holdfast.serve.gateway.models import ModelList
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
 from holdfast.serve.gateway.paths import MODELS, REWRITTEN, PathRule, passes, read_rule
-from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.gateway.readiness import Readiness, add_health
 from holdfast.serve.gateway.rewriting import (
     CHAT,
@@ -56,10 +56,10 @@ from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import Json
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
-from holdfast.serve.live.reading import read_answer
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import LiveSettings
 from holdfast.serve.live.watches import Watches, add_traffic
+from holdfast.serve.live.wire_reply import read_wire_reply
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest
@@ -122,7 +122,7 @@ def create_gateway(
     control = parse(control)
     _check(control, verify, persona, choose is not None)
     rules = Rules(persona, control, persona is not None if lock is None else lock, None, choose)
-    pool = Pool(upstream.timeout, limits.concurrency + limits.queue, transport)
+    pool = ClientPool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -142,7 +142,9 @@ def create_gateway(
     watches = Watches(persona, control, metrics, traffic, live)
     add_traffic(app, watches)
     for dialect in DIALECTS:
-        route = _ChatRoute(dialect, choice, proxy, bool(verify), log_prompts, watches, live.quotas)
+        route = _RewritingRoute(
+            dialect, choice, proxy, bool(verify), log_prompts, watches, live.quotas
+        )
         _add_chat_route(app, route)
 
     models = ModelList(proxy, live, control)
@@ -201,7 +203,7 @@ class _Choice:
 
 
 @dataclass(frozen=True)
-class _ChatRoute:
+class _RewritingRoute:
     """A route whose requests are rewritten."""
 
     dialect: Dialect
@@ -234,7 +236,7 @@ class _ChatRoute:
         self, request: Request, chat: Rewritten, began: float, content: bytes, whole: bool
     ) -> None:
         """Count what a reply has cost its key, and have one that came whole watched."""
-        answer = read_answer(content)
+        answer = read_wire_reply(content)
         finish = answer.finish if whole else "incomplete"
         self.proxy.metrics.count_reply(chat.control, finish, answer.tokens, time.time() - began)
         if key := request.scope[KEY_NAME]:
@@ -294,7 +296,7 @@ class _ChatRoute:
         return StreamingAnswer(events, proxy.limits.write_timeout, 200, extra)
 
 
-def _add_chat_route(app: FastAPI, route: _ChatRoute) -> None:
+def _add_chat_route(app: FastAPI, route: _RewritingRoute) -> None:
     described: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if route.dialect is CHAT:
         described["application/json"]["schema"] = ChatRequest.model_json_schema()

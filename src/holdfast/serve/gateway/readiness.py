@@ -11,7 +11,7 @@ import time
 import httpx
 from fastapi import FastAPI
 
-from holdfast.serve.gateway.pool import Pool
+from holdfast.serve.gateway.client_pool import ClientPool
 from holdfast.serve.gateway.upstream import Upstream
 from holdfast.serve.http_errors import unavailable
 from holdfast.serve.json_body import Json
@@ -29,7 +29,7 @@ class Readiness:
         pool: the gateway's connections.
     """
 
-    def __init__(self, upstream: Upstream, pool: Pool) -> None:
+    def __init__(self, upstream: Upstream, pool: ClientPool) -> None:
         self._upstream, self._pool = upstream, pool
         self._lock = asyncio.Lock()
         self._asked, self._why = -KEPT, ""

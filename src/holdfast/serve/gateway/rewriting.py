@@ -28,13 +28,13 @@ from holdfast.control import auto
 from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
+from holdfast.core.records import Record
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_once
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
-Item = dict[str, Any]
 ChooseAdapter = Callable[[Chat, Control, Persona | None], str | None]
 """The adapter that answers a persona's chat under a control, by name; None for the base model."""
 
@@ -86,11 +86,11 @@ class Rewritten:
 
     body: bytes
     """What is forwarded."""
-    fields: Item
+    fields: Record
     """The same, read."""
     control: Control
     """The control."""
-    chat: Sequence[Item]
+    chat: Sequence[Record]
     """The messages with the persona, before the control."""
     persona: Persona | None
     """The persona."""
@@ -135,7 +135,7 @@ def rewrite_body(
     return Rewritten(body, fields, control, _items(prompted, dialect), rules.persona)
 
 
-def roles_and_texts(chat: Sequence[Item], dialect: Dialect) -> list[tuple[str, str]]:
+def roles_and_texts(chat: Sequence[Record], dialect: Dialect) -> list[tuple[str, str]]:
     """The turns of a chat as controls and judges read them."""
     return [(one["role"], one["content"]) for one in map(_shadow, _turns(chat, dialect))]
 
@@ -165,7 +165,7 @@ def _options(value: object) -> HoldfastOptions:
         raise invalid_request(errors) from error
 
 
-def _check(fields: Item, rules: Rules, control: Control, dialect: Dialect) -> None:
+def _check(fields: Record, rules: Rules, control: Control, dialect: Dialect) -> None:
     """Raise `RequestError` for a body whose chat the upstream may find elsewhere than we do."""
     for name in fields:
         plain = name.strip().casefold()
@@ -200,7 +200,7 @@ def _check(fields: Item, rules: Rules, control: Control, dialect: Dialect) -> No
 # The persona
 
 
-def _with_persona(fields: Item, persona: Persona | None, dialect: Dialect) -> Item:
+def _with_persona(fields: Record, persona: Persona | None, dialect: Dialect) -> Record:
     """The fields with the persona's prompt before the client's own."""
     if persona is None:
         return fields
@@ -218,7 +218,7 @@ def _with_persona(fields: Item, persona: Persona | None, dialect: Dialect) -> It
     return {**fields, dialect.prompt: prompt}
 
 
-def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
+def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
     """A message with a text and a blank line before its content, whatever its shape."""
     content = one.get("content")
     if isinstance(content, list):
@@ -226,7 +226,7 @@ def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
     return {**one, "content": text if content is None else f"{text}\n\n{content}"}
 
 
-def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
+def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
     """A message with a blank line and a text after its content, whatever its shape."""
     content = one.get("content")
     if isinstance(content, list):
@@ -237,7 +237,7 @@ def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Item:
 # The control
 
 
-def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | None) -> Item:
+def _under(control: Control, fields: Record, dialect: Dialect, persona: Persona | None) -> Record:
     """The fields under the control; messages that stay are the same objects."""
     head, turns, system = _parts(fields, dialect)
     shadows = tuple(_shadow(turn) for turn in turns)
@@ -255,7 +255,7 @@ def _under(control: Control, fields: Item, dialect: Dialect, persona: Persona | 
     return result
 
 
-def _parts(fields: Item, dialect: Dialect) -> tuple[list[Item], list[list[Item]], Chat]:
+def _parts(fields: Record, dialect: Dialect) -> tuple[list[Record], list[list[Record]], Chat]:
     """The items of the head, the turns, and the system prompts as one message or none."""
     items = _items(fields, dialect)
     count = _head_size(items, dialect)
@@ -267,11 +267,11 @@ def _parts(fields: Item, dialect: Dialect) -> tuple[list[Item], list[list[Item]]
 
 
 def _rewritten_turns(
-    chat: Chat, shadows: Chat, turns: Sequence[list[Item]], dialect: Dialect
-) -> Iterator[Item]:
+    chat: Chat, shadows: Chat, turns: Sequence[list[Record]], dialect: Dialect
+) -> Iterator[Record]:
     """The turns that stay; a reminder or note joins the user's message beside it."""
     own = {id(shadow): turn for shadow, turn in zip(shadows, turns, strict=True)}
-    rewritten: list[list[Item]] = []
+    rewritten: list[list[Record]] = []
     waiting: list[str] = []  # texts that no turn has yet
     for shadow in chat:
         if id(shadow) not in own:
@@ -289,17 +289,17 @@ def _rewritten_turns(
     return (item for turn in rewritten for item in turn)
 
 
-def _add_after(turns: list[list[Item]], texts: Sequence[str], dialect: Dialect) -> None:
+def _add_after(turns: list[list[Record]], texts: Sequence[str], dialect: Dialect) -> None:
     for text in texts:
         turns[-1] = [*turns[-1][:-1], _suffixed(text, turns[-1][-1], dialect)]
 
 
-def _items(fields: Item, dialect: Dialect) -> list[Item]:
+def _items(fields: Record, dialect: Dialect) -> list[Record]:
     value = fields[dialect.messages]
     return [{"role": "user", "content": value}] if isinstance(value, str) else list(value)
 
 
-def _head_size(items: Sequence[Item], dialect: Dialect) -> int:
+def _head_size(items: Sequence[Record], dialect: Dialect) -> int:
     """How many items at the start are system prompts."""
     if dialect is MESSAGES:
         return 0
@@ -309,9 +309,9 @@ def _head_size(items: Sequence[Item], dialect: Dialect) -> int:
     return min(count, 1) if dialect is CHAT else count
 
 
-def _turns(items: Sequence[Item], dialect: Dialect) -> Iterator[list[Item]]:
+def _turns(items: Sequence[Record], dialect: Dialect) -> Iterator[list[Record]]:
     """Items that a window keeps or drops together: reasoning and calls, or the calls' results."""
-    turn: list[Item] = []
+    turn: list[Record] = []
     for one in items:
         together = dialect is RESPONSES and turn and _role(one) == _role(turn[-1]) != "user"
         if turn and not together:
@@ -322,7 +322,7 @@ def _turns(items: Sequence[Item], dialect: Dialect) -> Iterator[list[Item]]:
         yield turn
 
 
-def _shadow(turn: Sequence[Item]) -> Message:
+def _shadow(turn: Sequence[Record]) -> Message:
     """A turn's role and text, which is all that controls read."""
     return cast(
         Message,

@@ -28,9 +28,9 @@ from holdfast.core.errors import ServiceError
 from holdfast.models.api.endpoint import public_url
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.bodies import MASK, mask, unpack
+from holdfast.serve.gateway.client_pool import ClientPool
 from holdfast.serve.gateway.headers import Headers, for_client, for_upstream
 from holdfast.serve.gateway.paths import REWRITTEN, overrides_method
-from holdfast.serve.gateway.pool import Pool
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
@@ -104,7 +104,7 @@ class Proxy:
     """Forwards requests to the upstream."""
 
     upstream: Upstream
-    pool: Pool
+    pool: ClientPool
     keys: Keys
     """The gateway's; where there are any, a client's key is the gateway's and not forwarded."""
     limits: Limits

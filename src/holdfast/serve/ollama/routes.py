@@ -39,9 +39,9 @@ NDJSON = {"content-type": "application/x-ndjson"}
 TAG = ":latest"
 Read = Callable[[dict[str, Any], CompletionContext], "CompletionPlan | None"]
 """Reads a request's plan; None for one that only wants the model loaded."""
-Line = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+LineFormat = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Makes a line of a reply from the model's name and its fields."""
-Pick = Callable[[object, str | None, str], tuple[CompletionContext, str | None]]
+ContextPick = Callable[[object, str | None, str], tuple[CompletionContext, str | None]]
 """The context of a request by its model, route and key, and the alias that decides it."""
 
 
@@ -51,7 +51,7 @@ class Ollama:
 
     context: CompletionContext
     """The server's own persona and control."""
-    pick: Pick
+    pick: ContextPick
     """Finds what a request is under."""
     ended: Callable[[Completion, str], None]
     """Is told of every completion's end, with the request's key."""
@@ -106,7 +106,7 @@ class Ollama:
             raise RequestError(404, f"model '{name}' not found: this server has {own}")
         return context
 
-    async def _answer(self, request: Request, read: Read, line: Line) -> Response:
+    async def _answer(self, request: Request, read: Read, line: LineFormat) -> Response:
         began, key = time.perf_counter(), request.scope[KEY_NAME]
         try:
             fields = read_object(await request.body())
@@ -178,7 +178,7 @@ def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any
 
 
 async def _lines(
-    completion: Completion, name: str, line: Line, began: float
+    completion: Completion, name: str, line: LineFormat, began: float
 ) -> AsyncGenerator[dict[str, Any]]:
     """A completion's chunks as Ollama's lines; the last has the counts and times."""
     first, reason = None, "stop"

@@ -32,7 +32,7 @@ from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.task_reward import READINGS, completion_text
 
-Row = Mapping[str, Any]
+DatasetRow = Mapping[str, Any]
 
 
 def mix(
@@ -41,7 +41,7 @@ def mix(
     seed: int = 0,
     bare: float = 0.25,
     column: str = "prompt",
-) -> Callable[[Row], dict[str, Any]]:
+) -> Callable[[DatasetRow], dict[str, Any]]:
     """A function for `dataset.map` that puts a persona before each prompt.
 
     Args:
@@ -61,7 +61,7 @@ def mix(
     )
     drawn = PersonaMix(len(people), bare, "prompt", seed)
 
-    def with_persona(row: Row) -> dict[str, Any]:
+    def with_persona(row: DatasetRow) -> dict[str, Any]:
         prompt = row[column]
         messages = (
             [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)

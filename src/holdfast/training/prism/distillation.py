@@ -32,7 +32,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gate import layers_name
-from holdfast.training.prism.divergence import Targets, divergence, divergence_from, logits
+from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 
 APART = 10  # times that the first KL must be above the KL of a prompt with itself
@@ -230,11 +230,11 @@ def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
         base.train(False)
 
 
-def _targets(model: Any, answers: Sequence[TwoViews], top: int) -> Targets:
+def _targets(model: Any, answers: Sequence[TwoViews], top: int) -> TeacherTargets:
     """The top logits of the model under the persona, without any adapter."""
     plain = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     with torch.no_grad(), plain:
-        return Targets.of(logits(model, [(one.teacher, one.answer) for one in answers]), top)
+        return TeacherTargets.of(logits(model, [(one.teacher, one.answer) for one in answers]), top)
 
 
 def _student_logits(model: Any, answers: Sequence[TwoViews]) -> Tensor:

@@ -37,10 +37,10 @@ def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) ->
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float, top: int = 0) -> Tensor:
     """T² times the mean over tokens of KL(teacher ‖ student), from logits (tokens, V)."""
-    return divergence_from(Targets.of(teacher, top), student, temperature)
+    return divergence_from(TeacherTargets.of(teacher, top), student, temperature)
 
 
-class Targets(NamedTuple):
+class TeacherTargets(NamedTuple):
     """What the student learns from: the teacher's logits, of its top tokens or of all."""
 
     logits: Tensor
@@ -51,7 +51,7 @@ class Targets(NamedTuple):
     """Mean probability that the teacher gives to them."""
 
     @classmethod
-    def of(cls, logits: Tensor, top: int) -> Targets:
+    def of(cls, logits: Tensor, top: int) -> TeacherTargets:
         """The top logits of each row; all where `top` is 0."""
         if not top or top >= logits.shape[-1]:
             return cls(logits, None, 1.0)
@@ -62,7 +62,7 @@ class Targets(NamedTuple):
         return cls(best.values, best.indices, float(share.mean()))
 
 
-def divergence_from(targets: Targets, student: Tensor, temperature: float) -> Tensor:
+def divergence_from(targets: TeacherTargets, student: Tensor, temperature: float) -> Tensor:
     """The same from the teacher's targets."""
     if targets.tokens is not None:
         student = student.gather(-1, targets.tokens)

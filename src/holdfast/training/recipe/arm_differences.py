@@ -18,7 +18,7 @@ from holdfast.core.stats import Array, CrossedMean
 from holdfast.evals.robustness.summary import Answers
 from holdfast.results.training.recipe import ArmDifference, ArmRow
 
-Groups = Mapping[str, Sequence[str]]
+PersonaGroups = Mapping[str, Sequence[str]]
 """Ids of personas by the name of their group."""
 _ALL = "accuracy"
 
@@ -49,7 +49,7 @@ class ArmMeasurement:
         return self.answers.shares[self.reading][np.ix_(rows, columns)]
 
 
-def group_means(answers: Answers, reading: str, groups: Groups) -> dict[str, float | None]:
+def group_means(answers: Answers, reading: str, groups: PersonaGroups) -> dict[str, float | None]:
     """The mean accuracy under the personas of each group."""
     each = answers.shares[reading][1:].mean(axis=1)
     accuracy = dict(zip([one.id for one in answers.personas], each, strict=True))
@@ -60,7 +60,7 @@ def group_means(answers: Answers, reading: str, groups: Groups) -> dict[str, flo
 
 
 def differences_of(
-    measured: Sequence[ArmMeasurement], pairs: Sequence[tuple[str, str]], groups: Groups
+    measured: Sequence[ArmMeasurement], pairs: Sequence[tuple[str, str]], groups: PersonaGroups
 ) -> Iterator[ArmDifference]:
     """The differences of pairs of arms that have been measured.
 
@@ -96,7 +96,7 @@ def _paired(
 
 
 def _values(
-    sides: Sequence[tuple[ArmMeasurement, ArmMeasurement]], groups: Groups
+    sides: Sequence[tuple[ArmMeasurement, ArmMeasurement]], groups: PersonaGroups
 ) -> Iterator[tuple[str, Array]]:
     """What is compared, and the differences: (seeds, personas, items) or (seeds, personas)."""
     models = [model for pair in sides for model in pair]

@@ -39,7 +39,7 @@ from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 S = TypeVar("S")
-Table = Mapping[str, Any]
+TomlTable = Mapping[str, Any]
 """A table of settings, as the file has it."""
 _FILES = ("tasks", "eval_tasks", "personas", "held_out", "suite")
 _ELSEWHERE = {"permix": ("evaluation",), "prism": ("arms", "robustness", "fidelity", "groups")}
@@ -82,15 +82,15 @@ class Recipe:
         default_factory=dict
     )
     """Ids of held-out personas that are reported apart, by the name of their group."""
-    train: Table = field(default_factory=dict)
+    train: TomlTable = field(default_factory=dict)
     """Settings of every training."""
-    arms: Mapping[str, Table] = field(default_factory=lambda: {"permix": {"arm": "permix"}})
+    arms: Mapping[str, TomlTable] = field(default_factory=lambda: {"permix": {"arm": "permix"}})
     """Settings that each arm differs by."""
-    robustness: Table | None = None
+    robustness: TomlTable | None = None
     """Settings of the measurement; None for none."""
-    fidelity: Table | None = None
+    fidelity: TomlTable | None = None
     """Likewise."""
-    evaluation: Table | None = None
+    evaluation: TomlTable | None = None
     """Settings of `prism eval`."""
 
     def matched(self, arm: str) -> MatchedTokens | None:
@@ -156,7 +156,7 @@ def read_recipe(path: Path, model: str | None = None) -> Recipe:
     return replace(recipe, model=model or recipe.model)
 
 
-def _beside(path: Path, table: Table) -> Table:
+def _beside(path: Path, table: TomlTable) -> TomlTable:
     """The table with the files that are beside the recipe found there."""
     return {
         name: str(path.parent / value)
@@ -200,7 +200,7 @@ def _check_arms(recipe: Recipe) -> None:
         raise HoldfastError(f"there is no arm {wrong[0]} to compare.")
 
 
-def settings_of(kind: type[S], *tables: Table, where: str) -> S:
+def settings_of(kind: type[S], *tables: TomlTable, where: str) -> S:
     """Settings from tables of a recipe, where fields of inner settings are named alike.
 
     Args:
@@ -227,7 +227,7 @@ def _names(kind: Any) -> Iterator[str]:
         yield from _names(hints[one.name]) if is_dataclass(hints[one.name]) else (one.name,)
 
 
-def _filled(kind: Any, values: Table, where: str) -> Any:
+def _filled(kind: Any, values: TomlTable, where: str) -> Any:
     hints, own = get_type_hints(kind), dict(values)
     inner = {
         one.name: {name: own.pop(name) for name in _names(hints[one.name]) if name in own}

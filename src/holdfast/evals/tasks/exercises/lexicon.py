@@ -21,7 +21,7 @@ _FILE = Path(__file__).parents[1] / "data" / "exercises.toml"
 
 
 @dataclass(frozen=True)
-class Fact:
+class LexiconFact:
     """A thing and what is asked about it."""
 
     kind: str
@@ -55,7 +55,7 @@ class Lexicon:
         """A place of `n`, of those in the split."""
         return self.rng.choice([i for i in range(n) if in_split(i, self.split)])
 
-    def fact(self, level: int) -> Fact:
+    def fact(self, level: int) -> LexiconFact:
         """A fact of a level: the kind first, each as likely, then the fact."""
         kind = self.rng.choice(sorted({one.kind for one in facts(level, self.split)}))
         return self.rng.choice([one for one in facts(level, self.split) if one.kind == kind])
@@ -78,10 +78,10 @@ def _words(name: str, split: str) -> list[str]:
 
 
 @cache
-def facts(level: int, split: str) -> tuple[Fact, ...]:
+def facts(level: int, split: str) -> tuple[LexiconFact, ...]:
     """The facts of a level (1 to 3) in a split."""
     return tuple(
-        Fact(table["kind"], tuple(table["ask"]), thing, tuple(forms))
+        LexiconFact(table["kind"], tuple(table["ask"]), thing, tuple(forms))
         for table in _file()["facts"]
         for i, (thing, *forms) in enumerate(table["levels"][level - 1])
         if in_split(i, split)

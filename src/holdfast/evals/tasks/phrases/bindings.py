@@ -69,7 +69,7 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class _Mention:
+class _TermMention:
     """A value or a subject in a text."""
 
     start: int
@@ -104,21 +104,21 @@ def claims(text: str, gold: Gold) -> Claims:
 # --- values and subjects ----------------------------------------------------------
 
 
-def _values(text: str, gold: Gold) -> list[_Mention]:
+def _values(text: str, gold: Gold) -> list[_TermMention]:
     phrases = [(form, 0) for form in gold.forms]
     phrases += [(phrase, i) for i, phrase in enumerate(gold.alternatives, 1)]
     return _outermost(
-        _Mention(place.start, place.end, index)
+        _TermMention(place.start, place.end, index)
         for phrase, index in phrases
         for place in occurrences(text, phrase, gold.question)
         if not (place.denied or place.asked or place.other)
     )
 
 
-def _subjects(text: str, gold: Gold) -> list[_Mention]:
+def _subjects(text: str, gold: Gold) -> list[_TermMention]:
     """The subjects in a text; an owner counts here ("Boris's town"), an adjective does not."""
     return _outermost(
-        _Mention(place.start, place.end, index)
+        _TermMention(place.start, place.end, index)
         for index, phrase in enumerate(gold.subjects)
         for place in occurrences(text, phrase, gold.question)
         if not place.denied
@@ -126,9 +126,9 @@ def _subjects(text: str, gold: Gold) -> list[_Mention]:
     )
 
 
-def _outermost(mentions: Iterable[_Mention]) -> list[_Mention]:
+def _outermost(mentions: Iterable[_TermMention]) -> list[_TermMention]:
     """The mentions in order, without those inside another ("Square" in "Station Square")."""
-    outer: list[_Mention] = []
+    outer: list[_TermMention] = []
     for one in sorted(mentions, key=lambda one: (one.start, -one.end)):
         if not outer or one.start >= outer[-1].end:
             outer.append(one)
@@ -152,7 +152,7 @@ _BESIDE = SMALL | frozenset(_CORRECTIONS.split())
 
 
 def _claims(
-    text: str, gold: Gold, values: Sequence[_Mention], subjects: Sequence[_Mention]
+    text: str, gold: Gold, values: Sequence[_TermMention], subjects: Sequence[_TermMention]
 ) -> tuple[list[Claim], set[int]]:
     """The claims about what was asked about, and the alternatives said of something else."""
     several, others = list[Claim](), set[int]()
@@ -179,27 +179,29 @@ def _claims(
     return several, others
 
 
-def _rows(text: str, values: Sequence[_Mention]) -> set[_Mention]:
+def _rows(text: str, values: Sequence[_TermMention]) -> set[_TermMention]:
     """The values that stand in a row, with nothing between them that says which is the answer."""
-    rows = set[_Mention]()
+    rows = set[_TermMention]()
     for one, other in pairwise(values):
         if one.index != other.index and _ROW.fullmatch(text, one.end, other.start):
             rows |= {one, other}
     return rows
 
 
-def _parts(text: str, ends: re.Pattern[str], mentions: Sequence[_Mention]) -> list[range]:
+def _parts(text: str, ends: re.Pattern[str], mentions: Sequence[_TermMention]) -> list[range]:
     """The parts of a text up to each end that is not inside a mention ("3, 5, 9")."""
     inside = {i for one in mentions for i in range(one.start, one.end)}
     cuts = [match.end() for match in ends.finditer(text) if match.start() not in inside]
     return [range(i, j) for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-def _part(parts: Sequence[range], one: _Mention) -> range:
+def _part(parts: Sequence[range], one: _TermMention) -> range:
     return parts[bisect_right(parts, one.start, key=lambda part: part.start) - 1]
 
 
-def _in_order(values: Sequence[_Mention], subjects: Sequence[_Mention]) -> dict[_Mention, int]:
+def _in_order(
+    values: Sequence[_TermMention], subjects: Sequence[_TermMention]
+) -> dict[_TermMention, int]:
     """Each value with its subject where there are as many; one that is said again is one."""
     order = sorted((*values, *subjects), key=lambda one: one.start)
     groups = [list(group) for _, group in groupby(order, lambda one: (one in values, one.index))]
@@ -211,8 +213,8 @@ def _in_order(values: Sequence[_Mention], subjects: Sequence[_Mention]) -> dict[
 
 
 def _in_clauses(
-    clauses: Sequence[range], values: Sequence[_Mention], subjects: Sequence[_Mention]
-) -> dict[_Mention, int]:
+    clauses: Sequence[range], values: Sequence[_TermMention], subjects: Sequence[_TermMention]
+) -> dict[_TermMention, int]:
     """Each value of a sentence with the nearest subject of its clause, where it has one."""
     pairs = {}
     for value in values:
@@ -222,7 +224,7 @@ def _in_clauses(
     return pairs
 
 
-def _is_bare(text: str, value: _Mention, clause: range, gold: Gold) -> bool:
+def _is_bare(text: str, value: _TermMention, clause: range, gold: Gold) -> bool:
     """Whether a value's clause holds nothing else but words of the question and small ones."""
     asked = set(words(gold.question).split()) if gold.subjects else set[str]()
     known = _BESIDE | asked | {f"{word}s" for word in asked}

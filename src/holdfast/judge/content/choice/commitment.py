@@ -64,7 +64,7 @@ from holdfast.judge.content.choice.phrases import (
 from holdfast.judge.parts import words
 
 
-class Mention(NamedTuple):
+class OptionMention(NamedTuple):
     """Option number `option` at [start, end) of a clause."""
 
     option: int
@@ -77,7 +77,7 @@ ALTERNATIVE = -2
 _REACH = 160
 
 
-def suggested(question: str, mentions: list[Mention]) -> list[tuple[int, int]]:
+def suggested(question: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
     """(option, weight) of what a question suggests ("How about …?", "Or …?"), mostly nothing."""
     if not mentions or OR.search(question[mentions[0].start : mentions[-1].end]):
         return []
@@ -89,7 +89,7 @@ def suggested(question: str, mentions: list[Mention]) -> list[tuple[int, int]]:
     return [(mentions[0].option, 2)] if SUGGESTS.search(before) else []
 
 
-def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
+def weigh(clause: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
     """(option, weight) of every mention of a clause; `mentions` are in order, not overlapping."""
     groups = _groups(clause, mentions)
     weighed: list[tuple[int, int]] = []
@@ -102,7 +102,10 @@ def weigh(clause: str, mentions: list[Mention]) -> list[tuple[int, int]]:
 
 
 def answered(
-    clause: str, mentions: list[Mention], weighed: list[tuple[int, int]], announced: bool = False
+    clause: str,
+    mentions: list[OptionMention],
+    weighed: list[tuple[int, int]],
+    announced: bool = False,
 ) -> list[tuple[int, int]]:
     """`weighed` of a clause after a colon: an option that opens it answers what came before.
 
@@ -116,9 +119,9 @@ def answered(
     return [(option, max(weight, 3)) for option, weight in weighed]
 
 
-def _groups(clause: str, mentions: list[Mention]) -> list[list[Mention]]:
+def _groups(clause: str, mentions: list[OptionMention]) -> list[list[OptionMention]]:
     """Mentions with nothing but a comma, "and" or "or" between them belong together."""
-    groups: list[list[Mention]] = []
+    groups: list[list[OptionMention]] = []
     for mention in mentions:
         if groups and JOINED.match(clause[groups[-1][-1].end : mention.start]):
             groups[-1].append(mention)
@@ -127,7 +130,7 @@ def _groups(clause: str, mentions: list[Mention]) -> list[list[Mention]]:
     return groups
 
 
-def _weight(clause: str, group: list[Mention], since: int, until: int) -> int:
+def _weight(clause: str, group: list[OptionMention], since: int, until: int) -> int:
     start, end = group[0].start, group[-1].end
     # What is further back says nothing, and would make a reply full of names slow to weigh.
     before = clause[max(0, start - _REACH) : start]

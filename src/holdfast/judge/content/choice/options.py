@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from holdfast.judge.content.choice.commitment import (
     ADDED,
-    Mention,
+    OptionMention,
     answered,
     suggested,
     weigh,
@@ -163,21 +163,23 @@ class _Finder:
         labels = (label[1].upper() for label in _LABEL.finditer(text))
         return [self._labels.index(label) for label in labels if label in self._labels]
 
-    def find(self, clause: str) -> list[Mention]:
+    def find(self, clause: str) -> list[OptionMention]:
         """The mentions of a clause, in order."""
         mentions = []
         if self._name:
             for match in self._name.finditer(clause):
                 if not _is_verb(clause, match):
-                    mentions.append(Mention(self._option(match), *match.span()))
+                    mentions.append(OptionMention(self._option(match), *match.span()))
         if self._letter:
             for match in self._letter.finditer(clause):
                 if _names_an_option(clause, match):
-                    mentions.append(Mention(self._labels.index(match.group()), *match.span()))
+                    mentions.append(OptionMention(self._labels.index(match.group()), *match.span()))
             for match in _LOWER_LETTER.finditer(clause):
                 if match[1].islower() and match[1].upper() in self._labels:
-                    mentions.append(Mention(self._labels.index(match[1].upper()), *match.span(1)))
-        apart: list[Mention] = []
+                    mentions.append(
+                        OptionMention(self._labels.index(match[1].upper()), *match.span(1))
+                    )
+        apart: list[OptionMention] = []
         for mention in sorted(mentions, key=lambda m: m.start):
             if not apart or mention.start >= apart[-1].end:
                 apart.append(mention)

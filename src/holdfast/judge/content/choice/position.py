@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from holdfast.judge.content.choice.commitment import Mention
+from holdfast.judge.content.choice.commitment import OptionMention
 from holdfast.judge.spoken import write_values
 
 _LEAST_LETTERS = 3
@@ -58,7 +58,7 @@ _REACH = 60
 def write_out(
     text: str,
     names: Sequence[str],
-    find: Callable[[str], list[Mention]],
+    find: Callable[[str], list[OptionMention]],
 ) -> str:
     """The text with the names of options that it only points at.
 
@@ -100,7 +100,7 @@ def _nth(match: re.Match[str], names: Sequence[str]) -> str:
     return names[place - 1] if 0 < place <= len(names) else match.group()
 
 
-def _write_places(text: str, names: Sequence[str], mentions: Sequence[Mention]) -> str:
+def _write_places(text: str, names: Sequence[str], mentions: Sequence[OptionMention]) -> str:
     """The text with "the one after B" and "between B and D" as the option there."""
     out, end = [], 0
     for n, mention in enumerate(mentions):
@@ -125,6 +125,6 @@ def _write_places(text: str, names: Sequence[str], mentions: Sequence[Mention]) 
     return "".join([*out, text[end:]])
 
 
-def _of_a_list(text: str, mention: Mention) -> bool:
+def _of_a_list(text: str, mention: OptionMention) -> bool:
     """True where the words are about a list, not about time or room."""
     return bool(_LISTS.search(text[max(0, mention.start - _REACH) : mention.end + _REACH]))

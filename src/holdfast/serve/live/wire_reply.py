@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-Item = dict[str, Any]
+from holdfast.core.records import Record
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a response says."""
+class WireReply:
+    """The reply that a response holds."""
 
     text: str = ""
     """The reply."""
@@ -31,22 +30,22 @@ class Answer:
     """Why it ended."""
 
 
-def read_answer(content: bytes) -> Answer:
+def read_wire_reply(content: bytes) -> WireReply:
     """The reply in a body.
 
     Args:
         content: the whole body, JSON or server-sent events.
     """
     if content.lstrip()[:1] == b"{":
-        return _whole(_object(content), Answer())
-    answer, texts = Answer(), []
+        return _whole(_object(content), WireReply())
+    answer, texts = WireReply(), []
     for event in _events(content):
         answer, text = _event(event, answer)
         texts.append(text)
     return replace(answer, text=answer.text or "".join(texts))
 
 
-def _event(event: Item, answer: Answer) -> tuple[Answer, str]:
+def _event(event: Record, answer: WireReply) -> tuple[WireReply, str]:
     """What an event adds to the answer, and the text that it brings."""
     kind = event.get("type")
     if kind in ("response.completed", "response.incomplete"):
@@ -69,7 +68,7 @@ def _event(event: Item, answer: Answer) -> tuple[Answer, str]:
     return answer, _text(_at(choice, "delta").get("content"))
 
 
-def _whole(body: Item, answer: Answer) -> Answer:
+def _whole(body: Record, answer: WireReply) -> WireReply:
     """The answer in an object of any protocol."""
     answer = _with_usage(answer, body)
     if "choices" in body:
@@ -83,7 +82,7 @@ def _whole(body: Item, answer: Answer) -> Answer:
     return replace(answer, text=text, finish=str(body.get("stop_reason") or "stop"))
 
 
-def _with_usage(answer: Answer, body: Item) -> Answer:
+def _with_usage(answer: WireReply, body: Record) -> WireReply:
     usage = _at(body, "usage")
     before = answer.tokens or (0, 0)
     prompt = usage.get("prompt_tokens", usage.get("input_tokens", before[0]))
@@ -93,14 +92,14 @@ def _with_usage(answer: Answer, body: Item) -> Answer:
     return replace(answer, tokens=(prompt, reply))
 
 
-def _events(content: bytes) -> Iterator[Item]:
+def _events(content: bytes) -> Iterator[Record]:
     """The objects of a stream; [DONE] and what is no object are passed over."""
     for line in content.splitlines():
         if line.startswith(b"data:") and (event := _object(line[5:])):
             yield event
 
 
-def _object(content: bytes) -> Item:
+def _object(content: bytes) -> Record:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -108,17 +107,17 @@ def _object(content: bytes) -> Item:
     return value if isinstance(value, dict) else {}
 
 
-def _at(body: Item, name: str) -> Item:
+def _at(body: Record, name: str) -> Record:
     value = body.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _first(value: object) -> Item:
+def _first(value: object) -> Record:
     items = _items(value)
     return items[0] if items else {}
 
 
-def _items(value: object) -> list[Item]:
+def _items(value: object) -> list[Record]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 

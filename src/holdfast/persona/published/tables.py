@@ -15,11 +15,11 @@ from typing import Any
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import json_lines, read_text
 
-Row = Mapping[str, Any]
+FileRow = Mapping[str, Any]
 
 
 @dataclass
-class Reading:
+class PersonaTables:
     """Personas of a file, and the rows that could not be any."""
 
     personas: list[dict[str, object]] = field(default_factory=list)
@@ -32,7 +32,13 @@ class Reading:
         return "; ".join(f"{n} ({reason})" for reason, n in self.skipped.most_common())
 
     def add(
-        self, id_: str, category: str, prompt: str, probes: Sequence[str], judge: Row, source: str
+        self,
+        id_: str,
+        category: str,
+        prompt: str,
+        probes: Sequence[str],
+        judge: FileRow,
+        source: str,
     ) -> None:
         """Keep a persona; see `persona.suite.Persona` for the fields."""
         if any(one["id"] == id_ for one in self.personas):
@@ -49,7 +55,7 @@ class Reading:
         )
 
 
-def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, FileRow]]:
     """The rows of a file with where each stands.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.serve.live.reading import Answer, read_answer
+from holdfast.serve.live.wire_reply import WireReply, read_wire_reply
 
 
 def stream(*events: dict[str, Any]) -> bytes:
@@ -30,20 +30,20 @@ def chunk(text: str | None, index: int = 0, finish: str | None = None) -> dict[s
 @pytest.mark.parametrize(
     ("content", "answer"),
     [
-        (json.dumps({**CHAT, **USAGE}).encode(), Answer("Hi", (3, 2))),
-        (json.dumps(RESPONSE).encode(), Answer("Hi", (3, 2))),
-        (json.dumps(MESSAGE).encode(), Answer("Hi", finish="end_turn")),
+        (json.dumps({**CHAT, **USAGE}).encode(), WireReply("Hi", (3, 2))),
+        (json.dumps(RESPONSE).encode(), WireReply("Hi", (3, 2))),
+        (json.dumps(MESSAGE).encode(), WireReply("Hi", finish="end_turn")),
         (
             stream(chunk("H"), chunk("no", 1), chunk("i"), chunk(None, finish="length"), USAGE)
             + b"data: [DONE]\n\n",
-            Answer("Hi", (3, 2), "length"),
+            WireReply("Hi", (3, 2), "length"),
         ),
         (
             stream(
                 {"type": "response.output_text.delta", "delta": "Hi"},
                 {"type": "response.completed", "response": RESPONSE},
             ),
-            Answer("Hi", (3, 2)),
+            WireReply("Hi", (3, 2)),
         ),
         (
             stream(
@@ -55,12 +55,12 @@ def chunk(text: str | None, index: int = 0, finish: str | None = None) -> dict[s
                     "usage": {"output_tokens": 2},
                 },
             ),
-            Answer("Hi", (3, 2), "end_turn"),
+            WireReply("Hi", (3, 2), "end_turn"),
         ),
-        (b"no JSON", Answer()),
-        (b'{"choices": "odd"}', Answer()),
-        (b'data: [1]\n\ndata: {"choices": [7]}\n\n', Answer()),
+        (b"no JSON", WireReply()),
+        (b'{"choices": "odd"}', WireReply()),
+        (b'data: [1]\n\ndata: {"choices": [7]}\n\n', WireReply()),
     ],
 )
-def test_the_first_reply_is_read(content: bytes, answer: Answer) -> None:
-    assert read_answer(content) == answer
+def test_the_first_reply_is_read(content: bytes, answer: WireReply) -> None:
+    assert read_wire_reply(content) == answer

@@ -17,7 +17,7 @@ POOLS = 16
 _CONNECT_SECONDS = 15.0
 
 
-class Pool:
+class ClientPool:
     """Clients that take requests in turn.
 
     Args:

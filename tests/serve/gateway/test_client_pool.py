@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from holdfast.serve.gateway.pool import POOLS, Pool
+from holdfast.serve.gateway.client_pool import POOLS, ClientPool
 
 
 def test_requests_are_spread_evenly_over_several_clients() -> None:
-    pool = Pool(5.0, 320)
+    pool = ClientPool(5.0, 320)
     taken = Counter(id(pool.client()) for _ in range(320))
     asyncio.run(pool.aclose())
     assert len(taken) == POOLS >= 8 and set(taken.values()) == {320 // POOLS}
