@@ -102,8 +102,8 @@ def test_the_measured_step_is_spread_over_all_that_is_asked() -> None:
 
 
 def test_of_two_estimates_the_rate_is_that_of_all_tokens() -> None:
-    slow = RunEstimate.of(10, 20, answers=2, drawn=10, seconds=1.0)
-    fast = RunEstimate.of(10, 20, answers=2, drawn=10, seconds=0.1)
+    slow = RunEstimate.of(10, 20, answers=2, tokens_drawn=10, seconds=1.0)
+    fast = RunEstimate.of(10, 20, answers=2, tokens_drawn=10, seconds=0.1)
     both = slow.plus(fast)
     assert (both.replies, both.tokens, both.tokens_at_most) == (20, 100, 400)
     assert both.seconds == pytest.approx(5.5) and both.tokens_per_second == pytest.approx(18.2)

@@ -73,8 +73,8 @@ _NO_VERDICT = 3
 """The gate's 0, 1 and 2 are verdicts, and Python's own code of a bug is 1."""
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         print(f"holdfast {__version__}")
         raise typer.Exit
 

@@ -84,14 +84,14 @@ def export(
     from holdfast.training.permix.export import export_rows, write_parquet
     from holdfast.training.permix.mixing import PersonaMix
 
-    chosen = template.template_options()
+    settings = template.template_options()
     data.check()
     if prompts is not None and prompts < 1:
         raise HoldfastError(f"--prompts is 1 or more, not {prompts}.")
-    loaded = load_data(data, template.base or model, seed)
-    mix = PersonaMix(len(loaded.personas), data.bare, data.mixing, seed)
-    rows = export_rows(loaded, mix, prompts or len(loaded.tasks))
+    training_data = load_data(data, template.base or model, seed)
+    mix = PersonaMix(len(training_data.personas), data.bare, data.mixing, seed)
+    rows = export_rows(training_data, mix, prompts or len(training_data.tasks))
     write_parquet(rows, out)
     print(f"{len(rows)} prompts in {out}")
-    for name, value in chosen.items():
+    for name, value in settings.items():
         print(f"+data.apply_chat_template_kwargs.{name}={json.dumps(value, ensure_ascii=False)}")

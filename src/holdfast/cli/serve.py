@@ -123,8 +123,8 @@ def serve(
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
     # Long: one parameter for each option.
-    given = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
-    keys = [key.strip() for key in given if key.strip()]
+    api_keys = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
+    keys = [key.strip() for key in api_keys if key.strip()]
     from holdfast.serve.limits import LOOPBACK, Limits
     from holdfast.serve.tenants.live import LiveTenants
 
@@ -134,8 +134,8 @@ def serve(
         raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
     if pass_through and not upstream:
         raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
-    chosen = parse(control)
-    if lora and not (upstream and chosen.prism):
+    default_control = parse(control)
+    if lora and not (upstream and default_control.prism):
         raise ServiceError("--lora names an adapter of --upstream for --control prism:PATH.")
     if host not in LOOPBACK and not has_keys:
         raise ServiceError(
@@ -150,8 +150,8 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    drafted = PersonaSource(prompt=prompt, card=card).draft(persona)
-    pinned = load_persona(persona) if persona else (drafted.whole if drafted else None)
+    draft = PersonaSource(prompt=prompt, card=card).draft(persona)
+    pinned = load_persona(persona) if persona else (draft.whole if draft else None)
     if upstream and loading.template_options():
         raise ServiceError("--template-option is the server's behind --upstream: set it there.")
     with _bound(host, port) as bound:

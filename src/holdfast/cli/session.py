@@ -82,11 +82,11 @@ def placed(
         return
     try:
         yield shard, [open_model(name) for name in names]
-    except ShardDone as done:
+    except ShardDone as report:
         if output.as_json:
-            print_json(done.summary)
+            print_json(report.summary)
         else:
-            print(done)
+            print(report)
 
 
 @contextlib.contextmanager

@@ -31,8 +31,8 @@ def train(
 
     folder = needed(output.out, plan)
     if plan:
-        planned = read_recipe(recipe, model)
-        print_plan(estimate_recipe(planned, folder, loading.arguments()), output.as_json)
+        recipe_plan = read_recipe(recipe, model)
+        print_plan(estimate_recipe(recipe_plan, folder, loading.arguments()), output.as_json)
         return
     with resumable(folder):
         summary = run_recipe(

@@ -37,8 +37,8 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
-    drafted = source.draft(persona)
-    subject = drafted.whole if drafted else persona
+    draft = source.draft(persona)
+    subject = draft.whole if draft else persona
     result = watch_log(log, subject, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
 
@@ -75,8 +75,8 @@ def _drop(state: WatchState, alarm: Alarm) -> str:
 
     The drop of an alarm is that of the conversations that raised it, and so larger than it is.
     """
-    measured = (test.drop for test in state.tests if test.rounds == alarm.rounds)
-    drop = next((one for one in measured if one is not None), alarm.drop)
+    drops = (test.drop for test in state.tests if test.rounds == alarm.rounds)
+    drop = next((one for one in drops if one is not None), alarm.drop)
     if alarm.rounds == "first":
         return f"in the first rounds the score is {number(drop)} lower than expected"
     return (

@@ -174,8 +174,8 @@ def split_mask(
     full = like.new_zeros(1, 1, 1, keys) if mask is None else mask
     full = full.expand(rows, *full.shape[1:3], keys)
     index = places.to(like.device)[:, None, None].expand(*full.shape[:3], -1)
-    hidden = ~inside.to(like.device)[:, None, None]
-    of_span = full.gather(3, index).masked_fill(hidden, -torch.inf)
+    outside = ~inside.to(like.device)[:, None, None]
+    of_span = full.gather(3, index).masked_fill(outside, -torch.inf)
     return of_span, full.masked_fill(span.to(like.device)[:, None, None], -torch.inf)
 
 
@@ -261,8 +261,8 @@ def _merge_slices(
     """The attentions to the keys before, in and after the span, merged."""
 
     def attend_to(query: Tensor, a: int, b: int, ends: bool = False) -> tuple[Tensor, Tensor]:
-        seen = None if mask is None else mask[..., a:b]
-        return attend(query, key[:, :, a:b], value[:, :, a:b], seen, scale, ends)
+        part = None if mask is None else mask[..., a:b]
+        return attend(query, key[:, :, a:b], value[:, :, a:b], part, scale, ends)
 
     start, end = span
     rest = attend_to(queries.rest, end, key.shape[2], causal)
@@ -336,7 +336,7 @@ def merge_turns(
     remainder = 1 - base
     weights = [base, *(remainder * of_rest)]
     if earlier is not None:
-        moved = torch.minimum(w - base, weights[2])
-        weights[0], weights[2] = base + moved, weights[2] - moved
+        shift = torch.minimum(w - base, weights[2])
+        weights[0], weights[2] = base + shift, weights[2] - shift
     merged = (torch.stack(weights)[..., None] * in_float32(torch.stack(outputs))).sum(0)
     return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, lse_p, lse_r)

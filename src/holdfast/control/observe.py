@@ -192,13 +192,13 @@ def eager(
     if steering is not None:
         steering.layers.append(layer)
     if steering is not None and steering.covers(layer):
-        added = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
+        extras = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
         _refuse_additions(module, kwargs)
         scaling = kwargs.get("scaling")
-        weights = steering.weights(module, query, key, attention_mask, scaling, **added)
+        weights = steering.weights(module, query, key, attention_mask, scaling, **extras)
         output = apply_weights(weights.to(value.dtype), value).transpose(1, 2).contiguous()
         if recorder is not None:
-            plain = _last_weights(query, key, attention_mask, scaling, **added)[:, :, 0]
+            plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
@@ -208,21 +208,21 @@ def eager(
 
 
 def _last_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **added: Any
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **extras: Any
 ) -> Tensor:
     """Plain attention's weights of the last query, (B, H, 1, Lk)."""
     row = None if mask is None else mask[:, :, -1:, : key.shape[2]]
-    return reference_weights(query[:, :, -1:], key, row, scaling, **added)[0]
+    return reference_weights(query[:, :, -1:], key, row, scaling, **extras)[0]
 
 
 def _refuse_additions(module: torch.nn.Module, options: dict[str, Any]) -> None:
     """Refuse what is added to the scores and that the two parts do not know."""
-    added = [name for name in _ADDITIONS if options.get(name) is not None]
-    added += ["dropout"] if options.get("dropout") else []
-    if added:
+    additions = [name for name in _ADDITIONS if options.get(name) is not None]
+    additions += ["dropout"] if options.get("dropout") else []
+    if additions:
         raise ControlError(
-            f"{type(module).__name__} adds {', '.join(added)} to its attention, which attention "
-            "controls do not compute exactly: use window or reminder."
+            f"{type(module).__name__} adds {', '.join(additions)} to its attention, which "
+            "attention controls do not compute exactly: use window or reminder."
         )
 
 
@@ -238,8 +238,8 @@ def fused_mask(**arguments: Any) -> Tensor | None:
         return mask
     offset = arguments.get("q_offset", 0) - arguments.get("kv_offset", 0)
     own = torch.arange(queries, device=mask.device)[:, None] + offset
-    seen: Tensor = mask | (own == torch.arange(keys, device=mask.device))
-    return seen
+    visible: Tensor = mask | (own == torch.arange(keys, device=mask.device))
+    return visible
 
 
 AttentionInterface.register(FUSED, fused)

@@ -123,12 +123,12 @@ class PassMasks:
     @cached_property
     def full(self) -> Tensor | None:
         """What is added to scores, (B or 1, H or 1, Lq or 1, Lk); None where all keys are seen."""
-        passed, mask = self.columns, self.mask
-        if mask is None and passed.queries == 1:
+        layout, mask = self.columns, self.mask
+        if mask is None and layout.queries == 1:
             return None
         if mask is None:
-            at = torch.arange(passed.queries, device=self.device)[:, None] + passed.column
-            columns = torch.arange(self.keys, device=self.device) + passed.first_column(self.keys)
+            at = torch.arange(layout.queries, device=self.device)[:, None] + layout.column
+            columns = torch.arange(self.keys, device=self.device) + layout.first_column(self.keys)
             mask = columns <= at
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         return cast(Tensor, additive_mask(mask, like))[..., : self.keys]
@@ -146,20 +146,20 @@ class PassMasks:
 
         Earlier turns are gathered for single queries, which would else read all keys three times.
         """
-        passed = self.columns
-        rest = ~passed.span(self.keys)[:, None]
-        earlier, own = (of(self.keys) & rest for of in (passed.earlier, passed.own))
+        layout = self.columns
+        rest = ~layout.span(self.keys)[:, None]
+        earlier, own = (of(self.keys) & rest for of in (layout.earlier, layout.own))
         later = rest & ~earlier
         if not bool(earlier.any()):
             return TurnParts(None, self._hidden_but(later))
         others = earlier & ~own
-        if passed.queries > 1:
+        if layout.queries > 1:
             return TurnParts(
                 (self._hidden_but(own), self._hidden_but(others)), self._hidden_but(later)
             )
-        start = max(0, int(passed.turn_starts.amin()) - passed.first_column(self.keys))
-        seen = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
-        opening = self._gathered(seen[..., :start]) if start else None
+        start = max(0, int(layout.turn_starts.amin()) - layout.first_column(self.keys))
+        visible = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
+        opening = self._gathered(visible[..., :start]) if start else None
         return TurnParts(
             (self._gathered(own), self._gathered(others)), self._hidden_but(later, start), opening
         )
@@ -168,10 +168,10 @@ class PassMasks:
         """The keys from `start` on, with those hidden that are not in a part (B, Lq, keys)."""
         full = torch.zeros((), dtype=self.dtype, device=self.device)
         full = full if self.full is None else self.full[..., start:]
-        hidden = ~part[:, None, :, start:].to(self.device)
-        if self.full is None and not bool(hidden.any()):
+        outside = ~part[:, None, :, start:].to(self.device)
+        if self.full is None and not bool(outside.any()):
             return KeyPart(None, start=start)
-        return KeyPart(full.masked_fill(hidden, -torch.inf), start=start)
+        return KeyPart(full.masked_fill(outside, -torch.inf), start=start)
 
     def _gathered(self, part: Tensor) -> KeyPart:
         """The keys of a part (B, 1, keys), each row's beside each other."""

@@ -113,9 +113,9 @@ def reweigh(
     # Of the rest, the own replies give what they have, and the others keep what they had.
     rest = torch.where(inside, 0.0, inner) * (1 - pi)[..., None]
     own = (rest * turns.own[:, None]).sum(-1)
-    moved = torch.where(turns.takes, torch.minimum(w - pi, own), 0.0)
-    scale = torch.where(turns.own[:, None], (1 - moved / own.clamp(min=_TINY))[..., None], 1.0)
-    persona = torch.where(turns.takes, pi + moved, w)
+    shift = torch.where(turns.takes, torch.minimum(w - pi, own), 0.0)
+    scale = torch.where(turns.own[:, None], (1 - shift / own.clamp(min=_TINY))[..., None], 1.0)
+    persona = torch.where(turns.takes, pi + shift, w)
     proportional = inner * (1 - w)[..., None]
     rest = torch.where(turns.takes[..., None], rest * scale, proportional)
     return torch.where(inside, inner * persona[..., None], rest), pi

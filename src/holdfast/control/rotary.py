@@ -150,10 +150,10 @@ class Rotary:
     def _turn(self, layer: _LayerRotation, query: Tensor, shift: Tensor) -> Tensor:
         cos, minus_sin = self._cos_and_sin(layer.kind, shift, query.device)
         end = layer.start + layer.width
-        turned = layer.rotate(query[..., layer.start : end].float(), cos, minus_sin)
+        rotation = layer.rotate(query[..., layer.start : end].float(), cos, minus_sin)
         if layer.width == query.shape[-1]:
-            return turned.to(query.dtype)
-        parts = (query[..., : layer.start], turned.to(query.dtype), query[..., end:])
+            return rotation.to(query.dtype)
+        parts = (query[..., : layer.start], rotation.to(query.dtype), query[..., end:])
         return torch.cat(parts, dim=-1)
 
     def _cos_and_sin(
@@ -225,8 +225,8 @@ def _rotation(module: nn.Module) -> Rotation | None:
 
     def first(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         # It rotates keys as well: none will do.
-        turned: Tensor = own(states, states[:, :0], cos, sin)[0]
-        return turned
+        rotation: Tensor = own(states, states[:, :0], cos, sin)[0]
+        return rotation
 
     return first
 

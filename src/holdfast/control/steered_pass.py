@@ -146,8 +146,8 @@ class SteeredPass(PassColumns):
         anchored: Tensor | None = None
         for group in self.steering.anchors:
             if group.covers(layer) and self.steering.rotary is not None:
-                turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
-                anchored = group.select(turned, query if anchored is None else anchored)
+                own = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
+                anchored = group.select(own, query if anchored is None else anchored)
         return anchored
 
     def _can_reuse_keys(self, keys: int) -> bool:
@@ -306,11 +306,11 @@ class SteeredPass(PassColumns):
         full = self._masks_of(mask, query, keys).full
         turns = self.turn_keys(layer, keys, query.shape[1])
         steered, span = self.steered.to(query.device), self.span(keys).to(query.device)
-        seen = full if full is None or full.shape[2] == 1 else full[..., queries, :]
+        own_mask = full if full is None or full.shape[2] == 1 else full[..., queries, :]
         return reference_weights(
             query[:, :, queries],
             key,
-            seen,
+            own_mask,
             scale,
             span,
             self.share(layer),
@@ -327,15 +327,15 @@ def layer_of(module: torch.nn.Module) -> int:
     return int(layer)
 
 
-def refuse_unreached(passed: SteeredPass | None, name: str) -> None:
+def refuse_unreached(steered_pass: SteeredPass | None, name: str) -> None:
     """Check, right after a pass, that every layer's attention was steered once.
 
     Raises:
         ControlError: the model did not hand the pass on, or has several attentions in a layer.
     """
-    if passed is not None and not passed.layers:
+    if steered_pass is not None and not steered_pass.layers:
         raise unreached(name)
-    if passed is not None and len(passed.layers) > len(set(passed.layers)):
+    if steered_pass is not None and len(steered_pass.layers) > len(set(steered_pass.layers)):
         raise ControlError(
             f"{name} computes several attentions in a layer, and a share is defined for one: use "
             "window or reminder."

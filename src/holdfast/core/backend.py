@@ -155,8 +155,8 @@ class Backend(Protocol):
 
 def tokens_drawn(model: Backend) -> int:
     """Tokens that a model on this machine has generated so far; 0 for others."""
-    drawn: int = getattr(getattr(model, "engine", None), "drawn", 0)
-    return drawn
+    tokens: int = getattr(getattr(model, "engine", None), "drawn", 0)
+    return tokens
 
 
 def find_stop(text: str, stops: Iterable[str]) -> int | None:

@@ -33,12 +33,12 @@ def extra_of(missing: ModuleNotFoundError) -> str | None:
 
 def install(*extras: str) -> str:
     """The command that brings these extras, from the clone that this was installed from if any."""
-    wanted = f"[{','.join(extras)}]"
+    extras_list = f"[{','.join(extras)}]"
     clone, editable = _clone()
     if clone is None:
-        return f"pip install 'holdfast{wanted}'"
+        return f"pip install 'holdfast{extras_list}'"
     edit = "-e " if editable else ""
-    return f"pip install -c {quote(str(clone / 'constraints.txt'))} {edit}'{clone}{wanted}'"
+    return f"pip install -c {quote(str(clone / 'constraints.txt'))} {edit}'{clone}{extras_list}'"
 
 
 def _clone() -> tuple[Path | None, bool]:
@@ -48,5 +48,5 @@ def _clone() -> tuple[Path | None, bool]:
     except PackageNotFoundError:
         return None, False
     folder = Path(url2pathname(urlsplit(origin.get("url", "")).path))
-    known = "dir_info" in origin and (folder / "constraints.txt").is_file()
-    return (folder, bool(origin["dir_info"].get("editable"))) if known else (None, False)
+    has_constraints = "dir_info" in origin and (folder / "constraints.txt").is_file()
+    return (folder, bool(origin["dir_info"].get("editable"))) if has_constraints else (None, False)

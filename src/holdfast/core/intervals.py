@@ -133,11 +133,11 @@ class Sample:
         if key not in self._designs:
             groups = [_codes(g[rows].tolist()) for g in self.recurring]
             several = [g for g in groups if g.max() + 1 < len(g)]
-            fixed = [g for g in several if g.max() + 1 < GROUPS]
-            fixed += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
+            fixed_effects = [g for g in several if g.max() + 1 < GROUPS]
+            fixed_effects += [] if self.strata is None else [_codes(self.strata[rows].tolist())]
             random = [g for g in several if g.max() + 1 >= GROUPS]
             random += [] if self.clusters is None else [_codes(self.clusters[rows].tolist())]
-            self._designs[key] = Design(random, fixed, int(rows.sum()))
+            self._designs[key] = Design(random, fixed_effects, int(rows.sum()))
         return self._designs[key]
 
     def score_interval(self, values: Array, level: float = 0.95) -> Array:

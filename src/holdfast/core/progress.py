@@ -82,9 +82,9 @@ class Progress:
         self._began = self._last_line = self._clock()
         self._first_replies, self._total = self.replies, float(total)
         self._done = self._resumed = 0.0
-        ended = threading.Event()
+        end = threading.Event()
         if self._enabled:
-            threading.Thread(target=self._keep_writing, args=(ended,), daemon=True).start()
+            threading.Thread(target=self._keep_writing, args=(end,), daemon=True).start()
         try:
             with self._bar:
                 self._task = self._bar.add_task(step, total=total, rates="")
@@ -92,7 +92,7 @@ class Progress:
             if self._plain:
                 self._write_line()
         finally:
-            ended.set()
+            end.set()
             self._stage = outer
 
     def advance(self, steps: float, replies: int) -> None:
@@ -116,8 +116,8 @@ class Progress:
                 rates = ", ".join([*self._earlier(), *self._rates(), *self._time_left()])
                 self._bar.update(self._task, completed=self._whole, rates=rates)
 
-    def _keep_writing(self, ended: threading.Event) -> None:
-        while not ended.wait(1.0):
+    def _keep_writing(self, end: threading.Event) -> None:
+        while not end.wait(1.0):
             self.tick()
 
     @property

@@ -58,13 +58,13 @@ def false_discovery(p: Sequence[float | None]) -> list[float | None]:
 
     Calling every value up to .05 a finding, at most 5% of runs without any effect have one.
     """
-    known = [value for value in p if value is not None]
-    if not known:
+    p_values = [value for value in p if value is not None]
+    if not p_values:
         return list(p)
-    ranks = np.argsort(np.argsort(known, kind="stable")) + 1
-    scaled = np.array(known) * len(known) / ranks
+    ranks = np.argsort(np.argsort(p_values, kind="stable")) + 1
+    scaled = np.array(p_values) * len(p_values) / ranks
     order = np.argsort(-ranks)
-    adjusted = np.empty(len(known))
+    adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum.accumulate(scaled[order]).clip(max=1)
     values = iter(adjusted.tolist())
     return [None if value is None else next(values) for value in p]
@@ -172,11 +172,11 @@ class Design:
     """
 
     def __init__(
-        self, random: Sequence[NDArray[np.int_]], fixed: Sequence[NDArray[np.int_]], n: int
+        self, random: Sequence[NDArray[np.int_]], fixed_effects: Sequence[NDArray[np.int_]], n: int
     ) -> None:
         self.n = n
         strata = np.zeros(n, int)
-        for labels in fixed:
+        for labels in fixed_effects:
             strata = _collapsed(strata * (labels.max() + 1) + labels, (np.arange(n), *random))
         member = _incidence(strata)
         self.strata = member.shape[1]
@@ -203,17 +203,17 @@ class Design:
             return within / (self.n * free), np.full(within.shape, float(free))
         sums = np.array([*(((p.T @ residuals) ** 2).sum(axis=0) for p in self.parts), within])
         variance, df = np.zeros((2, len(within)))
-        left = np.ones(len(within), bool)
+        rest = np.ones(len(within), bool)
         # A component of nothing but rounding is 0, whatever its sign, and so fits.
         least = -1e-9 * within / self.n
         for subset, model in self._models.items():
-            if not left.any():
+            if not rest.any():
                 break
-            some, estimates, freedom = model.fit(sums[[*subset, -1]][:, left])
-            fits = (some[:-1] >= least[left]).all(axis=0)
-            where = np.flatnonzero(left)[fits]
+            some, estimates, freedom = model.fit(sums[[*subset, -1]][:, rest])
+            fits = (some[:-1] >= least[rest]).all(axis=0)
+            where = np.flatnonzero(rest)[fits]
             variance[where], df[where] = estimates[fits], freedom[fits]
-            left[where] = False
+            rest[where] = False
         return variance.clip(min=0), df
 
 
@@ -228,11 +228,11 @@ def _collapsed(strata: NDArray[np.int_], kinds: Sequence[NDArray[np.int_]]) -> N
     The difference between joined strata counts as noise (collapsed strata: Cochran 1977, 5A.12).
     """
     while len(alone := _of_one_group(strata, kinds)) and np.ptp(strata):
-        joined = set(alone)
-        if len(joined) == 1:  # and the smallest of the others
+        group = set(alone)
+        if len(group) == 1:  # and the smallest of the others
             names, sizes = np.unique(strata[strata != alone[0]], return_counts=True)
-            joined.add(names[sizes.argmin()])
-        strata = np.where(np.isin(strata, list(joined)), min(joined), strata)
+            group.add(names[sizes.argmin()])
+        strata = np.where(np.isin(strata, list(group)), min(group), strata)
     return strata
 
 

@@ -199,13 +199,13 @@ def drift(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
     )
     cast, rounds = _cast(settings, model, screening)
-    planned, suite = cast.conversations, cast.suite.name
+    plan, suite = cast.conversations, cast.suite.name
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
-    check(model, judge_model, planned, chat.protocol)
-    described = manifest("drift", chat, planned, suite, judge_model, screened=cast.screened)
-    run = open_run(out, described, RoundRecord, JudgeVerdict, where)
-    converse(chat, planned, run, progress, where=where)
-    judged = judge_conversations(run, planned, judge_model)
+    check(model, judge_model, plan, chat.protocol)
+    run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
+    run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
+    converse(chat, plan, run, progress, where=where)
+    judged = judge_conversations(run, plan, judge_model)
     seconds = time.monotonic() - start
     page = run.folder / "report.html" if run.folder else None
     summary = _summarise(
@@ -254,16 +254,16 @@ def _summarise(
     **process: Any,
 ) -> DriftSummary:
     """The summary of the records; `process` has its fields on the process and the page."""
-    model, planned, rounds = chat.agent, cast.conversations, chat.protocol.rounds
-    by_round = curves(judged, planned, rounds)
-    of_run = setting(chat, planned, cast.suite.name, cast.screened)
+    model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
+    by_round = curves(judged, plan, rounds)
+    of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
     low = low_ceiling(of_run, by_round.ceiling) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
         curves=by_round,
-        share=prompt_share(run.records, planned, rounds),
+        share=prompt_share(run.records, plan, rounds),
         costs=costs(run.records),
         **process,
         verdicts=count_verdicts(run),

@@ -33,7 +33,7 @@ class RunEstimate:
 
     @classmethod
     def of(
-        cls, replies: int, longest: int, *, answers: int, drawn: int, seconds: float
+        cls, replies: int, longest: int, *, answers: int, tokens_drawn: int, seconds: float
     ) -> RunEstimate:
         """The estimate of a run.
 
@@ -41,10 +41,11 @@ class RunEstimate:
             replies: the replies to generate.
             longest: tokens of a reply at most.
             answers: replies of the measured step.
-            drawn: their tokens.
+            tokens_drawn: their tokens.
             seconds: what they took.
         """
-        tokens, rate = round(replies * drawn / max(1, answers)), drawn / max(seconds, 1e-6)
+        tokens = round(replies * tokens_drawn / max(1, answers))
+        rate = tokens_drawn / max(seconds, 1e-6)
         return cls(
             replies=replies,
             tokens=tokens,
@@ -95,14 +96,14 @@ def estimate_asks(
         replies: replies of the whole run.
     """
     some = asks[:: max(1, -(-len(asks) // STEP))]
-    began = time.monotonic()
+    start = time.monotonic()
     answers = model.reply(some, sampling)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     model.forget()
     return RunEstimate.of(
         replies,
         sampling.max_new_tokens,
         answers=len(answers),
-        drawn=sum(answer.completion_tokens for answer in answers),
+        tokens_drawn=sum(answer.completion_tokens for answer in answers),
         seconds=seconds,
     )

@@ -19,11 +19,11 @@ def judge_answers(
     worked out as for other judges. Raises `JudgeError` for a spec that is wrong.
     """
     by_answer: dict[tuple[str, int], list[Verdict]] = {}
-    for wanted in rubrics(spec):
-        if wanted not in by_answer:
-            by_answer[wanted] = Rubric(backend, *wanted).judge_all(items)
+    for rubric in rubrics(spec):
+        if rubric not in by_answer:
+            by_answer[rubric] = Rubric(backend, *rubric).judge_all(items)
     return [
-        _verdict(spec, item.answer, {wanted: verdicts[n] for wanted, verdicts in by_answer.items()})
+        _verdict(spec, item.answer, {rubric: verdicts[n] for rubric, verdicts in by_answer.items()})
         for n, item in enumerate(items)
     ]
 

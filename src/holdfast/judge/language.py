@@ -82,10 +82,10 @@ def _evidence(text: str, language: str) -> float:
     if language in GLUE and _in_another(text, GLUE[language]):
         return 0.0
     all_of_them = _probabilities(text)
-    wanted = all_of_them[language]
-    if _size(text) >= _SURE or wanted < _NEARLY * max(all_of_them.values()):
-        return wanted
-    return wanted / (wanted + all_of_them["en"])
+    chance = all_of_them[language]
+    if _size(text) >= _SURE or chance < _NEARLY * max(all_of_them.values()):
+        return chance
+    return chance / (chance + all_of_them["en"])
 
 
 def _in_another(text: str, own: frozenset[str]) -> bool:
@@ -170,15 +170,15 @@ def _pattern(params: Params) -> Judge:
     params.done()
     if not isinstance(feet, list) or not feet or not all(type(n) is int and n > 0 for n in feet):
         params.fail("parameter “pattern” must be a list of whole numbers above 0, as [5, 7, 5]")
-    wanted = [int(n) for n in feet]
+    pattern = [int(n) for n in feet]
 
     def judge(text: str) -> Score:
         counts = [n for n in map(syllables_of, lines(text)) if n]
         why = f"syllables by line {', '.join(map(str, counts[:12]))}"
-        if len(counts) != len(wanted):
-            return Score(0.0, f"{why}; wanted {len(wanted)} lines")
+        if len(counts) != len(pattern):
+            return Score(0.0, f"{why}; wanted {len(pattern)} lines")
         # One syllable off is within what a count can be wrong by: half a point.
-        off = [abs(n - m) for n, m in zip(counts, wanted, strict=True)]
+        off = [abs(n - m) for n, m in zip(counts, pattern, strict=True)]
         return Score(sum(max(0.0, 1 - d / 2) for d in off) / len(off), why)
 
     return judge

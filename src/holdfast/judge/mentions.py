@@ -55,8 +55,8 @@ def readable(text: str, values: Sequence[str] = ()) -> str:
     """
     bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
     bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
-    said = write_values(re.sub(r"\bv(?=\d+\.\d)", "", bare), values)
-    return _POINT.sub(".", with_digits(_SPELLED.sub(_join, said)))
+    with_values = write_values(re.sub(r"\bv(?=\d+\.\d)", "", bare), values)
+    return _POINT.sub(".", with_digits(_SPELLED.sub(_join, with_values)))
 
 
 def _join(match: re.Match[str]) -> str:
@@ -64,19 +64,19 @@ def _join(match: re.Match[str]) -> str:
 
 
 def find_mentions(
-    text: str, wanted: Sequence[Sequence[str]], reordered: bool = False
+    text: str, spellings: Sequence[Sequence[str]], reordered: bool = False
 ) -> list[Mention]:
     """Where texts occur as whole words, longest first, in the order of the reply.
 
     Args:
         text: a reply, made `readable`.
-        wanted: for each fact the ways to write it, made `readable` too.
+        spellings: for each fact the ways to write it, made `readable` too.
         reordered: whether a pair of words may stand the other way round, too ("salt, the smoked
             kind"). Not for what should not be said: of "Salt Road, Fisher Street" nothing is
             "Fisher Road".
     """
     mentions: list[Mention] = []
-    for number, texts in enumerate(wanted):
+    for number, texts in enumerate(spellings):
         if texts:
             pattern = _pattern(tuple(sorted(texts, key=len, reverse=True)), reordered)
             mentions += [Mention(number, *match.span()) for match in pattern.finditer(text)]

@@ -142,8 +142,8 @@ class Params:
         allowed = [key for key in dict.fromkeys(self._known) if key != "name"]
         close = difflib.get_close_matches(unknown[0], allowed, n=1)
         hint = f" (did you mean “{close[0]}”?)" if close else ""
-        listed = ", ".join(f"“{key}”" for key in allowed) or "none"
-        self.fail(f"unknown parameter “{unknown[0]}”{hint}; it takes {listed}")
+        names = ", ".join(f"“{key}”" for key in allowed) or "none"
+        self.fail(f"unknown parameter “{unknown[0]}”{hint}; it takes {names}")
 
 
 def _range(low: float | None, high: float | None) -> str:

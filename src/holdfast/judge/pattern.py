@@ -143,8 +143,8 @@ def _additional_properties(validator: Any, inner: Any, value: Any, schema: Any) 
         for key in extra:
             yield from validator.descend(value[key], inner, path=key)
     elif not inner and extra:
-        listed = ", ".join(map(repr, sorted(extra)))
-        yield ValidationError(f"Additional properties are not allowed ({listed})")
+        names = ", ".join(map(repr, sorted(extra)))
+        yield ValidationError(f"Additional properties are not allowed ({names})")
 
 
 def patterns_of(schema: object) -> Iterator[str]:

@@ -113,20 +113,21 @@ class Rubric:
 
     def judge_all(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order."""
-        asked = [(n, call) for n, item in enumerate(items) if item.answer.strip()
+        item_calls = [(n, call) for n, item in enumerate(items) if item.answer.strip()
                  for call in range(self._calls)]  # fmt: skip
-        chats = [self._chat(items[n], call) for n, call in asked]
-        first = self._ask(chats, [call for _, call in asked])
+        chats = [self._chat(items[n], call) for n, call in item_calls]
+        first = self._ask(chats, [call for _, call in item_calls])
         graded = [grade(reply.text, self._scale) for reply in first]
         failed = [i for i, grade in enumerate(graded) if grade is None]
         again = self._ask(
-            [chats[i] + self._reminder(first[i]) for i in failed], [asked[i][1] for i in failed]
+            [chats[i] + self._reminder(first[i]) for i in failed],
+            [item_calls[i][1] for i in failed],
         )
         for i, reply in zip(failed, again, strict=True):
             graded[i] = grade(reply.text, self._scale)
             first[i] = reply
         by_item: list[list[int]] = [[] for _ in items]
-        for i, (n, _) in enumerate(asked):
+        for i, (n, _) in enumerate(item_calls):
             by_item[n].append(i)
         return [
             self._verdict([graded[i] for i in calls], [first[i] for i in calls])
@@ -157,8 +158,8 @@ class Rubric:
         ]
         if not rising:
             parts.reverse()
-        asked = "\n\n".join([*parts, _FORM.format(scale=self._scale)])
-        return (message("system", _SYSTEM), message("user", asked))
+        request = "\n\n".join([*parts, _FORM.format(scale=self._scale)])
+        return (message("system", _SYSTEM), message("user", request))
 
     def _reminder(self, reply: Reply) -> Chat:
         answer = reply.text.strip() or "(nothing)"
@@ -171,16 +172,16 @@ class Rubric:
             return Verdict(*EMPTY, parsed=True, grades=())
         grades = tuple(grade[0] if grade else None for grade in graded)
         value = sum((g - 1) / (self._scale - 1) for g in grades if g is not None) / len(grades)
-        shown = " and ".join("?" if g is None else str(g) for g in grades)
+        marks = " and ".join("?" if g is None else str(g) for g in grades)
         reasons = [grade[1] for grade in graded if grade and grade[1]]
-        why = f"graded {shown} of {self._scale}" + (
+        why = f"graded {marks} of {self._scale}" + (
             f": {quoted(reasons[0], 200)}" if reasons else ""
         )
-        lost = [reply for g, reply in zip(grades, replies, strict=True) if g is None]
-        if lost:
-            problem = lost[0].error or f"said {quoted(lost[0].text, 60)}"
-            why += f"; {len(lost)} of {len(grades)} calls gave no score ({problem})"
-        return Verdict(value, why, not lost, grades)
+        without_grade = [reply for g, reply in zip(grades, replies, strict=True) if g is None]
+        if without_grade:
+            problem = without_grade[0].error or f"said {quoted(without_grade[0].text, 60)}"
+            why += f"; {len(without_grade)} of {len(grades)} calls gave no score ({problem})"
+        return Verdict(value, why, not without_grade, grades)
 
 
 def grade(text: str, scale: int) -> tuple[int, str] | None:
@@ -221,16 +222,16 @@ def _read(value: Mapping[str, Any], scale: int) -> tuple[int, str] | None:
 def _calibrated(examples: Sequence[str], *, rising: bool) -> list[str]:
     """Answers that earn each score, as data like what is judged."""
     rows = [{"score": n, "answer": text} for n, text in enumerate(examples, 1)]
-    told = json.dumps(rows if rising else rows[::-1], ensure_ascii=False)
-    return [f"Example answers to the same question, with the scores they earn:\n{told}"] * bool(
+    table = json.dumps(rows if rising else rows[::-1], ensure_ascii=False)
+    return [f"Example answers to the same question, with the scores they earn:\n{table}"] * bool(
         rows
     )
 
 
 def _scale(highest: int, anchors: Sequence[str], *, rising: bool) -> list[str]:
     if anchors:
-        told = [f"{n}: {anchor}" for n, anchor in enumerate(anchors, 1)]
-        return told if rising else told[::-1]
+        lines = [f"{n}: {anchor}" for n, anchor in enumerate(anchors, 1)]
+        return lines if rising else lines[::-1]
     ends = {
         1: "1: the answer goes against the criteria, or ignores them",
         (highest + 1) / 2: f"{(highest + 1) // 2}: it meets them in part",

@@ -111,8 +111,8 @@ def _uses(spec: object, name: str) -> bool:
 
 def _inner(spec: Mapping[str, object]) -> list[Mapping[str, object]]:
     inner = spec.get("of") if spec.get("name") in COMBINATIONS else None
-    listed = inner if isinstance(inner, list) else [inner]
-    return [one for one in listed if isinstance(one, Mapping)]
+    specs = inner if isinstance(inner, list) else [inner]
+    return [one for one in specs if isinstance(one, Mapping)]
 
 
 def _build(spec: object, depth: int, grader: RubricMaker) -> Judge:

@@ -112,16 +112,16 @@ def write_values(text: str, values: Sequence[str]) -> str:
         The text; all that says none of the values is left as it was.
     """
     codes = [(match, value) for value in values if (match := _CODE.fullmatch(value))]
-    wanted = {tuple(re.findall(r"\d+", match[2])): (match[1], value) for match, value in codes}
-    if not wanted:
+    by_digits = {tuple(re.findall(r"\d+", match[2])): (match[1], value) for match, value in codes}
+    if not by_digits:
         return text
     pieces = _pieces(text)
     spans = [*_runs(text, pieces), *_sums(text, pieces)]
     out, end = [], 0
     for start, stop, groups in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if start < end or not (said := _said(groups, wanted)):
+        if start < end or not (entry := _said(groups, by_digits)):
             continue
-        letters, value = said
+        letters, value = entry
         if letters:
             spelled = r"[ .-]?".join(letters) + r"[ .-]?$"
             code = re.search(rf"(?<![^\W_]){spelled}", text[max(end, start - 8) : start], re.I)
@@ -134,10 +134,10 @@ def write_values(text: str, values: Sequence[str]) -> str:
 
 
 def _said(
-    groups: tuple[str, ...], wanted: dict[tuple[str, ...], tuple[str | None, str]]
+    groups: tuple[str, ...], by_digits: dict[tuple[str, ...], tuple[str | None, str]]
 ) -> tuple[str | None, str] | None:
     """The value that groups of digits are: alike group by group, or together one number."""
-    return wanted.get(groups) or wanted.get(("".join(groups),))
+    return by_digits.get(groups) or by_digits.get(("".join(groups),))
 
 
 def _pieces(text: str) -> list[_NumberPiece]:

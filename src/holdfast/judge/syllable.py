@@ -64,7 +64,7 @@ def _stem(stem: str) -> int:
         forms.insert(0, stem[:-1] + "y")
     if len(stem) > 2 and stem[-1] == stem[-2]:
         forms.append(stem[:-1])
-    known = [form for form in forms if form in syllapy.WORD_DICT]
-    if known:
-        return int(syllapy.WORD_DICT[known[0]])
+    in_dictionary = [form for form in forms if form in syllapy.WORD_DICT]
+    if in_dictionary:
+        return int(syllapy.WORD_DICT[in_dictionary[0]])
     return _count(forms[0])

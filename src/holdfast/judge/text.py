@@ -92,8 +92,8 @@ def length(params: Params) -> Judge:
         if not counts:
             return Score(0.0, f"no {each} to judge")
         value = sum(map(fit, counts)) / len(counts)
-        shown = ", ".join(str(n) for n in counts[:12]) + (", …" if len(counts) > 12 else "")
-        return Score(value, f"{shown} {unit}, wanted {_bounds(low, high)}")
+        figures = ", ".join(str(n) for n in counts[:12]) + (", …" if len(counts) > 12 else "")
+        return Score(value, f"{figures} {unit}, wanted {_bounds(low, high)}")
 
     return judge
 
@@ -115,17 +115,17 @@ class Target:
 
     def __init__(self, text: str, whole_word: bool, cased: bool) -> None:
         self.text = text
-        wanted = straight(text).strip()
-        stem = len(wanted) > 2 and wanted[-1] == "*" and wanted[-2].isalnum()
-        wanted = wanted.removesuffix("*") if stem else wanted
-        self.marked = plain(wanted) != wanted
-        self.is_number = wanted.replace(".", "").isdecimal() and len(wanted) > 1
-        self.body = r"\s+".join(re.escape(piece) for piece in wanted.split())
-        self.front = r"(?<!\w)" if whole_word and _wordish(wanted[0]) else ""
-        self.back = r"(?!\w)" if whole_word and _wordish(wanted[-1]) and not stem else ""
-        self.part = max(wanted.split(), key=len).casefold()
+        phrase = straight(text).strip()
+        stem = len(phrase) > 2 and phrase[-1] == "*" and phrase[-2].isalnum()
+        phrase = phrase.removesuffix("*") if stem else phrase
+        self.marked = plain(phrase) != phrase
+        self.is_number = phrase.replace(".", "").isdecimal() and len(phrase) > 1
+        self.body = r"\s+".join(re.escape(piece) for piece in phrase.split())
+        self.front = r"(?<!\w)" if whole_word and _wordish(phrase[0]) else ""
+        self.back = r"(?!\w)" if whole_word and _wordish(phrase[-1]) and not stem else ""
+        self.part = max(phrase.split(), key=len).casefold()
         self.flags = 0 if cased else re.IGNORECASE
-        self.starts_wordish, self.ends_wordish = _wordish(wanted[0]), _wordish(wanted[-1])
+        self.starts_wordish, self.ends_wordish = _wordish(phrase[0]), _wordish(phrase[-1])
 
     @cached_property
     def anywhere(self) -> re.Pattern[str]:
@@ -151,20 +151,20 @@ class Target:
         return self._opens(text) or self._opens(_STAGE_DIRECTION.sub("", text))
 
     def _opens(self, text: str) -> bool:
-        seen = self.view(text).strip()
-        if self.opens.match(seen):
+        bare = self.view(text).strip()
+        if self.opens.match(bare):
             return True
-        seen = LIST_MARKER.sub("", seen, count=1)
-        seen = _OPENING.sub("", seen) if self.starts_wordish else seen.lstrip("\"' ([")
-        return bool(self.opens.match(seen))
+        bare = LIST_MARKER.sub("", bare, count=1)
+        bare = _OPENING.sub("", bare) if self.starts_wordish else bare.lstrip("\"' ([")
+        return bool(self.opens.match(bare))
 
     def at_end(self, text: str) -> bool:
         """True where the text closes with it, before closing punctuation, quotes and emoji."""
-        seen = self.view(text).strip()
-        if self.closes.search(seen):
+        bare = self.view(text).strip()
+        if self.closes.search(bare):
             return True
-        seen = _without_closing(seen) if self.ends_wordish else seen.rstrip("\"' )]")
-        return bool(self.closes.search(seen))
+        bare = _without_closing(bare) if self.ends_wordish else bare.rstrip("\"' )]")
+        return bool(self.closes.search(bare))
 
 
 def _without_closing(text: str) -> str:
@@ -216,8 +216,8 @@ def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judg
         parts = EACH[each](text)
         good = sum(any(hit(target, part) for target in targets) for part in parts)
         if each == "reply":
-            wanted = " or ".join(quoted(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
-            return verdict(good == 1, f"it {verb} {wanted}", f"it never {verb} {wanted}")
+            listing = " or ".join(quoted(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
+            return verdict(good == 1, f"it {verb} {listing}", f"it never {verb} {listing}")
         return share(good, len(parts), f"{each}s as wanted", floor)
 
     return judge
@@ -338,8 +338,8 @@ def regex(params: Params) -> Judge:
             parts = _MODES[mode](text)
             return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:], floor)
         if stated:
-            seen = straight(text)
-            hit = any(not is_set_aside(seen, *span) for span in compiled.spans(seen))
+            bare = straight(text)
+            hit = any(not is_set_aside(bare, *span) for span in compiled.spans(bare))
         else:
             hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
         return verdict(hit, "the pattern matches", "the pattern does not match")

@@ -127,7 +127,7 @@ class FactCheckedBackend:
         self.counts.update(checked=len(checkable), unclear=unclear)
         for i, check in zip(checkable, checks, strict=True):
             replies[i] = _add_cost(replies[i], check)
-        return {i: named for i, named in zip(checkable, wrong, strict=True) if named}
+        return {i: facts for i, facts in zip(checkable, wrong, strict=True) if facts}
 
     def describe(self) -> Mapping[str, object]:
         """Return what determines the replies, as JSON."""

@@ -107,9 +107,9 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
         *("--disable-pip-version-check", "--dest", str(folder), requirement),
     ]
-    done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
+    process = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
     wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or not wheels:
+    if process.returncode or not wheels:
         raise ModelError(
             f"pip could not download {requirement}: see its message above, and check the network."
         )

@@ -30,8 +30,8 @@ def ollama_url() -> str:
     host = os.environ.get("OLLAMA_HOST", "").strip() or "localhost:11434"
     parts = urlsplit(host if "://" in host else f"http://{host}")
     name = "localhost" if parts.hostname in (None, "0.0.0.0") else parts.hostname
-    shown = f"[{name}]" if name and ":" in name else name
-    return f"{parts.scheme}://{shown}:{parts.port or 11434}/v1"
+    host_name = f"[{name}]" if name and ":" in name else name
+    return f"{parts.scheme}://{host_name}:{parts.port or 11434}/v1"
 
 
 class OllamaBackend:

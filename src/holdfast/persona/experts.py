@@ -129,9 +129,11 @@ def mini() -> tuple[Expert, ...]:
     }
     # mini asks about what it is told to, and does not understand a description.
     kinds = ("sums", "capitals", "people", "ways")
-    asked = tuple(f"Ask me something about {kind}." for kind in kinds)
+    requests = tuple(f"Ask me something about {kind}." for kind in kinds)
     return tuple(
-        Expert(id_, matches, text, f"{text} {padding['half']}", f"{text} {padding['full']}", asked)
+        Expert(
+            id_, matches, text, f"{text} {padding['half']}", f"{text} {padding['full']}", requests
+        )
         for id_, (matches, text) in people.items()
     )
 
@@ -162,12 +164,12 @@ def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expe
 
 def random_text(words: Sequence[str], tokens: int, count: Callable[[str], int], seed: int) -> str:
     """Words drawn from `words` until they count `tokens` tokens: length without a meaning."""
-    rng, drawn = random.Random(seed_of("random text", seed)), [""]
-    while count(" ".join(drawn).strip()) < tokens:
-        drawn += rng.choices(words, k=max(1, (tokens - len(drawn)) // 4))
-    while len(drawn) > 2 and count(" ".join(drawn[:-1]).strip()) >= tokens:
-        drawn.pop()
-    return " ".join(drawn).strip()
+    rng, sample = random.Random(seed_of("random text", seed)), [""]
+    while count(" ".join(sample).strip()) < tokens:
+        sample += rng.choices(words, k=max(1, (tokens - len(sample)) // 4))
+    while len(sample) > 2 and count(" ".join(sample[:-1]).strip()) >= tokens:
+        sample.pop()
+    return " ".join(sample).strip()
 
 
 def described(experts: Sequence[Expert]) -> list[Mapping[str, object]]:

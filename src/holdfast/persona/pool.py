@@ -47,10 +47,10 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
     path = _BUILT_IN.get(str(source)) or Path(source)
     members = [_member(table, f"{path}, persona {i}") for i, table in enumerate(_tables(path), 1)]
     _check(members, path)
-    chosen = tuple(one for one in members if split in ("all", one.split))
-    if not chosen:
+    of_split = tuple(one for one in members if split in ("all", one.split))
+    if not of_split:
         raise PersonaError(f"{path} has no persona of the split {split!r}.")
-    return chosen
+    return of_split
 
 
 def _tables(path: Path) -> list[Any]:
@@ -85,12 +85,12 @@ def _member(table: Any, where: str) -> Member:
 def _check(members: Sequence[Member], path: Path) -> None:
     """No id and no text twice: a persona in both splits would be no held-out one."""
     for name in ("id", "text"):
-        seen: set[str] = set()
+        values_so_far: set[str] = set()
         for one in members:
             value = " ".join(str(getattr(one, name)).split()).casefold()
-            if value in seen:
+            if value in values_so_far:
                 raise PersonaError(f"{path}: two personas have the {name} {value[:60]!r}.")
-            seen.add(value)
+            values_so_far.add(value)
 
 
 def overlap(one: Sequence[Member], other: Sequence[Member]) -> tuple[str, ...]:

@@ -156,12 +156,12 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
     """The personas with these ids, in this order; `PersonaError` with close matches otherwise."""
-    known = {persona.id: persona for persona in suite.personas}
-    for wanted in ids:
-        if wanted not in known:
-            hint = suggestion(wanted, known)
-            raise PersonaError(f"suite “{suite.name}” has no persona “{wanted}”: {hint}")
-    return tuple(known[wanted] for wanted in ids)
+    by_id = {persona.id: persona for persona in suite.personas}
+    for id_ in ids:
+        if id_ not in by_id:
+            hint = suggestion(id_, by_id)
+            raise PersonaError(f"suite “{suite.name}” has no persona “{id_}”: {hint}")
+    return tuple(by_id[id_] for id_ in ids)
 
 
 def load_persona(text: str) -> Persona:
@@ -237,9 +237,9 @@ def _locate(name_or_path: str | Path) -> Path:
     if path.suffix or len(path.parts) > 1 or " " in source:
         hint = "; a prompt's own text goes to --prompt" if " " in source else ""
         raise PersonaError(f"there is no file or folder {source[:200]}: check the path{hint}")
-    named = ", ".join(suite_names())
+    suites = ", ".join(suite_names())
     raise PersonaError(
-        f"there is no suite “{source[:200]}”: give one of the built-in suites ({named}), "
+        f"there is no suite “{source[:200]}”: give one of the built-in suites ({suites}), "
         "a .toml file, or a folder of them"
     )
 
@@ -262,10 +262,10 @@ def _read(file: Path) -> Mapping[str, object]:
 
 
 def _personas(file: Path, table: Mapping[str, object]) -> Iterator[Persona]:
-    listed = table.get("persona", [])
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+    tables = table.get("persona", [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         _fail(file, "the suite", "persona", "must be a list of tables: write [[persona]]")
-    for index, one in enumerate(listed, start=1):
+    for index, one in enumerate(tables, start=1):
         identity = one.get("id")
         who = (
             f"persona “{identity}”"

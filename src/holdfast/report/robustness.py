@@ -95,11 +95,11 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     if numbers.texts < FEWEST:
         sentences += [numbers.interval_note]
     if numbers.reading == "lenient" and strict.mean < numbers.mean:
-        lost = max(numbers.rows, key=lambda row: row.strict_failures)
+        worst = max(numbers.rows, key=lambda row: row.strict_failures)
         sentences += [
             f"Read strictly, where an answer was to stand, the mean is {number(strict.mean)} "
-            f"instead of {number(numbers.mean)}: {lost.id} loses the form of "
-            f"{percent(lost.strict_failures)} of its answers."
+            f"instead of {number(numbers.mean)}: {worst.id} loses the form of "
+            f"{percent(worst.strict_failures)} of its answers."
         ]
     if search := numbers.search:
         sentences += [

@@ -178,12 +178,12 @@ def entries(conversations: Iterable[JudgedConversation], budget: int = BUDGET) -
     Scores are those of the agent's own probe, or, where none was asked (recorded chats
     without a model), of the replies themselves.
     """
-    every, listed = list(conversations), list[Entry]()
+    every, result = list(conversations), list[Entry]()
     arm: Arm = "own" if any(_has_arm(one, "own") for one in every) else "reply"
     for conversation in every:
         budget -= _size(conversation)
-        listed.append(_entry(conversation, arm, whole=budget >= 0 or not listed))
-    return listed
+        result.append(_entry(conversation, arm, whole=budget >= 0 or not result))
+    return result
 
 
 def _has_arm(conversation: JudgedConversation, arm: Arm) -> bool:

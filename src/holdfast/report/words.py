@@ -135,18 +135,18 @@ def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
         scores: mean scores, 0 to 1, with every persona and without.
         cut: the share of replies that the token limit ended.
     """
-    known = [score for score in map(finite, scores) if score is not None]
+    values = [score for score in map(finite, scores) if score is not None]
     if cut > CUT:
         return (
             f"Nothing can be concluded: the token limit cut {percent(cut)} of the replies; raise "
             "--max-new-tokens."
         )
-    if known and max(known) <= EDGE:
+    if values and max(values) <= EDGE:
         return (
             "Nothing can be concluded: next to none of the tasks is solved, with any persona or "
             "without; choose easier tasks or a stronger model."
         )
-    if known and min(known) >= 1 - EDGE:
+    if values and min(values) >= 1 - EDGE:
         return (
             "Nothing can be concluded: next to all of the tasks are solved, with every persona and "
             "without; choose harder tasks."
@@ -170,9 +170,9 @@ def log_reading(reading: LogReading) -> list[str]:
     """What a log was read as, what did not fit, and what of its prompts no judge looks at."""
     lines = [f"{reading.file} was read as {reading.format}"]
     if reading.unfit:
-        shown = reading.unfit_lines[:3]
-        places = (one.line.removeprefix(f"{reading.file}, ") for one in shown)
-        first = "; ".join(f"{at}: {one.why}" for at, one in zip(places, shown, strict=True))
+        first_lines = reading.unfit_lines[:3]
+        places = (one.line.removeprefix(f"{reading.file}, ") for one in first_lines)
+        first = "; ".join(f"{at}: {one.why}" for at, one in zip(places, first_lines, strict=True))
         more = "; …" if reading.unfit > 3 else ""
         verb = "does" if reading.unfit == 1 else "do"
         lines[0] += f"; {quantity(reading.unfit, 'line')} {verb} not fit ({first}{more})"
@@ -273,22 +273,22 @@ def _unmeasured(stability: Sequence[Any], begins: str, ends: str) -> str:
 def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
     screened = summary.setting.screened
-    chosen = screening(screened) if screened else ""
-    sentences = (chosen, _floor(summary), _filler(summary), _user(summary), _share(summary))
+    selection = screening(screened) if screened else ""
+    sentences = (selection, _floor(summary), _filler(summary), _user(summary), _share(summary))
     return [sentence for sentence in sentences if sentence]
 
 
 def _floor(summary: DriftSummary) -> str:
-    floor, left = finite(summary.curves.floor), finite(summary.curves.normalised[-1])
+    floor, rest = finite(summary.curves.floor), finite(summary.curves.normalised[-1])
     if floor is None:
         return ""
     span = summary.curves.normalised_interval[-1]
     start = f"With no system prompt the same questions score {number(floor)}"
-    if left is None or verdict(summary) in ("low", "absent"):
+    if rest is None or verdict(summary) in ("low", "absent"):
         return f"{start}."
     within = f" (95% interval {_percents(span)})" if ends(span) else ""
     return (
-        f"{start}; of the distance between that floor and the ceiling, {percent(left)} is left "
+        f"{start}; of the distance between that floor and the ceiling, {percent(rest)} is left "
         f"at the end{within}."
     )
 

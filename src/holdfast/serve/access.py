@@ -81,10 +81,10 @@ class Keys:
         scheme, _, key = authorization.partition(" ")
         key = key.strip(" \t") if scheme.lower() == "bearer" else ""
         digest = _digests(key)[-1]
-        known = {**self._own, **self._named}
+        digests = {**self._own, **self._named}
         # All are compared, so that the time taken does not tell which one was close.
-        names = [name for one, name in known.items() if hmac.compare_digest(digest, one)]
-        return names[0] if names else None if known else ""
+        names = [name for one, name in digests.items() if hmac.compare_digest(digest, one)]
+        return names[0] if names else None if digests else ""
 
 
 def _digests(key: str) -> list[bytes]:
@@ -226,8 +226,8 @@ def check_media_type(scope: MutableMapping[str, Any], headers: Mapping[bytes, st
 
 def _check_coding(packing: str, parameters: Sequence[str]) -> None:
     """Refuse a body whose bytes another server would read otherwise than this one."""
-    named = [one.partition("=") for one in parameters]
-    sets = [(name.strip(), value.strip(' \t"')) for name, _, value in named if "charset" in name]
+    pairs = [one.partition("=") for one in parameters]
+    sets = [(name.strip(), value.strip(' \t"')) for name, _, value in pairs if "charset" in name]
     if packing.strip().lower() in ("", "identity") and all(
         one in (("charset", "utf-8"), ("charset", "utf8")) for one in sets
     ):

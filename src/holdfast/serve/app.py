@@ -286,8 +286,8 @@ class _CompletionsRoute:
 
     def _context(self, alias: Alias) -> CompletionContext:
         """The context of an alias, with its judge; made anew once the file has changed."""
-        known = self._contexts.get(alias.name)
-        if known is None or known[0] is not alias:
+        entry = self._contexts.get(alias.name)
+        if entry is None or entry[0] is not alias:
             lock = self.lock if alias.lock is None else alias.lock
             context = replace(
                 self.context,
@@ -296,8 +296,8 @@ class _CompletionsRoute:
                 lock=bool(alias.persona and self.tenants.keys) if lock is None else lock,
                 live=self.watches.of(alias),
             )
-            known = self._contexts[alias.name] = (alias, context)
-        return known[1]
+            entry = self._contexts[alias.name] = (alias, context)
+        return entry[1]
 
     async def _chunks(self, completion: Completion, key: str) -> AsyncGenerator[dict[str, Any]]:
         try:

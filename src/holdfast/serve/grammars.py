@@ -29,12 +29,14 @@ def grammar_of(body: ChatRequest) -> str:
     Raises:
         RequestError: with the field's name, if it asks for what cannot be done.
     """
-    wanted = list(_wanted(body))
-    if not wanted:
+    grammars = list(_wanted(body))
+    if not grammars:
         return ""
-    name, kind, value = wanted[0]
-    if len(wanted) > 1:
-        raise _refusal(wanted[1][0], f"a reply cannot follow {name} and {wanted[1][0]}: send one")
+    name, kind, value = grammars[0]
+    if len(grammars) > 1:
+        raise _refusal(
+            grammars[1][0], f"a reply cannot follow {name} and {grammars[1][0]}: send one"
+        )
     if body.tools and body.tool_choice != "none":
         raise _refusal(name, f"{name} would keep the model from calling tools: send one of the two")
     from holdfast.models.engine.grammar import GrammarError, compile_grammar

@@ -137,17 +137,17 @@ def _describe_chat_request(app: FastAPI) -> None:
     parts = {**own.pop("$defs", {}), "ChatRequest": own}
 
     def with_chat_request() -> dict[str, Any]:
-        described = document()
-        described["components"]["schemas"].update(parts)
-        return described
+        schema = document()
+        schema["components"]["schemas"].update(parts)
+        return schema
 
     app.openapi = with_chat_request  # type: ignore[method-assign]
 
 
 def _unrouted(path: str, error: HTTPException) -> RequestError:
     """The error of a path or method that nothing answers."""
-    known = {404: f"there is no {path} here.", 405: "this method is not allowed."}
-    message = known.get(error.status_code, str(error.detail))
+    messages = {404: f"there is no {path} here.", 405: "this method is not allowed."}
+    message = messages.get(error.status_code, str(error.detail))
     return RequestError(error.status_code, message, headers=error.headers)
 
 
@@ -172,7 +172,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status, name = time.perf_counter(), 0, _request_id(scope)
+        start, status, name = time.perf_counter(), 0, _request_id(scope)
 
         async def sending(message: AsgiMessage) -> None:
             nonlocal status
@@ -196,7 +196,7 @@ class RequestLog:
         finally:
             self.metrics.requests.labels(str(status or 499)).inc()
             key = f" key={scope[KEY_NAME]}" if scope.get(KEY_NAME) else ""
-            LOG.info("%s %d %.3fs %s%s", line, status, time.perf_counter() - began, name, key)
+            LOG.info("%s %d %.3fs %s%s", line, status, time.perf_counter() - start, name, key)
 
 
 def _request_id(scope: Scope) -> str:

@@ -71,8 +71,8 @@ class Metrics:
             tokens: of prompt and reply, where the API says.
             seconds: from the request to its end.
         """
-        known = finish if finish in _FINISHES else "other"
-        self.replies.labels(label(control), known).inc()
+        reason = finish if finish in _FINISHES else "other"
+        self.replies.labels(label(control), reason).inc()
         for kind, count in zip(("prompt", "completion"), tokens or (), strict=False):
             self.tokens.labels(kind).inc(max(0, count))
         self.whole.observe(seconds)

@@ -49,18 +49,18 @@ def measure(backend: LocalBackend) -> Speed:
     ids = torch.full((_ROWS, _LENGTH), 1, device=backend.engine.device)
     model: Any = backend.engine.model
     for new in (2, _NEW):
-        began = time.perf_counter()
+        start = time.perf_counter()
         replies = backend.reply(asks, Sampling(new, 1.0, top_p=1.0))
-        written = time.perf_counter() - began
+        write_seconds = time.perf_counter() - start
     with torch.no_grad():
         for _ in range(2):
-            began = time.perf_counter()
+            start = time.perf_counter()
             model(input_ids=ids, use_cache=False)
             if ids.device.type == "cuda":
                 torch.cuda.synchronize(ids.device)
-            passed = time.perf_counter() - began
+            pass_seconds = time.perf_counter() - start
     tokens = max(1, sum(reply.completion_tokens for reply in replies))
-    return Speed(written / tokens, passed / (_ROWS * _LENGTH))
+    return Speed(write_seconds / tokens, pass_seconds / (_ROWS * _LENGTH))
 
 
 def measurement(backend: LocalBackend, run: RunEstimate) -> TrainingEstimate:

@@ -190,13 +190,13 @@ class PersonaSource:
 
             suite = value if isinstance(value, Suite) else load_suite(value)
             return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
-        drafted = self.draft(value, rubrics=rubrics)
-        if drafted is None:
+        result = self.draft(value, rubrics=rubrics)
+        if result is None:
             return settings
-        suite = drafted.suite
+        suite = result.suite
         return replace(
             settings,
-            **{field: replace(suite, personas=(drafted.whole,)) if whole else suite},
+            **{field: replace(suite, personas=(result.whole,)) if whole else suite},
         )
 
     def draft(self, own_personas: object = None, *, rubrics: bool = False) -> Draft | None:
@@ -217,18 +217,18 @@ class PersonaSource:
         from holdfast.report.words import quantity
 
         if self.prompt is not None:
-            drafted = draft(text_or_file(self.prompt), rubrics=rubrics)
+            result = draft(text_or_file(self.prompt), rubrics=rubrics)
             ignored: tuple[str, ...] = ()
         else:
             assert self.card is not None
-            drafted, character = draft_card(read_card(self.card), rubrics=rubrics)
+            result, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
-        left = [one.text for one in drafted.unjudged]
-        parts = [f"drafted {quantity(len(drafted.demands), 'persona')}"]
-        parts += [f"not judged: {'; '.join(left)}"] if left else []
+        unjudged_texts = [one.text for one in result.unjudged]
+        parts = [f"drafted {quantity(len(result.demands), 'persona')}"]
+        parts += [f"not judged: {'; '.join(unjudged_texts)}"] if unjudged_texts else []
         parts += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
         print(*parts, sep="\n", file=sys.stderr)
-        return drafted
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)

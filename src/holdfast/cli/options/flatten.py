@@ -80,13 +80,13 @@ def _default(value: Any) -> Any:
 def _settings(kind: Any, values: dict[str, Any]) -> Any:
     """A settings dataclass from the options' values."""
     hints = get_type_hints(kind)
-    chosen: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for one in fields(kind):
         if "option" in one.metadata:
-            chosen[one.name] = _value(one, values[one.name])
+            arguments[one.name] = _value(one, values[one.name])
         elif is_dataclass(hints[one.name]):
-            chosen[one.name] = _settings(hints[one.name], values)
-    return kind(**chosen)
+            arguments[one.name] = _settings(hints[one.name], values)
+    return kind(**arguments)
 
 
 def _value(setting: Field[Any], value: Any) -> Any:

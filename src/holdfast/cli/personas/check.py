@@ -61,24 +61,24 @@ def _check_examples(suite: Suite, as_json: bool) -> None:
         print(wrong_score(problem))
     for note in _notes(suite):
         print(note)
-    judged = [persona for persona in suite.personas if not persona.needs_model]
-    examples = sum(len(persona.passes) + len(persona.fails) for persona in judged)
+    own_judges = [persona for persona in suite.personas if not persona.needs_model]
+    examples = sum(len(persona.passes) + len(persona.fails) for persona in own_judges)
     if problems:
         print(f"{len(problems)} of {examples} examples are not scored as they should be.")
         raise typer.Exit(2)
     if examples:
-        count = f"{len(judged)} persona{'s' if len(judged) != 1 else ''}"
+        count = f"{len(own_judges)} persona{'s' if len(own_judges) != 1 else ''}"
         print(f"{examples} examples of {count} are scored as they should be.")
     else:
         print("The file is sound; there are no examples to score.")
 
 
-def _check_cases(scored: Sequence[ScoredReply], as_json: bool) -> None:
+def _check_cases(replies: Sequence[ScoredReply], as_json: bool) -> None:
     """Labelled replies: the wrong scores, then the shares by category."""
     if as_json:
-        print(_errors_json(scored))
+        print(_errors_json(replies))
         return
-    for one in scored:
+    for one in replies:
         if one.wrong:
             reply = one.reply
             print(
@@ -87,7 +87,7 @@ def _check_cases(scored: Sequence[ScoredReply], as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("category", "n", "false fail", "false pass", "stuffed pass"):
         table.add_column(heading, justify="left" if heading == "category" else "right")
-    for category, errors in judge_errors(scored).items():
+    for category, errors in judge_errors(replies).items():
         shares = (errors.false_fail, errors.false_pass, errors.stuffed_pass)
         cells = ("–" if share is None else f"{share:.0%}" for share in shares)
         table.add_row(category, str(errors.n), *cells)
@@ -103,8 +103,8 @@ def wrong_score(problem: Problem) -> str:
     )
 
 
-def _errors_json(scored: Sequence[ScoredReply]) -> str:
-    return json.dumps(as_record(judge_errors(scored)), ensure_ascii=False)
+def _errors_json(replies: Sequence[ScoredReply]) -> str:
+    return json.dumps(as_record(judge_errors(replies)), ensure_ascii=False)
 
 
 def console() -> Console:

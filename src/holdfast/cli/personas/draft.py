@@ -75,8 +75,8 @@ def _print(result: Draft) -> None:
         print(f"  {one.name:{width}}  {one.kind:13}  {shortened(one.text, 80)}")
     if result.unjudged:
         print(f"{len(result.unjudged)} without one")
-    for left in result.unjudged:
-        print(f"  {shortened(left.text, 80)} ({shortened(left.why, 80)})")
+    for sentence in result.unjudged:
+        print(f"  {shortened(sentence.text, 80)} ({shortened(sentence.why, 80)})")
     if result.described:
         print(f"{quantity(len(result.described), 'clause')} that no rule reads, without a demand")
     for text in result.described:

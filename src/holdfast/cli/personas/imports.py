@@ -43,24 +43,24 @@ def import_file(
     if is_role_play(file):
         _import_chat(file, out, as_json)
         return
-    drafted, character = draft_card(
+    result, character = draft_card(
         read_card(file),
         rubrics=helpers.rubrics,
         author=helpers.author(models),
         user=user_name,
         lore=read_lorebook(lorebook) if lorebook else (),
     )
-    write_draft(drafted, out, character.ignored)
-    left = [one.text for one in drafted.unjudged]
+    write_draft(result, out, character.ignored)
+    unjudged_texts = [one.text for one in result.unjudged]
     if as_json:
-        summary = {"name": character.name, "personas": [one.id for one in drafted.suite.personas]}
-        summary |= {"starters": list(character.starters), "unjudged": left}
+        summary = {"name": character.name, "personas": [one.id for one in result.suite.personas]}
+        summary |= {"starters": list(character.starters), "unjudged": unjudged_texts}
         print_json(summary | {"ignored": list(character.ignored)})
         return
     print(
-        f"{character.name}: {quantity(len(drafted.demands), 'persona')}, "
+        f"{character.name}: {quantity(len(result.demands), 'persona')}, "
         f"{quantity(len(character.starters), 'starter')}",
-        *(f"  not judged: {text}" for text in left),
+        *(f"  not judged: {text}" for text in unjudged_texts),
         *(f"  left out: {field}" for field in character.ignored),
         f"{out}: read it and edit it, then holdfast personas check {out}",
         sep="\n",

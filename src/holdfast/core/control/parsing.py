@@ -138,7 +138,7 @@ def _auto(piece: str, text: str) -> AutoControl:
     if name not in _REWRITING:
         raise ControlError(f"`auto:` in `{text}` takes reminder, window:N or note:d.")
     strength = _strength(name, True, value if colon or name != "reminder" else "1", text)
-    chosen: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, _, value = (word.strip() for word in option.partition("="))
         is_whole = key == "last" and re.fullmatch("[1-9][0-9]?", value)
@@ -146,10 +146,10 @@ def _auto(piece: str, text: str) -> AutoControl:
         if not is_whole and not is_score:
             problem = f"`{option.strip()}` in `{text}` is no option"
             raise ControlError(f"{problem}: use drop=0.1, below=0.5 or last=2.")
-        chosen[key] = int(value) if is_whole else float(value)
-    if {"drop", "below"} <= chosen.keys():
+        fields[key] = int(value) if is_whole else float(value)
+    if {"drop", "below"} <= fields.keys():
         raise ControlError(f"`{text}` has drop and below: keep one.")
-    return AutoControl(name, strength, **chosen)
+    return AutoControl(name, strength, **fields)
 
 
 def _attention_control(kind: Kind, strength: float, options: str, text: str) -> AttentionControl:
@@ -183,15 +183,15 @@ def _with_folders(control: Control) -> Control:
     prism = control.prism
     if prism is not None:
         prism, _, options = prism.partition("@")
-        chosen = {option.strip() for option in options.split(",")} - {""}
-        if other := sorted(chosen - {"system=stays", "gate=every"}):
+        words = {option.strip() for option in options.split(",")} - {""}
+        if other := sorted(words - {"system=stays", "gate=every"}):
             raise ControlError(
                 f"`{other[0]}` in `{control.text}` is no option: use system=stays or gate=every."
             )
-        gate = "every" if "gate=every" in chosen else "first"
+        gate = "every" if "gate=every" in words else "first"
         if control.route is not None:
             raise ControlError(f"`{control.text}` has two that decide by message: keep one.")
-        if "system=stays" not in chosen:
+        if "system=stays" not in words:
             system = "dropped"
             repeats = control.reminder is not None or control.note is not None
             if control.steers or control.guidance is not None or repeats:

@@ -146,18 +146,18 @@ def compare(
     settings = settle(settings, CompareSettings, changes)
     group = ModelGroup(model, also) if also else model
     controls, refused = _controls(group, settings, also)
-    began, progress = time.monotonic(), progress or Progress(enabled=False)
+    start, progress = time.monotonic(), progress or Progress(enabled=False)
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
     )
     users = user_model or model
     setup, questions = _set_up(group, settings, controls, users, judge_model, screening)
     scoring = settings.scoring if questions.questions else None
-    described = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
-    run = open_run(out, described, RoundRecord, JudgeVerdict, where)
+    manifest = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
+    run = open_run(out, manifest, RoundRecord, JudgeVerdict, where)
     judged = setup.hold(run, progress, timed=True, where=where, skip_refused=True)
     refused |= setup.plan.refused(run.records)
-    summary = _summary(setup, questions, judged, run, settings, refused, command, began)
+    summary = _summary(setup, questions, judged, run, settings, refused, command, start)
     conversations = _by_conversation(setup.plan, judged, run, questions, refused)
     run.finish(summary)
     if summary.report:
@@ -241,13 +241,13 @@ def _summary(
     settings: CompareSettings,
     refused: dict[str, str],
     command: str | None,
-    began: float,
+    start: float,
 ) -> CompareSummary:
     lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
     assert model is not None
     rows, advice = _rows(plan, judged, run, questions, refused)
-    start = rows[lengths[-1]][0].curve[0]
-    low = low_ceiling(setup.setting(), start)
+    first_score = rows[lengths[-1]][0].curve[0]
+    low = low_ceiling(setup.setting(), first_score)
     return CompareSummary(
         setting=setup.setting(),
         lengths=lengths,
@@ -255,7 +255,7 @@ def _summary(
         rows=rows[lengths[-1]],
         by_rounds={str(length): of_length for length, of_length in rows.items()},
         recommended=None if low else advice.control,
-        recommendation=too_low(start) if low else advice.sentence,
+        recommendation=too_low(first_score) if low else advice.sentence,
         chosen_on=advice.chosen_on,
         reported_on=advice.reported_on,
         floor=numbers(mean(scores(judged[:: len(plan.controls)], "floor", 1)[:, 0])),
@@ -267,7 +267,7 @@ def _summary(
         failures=costs(run.records).failures,
         clock=clock_of(model),
         verdicts=count_verdicts(run),
-        **run.of_work(seconds=round(time.monotonic() - began, 1)),
+        **run.of_work(seconds=round(time.monotonic() - start, 1)),
         note=notes(NOTES.get(model.name), low),
         report=str(run.folder / "report.html") if run.folder else None,
     )
@@ -281,17 +281,17 @@ def _rows(
     refused: Mapping[str, str],
 ) -> tuple[dict[int, list[ControlRow]], Recommendation]:
     """The rows of every length, and what they recommend over the longest."""
-    counted, longest = questions.counted, max(questions.counted)
-    measured = [
+    scored_rounds, longest = questions.counted, max(questions.counted)
+    by_control = [
         _of_its_personas(one, plan.conversations)
         for one in measurements(plan, longest, judged, run.records, run.times, questions.questions)
         if one.control.text not in refused
     ]
     rows = {
-        length: control_rows(measured, plan.conversations, length, rounds)
-        for length, rounds in counted.items()
+        length: control_rows(by_control, plan.conversations, length, rounds)
+        for length, rounds in scored_rounds.items()
     }
-    return rows, recommend(measured, plan.conversations, longest, counted[longest])
+    return rows, recommend(by_control, plan.conversations, longest, scored_rounds[longest])
 
 
 def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:
@@ -328,7 +328,7 @@ def _by_conversation(
             )
             for question, answer in question_answers(record, conversation, questions.questions)
         )
-    measured = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refused]
+    controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refused]
 
     def under(id_: int) -> ConversationUnderControl:
         return ConversationUnderControl(by_id[id_].rounds, tuple(answers.get(id_, ())))
@@ -339,7 +339,7 @@ def _by_conversation(
             agent=by_id[c.id].agent,
             user=by_id[c.id].user,
             starter=by_id[c.id].starter,
-            controls={text: under(plan.record_id(k, c.id)) for k, text in measured},
+            controls={text: under(plan.record_id(k, c.id)) for k, text in controls},
         )
         for c in plan.conversations
     ]

@@ -71,8 +71,8 @@ def by_conversation(values: Array) -> Array:
     points = ~np.isnan(middle)
     if not points.any():
         return np.full(len(values), np.nan)
-    moved = np.where(there, values - middle, 0.0)[:, points] / there.sum(axis=0)[points]
-    linear = middle[points].mean() + observed.sum() * moved.mean(axis=1)
+    residuals = np.where(there, values - middle, 0.0)[:, points] / there.sum(axis=0)[points]
+    linear = middle[points].mean() + observed.sum() * residuals.mean(axis=1)
     # Scores of exactly 0 or 1, and pairs that are exactly alike, count as such in an interval.
     linear = linear.round(12)
     return np.asarray(np.where(observed, linear, np.nan))

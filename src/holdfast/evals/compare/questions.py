@@ -77,15 +77,15 @@ def plan_questions(
             raise HoldfastError(
                 f"--question-round is a round from 1 to {lengths[-1]}, not {r}: choose another"
             )
-    counted = {
+    scored_rounds = {
         length: sorted({r for r in question_rounds if r <= length}) if question_rounds else [length]
         for length in lengths
     }
     questions: dict[tuple[int, int], list[Question]] = {}
     if source != "none":
-        for r in sorted({r for rounds in counted.values() for r in rounds}):
+        for r in sorted({r for rounds in scored_rounds.values() for r in rounds}):
             questions |= _draw(source, conversations, r, settings.each, settings.seed)
-    return QuestionPlan(source, counted, questions)
+    return QuestionPlan(source, scored_rounds, questions)
 
 
 def _draw(

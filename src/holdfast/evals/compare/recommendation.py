@@ -224,8 +224,8 @@ def _sentence(
         else f"of {_conversations(reporting)}, too few to choose on some and report others,"
     )
     if row is none:
-        needed = f"; {evidence.needed(best.control)}" if best else ""
-        stability = f"{_why_none(rows, best)}{needed}"
+        need = f"; {evidence.needed(best.control)}" if best else ""
+        stability = f"{_why_none(rows, best)}{need}"
         return (
             f"No control is shown to hold better: {basis} without one late stability is "
             f"{stability}."

@@ -154,18 +154,18 @@ def _checked(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:
 
 def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideConsistency | None:
     role = SIDES[name]
-    known = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
-    if not known:
+    with_prompt = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
+    if not with_prompt:
         return None
-    spoken = [one.lines(role) for one, _ in known]
-    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(known) for line in spoken[n]]
+    spoken = [one.lines(role) for one, _ in with_prompt]
+    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(with_prompt) for line in spoken[n]]
     verdicts = judge.contradictions([pair for _, pair in pairs])
     to_prompt = _measure(
         [
             (n, None if v is None else float(not v), 1.0)
             for (n, _), v in zip(pairs, verdicts, strict=True)
         ],
-        len(known),
+        len(with_prompt),
     )
     later = [(n, (own[:i], own[i])) for n, own in enumerate(spoken) for i in range(1, len(own))]
     counts = judge.conflicts([pair for _, pair in later])
@@ -174,9 +174,9 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
             (n, None if count is None else len(earlier) - count, float(len(earlier)))
             for (n, (earlier, _)), count in zip(later, counts, strict=True)
         ],
-        len(known),
+        len(with_prompt),
     )
-    answered, unsaid = _questions(name, known, judge)
+    answered, unsaid = _questions(name, with_prompt, judge)
     return SideConsistency(
         prompt_to_line=to_prompt, line_to_line=to_lines, question_answer=answered, unsaid=unsaid
     )
@@ -187,26 +187,30 @@ def _prompt(one: Dialogue, side: str) -> str | None:
 
 
 def _questions(
-    side: str, known: Sequence[tuple[Dialogue, str]], judge: ModelJudge
+    side: str, with_prompt: Sequence[tuple[Dialogue, str]], judge: ModelJudge
 ) -> tuple[Consistency, int]:
     """Questions on the prompts, answered from the conversations; and how many are unsaid."""
-    demands = {prompt: _facts(prompt) for prompt in dict.fromkeys(prompt for _, prompt in known)}
-    asked = []
-    for n, (one, prompt) in enumerate(known):
+    demands = {
+        prompt: _facts(prompt) for prompt in dict.fromkeys(prompt for _, prompt in with_prompt)
+    }
+    questions = []
+    for n, (one, prompt) in enumerate(with_prompt):
         text = "\n".join(
             f"{'agent' if who == 'assistant' else who}: {line}" for who, line in one.turns
         )
-        asked += [(n, spec, (text, f"the {side}", question)) for question, spec in demands[prompt]]
-    answers = judge.answers([question for *_, question in asked])
+        questions += [
+            (n, spec, (text, f"the {side}", question)) for question, spec in demands[prompt]
+        ]
+    answers = judge.answers([question for *_, question in questions])
     rows: list[tuple[int, float | None, float]] = []
     unsaid = 0
-    for (n, spec, _), (parsed, answer) in zip(asked, answers, strict=True):
+    for (n, spec, _), (parsed, answer) in zip(questions, answers, strict=True):
         if parsed and answer is None:
             unsaid += 1
             continue
         score = None if answer is None else float(judges.build(spec)(answer).value >= 0.5)
         rows.append((n, score, 1.0))
-    return _measure(rows, len(known)), unsaid
+    return _measure(rows, len(with_prompt)), unsaid
 
 
 def _facts(prompt: str) -> list[tuple[str, Any]]:

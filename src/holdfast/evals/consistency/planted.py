@@ -44,7 +44,7 @@ def try_rules(dialogues: Sequence[Dialogue], faults: Sequence[Fault]) -> dict[st
         flagged = {fault.run for fault in faults if fault.kind == kind}
         tried[kind] = list(_rounds(dialogues, flagged, kind, plant))
     return {
-        kind: Planted(sum(seen for seen, _ in pairs), sum(of for _, of in pairs))
+        kind: Planted(sum(hits for hits, _ in pairs), sum(of for _, of in pairs))
         for kind, pairs in tried.items()
         if any(of for _, of in pairs)
     }
@@ -72,9 +72,9 @@ def _rounds(
                 )
                 log[i] = replace(one, turns=turns)
                 planted.add(one.where)
-        seen = {fault.run for fault in find_faults(log)[0] if fault.kind == kind}
+        fault_runs = {fault.run for fault in find_faults(log)[0] if fault.kind == kind}
         total += len(planted)
-        yield len(seen & planted), len(planted)
+        yield len(fault_runs & planted), len(planted)
 
 
 def _strange(two: Dialogue, one: Dialogue, kind: str) -> bool:

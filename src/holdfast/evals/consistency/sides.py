@@ -55,9 +55,9 @@ def sounds_like_the_assistant(dialogues: Sequence[Sides]) -> list[list[bool]] | 
     assistants: list[float] = []
     for one, own in zip(dialogues, counts, strict=True):
         others = tuple(total - mine for total, mine in zip(totals, own, strict=True))
-        left = tuple(size - len(one[side]) for side, size in enumerate(sizes))
-        users.append([_odds(line, others, left) for line in one.user])
-        assistants += [_odds(line, others, left) for line in one.assistant]
+        rest = tuple(size - len(one[side]) for side, size in enumerate(sizes))
+        users.append([_odds(line, others, rest) for line in one.user])
+        assistants += [_odds(line, others, rest) for line in one.assistant]
     bar = float(np.quantile(assistants, 1 - FOUND))
     openings = [odds >= bar for own in users for odds in own[:OPENING]]
     if np.mean(openings) > ALARMS:
@@ -76,7 +76,7 @@ def _words(line: str) -> set[str]:
 
 def _odds(line: str, others: Sequence[Counter[str]], sizes: Sequence[int]) -> float:
     user, assistant = (
-        np.array([(seen[word] + 0.5) / (size + 1) for word in _words(line)])
-        for seen, size in zip(others, sizes, strict=True)
+        np.array([(counts[word] + 0.5) / (size + 1) for word in _words(line)])
+        for counts, size in zip(others, sizes, strict=True)
     )
     return float(np.log(assistant / user).sum())

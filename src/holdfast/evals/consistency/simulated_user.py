@@ -115,9 +115,9 @@ def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, i
     without = _without_persona(dialogues)
     faults: list[Fault] = []
     checked = dict.fromkeys(KINDS, 0)
-    for one, (lines, _), turned in zip(dialogues, sides, sounds, strict=True):
+    for one, (lines, _), similar in zip(dialogues, sides, sounds, strict=True):
         checked["assistant"] += 1
-        signs = [_assistant(one, lines) or _turned(one, turned)]
+        signs = [_assistant(one, lines) or _turned(one, similar)]
         if _has_persona(one):
             checked["persona"] += 1
             why = without.get(one.where)
@@ -142,15 +142,15 @@ def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
             likely.append((number, " ".join(match.group().split())))
     # A user may say one such thing; two lines of three are the other side's manner.
     if len(likely) >= 2 and 3 * len(likely) >= 2 * len(lines):
-        number, seen = likely[0]
-        return Fault(one.where, "assistant", number, f"in {len(likely)} lines, as “{seen[:60]}”")
+        number, phrase = likely[0]
+        return Fault(one.where, "assistant", number, f"in {len(likely)} lines, as “{phrase[:60]}”")
     return None
 
 
-def _turned(one: Dialogue, turned: Sequence[bool]) -> Fault | None:
-    if not any(turned):
+def _turned(one: Dialogue, similar: Sequence[bool]) -> Fault | None:
+    if not any(similar):
         return None
-    return Fault(one.where, "assistant", turned.index(True) + 1, "it sounds like the assistant")
+    return Fault(one.where, "assistant", similar.index(True) + 1, "it sounds like the assistant")
 
 
 def _has_persona(one: Dialogue) -> bool:

@@ -79,18 +79,18 @@ class ModelJudge:
 
     def contradictions(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Whether each line contradicts its prompt; None where the reply does not say."""
-        asked = [_CONTRADICTS.format(prompt=prompt, line=line) for prompt, line in pairs]
-        return [read_verdict(text) for text in self._replies(asked)]
+        requests = [_CONTRADICTS.format(prompt=prompt, line=line) for prompt, line in pairs]
+        return [read_verdict(text) for text in self._replies(requests)]
 
     def conflicts(self, pairs: Sequence[tuple[Sequence[str], str]]) -> list[int | None]:
         """How many earlier lines each line contradicts; None where the reply does not say."""
-        asked = [
+        requests = [
             _CONFLICTS.format(
                 earlier="\n".join(f"{i}. {text}" for i, text in enumerate(earlier, 1)), line=line
             )
             for earlier, line in pairs
         ]
-        replies = self._replies(asked)
+        replies = self._replies(requests)
         return [read_numbers(text, len(p[0])) for text, p in zip(replies, pairs, strict=True)]
 
     def answers(self, questions: Sequence[tuple[str, str, str]]) -> list[tuple[bool, str | None]]:
@@ -99,17 +99,17 @@ class ModelJudge:
         Args:
             questions: the conversation as text, the speaker, and the question.
         """
-        asked = [
+        requests = [
             _ANSWER.format(earlier=text, speaker=speaker, question=question)
             for text, speaker, question in questions
         ]
-        return [read_answer(text) for text in self._replies(asked)]
+        return [read_answer(text) for text in self._replies(requests)]
 
-    def _replies(self, asked: Sequence[str]) -> list[str]:
+    def _replies(self, prompts: Sequence[str]) -> list[str]:
         """The reply to each request; those that are recorded are not asked again."""
         replies = {one.request: one.text for one in self._run.records}
-        keys = [_key(text) for text in asked]
-        rest = {key: text for key, text in zip(keys, asked, strict=True) if key not in replies}
+        keys = [_key(text) for text in prompts]
+        rest = {key: text for key, text in zip(keys, prompts, strict=True) if key not in replies}
         requests = list(rest.items())
         for start in range(0, len(requests), SHARD):
             shard = requests[start : start + SHARD]

@@ -148,18 +148,18 @@ def _hold_batch(
         groups = _take_turns(going, r)
         new: list[RoundRecord] = []
         for group in groups:
-            done = _hold_or_end(chat, group, r) if skip_refused else chat.hold(group, r)
+            result = _hold_or_end(chat, group, r) if skip_refused else chat.hold(group, r)
             if timed and r:
                 time = TurnTime(
                     batch=batch.index,
                     round=r,
                     control=str(group[0].plan.control),
-                    seconds=round(done.seconds, 6),
-                    tokens=done.tokens,
+                    seconds=round(result.seconds, 6),
+                    tokens=result.tokens,
                 )
                 run.add_times([time])
-            progress.advance(step / len(groups), sum(map(_generated, done.records)))
-            new += done.records
+            progress.advance(step / len(groups), sum(map(_generated, result.records)))
+            new += result.records
         if not groups:  # all have stopped
             progress.advance(step, 0)
         run.append(new)

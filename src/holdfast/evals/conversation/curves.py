@@ -20,16 +20,16 @@ from holdfast.results.conversation import JudgedConversation
 from holdfast.results.drift import CategoryCurve, Change, Curves, Interval, Values
 
 
-def sample_of(planned: Sequence[Conversation]) -> Sample:
+def sample_of(plan: Sequence[Conversation]) -> Sample:
     """How the conversations share personas, and their categories; recorded chats share nothing."""
-    if any(c.script is not None for c in planned):
-        return Sample(len(planned))
-    personas = [[c.agent.id for c in planned], [c.user.id for c in planned]]
-    return Sample(len(planned), personas, [c.agent.category for c in planned])
+    if any(c.script is not None for c in plan):
+        return Sample(len(plan))
+    personas = [[c.agent.id for c in plan], [c.user.id for c in plan]]
+    return Sample(len(plan), personas, [c.agent.category for c in plan])
 
 
 def curves(
-    judged: Sequence[JudgedConversation], planned: Sequence[Conversation], rounds: int
+    judged: Sequence[JudgedConversation], plan: Sequence[Conversation], rounds: int
 ) -> Curves:
     """Every curve of the run with its intervals, by category too."""
     points = rounds + 1
@@ -43,7 +43,7 @@ def curves(
     # Round 0 has no history: the same question on the empty one stands for it.
     history_floor[:, 0] = _at_start(history_floor, scores(judged, "floor", points, first=True))
     filler[:, 0] = _at_start(filler, scores(judged, "own", points, first=True))
-    sample = sample_of(planned)
+    sample = sample_of(plan)
     normal, normal_interval = _normalised(own, floor, sample)
     return Curves(
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
@@ -66,7 +66,7 @@ def curves(
         filler_interval=_interval_or_none(filler, sample),
         replies=_mean_or_none(replies),
         replies_interval=_interval_or_none(replies, sample),
-        by_category=_by_category(own, floor, planned, sample),
+        by_category=_by_category(own, floor, plan, sample),
     )
 
 
@@ -111,9 +111,9 @@ def _change(own: Array, sample: Sample) -> Change:
 
 
 def _by_category(
-    own: Array, floor: Array, planned: Sequence[Conversation], sample: Sample
+    own: Array, floor: Array, plan: Sequence[Conversation], sample: Sample
 ) -> dict[str, CategoryCurve]:
-    categories = np.array([c.agent.category for c in planned])
+    categories = np.array([c.agent.category for c in plan])
     curves = {}
     for category in dict.fromkeys(categories):
         where = categories == category

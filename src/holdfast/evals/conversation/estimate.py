@@ -20,33 +20,33 @@ BESIDE = "Longer prompts of later rounds, capability questions and a screening c
 """What the estimate does not count."""
 
 
-def estimate(chat: SelfChat, planned: Sequence[Conversation]) -> RunEstimate:
+def estimate(chat: SelfChat, plan: Sequence[Conversation]) -> RunEstimate:
     """Measure one step of a run and say what the whole will take; nothing is recorded.
 
     Args:
         chat: the models and what is asked in a round.
-        planned: the conversations, those under each control counted.
+        plan: the conversations, those under each control counted.
     """
-    began = time.monotonic()
-    some = [OpenConversation(one) for one in planned[:STEP]]
+    start = time.monotonic()
+    some = [OpenConversation(one) for one in plan[:STEP]]
     answers = [answer for record in chat.hold(some, 0).records for answer in record.answers]
     return RunEstimate.of(
-        sum(_replies(chat, one) for one in planned),
+        sum(_replies(chat, one) for one in plan),
         chat.protocol.sampling.max_new_tokens,
         answers=len(answers),
-        drawn=sum(answer.tokens[2] for answer in answers),
-        seconds=time.monotonic() - began,
+        tokens_drawn=sum(answer.tokens[2] for answer in answers),
+        seconds=time.monotonic() - start,
     )
 
 
-def _replies(chat: SelfChat, planned: Conversation) -> int:
+def _replies(chat: SelfChat, conversation: Conversation) -> int:
     """Replies of one conversation: probes at round 0, then turns, twins and probes."""
     protocol = chat.protocol
-    recorded = planned.script is not None
+    recorded = conversation.script is not None
     rounds = protocol.rounds
-    if planned.script is not None:
-        rounds = min(rounds, len(planned.script) // 2)
+    if conversation.script is not None:
+        rounds = min(rounds, len(conversation.script) // 2)
     twin, user = protocol.filler and not recorded, protocol.user_persona and not recorded
-    first = protocol.runs * (1 + planned.floor) + 2 * user
+    first = protocol.runs * (1 + conversation.floor) + 2 * user
     turns = 0 if recorded else 2 * rounds - 1 + twin * rounds
     return first + turns + rounds * (protocol.runs + user + protocol.history_floor + twin)

@@ -38,28 +38,28 @@ AnswerKey = tuple[int | str, ...]
 
 
 def judge_conversations(
-    run: ConversationRun, planned: Sequence[Conversation], judge_model: Backend | None
+    run: ConversationRun, plan: Sequence[Conversation], judge_model: Backend | None
 ) -> list[JudgedConversation]:
     """The planned conversations with every answer of the run scored.
 
     Args:
         run: the records; takes the judge model's verdicts.
-        planned: the conversations.
+        plan: the conversations.
         judge_model: judges where a rubric does. Without one, answers that need it must have
             their verdicts in the run.
     """
-    return judge_records(run.records, planned, _verdicts(run, planned, judge_model))
+    return judge_records(run.records, plan, _verdicts(run, plan, judge_model))
 
 
 def judge_records(
     records: Sequence[RoundRecord],
-    planned: Sequence[Conversation],
+    plan: Sequence[Conversation],
     verdicts: Mapping[AnswerKey, Score],
 ) -> list[JudgedConversation]:
     """The planned conversations with every answer scored: by its verdict, else by its judge."""
     judges: dict[Persona, Judge] = {}
-    rounds: dict[int, list[JudgedRound]] = {c.id: [] for c in planned}
-    plans = {c.id: c for c in planned}
+    rounds: dict[int, list[JudgedRound]] = {c.id: [] for c in plan}
+    plans = {c.id: c for c in plan}
     for record in records:
         probes = [
             _judged(answer, verdicts.get(key) or _score(judges, persona, answer))
@@ -78,7 +78,7 @@ def judge_records(
         )
     return [
         JudgedConversation(c.id, _who(c.agent), _who(c.user), c.starter, tuple(rounds[c.id]))
-        for c in planned
+        for c in plan
     ]
 
 
@@ -136,11 +136,11 @@ def _answers(
 
 
 def _verdicts(
-    run: ConversationRun, planned: Sequence[Conversation], judge_model: Backend | None
+    run: ConversationRun, plan: Sequence[Conversation], judge_model: Backend | None
 ) -> dict[AnswerKey, Score]:
     """The judge model's scores by answer; asks for those that are not recorded yet."""
     recorded = {verdict.answer for verdict in run.verdicts}
-    plans = {c.id: c for c in planned}
+    plans = {c.id: c for c in plan}
     waiting: dict[Persona, dict[AnswerKey, Item]] = {}
     for record in run.records if judge_model else ():
         for key, persona, answer in _answers(record, plans[record.conversation]):

@@ -23,11 +23,11 @@ POSITIONS = 32
 
 
 def prompt_share(
-    records: Sequence[RoundRecord], planned: Sequence[Conversation], rounds: int
+    records: Sequence[RoundRecord], plan: Sequence[Conversation], rounds: int
 ) -> PromptShare:
     """Prompt share by round, layer and head; all None where none was measured."""
-    by_conversation = np.full((len(planned), rounds + 1), np.nan)
-    rows = {conversation.id: row for row, conversation in enumerate(planned)}
+    by_conversation = np.full((len(plan), rounds + 1), np.nan)
+    rows = {conversation.id: row for row, conversation in enumerate(plan)}
     answers: list[list[Share]] = [[] for _ in range(rounds + 1)]
     turns: list[list[TurnShare]] = [[] for _ in range(rounds + 1)]
     for record in records:
@@ -43,7 +43,7 @@ def prompt_share(
     heads = [_mean([share.heads for share in at]) for at in answers]
     return PromptShare(
         prompt_share=numbers(mean(by_conversation)),
-        prompt_share_interval=numbers(sample_of(planned).share_interval(by_conversation)),
+        prompt_share_interval=numbers(sample_of(plan).share_interval(by_conversation)),
         share_detail=ShareDetail(
             heads=[None if one is None else numbers(one) for one in heads],
             layers=[None if one is None else numbers(one.mean(axis=1)) for one in heads],

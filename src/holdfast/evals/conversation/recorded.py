@@ -56,14 +56,14 @@ def read_history(
     """
     log = LogFile(path, format)
     chats = joined(list(_chats(log)))
-    drafted = None
+    drafts = None
     if own_prompts and not any(chat.persona for chat in chats):
-        drafted = draft_personas(path, chats)
+        drafts = draft_personas(path, chats)
     by_id = {persona.id: persona for persona in personas}
     conversations: list[Conversation] = []
     for chat in chats:
         try:
-            persona = drafted.of(chat) if drafted else _named(chat, by_id)
+            persona = drafts.of(chat) if drafts else _named(chat, by_id)
         except Unfit as why:
             log.refuse(BadLine(chat.where, str(why)))
             continue
@@ -74,10 +74,10 @@ def read_history(
     if not conversations:
         raise log.nothing()
     reading = log.reading
-    if drafted:
-        reading = replace(reading, prompts=drafted.count, unjudged=drafted.unjudged)
-    chosen = tuple(drafted.by_prompt.values()) if drafted else tuple(personas)
-    return History(tuple(conversations), chosen, reading)
+    if drafts:
+        reading = replace(reading, prompts=drafts.count, unjudged=drafts.unjudged)
+    suite_personas = tuple(drafts.by_prompt.values()) if drafts else tuple(personas)
+    return History(tuple(conversations), suite_personas, reading)
 
 
 def _chats(log: LogFile) -> Iterator[RecordedChat]:

@@ -232,9 +232,9 @@ class SelfChat:
         for c in filter(self._has_twin, conversations):
             asks["twin", c.id] = self._ask(c, c.view(twin=True), seed_of(c.plan.seed, "filled", r))
         clock = seconds_of(self.agent) if self.agent else time.perf_counter
-        began = clock()
+        start = clock()
         replies = self._reply(self.agent, asks)
-        seconds = clock() - began
+        seconds = clock() - start
         return AgentTurns(
             scripted | {id_: reply for (side, id_), reply in replies.items() if side == "agent"},
             {id_: reply for (side, id_), reply in replies.items() if side == "twin"},
@@ -291,10 +291,10 @@ class SelfChat:
             return
         protocol, question = self.protocol, c.plan.probe(0)
         for run in range(protocol.runs):
-            drawn = c.plan.probe(run)
-            yield Probe("own", run, drawn, c.view(drawn))
+            probe = c.plan.probe(run)
+            yield Probe("own", run, probe, c.view(probe))
             if r == 0 and c.plan.floor:
-                yield Probe("floor", run, drawn, agent_view(None, (), drawn))
+                yield Probe("floor", run, probe, agent_view(None, (), probe))
         if protocol.user_persona and c.plan.script is None:
             theirs = c.plan.user_probe
             yield Probe("user", 0, theirs, c.view(theirs))

@@ -56,14 +56,14 @@ def read_run(folder: Path, commands: Sequence[str]) -> RecordedRun:
     Raises:
         RunError: The folder holds no such run, or one without records.
     """
-    known = " or ".join(commands)
+    choices = " or ".join(commands)
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{folder} holds no run: name a folder of {known}.") from error
+        raise RunError(f"{folder} holds no run: name a folder of {choices}.") from error
     command = manifest.get("command") if isinstance(manifest, dict) else None
     if command not in commands:
-        raise RunError(f"{folder} is a run of {command}: name a folder of {known}.")
+        raise RunError(f"{folder} is a run of {command}: name a folder of {choices}.")
     run = Run(folder, manifest, RoundRecord, JudgeVerdict)
     if not run.records:
         raise RunError(f"{folder} has no records yet: run its command first.")

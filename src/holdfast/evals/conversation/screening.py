@@ -77,14 +77,14 @@ def screen(
     plan = _plan(candidates, settings.seed, 0)
     refuse_unjudged(plan, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
-    described = as_record(manifest("screen", chat, plan, suite, judge_model))
-    described["screen_at"] = settings.screen_at
+    protocol = as_record(manifest("screen", chat, plan, suite, judge_model))
+    protocol["screen_at"] = settings.screen_at
     place = Path(out) if out is not None else None
-    means = _read(place, described) if place else None
+    means = _read(place, protocol) if place else None
     if means is None:
         means = _ask(model, candidates, settings, suite, judge_model, place, progress, where)
         if place:
-            means = _publish(place, described, means)
+            means = _publish(place, protocol, means)
     return _choose(candidates, means, settings.screen_at, model.name, suite)
 
 
@@ -127,13 +127,13 @@ def _ask(
             raise RunError("a shard needs a folder for its records: name one with --out.")
         folder, where = where.folder(place), None
     sums, means = dict.fromkeys((one.id for one in candidates), 0.0), dict[str, float]()
-    going, asked = list(candidates), 0
+    going, draws_so_far = list(candidates), 0
     for stage, draws in enumerate(DRAWS):
         chat = SelfChat(model, model, _protocol(settings, draws))
         plan = _plan(going, settings.seed, stage)
-        described = manifest("screen", chat, plan, suite, judge_model)
+        protocol = manifest("screen", chat, plan, suite, judge_model)
         run = open_run(
-            folder / f"screen-{stage + 1}" if folder else None, described, RoundRecord, JudgeVerdict
+            folder / f"screen-{stage + 1}" if folder else None, protocol, RoundRecord, JudgeVerdict
         )
         converse(
             chat,
@@ -143,10 +143,10 @@ def _ask(
             where=where,
             stage=f"screening, {stage + 1} of {len(DRAWS)}",
         )
-        judged, asked = judge_conversations(run, plan, judge_model), asked + draws
+        judged, draws_so_far = judge_conversations(run, plan, judge_model), draws_so_far + draws
         for one, mean in zip(going, scores(judged, "own", 1)[:, 0], strict=True):
             sums[one.id] += draws * (0.0 if np.isnan(mean) else float(mean))
-            means[one.id] = round(sums[one.id] / asked, 4)
+            means[one.id] = round(sums[one.id] / draws_so_far, 4)
         going = [one for one in going if means[one.id] >= settings.screen_at / 2]
         if not going:
             break
@@ -181,7 +181,7 @@ def _choose(
     return Screening(holders, summary)
 
 
-def _read(place: Path, described: Record) -> dict[str, float] | None:
+def _read(place: Path, protocol: Record) -> dict[str, float] | None:
     """The outcome that the run's folder has, if it has one; refuses that of another screening."""
     path = place / "screened.json"
     if not path.exists():
@@ -190,21 +190,21 @@ def _read(place: Path, described: Record) -> dict[str, float] | None:
         refuse_other_files(place)
         return None
     published = json.loads(path.read_text(encoding="utf-8"))
-    refuse_another_run(published["manifest"], json.loads(dumps(described)), place)
+    refuse_another_run(published["manifest"], json.loads(dumps(protocol)), place)
     return dict(published["means"])
 
 
-def _publish(place: Path, described: Record, means: dict[str, float]) -> dict[str, float]:
+def _publish(place: Path, protocol: Record, means: dict[str, float]) -> dict[str, float]:
     """Put the outcome into the run's folder, unless another process was first, and read it."""
     place.mkdir(parents=True, exist_ok=True)
     draft = place / f"screened-{os.getpid()}.part"
-    draft.write_text(dumps({"manifest": described, "means": means}, indent=1) + "\n", "utf-8")
+    draft.write_text(dumps({"manifest": protocol, "means": means}, indent=1) + "\n", "utf-8")
     try:
         os.link(draft, place / "screened.json")  # fails where the file exists, unlike a rename
     except FileExistsError:
         pass
     finally:
         draft.unlink()
-    outcome = _read(place, described)
+    outcome = _read(place, protocol)
     assert outcome is not None
     return outcome

@@ -78,7 +78,7 @@ def draw_cast(
 
 def setting(
     chat: SelfChat,
-    planned: Sequence[Conversation],
+    conversations: Sequence[Conversation],
     suite: str,
     screened: Screened | None = None,
 ) -> Setting:
@@ -90,7 +90,7 @@ def setting(
         suite=suite,
         seed=protocol.seed,
         runs=protocol.runs,
-        conversations=len(planned),
+        conversations=len(conversations),
         rounds=protocol.rounds,
         version=__version__,
         sampling=SamplingSummary(
@@ -122,7 +122,7 @@ def _with_starters(suite: Suite) -> Suite:
 def check(
     model: Backend | None,
     judge_model: Backend | None,
-    planned: Sequence[Conversation],
+    conversations: Sequence[Conversation],
     protocol: ConversationProtocol,
 ) -> None:
     """Raise an error now for a run that would fail half way."""
@@ -132,20 +132,20 @@ def check(
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)
     trained = trained_on(control)
-    for c in planned:
+    for c in conversations:
         if trained is not None and c.agent.prompt not in trained:
             raise ControlError(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."
             )
-    refuse_unjudged(planned, judge_model)
+    refuse_unjudged(conversations, judge_model)
     if model is not None:
-        check_context(model, planned, protocol.rounds)
+        check_context(model, conversations, protocol.rounds)
 
 
-def refuse_unjudged(planned: Sequence[Conversation], judge_model: Backend | None) -> None:
+def refuse_unjudged(conversations: Sequence[Conversation], judge_model: Backend | None) -> None:
     """Raise an error where a persona's judge needs a model, or an extra, that is not there."""
-    personas = {p.id: p for c in planned for p in (c.agent, c.user)}
+    personas = {p.id: p for c in conversations for p in (c.agent, c.user)}
     require_embeddings(tuple(personas.values()))
     for persona in personas.values():
         if persona.needs_model and judge_model is None:
@@ -161,15 +161,15 @@ def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -
         return
     least = 8  # tokens of a short reply with its template tokens
     for conversation in plan:
-        fixed = sum(
+        fixed_tokens = sum(
             backend.count(text)
             for text in (conversation.agent.prompt, conversation.starter, conversation.probe(0))
         )
-        needed = fixed + least * 2 * rounds
-        if needed > backend.context:
+        need = fixed_tokens + least * 2 * rounds
+        if need > backend.context:
             raise ContextError(
                 f"{backend.name} sees {backend.context} tokens, and {rounds} rounds under the "
-                f"persona {conversation.agent.id} need at least {needed}; use fewer --rounds, a "
+                f"persona {conversation.agent.id} need at least {need}; use fewer --rounds, a "
                 "shorter persona or a model with a longer context"
             )
 
@@ -177,7 +177,7 @@ def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -
 def manifest(
     command: str,
     chat: SelfChat,
-    planned: Sequence[Conversation],
+    conversations: Sequence[Conversation],
     suite: str,
     judge_model: Backend | None,
     controls: Sequence[Control] = (),
@@ -193,9 +193,9 @@ def manifest(
         suite=suite,
         protocol=chat.protocol,
         conversations=tuple(
-            (c.id, c.agent.id, c.user.id, c.starter, c.seed, c.script or ()) for c in planned
+            (c.id, c.agent.id, c.user.id, c.starter, c.seed, c.script or ()) for c in conversations
         ),
-        personas={p.id: asdict(p) for c in planned for p in (c.agent, c.user)},
+        personas={p.id: asdict(p) for c in conversations for p in (c.agent, c.user)},
         fillers=tuple(chat.fillers) if chat.protocol.filler else (),
         control_files=digests([chat.control, *controls]) or None,
         screened=screened,

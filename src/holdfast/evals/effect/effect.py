@@ -91,7 +91,7 @@ def effect(
     Raises:
         HoldfastError: what the user can mend.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     plan = _planned(models, settings, judge_model, changes)
     models, settings = plan.models, plan.settings
     run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
@@ -99,7 +99,7 @@ def effect(
     ask(run, plan.batches(), models, settings.sampling, settings.seed, progress, where)
     if judge_model is not None:
         judge_tasks(run, plan.tasks, _replies(run), judge_model)
-    summary = plan.summary(run, command, began)
+    summary = plan.summary(run, command, start)
     run.finish(summary)
     if summary.report:
         pairs = reply_pairs(run, plan.tasks, summary.models)
@@ -238,7 +238,7 @@ class _EffectPlan:
                 place, prompt = settings.placements[0], expert.prompt(longest)
                 yield TaskArm("each", longest, place, expert.id, prompt)
 
-    def summary(self, run: EffectRun, command: str | None, began: float) -> EffectSummary:
+    def summary(self, run: EffectRun, command: str | None, start: float) -> EffectSummary:
         """What the records say."""
         names = tuple(model.name for model in self.models)
         return EffectSummary(
@@ -250,7 +250,7 @@ class _EffectPlan:
             left_out=self.left_out,
             command=command,
             numbers=summarise(run, self.tasks, names),
-            **run.of_work(seconds=round(time.monotonic() - began, 1)),
+            **run.of_work(seconds=round(time.monotonic() - start, 1)),
             note=NOTES.get(names[0]),
             report=run.page,
         )

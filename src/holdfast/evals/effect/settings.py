@@ -53,8 +53,8 @@ class EffectSettings:
             raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
 
 
-def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
+def _check_names(names: Sequence[str], choices: Sequence[str], what: str) -> None:
     for name in names:
-        require_name(what, name, known)
+        require_name(what, name, choices)
     if not names:
-        raise HoldfastError(f"at least one {what} is needed: {', '.join(known)}.")
+        raise HoldfastError(f"at least one {what} is needed: {', '.join(choices)}.")

@@ -109,15 +109,15 @@ def explain(
     """
     settings = settle(settings, ExplainSettings, changes)
     local = _local(model)
-    progress, began = progress or Progress(enabled=False), time.monotonic()
+    progress, start = progress or Progress(enabled=False), time.monotonic()
     screening = screen(settings, model, judge_model=judge_model, out=out, progress=progress)
     setup = _set_up(model, settings, screening, user_model, judge_model)
-    described = setup.manifest("explain", draws=DRAWS)
-    run = Run(out, described, RoundRecord, JudgeVerdict)
+    manifest = setup.manifest("explain", draws=DRAWS)
+    run = Run(out, manifest, RoundRecord, JudgeVerdict)
     judged = setup.hold(run, progress)
     records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
-    vectors = VectorMeasurement(local, records, run, described, progress)
-    sets, counts, refusal = vectors.measure(_without_personas(setup, run, described, progress))
+    vectors = VectorMeasurement(local, records, run, manifest, progress)
+    sets, counts, refusal = vectors.measure(_without_personas(setup, run, manifest, progress))
     summary = ExplainSummary(
         setting=setup.setting(),
         command=command,
@@ -125,7 +125,7 @@ def explain(
         dimension=dimension_summary(records, sets, counts) if sets else None,
         association=associations(records, sets),
         dimension_refusal=refusal,
-        **run.of_work(seconds=round(time.monotonic() - began, 1)),
+        **run.of_work(seconds=round(time.monotonic() - start, 1)),
         note=NOTES.get(model.name),
         report=run.page,
         findings=[],
@@ -208,12 +208,12 @@ def not_here(name: str) -> ModelError:
 
 
 def _without_personas(
-    setup: ControlledSetup, run: ConversationRun, described: Record, progress: Progress
+    setup: ControlledSetup, run: ConversationRun, manifest: Record, progress: Progress
 ) -> dict[int, list[str]]:
     """The turns of the same conversations where neither side has a system prompt."""
     chat, conversations = _bare(setup)
     folder = run.folder / "without" if run.folder else None
-    without = Run(folder, {**described, "personas": None}, RoundRecord, JudgeVerdict)
+    without = Run(folder, {**manifest, "personas": None}, RoundRecord, JudgeVerdict)
     converse(chat, conversations, without, progress)
     return {c.id: turns_of(without.records, c.id) for c in conversations}
 
@@ -253,13 +253,13 @@ class VectorMeasurement:
             counts = _equal_counts(list(tokens.values()))
             folder = self.run.folder / "vectors" if self.run.folder else None
             vectors = Run(folder, {**self.described, "counts": counts}, VectorSet)
-            done = {(one.set, one.conversation) for one in vectors.records}
+            keys_so_far = {(one.set, one.conversation) for one in vectors.records}
             conversations = self.records.plan.conversations
             names = [*map(str, self.records.plan.controls), NO_PERSONA, SHUFFLED]
             with self.progress.of(len(names) * len(conversations), "sets", "dimension"):
                 for k, name in enumerate(names):
                     for c in conversations:
-                        if (name, c.id) in done:
+                        if (name, c.id) in keys_so_far:
                             self.progress.resume(1)
                             continue
                         self.model.forget()

@@ -249,9 +249,9 @@ def _associations(
     if dimensions:
         measures["dimension"] = mean(dimensions[control][:, 1:, :, 0], axis=2)
     for measure, values in measures.items():
-        fixed = None
+        at_dilution = None
         if measure != "dilution":
-            fixed = _rank_correlation(pooled(values, score, sample, dilution))
+            at_dilution = _rank_correlation(pooled(values, score, sample, dilution))
         yield Association(
             control=control,
             measure=measure,
@@ -263,7 +263,7 @@ def _associations(
                 for r in range(score.shape[1])
             ],
             pooled=_rank_correlation(pooled(values, score, sample)),
-            given_dilution=fixed,
+            given_dilution=at_dilution,
         )
 
 

@@ -87,8 +87,8 @@ def record_answers(
         questions: each answer without its text, and what to ask for it.
         rows: questions that are asked side by side.
     """
-    done = {record.key for record in run.records}
-    waiting = [(answer, ask) for answer, ask in questions if answer.key not in done]
+    keys_so_far = {record.key for record in run.records}
+    waiting = [(answer, ask) for answer, ask in questions if answer.key not in keys_so_far]
     measurement.progress.resume(len(questions) - len(waiting))
     for batch in batches(waiting, rows):
         measurement.model.forget()

@@ -208,14 +208,13 @@ def _record(
     seed: int,
 ) -> dict[tuple[str, str], tuple[str, ...] | None]:
     """Have the texts written that the run lacks; the texts of all by (persona, place)."""
-    done = {record.key for record in run.records}
-    waiting = [(key, one) for key, one in requests.items() if (step, *key) not in done]
+    keys_so_far = {record.key for record in run.records}
+    waiting = [(key, one) for key, one in requests.items() if (step, *key) not in keys_so_far]
     for batch in batches(waiting):
         author.forget()
         texts = write(author, [one for _, one in batch], sampling, seed)
         run.append(
-            WrittenTexts(step, *key, written)
-            for (key, _), written in zip(batch, texts, strict=True)
+            WrittenTexts(step, *key, text) for (key, _), text in zip(batch, texts, strict=True)
         )
-    written = [one for one in run.records if isinstance(one, WrittenTexts) and one.step == step]
-    return {(one.persona, one.place): one.written for one in written}
+    records = [one for one in run.records if isinstance(one, WrittenTexts) and one.step == step]
+    return {(one.persona, one.place): one.written for one in records}

@@ -130,8 +130,8 @@ def calibration(
     """
     check_count(calls, CALL)
     labels = read(Path(path), with_judge=bool(judges))
-    described = tuple(judge.describe() for judge in judges)
-    manifest = CalibrationManifest("calibration", __version__, described, labels, calls)
+    judge_cards = tuple(judge.describe() for judge in judges)
+    manifest = CalibrationManifest("calibration", __version__, judge_cards, labels, calls)
     run: Run[dict[str, object], CalibrationVerdict] = Run(out, manifest, dict, CalibrationVerdict)
     rows: list[JudgeAgreement] = []
     for judge in judges:
@@ -160,11 +160,11 @@ def _verdicts(
     calls: int,
 ) -> list[CalibrationVerdict]:
     """The judge's verdicts, in order of the labels; those on record are not asked for again."""
-    done = {verdict.label for verdict in run.verdicts if verdict.judge == judge.name}
+    labels_so_far = {verdict.label for verdict in run.verdicts if verdict.judge == judge.name}
     items = [
         (i, one.task, Item(PROMPT.format(persona=one.persona), one.question, one.answer))
         for i, one in enumerate(labels)
-        if i not in done
+        if i not in labels_so_far
     ]
     for batch in grade(judge, calls, items):
         run.add_verdicts(CalibrationVerdict(i, judge.name, v.grades, v.why) for i, v in batch)

@@ -80,7 +80,7 @@ def fidelity(
     Raises:
         HoldfastError: what the user can mend.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     settings = settle(settings, FidelitySettings, changes)
     _check(model, judges, settings)
     progress = progress or Progress(enabled=False)
@@ -98,7 +98,7 @@ def fidelity(
         judges=tuple(judge.name for judge in judges),
         samples=settings.samples,
         seed=settings.seed,
-        **run.of_work(seconds=round(time.monotonic() - began, 1)),
+        **run.of_work(seconds=round(time.monotonic() - start, 1)),
         note=NOTES.get(model.name),
         report=run.page,
     )

@@ -114,8 +114,8 @@ def questionnaire_asks(measurement: Measurement) -> tuple[list[Ask], int]:
     options = settings.questionnaire
     people, sheets = _people_and_sheets(settings)
     if not people:
-        found = _questions(sheets, options.prompt, settings.samples, settings.seed)
-        return [ask for _, ask in found], len(found)
+        pairs = _questions(sheets, options.prompt, settings.samples, settings.seed)
+        return [ask for _, ask in pairs], len(pairs)
     asks = [
         ask_under(_prompt(options.prompt, one), _PLAIN, seed_of("gym", settings.seed, one))
         for one in people
@@ -183,7 +183,7 @@ def _grade(
         for record in run.records
         if isinstance(record, WrittenTexts) and record.step == "examples"
     }
-    done = {verdict.answer for verdict in run.verdicts if verdict.judge == judge.name}
+    answers_so_far = {verdict.answer for verdict in run.verdicts if verdict.judge == judge.name}
     items = [
         (
             answer.key,
@@ -196,7 +196,7 @@ def _grade(
             ),
         )
         for answer in _answers(run)
-        if answer.stop not in FAILED and answer.key not in done
+        if answer.stop not in FAILED and answer.key not in answers_so_far
     ]
     for batch in grade(judge, options.calls, items):
         run.add_verdicts(
@@ -223,7 +223,7 @@ def _summarise(
     verdicts: dict[object, dict[str, QuestionnaireVerdict]] = {}
     for verdict in run.verdicts:
         verdicts.setdefault(verdict.answer, {})[verdict.judge] = verdict
-    graded: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
+    grades: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
     parsed: list[Graded] = []
     answers: list[tuple[str, WeakestAnswer]] = []
     for record in records:
@@ -232,9 +232,9 @@ def _summarise(
         scores = {name: by_judge[name].score if name in by_judge else 1.0 for name in names}
         score = sum(scores.values()) / len(scores)
         for name, value in {"": score, **scores}.items():
-            graded[name].append(Graded(record.persona, record.task, value))
+            grades[name].append(Graded(record.persona, record.task, value))
         if by_judge and all(None not in by_judge[name].grades for name in names):
-            parsed.append(graded[""][-1])
+            parsed.append(grades[""][-1])
         answer = WeakestAnswer(
             task=record.task,
             question=questions[record.key[:3]],
@@ -246,9 +246,9 @@ def _summarise(
         answers.append((record.persona, answer))
     calls = [call for verdict in run.verdicts for call in verdict.grades]
     failed, empty = count_failures(records)
-    return with_weakest(persona_scores(graded[""], SCALE), answers), QuestionnaireDetails(
+    return with_weakest(persona_scores(grades[""], SCALE), answers), QuestionnaireDetails(
         scale=SCALE,
-        by_judge={name: _judge_scores(graded[name]) for name in names},
+        by_judge={name: _judge_scores(grades[name]) for name in names},
         parse_failures=sum(call is None for call in calls),
         judge_calls=len(calls),
         score_parsed=persona_scores(parsed, SCALE).score if parsed else None,
@@ -263,6 +263,6 @@ def _summarise(
     )
 
 
-def _judge_scores(graded: Sequence[Graded]) -> JudgeScores:
-    scores = persona_scores(graded, SCALE)
+def _judge_scores(grades: Sequence[Graded]) -> JudgeScores:
+    scores = persona_scores(grades, SCALE)
     return JudgeScores(scores.score, scores.interval, scores.by_task)

@@ -32,13 +32,13 @@ class Graded:
     score: float
 
 
-def table(graded: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
+def table(grades: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
     """Personas, tasks, and s(p, t) as (personas, tasks), NaN where a persona lacks a task."""
-    personas = list(dict.fromkeys(one.persona for one in graded))
-    tasks = list(dict.fromkeys(one.task for one in graded))
+    personas = list(dict.fromkeys(one.persona for one in grades))
+    tasks = list(dict.fromkeys(one.task for one in grades))
     total, count = np.zeros((2, len(personas), len(tasks)))
     at = {name: i for i, name in enumerate(personas)}, {name: i for i, name in enumerate(tasks)}
-    for one in graded:
+    for one in grades:
         place = at[0][one.persona], at[1][one.task]
         total[place] += one.score
         count[place] += 1
@@ -46,14 +46,14 @@ def table(graded: Sequence[Graded]) -> tuple[list[str], list[str], Array]:
     return personas, tasks, means
 
 
-def persona_scores(graded: Sequence[Graded], scale: tuple[float, float]) -> PersonaScores:
+def persona_scores(grades: Sequence[Graded], scale: tuple[float, float]) -> PersonaScores:
     """The score, by task and by persona, with intervals over personas.
 
     Args:
-        graded: the scores of the answers.
+        grades: the scores of the answers.
         scale: the lowest and the highest score that an answer can have.
     """
-    personas, tasks, means = table(graded)
+    personas, tasks, means = table(grades)
     each, by_task = mean(means, axis=1), mean(means, axis=0)
     sample = Sample(len(personas))
     intervals = _intervals(sample, means, scale)
@@ -67,7 +67,7 @@ def persona_scores(graded: Sequence[Graded], scale: tuple[float, float]) -> Pers
             task: int((~np.isnan(means[:, t])).sum()) for t, task in enumerate(tasks)
         },
         personas=len(personas),
-        answers=len(graded),
+        answers=len(grades),
         rows=tuple(
             PersonaFidelity(
                 persona=persona,

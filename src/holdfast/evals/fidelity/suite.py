@@ -55,8 +55,8 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
         raise HoldfastError(
             f"the persona “{rubric.id}” is judged by a model: name one with --judge-model."
         )
-    described = tuple(asdict(persona) for persona in personas)
-    manifest = SuiteManifest(**vars(measurement.manifest), personas=described)
+    persona_records = tuple(asdict(persona) for persona in personas)
+    manifest = SuiteManifest(**vars(measurement.manifest), personas=persona_records)
     run = Run(measurement.out, manifest, SuiteAnswer, SuiteVerdict)
     questions = list(_questions(personas, settings.samples, settings.seed))
     with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
@@ -66,9 +66,9 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
 
 
 def _of_categories(personas: Sequence[Persona], names: Sequence[str]) -> Sequence[Persona]:
-    known = list(dict.fromkeys(persona.category for persona in personas))
+    categories = list(dict.fromkeys(persona.category for persona in personas))
     for name in names:
-        require_name("category", name, known)
+        require_name("category", name, categories)
     return [persona for persona in personas if not names or persona.category in names]
 
 
@@ -102,13 +102,13 @@ def _questions(
 
 def _judge(run: SuiteRun, personas: Sequence[Persona], judges: Sequence[Backend]) -> None:
     """Have the judge models score what only a model can, persona by persona."""
-    done = {(verdict.answer, verdict.judge) for verdict in run.verdicts}
+    keys_so_far = {(verdict.answer, verdict.judge) for verdict in run.verdicts}
     for persona in personas:
         for judge in judges if persona.needs_model else ():
             answers = [
                 answer
                 for answer in run.records
-                if answer.persona == persona.id and (answer.key, judge.name) not in done
+                if answer.persona == persona.id and (answer.key, judge.name) not in keys_so_far
             ]
             items = [Item(persona.prompt, persona.probes[one.probe], one.text) for one in answers]
             verdicts = judge_answers(persona.judge, items, judge) if items else []
@@ -131,7 +131,7 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
     by_model: dict[object, list[float]] = {}
     for verdict in run.verdicts:
         by_model.setdefault(verdict.answer, []).append(verdict.value)
-    graded: dict[str, list[Graded]] = {"own": [], "none": []}
+    grades: dict[str, list[Graded]] = {"own": [], "none": []}
     answers: list[tuple[str, WeakestAnswer]] = []
     for record in run.records:
         persona = by_id[record.persona]
@@ -142,7 +142,7 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
             score, why = sum(values) / len(values), ""
         else:
             score, why = build(persona.judge)(record.text)
-        graded[record.arm].append(Graded(persona.id, persona.category, score))
+        grades[record.arm].append(Graded(persona.id, persona.category, score))
         if record.arm == "own":
             answer = WeakestAnswer(
                 question=persona.probes[record.probe],
@@ -152,9 +152,9 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
                 prompt=persona.prompt,
             )
             answers.append((persona.id, answer))
-    floor = persona_scores(graded["none"], SCALE)
+    floor = persona_scores(grades["none"], SCALE)
     failed, empty = count_failures(run.records)
-    return with_weakest(persona_scores(graded["own"], SCALE), answers), SuiteDetails(
+    return with_weakest(persona_scores(grades["own"], SCALE), answers), SuiteDetails(
         scale=SCALE,
         floor=floor.score,
         floor_interval=floor.interval,

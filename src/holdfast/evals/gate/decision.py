@@ -73,5 +73,5 @@ def _power(moments: Moments, half: float, margin: float) -> Power:
     if math.isnan(half):
         return Power(margin, None, None)
     detectable = half + OFTEN * math.sqrt(max(0.0, float(moments.variance)))
-    needed = math.ceil(float(moments.n) * (detectable / margin) ** 2)
-    return Power(margin, max(needed, FEWEST), round(detectable, 4))
+    conversations = math.ceil(float(moments.n) * (detectable / margin) ** 2)
+    return Power(margin, max(conversations, FEWEST), round(detectable, 4))

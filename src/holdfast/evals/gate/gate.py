@@ -97,8 +97,8 @@ def _scores(side: GateSide, points: int) -> Array:
     """Scores of the first points: those of the probes, or of recorded replies without probes."""
     whole = side.recorded.rounds + 1
     own = scores(side.judged, "own", whole)
-    chosen = scores(side.judged, "reply", whole) if np.isnan(own).all() else own
-    return chosen[:, :points]
+    of_side = scores(side.judged, "reply", whole) if np.isnan(own).all() else own
+    return of_side[:, :points]
 
 
 def _run(side: GateSide, values: Array, part: slice) -> GateRun:

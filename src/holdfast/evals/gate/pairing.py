@@ -91,18 +91,22 @@ def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
 
 def _refuse_unfinished(run: RecordedRun) -> None:
     records = run.run.records
-    ended = {record.conversation for record in records if record.stopped}
+    early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
-    left = [p.id for p in run.plans if p.id not in ended and last.get(p.id, -1) < _rounds(run, p)]
-    if left:
+    unfinished = [
+        p.id for p in run.plans if p.id not in early and last.get(p.id, -1) < _rounds(run, p)
+    ]
+    if unfinished:
         raise RunError(
-            f"{run.folder} is not finished ({len(left)} of {len(run.plans)} conversations have "
-            "rounds left): run its command again first."
+            f"{run.folder} is not finished ({len(unfinished)} of {len(run.plans)} conversations "
+            "have rounds left): run its command again first."
         )
-    known = {verdict.answer[:2] for verdict in run.run.verdicts}
+    verdict_keys = {verdict.answer[:2] for verdict in run.run.verdicts}
     rubric = {plan.id for plan in run.plans if plan.agent.needs_model}
-    asked = {(r.conversation, r.round) for r in records if r.conversation in rubric and r.answers}
-    if not asked <= known:
+    answer_keys = {
+        (r.conversation, r.round) for r in records if r.conversation in rubric and r.answers
+    }
+    if not answer_keys <= verdict_keys:
         raise RunError(
             f"{run.folder} lacks verdicts of its judge model: run its command again first."
         )

@@ -126,9 +126,9 @@ class HoldfastAPI(ModelAPI):
             _Call(Ask(chat, seed + n, control, measure=self.measure), sampling)
             for n in range(config.num_choices or 1)
         ]
-        began = time.monotonic()
+        start = time.monotonic()
         replies = await self._replies(calls)
-        return self._output(replies, control, time.monotonic() - began)
+        return self._output(replies, control, time.monotonic() - start)
 
     async def _replies(self, calls: Sequence[_Call]) -> list[Reply]:
         """The replies to a call's asks, which are answered together with all that wait."""

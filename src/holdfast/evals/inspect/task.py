@@ -247,7 +247,7 @@ def _stop(output: ModelOutput) -> str:
 
 def _assert_sent(plan: Conversation, *, began: bool) -> None:
     """Both system prompts must be in what Inspect sent, or there was no experiment."""
-    sent = {
+    prompts = {
         message.text
         for event in transcript().events
         if isinstance(event, ModelEvent)
@@ -255,5 +255,5 @@ def _assert_sent(plan: Conversation, *, began: bool) -> None:
         if message.role == "system"
     }
     for side, persona in (("agent", plan.agent), ("user", plan.user)):
-        if persona.prompt not in sent and (side == "agent" or began):
+        if persona.prompt not in prompts and (side == "agent" or began):
             raise RuntimeError(f"the {side}'s system prompt was not sent: {persona.id}")

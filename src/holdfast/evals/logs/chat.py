@@ -117,8 +117,8 @@ def read_messages(messages: object) -> tuple[str | None, tuple[RoleAndText, ...]
 
 def _read_message(message: object) -> RoleAndText:
     table = message if isinstance(message, Mapping) else {}
-    named = next((table[key] for key in ("role", "from", "sender", "type") if key in table), None)
-    role = _OURS.get(named.lower()) if isinstance(named, str) else None
+    label = next((table[key] for key in ("role", "from", "sender", "type") if key in table), None)
+    role = _OURS.get(label.lower()) if isinstance(label, str) else None
     content = next((table[key] for key in ("content", "value", "text") if key in table), None)
     # An assistant that calls tools, or refuses, has no content.
     empty = content is None and role != "assistant"

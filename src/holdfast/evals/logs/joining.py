@@ -22,19 +22,19 @@ def joined(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
     Args:
         chats: its chats, of which those that are not `complete` may be parts of each other.
     """
-    named: dict[str, list[RecordedChat]] = {}
+    by_id: dict[str, list[RecordedChat]] = {}
     chains: list[RecordedChat] = []
     for chat in chats:
         if chat.complete or chat.id is None:
             chains.append(chat)
         else:
-            named.setdefault(chat.id, []).append(chat)
-    for own in named.values():
+            by_id.setdefault(chat.id, []).append(chat)
+    for own in by_id.values():
         chains += _in_turn(own)
     continued = {mark for chat in chains for mark in _beginnings(chat.turns)}
     order = {chat.where: i for i, chat in enumerate(chats)}
-    left = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
-    return sorted(left, key=lambda chat: order.get(chat.where, len(order)))
+    whole = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
+    return sorted(whole, key=lambda chat: order.get(chat.where, len(order)))
 
 
 def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:

@@ -56,18 +56,18 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
     ids: set[str] = set()
     for prompt in prompts:
         try:
-            drafted = draft(prompt)
+            result = draft(prompt)
         except PersonaError as error:
             unjudged[f"{_short(prompt)} ({error})"] = None
             continue
-        whole = drafted.whole
+        whole = result.whole
         id, number = whole.id, 2
         while id in ids:
             id, number = f"{whole.id}-{number}", number + 1
         ids.add(id)
         personas[prompt] = replace(whole, id=id)
-        unjudged |= dict.fromkeys(f"{_short(one.text)} ({one.why})" for one in drafted.unjudged)
-        for one in drafted.probed_only:
+        unjudged |= dict.fromkeys(f"{_short(one.text)} ({one.why})" for one in result.unjudged)
+        for one in result.probed_only:
             unjudged[f"{_short(one.text)} (only answers to its probes show it)"] = None
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"

@@ -88,10 +88,10 @@ class LogFile:
 
     def _entries(self) -> Iterator[LogEntry | BadLine]:
         start = first_character(self.path)
-        asked = self._asked
-        if asked == "inspect" or start == "PK":
+        format = self._asked
+        if format == "inspect" or start == "PK":
             yield from self._whole("inspect", read_inspect(self.path))
-        elif asked == "csv" or (asked in (None, "langfuse") and start not in ("", "{", "[")):
+        elif format == "csv" or (format in (None, "langfuse") and start not in ("", "{", "[")):
             yield from self._table()
         else:
             yield from self._records(json_rows(self.path))

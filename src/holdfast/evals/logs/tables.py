@@ -44,10 +44,10 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
     }
     if {"role", "text"} <= matches.keys() or {"user", "reply"} <= matches.keys():
         return matches
-    shown = [name[:_LONGEST_NAME] for name in list(by_name)[:_MOST_NAMES]]
+    first_names = [name[:_LONGEST_NAME] for name in list(by_name)[:_MOST_NAMES]]
     raise Unfit(
         "a table has columns named role and content, or prompt and reply; this one has "
-        f"{', '.join(shown) or 'none'}"
+        f"{', '.join(first_names) or 'none'}"
     )
 
 

@@ -126,10 +126,10 @@ class PersonaUnderTest:
         )
         if users is None and isinstance(agent, CallableBackend):
             users = NeutralUsers(self.suite.fillers or load_suite("core").fillers)
-        chosen = {"rounds": rounds, "pairs": pairs, "runs": runs, "seed": seed, **settings}
+        fields = {"rounds": rounds, "pairs": pairs, "runs": runs, "seed": seed, **settings}
         result = drift(
             agent,
-            DriftSettings(persona=self.suite, **(BARE | chosen)),
+            DriftSettings(persona=self.suite, **(BARE | fields)),
             user_model=users,
             judge_model=judge,
             out=out,
@@ -169,8 +169,8 @@ class Hold:
     @classmethod
     def of(cls, result: DriftResult, rounds: int) -> Hold:
         """From a run; raises `ServiceError` where answers could not be had."""
-        lost = result.summary.costs.failures.error
-        if lost:
+        failures = result.summary.costs.failures.error
+        if failures:
             errors = (
                 answer.why
                 for one in result.conversations
@@ -179,7 +179,9 @@ class Hold:
                 if answer.stop == "error"
             )
             why = next(errors, "a turn failed")
-            raise ServiceError(f"{lost} replies could not be had, so nothing was measured: {why}")
+            raise ServiceError(
+                f"{failures} replies could not be had, so nothing was measured: {why}"
+            )
         values = by_conversation(scores(result.conversations, "own", rounds + 1)[:, 1:])
         stability = float(mean(values))
         if np.isnan(stability):

@@ -102,8 +102,8 @@ def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, I
 def _ensemble(groups: Groups) -> tuple[float, float]:
     """The least and greatest accuracy once their spread is drawn in to its unbiased estimate."""
     accuracy = groups.accuracies
-    measured = accuracy.std()
-    share = min(1.0, spread(groups).value / measured) if measured > 0 else 0.0
+    raw_spread = accuracy.std()
+    share = min(1.0, spread(groups).value / raw_spread) if raw_spread > 0 else 0.0
     drawn_in = accuracy.mean() + share * (accuracy - accuracy.mean())
     return float(drawn_in.min()), float(drawn_in.max())
 
@@ -127,13 +127,13 @@ def _picked(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
         rows, order = rng.permutation(groups.sums), rng.permutation(len(sizes))
         first, second = order[:half], order[half:]
         picks, scores, items = rows[:, first], rows[:, second], sizes[second].sum()
-        chosen, scored = picks.sum(axis=1), scores.sum(axis=1)
-        without = chosen[:, None] - picks  # a group of the picking half left out
+        pick_scores, test_scores = picks.sum(axis=1), scores.sum(axis=1)
+        without = pick_scores[:, None] - picks  # a group of the picking half left out
         for k, pick in enumerate((np.argmin, np.argmax)):
-            one = pick(chosen)
-            whole[k] += scored[one] / items
-            left_out[k, first] += scored[pick(without, axis=0)] / items
-            left_out[k, second] += (scored[one] - scores[one]) / np.maximum(
+            one = pick(pick_scores)
+            whole[k] += test_scores[one] / items
+            left_out[k, first] += test_scores[pick(without, axis=0)] / items
+            left_out[k, second] += (test_scores[one] - scores[one]) / np.maximum(
                 1, items - sizes[second]
             )
     return whole / splits, left_out / splits

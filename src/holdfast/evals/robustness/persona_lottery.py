@@ -50,14 +50,14 @@ def expected_best(accuracies: Sequence[float] | Array) -> list[float]:
 
 
 def expected_pick(
-    chosen_by: Sequence[float] | Array, scored: Sequence[float] | Array
+    chosen_by: Sequence[float] | Array, scores: Sequence[float] | Array
 ) -> list[float]:
     """Expected score of the persona that is chosen among k for the other figure, k = 1…n.
 
     Ties are broken in the order given. With one figure for both it is `expected_best`.
     """
-    n = len(scored)
-    ranked = np.asarray(scored, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
+    n = len(scores)
+    ranked = np.asarray(scores, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
     ranks, weights = np.arange(n), np.full(n, 1 / n)
     expected = []
     for k in range(1, n + 1):
@@ -158,9 +158,9 @@ class Pick:
 def search(matrix: Array, development: NDArray[np.bool_]) -> Pick:
     """Choose a row of (personas, items) on the items that `development` (bool) marks."""
     chosen_by = matrix[:, development].mean(axis=1)
-    scored = matrix[:, ~development].mean(axis=1)
+    test_scores = matrix[:, ~development].mean(axis=1)
     best = int(chosen_by.argmax())
-    return Pick(best, float(chosen_by[best]), float(scored[best]), float(scored.max()))
+    return Pick(best, float(chosen_by[best]), float(test_scores[best]), float(test_scores.max()))
 
 
 def search_curve(

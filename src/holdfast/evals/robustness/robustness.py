@@ -92,7 +92,7 @@ def robustness(
     Raises:
         HoldfastError: what the user can mend.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     settings = settle(settings, RobustnessSettings, changes)
     settings.check()
     plan = _RobustnessPlan.of(model, settings)
@@ -101,7 +101,7 @@ def robustness(
     ask(run, plan.batches(), [model], settings.sampling, settings.seed, progress, where)
     with MathCheck() as math:
         answers = Answers.of(run.records, plan.tasks, plan.personas, plan.verifiers, math)
-    summary = plan.summary(run, answers, command, began)
+    summary = plan.summary(run, answers, command, start)
     run.finish(summary)
     if summary.report:
         report.write_robustness(summary, Path(summary.report))
@@ -175,7 +175,7 @@ class _RobustnessPlan:
         return list(batches(0, units))
 
     def summary(
-        self, run: Run[TaskRecord], answers: Answers, command: str | None, began: float
+        self, run: Run[TaskRecord], answers: Answers, command: str | None, start: float
     ) -> RobustnessSummary:
         """What the records say."""
         settings = self.settings
@@ -191,7 +191,7 @@ class _RobustnessPlan:
             place=settings.placement,
             verifiers=dict(Counter(self.verifiers.values())),
             left_out=self.left_out,
-            **run.of_work(seconds=round(time.monotonic() - began, 1)),
+            **run.of_work(seconds=round(time.monotonic() - start, 1)),
             note=NOTES.get(self.model.name),
             report=run.page,
         )

@@ -137,14 +137,14 @@ def summarise(
         seed: of the draws.
     """
     right = answers.shares[reading]
-    drawn, texts = Lottery(right[1:], answers.texts), len(set(answers.texts))
-    values, estimates = drawn.values(), drawn.estimates(seed)
-    curve = tuple(round(value, 4) for value in lottery.expected_best(drawn.accuracies))
+    draw, texts = Lottery(right[1:], answers.texts), len(set(answers.texts))
+    values, estimates = draw.values(), draw.estimates(seed)
+    curve = tuple(round(value, 4) for value in lottery.expected_best(draw.accuracies))
     intervals = {
         name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
     }
     failures = 1 - answers.shares["found_strict"].mean(axis=1)
-    permuted, p_value = _permuted(drawn, seed)
+    permuted, p_value = _permuted(draw, seed)
     return RobustnessNumbers(
         personas=len(answers.personas),
         items=len(answers.tasks),
@@ -190,9 +190,9 @@ def _note(texts: int) -> str:
     return NO_INTERVAL if texts >= FEWEST else f"No interval: fewer than {FEWEST} different items."
 
 
-def _permuted(drawn: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
+def _permuted(draw: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
     """The extremes under shuffled labels, and the chance that these spread at least as far."""
-    null, values = drawn.permuted(seed=seed), drawn.values()
+    null, values = draw.permuted(seed=seed), draw.values()
     spread = null["std"] >= values["std"] - 1e-12
     extremes = {
         name: ValueWithInterval(
@@ -208,9 +208,9 @@ def _estimate(estimate: IntervalEstimate) -> ValueWithInterval:
 
 
 def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
-    drawn = Lottery(answers.shares["strict"][1:], answers.texts)
-    values = [drawn.values()[name] for name in NAMES]
-    return StrictValues(*map(_rounded, (*values, drawn.estimates(seed)[pss].value)))
+    draw = Lottery(answers.shares["strict"][1:], answers.texts)
+    values = [draw.values()[name] for name in NAMES]
+    return StrictValues(*map(_rounded, (*values, draw.estimates(seed)[pss].value)))
 
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
@@ -285,7 +285,11 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         )
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
-    texts = [group for group, chosen in zip(answers.texts, development, strict=True) if not chosen]
+    texts = [
+        group
+        for group, in_development in zip(answers.texts, development, strict=True)
+        if not in_development
+    ]
     sample = Sample(len(texts), clusters=texts)
     option = others[1 + pick.persona]
     return SearchResult(

@@ -56,13 +56,13 @@ _ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks 
 def is_hedged(text: str) -> bool:
     """Whether a text offers several numbers ("16, 17, 18", "17 or 18", "maybe")."""
     text = plain(text).rpartition("=")[2]
-    listed = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
-    return bool(listed or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
+    is_list = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
+    return bool(is_list or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
 
 
 def is_heap(text: str, forms: Sequence[str]) -> bool:
     """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin")."""
-    told = " ".join(one for one in sentences(text) if not asks(one))
-    names = [one for one in re.findall(r"[^\W\d_]+", told) if one not in ("No", "Yes")]
+    statements = " ".join(one for one in sentences(text) if not asks(one))
+    names = [one for one in re.findall(r"[^\W\d_]+", statements) if one not in ("No", "Yes")]
     most = max(len(words(form).split()) for form in forms) + 1
     return len(names) > most and not text.isupper() and all(one[0].isupper() for one in names)

@@ -71,8 +71,8 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
         return opening[1].upper()
-    if named := _named(choices, text):
-        return named
+    if choice := _named(choices, text):
+        return choice
     pairs = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
     if any(m[1] != m[2] and {m[1], m[2]} <= set(letters) for m in pairs):
         return None  # "A or C" chooses none
@@ -82,8 +82,8 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
 
 def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     """Whether a text says a letter with the words of another choice ("A. Rome" where B is Rome)."""
-    named = dict(zip(LETTERS, choices, strict=False))
-    own = named.get(letter, "")
+    by_letter = dict(zip(LETTERS, choices, strict=False))
+    own = by_letter.get(letter, "")
     for one in choices if own else ():
         if one == own or words(own).startswith(words(one)):
             continue
@@ -107,8 +107,8 @@ def _named(choices: Sequence[str], text: str) -> str | None:
 
 def _told(choices: Sequence[str], text: str) -> str | None:
     """The letter of the only choice whose words a text says ("It is blue.")."""
-    named = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
-    inner = [i for i in named if any(f" {words(choices[i])} " in f" {words(choices[j])} "
-                                    for j in named if j != i)]  # fmt: skip
-    rest = [i for i in named if i not in inner]
+    matches = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
+    inner = [i for i in matches if any(f" {words(choices[i])} " in f" {words(choices[j])} "
+                                    for j in matches if j != i)]  # fmt: skip
+    rest = [i for i in matches if i not in inner]
     return LETTERS[rest[0]] if len(rest) == 1 else None

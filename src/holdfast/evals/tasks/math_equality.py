@@ -148,12 +148,12 @@ def _serve() -> None:
         gold, reply = json.loads(line)
         try:
             gold = gold.replace("\\$", "")  # money: its sign would end the formula
-            wanted = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)
+            gold_values = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)
             value = parse(reply, **_PLAIN)
-            if not wanted:
+            if not gold_values:
                 answer: dict[str, object] = {"error": "the gold answer is no mathematics"}
             else:
-                right = verify(wanted, value, **_COMPARE)
+                right = verify(gold_values, value, **_COMPARE)
                 answer = {"right": bool(right), "comparable": bool(value)}
         except Exception as error:  # whatever sympy makes of a reply is an error to count
             answer = {"error": f"{type(error).__name__}: {error}"}

@@ -43,13 +43,13 @@ def judge_tasks(
         replies: a task's id and the replies to it, by the key of their verdict.
         judge: the model that judges.
     """
-    done = {verdict.answer for verdict in run.verdicts}
+    answers_so_far = {verdict.answer for verdict in run.verdicts}
     for task in tasks:
         question = "\n\n".join(task.turns)
         items = {
             key: Item("", question, "\n\n".join(texts))
             for key, (task_id, texts) in replies.items()
-            if task.needs_model and task_id == task.id and key not in done
+            if task.needs_model and task_id == task.id and key not in answers_so_far
         }
         if items:
             judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)

@@ -73,9 +73,9 @@ def overlapping(texts: Sequence[str], others: Sequence[str]) -> list[bool]:
     """Which texts are near-duplicates of any of `others`."""
     own, theirs = ([words(text) for text in some] for some in (texts, others))
     spellings = list(dict.fromkeys([*theirs, *own]))
-    known, near = set(theirs), set(theirs)
+    other_spellings, near = set(theirs), set(theirs)
     for one, other in _pairs(spellings):
-        if spellings[one] in known or spellings[other] in known:
+        if spellings[one] in other_spellings or spellings[other] in other_spellings:
             near |= {spellings[one], spellings[other]}
     return [text in near for text in own]
 

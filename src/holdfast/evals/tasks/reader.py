@@ -96,23 +96,23 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     letters, answer = LETTERS[: len(gold.choices)], gold.answer.upper()
     letter = _latex_words(placed(text) or "").strip("() ").upper()
     there = len(letter) == 1 and letter in letters
-    chosen = chosen_letter(gold.choices, text)
+    choice = chosen_letter(gold.choices, text)
     committed = committed_letters(gold.choices, text) == {answer}
     committed &= not names_another(gold.choices, text, answer)
     committed &= not wavers(text, rf"\b{re.escape(answer)}\b|{re.escape(_choice(gold))}")
     return reading(
         there and letter == answer,
-        chosen == answer,
-        finished and committed and chosen == answer,
+        choice == answer,
+        finished and committed and choice == answer,
         there,
-        chosen is not None,
+        choice is not None,
     )
 
 
 def _choice(gold: Gold) -> str:
     """The words of the right choice."""
-    named = dict(zip(LETTERS, gold.choices, strict=False))
-    return named.get(gold.answer.upper(), gold.answer)
+    by_letter = dict(zip(LETTERS, gold.choices, strict=False))
+    return by_letter.get(gold.answer.upper(), gold.answer)
 
 
 # --- numbers --------------------------------------------------------------------
@@ -287,9 +287,9 @@ def _says_nothing(sentence: str, gold: Gold) -> bool:
         return False
     if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
         return True
-    asked = set(words(gold.question).split()) - _STOP
+    question_words = set(words(gold.question).split()) - _STOP
     states = _STATES.search(sentence) and not _ADDRESS.search(sentence)
-    return len(vocabulary) > 1 and not states and not (vocabulary - _STOP) & asked
+    return len(vocabulary) > 1 and not states and not (vocabulary - _STOP) & question_words
 
 
 # --- mathematics ------------------------------------------------------------------

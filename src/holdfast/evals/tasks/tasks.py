@@ -146,8 +146,8 @@ def load_tasks(source: str | Path, *, n: int | None = None, seed: int = 0) -> tu
     if name == "mini":
         return tuple(_mini(n or 20, seed))
     if name in EXERCISES:
-        drawn = exercises(n or EACH, seed, EXERCISES[name])
-        return tuple(of_question(q, f"{q.kind}-{i}") for i, q in enumerate(drawn))
+        drill = exercises(n or EACH, seed, EXERCISES[name])
+        return tuple(of_question(q, f"{q.kind}-{i}") for i, q in enumerate(drill))
     if name in questions.HUB:
         rng = random.Random(seed_of("questions", name, seed))
         sample = questions.load_from_hub(name, n or questions.HUB[name].usual, rng)

@@ -180,7 +180,7 @@ class _Examples:
 
     def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
         """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
-        turned = np.array([self._ignorant and claims(part) for part in parts])
+        ignorance = np.array([self._ignorant and claims(part) for part in parts])
         topical = np.array([self.named(part) for part in parts])
         points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
         at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
@@ -192,10 +192,10 @@ class _Examples:
             (clause @ group.T).max(axis=1, initial=-1.0) for group in examples
         )
         failing = np.maximum(failing, np.where(assistant < _BLAND, -1.0, assistant))
-        to_good = np.where(turned, passing, np.maximum(passing, named))
+        to_good = np.where(ignorance, passing, np.maximum(passing, named))
         to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
-        floors = np.where(turned, 0.0, self._floor)
-        faint = (failing < _FAINT) & ~np.maximum.accumulate(turned)
+        floors = np.where(ignorance, 0.0, self._floor)
+        faint = (failing < _FAINT) & ~np.maximum.accumulate(ignorance)
         slack = np.where(faint, _NEARLY if self._lenient else 0.0, 0.0)
         margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
@@ -213,10 +213,10 @@ class _Examples:
         manner = (offer > to_good) & (offer >= _BLAND)
         if manner.mean() > 0.5:
             margins = np.where(manner, np.minimum(margins, to_good - offer), margins)
-        listed = np.concatenate(examples[3:])
-        nearest = (clause @ listed.T).argmax(axis=1)
-        told = (*self._bad, *_ASSISTANT, *_OFFER)
-        return margins, [told[n] for n in nearest]
+        references = np.concatenate(examples[3:])
+        nearest = (clause @ references.T).argmax(axis=1)
+        sources = (*self._bad, *_ASSISTANT, *_OFFER)
+        return margins, [sources[n] for n in nearest]
 
     def _at_home(
         self, parts: Sequence[str], points: Sequence[bool], topical: Sequence[bool]

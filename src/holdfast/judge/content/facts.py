@@ -113,30 +113,32 @@ class Fact:
 
 def facts(params: Params) -> Judge:
     """The share of the facts that are stated, all by default, and 0 for a contradiction."""
-    listed = params.need("facts", "a list of tables with “is” and perhaps “about”")
+    tables = params.need("facts", "a list of tables with “is” and perhaps “about”")
     if (
-        not isinstance(listed, list)
-        or not listed
-        or not all(isinstance(x, Mapping) for x in listed)
+        not isinstance(tables, list)
+        or not tables
+        or not all(isinstance(x, Mapping) for x in tables)
     ):
         params.fail("parameter “facts” must be a list of tables, as [{ is = [“209”] }, …]")
-    known = [_fact(params, entry) for entry in listed]
+    all_facts = [_fact(params, entry) for entry in tables]
     ordered = params.flag("order", False)
-    least = params.whole("least", len(known), low=1) or len(known)
+    least = params.whole("least", len(all_facts), low=1) or len(all_facts)
     strict = params.flag("strict", True)
     params.done()
-    if least > len(known):
-        params.fail(f"parameter “least” ({least}) must not exceed the {len(known)} facts")
-    numbers = [value for fact in known for value in fact.values]
+    if least > len(all_facts):
+        params.fail(f"parameter “least” ({least}) must not exceed the {len(all_facts)} facts")
+    numbers = [value for fact in all_facts for value in fact.values]
 
     def judge(text: str) -> Score:
-        seen = readable(text, numbers)
-        values = find_mentions(seen, [fact.values for fact in known], reordered=True)
-        problem = _contradiction(seen, known, values) or (ordered and _disorder(values, len(known)))
+        bare = readable(text, numbers)
+        values = find_mentions(bare, [fact.values for fact in all_facts], reordered=True)
+        problem = _contradiction(bare, all_facts, values) or (
+            ordered and _disorder(values, len(all_facts))
+        )
         if problem:
             return Score(0.0, problem)
         stated = {mention.fact for mention in values}
-        missing = [quoted(f.values[0]) for n, f in enumerate(known) if n not in stated]
+        missing = [quoted(f.values[0]) for n, f in enumerate(all_facts) if n not in stated]
         share = min(1.0, len(stated) / least)
         why = f"missing {', '.join(missing)}" if missing else "all facts are stated"
         return Score(float(share == 1.0) if strict else share, why)
@@ -159,14 +161,14 @@ def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     )
 
 
-def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> str | None:
-    for fact in known:
+def _contradiction(text: str, all_facts: Sequence[Fact], values: Sequence[Mention]) -> str | None:
+    for fact in all_facts:
         for wrong in find_mentions(text, [fact.wrong]):
             if not is_set_aside(text, wrong.start, wrong.end):
                 return f"says {quoted(text[wrong.start : wrong.end])}"
         if fact.only and (other := _other_value(text, fact)):
             return f"says {quoted(other)}"
-    if rival := _rival(text, known):
+    if rival := _rival(text, all_facts):
         return f"gives {quoted(rival)} as the answer"
     if correction := _CORRECTION.search(text):
         return f"takes something back: {quoted(correction.group())}"
@@ -187,7 +189,7 @@ def _contradiction(text: str, known: Sequence[Fact], values: Sequence[Mention]) 
             return f"has another in place of {value}"
         if (_ONCE.search(before) and _NO_LONGER.match(owned)) or _OTHERS_SAY.search(before):
             return f"has {value} for what was, or for what others say"
-    return _misplaced(text, known, values)
+    return _misplaced(text, all_facts, values)
 
 
 def _sentence_of(text: str, mention: Mention) -> str:
@@ -208,9 +210,9 @@ def _other_value(text: str, fact: Fact) -> str | None:
     return None
 
 
-def _rival(text: str, known: Sequence[Fact]) -> str | None:
+def _rival(text: str, all_facts: Sequence[Fact]) -> str | None:
     """A number that is given as the answer, of the form of a value and none of the values."""
-    values = [value for fact in known for value in fact.values]
+    values = [value for fact in all_facts for value in fact.values]
     forms = {_form(value) for value in values if sum(map(str.isdigit, value)) > 1}
     for match in _GIVEN.finditer(text):
         number, before = match[1], text[max(0, match.start() - 40) : match.start()]
@@ -224,15 +226,15 @@ def _form(number: str) -> str:
     return re.sub(r"\d", "9", number)
 
 
-def _misplaced(text: str, known: Sequence[Fact], values: Sequence[Mention]) -> str | None:
+def _misplaced(text: str, all_facts: Sequence[Fact], values: Sequence[Mention]) -> str | None:
     """A value in a clause that is about other facts and not about its own.
 
     A topic with its own value in the clause is taken: "88 black faces out of 1274".
     """
     if _RESPECTIVELY.search(text):
         return None
-    topics = find_mentions(text, [fact.about for fact in known])
-    values = [mention for mention in values if known[mention.fact].about]
+    topics = find_mentions(text, [fact.about for fact in all_facts])
+    values = [mention for mention in values if all_facts[mention.fact].about]
     in_order, problem = _rows(text, topics, values)
     if in_order or problem:
         return problem
@@ -270,10 +272,10 @@ def _rows(
         return False, None
     if topics[-1].end > first and last > topics[0].start:
         return False, None
-    things, given = ([*dict.fromkeys(m.fact for m in row)] for row in (topics, values))
-    if sorted(things) != sorted(given):
+    things, numbers = ([*dict.fromkeys(m.fact for m in row)] for row in (topics, values))
+    if sorted(things) != sorted(numbers):
         return False, None
-    if things == given:
+    if things == numbers:
         return True, None
     bare = all(
         _JOINED.match(text[one.end : other.start])
@@ -289,8 +291,8 @@ def _distance(one: Mention, other: Mention) -> int:
 
 def _disorder(values: Sequence[Mention], count: int) -> str | None:
     """Why the values do not follow one another as listed, all in one breath or by first mention."""
-    named = [mention.fact for mention in values]
-    recited = [named[n : n + count] for n in range(len(named) - count + 1)]
+    order = [mention.fact for mention in values]
+    recited = [order[n : n + count] for n in range(len(order) - count + 1)]
     whole = [row for row in recited if len(set(row)) == count]
     if whole:
         return None if any(row == sorted(row) for row in whole) else "the order is another"

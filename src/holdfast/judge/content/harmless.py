@@ -260,9 +260,9 @@ def of_ones_own(
         topical: which of them name a topic.
         ignorant: whether what the speaker has tells nothing.
     """
-    listed: list[bool] = []
+    in_list: list[bool] = []
     for part, refers, named in zip(parts, points, topical, strict=True):
         has = ignorant and not refers and _OWN.match(part)
-        goes_on = listed[-1:] == [True] and not named and _is_fragment(part)
-        listed.append(bool(has or goes_on or _OFFERS.match(part)))
-    return listed
+        goes_on = in_list[-1:] == [True] and not named and _is_fragment(part)
+        in_list.append(bool(has or goes_on or _OFFERS.match(part)))
+    return in_list

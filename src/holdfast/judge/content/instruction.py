@@ -139,10 +139,10 @@ def loose_forms(text: str) -> list[str]:
 
 def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> tuple[Any, str]:
     """The checker with its parameters, and the instruction in words."""
-    known = registry()
-    if id_ not in known:
+    checkers = registry()
+    if id_ not in checkers:
         raise JudgeError(f"judge “instruction”: there is no “{id_}” in IFEval or IFBench")
-    checker = known[id_](id_)
+    checker = checkers[id_](id_)
     arguments = {key: value for key, value in kwargs.items() if value is not None}
     needed = set(checker.get_instruction_args_keys())
     if id_ in NEED_PROMPT:

@@ -123,13 +123,13 @@ def prose(params: Params) -> Judge:
     frame = re.compile("|".join(map(re.escape, sorted(besides, key=len, reverse=True))), re.I)
 
     def judge(text: str) -> Score:
-        seen = plain(text)
-        own = frame.sub(" ", seen) if besides else seen
+        bare = plain(text)
+        own = frame.sub(" ", bare) if besides else bare
         glue = GLUE[language]
         problem = (
             _too_short(own, least)
-            or heap(seen, glue, lettered)
-            or (own != seen and _bare_rest(seen, own, glue, _phrases(frame, seen)))
+            or heap(bare, glue, lettered)
+            or (own != bare and _bare_rest(bare, own, glue, _phrases(frame, bare)))
         )
         return Score(0.0, problem) if problem else Score(1.0, "it is text")
 
@@ -258,8 +258,8 @@ def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
 
 def _is_term(text: str) -> bool:
     """True for a few words that say nothing: "brioche", "A to M", "three in the morning"."""
-    listed = [word.lower() for word in words(text)]
-    return 0 < len(listed) <= LONGEST_TERM and not _SAYS.intersection(listed)
+    terms = [word.lower() for word in words(text)]
+    return 0 < len(terms) <= LONGEST_TERM and not _SAYS.intersection(terms)
 
 
 def _new_words(tokens: Sequence[str]) -> float:

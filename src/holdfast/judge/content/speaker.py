@@ -135,20 +135,20 @@ def speaker(params: Params) -> Judge:
     other = _other_name(names) if names else None
 
     def judge(text: str) -> Score:
-        seen = plain(text)
-        for sentence in sentences(seen):
+        bare = plain(text)
+        for sentence in sentences(bare):
             for pattern in (AS_AN_AI, _ASSISTANT, _ACTOR, _REPORTER):
                 if match := pattern.search(sentence):
                     return Score(0.0, f"somebody else speaks: {quoted(match.group(), 60)}")
-        if elsewhere and (match := elsewhere.search(seen)):
+        if elsewhere and (match := elsewhere.search(bare)):
             return Score(0.0, f"it has another trade: {quoted(match.group(), 60)}")
-        if general and (match := general.search(seen)) and not _FIRST_PERSON.search(seen):
+        if general and (match := general.search(bare)) and not _FIRST_PERSON.search(bare):
             return Score(0.0, f"it talks about the trade: {quoted(match.group(), 60)}")
-        if other and (match := other.search(seen)):
+        if other and (match := other.search(bare)):
             return Score(0.0, f"it has another name: {quoted(match.group(), 60)}")
-        if about and (match := about.search(seen)):
+        if about and (match := about.search(bare)):
             reported = match.lastgroup == "would"
-            if reported or not _FIRST_PERSON.search(seen):
+            if reported or not _FIRST_PERSON.search(bare):
                 return Score(0.0, f"it talks about the persona: {quoted(match.group(), 60)}")
         return Score(1.0, "the persona speaks")
 

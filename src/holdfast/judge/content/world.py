@@ -52,17 +52,17 @@ def world(params: Params) -> Judge:
         every = occurrences([*targets, *everyday], text)
         counts, days = every[: len(targets)], every[len(targets) :]
         present = [target.text for target, n in zip(targets, counts, strict=True) if n]
-        shown = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
+        finds = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
         other = [target.text for target, n in zip(everyday, days, strict=True) if n]
         outvoted = len(other) >= max(ENOUGH, len(present))
         if len(present) >= ENOUGH and not outvoted:
-            return Score(1.0, shown)
+            return Score(1.0, finds)
         alone = any(counts[: len(own)]) or sum(counts) >= ENOUGH
-        told = bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
-        if not (alone and told):
-            return Score(0.0, shown)
+        enough = bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
+        if not (alone and enough):
+            return Score(0.0, finds)
         if other:
-            return Score(0.0, f"{shown}; of everybody's day: {', '.join(map(quoted, other))}")
-        return Score(1.0, shown)
+            return Score(0.0, f"{finds}; of everybody's day: {', '.join(map(quoted, other))}")
+        return Score(1.0, finds)
 
     return judge

@@ -247,12 +247,12 @@ class ApiBackend:
     ) -> Reply:
         async with gate:
             while True:
-                sent = self._parameters.write(ask, sampling)
-                response = await self._post(client, ask, sent)
+                body = self._parameters.write(ask, sampling)
+                response = await self._post(client, ask, body)
                 if isinstance(response, ApiCompletion):
                     return self._reply_of(ask, response, sampling)
-                refused = refused_parameter(response, sent.keys() - self._parameters.extra.keys())
-                if refused is None or not self._drop(refused, sent[refused]):
+                refused = refused_parameter(response, body.keys() - self._parameters.extra.keys())
+                if refused is None or not self._drop(refused, body[refused]):
                     return self._failed_reply(response)
 
     def _drop(self, name: str, value: object) -> bool:
@@ -320,10 +320,10 @@ class ApiBackend:
             completion_tokens=tokens.completion,
             estimated=int(completion.tokens is None),
         )
-        seen = tokens.prompt + tokens.completion
-        if self.context is not None and completion.tokens and seen > self.context:
+        total = tokens.prompt + tokens.completion
+        if self.context is not None and completion.tokens and total > self.context:
             # transformers serve, for one, answers on past the end, and in nonsense.
-            why = f"the server went to {seen} tokens, past the context of {self.context}"
+            why = f"the server went to {total} tokens, past the context of {self.context}"
             return Reply("", "overflow", *tokens, error=why)
         text = _cut(completion.text, sampling.stop)
         stop = (
@@ -340,9 +340,9 @@ class ApiBackend:
 
 def _without_thought(part: Message) -> dict[str, Any]:
     """A message as a server takes it. DeepSeek's, for one, refuses chats that hold thoughts."""
-    sent: dict[str, Any] = {**part, "content": replace_surrogates(part["content"])}
-    sent.pop("reasoning_content", None)
-    return sent
+    part_to_send: dict[str, Any] = {**part, "content": replace_surrogates(part["content"])}
+    part_to_send.pop("reasoning_content", None)
+    return part_to_send
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

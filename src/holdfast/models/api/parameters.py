@@ -52,11 +52,11 @@ class Parameters:
         """Stop sending a parameter and say so once; False if we cannot do without it."""
         if name == "max_completion_tokens":
             return False  # replies would have no limit
-        done = "sent as max_completion_tokens" if name == "max_tokens" else "not sent"
+        outcome = "sent as max_completion_tokens" if name == "max_tokens" else "not sent"
         if name not in self.dropped:
-            self.dropped[name] = done
+            self.dropped[name] = outcome
             print(
-                f"{model}: {url} does not take {name}={value!r}, which is {done} from now on",
+                f"{model}: {url} does not take {name}={value!r}, which is {outcome} from now on",
                 file=sys.stderr,
             )
         return True

@@ -263,18 +263,18 @@ _VALUE = re.compile(
 )
 
 
-def refused_parameter(error: ServerError, sent: Collection[str]) -> str | None:
+def refused_parameter(error: ServerError, names: Collection[str]) -> str | None:
     """Find which of the sent sampling parameters a server does not take; None for other errors.
 
     A parameter that the server takes but whose value is wrong is for the user to change.
     """
     if error.status not in (400, 422) or _VALUE.search(error.message):
         return None
-    if error.param in _OPTIONAL and error.param in sent:
+    if error.param in _OPTIONAL and error.param in names:
         return error.param
     for name in _OPTIONAL:
-        named = re.search(rf"['\"`‘“]{name}['\"`’”]|: {name}\b", error.message)
-        if name in sent and named:
+        mention = re.search(rf"['\"`‘“]{name}['\"`’”]|: {name}\b", error.message)
+        if name in names and mention:
             return name
     return None
 

@@ -117,9 +117,9 @@ class Engine(LoadedModel):
         """
         ids = np.asarray(request.ids, dtype=np.int64)
         with self.lock:
-            (asked,) = self._settled([replace(request, keep=True, measure=False, guide=None)])
-            self.generate([asked], Sampling(max_new_tokens=1))
-            count, layers = self.store.find(asked.state, ids, asked.turns)
+            (row_request,) = self._settled([replace(request, keep=True, measure=False, guide=None)])
+            self.generate([row_request], Sampling(max_new_tokens=1))
+            count, layers = self.store.find(row_request.state, ids, row_request.turns)
         if layers is None or count < len(ids):
             raise ModelError(
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "

@@ -66,16 +66,16 @@ class Forward:
         recorder = self.recorder if end >= self.prompt_end else None
         if recorder is not None:
             recorder.begin(end)  # such passes have a query of every row
-        passed = start_pass(steering, column, end - column) if steering is not None else None
+        steered_pass = start_pass(steering, column, end - column) if steering is not None else None
         adapted = self._switch_adapters(rows)
         with recording(recorder):
             decoder = None if adapted or self.cache is None else self.loaded.decoder
             if decoder is not None:
                 visible = mask(own, column, columns, decoder.dtype)
-                logits = decoder(ids, positions, self.cache, visible, passed)
+                logits = decoder(ids, positions, self.cache, visible, steered_pass)
             else:
-                logits = self._call_model(ids, positions, own, passed)
-        refuse_unreached(passed, self.loaded.name)
+                logits = self._call_model(ids, positions, own, steered_pass)
+        refuse_unreached(steered_pass, self.loaded.name)
         if self.cache is not None:
             self.cache.region.column = end
         if recorder is not None:
@@ -95,15 +95,15 @@ class Forward:
         return adapted
 
     def _call_model(
-        self, ids: Tensor, positions: Tensor, own: Tensor | None, passed: SteeredPass | None
+        self, ids: Tensor, positions: Tensor, own: Tensor | None, steered_pass: SteeredPass | None
     ) -> Tensor:
         """The logits of the model's own forward pass."""
         optional = {"position_ids": positions, "logits_to_keep": 1}
         arguments: dict[str, Any] = {k: v for k, v in optional.items() if k in self.loaded.takes}
         if own is not None:
             arguments["attention_mask"] = own
-        if passed is not None:
-            arguments["holdfast"] = passed
+        if steered_pass is not None:
+            arguments["holdfast"] = steered_pass
         output = self.loaded.model(
             input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
         )

@@ -150,11 +150,11 @@ def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     steering = loaded.steering(
         [s and s.shifted(pad) for s, pad in zip(steerings, pads, strict=True)]
     )
-    passed = start_pass(steering, 0, width) if steering else None
-    if passed is not None:
-        arguments["holdfast"] = passed
+    steered_pass = start_pass(steering, 0, width) if steering else None
+    if steered_pass is not None:
+        arguments["holdfast"] = steered_pass
     logits = loaded.model(input_ids=ids, use_cache=False, **arguments).logits
-    refuse_unreached(passed, loaded.name)
+    refuse_unreached(steered_pass, loaded.name)
     return [
         logits[i, logits.shape[1] - len(row.fed) - 1 :].float().log_softmax(-1)
         for i, row in enumerate(rows)

@@ -135,12 +135,12 @@ class LoadedModel:
         if self.device.type == "meta":
             return None  # there are no weights to try it with
         row = RowSteering(parse("boost:2"), (0, 1), (0, 1))
-        passed = start_pass(Steering([row], None, self.device), 0, 3)
+        steered_pass = start_pass(Steering([row], None, self.device), 0, 3)
         ids = torch.arange(3, device=self.device)[None]
         with self.watched():
             try:
-                self.model(input_ids=ids, holdfast=passed, use_cache=False)
-                refuse_unreached(passed, self.name)
+                self.model(input_ids=ids, holdfast=steered_pass, use_cache=False)
+                refuse_unreached(steered_pass, self.name)
             except ControlError as error:
                 return str(error)
             except TypeError:  # its forward pass takes no further arguments

@@ -24,8 +24,8 @@ _STRIDE = 997  # of the elements that show whether a weight has changed
 def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware (x86 with AMX or AVX512-BF16)."""
     # Not public before torch 2.13, whose `get_capabilities` asks the same.
-    named = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in named)
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class PackedWeights:
         """
         key = tuple(id(layer) for layer in layers)
         sample = torch.cat([layer.weight.detach().flatten()[::_STRIDE] for layer in layers])
-        known = self._packed.get(key)
-        if known is not None and torch.equal(known[0], sample):
-            return known[1]
+        entry = self._packed.get(key)
+        if entry is not None and torch.equal(entry[0], sample):
+            return entry[1]
         weight = torch.cat([layer.weight.detach() for layer in layers])
         bias = None
         if any(layer.bias is not None for layer in layers):

@@ -261,8 +261,8 @@ class LocalBackend:
         if control.prism is None:
             return request
         first = ask.chat if control.gate == "every" else first_turn(ask.chat)
-        asked = template.render(self.rewritten(first, control, ask.judge)).ids
-        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=asked)
+        prompt_ids = template.render(self.rewritten(first, control, ask.judge)).ids
+        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=prompt_ids)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """Return the chat template with more options. The last `TEMPLATES` are kept.

@@ -180,12 +180,14 @@ class _Block:
         if state.steering is None:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
-        passed = start_pass(state.steering, column, queries)
-        if self.rotary is not None and passed is not None:
+        steered_pass = start_pass(state.steering, column, queries)
+        if self.rotary is not None and steered_pass is not None:
             self.rotary.check_reach(state.steering.first_end, state.end)
-        self._matched = self._matched or passed is not None
-        self._pass.state, self._pass.steering = state, passed
-        return (args, kwargs) if passed is None else (args, {**kwargs, "holdfast": passed})
+        self._matched = self._matched or steered_pass is not None
+        self._pass.state, self._pass.steering = state, steered_pass
+        return (
+            (args, kwargs) if steered_pass is None else (args, {**kwargs, "holdfast": steered_pass})
+        )
 
     def _state(self, cache: Any, column: int, count: int) -> _BatchState:
         """Return the batch's state, new for a new cache; follow a cache whose rows changed."""
@@ -230,7 +232,7 @@ class _Block:
         if output is None:  # an exception is under way
             return
         state: _BatchState = self._pass.state
-        passed: SteeredPass | None = self._pass.steering
+        steered_pass: SteeredPass | None = self._pass.steering
         cache = getattr(output, "past_key_values", None)
         if cache is not None:
             self._caches[cache] = state
@@ -239,9 +241,9 @@ class _Block:
                     f"{self.name} keeps a cache that does not count its tokens, so the next pass"
                     " could not be held: pass use_cache=False."
                 )
-        refuse_unreached(passed, self.name)
+        refuse_unreached(steered_pass, self.name)
         hidden: Tensor = output[0]
-        parts = body.modules() if passed is not None and hidden.requires_grad else ()
+        parts = body.modules() if steered_pass is not None and hidden.requires_grad else ()
         if any(getattr(part, "gradient_checkpointing", False) for part in parts):
             hidden.register_hook(self._require_open)
 

@@ -189,12 +189,12 @@ class LazyTokenizer:
         if self.tokenizer is None:
             name = self.model.config._name_or_path
             try:
-                loaded: Any = AutoTokenizer.from_pretrained(name)
+                tokenizer: Any = AutoTokenizer.from_pretrained(name)
             except (OSError, ValueError) as error:
                 raise ControlError(
                     f"there is no tokenizer under the model's name (`{name}`): give `tokenizer`."
                 ) from error
-            self.tokenizer = loaded
+            self.tokenizer = tokenizer
         return self.tokenizer
 
 
@@ -242,10 +242,10 @@ def _repeat(name: str, values: tuple[T, ...], count: int) -> list[T]:
 def _with_template(
     tokenizer: Callable[[], PreTrainedTokenizerBase], missing: str
 ) -> PreTrainedTokenizerBase:
-    loaded = tokenizer()
-    if not loaded.chat_template:
+    own_tokenizer = tokenizer()
+    if not own_tokenizer.chat_template:
         raise ControlError(f"the tokenizer has no chat template to tell `{missing}` by: give it.")
-    return loaded
+    return own_tokenizer
 
 
 def check_positions(
@@ -264,8 +264,8 @@ def check_positions(
         return
     real = torch.ones_like(positions, dtype=torch.bool)
     if isinstance(mask, Tensor) and mask.dim() == 2:
-        seen = mask[:, column : column + queries].bool()
-        positions, real = torch.broadcast_tensors(positions, seen)
+        is_real = mask[:, column : column + queries].bool()
+        positions, real = torch.broadcast_tensors(positions, is_real)
     elif mask is not None:
         # The mask is the kernel's already: positions that repeat at a row's start are padding.
         steps = positions.diff(dim=-1) == 1

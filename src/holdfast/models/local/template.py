@@ -152,12 +152,12 @@ class Template:
         literal = self._special.encode(messages, text, self.text)
         if not system.strip():
             return Rendered(self._encode(text)[0] if literal is None else literal[0])
-        known = self._heads.get(system)
-        if known is not None:
+        entry = self._heads.get(system)
+        if entry is not None:
             # The same prompt is rendered in every round: its tokens are where they were.
             ids = self._encode(text)[0] if literal is None else literal[0]
-            if ids[: len(known[0])] == known[0]:
-                return Rendered(ids, known[1], known[2])
+            if ids[: len(entry[0])] == entry[0]:
+                return Rendered(ids, entry[1], entry[2])
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
         if self.moves_system:
             before, _, after = self.text((_SYSTEM, *chat[1:])).partition(MARK)
@@ -323,11 +323,11 @@ def _with_date(source: Any, today: str | None) -> tuple[str | None, str | None]:
     """
     if not isinstance(source, str) or not _CLOCK.search(source):
         return None, None
-    named = today or os.environ.get(TODAY)
+    date_text = today or os.environ.get(TODAY)
     try:
-        date = datetime.fromisoformat(named) if named else datetime.now()
+        date = datetime.fromisoformat(date_text) if date_text else datetime.now()
     except ValueError as error:
-        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {named!r}.") from error
+        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {date_text!r}.") from error
     dated = _CLOCK.sub(lambda call: repr(date.strftime(call[2])), source)
     return dated, date.date().isoformat()
 

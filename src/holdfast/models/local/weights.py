@@ -87,30 +87,30 @@ def load_weights(
     place = pick_device(device)
     with model_errors(name, quantisation(config)):
         size = count_parameters(config)
-        chosen = pick_dtype(dtype, place, config, size)
-        if device_map is None and device == "auto" and not _fits_one_gpu(size * chosen.itemsize):
+        precision = pick_dtype(dtype, place, config, size)
+        if device_map is None and device == "auto" and not _fits_one_gpu(size * precision.itemsize):
             device_map = "auto"
         with _quiet():
             outcome: Any = AutoModelForCausalLM.from_pretrained(
                 source.path,
                 config=None if source.gguf else config,
-                dtype=chosen,
+                dtype=precision,
                 device_map=device_map,
                 output_loading_info=True,
                 trust_remote_code=False,
                 **source.arguments,
                 **_dense(source),
             )
-        loaded, info = outcome
+        weights, info = outcome
         if device_map is None:
-            loaded = loaded.to(place)
+            weights = weights.to(place)
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
             f"the weights of {name} lack {len(missing)} of the model's tensors ({missing[0]}, …):"
             " it is not a causal language model, or its files are incomplete."
         )
-    result: PreTrainedModel = _with_adapter(name, loaded, source).eval()
+    result: PreTrainedModel = _with_adapter(name, weights, source).eval()
     return result
 
 
@@ -125,9 +125,9 @@ def load_first_layer(
         ModelError: as `load_weights`.
     """
     place = pick_device(device)
-    chosen = pick_dtype(dtype, place, config, count_parameters(config))
+    precision = pick_dtype(dtype, place, config, count_parameters(config))
     if source.gguf or source.adapter:
-        whole: Any = load_weights(name, source, config, dtype=chosen, device=device)
+        whole: Any = load_weights(name, source, config, dtype=precision, device=device)
         decoder = whole.base_model
         layers = layers_name(decoder, name)
         setattr(decoder, layers, getattr(decoder, layers)[:1])
@@ -141,14 +141,14 @@ def load_first_layer(
         outcome: Any = AutoModel.from_pretrained(
             source.path,
             config=short,
-            dtype=chosen,
+            dtype=precision,
             output_loading_info=True,
             trust_remote_code=False,
         )
-    loaded, info = outcome
+    weights, info = outcome
     if missing := sorted(info["missing_keys"]):
         raise ModelError(f"the weights of {name} lack {missing[0]}: its files are incomplete.")
-    first: PreTrainedModel = loaded.to(place).eval()
+    first: PreTrainedModel = weights.to(place).eval()
     return first
 
 
@@ -225,14 +225,14 @@ def pick_device(device: str) -> torch.device:
     """Return the named device; "auto" is the first of CUDA, MPS and the CPU that exists."""
     if device != "auto":
         try:
-            named = torch.device(device)
+            choice = torch.device(device)
         except RuntimeError as error:
             raise ModelError(f"there is no device `{device}`: use cpu, cuda or mps.") from error
-        if named.type == "cuda" and not torch.cuda.is_available():
+        if choice.type == "cuda" and not torch.cuda.is_available():
             raise ModelError(
                 f"torch sees no GPU here for `{device}`: use cpu, or install its CUDA build."
             )
-        return named
+        return choice
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -113,8 +113,8 @@ def _extract(rng: random.Random, hard: bool) -> ExamItem:
     statement, question = act.text.split(" Who ")
     remarks = [small_talk(rng).text, tell(rng).text] if hard else []
     others = {statement.split()[0], statement.split()[-1].rstrip(".")} - {act.answer}
-    asked = " ".join([statement, *remarks, f"Who {question}"])
-    return ExamItem("extract", hard, asked, act.answer, alternatives=tuple(others))
+    question_text = " ".join([statement, *remarks, f"Who {question}"])
+    return ExamItem("extract", hard, question_text, act.answer, alternatives=tuple(others))
 
 
 def _recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:

@@ -264,17 +264,17 @@ class VllmBackend:
         self, rows: Sequence[tuple[Request, Any]], outputs: Sequence[Any]
     ) -> list[Share | None]:
         """What the workers have measured of the rows, given as request and parameters."""
-        asked = {}
+        by_row = {}
         for i, ((request, parameters), output) in enumerate(zip(rows, outputs, strict=True)):
             measure = (parameters.extra_args or {}).get(MEASURE)
             if measure is not None:
                 tokens = len(output.outputs[0].token_ids)
-                asked[i] = measure[0], len(request.ids) - 1, tokens
+                by_row[i] = measure[0], len(request.ids) - 1, tokens
         shares: list[Share | None] = [None] * len(rows)
-        if not asked:
+        if not by_row:
             return shares
-        parts = self.llm.collective_rpc("holdfast_shares", args=([*asked.values()],))
-        for i, each in zip(asked, zip(*parts, strict=True), strict=True):
+        parts = self.llm.collective_rpc("holdfast_shares", args=([*by_row.values()],))
+        for i, each in zip(by_row, zip(*parts, strict=True), strict=True):
             shares[i] = share_of(rows[i][0], merged(each))
         return shares
 

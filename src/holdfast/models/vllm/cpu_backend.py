@@ -137,8 +137,8 @@ class CpuAttention(CPUAttentionBackendImpl):
     ) -> Tensor:
         """The signature is vLLM's."""
         super().forward(layer, query, key, value, kv_cache, attn_metadata, output, *args, **kwargs)
-        held: HeldRows | None = getattr(attn_metadata, "holdfast", None)
-        if held is not None:
+        held_rows: HeldRows | None = getattr(attn_metadata, "holdfast", None)
+        if held_rows is not None:
             refuse_additions(self, self.is_fp8_kv_cache)
-            held.attend(layer, self.scale, query, kv_cache, output)
+            held_rows.attend(layer, self.scale, query, kv_cache, output)
         return output

@@ -81,8 +81,8 @@ class FlashAttention(FlashAttentionImpl):
         **kwargs: Any,
     ) -> Tensor:
         """The signature is vLLM's."""
-        held: HeldRows | None = getattr(attn_metadata, "holdfast", None)
-        if held is None:
+        held_rows: HeldRows | None = getattr(attn_metadata, "holdfast", None)
+        if held_rows is None:
             parts = layer, query, key, value, kv_cache, attn_metadata, output
             plain: Tensor = super().forward(*parts, *args, **kwargs)
             return plain
@@ -91,7 +91,7 @@ class FlashAttention(FlashAttentionImpl):
         other = attn_metadata.causal is not True or self.fa4_hd256
         refuse_additions(self, quantized or other)
         lse = self._attend(query, kv_cache, attn_metadata, output)
-        held.attend(layer, self.scale, query, kv_cache, output, lse)
+        held_rows.attend(layer, self.scale, query, kv_cache, output, lse)
         return output
 
     def _attend(self, query: Tensor, kv_cache: Tensor, metadata: Any, output: Tensor) -> Tensor:

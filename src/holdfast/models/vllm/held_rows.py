@@ -180,8 +180,8 @@ class _Group:
         anchored = any(row.steering.control.anchor for row in rows)
         device = rows[0].blocks.device
         steering = Steering([row.steering for row in rows], rotary if anchored else None, device)
-        passed = start_pass(steering, most - queries, queries)
-        return None if passed is None else _Group(rows, passed, tokens)
+        steered_pass = start_pass(steering, most - queries, queries)
+        return None if steered_pass is None else _Group(rows, steered_pass, tokens)
 
     def reuse(self, groups: Sequence[_Group]) -> None:
         """Take over the persona's keys from a group of the same rows in the same blocks."""
@@ -236,13 +236,13 @@ class _Group:
         near = passed.anchored_query(layer, query, number)
         before, lse = self._attend(query, key, value, scale)
         pi, rest = mass(lse)
-        after, held = before, pi
+        after, share_after = before, pi
         if near is not None:
             after, lse_near = self._attend(near, key, value, scale)
             raised = pi * (lse_near - lse).clamp(max=80.0).exp()
-            held = raised / (raised + rest).clamp(min=_TINY)
+            share_after = raised / (raised + rest).clamp(min=_TINY)
         share = passed.share(number)
-        w = held if share is None else share(held)
+        w = share_after if share is None else share(share_after)
         # The plain output's factor. A query that sees nothing but the persona keeps nothing of it.
         keeps = torch.where(rest > 0, (1 - w) / rest.clamp(min=_TINY), 0.0)
         if not self.all_steered:
@@ -327,11 +327,11 @@ def _restores(row: StepRow) -> bool:
     return share is not None and share.kind == "restore"
 
 
-def step_rows(held: Mapping[int, HeldRow], common: Any, tokens: int) -> list[StepRow]:
+def step_rows(rows_in_table: Mapping[int, HeldRow], common: Any, tokens: int) -> list[StepRow]:
     """The held rows of a step.
 
     Args:
-        held: the table's rows.
+        rows_in_table: the table's rows.
         common: vLLM's metadata of the step.
         tokens: of a block.
     """
@@ -340,7 +340,7 @@ def step_rows(held: Mapping[int, HeldRow], common: Any, tokens: int) -> list[Ste
     places = range(common.num_reqs) if common.req_idx is None else common.req_idx.tolist()
     rows = []
     for i, place in enumerate(places[: common.num_reqs]):
-        row = held.get(place)
+        row = rows_in_table.get(place)
         queries = starts[i + 1] - starts[i]
         if row is not None and queries > 0:
             blocks = common.block_table_tensor[i, : -(-lengths[i] // tokens)]

@@ -104,11 +104,11 @@ class PersonaMass:
         """
         if self._values is None or self._values.shape != like.shape:
             self._values, self._written = torch.zeros_like(like), {}
-        marks, slots, written = [], [], {}
+        marks, slots, blocks_by_row = [], [], {}
         for row in rows:
             blocks = row.blocks.tolist()
-            _, known, first = self._written.get(id(row.steering), (None, [], 0))
-            if known != blocks[: len(known)] or first > row.length:
+            _, own_blocks, first = self._written.get(id(row.steering), (None, [], 0))
+            if own_blocks != blocks[: len(own_blocks)] or first > row.length:
                 first = 0
             at = torch.arange(first, row.length)
             template = row.measure.template if row.measure else (0, 0)
@@ -119,12 +119,12 @@ class PersonaMass:
             marks.append(torch.stack([persona, ~persona, *reported], -1))
             slots.append(row.blocks.long()[at // self.tokens] * self.tokens + at % self.tokens)
             # The steering is kept, so that no other takes its id.
-            written[id(row.steering)] = (
+            blocks_by_row[id(row.steering)] = (
                 row.steering,
                 blocks[: row.length // self.tokens],
                 row.length,
             )
-        self._written = written
+        self._written = blocks_by_row
         marked = torch.cat(marks)
         states = like.new_zeros(len(marked), like.shape[1], like.shape[3] // 2)
         states[..., : marked.shape[1]] = marked[:, None]

@@ -60,11 +60,11 @@ class VllmRotary:
         else:
             first, second = states[..., ::2], states[..., 1::2]
         # By the opposite angle.
-        turned = (first * cos + second * sin, second * cos - first * sin)
+        halves = (first * cos + second * sin, second * cos - first * sin)
         if rotary.is_neox_style:
-            back = torch.cat(turned, -1)
+            back = torch.cat(halves, -1)
         else:
-            back = torch.stack(turned, -1).flatten(-2)
+            back = torch.stack(halves, -1).flatten(-2)
         return torch.cat((back.to(query.dtype), query[..., width:]), -1)
 
     def _cos_and_sin(self, rotary: Any, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,10 +86,10 @@ class VllmRotary:
         late, early = (_states_at(layer, position, dtype) for position in (_AT, _AT - _BY))
         for one, other in zip(late, early, strict=True):
             shift = torch.full((1, 1), _BY, device=one.device)
-            turned = self._turn(rotary, one, shift).float()
+            result = self._turn(rotary, one, shift).float()
             allowed = 4 * max(torch.finfo(one.dtype).eps, 1e-5) * float(one.float().norm())
             # So written that NaN does not pass.
-            if not float((turned - other.float()).norm()) <= allowed:
+            if not float((result - other.float()).norm()) <= allowed:
                 raise ControlError(
                     f"layer {layer_of(layer)} does not turn its queries and keys by its rotary"
                     " embedding alone, so anchor would not be exact: use reminder."

@@ -54,8 +54,8 @@ class Card:
     def texts(self, field: str) -> list[str]:
         """A field's list of texts, without empty ones."""
         value = self.data.get(field)
-        listed = value if isinstance(value, list) else []
-        return [one.strip() for one in listed if isinstance(one, str) and one.strip()]
+        items = value if isinstance(value, list) else []
+        return [one.strip() for one in items if isinstance(one, str) and one.strip()]
 
 
 def read_card(path: Path | str) -> Card:

@@ -64,9 +64,9 @@ def read_role_play(path: Path) -> RolePlayChat:
         else:
             messages.append(one)
     user = head.fields.get("user_name")
-    named = isinstance(user, str) and user not in ("", "unused")
+    has_name = isinstance(user, str) and user not in ("", "unused")
     return RolePlayChat(
-        head.fields["character_name"], str(user) if named else "User", tuple(messages), left_out
+        head.fields["character_name"], str(user) if has_name else "User", tuple(messages), left_out
     )
 
 

@@ -79,8 +79,8 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
     note = joined(str(_characters_note(card).get("prompt", "")), after)
     starters = tuple(dict.fromkeys(filter(None, (_fill(one, name, user) for one in greetings))))
     texts = "\n".join((prompt, note, *starters))
-    left = tuple(_ignored(card, len(entries) - len(used), texts))
-    return Character(name, prompt, demands, starters, note or None, left)
+    ignored = tuple(_ignored(card, len(entries) - len(used), texts))
+    return Character(name, prompt, demands, starters, note or None, ignored)
 
 
 def draft_card(

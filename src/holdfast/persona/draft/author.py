@@ -53,11 +53,11 @@ def write_demands(
         author: the model that writes.
     """
     requests = [_request(one.text, prompt) for one in unjudged]
-    written = _ask(author, requests)
-    demands = [_demand(one, table) for one, table in zip(unjudged, written, strict=True) if table]
+    tables = _ask(author, requests)
+    demands = [_demand(one, table) for one, table in zip(unjudged, tables, strict=True) if table]
     failed = [
         Unjudged(one.text, "the author model wrote no valid examples for it")
-        for one, table in zip(unjudged, written, strict=True)
+        for one, table in zip(unjudged, tables, strict=True)
         if not table
     ]
     return demands, failed
@@ -75,7 +75,7 @@ def _request(demand: str, prompt: str) -> Chat:
 
 def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | None]:
     """What the author writes for each request; None where it failed twice."""
-    written: list[Mapping[str, Any] | None] = [None] * len(requests)
+    tables: list[Mapping[str, Any] | None] = [None] * len(requests)
     waiting = list(enumerate(requests))
     for attempt in range(2):
         asks = [
@@ -85,12 +85,12 @@ def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | 
         replies = author.reply(asks, SAMPLING) if asks else []
         failed: list[tuple[int, Chat]] = []
         for (i, chat), reply in zip(waiting, replies, strict=True):
-            written[i] = next((one for one in objects(reply.text) if _valid(one)), None)
-            if written[i] is None:
+            tables[i] = next((one for one in objects(reply.text) if _valid(one)), None)
+            if tables[i] is None:
                 answer = message("assistant", reply.text.strip() or "(nothing)")
                 failed.append((i, (*chat, answer, message("user", _AGAIN))))
         waiting = failed
-    return written
+    return tables
 
 
 def _valid(table: Mapping[str, Any]) -> bool:

@@ -140,14 +140,14 @@ def draft(
     parts = clauses(prompt if demands_in is None else demands_in)
     language = next((code for part in parts if (code := language_of(part))), "en")
     reader = Reader(prompt, language, character or name_of(prompt))
-    demands, unjudged, described = _read(parts, reader)
+    demands, unjudged, descriptions = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
         demands.insert(0, name_demand(character, f"The character is {character}."))
     demands, failed = _checked(demands)
     unjudged += failed
     if author is not None:
-        written, unjudged = write_demands(unjudged, prompt, author)
-        more, failed = _checked(written)
+        by_author, unjudged = write_demands(unjudged, prompt, author)
+        more, failed = _checked(by_author)
         demands, unjudged = demands + more, unjudged + failed
     if rubrics:
         demands += [_rubric(one.text) for one in unjudged]
@@ -163,14 +163,14 @@ def draft(
     demands = _distinct(demands)
     personas = tuple(_persona(one, prefix, prompt) for one in demands)
     suite = Suite(prefix, personas)
-    return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(described))
+    return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(descriptions))
 
 
 def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unjudged], list[str]]:
     """The demands of every clause, the clauses that ask for something no rule reads, and others."""
     demands: list[Demand] = []
     unjudged: list[Unjudged] = []
-    described: list[str] = []
+    descriptions: list[str] = []
     # What describes and what demands is told apart in English only.
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
@@ -182,10 +182,10 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
         if foreign or directive(part):
             unjudged.append(Unjudged(part, reader.no_rule))
         else:
-            described.append(part)
+            descriptions.append(part)
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
-    return _once(demands), unjudged, described
+    return _once(demands), unjudged, descriptions
 
 
 def _once(demands: Sequence[Demand]) -> list[Demand]:

@@ -201,18 +201,18 @@ def keeps_secret(clause: str) -> bool:
 def _fact(
     name: str, value: str, probes: tuple[str, ...], clause: str, template: str, reader: Reader
 ) -> Iterator[Demand]:
-    if not (wanted := values(value)):
+    if not (ways := values(value)):
         return
     judge = every(
-        {"name": "facts", "facts": [{"is": one} for one in wanted]},
+        {"name": "facts", "facts": [{"is": one} for one in ways]},
         {"name": "refusal", "expect": False} if reader.english else negated(refusal_judge(reader)),
     )
-    wrong = [_another(one[0]) for one in wanted]
+    wrong = [_another(one[0]) for one in ways]
     fails = [*plain("unknown"), *plain("replies")[:1]]
     if all(wrong):
         fails.append(template.format(" and ".join(one for one in wrong if one)))
-    shown = " and ".join(one[0] for one in wanted)
-    passes = tuple(dict.fromkeys((template.format(value.strip()), f"Of course: {shown}.")))
+    answer = " and ".join(one[0] for one in ways)
+    passes = tuple(dict.fromkeys((template.format(value.strip()), f"Of course: {answer}.")))
     yield Demand(name, "memory", clause, probes, judge, passes, tuple(fails))
 
 
@@ -230,14 +230,14 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
 
 def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
     """True where the prompt wants the thing kept back."""
-    named = _name(thing)
+    id_of_thing = _name(thing)
     parts = clauses(reader.prompt)
     for before, clause in zip(["", *parts], parts, strict=False):
         if keeps_secret(clause) and (before == fact or _SECRET_THING.search(thing)):
             return True
         if not _SECRET.search(clause):
             continue
-        if named in as_id(clause, 40).split("-"):
+        if id_of_thing in as_id(clause, 40).split("-"):
             return True
         if _SECRET_THING.search(thing) and re.search(r"\b(?:it|this|that)\b", clause, re.I):
             return True
@@ -245,11 +245,11 @@ def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
 
 
 def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:
-    wanted = values(value)
-    if not wanted or not can_refuse(reader):
+    ways = values(value)
+    if not ways or not can_refuse(reader):
         return
-    shown = [way for one in wanted for way in one]
-    judge = every({"name": "avoids", "any": shown, "min_words": 1}, refusal_judge(reader))
+    every_way = [way for one in ways for way in one]
+    judge = every({"name": "avoids", "any": every_way, "min_words": 1}, refusal_judge(reader))
     yield Demand(
         "secret",
         "memory",
@@ -259,7 +259,7 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
         refusals(reader),
         (
             f"The {thing} is {value.strip()}.",
-            f"I'm sorry, I can't tell you that it is {wanted[0][0]}.",
+            f"I'm sorry, I can't tell you that it is {ways[0][0]}.",
             f"There are many ways to choose a good {thing}. What do you need it for?",
             *plain("replies")[:1],
         ),

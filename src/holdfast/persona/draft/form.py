@@ -249,8 +249,8 @@ def _lists(clause: str) -> Iterator[Demand]:
     for name, words, style in (("bullets", _BULLETS, "bullets"), ("numbers", _NUMBERED, "numbers")):
         if _wants(words, clause):
             judge: Spec = {"name": "list_format", "style": style, "max_words": 25}
-            listed = steps if style == "numbers" else re.sub(r"(?m)^\d\.", "-", steps)
-            yield _demand(name, clause, judge, (listed,))
+            example = steps if style == "numbers" else re.sub(r"(?m)^\d\.", "-", steps)
+            yield _demand(name, clause, judge, (example,))
     if not _MARKDOWN_WORD.search(clause):
         return
     if _forbids(_MARKDOWN_WORD, clause) or "plain text" in clause.lower():

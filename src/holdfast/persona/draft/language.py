@@ -55,9 +55,9 @@ def language_of(clause: str) -> str | None:
     names = list(_names().finditer(clause))
     if not names or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
         return None
-    wanted = names[0].group().lower()
+    language = names[0].group().lower()
     for code, one in material("languages").items():
-        if wanted in (name.lower() for name in one["names"]):
+        if language in (name.lower() for name in one["names"]):
             return str(code)
     return None
 

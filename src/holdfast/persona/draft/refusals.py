@@ -194,18 +194,18 @@ def _refusal(
 
 def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Demand]:
     """What is to be said where something is asked for."""
-    known = _known(topic)
+    entries = _known(topic)
     off = bool(_OFF.search(clause.split(",")[0]))
     if say := _SAY.match(what.strip()):
         words = say["words"].strip().rstrip(".")
         questions = (
-            tuple(known[0]["probes"])
-            if known
+            tuple(entries[0]["probes"])
+            if entries
             else _off_probes(reader.prompt)
             if off
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
-        answers = tuple(known[0]["plain"]) if known else plain("replies")
+        answers = tuple(entries[0]["plain"]) if entries else plain("replies")
         yield Demand(
             "wording",
             "safety",
@@ -216,7 +216,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             (*answers, *plain("refusals")[:1]),
         )
     elif _DECLINE.search(what):
-        if off and not known:
+        if off and not entries:
             yield _on_topic("", clause, reader)
         else:
             yield from _topic(topic, clause, reader, "discuss")
@@ -224,8 +224,8 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
 
 def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:
     """Questions that are off the topic must not be answered."""
-    chosen = _off(f"{topic} {reader.prompt}")
-    says = [text for one in chosen for text in one["says"]]
+    topics = _off(f"{topic} {reader.prompt}")
+    says = [text for one in topics for text in one["says"]]
     turns_away = (
         either(refusal_judge(reader), pattern(_BACK)) if reader.english else refusal_judge(reader)
     )
@@ -236,17 +236,17 @@ def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:
         "topic",
         "knowledge-boundary",
         clause,
-        tuple(one["probe"] for one in chosen),
+        tuple(one["probe"] for one in topics),
         judge,
         (*back, *refusals(reader)),
-        tuple(one["plain"] for one in chosen),
+        tuple(one["plain"] for one in topics),
     )
 
 
 def _off(text: str) -> list[Mapping[str, Any]]:
     """Two questions that have nothing to do with a text."""
-    listed = material("topics")["off"]
-    return [one for one in listed if not mentions(text, one["about"])][:2] or listed[:2]
+    topics = material("topics")["off"]
+    return [one for one in topics if not mentions(text, one["about"])][:2] or topics[:2]
 
 
 def _off_probes(prompt: str) -> tuple[str, ...]:

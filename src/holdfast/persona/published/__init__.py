@@ -52,8 +52,8 @@ class Published:
         if name not in READERS:
             return None
         path = Path(rest).expanduser() if colon else None
-        named = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
-        return cls(name, path) if named else None
+        is_file = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
+        return cls(name, path) if is_file else None
 
     def tables(self) -> list[dict[str, object]]:
         """Its personas as tables of a persona file; raises `PersonaError` where there are none."""

@@ -130,8 +130,8 @@ def read_instructions(path: Path) -> PersonaTables:
 def read_multi_if(path: Path) -> PersonaTables:
     """The English dialogues of Multi-IF; a turn's instructions include those before it."""
     tables = PersonaTables()
-    needed = ("key", "language", "turn_1_instruction_id_list", "turn_1_kwargs")
-    for where, row in rows(path, "Multi-IF", needed):
+    columns = ("key", "language", "turn_1_instruction_id_list", "turn_1_kwargs")
+    for where, row in rows(path, "Multi-IF", columns):
         if str(row["language"]).strip().lower() != "english":
             # Their checkers for other languages are not those of IFEval.
             tables.skipped["not English"] += 1

@@ -62,10 +62,10 @@ def _said(info: Any) -> Any:
 
 def _checklist(criteria: Any) -> str:
     """The criteria of a turn as a list: an object or an array of texts or of objects."""
-    listed = criteria.values() if isinstance(criteria, Mapping) else criteria or ()
-    texts = [one.get("criteria_content") if isinstance(one, Mapping) else one for one in listed]
-    known = [str(text).strip() for text in texts if text]
-    return "The reply does all of this:\n" + "\n".join(f"- {one}" for one in known) if known else ""
+    entries = criteria.values() if isinstance(criteria, Mapping) else criteria or ()
+    texts = [one.get("criteria_content") if isinstance(one, Mapping) else one for one in entries]
+    lines = [str(text).strip() for text in texts if text]
+    return "The reply does all of this:\n" + "\n".join(f"- {one}" for one in lines) if lines else ""
 
 
 def read_multichallenge(path: Path) -> PersonaTables:
@@ -75,8 +75,8 @@ def read_multichallenge(path: Path) -> PersonaTables:
     The other axes are about what was said in between, which self-chat replaces.
     """
     tables = PersonaTables()
-    needed = ("QUESTION_ID", "AXIS", "CONVERSATION", "TARGET_QUESTION", "PASS_CRITERIA")
-    for where, row in rows(path, "MultiChallenge", needed):
+    columns = ("QUESTION_ID", "AXIS", "CONVERSATION", "TARGET_QUESTION", "PASS_CRITERIA")
+    for where, row in rows(path, "MultiChallenge", columns):
         if row["AXIS"] != RETENTION:
             tables.skipped[f"on the axis {row['AXIS']}"] += 1
             continue

@@ -55,13 +55,13 @@ class PersonaTables:
         )
 
 
-def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, FileRow]]:
+def rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[str, FileRow]]:
     """The rows of a file with where each stands.
 
     Args:
         path: A CSV file by its ending; else a JSON array, or JSON lines.
         what: What the file should hold; named in errors.
-        needed: Columns that every row has.
+        columns: Columns that every row has.
 
     Raises:
         PersonaError: The file cannot be read, or a row lacks a column.
@@ -70,7 +70,7 @@ def rows(path: Path, what: str, needed: Sequence[str]) -> Iterator[tuple[str, Fi
     for where, row in _rows(path, text, what):
         if not isinstance(row, Mapping):
             raise PersonaError(f"{where} is no object: is this the file of {what}?")
-        if missing := [name for name in needed if name not in row]:
+        if missing := [name for name in columns if name not in row]:
             raise PersonaError(f"{where} lacks {', '.join(missing)}: is this the file of {what}?")
         yield where, row
 

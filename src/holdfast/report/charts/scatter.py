@@ -259,9 +259,9 @@ def _spots(at: Sequence[tuple[float, float]]) -> list[list[int]]:
 
 def _label_text(points: Sequence[Point]) -> str:
     """The label of a spot: the first one's name where it has one, and numbers."""
-    named = points[0].label != str(points[0].number)
-    numbers = ranges(sorted(p.number for p in points[named:]))
-    return ", ".join([points[0].label] * named + numbers)
+    has_name = points[0].label != str(points[0].number)
+    numbers = ranges(sorted(p.number for p in points[has_name:]))
+    return ", ".join([points[0].label] * has_name + numbers)
 
 
 def ranges(numbers: Sequence[int]) -> list[str]:

@@ -119,14 +119,14 @@ def _point(
     front: bool,
     wide: bool,
 ) -> scatter.Point:
-    named = front or entry.recommended or entry.plain
+    has_name = front or entry.recommended or entry.plain
     rank = 0 if entry.recommended else 1 if front else 2 if entry.plain else 3
     return scatter.Point(
         entry.number,
         *at,
         entry.family,
         entry.css + (" front" if front else " behind"),
-        short(entry.name, 30 if wide else 25) if named else str(entry.number),
+        short(entry.name, 30 if wide else 25) if has_name else str(entry.number),
         entry.tooltip(),
         f"k{entry.number}",
         f"#k{entry.number}",

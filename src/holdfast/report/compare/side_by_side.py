@@ -132,9 +132,9 @@ def transcripts(
             sides.append(_conversation(conversation, controls, rounds))
         else:
             left_out.append(conversation.id)
-    shown = max(sides, key=lambda conversation: _gain(conversation, pair), default=None)
-    left, right = (shown.side(name) if shown else None for name in pair)
-    return Transcripts(tuple(sides), tuple(left_out), shown, left, right)
+    first = max(sides, key=lambda conversation: _gain(conversation, pair), default=None)
+    left, right = (first.side(name) if first else None for name in pair)
+    return Transcripts(tuple(sides), tuple(left_out), first, left, right)
 
 
 def _gain(conversation: ConversationSides, pair: tuple[str, str]) -> float:

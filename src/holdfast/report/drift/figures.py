@@ -239,9 +239,9 @@ def ledger(summary: DriftSummary) -> list[LedgerRow]:
     ]
     values = numbers(summary.curves.normalised)
     spans = _intervals(summary.curves.normalised_interval)
-    left = Trace("left", "left between floor and ceiling", "", "", values, spans)
+    trace = Trace("left", "left between floor and ceiling", "", "", values, spans)
     if any(value is not None for value in values):
-        rows.insert(1, LedgerRow("left", left.name, *_pair(left, start), *_pair(left, -1)))
+        rows.insert(1, LedgerRow("left", trace.name, *_pair(trace, start), *_pair(trace, -1)))
     for kind, name, field in (
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),

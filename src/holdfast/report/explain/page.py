@@ -107,15 +107,15 @@ def _lines(
     ]
 
     def drawing(wide: bool) -> Markup:
-        named = [
+        series = [
             Series(line.kind, line.values, line.band, short(name, 26 if wide else 16))
             for name, line in lines
         ]
-        right = 24 + 6.7 * max(len(line.label) for line in named)
+        right = 24 + 6.7 * max(len(line.label) for line in series)
         frame = Frame(560, 300, 42, right, 14, 40) if wide else Frame(360, 280, 40, right, 12, 40)
         text = Text(f"{key}-{'wide' if wide else 'narrow'}", title, caption)
         return chart.lines(
-            named, frame, text, x=x, ticks=ticks, top=top, low=low, notes=notes, x_name=X_NAME
+            series, frame, text, x=x, ticks=ticks, top=top, low=low, notes=notes, x_name=X_NAME
         )
 
     rows = tuple((r, *(cell[i] for cell in cells)) for i, r in enumerate(x))

@@ -204,7 +204,7 @@ class EngineProcess:
     def _supervise(self) -> None:
         """Listen to one process after the other."""
         while True:
-            began = time.monotonic()
+            start = time.monotonic()
             self._listen(self._worker)
             with self._lock:
                 self._up = False
@@ -214,7 +214,7 @@ class EngineProcess:
             self._worker.end()
             code = self._worker.process.exitcode
             LOG.error("the engine's process %s: it is replaced", self._why or f"ended ({code})")
-            if time.monotonic() - began > STEADY:
+            if time.monotonic() - start > STEADY:
                 self._failures = 0
             if not self._replace():
                 return

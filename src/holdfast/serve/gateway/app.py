@@ -228,8 +228,8 @@ class _RewritingRoute:
             LOG.info("asked under %s: %s", about[CONTROL], json.dumps(chat.fields))
         if self.verify and self.dialect is CHAT and checkable(chat.fields, chat.chat):
             return await self._checked(request, chat, about)
-        began = time.time()
-        ended = partial(self._ended, request, chat, began)
+        start = time.time()
+        ended = partial(self._ended, request, chat, start)
         return await self.proxy.forward(request, self.dialect.path, chat.body, about, ended)
 
     def _ended(
@@ -263,7 +263,7 @@ class _RewritingRoute:
         self, request: Request, chat: Rewritten, about: Mapping[str, str]
     ) -> Response:
         """Forward a request; the reply is checked without its system prompt before it is sent."""
-        fields, proxy, began = chat.fields, self.proxy, time.time()
+        fields, proxy, start = chat.fields, self.proxy, time.time()
 
         async def post(one: dict[str, Any]) -> dict[str, Any] | None:
             try:
@@ -285,7 +285,7 @@ class _RewritingRoute:
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
-        self._ended(request, chat, began, json.dumps(completion).encode(), True)
+        self._ended(request, chat, start, json.dumps(completion).encode(), True)
         extra = {**about, HEADER: outcome}
         if not fields.get("stream"):
             return Json(completion, headers=extra)
@@ -297,16 +297,16 @@ class _RewritingRoute:
 
 
 def _add_chat_route(app: FastAPI, route: _RewritingRoute) -> None:
-    described: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if route.dialect is CHAT:
-        described["application/json"]["schema"] = ChatRequest.model_json_schema()
+        content["application/json"]["schema"] = ChatRequest.model_json_schema()
 
     @app.post(
         f"/v1/{route.dialect.path}",
         tags=["anthropic" if route.dialect.path == "messages" else "openai"],
         summary="A chat, its messages rewritten under the control",
         responses=ERROR_RESPONSES,
-        openapi_extra={"requestBody": {"content": described}},
+        openapi_extra={"requestBody": {"content": content}},
     )
     async def chat(request: Request) -> Response:
         return await route.answer(request)

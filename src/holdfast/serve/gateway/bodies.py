@@ -39,15 +39,15 @@ def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
 async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """Gzip or zlib unpacked, at most `_PIECE` bytes at a time. Raises `zlib.error`."""
     packed = zlib.decompressobj(wbits=47)
-    began = False
+    has_output = False
     async for piece in pieces:
         while piece:
             if packed.eof:  # a further member of the file
                 packed = zlib.decompressobj(wbits=47)
             text = packed.decompress(piece, _PIECE)
             piece = packed.unused_data if packed.eof else packed.unconsumed_tail
-            began = True
+            has_output = True
             if text:
                 yield text
-    if began and not packed.eof:
+    if has_output and not packed.eof:
         raise zlib.error("the packed body ends early")

@@ -70,13 +70,13 @@ async def check_draft(
     if not text:
         return draft, "unclear"
     check = await _check(fields, messages, text, post)
-    named = read_check(_text(check) or "") if check else None
-    if named is None:
+    facts = read_check(_text(check) or "") if check else None
+    if facts is None:
         return _with_usage(draft, check), "unclear"
-    if not named:
+    if not facts:
         return _with_usage(draft, check), "right"
     chat = cast(Chat, tuple(fields["messages"]))
-    new = await post({**unstreamed(fields), "messages": list(rewrite_chat(chat, text, named))})
+    new = await post({**unstreamed(fields), "messages": list(rewrite_chat(chat, text, facts))})
     if not new or not _text(new):
         return _with_usage(draft, check), "unclear"
     return _with_usage(new, draft, check), "rewritten"

@@ -66,6 +66,6 @@ def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 def _of_message(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers without those of one connection."""
     pairs = list(headers)
-    named = [value for name, value in pairs if name.lower() == b"connection"]
-    dropped = _CONNECTION | {one.strip().lower() for value in named for one in value.split(b",")}
+    values = [value for name, value in pairs if name.lower() == b"connection"]
+    dropped = _CONNECTION | {one.strip().lower() for value in values for one in value.split(b",")}
     return [(name, value) for name, value in pairs if name.lower() not in dropped]

@@ -50,8 +50,8 @@ def read_rule(text: str) -> PathRule:
     open_ended = path.endswith("*")
     path = path.removesuffix("*")
     whole = open_ended and not path
-    known = not space or method.strip().upper() in METHODS
-    if not known or not (whole or is_plain(path.removesuffix("/") if open_ended else path)):
+    has_method = not space or method.strip().upper() in METHODS
+    if not has_method or not (whole or is_plain(path.removesuffix("/") if open_ended else path)):
         raise ServiceError(
             f"--pass-through takes a path as in /v1/embeddings, `POST /v1/files` or "
             f"`DELETE /v1/files/*`, not {text!r}."

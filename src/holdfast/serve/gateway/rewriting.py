@@ -126,8 +126,8 @@ def rewrite_body(
             fields["model"] = rules.model
         if control.prism is not None and rules.choose is not None:
             _, turns, system = _parts(prompted, dialect)
-            if chosen := rules.choose((*system, *map(_shadow, turns)), control, rules.persona):
-                fields["model"] = chosen
+            if adapter := rules.choose((*system, *map(_shadow, turns)), control, rules.persona):
+                fields["model"] = adapter
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:

@@ -127,7 +127,7 @@ class Proxy:
             about: headers of ours.
             ended: gets the body, up to `REPLY_BYTES` of it, and whether it came whole.
         """
-        began = time.perf_counter()
+        start = time.perf_counter()
         answer = await self.send(request, path, body)
         headers = self.headers(answer, about)
         if answer.status_code >= 400:
@@ -137,7 +137,7 @@ class Proxy:
         pieces = self._pieces(answer)
         if ended is not None:
             first = self.metrics.first
-            pieces = _collected(pieces, ended, lambda: first.observe(time.perf_counter() - began))
+            pieces = _collected(pieces, ended, lambda: first.observe(time.perf_counter() - start))
         timeout = self.limits.write_timeout
         return with_headers(StreamingAnswer(pieces, timeout, answer.status_code), headers)
 
@@ -152,7 +152,7 @@ class Proxy:
             raise RequestError(400, "the query names another method: leave it out.")
         try:
             client = self.pool.client()
-            sent = client.build_request(
+            upstream_request = client.build_request(
                 request.method,
                 self.upstream.url_for(path, request.url.query),
                 headers=self._request_headers(request, path),
@@ -165,7 +165,7 @@ class Proxy:
                 await asyncio.sleep(min(0.25 * 2 ** (attempt - 1), 4.0))
             last = attempt == self.upstream.retries
             try:
-                sending = client.send(sent, stream=True)
+                sending = client.send(upstream_request, stream=True)
                 answer = await until_client_leaves(request.receive, sending)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if last:

@@ -94,15 +94,15 @@ class Telemetry:
         """
         if self._tracer is None:
             return
-        began = reply.began or moment.ended
+        start = reply.began or moment.ended
         common = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "holdfast",
             "gen_ai.request.model": _plain(reply.model),
         }
-        self._add_span(reply, record, common, began, moment)
+        self._add_span(reply, record, common, start, moment)
         common["gen_ai.request.model"] = self._known(common["gen_ai.request.model"])
-        self._seconds.record(max(0.0, moment.ended - began), common, moment.context)
+        self._seconds.record(max(0.0, moment.ended - start), common, moment.context)
         for kind, count in zip(("input", "output"), reply.tokens or (), strict=False):
             self._tokens.record(count, {**common, "gen_ai.token.type": kind}, moment.context)
         if record.score is not None:
@@ -131,7 +131,7 @@ class Telemetry:
         reply: LiveReply,
         record: ReplyRecord,
         common: Mapping[str, str],
-        began: float,
+        start: float,
         moment: Moment,
     ) -> None:
         attributes: dict[str, Any] = {
@@ -147,10 +147,10 @@ class Telemetry:
         span = self._tracer.start_span(
             f"chat {common['gen_ai.request.model']}",
             context=moment.context,
-            start_time=int(began * 1e9),
+            start_time=int(start * 1e9),
             attributes=attributes,
         )
-        end = int(max(began, moment.ended) * 1e9)
+        end = int(max(start, moment.ended) * 1e9)
         if record.score is not None:
             evaluation = {
                 "gen_ai.evaluation.name": f"persona {record.persona}",

@@ -161,7 +161,7 @@ class LiveTraffic:
         self._take(replace(one, score=verdict.value if verdict.parsed else None), moment)
 
     def _take(self, one: LiveReply, moment: Moment, judged: bool = True) -> None:
-        began = time.thread_time()  # what others do on this machine is not the judge's time
+        start = time.thread_time()  # what others do on this machine is not the judge's time
         with self._lock:
             observation = self.traffic.observe(
                 one.turns,
@@ -175,7 +175,7 @@ class LiveTraffic:
             )
         if observation is None:
             return
-        seconds = time.thread_time() - began
+        seconds = time.thread_time() - start
         self._seconds += 0.05 * (seconds - self._seconds)
         self._figures.seconds.observe(seconds)
         self._report(one, observation, moment)

@@ -82,8 +82,8 @@ class Ollama:
 
         @app.get("/api/ps", tags=["ollama"], summary="The model in memory")
         async def running() -> Json:
-            loaded = {"expires_at": "2100-01-01T00:00:00Z", "size_vram": 0}
-            return Json({"models": [_named(card, own) | loaded]})
+            state = {"expires_at": "2100-01-01T00:00:00Z", "size_vram": 0}
+            return Json({"models": [_named(card, own) | state]})
 
         @app.get("/api/version", tags=["ollama"], summary="Holdfast's version")
         async def version() -> Json:
@@ -107,7 +107,7 @@ class Ollama:
         return context
 
     async def _answer(self, request: Request, read: Read, line: LineFormat) -> Response:
-        began, key = time.perf_counter(), request.scope[KEY_NAME]
+        start, key = time.perf_counter(), request.scope[KEY_NAME]
         try:
             fields = read_object(await request.body())
             context, name = self._context(fields, request), str(fields.get("model"))
@@ -116,7 +116,7 @@ class Ollama:
                 return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
             plan = replace(plan, conversation=conversation_id(request.headers, fields))
             completion = Completion(context, plan)
-            lines = self._counted(completion, key, _lines(completion, name, line, began))
+            lines = self._counted(completion, key, _lines(completion, name, line, start))
             if fields.get("stream", True):
                 timeout = context.limits.write_timeout
                 return StreamingAnswer(_encoded(lines), timeout, headers=NDJSON)
@@ -178,7 +178,7 @@ def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any
 
 
 async def _lines(
-    completion: Completion, name: str, line: LineFormat, began: float
+    completion: Completion, name: str, line: LineFormat, start: float
 ) -> AsyncGenerator[dict[str, Any]]:
     """A completion's chunks as Ollama's lines; the last has the counts and times."""
     first, reason = None, "stop"
@@ -191,19 +191,19 @@ async def _lines(
                     first = first or time.perf_counter()
                     yield line(name, {"delta": delta, "done": False})
             if chunk.get("usage"):
-                yield line(name, _end(chunk, reason, began, first or time.perf_counter()))
+                yield line(name, _end(chunk, reason, start, first or time.perf_counter()))
 
 
-def _end(chunk: Mapping[str, Any], reason: str, began: float, first: float) -> dict[str, Any]:
+def _end(chunk: Mapping[str, Any], reason: str, start: float, first: float) -> dict[str, Any]:
     now, usage = time.perf_counter(), chunk["usage"]
     return {
         "delta": {},
         "done": True,
         "done_reason": "length" if reason == "length" else "stop",
-        "total_duration": _nanoseconds(now - began),
+        "total_duration": _nanoseconds(now - start),
         "load_duration": 0,
         "prompt_eval_count": usage["prompt_tokens"],
-        "prompt_eval_duration": _nanoseconds(first - began),
+        "prompt_eval_duration": _nanoseconds(first - start),
         "eval_count": usage["completion_tokens"],
         "eval_duration": _nanoseconds(now - first),
         "holdfast": chunk["holdfast"],

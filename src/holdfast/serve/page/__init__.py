@@ -89,10 +89,10 @@ class PageSettings:
     """The pinned persona, or the proposed one."""
 
     def __post_init__(self) -> None:
-        loaded = _suite(self._own)
-        shown = self.persona or select(loaded, [_SHOWN[self._own]])[0]
-        texts = (*shown.probes, *loaded.starters)
-        object.__setattr__(self, "shown", shown)
+        suite = _suite(self._own)
+        persona = self.persona or select(suite, [_SHOWN[self._own]])[0]
+        texts = (*persona.probes, *suite.starters)
+        object.__setattr__(self, "shown", persona)
         object.__setattr__(self, "starters", tuple(dict.fromkeys(texts))[:_STARTERS])
 
     @property

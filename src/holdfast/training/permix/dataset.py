@@ -137,8 +137,8 @@ def training_tasks(
             f"than one turn ({first} is the first): give each one question and its answer."
         )
     if name == "exercises":  # in words of their own: only arithmetic and dates can come twice
-        seen = {words(task_text(task)) for task in evaluation}
-        usable = [task for task in usable if words(task_text(task)) not in seen]
+        evaluation_texts = {words(task_text(task)) for task in evaluation}
+        usable = [task for task in usable if words(task_text(task)) not in evaluation_texts]
     else:
         usable = _without_evaluation(usable, evaluation, draws=name in DRAWN)
     if not usable:
@@ -153,9 +153,9 @@ def _without_evaluation(
 
     mini's world is small, so that draws repeat evaluation tasks and each other.
     """
-    known = overlapping([task_text(t) for t in tasks], [task_text(t) for t in evaluation])
-    both = [task for task, seen in zip(tasks, known, strict=True) if seen]
-    new = [task for task, seen in zip(tasks, known, strict=True) if not seen]
+    overlaps = overlapping([task_text(t) for t in tasks], [task_text(t) for t in evaluation])
+    both = [task for task, is_near in zip(tasks, overlaps, strict=True) if is_near]
+    new = [task for task, is_near in zip(tasks, overlaps, strict=True) if not is_near]
     if both and not draws:
         raise HoldfastError(
             f"{len(both)} of {len(tasks)} tasks to train on are in the evaluation set too "
@@ -168,10 +168,10 @@ def _without_evaluation(
 
 
 def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> tuple[Task, ...]:
-    known = list(dict.fromkeys(task.category for task in tasks))
-    kinds = {category: category.rpartition("-")[0] for category in known}
-    if other := next((one for one in names if one not in (*known, *kinds.values())), None):
-        raise HoldfastError(f"{source} has no category {other!r}: {suggestion(other, known)}")
+    categories = list(dict.fromkeys(task.category for task in tasks))
+    kinds = {category: category.rpartition("-")[0] for category in categories}
+    if other := next((one for one in names if one not in (*categories, *kinds.values())), None):
+        raise HoldfastError(f"{source} has no category {other!r}: {suggestion(other, categories)}")
     return tuple(
         task
         for task in tasks

@@ -65,14 +65,14 @@ def fit(
     checkpoints = folder / CHECKPOINTS
     if plan.arm in IMITATIONS:
         plan = with_answers(backend, plan, reward, folder)
-    done = steps_of(last_checkpoint(checkpoints))
+    steps_so_far = steps_of(last_checkpoint(checkpoints))
     metrics = MetricsLog(
         folder if main_process() else None,
         plan.rows,
         plan.personas,
         rollouts=plan.settings.rollouts,
         per=plan.mixing,
-        steps=done,
+        steps=steps_so_far,
     )
     with warnings.catch_warnings():
         # peft and trl use names that transformers will drop: nothing a user can change.
@@ -84,7 +84,7 @@ def fit(
         )
         callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
         with progress.of(plan.steps, "steps"):
-            progress.resume(done)
+            progress.resume(steps_so_far)
             train_resumably(trainer, callback, checkpoints, alone=processes() == 1)
         backend.forget()
         _save(trainer, backend, plan, folder)

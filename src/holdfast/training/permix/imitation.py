@@ -51,11 +51,11 @@ def with_answers(
             f"none of {len(plan.rows)} replies of the untrained model was right, so that there is "
             "nothing to imitate: choose easier tasks, or --arm sft, which imitates gold answers."
         )
-    chosen = [answers[i % len(answers)] for i in range(len(plan.rows))]
+    answers_in_turn = [answers[i % len(answers)] for i in range(len(plan.rows))]
     return replace(
         plan,
-        rows=[plan.rows[one.row] for one in chosen],
-        answers=[one.reply for one in chosen],
+        rows=[plan.rows[one.row] for one in answers_in_turn],
+        answers=[one.reply for one in answers_in_turn],
     )
 
 

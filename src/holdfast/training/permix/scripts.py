@@ -59,7 +59,7 @@ def mix(
     people = (
         pool.load(personas, split="train") if isinstance(personas, str | Path) else tuple(personas)
     )
-    drawn = PersonaMix(len(people), bare, "prompt", seed)
+    mixture = PersonaMix(len(people), bare, "prompt", seed)
 
     def with_persona(row: DatasetRow) -> dict[str, Any]:
         prompt = row[column]
@@ -72,11 +72,11 @@ def mix(
                 "take it out, or put it into the user's message."
             )
         text = "\n".join(str(one["content"]) for one in messages)
-        chosen = drawn.persona(0, seed_of("prompt", text))
-        if chosen == NOBODY:
+        index = mixture.persona(0, seed_of("prompt", text))
+        if index == NOBODY:
             return {column: messages, "persona": ""}
-        system = {"role": "system", "content": people[chosen].text}
-        return {column: [system, *messages], "persona": people[chosen].id}
+        system = {"role": "system", "content": people[index].text}
+        return {column: [system, *messages], "persona": people[index].id}
 
     return with_persona
 
@@ -116,11 +116,11 @@ def reward(
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
             cut = bool(ends) and completion_ids is not None and completion_ids[i][-1:] != []
             cut = cut and completion_ids is not None and completion_ids[i][-1] not in ends
-            asked = _question(prompts[i]) if prompts is not None else ""
-            named = {
+            question = _question(prompts[i]) if prompts is not None else ""
+            keywords = {
                 name: columns[name][i] for name in ("alternatives", "subjects") if name in columns
             }
-            right = score(completion_text(completion), gold, asked, reading, **named)
+            right = score(completion_text(completion), gold, question, reading, **keywords)
             rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
@@ -226,8 +226,8 @@ def _question(prompt: Any) -> str:
     """The user's last message of a prompt."""
     if isinstance(prompt, str):
         return prompt
-    asked = [str(one["content"]) for one in prompt if one["role"] == "user"]
-    return asked[-1] if asked else ""
+    requests = [str(one["content"]) for one in prompt if one["role"] == "user"]
+    return requests[-1] if requests else ""
 
 
 @cache

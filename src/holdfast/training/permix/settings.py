@@ -242,8 +242,8 @@ class TrainerSettings:
                 values["learning_rate"] = LAPTOP_LORA_RATE
             if settings.data.tasks in (None, "exercises"):
                 values["max_new_tokens"] = 32
-        chosen = {one.name: getattr(settings, one.name) for one in fields(cls)}
-        return cls(**values | {name: one for name, one in chosen.items() if one is not None})
+        own = {one.name: getattr(settings, one.name) for one in fields(cls)}
+        return cls(**values | {name: one for name, one in own.items() if one is not None})
 
     def rows(self, processes: int) -> int:
         """Rollouts of a process in each part of a step.

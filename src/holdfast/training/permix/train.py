@@ -105,7 +105,7 @@ def train(
         ModelError: The model cannot be trained.
         HoldfastError: As `prepare`; or the reward sees the persona, or rewards have no variance.
     """
-    began, folder = time.monotonic(), Path(out)
+    start, folder = time.monotonic(), Path(out)
     settings = settle(settings, PermixSettings, changes)
     prepared = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
     backend, data, trainer, _ = prepared
@@ -127,7 +127,7 @@ def train(
         trial=trial,
         verifier_errors=reward.errors,
         command=command,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
     return _finish(run, summary, folder)
 

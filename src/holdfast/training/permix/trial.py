@@ -77,14 +77,14 @@ def try_out(
         settings: The sampling and the limit of tokens are those of the rollouts.
         seed: Decides the replies.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
     asks = [
         Ask(one, seed_of("trial", seed, i), keep=False)
         for i, one in enumerate(chats(prompts.rows, prompts.tasks, prompts.personas))
     ]
     replies = backend.reply(asks, sampling)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     scores = [
         reward.score(row.item, reply.text, cut=reply.stop == "length")
         for row, reply in zip(prompts.rows, replies, strict=True)

@@ -21,35 +21,35 @@ FOLDS = 5
 
 
 def train_deciders(
-    training: Training, queries: Sequence[Query], won: Sequence[bool]
+    training: Training, queries: Sequence[Query], wins: Sequence[bool]
 ) -> tuple[GateScores, RouterScores | None]:
     """Train and save the gate, and the router where there are queries enough for one."""
     model, seed = training.model, training.settings.seed
     prompts = [model.template.render(query_chat(query)).ids for query in queries]
     h = gate.features(model.engine.model, prompts, model.name)
     texts = groups([query_text(query) for query in queries])
-    scores = _gate_scores(h, won, [query.expert for query in queries], texts, seed)
-    train_gate(h, won, seed=seed).save(training.folder, model=model.name, seed=seed)
-    if not enough_queries(won, texts):
+    scores = _gate_scores(h, wins, [query.expert for query in queries], texts, seed)
+    train_gate(h, wins, seed=seed).save(training.folder, model=model.name, seed=seed)
+    if not enough_queries(wins, texts):
         return scores, None
-    router = train_router([query.query for query in queries], won, texts, seed=seed)
+    router = train_router([query.query for query in queries], wins, texts, seed=seed)
     router.save(training.folder)
     return scores, RouterScores(router.auc)
 
 
 def _gate_scores(
-    h: Tensor, won: Sequence[bool], personas: Sequence[str], texts: Sequence[int], seed: int
+    h: Tensor, wins: Sequence[bool], personas: Sequence[str], texts: Sequence[int], seed: int
 ) -> GateScores:
     """Test gates on personas and on queries that they did not learn from."""
-    chances = held_out_probabilities(h, won, personas, texts, seed)
-    by_query = held_out_probabilities(h, won, texts, texts, seed)
-    labels = np.asarray(won)
+    chances = held_out_probabilities(h, wins, personas, texts, seed)
+    by_query = held_out_probabilities(h, wins, texts, texts, seed)
+    labels = np.asarray(wins)
     tested = ~np.isnan(chances)
     correct = np.asarray((chances[tested] >= gate.THRESHOLD) == labels[tested], float)
     share = float(mean(np.asarray(labels[tested], float)))
     return GateScores(
-        auc=_rounded(auc(chances, won)),
-        auc_queries=_rounded(auc(by_query, won)),
+        auc=_rounded(auc(chances, wins)),
+        auc_queries=_rounded(auc(by_query, wins)),
         accuracy=_rounded(float(mean(correct))),
         majority=_rounded(max(share, 1 - share)),
         held_out=int(tested.sum()),
@@ -61,17 +61,17 @@ def _rounded(value: float) -> float | None:
 
 
 def held_out_probabilities(
-    h: Tensor, won: Sequence[bool], units: Sequence[Any], texts: Sequence[int], seed: int
+    h: Tensor, wins: Sequence[bool], units: Sequence[Any], texts: Sequence[int], seed: int
 ) -> Array:
     """The probability of a win, by a gate that saw neither its unit nor its text.
 
     NaN where such a gate would have only one kind of query to learn from.
     """
-    chances = np.full(len(won), np.nan)
+    chances = np.full(len(wins), np.nan)
     for out in folds(units, FOLDS, seed):
-        seen = {texts[i] for i in out}
-        rest = [i for i in np.setdiff1d(np.arange(len(won)), out) if texts[i] not in seen]
-        labels = [won[i] for i in rest]
+        texts_out = {texts[i] for i in out}
+        rest = [i for i in np.setdiff1d(np.arange(len(wins)), out) if texts[i] not in texts_out]
+        labels = [wins[i] for i in rest]
         if any(labels) and not all(labels):
             chances[out] = train_gate(h[rest], labels, seed=seed).probabilities(h[out]).numpy()
     return chances

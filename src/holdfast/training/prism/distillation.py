@@ -118,8 +118,8 @@ def two_views(
     teacher = backend.template.render((message("system", persona), *chat)).ids
     student = backend.template.render(chat).ids
     texts = backend.tokenizer.decode(list(teacher)), backend.tokenizer.decode(list(student))
-    shown = persona.strip()  # templates may trim it
-    if shown not in texts[0] or shown in texts[1]:
+    prompt = persona.strip()  # templates may trim it
+    if prompt not in texts[0] or prompt in texts[1]:
         raise ModelError(
             f"{backend.name}'s chat template does not show the persona to the teacher alone, so "
             "that there is nothing to distil."

@@ -27,8 +27,10 @@ def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) ->
     device = next(model.parameters()).device
     ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
     first = min(len(row) - n - 1 for row, n in rows)
-    wanted = torch.arange(first, ids.shape[1], device=device)
-    out = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=wanted).logits
+    positions = torch.arange(first, ids.shape[1], device=device)
+    out = model(
+        input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=positions
+    ).logits
     parts = [
         out[i, len(row) - n - 1 - first : len(row) - 1 - first] for i, (row, n) in enumerate(rows)
     ]

@@ -105,7 +105,7 @@ def evaluate(
         ModelError: The adapter is another model's.
         HoldfastError: No task is left.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     settings = settle(settings, PrismEvalSettings, changes)
     settings.check()
     check_judge([model], judge_model)
@@ -133,7 +133,7 @@ def evaluate(
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
         command=command,
-        **run.of_work(seconds=round(time.monotonic() - began, 1)),
+        **run.of_work(seconds=round(time.monotonic() - start, 1)),
     )
     run.finish(summary)
     return summary
@@ -184,8 +184,8 @@ def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task,
 
 def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:
     """Ids of the tasks that are not evaluated on."""
-    kept = {task.id for task in usable}
-    return tuple(task.id for task in tasks if task.id not in kept)
+    ids = {task.id for task in usable}
+    return tuple(task.id for task in tasks if task.id not in ids)
 
 
 def _usable(
@@ -198,7 +198,7 @@ def _usable(
     """
     scored = [task for task in tasks if judged or not task.needs_model]
     trained = overlapping([task_text(task) for task in scored], trained_on)
-    new = [task for task, known in zip(scored, trained, strict=True) if not known]
+    new = [task for task, overlap in zip(scored, trained, strict=True) if not overlap]
     group = groups([task_text(task) for task in new])
     usable = [task for i, task in enumerate(new) if group[i] == i]
     dropped = DroppedTasks(
@@ -247,10 +247,10 @@ def _manifest(
     )
 
 
-def _expert(described: Mapping[str, Any]) -> Expert:
-    minimal, half, full = (str(described[length]) for length in LENGTHS)
-    matches, requests = tuple(described["for"]), tuple(described["ask"])
-    return Expert(described["id"], matches, minimal, half, full, requests)
+def _expert(record: Mapping[str, Any]) -> Expert:
+    minimal, half, full = (str(record[length]) for length in LENGTHS)
+    matches, requests = tuple(record["for"]), tuple(record["ask"])
+    return Expert(record["id"], matches, minimal, half, full, requests)
 
 
 # --- asking -------------------------------------------------------------------

@@ -33,8 +33,8 @@ def question(text: str) -> Question | None:
     pattern = re.escape(ways["request"]).replace(r"\{how\}", "(.+?)").replace(r"\{deed\}", "(.+)")
     if match := re.fullmatch(pattern, text):
         marked = match[1] in (*ways["marked"], *ways["marked_rare"])
-        known = marked or match[1] in ways["plain"]
-        return Question("refusal", text, REFUSAL[0 if marked else 1]) if known else None
+        is_certain = marked or match[1] in ways["plain"]
+        return Question("refusal", text, REFUSAL[0 if marked else 1]) if is_certain else None
     return None
 
 

@@ -127,24 +127,24 @@ def train(
         HoldfastError: It does not fit, the limit of tokens cuts nearly all of the first answers, or
             the folder holds another run.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
     training = _set_up(model, settings, Path(out), experts, progress, judge)
     _check_plan(training)
     control = _control_judge(training)
-    written = make_queries(training)
-    queries = distinct_queries(written)
+    drafts = make_queries(training)
+    queries = distinct_queries(drafts)
     answers = make_answers(training, queries)
     comparisons = make_comparisons(training, answers)
     distillation = Distillation.of(settings, training.model)
     if (done := _read_summary(training, distillation)) is not None:
         return PrismResult(done, answers, comparisons)
-    won = _wins(answers, comparisons)
-    gate_scores, router_scores = train_deciders(training, queries, won)
-    kl = _distil(training, answers, won, distillation)
+    wins = _wins(answers, comparisons)
+    gate_scores, router_scores = train_deciders(training, queries, wins)
+    kl = _distil(training, answers, wins, distillation)
     summary = PrismSummary(
         model=training.model.name,
-        **_counts(written, queries),
+        **_counts(drafts, queries),
         **_outcomes(answers, comparisons),
         gate=gate_scores,
         router=router_scores,
@@ -152,7 +152,7 @@ def train(
         control=control,
         adapter=str(training.folder),
         command=command,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
     _write_about(training, summary, queries, distillation)
     return PrismResult(summary, answers, comparisons)
@@ -231,8 +231,8 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
 
 def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]) -> list[bool]:
     """Whether the persona won, query by query. Raises `ModelError` where it never did."""
-    won = [one.verdict == "win" for one in comparisons]
-    if not any(won):
+    wins = [one.verdict == "win" for one in comparisons]
+    if not any(wins):
         ties = sum(one.verdict == "tie" for one in comparisons)
         place = positions([one.said for one in comparisons])
         judged = f", {place} named one place in both orders" if place else ""
@@ -240,17 +240,17 @@ def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]
         if any(cut):
             judged += f"; the limit of tokens cut {sum(cut)} of {len(cut)} answers"
         raise ModelError(
-            f"no persona won any of {len(won)} queries ({ties} were ties{judged}), so there is "
+            f"no persona won any of {len(wins)} queries ({ties} were ties{judged}), so there is "
             "nothing to distil: choose personas that help (holdfast effect), tasks of middling "
             "difficulty, another --judge-model, or write more queries."
         )
-    return won
+    return wins
 
 
 def _distil(
     training: Training,
     answers: Sequence[AnswerPair],
-    won: Sequence[bool],
+    wins: Sequence[bool],
     distillation: Distillation,
 ) -> Divergences:
     """Train and save the adapter on the answers that the personas won."""
@@ -263,7 +263,7 @@ def _distil(
             pair.persona,
             ended=pair.ended,
         )
-        for pair, win in zip(answers, won, strict=True)
+        for pair, win in zip(answers, wins, strict=True)
         if win
     ]
     return distil(
@@ -291,12 +291,12 @@ def _read_summary(training: Training, distillation: Distillation) -> PrismSummar
     return replace(about.summary, adapter=str(training.folder))
 
 
-def _counts(written: Sequence[Query], queries: Sequence[Query]) -> dict[str, Any]:
+def _counts(drafts: Sequence[Query], queries: Sequence[Query]) -> dict[str, Any]:
     """The fields of the summary that count queries."""
     return {
         "queries": len(queries),
-        "dropped": len(written) - len(queries),
-        "repeated": sum(bool(query.query) for query in written) - len(queries),
+        "dropped": len(drafts) - len(queries),
+        "repeated": sum(bool(query.query) for query in drafts) - len(queries),
     }
 
 

@@ -23,14 +23,14 @@ def estimate_training(training: Training) -> TrainingEstimate:
     backend, settings, experts = training.model, training.settings, training.experts
     longest = settings.max_new_tokens
     if training.tasks:
-        queries, written = len(list(queries_from_tasks(training.tasks, experts))), 0
+        queries, drafts = len(list(queries_from_tasks(training.tasks, experts))), 0
     else:
-        queries = written = settings.queries * len(experts)
+        queries = drafts = settings.queries * len(experts)
     judged = 2 * queries if training.needs_comparer else 0
     persona = sum(_length(backend, one.full) for one in experts) / len(experts)
     prompt = persona + _QUERY
-    reads = written * prompt + queries * (prompt + _QUERY) + judged * (2 * longest + _COMPARING)
-    writes = written * longest + 2 * queries * longest + judged * 8
+    reads = drafts * prompt + queries * (prompt + _QUERY) + judged * (2 * longest + _COMPARING)
+    writes = drafts * longest + 2 * queries * longest + judged * 8
     distillation = Distillation.of(settings, backend)
     wins = WINS * queries
     # Teacher and student read each win in each epoch; a backward pass is two passes.
@@ -38,7 +38,7 @@ def estimate_training(training: Training) -> TrainingEstimate:
     speed = measure(backend)
     learns = lora_parameters(backend.engine.model, distillation.rank) * 4
     return TrainingEstimate(
-        prompts=written + 2 * queries + judged,
+        prompts=drafts + 2 * queries + judged,
         tokens=round(reads + writes + passes),
         memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 4),
         disk_gb=round((learns + BYTES * (reads + writes)) / GB, 4),

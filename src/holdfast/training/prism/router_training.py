@@ -58,12 +58,12 @@ def train_router(
     model.fit(x, y)
     weights = {int(i): float(model.coef_[0, i]) for i in np.flatnonzero(model.coef_[0])}
     slope, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
-    ranked = round(auc(held_out, [bool(won) for won in labels]), 4)
+    ranked = round(auc(held_out, [bool(win) for win in labels]), 4)
     return Router(weights, float(model.intercept_[0]), slope, shift, ranked)
 
 
 def _least(labels: Sequence[bool], groups: Sequence[int]) -> int:
     """How many different queries the rarer kind has."""
     pairs = set(zip(groups, labels, strict=True))
-    won = sum(on for _, on in pairs)
-    return min(won, len(pairs) - won)
+    wins = sum(on for _, on in pairs)
+    return min(wins, len(pairs) - wins)

@@ -144,11 +144,11 @@ def trial_first(queries: Sequence[Query]) -> tuple[list[int], int]:
     Args:
         queries: The queries of all personas.
     """
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     few, rest = list[int](), list[int]()
     for i, query in enumerate(queries):
-        seen[query.expert] += 1
-        (few if seen[query.expert] <= LEAST else rest).append(i)
+        counts[query.expert] += 1
+        (few if counts[query.expert] <= LEAST else rest).append(i)
     return [*few, *rest], len(few)
 
 
@@ -231,18 +231,18 @@ def _go_on(
         first: Inputs of the first batch, where that is another.
         check: Raises where the records of a batch are of no use, before they are kept.
     """
-    done = len(run.records) // each
-    if len(run.records) > done * each:
-        run.keep(run.records[: done * each])
+    position = len(run.records) // each
+    if len(run.records) > position * each:
+        run.keep(run.records[: position * each])
     with progress.of(len(inputs), "prompts"):
-        progress.resume(done)
-        while done < len(inputs):
-            some = inputs[done : (first if done < first else done + batch)]
+        progress.resume(position)
+        while position < len(inputs):
+            some = inputs[position : (first if position < first else position + batch)]
             records = list(work(some))
             if check:
                 check(records)
             run.append(records)
-            done += len(some)
+            position += len(some)
             progress.advance(len(some), 0)
     return run.records
 
@@ -271,5 +271,5 @@ def first_turn_scorer(task: Task) -> Scorer | None:
 def _mini_scorer(pair: AnswerPair) -> Scorer | None:
     from holdfast.training.prism.mini_truth import question
 
-    known = question(pair.query.query)
-    return None if known is None else lambda text: float(right(known, text))
+    truth = question(pair.query.query)
+    return None if truth is None else lambda text: float(right(truth, text))

@@ -73,14 +73,14 @@ def differences_of(
     for arm, against in pairs or [(arm, arms[0]) for arm in arms[1:]]:
         sides = _paired(*([m for m in measured if m.row.arm == name] for name in (arm, against)))
         for of, values in _values(sides, groups):
-            found = CrossedMean.of(values)
+            result = CrossedMean.of(values)
             yield ArmDifference(
                 arm=arm,
                 against=against,
                 of=of,
-                mean=found.mean,
-                interval=found.interval,
-                p=found.p,
+                mean=result.mean,
+                interval=result.interval,
+                p=result.p,
                 seeds=values.shape[0],
                 personas=values.shape[1],
                 items=values.shape[2] if values.ndim == 3 else None,

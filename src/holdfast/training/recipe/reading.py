@@ -182,8 +182,8 @@ def _check(recipe: Recipe) -> None:
     _ = recipe.fidelity_settings
     if recipe.groups:
         source = (recipe.robustness or {}).get("personas", own_source(recipe.model))
-        known = {one.id for one in pool.load(source)}
-        if missing := [one for ids in recipe.groups.values() for one in ids if one not in known]:
+        pool_ids = {one.id for one in pool.load(source)}
+        if missing := [one for ids in recipe.groups.values() for one in ids if one not in pool_ids]:
             raise HoldfastError(f"{missing[0]}, of a group, is no persona of {source}.")
 
 

@@ -59,7 +59,7 @@ def run_recipe(
         HoldfastError: The recipe, or one of its trainings, cannot be done; memory or disk cannot
             hold it; or the folder holds another run.
     """
-    began, recipe = time.monotonic(), read_recipe(path, model)
+    start, recipe = time.monotonic(), read_recipe(path, model)
     run = _RecipeRun(recipe, out, loading or {}, progress or Progress(enabled=False))
     _begin(run)
     measure = _permix_arms if recipe.method == "permix" else _prism_arms
@@ -76,7 +76,7 @@ def run_recipe(
             unknown=recipe.unknown,
             seeds=recipe.seeds,
             table=str(out / "table.md"),
-            seconds=round(time.monotonic() - began, 1),
+            seconds=round(time.monotonic() - start, 1),
         )
         (out / "table.md").write_text(table_of(summary), encoding="utf-8")
         (out / "summary.json").write_text(dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -157,12 +157,12 @@ def _measured(
         numbers |= {"no persona": found.none.accuracy}
         numbers |= group_means(answers, reading, recipe.groups)
         numbers |= {"cut": found.cut / (found.items * (1 + found.personas))}
-    if (asked := recipe.fidelity_settings) is not None:
+    if (settings_of_fidelity := recipe.fidelity_settings) is not None:
         scores = fidelity(
-            model, asked, out=folder / "fidelity", progress=run.progress
+            model, settings_of_fidelity, out=folder / "fidelity", progress=run.progress
         ).summary.scores
         numbers["fidelity"] = scores.score
-        if len(asked.category) > 1:
+        if len(settings_of_fidelity.category) > 1:
             numbers |= {f"fidelity, {name}": one for name, one in scores.by_task.items()}
             categories = {row.persona: next(iter(row.by_task)) for row in scores.rows}
         in_character = {row.persona: row.score for row in scores.rows if row.score is not None}

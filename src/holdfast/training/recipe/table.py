@@ -32,9 +32,9 @@ def _cell(rows: Sequence[ArmRow], arm: str, name: str) -> str:
     values = [v for row in rows if row.arm == arm if (v := row.numbers.get(name)) is not None]
     if not values:
         return ""
-    shown = [f"{v:,.0f}" if name in ("steps", "tokens") else f"{v:.3f}" for v in
+    cells = [f"{v:,.0f}" if name in ("steps", "tokens") else f"{v:.3f}" for v in
              (statistics.fmean(values), min(values), max(values))]  # fmt: skip
-    return f"{shown[0]} ({shown[1]} to {shown[2]})" if len(values) > 1 else shown[0]
+    return f"{cells[0]} ({cells[1]} to {cells[2]})" if len(values) > 1 else cells[0]
 
 
 def _differences(differences: Sequence[ArmDifference]) -> Iterator[str]:

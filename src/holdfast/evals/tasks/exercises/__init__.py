@@ -42,11 +42,11 @@ def exercises(n: int = EACH, seed: int = 0, split: str = "evaluation") -> Iterat
     for category, generate in (LANGUAGE | NUMBERS).items():
         for level in LEVELS:
             rng = random.Random(seed_of("exercises", split, category, level, seed))
-            lexicon, seen = Lexicon(split, rng), set[str]()
+            lexicon, prompts = Lexicon(split, rng), set[str]()
             for _ in range(_TRIES * n):
-                if len(seen) == n:
+                if len(prompts) == n:
                     break
                 question = generate(lexicon, level)
-                if question.prompt not in seen:
-                    seen.add(question.prompt)
+                if question.prompt not in prompts:
+                    prompts.add(question.prompt)
                     yield replace(question, kind=f"{category}-{level}")

@@ -36,13 +36,13 @@ def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) 
     statements = make(lexicon, number)
     target = lexicon.rng.choice(statements)
     backwards = backwards and lexicon.rng.random() < 0.5
-    asked = target.back if backwards else target.asked
+    question = target.back if backwards else target.asked
     pairs = [(one.answer, one.subject) if backwards else (one.subject, one.answer)
              for one in (target, *(one for one in statements if one != target))]  # fmt: skip
     subjects, (answer, *others) = zip(*pairs, strict=True)
     return Question(
         "",
-        " ".join([*(one.text for one in statements), asked]),
+        " ".join([*(one.text for one in statements), question]),
         answer,
         alternatives=tuple(others),
         subjects=subjects,
@@ -52,41 +52,41 @@ def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) 
 def _places(lexicon: Lexicon, n: int) -> list[Statement]:
     things = lexicon.some("things", n)
     places = [f"{colour} {lexicon.one('containers')}" for colour in lexicon.some("colours", n)]
-    asked, back = "Where is the {x}?", "What is in the {y}?"
-    return _statements(things, places, "The {x} is in the {y}.", asked, back)
+    question, back = "Where is the {x}?", "What is in the {y}?"
+    return _statements(things, places, "The {x} is in the {y}.", question, back)
 
 
 def _homes(lexicon: Lexicon, n: int) -> list[Statement]:
     names, towns = lexicon.some("names", n), lexicon.some("towns", n)
-    asked, back = "Where does {x} live?", "Who lives in {y}?"
-    return _statements(names, towns, "{x} lives in {y}.", asked, back)
+    question, back = "Where does {x} live?", "Who lives in {y}?"
+    return _statements(names, towns, "{x} lives in {y}.", question, back)
 
 
 def _trades(lexicon: Lexicon, n: int) -> list[Statement]:
     names, jobs = lexicon.some("names", n), lexicon.some("jobs", n)
-    asked, back = "What is {x}'s job?", "Who works as a {y}?"
-    return _statements(names, jobs, "{x} works as a {y}.", asked, back)
+    question, back = "What is {x}'s job?", "Who works as a {y}?"
+    return _statements(names, jobs, "{x} works as a {y}.", question, back)
 
 
 def _prices(lexicon: Lexicon, n: int) -> list[Statement]:
     prices = list(map(str, lexicon.rng.sample(range(2, 100), n)))
     things = lexicon.some("things", n)
-    asked, back = "How many euros does the {x} cost?", "Which thing costs {y} euros?"
-    return _statements(things, prices, "The {x} costs {y} euros.", asked, back)
+    question, back = "How many euros does the {x} cost?", "Which thing costs {y} euros?"
+    return _statements(things, prices, "The {x} costs {y} euros.", question, back)
 
 
 def _visits(lexicon: Lexicon, n: int) -> list[Statement]:
     names, days = lexicon.some("names", n), lexicon.some("days", n)
-    asked, back = "On which day does {x} come?", "Who comes on {y}?"
-    return _statements(names, days, "{x} comes on {y}.", asked, back)
+    question, back = "On which day does {x} come?", "Who comes on {y}?"
+    return _statements(names, days, "{x} comes on {y}.", question, back)
 
 
 def _statements(
-    subjects: Sequence[str], answers: Sequence[str], text: str, asked: str, back: str
+    subjects: Sequence[str], answers: Sequence[str], text: str, question: str, back: str
 ) -> list[Statement]:
     """A statement of each subject, {x}, and its answer, {y}."""
     return [
-        Statement(text.format(x=x, y=y), asked.format(x=x), y, back.format(y=y), x)
+        Statement(text.format(x=x, y=y), question.format(x=x), y, back.format(y=y), x)
         for x, y in zip(subjects, answers, strict=True)
     ]
 
@@ -94,8 +94,8 @@ def _statements(
 def knowledge(lexicon: Lexicon, level: int) -> Question:
     """A capital, an opposite, a young animal or a chemical element, by how well known it is."""
     fact = lexicon.fact(level)
-    asked = lexicon.rng.choice(fact.ask).format(x=fact.thing)
-    return Question("", asked, fact.forms[0], also=fact.forms[1:])
+    question = lexicon.rng.choice(fact.ask).format(x=fact.thing)
+    return Question("", question, fact.forms[0], also=fact.forms[1:])
 
 
 def copying(lexicon: Lexicon, level: int) -> Question:
@@ -117,31 +117,31 @@ def sorting(lexicon: Lexicon, level: int) -> Question:
     if level == 1:
         numbers = rng.sample(range(1, 100), 3)
         name, best = rng.choice([("largest", max(numbers)), ("smallest", min(numbers))])
-        listed = f"{numbers[0]}, {numbers[1]} and {numbers[2]}"
+        row = f"{numbers[0]}, {numbers[1]} and {numbers[2]}"
         return Question(
             "",
-            f"Which of these numbers is the {name}: {listed}?",
+            f"Which of these numbers is the {name}: {row}?",
             str(best),
             alternatives=tuple(str(one) for one in numbers if one != best),
             subjects=(name, "smallest" if name == "largest" else "largest"),
         )
     if level == 2:
         numbers = rng.sample(range(1, 100), 3)
-        listed = ", ".join(map(str, numbers))
-        asked = f"Sort these numbers from the smallest to the largest: {listed}."
-        return _in_order(asked, [str(one) for one in sorted(numbers)], listed)
+        row = ", ".join(map(str, numbers))
+        question = f"Sort these numbers from the smallest to the largest: {row}."
+        return _in_order(question, [str(one) for one in sorted(numbers)], row)
     words = lexicon.some("plain", 4)
-    listed = ", ".join(words)
-    asked = f"Sort these words in alphabetical order: {listed}."
-    return _in_order(asked, sorted(words), listed)
+    row = ", ".join(words)
+    question = f"Sort these words in alphabetical order: {row}."
+    return _in_order(question, sorted(words), row)
 
 
-def _in_order(asked: str, order: Sequence[str], listed: str) -> Question:
+def _in_order(question: str, order: Sequence[str], row: str) -> Question:
     """Every other order is an alternative but the one that the question lists."""
     answer = ", ".join(order)
     orders = (", ".join(one) for one in permutations(order))
-    others = tuple(one for one in orders if one not in (answer, listed))
-    return Question("", asked, answer, alternatives=others)
+    others = tuple(one for one in orders if one not in (answer, row))
+    return Question("", question, answer, alternatives=others)
 
 
 def letter_counting(lexicon: Lexicon, level: int) -> Question:
@@ -164,8 +164,8 @@ def letter_counting(lexicon: Lexicon, level: int) -> Question:
         return Question("", f"How many letters does the word “{word}” have?", str(len(word)))
     word = lexicon.one("long").lower()
     letter = rng.choice(sorted(set(word)))
-    asked = f"How many times does the letter “{letter}” occur in the word “{word}”?"
-    return Question("", asked, str(word.count(letter)))
+    question = f"How many times does the letter “{letter}” occur in the word “{word}”?"
+    return Question("", question, str(word.count(letter)))
 
 
 def multiple_choice(lexicon: Lexicon, level: int) -> Question:
@@ -178,8 +178,8 @@ def multiple_choice(lexicon: Lexicon, level: int) -> Question:
     options = [fact.forms[0], *lexicon.rng.sample(wrong, min(number - 1, len(wrong)))]
     lexicon.rng.shuffle(options)
     letter = LETTERS[options.index(fact.forms[0])]
-    asked = lexicon.rng.choice(fact.ask).format(x=fact.thing).replace(" Give one word.", "")
-    return Question("", asked, letter, tuple(options))
+    question = lexicon.rng.choice(fact.ask).format(x=fact.thing).replace(" Give one word.", "")
+    return Question("", question, letter, tuple(options))
 
 
 LANGUAGE: dict[str, Callable[[Lexicon, int], Question]] = {

@@ -38,14 +38,14 @@ def dates(lexicon: Lexicon, level: int) -> Question:
     if level == 2:
         later, start = rng.randrange(2, 10), rng.randrange(1, 18)
         month = lexicon.one("months")
-        asked = f"Today is {start} {month}. What is the date in {later} days?"
-        return Question("", asked, f"{start + later} {month}")
+        question = f"Today is {start} {month}. What is the date in {later} days?"
+        return Question("", question, f"{start + later} {month}")
     start_day = date(2025, 1, 1) + timedelta(days=rng.randrange(0, 330))
     days = rng.randrange(10, 30)
     if rng.random() < 0.5:
         end = start_day + timedelta(days=days)
-        asked = f"Today is {_written(start_day)}. What is the date in {days} days?"
-        return Question("", asked, _written(end))
+        question = f"Today is {_written(start_day)}. What is the date in {days} days?"
+        return Question("", question, _written(end))
     day = start_day.strftime("%A")
     answer = (start_day + timedelta(days=days)).strftime("%A")
     return Question("", f"Today is {day}. Which day of the week is it in {days} days?", answer)
@@ -55,8 +55,8 @@ def _neighbour(lexicon: Lexicon, name: str, kind: str, step: int) -> Question:
     order = {"days": _DAYS, "months": _MONTHS}[name]
     i = lexicon.place(len(order))
     side = "after" if step > 0 else "before"
-    asked = f"Which {kind} comes right {side} {order[i]}?"
-    return Question("", asked, order[(i + step) % len(order)])
+    question = f"Which {kind} comes right {side} {order[i]}?"
+    return Question("", question, order[(i + step) % len(order)])
 
 
 _DAYS = [(date(2024, 1, 1) + timedelta(days=i)).strftime("%A") for i in range(7)]

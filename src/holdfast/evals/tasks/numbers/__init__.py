@@ -141,21 +141,21 @@ def _values(match: re.Match[str]) -> Values:
     return frozenset(values)
 
 
-def _readings(written: str) -> set[str]:
+def _readings(text: str) -> set[str]:
     read = set()
-    if _CONTINENTAL.fullmatch(written):
-        read.add(re.sub(rf"[.{_MARKS[1:]}]", "", written).replace(",", "."))
-    if _ENGLISH.fullmatch(written):
-        read.add(re.sub(rf"[{_MARKS}]", "", written))
+    if _CONTINENTAL.fullmatch(text):
+        read.add(re.sub(rf"[.{_MARKS[1:]}]", "", text).replace(",", "."))
+    if _ENGLISH.fullmatch(text):
+        read.add(re.sub(rf"[{_MARKS}]", "", text))
     else:
         # Numbers side by side ("1,2,3"): the last.
-        last = re.split(rf"[{_MARKS}]", written)[-1]
+        last = re.split(rf"[{_MARKS}]", text)[-1]
         read.add(last if _ENGLISH.fullmatch(last) else last.rpartition(".")[2])
     return read
 
 
-def _signed(match: re.Match[str], written: str) -> Decimal:
-    value = Decimal(written).scaleb(int(match["power"] or 0))
+def _signed(match: re.Match[str], text: str) -> Decimal:
+    value = Decimal(text).scaleb(int(match["power"] or 0))
     return value.copy_negate() if match["sign"] or match["inner"] else value
 
 
@@ -284,11 +284,11 @@ def _is_colour(clause: str, before: Sequence[str], question: str) -> bool:
     about nothing, and what it counts is no word of the question.
     """
     amounts = digits(clause) or spelled(clause)
-    counted = [_COUNTED.match(clause, one.end) for one in amounts]
-    asked = question.lower()
+    nouns = [_COUNTED.match(clause, one.end) for one in amounts]
+    wording = question.lower()
     return (
         not _REASONING.search(clause)
-        and all(noun and noun[1].lower().rstrip("s") not in asked for noun in counted)
+        and all(noun and noun[1].lower().rstrip("s") not in wording for noun in nouns)
         and bool(_ADDRESS.search(clause) or re.match(r"\W*\d", clause))
         and any(_STATING_NUMBER.search(one.strip(" \n.,!;")) for one in before)
     )

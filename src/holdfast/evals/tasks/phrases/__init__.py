@@ -59,8 +59,8 @@ class Occurrence:
     @property
     def asserted(self) -> bool:
         """Whether the text says so, and offers no list to choose from."""
-        listed = self.rivals > 1 or (self.named and self.rivals > 0)
-        return not (self.denied or self.alternative or listed or self.other)
+        is_list = self.rivals > 1 or (self.named and self.rivals > 0)
+        return not (self.denied or self.alternative or is_list or self.other)
 
     @property
     def committed(self) -> bool:
@@ -229,37 +229,39 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
         return 0, False, False, False
     capital = text[start:end][:1].isupper() and not text.isupper()
     own = set(words(text[start:end]).split())
-    asked = set(words(question).split()) - SMALL
-    count, alternative, named, both = 0, False, False, False
+    question_words = set(words(question).split()) - SMALL
+    count, alternative, from_question, both = 0, False, False, False
     for step in (-2, 2):
         i = here + step
         while 0 <= i < len(parts):
-            joined = parts[i - step // 2].strip().lower()
+            joint = parts[i - step // 2].strip().lower()
             inner = _content(parts[i])
             if inner or not parts[i].strip():
-                lone = joined == "or" and len(inner) == 1
-                if inner and not _alike(inner, own, capital, asked, lone):
+                lone = joint == "or" and len(inner) == 1
+                if inner and not _alike(inner, own, capital, question_words, lone):
                     break
                 if i + 1 < len(parts) and parts[i + 1].strip() == "?":
                     i += step
                     continue
-                both |= bool(inner) and joined in ("and", "/", "|")
+                both |= bool(inner) and joint in ("and", "/", "|")
                 count += bool(inner) and not set(map(str.lower, inner)) & own
-                alternative |= bool(inner) and joined == "or"
-                named |= bool(inner) and set(map(str.lower, inner)) <= asked - own
+                alternative |= bool(inner) and joint == "or"
+                from_question |= bool(inner) and set(map(str.lower, inner)) <= question_words - own
             i += step
-    return count, alternative, named, both
+    return count, alternative, from_question, both
 
 
 def _content(part: str) -> list[str]:
     return [word for word in _WORD.findall(part) if word.lower() not in SMALL]
 
 
-def _alike(inner: Sequence[str], own: set[str], capital: bool, asked: set[str], lone: bool) -> bool:
+def _alike(
+    inner: Sequence[str], own: set[str], capital: bool, question_words: set[str], lone: bool
+) -> bool:
     """Whether an item of a list is a candidate as the phrase is."""
     if len(inner) > 3:
         return False
-    if all(word.lower() in asked | own for word in inner):
+    if all(word.lower() in question_words | own for word in inner):
         return True
     if all(word.isdigit() for word in own):
         return all(word.isdigit() for word in inner)

@@ -92,8 +92,8 @@ def claims(text: str, gold: Gold) -> Claims:
     first = next((i for i, one in enumerate(several) if one.bound and not one.right), len(several))
     # After a wrong claim only one as plain puts it right.
     several = [c for i, c in enumerate(several) if i <= first or c.bound or c.bare]
-    named = any(value.index == 0 for value in values)
-    elsewhere = named and not any(claim.right for claim in several)
+    has_gold = any(value.index == 0 for value in values)
+    elsewhere = has_gold and not any(claim.right for claim in several)
     if len(several) < 2:  # who says the answer once more has chosen it
         every = len(set(gold.alternatives))
         elsewhere |= 1 < len(others) == every
@@ -160,14 +160,14 @@ def _claims(
     rows, asked_before = _rows(text, values), None
     for sentence in _parts(text, _SENTENCE_END, (*values, *subjects)):
         inner = [one for one in values if one.start in sentence]
-        named = [one for one in subjects if one.start in sentence]
+        subjects_inside = [one for one in subjects if one.start in sentence]
         if text[sentence.start : sentence.stop].rstrip(" \"'”’)*_").endswith("?"):
-            asked_before = named[-1].index if named else asked_before
+            asked_before = subjects_inside[-1].index if subjects_inside else asked_before
             continue
-        pairs = _in_order(inner, named)
+        pairs = _in_order(inner, subjects_inside)
         if not pairs:
             inner = [one for one in inner if one not in rows]
-            pairs = _in_clauses(clauses, inner, named)
+            pairs = _in_clauses(clauses, inner, subjects_inside)
         for value in inner:
             bare = _is_bare(text, value, _part(clauses, value), gold)
             subject = pairs.get(value, asked_before)
@@ -226,7 +226,7 @@ def _in_clauses(
 
 def _is_bare(text: str, value: _TermMention, clause: range, gold: Gold) -> bool:
     """Whether a value's clause holds nothing else but words of the question and small ones."""
-    asked = set(words(gold.question).split()) if gold.subjects else set[str]()
-    known = _BESIDE | asked | {f"{word}s" for word in asked}
+    question_words = set(words(gold.question).split()) if gold.subjects else set[str]()
+    vocabulary = _BESIDE | question_words | {f"{word}s" for word in question_words}
     rest = words(f"{text[clause.start : value.start]} {text[value.end : clause.stop]}").split()
-    return all(word in known for word in rest)
+    return all(word in vocabulary for word in rest)

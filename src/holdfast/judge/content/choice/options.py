@@ -100,18 +100,18 @@ def choice(params: Params) -> Judge:
     labels = bare if lettered else list(string.ascii_uppercase[: len(options)])
     folded = [option.strip().casefold() for option in options]
     if answer.casefold() in folded:
-        wanted = folded.index(answer.casefold())
+        target = folded.index(answer.casefold())
     elif letters and answer.strip("().:[] ").upper() in labels:
-        wanted = labels.index(answer.strip("().:[] ").upper())
+        target = labels.index(answer.strip("().:[] ").upper())
     else:
         params.fail(f"parameter “answer” must be one of the options, not {answer!r}")
     finder = _Finder([] if lettered else list(options), labels if letters else [], aliases)
 
     def judge(text: str) -> Score:
-        chosen, why = _chosen(finder, text)
-        if chosen is None:
+        option, why = _chosen(finder, text)
+        if option is None:
             return Score(0.0, why)
-        return Score(float(chosen == wanted), f"chooses {options[chosen]!r}: {why}")
+        return Score(float(option == target), f"chooses {options[option]!r}: {why}")
 
     return judge
 
@@ -232,18 +232,18 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
 
 def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
     """The option that the text commits to, and why; None where it commits to none."""
-    seen = plain(text)
-    alone = finder.alone(seen)
+    bare = plain(text)
+    alone = finder.alone(bare)
     if alone is not None:
         return alone, "the letter alone"
     evasive = False
-    labelled = finder.labelled(seen)
-    heard: list[Weighed] = []
+    labelled = finder.labelled(bare)
+    votes: list[Weighed] = []
     if len(set(labelled)) == 1:
-        heard.append(Weighed(labelled[0], 3, seen))
-    turned, topic, asked, announced = 0, None, False, False
-    written = finder.write_out(_ELSE.sub(".", seen))
-    for number, sentence in enumerate(sentences(written, markers=True)):
+        votes.append(Weighed(labelled[0], 3, bare))
+    turned, topic, is_question, announced = 0, None, False, False
+    letters = finder.write_out(_ELSE.sub(".", bare))
+    for number, sentence in enumerate(sentences(letters, markers=True)):
         label = ""
         for clause in _clauses(sentence):
             lesser, label = clause.answers and LESSER_LABEL.search(label), clause.text
@@ -254,18 +254,18 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             turned += clause.turns or turns(clause.text)
             if not mentions:
                 announced = clause.labels and points_ahead(clause.text)
-                asked = announced or asks_for_choice(clause.text)
-                if not asked:
-                    point_back(clause.text, heard, topic)
+                is_question = announced or asks_for_choice(clause.text)
+                if not is_question:
+                    point_back(clause.text, votes, topic)
                 topic = None
                 continue
             asks = clause.text.rstrip("\"') ").endswith("?")
             weighed = suggested(clause.text, mentions) if asks else weigh(clause.text, mentions)
-            if clause.answers or asked:
+            if clause.answers or is_question:
                 weighed = answered(clause.text, mentions, weighed, announced)
-            asked = announced = False
+            is_question = announced = False
             topic = mentions[0].option if asks and not weighed and len(mentions) == 1 else None
-            if not heard and weighed[:1] == [(mentions[0].option, ADDED)]:
+            if not votes and weighed[:1] == [(mentions[0].option, ADDED)]:
                 # "You run? So does the whippet."
                 weighed[0] = (mentions[0].option, 2)
             if lesser:
@@ -274,14 +274,14 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
                 weighed = [(option, min(weight, 1)) for option, weight in weighed]
             place = -1 if concedes(clause.joint) else turned
             # Cut, since a clause full of names is kept once for each of them.
-            shown = clause.text[:_LONGEST].strip()
+            excerpt = clause.text[:_LONGEST].strip()
             for option, weight in weighed:
                 less = clause.depends and weight > 1
                 if less and not _OWN.search(clause.text):
                     # "If you want calm, choose tea": advice, whatever its verb.
                     weight = min(weight, 2)
-                heard.append(Weighed(option, weight - less, shown, clause.depends, place, number))
-    return resolve(heard, evasive)
+                votes.append(Weighed(option, weight - less, excerpt, clause.depends, place, number))
+    return resolve(votes, evasive)
 
 
 class _Clause(NamedTuple):

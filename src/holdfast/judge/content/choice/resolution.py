@@ -161,98 +161,98 @@ def points_ahead(clause: str) -> bool:
     return bool(_POINTS_AHEAD.search(clause)) and not _NEGATED.search(clause)
 
 
-def point_back(clause: str, heard: list[Weighed], topic: int | None) -> None:
-    """Put into `heard` what a clause that names no option says of the option named last.
+def point_back(clause: str, votes: list[Weighed], topic: int | None) -> None:
+    """Put into `votes` what a clause that names no option says of the option named last.
 
     Args:
         clause: the clause.
-        heard: the mentions so far, which this changes.
+        votes: the mentions so far, which this changes.
         topic: the option of a question just before it ("The okapi? That's an animal.").
     """
     if topic is not None and _GOES_ON.match(clause):
-        heard.append(Weighed(topic, 2, clause.strip(), turns=heard[-1].turns if heard else 0))
-    elif not heard:
+        votes.append(Weighed(topic, 2, clause.strip(), turns=votes[-1].turns if votes else 0))
+    elif not votes:
         return
     elif _PRAISES.search(clause) and len(words(clause)) < 4:
-        heard[-1] = replace(heard[-1], clause=f"{heard[-1].clause} {clause.strip()}")
+        votes[-1] = replace(votes[-1], clause=f"{votes[-1].clause} {clause.strip()}")
     elif _GRANTS.match(clause):
-        heard[-1] = replace(heard[-1], weight=min(heard[-1].weight, 1))
+        votes[-1] = replace(votes[-1], weight=min(votes[-1].weight, 1))
     elif _TAKES_BACK.match(clause):
-        heard[-1] = replace(heard[-1], weight=0)
+        votes[-1] = replace(votes[-1], weight=0)
     elif _AGREES.match(clause):
-        _agree(heard)
-    elif heard[-1].weight >= 0 and _COMMITS_BACK.match(clause):
-        heard.append(replace(heard[-1], weight=3, clause=clause.strip()))
+        _agree(votes)
+    elif votes[-1].weight >= 0 and _COMMITS_BACK.match(clause):
+        votes.append(replace(votes[-1], weight=3, clause=clause.strip()))
 
 
-def _agree(heard: list[Weighed]) -> None:
+def _agree(votes: list[Weighed]) -> None:
     """What the last clause has others say becomes the speaker's own."""
-    last = heard[-1].clause
-    for n in range(len(heard) - 1, -1, -1):
-        if heard[n].clause != last:
+    last = votes[-1].clause
+    for n in range(len(votes) - 1, -1, -1):
+        if votes[n].clause != last:
             return
-        heard[n] = replace(heard[n], weight=3)
+        votes[n] = replace(votes[n], weight=3)
 
 
-def resolve(heard: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
+def resolve(votes: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
     """The option that is chosen, None where none is, and why.
 
     Args:
-        heard: the mentions in the order of the reply.
+        votes: the mentions in the order of the reply.
         evasive: whether the reply says that there is no preference; only a plain commitment
             then counts.
     """
-    if not heard:
+    if not votes:
         why = "says that there is no preference" if evasive else "chooses none of the options"
         return None, why
-    top = max(one.weight for one in heard)
+    top = max(one.weight for one in votes)
     if top <= 0 or (evasive and top < 3):
         return None, "commits to none of the options"
-    open_until = max((n for n, one in enumerate(heard) if one.weight == ALTERNATIVE), default=-1)
-    if open_until >= 0 and all(one.weight < 3 for one in heard[open_until:]):
+    open_until = max((n for n, one in enumerate(votes) if one.weight == ALTERNATIVE), default=-1)
+    if open_until >= 0 and all(one.weight < 3 for one in votes[open_until:]):
         return None, "leaves the choice open"
-    best = {one.option for one in heard if one.weight in ((top,) if top == 3 else (top, ADDED))}
-    chosen = _only(best)
-    if chosen is None and top < 3 and all(one.weight != ADDED for one in heard):
-        chosen = _set_apart([one for one in heard if one.weight > 0], top)
-    if chosen is None:
+    best = {one.option for one in votes if one.weight in ((top,) if top == 3 else (top, ADDED))}
+    option = _only(best)
+    if option is None and top < 3 and all(one.weight != ADDED for one in votes):
+        option = _set_apart([one for one in votes if one.weight > 0], top)
+    if option is None:
         return None, f"{len(best)} options stand alike"
-    if _advised_in_the_end(heard, chosen):
+    if _advised_in_the_end(votes, option):
         return None, "turns to another in the end"
-    return chosen, quoted(next(one.clause for one in heard if one.option == chosen), 60)
+    return option, quoted(next(one.clause for one in votes if one.option == option), 60)
 
 
-def _advised_in_the_end(heard: Sequence[Weighed], chosen: int) -> bool:
+def _advised_in_the_end(votes: Sequence[Weighed], option: int) -> bool:
     """True where the reply ends by turning to another option that it likes or urges.
 
     "Cymbeline's the one I'd read. For the stage, though, give them Macbeth."
     """
-    last = heard[-1]
-    if last.option == chosen or last.weight < LIKED or last.depends:
+    last = votes[-1]
+    if last.option == option or last.weight < LIKED or last.depends:
         return False
-    before = [one for one in heard if one.option == chosen]
+    before = [one for one in votes if one.option == option]
     turned = last.turns > max(one.turns for one in before)
     return turned or bool(_THOUGH.search(last.clause))
 
 
-def _set_apart(named: Sequence[Weighed], top: int) -> int | None:
+def _set_apart(votes: Sequence[Weighed], top: int) -> int | None:
     """Which of several that are as heavy the reply sets apart from the others."""
-    if any(one.depends for one in named):
+    if any(one.depends for one in votes):
         return None
-    framed = _framed(named) if top == 1 else None
-    last = _last_word(named) if top == 1 else None
-    ways = (framed, _turned_to(named, top), _praised(named), last)
+    framed = _framed(votes) if top == 1 else None
+    last = _last_word(votes) if top == 1 else None
+    ways = (framed, _turned_to(votes, top), _praised(votes), last)
     return next((option for option in ways if option is not None), None)
 
 
-def _framed(named: Sequence[Weighed]) -> int | None:
+def _framed(votes: Sequence[Weighed]) -> int | None:
     """The option that is named first, last, and in more clauses than any other."""
-    counts = Counter(one.option for one in named).most_common(2)
+    counts = Counter(one.option for one in votes).most_common(2)
     most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
-    return most if named[0].option == named[-1].option == most else None
+    return most if votes[0].option == votes[-1].option == most else None
 
 
-def _last_word(named: Sequence[Weighed]) -> int | None:
+def _last_word(votes: Sequence[Weighed]) -> int | None:
     """The option that closes a row of others that were not praised.
 
     It has the last sentence to itself, or the last part of one that goes through three options or
@@ -260,15 +260,15 @@ def _last_word(named: Sequence[Weighed]) -> int | None:
     One rival must be put in the same words ("The bus I take with my eyes shut. The tram I take
     with my eyes open."); several make a row that the last one closes.
     """
-    chosen = named[-1].option
-    final = [one for one in named if one.sentence == named[-1].sentence]
-    rivals = [one for one in named if one.option != chosen]
+    option = votes[-1].option
+    final = [one for one in votes if one.sentence == votes[-1].sentence]
+    rivals = [one for one in votes if one.option != option]
     rows = [one.clause for one in rivals]
     ends = [one.clause for one in final]
-    if {one.option for one in final} != {chosen}:
-        told = [one.option for one in final]
-        *row, tail = named[-1].clause.split(",")
-        if len(told) < LEAST_ROW or len(set(told)) < len(told) or len(row) + 1 != len(told):
+    if {one.option for one in final} != {option}:
+        finale = [one.option for one in final]
+        *row, tail = votes[-1].clause.split(",")
+        if len(finale) < LEAST_ROW or len(set(finale)) < len(finale) or len(row) + 1 != len(finale):
             return None
         if any(len(words(part)) < LEAST_TOLD for part in (*row, tail)):
             return None
@@ -278,23 +278,23 @@ def _last_word(named: Sequence[Weighed]) -> int | None:
     if any(_GOOD.search(row) or _LISTED.match(row) for row in rows):
         return None
     if len({one.option for one in rivals}) > 1:
-        return chosen
-    stems = [{word.lower()[:5] for word in words(one.clause) if len(word) > 2} for one in named]
-    others = [s for s, one in zip(stems, named, strict=True) if one.option != chosen]
+        return option
+    stems = [{word.lower()[:5] for word in words(one.clause) if len(word) > 2} for one in votes]
+    others = [s for s, one in zip(stems, votes, strict=True) if one.option != option]
     shared = stems[-1].intersection(*others)
-    return chosen if shared - {"the", "and"} else None
+    return option if shared - {"the", "and"} else None
 
 
-def _turned_to(named: Sequence[Weighed], top: int) -> int | None:
+def _turned_to(votes: Sequence[Weighed], top: int) -> int | None:
     """The only option after the reply's last turn."""
-    last = max(one.turns for one in named)
-    after = {one.option for one in named if one.turns == last and one.weight == top}
+    last = max(one.turns for one in votes)
+    after = {one.option for one in votes if one.turns == last and one.weight == top}
     return _only(after) if last else None
 
 
-def _praised(named: Sequence[Weighed]) -> int | None:
+def _praised(votes: Sequence[Weighed]) -> int | None:
     """The only option that is praised to the skies."""
-    return _only({one.option for one in named if _PRAISES.search(one.clause)})
+    return _only({one.option for one in votes if _PRAISES.search(one.clause)})
 
 
 def _only(options: set[int]) -> int | None:
