@@ -267,6 +267,27 @@ def test_mini_is_asked_what_it_was_and_answers_the_same_byte_for_byte(tmp_path: 
     assert asked.hexdigest() == ASKED
 
 
+def test_a_local_model_that_goes_on_after_a_round_draws_the_words_of_an_uninterrupted_run(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("torch")
+
+    def words(line: str) -> tuple[object, ...]:
+        record = json.loads(line)
+        turns = [record.get(side, {}).get("text") for side in ("user", "agent")]
+        return record["round"], *turns, *(answer["text"] for answer in record["answers"])
+
+    setting = {"pairs": 3, "rounds": 3, "runs": 1, "seed": 3, "out": tmp_path}
+    model = load("mini", dtype="float32")
+    drift(model, **setting)  # type: ignore[arg-type]
+    file = tmp_path / "records.jsonl"
+    whole = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in whole if json.loads(line)["round"] <= 1))
+    model.forget()
+    drift(model, **setting, resume="round")  # type: ignore[arg-type]
+    assert [*map(words, file.read_text().splitlines())] == [*map(words, whole)]
+
+
 def test_recorded_chats_are_not_screened() -> None:
     with pytest.raises(HoldfastError, match="--screen chooses who holds conversations"):
         DriftSettings(history="log.jsonl", screen=True)

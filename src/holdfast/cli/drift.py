@@ -20,6 +20,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import (
+    BATCH_HINT,
     own_command,
     placed,
     print_estimate,
@@ -70,7 +71,7 @@ def drift(
             agents,
         ),
         verified(agents[0], verify) if agents else contextlib.nullcontext() as subject,
-        resumable(output.out, quiet=planning.plan) as folder,
+        resumable(output.out, quiet=planning.plan, hint=BATCH_HINT) as folder,
     ):
         if planning.plan:
             if subject is None:

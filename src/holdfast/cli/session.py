@@ -89,11 +89,19 @@ def placed(
             print(report)
 
 
+BATCH_HINT = (
+    "\n(on a local model a batch under way begins again; with --resume round it goes on after its "
+    "last whole round)"
+)
+"""Said of an interrupted run of conversations."""
+
+
 @contextlib.contextmanager
-def resumable(out: Path | None, *, quiet: bool = False) -> Iterator[Path | None]:
+def resumable(out: Path | None, *, quiet: bool = False, hint: str = "") -> Iterator[Path | None]:
     """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot.
 
-    `quiet` is for what has no run or page to lose: its end says nothing of that.
+    `quiet` is for what has no run or page to lose: its end says nothing of that. `hint` is added
+    to how to go on.
     """
     try:
         yield out
@@ -101,7 +109,7 @@ def resumable(out: Path | None, *, quiet: bool = False) -> Iterator[Path | None]
         if out is None:
             note = "interrupted; nothing was kept, since there is no --out DIR to go on from"
         else:
-            note = f"interrupted; this goes on from here: {own_command()}"
+            note = f"interrupted; this goes on from here: {own_command()}{hint}"
         raise KeyboardInterrupt(note) from interrupt
     if out is None and not quiet:
         print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)

@@ -204,7 +204,7 @@ def drift(
     check(model, judge_model, plan, chat.protocol)
     run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
     run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
-    converse(chat, plan, run, progress, where=where)
+    converse(chat, plan, run, progress, where=where, resume=settings.resume)
     judged = judge_conversations(run, plan, judge_model)
     seconds = time.monotonic() - start
     page = run.folder / "report.html" if run.folder else None

@@ -18,7 +18,7 @@ from holdfast.core.run import Run
 from holdfast.evals.conversation.batches import converse
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol
+from holdfast.evals.conversation.settings import ConversationProtocol, Resume
 from holdfast.results.conversation import RoundRecord
 from holdfast.results.verdict import JudgeVerdict
 
@@ -30,10 +30,16 @@ def planned(pairs: int = 5) -> Sequence[Conversation]:
     return plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=3)
 
 
-def held(actor: Actor, pairs: int = 5, folder: Path | None = None, **protocol: object) -> Run:
+def held(
+    actor: Actor,
+    pairs: int = 5,
+    folder: Path | None = None,
+    resume: Resume = "batch",
+    **protocol: object,
+) -> Run:
     p = ConversationProtocol(**{"rounds": 3, "batch": 2, **protocol})  # type: ignore[arg-type]
     run = Run(folder, {"protocol": str(p)}, RoundRecord, JudgeVerdict)
-    converse(SelfChat(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET)
+    converse(SelfChat(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET, resume=resume)
     return run
 
 
@@ -201,13 +207,16 @@ def test_a_local_model_runs_an_unfinished_batch_again_whole(tmp_path: Path) -> N
     assert actor.forgotten > 0
 
 
-def test_an_api_goes_on_after_the_last_complete_round(tmp_path: Path) -> None:
-    held(Actor(local=False), folder=tmp_path)
+@pytest.mark.parametrize(("local", "resume"), [(False, "batch"), (True, "round")])
+def test_an_api_or_a_model_told_to_goes_on_after_the_last_complete_round(
+    local: bool, resume: Resume, tmp_path: Path
+) -> None:
+    held(Actor(local=local), folder=tmp_path)
     whole = (tmp_path / "records.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
     (tmp_path / "records.jsonl").write_bytes(b"".join(lines[:13]))
-    actor = Actor(local=False)
-    held(actor, folder=tmp_path)
+    actor = Actor(local=local)
+    held(actor, folder=tmp_path, resume=resume)
     assert (tmp_path / "records.jsonl").read_bytes() == whole
     starts = [call for call in actor.calls if any(len(a.chat) == 1 for a in call)]
     assert len(starts) == 1

@@ -155,7 +155,9 @@ def compare(
     scoring = settings.scoring if questions.questions else None
     manifest = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
     run = open_run(out, manifest, RoundRecord, JudgeVerdict, where)
-    judged = setup.hold(run, progress, timed=True, where=where, skip_refused=True)
+    judged = setup.hold(
+        run, progress, timed=True, where=where, skip_refused=True, resume=settings.resume
+    )
     refused |= setup.plan.refused(run.records)
     summary = _summary(setup, questions, judged, run, settings, refused, command, start)
     conversations = _by_conversation(setup.plan, judged, run, questions, refused)

@@ -2,9 +2,9 @@
 
 The plan is cut into batches of `protocol.batch` conversations, which its manifest fixes. After
 every round of a batch its records are appended to the run. A batch that a kill left unfinished is
-run again whole on a local model, whose arithmetic depends on the batch; on an API it goes on
-after its last complete round. Conversations under different controls take turns round by round,
-so that a slow moment of the machine meets all controls alike.
+run again whole on a local model, whose arithmetic depends on the batch; on an API, or where that
+is chosen, it goes on after its last complete round. Conversations under different controls take
+turns round by round, so that a slow moment of the machine meets all controls alike.
 
 What is asked in a round is `rounds`'; who does a batch is `core.shards`'.
 """
@@ -23,6 +23,7 @@ from holdfast.core.run import Run, TurnTime
 from holdfast.core.shards import Units, Where, share_out
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import OpenConversation, RoundResult, SelfChat
+from holdfast.evals.conversation.settings import Resume
 from holdfast.results.conversation import RoundRecord
 from holdfast.results.verdict import JudgeVerdict
 
@@ -91,6 +92,7 @@ def converse(
     where: Where = None,
     stage: str = "",
     skip_refused: bool = False,
+    resume: Resume = "batch",
 ) -> None:
     """Hold all planned conversations and append their records to the run.
 
@@ -104,6 +106,7 @@ def converse(
         stage: names what is done, where the progress has another name for the whole.
         skip_refused: end the conversations under a control that the model refuses on the way,
             and go on with the others; by default the error ends the run.
+        resume: where an unfinished batch of local models goes on.
     """
     protocol = chat.protocol
     models = [model for model in (chat.agent, chat.other) if model is not None]
@@ -116,7 +119,7 @@ def converse(
         unit_of=lambda record: batch_of[record.conversation],
         is_done=ConversationBatch.is_done,
         steps=lambda batch: batch.steps,
-        work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused),
+        work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused, resume),
     )
     steps, step = units.total_steps(where), "rounds" if protocol.rounds else "batches"
     with progress.of(steps, step, stage, lambda: sum(map(tokens_drawn, models))):
@@ -128,6 +131,7 @@ def _hold_batch(
     probed: bool,
     timed: bool,
     skip_refused: bool,
+    resume: Resume,
     models: Sequence[Backend],
     batch: ConversationBatch,
     run: ConversationRun,
@@ -136,7 +140,8 @@ def _hold_batch(
     """Hold one batch with the models of this process."""
     if models:
         chat = replace(chat, agent=models[0] if probed else None, user=models[-1])
-    recorded = _resume(batch, run, exact=all(model.local for model in models))
+    exact = resume == "batch" and all(model.local for model in models)
+    recorded = _recorded(batch, run, exact=exact)
     for model in models:
         model.forget()
     conversations = _replay(batch, recorded)
@@ -183,10 +188,10 @@ def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> R
         )
 
 
-def _resume(batch: ConversationBatch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
+def _recorded(batch: ConversationBatch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
     """The batch's records to go on from; others of the batch are dropped from the run.
 
-    `exact` models must run an unfinished batch from its beginning.
+    To be `exact`, an unfinished batch is run from its beginning.
     """
     ids = {conversation.id for conversation in batch.conversations}
     of_batch = [record for record in run.records if record.conversation in ids]

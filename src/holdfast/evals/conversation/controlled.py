@@ -20,7 +20,7 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Resume
 from holdfast.evals.conversation.setup import Screening, check, draw_cast, manifest, setting
 from holdfast.results.conversation import JudgedConversation, RoundRecord, Screened, Setting
 
@@ -111,6 +111,7 @@ class ControlledSetup:
         timed: bool = False,
         where: Where = None,
         skip_refused: bool = False,
+        resume: Resume = "batch",
     ) -> list[JudgedConversation]:
         """Hold every conversation under every control, and score the answers.
 
@@ -120,6 +121,7 @@ class ControlledSetup:
             timed: also record how long the agents' turns take.
             where: what part of the batches is done here.
             skip_refused: leave out a control that the model refuses on the way.
+            resume: where an unfinished batch of local models goes on.
 
         Returns:
             The judged conversations, with the ids that the plan gives them in the records.
@@ -133,6 +135,7 @@ class ControlledSetup:
             timed=timed,
             where=where,
             skip_refused=skip_refused,
+            resume=resume,
         )
         return judge_conversations(run, variants, self.judge_model)
 

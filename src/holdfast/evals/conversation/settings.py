@@ -20,6 +20,8 @@ from holdfast.core.settings import option
 from holdfast.persona.suite import Suite, load_suite
 
 Pairs = int | Literal["all"]
+Resume = Literal["batch", "round"]
+"""Where a local model's unfinished batch goes on: from its beginning, or its last whole round."""
 
 
 def read_pairs(text: str) -> Pairs:
@@ -73,6 +75,11 @@ class ConversationSettings:
     whose mean score reaches `screen_at`."""
     screen_at: float = option(0.75, "Mean score that keeps a persona under --screen.")
     """The least mean score, of four draws, that keeps a persona: three of four right."""
+    resume: Resume = option(
+        "batch", "Where a local model's unfinished batch goes on: its beginning, or the last round."
+    )
+    """Where a local model's unfinished batch goes on. Run again whole (batch), its records are byte
+    for byte what they would have been; after its last whole round (round), no work is lost."""
     topic: str | None = option(None, "Starter of every conversation.")
     """First message of every conversation; by default each draws one of the suite's."""
     sampling: Sampling = field(default_factory=Sampling)

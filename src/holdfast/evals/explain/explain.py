@@ -114,7 +114,7 @@ def explain(
     setup = _set_up(model, settings, screening, user_model, judge_model)
     manifest = setup.manifest("explain", draws=DRAWS)
     run = Run(out, manifest, RoundRecord, JudgeVerdict)
-    judged = setup.hold(run, progress)
+    judged = setup.hold(run, progress, resume=settings.resume)
     records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
     vectors = VectorMeasurement(local, records, run, manifest, progress)
     sets, counts, refusal = vectors.measure(_without_personas(setup, run, manifest, progress))
