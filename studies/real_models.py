@@ -138,7 +138,7 @@ def write_rows(
     asked = {f"{c}@{r}": [q.prompt for q in of] for (c, r), of in questions.items()}
     described = setup.manifest("real-models", questions=asked)
     records = open_run(file.with_suffix(""), described, RoundRecord, JudgeVerdict)
-    judged = setup.hold(records, progress)
+    judged = setup.hold(records, progress, resume="round")
     own = scores(judged, "own", setup.chat.protocol.rounds + 1)
     rows: list[dict[str, Any]] = [
         {
