@@ -1,6 +1,20 @@
-"""`python -m holdfast` is the `holdfast` command."""
+"""`holdfast` and `python -m holdfast`: the command line, which may be interrupted on its way in."""
 
-from holdfast.cli import main
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Import the commands, which takes a moment, and run one."""
+    try:
+        from holdfast.cli import main as run
+    except KeyboardInterrupt:
+        print("holdfast: interrupted", file=sys.stderr)
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

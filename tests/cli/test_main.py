@@ -173,3 +173,23 @@ cli.main(["now"])
         check=False,
     )
     assert done.stdout == b"\\u03c0\n"
+
+
+def test_an_interrupt_while_the_commands_are_imported_is_no_traceback() -> None:
+    code = """
+import builtins
+
+own = builtins.__import__
+
+def interrupted(name, *rest):
+    if name == "holdfast.cli":
+        raise KeyboardInterrupt
+    return own(name, *rest)
+
+builtins.__import__ = interrupted
+from holdfast.__main__ import main
+
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "holdfast: interrupted\n")

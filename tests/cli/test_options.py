@@ -12,6 +12,7 @@ import typer
 
 from holdfast.cli import app, main
 from holdfast.cli.options import LocalOptions, ModelOptions
+from holdfast.cli.session import own_command
 from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.core.settings import settle
 from holdfast.evals.compare.settings import CompareSettings
@@ -116,3 +117,10 @@ def test_controls_are_a_list_or_their_text() -> None:
 def test_a_misspelt_setting_gets_the_nearest_name() -> None:
     with pytest.raises(TypeError, match="did you mean pairs"):
         settle(None, CompareSettings, {"pair": 3})
+
+
+def test_a_command_is_kept_without_key_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["drift", "--base-url", "https://me:sesame@host/v1", "--api-key=sesame", "--out", "a@b"]
+    monkeypatch.setattr("sys.argv", ["holdfast", *given])
+    kept = own_command()
+    assert "sesame" not in kept and "@host/v1" in kept and kept.endswith("a@b")

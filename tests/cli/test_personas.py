@@ -243,6 +243,8 @@ def test_a_chat_is_imported_as_a_history(tmp_path: Path) -> None:
     assert "2 messages of Ada and Sam" in run("import", chat, "--out", out).stdout
     (line,) = out.read_text(encoding="utf-8").splitlines()
     assert [m["role"] for m in json.loads(line)["messages"]] == ["user", "assistant"]
+    nowhere = run("import", chat, "--out", tmp_path / "none" / "history.jsonl").exception
+    assert isinstance(nowhere, PersonaError) and "cannot be written" in str(nowhere)
 
 
 def test_a_file_that_was_never_a_card_cannot_become_one(mine: Path, tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         (["--persona", "nobody.toml"], "no file"),
         (["--tenants", "nowhere.toml"], "nowhere.toml cannot be read: No such file or directory."),
         (["--persona", "mini"], "name one"),
+        (["--persona", ""], "none was given"),
+        (["--upstream", ""], "base URL"),
+        (["--api-key", ""], "--api-key is empty"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--cache", "0"], "set it there"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--max-context", "9"], "set it there"),
+        (["--upstream-key", "sesame"], "is for an --upstream"),
+        (["--verify", "neutral"], "is for an --upstream"),
+        (["--traffic-log", "traffic.jsonl"], "replies under a persona"),
+        (["--webhook", "https://hooks.example"], "replies under a persona"),
+        (["--judge-model", "api:x"], "replies under a persona"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(

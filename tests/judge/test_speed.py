@@ -33,6 +33,13 @@ def test_a_judge_takes_seconds_at_most_over_hostile_texts(spec: dict[str, object
         assert time.process_time() - start < 3.0, piece
 
 
+def test_an_endless_sentence_of_no_has_its_sentiment_at_once() -> None:
+    scorer = judge.build({"name": "sentiment", "to": "negative"})
+    start = time.process_time()
+    scorer("no no, " * 2000)
+    assert time.process_time() - start < 3.0
+
+
 @pytest.mark.parametrize("pattern", [r"(\w+\s*)+$", r"(a|aa)+$", r"(a|a)*$", r"(.*a)+b"])
 def test_a_hostile_pattern_costs_a_second_and_a_sentence(pattern: str) -> None:
     scorer = judge.build({"name": "regex", "pattern": pattern})

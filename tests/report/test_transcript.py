@@ -113,6 +113,11 @@ def test_specimens_are_picked_by_their_stated_rules() -> None:
     ]
 
 
+def test_a_fall_that_print_does_not_show_is_none() -> None:
+    found = entries([talk(c, i) for i, c in enumerate([[1.0, 1.0], [1.0, 0.9999]])])
+    assert transcript.specimens(found)[0].rule == "The least steady conversation"
+
+
 def test_a_run_of_one_conversation_shows_it() -> None:
     picked = transcript.specimens(entries([talk([1.0, 1.0])]))
     assert [s.rule for s in picked] == ["The only conversation"]

@@ -108,11 +108,13 @@ def test_what_was_not_measured_gets_no_sentence() -> None:
 def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert words.number(-0.31) == "−0.31"
     assert words.number(-0.001) == "0.00"
+    assert words.number(-0.004, 3) == "−0.004" and words.number(-0.0004, 3) == "0.000"
     assert words.number(math.nan) == words.number(None) == "–"
     assert words.signed(0.2) == "+0.20"
     assert words.signed(-0.002) == "−0.002"
     assert words.signed(-0.00001) == "0.00"
     assert words.percent(-0.02) == "−2.0%"
+    assert words.percent(-0.0004) == "0.0%"
     assert words.percent(0.27) == "27%"
     assert words.percent(0.0) == "0%"
 

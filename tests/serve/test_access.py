@@ -272,6 +272,12 @@ def test_own_pages_and_allowed_sites_may_call(backend: LocalBackend) -> None:
         assert status(origin="https://proxied.example", sec_fetch_site="same-origin") == 200
         assert status(origin="http://here:3000") == 403
         assert status(origin="https://bot.example", sec_fetch_site="cross-site") == 200
-        asked = {"origin": "https://bot.example", "access-control-request-method": "POST"}
+        asked = {
+            "origin": "https://bot.example",
+            "access-control-request-method": "POST",
+            # As OpenAI's JavaScript client and our own guide have them.
+            "access-control-request-headers": "authorization,x-stainless-lang,x-conversation-id",
+        }
         answer = http.options("/v1/chat/completions", headers=asked)
+        assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "https://bot.example"

@@ -20,7 +20,7 @@ from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import token_bytes
-from serve.running import SHOUT, TEA, client, control, served
+from serve.running import JSON, SHOUT, TEA, client, control, served
 
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
 
@@ -228,6 +228,7 @@ def test_fields_at_the_value_that_changes_nothing_are_no_news(ai: openai.OpenAI)
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages[0].content[0].type",
         ),
+        ({"messages": [TEA], "model": None}, "model"),
         ({"messages": [TEA], "stop": [1]}, "stop[0]"),
         ({"messages": [TEA], "stop": ["a", "b" * 1001]}, "stop"),
         ({"messages": [TEA], "stop": ["a"] * 17}, "stop"),
@@ -246,6 +247,14 @@ def test_a_wrong_field_is_named_as_a_client_wrote_it(
     answer = httpx.post(f"{url}/chat/completions", json={"model": "mini", **fields})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_half_a_character_is_named_where_it_stands(url: str) -> None:
+    content = '{"model": "mini", "messages": [{"role": "user", "content": "Tea \\ud83d"}]}'
+    answer = httpx.post(f"{url}/chat/completions", content=content, headers=JSON)
+    error = answer.json()["error"]
+    assert answer.status_code == 400 and error["param"] == "messages[0].content"
+    assert "half a character (U+D83D)" in error["message"]
 
 
 def test_options_of_the_template_that_it_does_not_know_are_named(ai: openai.OpenAI) -> None:

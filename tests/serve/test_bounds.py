@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import Response
 
 from holdfast.core.chat import message
@@ -25,6 +26,7 @@ from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import DEPTH, read_once
 from holdfast.serve.limits import Limits
 from holdfast.serve.requests import LONGEST_LIMIT
+from holdfast.serve.server import configuration
 from serve.running import JSON, TEA, control, served, small, until
 
 HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
@@ -321,6 +323,41 @@ def test_a_client_that_leaves_with_requests_behind_the_first_frees_its_row(
         until(lambda: "holdfast_rows_running 0.0" in httpx.get(page).text)
         (steps,) = re.findall(r"^holdfast_decoding_steps (\d+)", httpx.get(page).text, re.M)
         assert int(steps) < 900
+
+
+def test_what_a_stopping_server_waits_for_no_longer_ends_without_a_traceback(
+    backend: LocalBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    bound = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(configuration(create_app(backend), graceful=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    made = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    body = {"model": "small", "messages": [TEA], "max_tokens": 100_000}
+    statuses: list[int] = []
+
+    def whole() -> None:
+        statuses.append(
+            httpx.post(f"{made}/v1/chat/completions", json=body, timeout=60).status_code
+        )
+
+    asking = threading.Thread(target=whole)
+    asking.start()
+    streamed = {**body, "stream": True}
+    with (
+        pytest.raises(httpx.RemoteProtocolError),
+        httpx.stream("POST", f"{made}/v1/chat/completions", json=streamed, timeout=60) as answer,
+    ):
+        pieces = answer.iter_raw()
+        next(pieces)
+        until(lambda: "holdfast_rows_running 2.0" in httpx.get(f"{made}/metrics").text)
+        server.should_exit = True
+        list(pieces)
+    thread.join(30)
+    asking.join(30)
+    assert statuses == [503]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_what_is_no_http_has_openais_error_object(url: str) -> None:

@@ -34,6 +34,31 @@ def test_the_pieces_joined_are_the_text(said: str) -> None:
     assert not over
 
 
+@given(st.lists(st.sampled_from([0x61, 0xF0, 0x9F, 0x99, 0x82, 0xC3, 0xA9, 0xFF]), max_size=40))
+def test_what_is_no_text_is_shown_as_what_it_is(ids: list[int]) -> None:
+    text, pieces = ReplyText(decode), []
+    for n in range(1, len(ids) + 1):
+        text.feed(ids[:n])
+        pieces.append(text.take())
+    text.end(ids)
+    assert "".join([*pieces, text.take()]) == decode(ids)
+
+
+def test_a_reply_of_replacement_characters_takes_no_longer_than_another() -> None:
+    decoded = 0
+
+    def counted(ids: Sequence[int]) -> str:
+        nonlocal decoded
+        decoded += len(ids)
+        return decode(ids)
+
+    text, ids = ReplyText(counted), list((BROKEN * 500).encode())
+    for n in range(1, len(ids) + 1):
+        text.feed(ids[:n])
+    assert decoded < 40 * len(ids)
+    assert text.take() == BROKEN * 499  # the last one could be the beginning of a character
+
+
 @given(
     st.text("ab🙂é", max_size=20), st.lists(st.text("ab🙂é", min_size=1, max_size=4), max_size=3)
 )

@@ -95,6 +95,7 @@ def test_guidance_follows_a_schema_too(ai: openai.OpenAI) -> None:
         ({"guided_regex": "("}, "guided_regex"),
         ({"guided_choice": []}, "guided_choice"),
         ({"structured_outputs": {"grammar": "x"}}, "structured_outputs.grammar"),
+        ({"structured_outputs": {"json": {}, "regex": "x"}}, "structured_outputs.regex"),
         ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "guided_regex"),
         ({"guided_regex": "a", "tools": [{"type": "function", "function": {}}]}, "tools"),
     ],

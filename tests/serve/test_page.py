@@ -86,7 +86,9 @@ def test_each_side_answers_its_own_history_and_the_verdict_counts_both(
     expect(page.locator("#verdict")).to_contain_text("Held 2 of 2 with anchor, without 2 of 2")
     expect(page.locator("#own-tally")).to_have_text("held 2 of 2")
     assert page.locator("#plain-squares i").count() == 2
+    page.set_viewport_size({"width": 700, "height": 300})
     page.click("#numbers-open")
+    assert page.locator("#numbers").evaluate("(one) => one.scrollTop") == 0
     assert page.locator("#share circle").count() == page.locator("#score circle").count() == 2
     expect(page.locator("#table tbody tr")).to_have_count(2)
 

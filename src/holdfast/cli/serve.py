@@ -14,7 +14,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, PersonaSource
 from holdfast.cli.options.flatten import flattened
-from holdfast.core.control import parse
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.core.extras import install
 from holdfast.persona.suite import load_persona
@@ -123,6 +123,8 @@ def serve(
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
     # Long: one parameter for each option.
+    if any(not key.strip() for key in api_key or ()):  # such as of a variable that is not set
+        raise ServiceError("--api-key is empty: give a key, or leave it out.")
     api_keys = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
     keys = [key.strip() for key in api_keys if key.strip()]
     from holdfast.serve.limits import LOOPBACK, Limits
@@ -130,13 +132,18 @@ def serve(
 
     live = LiveTenants(tenants)
     has_keys = bool(keys or live.current.keys)
-    if verify and not upstream:
-        raise ServiceError("--verify checks the replies of an --upstream: name one, or leave it.")
-    if pass_through and not upstream:
-        raise ServiceError("--pass-through is for an --upstream: name one, or leave it.")
     default_control = parse(control)
-    if lora and not (upstream and default_control.prism):
+    if lora and not (upstream is not None and default_control.prism):
         raise ServiceError("--lora names an adapter of --upstream for --control prism:PATH.")
+    _check_place(
+        upstream is not None,
+        there={"verify": verify, "pass-through": pass_through, "upstream-key": upstream_key},
+        here={
+            "template-option": loading.template_options(),
+            "max-context": max_context,
+            "cache": cache,
+        },
+    )
     if host not in LOOPBACK and not has_keys:
         raise ServiceError(
             f"{host} can be reached from other machines, which demands a key: set {KEY}, or leave "
@@ -151,13 +158,13 @@ def serve(
         origins=tuple(origin or ()),
     )
     draft = PersonaSource(prompt=prompt, card=card).draft(persona)
-    pinned = load_persona(persona) if persona else (draft.whole if draft else None)
-    if upstream and loading.template_options():
-        raise ServiceError("--template-option is the server's behind --upstream: set it there.")
+    pinned = draft.whole if draft else None if persona is None else load_persona(persona)
+    if pinned is None and tenants is None:
+        _check_watched({"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model})
     with _bound(host, port) as bound:
         common: dict[str, Any] = {
             "persona": pinned,
-            "control": control,
+            "control": default_control,
             "lock": lock,
             "keys": keys,
             "limits": limits,
@@ -165,7 +172,7 @@ def serve(
             "tenants": live,
             "traffic": _live(traffic_log, log_prompts, webhook, judge_model),
         }
-        if upstream:
+        if upstream is not None:
             from holdfast.serve.gateway import Upstream, create_gateway
 
             key = upstream_key or os.environ.get(UPSTREAM_KEY)
@@ -174,7 +181,7 @@ def serve(
                 **common,
                 verify=verify,
                 pass_through=pass_through or (),
-                choose=_adapter_choice(control, lora, model, loading),
+                choose=_adapter_choice(default_control, lora, model, loading),
             )
         else:
             app = _local(model, loading, None if cache is None else cache << 20, common)
@@ -185,21 +192,49 @@ def serve(
         run(app, bound)
 
 
+def _check_place(
+    behind_upstream: bool, there: Mapping[str, object], here: Mapping[str, object]
+) -> None:
+    """Raise `ServiceError` for an option that would be ignored.
+
+    Args:
+        behind_upstream: whether the model runs behind another API.
+        there: options that need such an API.
+        here: options of a model that this server has.
+    """
+    for name, value in (here if behind_upstream else there).items():
+        if value in (None, {}):
+            continue
+        if behind_upstream:
+            raise ServiceError(f"--{name} is the server's behind --upstream: set it there.")
+        raise ServiceError(f"--{name} is for an --upstream: name one, or leave it.")
+
+
+def _check_watched(options: Mapping[str, object]) -> None:
+    """Raise `ServiceError` for an option about replies under a persona, where there is none."""
+    for name, value in options.items():
+        if value is not None:
+            raise ServiceError(
+                f"--{name} is about replies under a persona: name one with --persona, --prompt, "
+                "--card or --tenants, or leave it."
+            )
+
+
 def _adapter_choice(
-    control: str, lora: str | None, model: str, loading: LocalOptions
+    control: Control, lora: str | None, model: str, loading: LocalOptions
 ) -> ChooseAdapter | None:
     """Which adapter of the API answers a chat; None unless the control is `prism:PATH`."""
-    if (folder := parse(control).prism) is None:
+    if control.prism is None:
         return None
     try:
         from holdfast.serve.gateway.adapter_choice import AdapterChoice
     except ModuleNotFoundError as missing:
         raise ModelError(
-            f"the gate of `{control}` needs {missing.name}: {install('gateway', 'local')}."
+            f"the gate of `{control.text}` needs {missing.name}: {install('gateway', 'local')}."
         ) from missing
 
     choice = AdapterChoice(
-        Path(folder),
+        Path(control.prism),
         lora=lora,
         base=None if model == "mini" else model,
         dtype=loading.dtype,
@@ -230,7 +265,7 @@ def _local(
         base=loading.base,
         options=loading.template_options(),
     )
-    if parse(common["control"]).prism is not None:  # whose gate and adapter are in the model
+    if common["control"].prism is not None:  # whose gate and adapter are in the model
         return create_app(load_engine(spec), **common)
     # First: what is not there is said sooner.
     backend = outline(model, options=spec.options, base=spec.base)

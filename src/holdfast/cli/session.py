@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from holdfast.core.shards import Where
     from holdfast.evals.estimate import RunEstimate
     from holdfast.results.training.recipe import TrainingEstimate
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#@\s]+@")
 
 
 class Summary(Protocol):
@@ -128,8 +132,8 @@ def needed(out: Path | None, plan: bool) -> Path:
 
 
 def own_command() -> str:
-    """This process's command as it was given, but for the key."""
-    arguments = list(sys.argv[1:])
+    """This process's command as it was given, but for the key and a URL's password."""
+    arguments = [_CREDENTIALS.sub("…@", word) for word in sys.argv[1:]]
     for i, word in enumerate(arguments):
         if word.startswith("--api-key="):
             arguments[i] = "--api-key=…"

@@ -33,6 +33,7 @@ LANGUAGES = tuple(_CODES.split())
 _PIECE = 6
 _SURE = 8
 _NEARLY = 0.4
+_LONGEST = 250  # words of a sentence whose sentiment is read at once
 
 
 @lru_cache(maxsize=1)
@@ -130,7 +131,7 @@ def sentiment(params: Params) -> Judge:
     params.done()
 
     def judge(text: str) -> Score:
-        parts = sentences(plain(text))
+        parts = [part for one in sentences(plain(text)) for part in _short(one)]
         if not parts:
             return Score(0.0, "no words to judge")
         scores = [float(_analyzer().polarity_scores(part)["compound"]) for part in parts]
@@ -141,6 +142,14 @@ def sentiment(params: Params) -> Judge:
         return Score(max(0.0, value), f"mean sentiment {mean:+.2f}")
 
     return judge
+
+
+def _short(sentence: str) -> list[str]:
+    """A sentence, in parts where it is endless: VADER takes the square of its length."""
+    tokens = sentence.split()
+    if len(tokens) <= _LONGEST:
+        return [sentence]
+    return [" ".join(tokens[n : n + _LONGEST]) for n in range(0, len(tokens), _LONGEST)]
 
 
 def syllables(params: Params) -> Judge:

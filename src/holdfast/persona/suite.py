@@ -116,6 +116,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
     `SUITE:ID` is the suite with this persona alone. Raises `PersonaError`, naming file, persona
     and field, for whatever is wrong.
     """
+    if name_or_path == "":  # as of a variable that is not set; a path of it would be this folder
+        raise PersonaError("a suite needs a name, a file or a folder, and none was given")
     if published := Published.of(str(name_or_path)):
         file = published.path or Path(published.name)
         tables = {"persona": published.tables()}

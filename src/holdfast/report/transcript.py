@@ -305,7 +305,9 @@ def specimens(conversations: Sequence[Entry]) -> list[Specimen]:
     if not ranked:
         return []
     first, middle = ranked[0], ranked[len(ranked) // 2]
-    fell = "The largest fall" if (first.fall or 0.0) > 0 else "The least steady conversation"
+    fell = (
+        "The largest fall" if round(first.fall or 0.0, 2) > 0 else "The least steady conversation"
+    )
     if middle.id == first.id:
         return [Specimen("The only conversation" if len(ranked) == 1 else fell, first)]
     return [Specimen(fell, first), Specimen("The median conversation, by fall", middle)]

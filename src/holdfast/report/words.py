@@ -41,7 +41,7 @@ def number(value: Any, places: int = 2) -> str:
     finite_value = finite(value)
     if finite_value is None:
         return "–"
-    return f"{finite_value:.{places}f}".replace("-", "−").replace("−0.00", "0.00")
+    return f"{finite_value:z.{places}f}".replace("-", "−")
 
 
 def signed(value: Any) -> str:
@@ -59,7 +59,7 @@ def percent(value: Any) -> str:
     if finite_value is None:
         return "–"
     places = 0 if abs(finite_value) >= 0.0995 or finite_value == 0 else 1
-    return f"{100 * finite_value:.{places}f}%".replace("-", "−")
+    return f"{100 * finite_value:z.{places}f}%".replace("-", "−")
 
 
 def ends(interval: Sequence[Any] | None) -> tuple[float, float] | None:

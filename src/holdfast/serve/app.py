@@ -268,7 +268,7 @@ class _CompletionsRoute:
         """A request's plan, what it is under, and its messages for the log."""
         fields = read_object(content)
         context, alias = self.pick(fields.get("model"), route, key)
-        if fields.get("model") == alias:
+        if alias is not None and fields.get("model") == alias:
             fields["model"] = context.backend.name
         try:
             body = ChatRequest.model_validate(fields)

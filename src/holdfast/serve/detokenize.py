@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from holdfast.models.thinking import ThoughtSplitter
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"  # what half a character is decoded to
+_MOST_PARTS = 4  # tokens that share a character
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -76,8 +77,17 @@ class ReplyText:
         """Read the tokens so far. True once a stop string has come."""
         before = self._decode(ids[self._start : self._read])
         now = self._decode(ids[self._start :])
-        if not now.endswith(BROKEN) and len(now) > len(before):
-            self._start, self._read = self._read, len(ids)
+        end = len(ids)
+        if now.endswith(BROKEN) and end - self._read > _MOST_PARTS:
+            # No character waits for so many tokens: those before the last few are what they are.
+            end -= _MOST_PARTS
+            whole, now = now, self._decode(ids[self._start : end])
+            if not whole.startswith(now):
+                return self._stopped
+        elif now.endswith(BROKEN):
+            return self._stopped
+        if len(now) > len(before):
+            self._start, self._read = self._read, end
             self._add(now[len(before) :])
         return self._stopped
 

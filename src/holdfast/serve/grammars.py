@@ -60,7 +60,7 @@ def _wanted(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
         if name not in _KINDS:
             name = f"structured_outputs.{name}"
             raise _refusal(name, f"{name} is not supported: use json, regex or choice")
-        yield "structured_outputs", name, value
+        yield f"structured_outputs.{name}", name, value
 
 
 def _schema(form: dict[str, Any]) -> Any:

@@ -114,8 +114,13 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["retry-after", "x-holdfast-control", "x-request-id"],
+            allow_headers=["*"],  # clients have some of their own, as OpenAI's x-stainless-…
+            expose_headers=[
+                "retry-after",
+                "x-holdfast-control",
+                "x-holdfast-verify",
+                "x-request-id",
+            ],
         )
 
 

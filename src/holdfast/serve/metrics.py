@@ -14,7 +14,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # Why a reply ended, as OpenAI and Anthropic say it, and one that did not come whole.
 _FINISHES = frozenset(
     {"stop", "length", "tool_calls", "content_filter", "function_call", "incomplete", "refusal"}
-    | {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn"}
+    | {"end_turn", "max_tokens", "max_output_tokens", "stop_sequence", "tool_use", "pause_turn"}
 )
 _SHARES = tuple(x / 20 for x in range(1, 21))
 

@@ -10,6 +10,7 @@ This module knows requests. It knows no models, and neither threads nor HTTP.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,7 @@ _UNSUPPORTED: Mapping[str, Sequence[Any]] = {
     "tool_choice": (None, "none", "auto"),
 }  # fmt: skip
 
+_HALF = re.compile("[\ud800-\udfff]")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 COLDEST = 1e-4  # the lowest temperature but 0
 LONGEST_STOP = 1000  # a reply's end is compared with all beginnings of a stop string
@@ -174,6 +176,14 @@ class ChatRequest(BaseModel):
                 400, "stream_options needs stream to be true.", param="stream_options"
             )
         for i, one in enumerate(self.messages):
+            if half := _HALF.search(one.text()):
+                raise RequestError(
+                    400,
+                    f"messages[{i}].content has half a character (U+{ord(half[0]):04X}), as where "
+                    "an emoji was cut in two: send whole ones.",
+                    code="invalid_value",
+                    param=f"messages[{i}].content",
+                )
             if one.content is None and not (one.role == "assistant" and one.tool_calls):
                 raise RequestError(
                     400,

@@ -11,6 +11,7 @@ This module knows bytes and connections. It knows no routes.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import socket
@@ -21,7 +22,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from holdfast.serve.limits import Limits
+from holdfast.serve.http_errors import unavailable
+from holdfast.serve.limits import Asgi, AsgiMessage, Limits, Receive, Scope, Send, send_error
 
 # What the other open files of a server are given at least: the model's, the upstream's, pipes.
 _SHARE = 2
@@ -54,7 +56,7 @@ def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
     limits: Limits = app.state.limits
     limits = replace(limits, connections=min(limits.connections, _files() // _SHARE))
     return uvicorn.Config(
-        app,
+        _Stopping(app),
         http=_protocol(limits),
         h11_max_incomplete_event_size=limits.headers,
         log_config=None,
@@ -64,6 +66,33 @@ def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=graceful,
     )
+
+
+class _Stopping:
+    """ASGI middleware: what the server no longer waits for ends without a traceback.
+
+    uvicorn cancels requests that are under way too long after it was told to stop, or told twice.
+    """
+
+    def __init__(self, app: Asgi) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; one that is cancelled before its answer began gets a 503."""
+        started = False
+
+        async def sending(message: AsgiMessage) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            if not started:
+                await send_error(unavailable("the server is stopping: try again.", 5), send)
 
 
 def _files() -> int:

@@ -70,6 +70,14 @@ def test_missing_observations_are_left_out() -> None:
     assert found.rho == pytest.approx(1.0) and found.n == 3
 
 
+def test_a_correlation_that_hangs_on_one_conversation_has_no_interval() -> None:
+    share, score = np.array([1.0, 2, 3, 4, 5]), np.array([0.5, 1, 1, 1, 1])
+    alone = correlation(share, score, sample(5))
+    assert alone.rho > 0.7 and np.isnan(alone.interval).all()
+    together = pooled(np.stack([share] * 2, 1), np.stack([score] * 2, 1), sample(5))
+    assert together.rho == alone.rho and np.isnan(together.interval).all()
+
+
 def test_where_nothing_varies_there_is_no_correlation() -> None:
     found = correlation(np.ones(6), np.arange(6.0), sample(6))
     assert np.isnan(found.rho) and np.isnan(found.interval).all()

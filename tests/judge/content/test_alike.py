@@ -98,6 +98,20 @@ def test_a_suite_names_the_personas_that_need_the_package(monkeypatch: pytest.Mo
     assert check_suite(Suite("one", select(core, ["captain-saltbeard"]))) == []
 
 
+def test_another_thread_may_clear_the_cache_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["A ship at sea.", "Tax law."]
+    before = embedding.embed(texts)
+    forward = embedding.forward
+
+    def cleared(weights: Any, sentences: Any) -> Any:
+        embedding._CACHE.clear()
+        return forward(weights, sentences)
+
+    monkeypatch.setattr(embedding, "_CACHE", dict(zip(texts, before, strict=True)))
+    monkeypatch.setattr(embedding, "forward", cleared)
+    assert (embedding.embed([*texts, "A lamp."])[:2] == before).all()
+
+
 def test_a_text_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
     forward = embedding.forward

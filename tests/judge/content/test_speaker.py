@@ -42,6 +42,7 @@ def test_somebody_who_talks_about_the_persona_fails(text: str) -> None:
         "This is Pip! I look after the chat.",
         "Odile is my name, and bread is what I do.",
         "As a baker I get up at three.",
+        "As usual I would knead the dough, and as soon as I'd slept, bake it.",
         "In this shop we sell wool.",
         "As a girl I'd swim in the lake every day.",
         "I'm supposed to show you every loaf, but here is the one.",

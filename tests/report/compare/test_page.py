@@ -87,6 +87,7 @@ def test_where_none_is_recommended_its_best_rival_is_shown() -> None:
     assert sentences.lead_sentences(typed(summary))[1].startswith(
         "The best of the others, window:1, ends at"
     )
+    assert not any(entry.recommended for entry in entries.control_entries(typed(summary)))
     name, pairs = tables.beside_none(typed(summary))
     assert name == "window:1" and pairs[0].name == "late stability"
 

@@ -211,6 +211,8 @@ def test_a_log_or_a_webhook_that_cannot_work_is_refused_at_the_start(tmp_path: P
     for settings in (
         LiveSettings(log=tmp_path / "none" / "log"),
         LiveSettings(webhook="ftp://x"),
+        LiveSettings(webhook="http://[x"),
+        LiveSettings(webhook="http://x:99999/"),
     ):
         with pytest.raises(ServiceError):
             LiveTraffic(SHOUT, NONE, Metrics(), settings)

@@ -57,6 +57,45 @@ def chunk(text: str | None, index: int = 0, finish: str | None = None) -> dict[s
             ),
             WireReply("Hi", (3, 2), "end_turn"),
         ),
+        # What Anthropic's cache reads and keeps is of the prompt, and not in `input_tokens`.
+        (
+            json.dumps(
+                {
+                    **MESSAGE,
+                    "usage": {
+                        "input_tokens": 3,
+                        "cache_read_input_tokens": 1000,
+                        "cache_creation_input_tokens": 100,
+                        "output_tokens": 2,
+                    },
+                }
+            ).encode(),
+            WireReply("Hi", (1103, 2), "end_turn"),
+        ),
+        (
+            json.dumps(
+                {
+                    **RESPONSE,
+                    "status": "incomplete",
+                    "incomplete_details": {"reason": "max_output_tokens"},
+                }
+            ).encode(),
+            WireReply("Hi", (3, 2), "max_output_tokens"),
+        ),
+        (
+            json.dumps({**RESPONSE, "output": [], "status": "failed"}).encode(),
+            WireReply(tokens=(3, 2), failed=True),
+        ),
+        (
+            stream(
+                {"type": "response.output_text.delta", "delta": "Hi"},
+                {"type": "response.failed", "response": {"status": "failed", "output": []}},
+            ),
+            WireReply("Hi", failed=True),
+        ),
+        (stream(chunk("Hi"), {"error": {"message": "overloaded"}}), WireReply("Hi", failed=True)),
+        (stream({"type": "error", "error": {"type": "overloaded_error"}}), WireReply(failed=True)),
+        (json.dumps({"error": {"message": "busy"}}).encode(), WireReply(failed=True)),
         (b"no JSON", WireReply()),
         (b'{"choices": "odd"}', WireReply()),
         (b'data: [1]\n\ndata: {"choices": [7]}\n\n', WireReply()),

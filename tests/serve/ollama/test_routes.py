@@ -172,6 +172,19 @@ def test_numbers_out_of_bounds_and_half_characters_are_no_error_of_ours(http: ht
         (f'{{"model": "\\ud800", {chat}}}', 404),
     ):
         assert http.post("/api/chat", content=fields, headers=JSON).status_code == status
+    raw = '{"model": "mini", "prompt": "\\ud800", "raw": true}'
+    assert http.post("/api/generate", content=raw, headers=JSON).status_code == 400
+
+
+def test_whatever_an_unknown_option_is_called_it_changes_nothing_and_is_named(
+    http: httpx.Client,
+) -> None:
+    options = {**GREEDY, "max_tokens": 2, "messages": [], "stream": False, "logit_bias": {"1": 5}}
+    payload = {"name": "mini", "messages": [TEA], "stream": False, "think": "high", "shift": True}
+    found = http.post("/api/chat", json={**payload, "options": options}).json()
+    assert found["model"] == "mini" and found["message"]["content"]
+    names = ["logit_bias", "max_tokens", "messages", "shift", "stream", "think"]
+    assert found["holdfast"]["ignored"] == names
 
 
 def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:

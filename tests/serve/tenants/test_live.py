@@ -227,7 +227,7 @@ def test_whatever_is_wrong_with_a_file_its_next_change_is_seen(
     tenants.watch()
     try:
         path.write_text("a = " + "[" * 5000, encoding="utf-8")
-        until(lambda: "could not be read" in caplog.text)
+        until(lambda: "is not taken" in caplog.text)
         path.write_text("[alias.other]\n", encoding="utf-8")
         until(lambda: list(tenants.current.aliases) == ["other"])
     finally:
@@ -248,6 +248,23 @@ def test_sighup_reads_the_file_again(path: Path, monkeypatch: pytest.MonkeyPatch
         path.write_text("[alias.other]\n", encoding="utf-8")
         os.kill(os.getpid(), signal.SIGHUP)
         until(lambda: list(tenants.current.aliases) == ["other"])
+    finally:
+        tenants.stop()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_bug_in_reading_ends_no_server(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 3600.0)
+    before = signal.getsignal(signal.SIGHUP)
+    tenants = LiveTenants(path)
+    try:
+        tenants.watch()
+        monkeypatch.setattr(module, "read_tenants", lambda path: 1 // 0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: "could not be read" in caplog.text)
+        assert "loud" in tenants.current.aliases
     finally:
         tenants.stop()
         signal.signal(signal.SIGHUP, before)

@@ -75,6 +75,8 @@ def _import_chat(file: Path, out: Path, as_json: bool) -> None:
             target.write(line + "\n")
     except FileExistsError:
         raise PersonaError(f"{out} is there already: name another --out, or remove it.") from None
+    except OSError as error:
+        raise PersonaError(f"{out} cannot be written ({error.strerror}).") from error
     if as_json:
         print_json({"messages": len(chat.messages), "left_out": chat.left_out})
         return

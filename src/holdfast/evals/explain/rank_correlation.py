@@ -84,7 +84,9 @@ def _with_interval(rho: Array, entering: NDArray[np.bool_], sample: Sample) -> C
     pseudo[entering] = n * value - (n - 1) * rho[1:]
     moments = sample.moments(pseudo)
     room = 1 - value**2
-    if np.isnan(value) or np.isnan(moments.variance) or moments.n < FEWEST or room < 1e-9:
+    # Where the scores of all others are alike, one conversation makes ρ: nothing tells its noise.
+    hangs_on_one = bool(np.isnan(rho).any())
+    if hangs_on_one or np.isnan(moments.variance) or moments.n < FEWEST or room < 1e-9:
         return Correlation(value, (np.nan, np.nan), n)
     half = float(quantile(moments.df, 0.95)) * float(moments.variance) ** 0.5 / room
     low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))

@@ -39,15 +39,18 @@ _CACHE: dict[str, Vectors] = {}
 
 def embed(sentences: Sequence[str]) -> Vectors:
     """Unit vectors (number of sentences, 384)."""
+    # What this call needs is its own: another thread may clear the cache meanwhile.
+    vectors = {s: v for s in dict.fromkeys(sentences) if (v := _CACHE.get(s)) is not None}
     if len(_CACHE) > MOST_CACHED:
         _CACHE.clear()
-    new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in _CACHE]
+    new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in vectors]
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
         tokenizer, weights = _encoder()
         ids = [np.asarray(tokenizer.encode(sentence).ids) for sentence in batch]
-        _CACHE.update(zip(batch, forward(weights, ids).round(5), strict=True))
-    return np.stack([_CACHE[sentence] for sentence in sentences])
+        vectors.update(zip(batch, forward(weights, ids).round(5), strict=True))
+    _CACHE.update(vectors)
+    return np.stack([vectors[sentence] for sentence in sentences])
 
 
 def forward(weights: Mapping[str, Vectors], sentences: Sequence[npt.NDArray[np.int64]]) -> Vectors:

@@ -92,7 +92,7 @@ _REPORTER = re.compile(
     rf"\bas an? [\w' -]{{3,40}}?,? I{_WILL} (?:say|answer|tell|call|use|put|add|speak|reply|"
     rf"mention|"
     r"shout|sing|write)\b"
-    r"|\bas [A-Z]\w+(?: [A-Z]\w+)?,? I(?:'d| would)\b"
+    r"|\bas (?-i:[A-Z]\w+(?: [A-Z]\w+)?),? I(?:'d| would)\b"
     rf"|\bI{_WILL} (?:\w+ )?(?:love|like|try|happily|gladly)? ?(?:to )?(?:answer|speak|talk|"
     rf"respond|reply|sound|"
     r"write) (?:like|as|in the (?:style|voice|manner) of) (?:an? |the )"

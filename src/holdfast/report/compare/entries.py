@@ -155,7 +155,7 @@ def control_entries(summary: CompareSummary) -> list[ControlEntry]:
             place,
             family(row.control),
             row,
-            row.control == summary.recommended,
+            place > 1 and row.control == summary.recommended,  # none is no advice against controls
             leaders[family(row.control)].control == row.control,
             summary.setting.conversations if "prism:" in row.control else 0,
         )

@@ -237,6 +237,7 @@ class _RewritingRoute:
     ) -> None:
         """Count what a reply has cost its key, and have one that came whole watched."""
         answer = read_wire_reply(content)
+        whole = whole and not answer.failed
         finish = answer.finish if whole else "incomplete"
         self.proxy.metrics.count_reply(chat.control, finish, answer.tokens, time.time() - began)
         if key := request.scope[KEY_NAME]:

@@ -19,8 +19,13 @@ _PAUSE = 1.0  # seconds before the second try, and twice as long before the next
 
 def check_url(url: str) -> None:
     """Raise `ServiceError` for what is no http or https URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)  # which is stricter, and posts
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        known = False
+    if not known:
         raise ServiceError("--webhook is the URL that alarms are posted to: https://…")
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 from holdfast.core.records import Record
 
+_WRITTEN = "cache_creation_input_tokens"
+
 
 @dataclass(frozen=True)
 class WireReply:
@@ -28,6 +30,8 @@ class WireReply:
     """Tokens of the prompt and of the reply, where the response has them."""
     finish: str = "stop"
     """Why it ended."""
+    failed: bool = False
+    """Whether the API gave up on it, so that the text is no whole reply."""
 
 
 def read_wire_reply(content: bytes) -> WireReply:
@@ -48,6 +52,8 @@ def read_wire_reply(content: bytes) -> WireReply:
 def _event(event: Record, answer: WireReply) -> tuple[WireReply, str]:
     """What an event adds to the answer, and the text that it brings."""
     kind = event.get("type")
+    if kind in ("error", "response.failed") or event.get("error"):
+        return replace(_with_usage(answer, _at(event, "response")), failed=True), ""
     if kind in ("response.completed", "response.incomplete"):
         return _whole(_at(event, "response"), answer), ""
     if kind == "response.output_text.delta":
@@ -71,13 +77,20 @@ def _event(event: Record, answer: WireReply) -> tuple[WireReply, str]:
 def _whole(body: Record, answer: WireReply) -> WireReply:
     """The answer in an object of any protocol."""
     answer = _with_usage(answer, body)
+    if body.get("error"):
+        return replace(answer, failed=True)
     if "choices" in body:
         choice = _first(body["choices"])
         text = _text(_at(choice, "message").get("content"))
         return replace(answer, text=text, finish=str(choice.get("finish_reason") or "stop"))
     if "output" in body:
         parts = [part for one in _items(body["output"]) for part in _items(one.get("content"))]
-        return replace(answer, text="".join(_text(part.get("text")) for part in parts))
+        text = "".join(_text(part.get("text")) for part in parts)
+        status = body.get("status") or "completed"
+        if status == "incomplete":
+            why = _at(body, "incomplete_details").get("reason")
+            return replace(answer, text=text, finish=str(why or status))
+        return replace(answer, text=text, failed=status != "completed")
     text = "".join(_text(part.get("text")) for part in _items(body.get("content")))
     return replace(answer, text=text, finish=str(body.get("stop_reason") or "stop"))
 
@@ -89,6 +102,9 @@ def _with_usage(answer: WireReply, body: Record) -> WireReply:
     reply = usage.get("completion_tokens", usage.get("output_tokens", before[1]))
     if not usage or not isinstance(prompt, int) or not isinstance(reply, int):
         return answer
+    if "input_tokens" in usage:  # Anthropic's is without what its cache reads and keeps
+        kept = (usage.get(name) for name in ("cache_read_input_tokens", _WRITTEN))
+        prompt += sum(count for count in kept if isinstance(count, int))
     return replace(answer, tokens=(prompt, reply))
 
 

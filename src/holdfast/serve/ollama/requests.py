@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +35,10 @@ _OPTIONS = {
 _WHOLE = ("top_k", "seed")
 # Ollama's own defaults, where they are not OpenAI's.
 _DEFAULTS: Mapping[str, Any] = {"temperature": 0.8, "top_p": 0.9, "top_k": 40}
+_FIELDS = frozenset(
+    {"model", "name", "messages", "prompt", "system", "raw", "stream", "options", "tools", "think"}
+    | {"format", "metadata", "keep_alive"}  # the model stays in memory
+)
 _UNSUPPORTED = ("images", "suffix", "template", "context")
 
 
@@ -42,7 +47,8 @@ def read_chat(fields: dict[str, Any], context: CompletionContext) -> CompletionP
     messages = fields.get("messages")
     if not messages:
         return None
-    return context.read(_request(fields, context, _plain_messages(messages)))
+    plan = context.read(_request(fields, context, _plain_messages(messages)))
+    return replace(plan, ignored=[*plan.ignored, *_ignored(fields)])
 
 
 def read_prompt(fields: dict[str, Any], context: CompletionContext) -> CompletionPlan | None:
@@ -58,9 +64,18 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
     body = _request(fields, context, messages)
-    if fields.get("raw") is True and context.persona is None and not context.lock:
-        return _raw(body, prompt, context)
-    return context.read(body)
+    raw = fields.get("raw") is True and context.persona is None and not context.lock
+    plan = _raw(body, prompt, context) if raw else context.read(body)
+    return replace(plan, ignored=[*plan.ignored, *_ignored(fields)])
+
+
+def _ignored(fields: Mapping[str, Any]) -> list[str]:
+    """Fields and options that are set and change nothing."""
+    options = fields.get("options") or {}
+    names = [name for name in options if name not in _OPTIONS and name != "num_predict"]
+    names += [name for name, value in fields.items() if value and name not in _FIELDS]
+    # A level of thinking, as in "high", is none of this server's.
+    return names + (["think"] if isinstance(fields.get("think"), str) else [])
 
 
 def _raw(body: ChatRequest, text: str, context: CompletionContext) -> CompletionPlan:
@@ -96,9 +111,8 @@ def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) 
         body["response_format"] = _form(form)
     body["stream"] = True
     body["stream_options"] = {"include_usage": True}
-    ignored = [one for one in options if one not in _OPTIONS and one != "num_predict"]
     try:
-        return ChatRequest.model_validate(body | dict.fromkeys(ignored, True))
+        return ChatRequest.model_validate(body)
     except ValidationError as error:
         raise invalid_request(error.errors()) from None
 

@@ -99,7 +99,7 @@ class Ollama:
 
     def _context(self, fields: Mapping[str, Any], request: Request) -> CompletionContext:
         """What a request is under. Raises `RequestError` if there is no such model."""
-        name = str(fields.get("model") or fields.get("name") or "").removesuffix(TAG)
+        name = _model_name(fields).removesuffix(TAG)
         context, alias = self.pick(name, request.scope[ROUTE], request.scope[KEY_NAME])
         if name not in (context.backend.name, alias):
             own = context.backend.name
@@ -110,7 +110,7 @@ class Ollama:
         start, key = time.perf_counter(), request.scope[KEY_NAME]
         try:
             fields = read_object(await request.body())
-            context, name = self._context(fields, request), str(fields.get("model"))
+            context, name = self._context(fields, request), _model_name(fields)
             plan = await asyncio.to_thread(read, fields, context)
             if plan is None:  # without a prompt the client asks for the model to be loaded
                 return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
@@ -133,6 +133,11 @@ class Ollama:
                     yield one
         finally:
             self.ended(completion, key)
+
+
+def _model_name(fields: Mapping[str, Any]) -> str:
+    """The model that a request names, as older clients name it too."""
+    return str(fields.get("model") or fields.get("name") or "")
 
 
 def _model_card(context: CompletionContext) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def read_tenants(path: Path) -> Tenants:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ServiceError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServiceError(f"{path} cannot be read: {error}") from error
     _known(path, "the file", table, {"alias", "route", "key"})
     aliases = {

@@ -55,7 +55,7 @@ class LiveTenants:
         if self.path is None:
             return
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self.reload())
+            signal.signal(signal.SIGHUP, lambda *_: self._reload_safely())
         threading.Thread(target=self._look, name="holdfast-tenants", daemon=True).start()
 
     def stop(self) -> None:
@@ -130,10 +130,14 @@ class LiveTenants:
             stamp = _stamp(self.path)
             if stamp != self._stamp and stamp is not None:
                 self._stamp = stamp
-                try:
-                    self.reload()
-                except Exception:  # or the next change would not be seen
-                    LOG.exception("%s could not be read", self.path)
+                self._reload_safely()
+
+    def _reload_safely(self) -> None:
+        """Read the file again whatever is in it: a bug ends neither the watching nor the server."""
+        try:
+            self.reload()
+        except Exception:
+            LOG.exception("%s could not be read", self.path)
 
 
 def _bound(rule: KeyRule) -> RequestError:
