@@ -163,7 +163,7 @@ def distil(
             "(holdfast effect)."
         )
     base: Any = backend.engine.model
-    same = _divergence_from_itself(base, usable[: settings.batch], settings)
+    same = _divergence_from_itself(base, usable[: settings.rows], settings)
     first, mass = _mean_divergence(base, usable, settings)
     if not first > APART * max(same, 1e-9):
         raise ModelError(
