@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -166,3 +167,16 @@ def test_a_router_learns_whatever_way_few_wins_fall_into_folds() -> None:
             # One that ranks worse than chance does not do the opposite of what it learned.
             assert router.slope >= 0
             assert np.isfinite(router.chances(texts)).all()
+
+
+def test_a_base_with_dropout_teaches_what_it_says_without(tmp_path: Path) -> None:
+    views = [TwoViews((5, 6, 7, 8 + i, 9, 10), (7, 8 + i, 9, 10), 2) for i in range(8)]
+    settings = Distillation(rank=2, epochs=2, batch=4)
+    found = []
+    for dropout in (0.0, 0.5):
+        own = LocalBackend(copy.deepcopy(model("llama", 0)), tokenizer(), "small")
+        for module in own.engine.model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = dropout
+        found.append(distillation.distil(own, views, settings, tmp_path / str(dropout)).last)
+    assert found[0] == found[1]
