@@ -149,9 +149,8 @@ def score(
     answer = str(gold).strip()
     kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
     # A data set joined from several has None where a row of another had no such list.
-    lists = {"alternatives": alternatives, "subjects": subjects}
-    named = {name: tuple(one) for name, one in lists.items() if one is not None}
-    right = Gold(answer, question=question, **named)
+    others, whose = (() if one is None else tuple(one) for one in (alternatives, subjects))
+    right = Gold(answer, question=question, alternatives=others, subjects=whose)
     return float(getattr(read(right, reply, kind, _math()), reading))
 
 
