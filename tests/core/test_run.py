@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import RunError
 from holdfast.core.records import dumps
-from holdfast.core.run import Run
+from holdfast.core.run import Run, write_whole
 from holdfast.core.seeds import seed_of
 
 MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}
@@ -122,9 +122,26 @@ def test_a_full_disk_at_the_first_write_leaves_a_folder_for_the_same_command(
 
 
 def test_a_run_that_was_killed_at_its_first_write_begins_again(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json.part").write_text('{"comm')
+    for name in ("manifest.json.part", "judge.json.part"):
+        (tmp_path / name).write_text('{"comm')
     assert Run(tmp_path, MANIFEST).records == []
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"manifest.json", "judge.json.part"}
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trial.json"
+    write_whole(path, "before")
+
+    def refused(path: Path, target: Path) -> None:
+        raise PermissionError(target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(PermissionError):
+        write_whole(path, "after")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("trial.json", "before")]
 
 
 def test_keep_forgets_the_rest_on_disk_too(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import tiny_models
 from holdfast.cli import main
 from holdfast.core.errors import HoldfastError
+from holdfast.persona import pool
 from holdfast.results.training.recipe import ArmDifference, ArmRow, PublishedFigure, RecipeSummary
 from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.prism.settings import PrismSettings
@@ -19,6 +20,7 @@ from holdfast.training.recipe.runs import run_recipe
 from holdfast.training.recipe.table import table_of
 
 ARMS = "title = 'x'\nmethod = 'permix'\nmodel = 'y'\narms.a = {}\n"
+TRAINED_WITH = pool.load("core", split="train")[0].id
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 POOL = """
 [[persona]]
@@ -246,9 +248,24 @@ PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
         (ARMS + "compare = ['a', 'b']", r"compare\.0 should be a valid array, not \"a\""),
         (ARMS + "groups = ['a']", "groups should be a table"),
         (ARMS + "[groups]\nnew = []", r"groups\.new .* at least 1 item"),
-        (ARMS + "[groups]\nnew = ['nobody']", "nobody, of a group, is no persona of core"),
+        (
+            ARMS + "[robustness]\n[groups]\nnew = ['nobody']",
+            "nobody, of a group, is no persona of core",
+        ),
+        (
+            ARMS + f"[robustness]\nsplit = 'held-out'\n[groups]\nnew = ['{TRAINED_WITH}']",
+            f"{TRAINED_WITH}, of a group, is no persona of the split held-out of core",
+        ),
+        (ARMS + "[groups]\nnew = ['nobody']", r"\[groups\] are of \[robustness\], which is not"),
+        (ARMS.replace("arms.a = {}", "arms = {}"), r"\[arms\] is empty"),
+        (ARMS.replace("arms.a", "arms.'../a'"), r"name of a folder, which '\.\./a' is not"),
+        (ARMS + "seeds = [0, 1, 0]", r"a seed is named twice in \[0, 1, 0\]"),
+        (
+            ARMS + "[arms.b]\narm = 'rlvr'\n[arms.c]\nmatch_tokens = {of = 'a', by = 'b'}",
+            "the tokens of a, no trained arm before",
+        ),
         (ARMS + "[arms.b]\nmatch_tokens = 'a'", "match_tokens of b: this should be a table"),
-        (ARMS + "[arms.b]\nmatch_tokens = {of = 'a', by = 'b'}", "the tokens of b, no arm before"),
+        (ARMS + "[arms.b]\nmatch_tokens = {of = 'b', by = 'b'}", "of b, no trained arm before"),
         (ARMS + "[arms.b]\nmatch_tokens = {of = 'a'}", "match_tokens of b: there is no by"),
         (ARMS.replace("{}", "'rlvr'"), r"arms\.a should be a table"),
         (ARMS + "[arms.b]\narm = 'dpo'", "there is no arm 'dpo'"),
@@ -270,6 +287,27 @@ def test_a_recipe_that_is_wrong_is_refused(text: str, sentence: str, tmp_path: P
     path.write_text(text, encoding="utf-8")
     with pytest.raises(HoldfastError, match=sentence):
         read_recipe(path)
+
+
+def test_what_an_arm_is_measured_on_does_not_depend_on_the_name_of_its_model(
+    tmp_path: Path,
+) -> None:
+    """A trained arm is a folder, which is not known as mini."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(ARMS + "[robustness]\n[fidelity]", encoding="utf-8")
+    for model, own in (("mini", "mini"), ("other/model", "core")):
+        recipe = read_recipe(path, model)
+        assert recipe.robustness_settings and recipe.fidelity_settings
+        assert (recipe.robustness_settings.tasks, recipe.robustness_settings.personas) == (own, own)
+        assert recipe.fidelity_settings.suite == own
+        assert recipe.model == model
+
+
+def test_files_of_an_arm_are_looked_for_beside_the_recipe(tmp_path: Path) -> None:
+    path, tasks = tmp_path / "recipe.toml", tmp_path / "own.jsonl"
+    tasks.write_text('{"question": "2 + 2?", "answer": "4"}', encoding="utf-8")
+    path.write_text(ARMS + "[arms.b]\ntasks = 'own.jsonl'", encoding="utf-8")
+    assert read_recipe(path).permix_settings("b", 0).data.tasks == str(tasks)
 
 
 def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_both(

@@ -38,8 +38,9 @@ R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
-BEGINNINGS = ("shard-", "screen", "manifest.json.part")
-"""How the names begin of what a run's folder may hold before its manifest."""
+BEGINNINGS = ("shard-", "screen")
+"""How the names begin of what a run's folder may hold before its manifest, beside files that a
+kill left unfinished."""
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,8 @@ class Run(Generic[R, V]):
         if self.folder is None:
             return
         path = self.folder / name
-        unfinished = path.with_name(name + ".part")
         with _writing(path):
-            try:
-                unfinished.write_text(text, encoding="utf-8")
-                unfinished.replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
-                raise
+            write_whole(path, text)
 
     def append(self, records: Iterable[R]) -> None:
         """Add finished units; they are in the file when this returns."""
@@ -199,6 +193,18 @@ def _read_manifest(path: Path) -> Record:
         ) from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step: a process that is killed leaves the file as it was before."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Say in one sentence what the file system refuses."""
@@ -217,7 +223,8 @@ def _writing(path: Path) -> Iterator[None]:
 
 def refuse_other_files(folder: Path) -> None:
     """Raise `RunError` where a folder that is to begin a run holds more than its beginnings."""
-    if folder.is_dir() and not all(one.name.startswith(BEGINNINGS) for one in folder.iterdir()):
+    names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+    if not all(name.startswith(BEGINNINGS) or name.endswith(".part") for name in names):
         what = "holds another run" if (folder / "manifest.json").exists() else "holds no run"
         raise RunError(f"{folder} is not empty and {what}; choose an empty or new folder")
 

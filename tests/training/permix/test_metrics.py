@@ -65,6 +65,15 @@ def test_a_run_in_which_no_group_has_any_variance_is_stopped_with_a_sentence() -
         sometimes.end_step(step + 1, {})
 
 
+@pytest.mark.parametrize("name", ["loss", "kl", "grad_norm"])
+def test_a_training_that_diverges_is_stopped_with_a_sentence(name: str, tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.add_rewards([0, 0], [0, 1])
+    with pytest.raises(HoldfastError, match=r"diverged: .* at step 3, so lower the learning rate"):
+        log.end_step(3, {"loss": 1.0, "grad_norm": 2.0, name: float("nan")})
+    assert read_metrics(tmp_path) == []
+
+
 def test_lines_beyond_the_checkpoint_and_a_torn_one_are_written_again(tmp_path: Path) -> None:
     first = opened(tmp_path)
     for step in (1, 2, 3):

@@ -94,6 +94,15 @@ def test_rows_of_a_parquet_file_have_arrays_for_lists() -> None:
     assert permix.compute_score("holdfast/extraction", "Ann lives in Lyon.", "Lyon", more) == 0
 
 
+def test_rows_of_a_joined_data_set_have_none_for_what_another_part_had() -> None:
+    more = dict.fromkeys(("question", "alternatives", "subjects"))
+    assert permix.compute_score("gsm8k", "The answer is 18.", "18", more) == 1
+    reward = permix.reward("answer")
+    columns = {"alternatives": [None, ["17"]], "subjects": [None, []]}
+    said = ["The answer is 18."] * 2
+    assert reward(completions=said, answer=["18", "18"], **columns) == [1, 1]
+
+
 def test_trl_trains_on_it_in_three_lines(folder: str, tmp_path: Path) -> None:
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     rows = datasets.Dataset.from_list(PROMPTS[:8]).map(permix.mix("mini", seed=0))

@@ -64,6 +64,20 @@ def test_a_run_leaves_a_model_for_every_command_its_steps_and_a_page(
     assert trained(out).summary == made.summary
 
 
+@pytest.mark.parametrize("arm", ["permix", "sft"])
+def test_a_training_that_diverges_leaves_no_model(trained: Any, tmp_path: Path, arm: str) -> None:
+    with pytest.raises(HoldfastError, match="diverged: its numbers are not finite at step"):
+        trained(tmp_path / "run", arm=arm, learning_rate=1e30)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "beta", "temperature"])
+def test_numbers_that_are_none_are_refused(trained: Any, tmp_path: Path, name: str) -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(HoldfastError, match=r"(0 or more|above 0)\."):
+            trained(tmp_path / "run", **{name: value})
+
+
 def test_only_the_tokens_of_completions_are_scored_and_they_score_as_in_trl(
     trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

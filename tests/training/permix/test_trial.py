@@ -92,3 +92,6 @@ def test_a_model_that_is_never_right_is_not_trained(trained: Any, tmp_path: Path
     with pytest.raises(HoldfastError, match="replies were wrong"):
         trained(tmp_path / "run", trial=True, verify=lambda task, reply: 0.0)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    # Gold answers teach what the model does not know yet.
+    wrong = {"steps": 1, "trial": True, "verify": lambda task, reply: 0.0}
+    assert trained(tmp_path / "sft", arm="sft", **wrong).summary.trial.reward == 0.0

@@ -15,7 +15,12 @@ from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import Expert
 from holdfast.results.training.prism import AnswerPair, Query
-from holdfast.training.prism.comparisons import answer_queries, compare_answers, parse_choice
+from holdfast.training.prism.comparisons import (
+    Scorer,
+    answer_queries,
+    compare_answers,
+    parse_choice,
+)
 from holdfast.training.prism.control_pairs import PAIRS, check_judge, try_judge
 from holdfast.training.prism.mini_truth import question
 from holdfast.training.prism.queries import (
@@ -100,6 +105,20 @@ def test_without_truth_the_persona_wins_only_in_both_orders() -> None:
     assert mute.by == "unparsed"
     (cut,) = compare_answers(Actor(longer), [pair("x", "longer", there=False)], None, 0)
     assert (cut.verdict, cut.by) == ("tie", "missing")
+
+
+def test_comparisons_come_in_the_order_of_the_answers_whoever_decides() -> None:
+    numbered = [
+        replace(pair("x", "y", there=i != 2), query=Query("clerk", i, "?", "?")) for i in range(5)
+    ]
+
+    def scorer_of(one: AnswerPair) -> Scorer | None:
+        return (lambda text: float(text == "y")) if one.query.number == 3 else None
+
+    found = list(compare_answers(Actor(lambda _: Reply("TIE")), numbered, scorer_of, 0))
+    assert [one.number for one in found] == [0, 1, 2, 3, 4]
+    assert [one.by for one in found] == ["model", "model", "missing", "verifier", "model"]
+    assert [one.by for one in compare_answers(None, numbered, scorer_of, 0)][3] == "verifier"
 
 
 def answered(expert: str, number: int, cut: bool, there: bool = True) -> AnswerPair:

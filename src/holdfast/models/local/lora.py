@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,9 +48,9 @@ def read_lora(folder: Path) -> Lora:
     Raises `ModelError` where a file is missing, or the adapter is no plain LoRA.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         tensors = load_file(folder / WEIGHTS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(f"there is no adapter in {folder} ({CONFIG}, {WEIGHTS}).") from error
     variants = [name for name in _VARIANTS if config.get(name)]
     if config.get("peft_type") != "LORA" or variants or config.get("rank_pattern"):

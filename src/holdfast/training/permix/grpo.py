@@ -29,7 +29,7 @@ from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
 from holdfast.results.training.permix import Rollout
-from holdfast.training.permix.metrics import MetricsLog
+from holdfast.training.permix.metrics import MetricsLog, diverged
 from holdfast.training.permix.task_reward import completion_text
 
 SAMPLES = 3  # rollouts kept of a step
@@ -147,6 +147,9 @@ def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone
         folder: Where checkpoints are.
         alone: Whether this is the only process; several would stop at different steps, so an
             interrupt ends them at once.
+
+    Raises:
+        HoldfastError: The training diverged.
     """
     for theirs in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(theirs)
@@ -158,6 +161,10 @@ def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone
         signal.signal(signal.SIGINT, callback.stop)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise diverged(trainer.state.global_step) from error  # torch cannot draw a token
     finally:
         if alone:
             signal.signal(signal.SIGINT, before)

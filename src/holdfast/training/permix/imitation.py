@@ -19,6 +19,7 @@ from pathlib import Path
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import dumps, read_record
+from holdfast.core.run import write_whole
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.permix import OwnAnswer
@@ -79,7 +80,5 @@ def _own_answers(
         OwnAnswer(i, reply.text, reward.score(row.item, reply.text, cut=reply.stop == "length") > 0)
         for i, (row, reply) in enumerate(zip(plan.rows, backend.reply(asks, sampling), strict=True))
     ]
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text("".join(dumps(one) + "\n" for one in answers), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, "".join(dumps(one) + "\n" for one in answers))
     return answers

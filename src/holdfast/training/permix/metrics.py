@@ -15,11 +15,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.records import dumps, read_record
+from holdfast.core.run import write_whole
 from holdfast.persona.pool import Member
 from holdfast.results.training.permix import GroupMetrics, LearningMeans, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -70,9 +72,7 @@ class MetricsLog:
         self.steps: list[StepMetrics] = read_metrics(folder)[:steps] if folder else []
         self._rewards: dict[str, Any] = {}
         if self.path is not None and self.path.exists():
-            unfinished = self.path.with_suffix(".part")
-            unfinished.write_text("".join(dumps(one) + "\n" for one in self.steps), "utf-8")
-            unfinished.replace(self.path)
+            write_whole(self.path, "".join(dumps(one) + "\n" for one in self.steps))
 
     def add_rewards(self, numbers: Sequence[int], rewards: Sequence[float]) -> None:
         """Take the rewards of one step's rollouts, group after group.
@@ -109,9 +109,13 @@ class MetricsLog:
             samples: Some of its rollouts.
 
         Raises:
-            HoldfastError: No group has had any variance in the first steps.
+            HoldfastError: The training diverged, or no group has had any variance in the first
+                steps.
             RunError: The file cannot be written.
         """
+        # The trainer logs an earlier loss in place of one that is not finite, but no gradient.
+        if not all(isfinite(logged.get(name, 0.0)) for name in ("loss", "kl", "grad_norm")):
+            raise diverged(step)
         values: dict[str, Any] = {
             ours: logged[theirs] for theirs, ours in LOGGED.items() if theirs in logged
         }
@@ -149,6 +153,14 @@ class MetricsLog:
 
     def _id(self, row: PromptRow) -> str:
         return "none" if row.persona == NOBODY else self.personas[row.persona].id
+
+
+def diverged(step: int) -> HoldfastError:
+    """What to raise where the model's numbers are not finite after a step."""
+    return HoldfastError(
+        f"the training diverged: its numbers are not finite at step {step}, so lower the learning "
+        "rate, and choose another --out."
+    )
 
 
 def check_group(rows: Sequence[PromptRow], per: str) -> None:

@@ -114,8 +114,8 @@ def reward(
             )
         rewards = []
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
-            cut = bool(ends) and completion_ids is not None and completion_ids[i][-1:] != []
-            cut = cut and completion_ids is not None and completion_ids[i][-1] not in ends
+            ids = completion_ids[i] if completion_ids is not None else ()
+            cut = bool(ends) and len(ids) > 0 and ids[-1] not in ends
             question = _question(prompts[i]) if prompts is not None else ""
             keywords = {
                 name: columns[name][i] for name in ("alternatives", "subjects") if name in columns
@@ -132,8 +132,8 @@ def score(
     gold: object,
     question: str = "",
     reading: str = "final",
-    alternatives: Sequence[str] = (),
-    subjects: Sequence[str] = (),
+    alternatives: Sequence[str] | None = (),
+    subjects: Sequence[str] | None = (),
 ) -> float:
     """1 where a reply has the gold answer by a reading, else 0.
 
@@ -143,14 +143,14 @@ def score(
         question: What was asked; its words are the candidates that a reply may list.
         reading: final, lenient or strict.
         alternatives: Other values that the question names, of the answer's type; a reply that
-            gives one is wrong.
+            gives one is wrong. None is as an empty list.
         subjects: What was asked about, then what the alternatives belong to.
     """
     answer = str(gold).strip()
     kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
-    right = Gold(
-        answer, question=question, alternatives=tuple(alternatives), subjects=tuple(subjects)
-    )
+    # A data set joined from several has None where a row of another had no such list.
+    others, whose = (() if one is None else tuple(one) for one in (alternatives, subjects))
+    right = Gold(answer, question=question, alternatives=others, subjects=whose)
     return float(getattr(read(right, reply, kind, _math()), reading))
 
 
@@ -174,9 +174,9 @@ def compute_score(
     return score(
         solution_str,
         ground_truth,
-        str(more.get("question", "")),
-        alternatives=more.get("alternatives", ()),
-        subjects=more.get("subjects", ()),
+        str(more.get("question") or ""),
+        alternatives=more.get("alternatives"),
+        subjects=more.get("subjects"),
     )
 
 

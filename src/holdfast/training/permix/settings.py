@@ -7,6 +7,7 @@ small model needs a far higher learning rate and gets shorter replies.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
@@ -208,9 +209,9 @@ class TrainerSettings:
             raise HoldfastError(f"a group has at least 2 rollouts, not {self.rollouts}.")
         if min(self.prompts, self.parts, self.max_new_tokens, self.save_every) < 1:
             raise HoldfastError("prompts, parts, new tokens and steps between saves are 1 or more.")
-        if min(self.rank, self.warmup) < 0 or self.beta < 0:
+        if min(self.rank, self.warmup) < 0 or not 0 <= self.beta < inf:
             raise HoldfastError("rank, warm-up and beta are 0 or more.")
-        if self.learning_rate <= 0 or self.temperature <= 0:
+        if not (0 < self.learning_rate < inf and 0 < self.temperature < inf):
             raise HoldfastError("learning rate and temperature are above 0.")
         require_name("scale", self.scale, SCALES)
         require_name("vllm", self.vllm, VLLM)

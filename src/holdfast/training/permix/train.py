@@ -28,7 +28,7 @@ from holdfast import report
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
-from holdfast.core.run import Run
+from holdfast.core.run import Run, write_whole
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
@@ -186,7 +186,8 @@ def _try(
     mix = PersonaMix(len(personas), settings.data.bare, "prompt", settings.seed)
     prompts = trials.TrialPrompts.of(data.tasks, personas, mix)
     trial = trials.try_out(backend, prompts, reward, trainer, settings.seed)
-    trials.check(trial, trainer.max_new_tokens)
+    if settings.arm != "sft":  # which learns from gold answers, whatever the model says
+        trials.check(trial, trainer.max_new_tokens)
     trials.write(trial, folder)
     return trial
 
@@ -297,7 +298,7 @@ def _write_items(path: Path, tasks: Sequence[Task]) -> None:
     if not main_process():
         return
     items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
-    path.write_text("".join(dumps(item) + "\n" for item in items), encoding="utf-8")
+    write_whole(path, "".join(dumps(item) + "\n" for item in items))
 
 
 def _check_reward(reward: Reward, data: TrainingData) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record, dumps, read_record
+from holdfast.core.run import write_whole
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
@@ -182,4 +183,4 @@ def read_trial(folder: Path) -> PermixTrial | None:
 
 def write(trial: PermixTrial, folder: Path) -> None:
     """Keep the trial, so that a run that goes on trains on the same categories."""
-    (folder / NAME).write_text(dumps(as_record(trial)) + "\n", encoding="utf-8")
+    write_whole(folder / NAME, dumps(as_record(trial)) + "\n")

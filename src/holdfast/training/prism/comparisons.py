@@ -70,7 +70,7 @@ def compare_answers(
     scorer_of: ScorerOf | None,
     seed: int,
 ) -> Iterator[AnswerComparison]:
-    """Decide for each query whether the persona's answer is better.
+    """Decide for each query whether the persona's answer is better, in the order of the answers.
 
     Args:
         judge: Compares the answers where no scorer decides; None leaves these undecided.
@@ -78,21 +78,24 @@ def compare_answers(
         scorer_of: Says how good an answer to a query is; None has the judge compare all answers.
         seed: Decides what is drawn.
     """
-    to_compare: list[AnswerPair] = []
-    for pair in answers:
-        score = scorer_of(pair) if scorer_of else None
-        if not pair.there:
-            yield _comparison(pair, "tie", "missing")
-        elif score is not None:
-            persona, plain = score(pair.persona) or 0.0, score(pair.plain) or 0.0
-            outcome: Outcome = "win" if persona > plain else "loss" if persona < plain else "tie"
-            yield _comparison(pair, outcome, "verifier")
-        elif judge is None:
-            yield _comparison(pair, "tie", "unknown")
-        else:
-            to_compare.append(pair)
-    if judge is not None:
-        yield from _compare_by_model(judge, to_compare, seed)
+    decided = [_without_judge(pair, scorer_of, judge) for pair in answers]
+    to_compare = [pair for pair, one in zip(answers, decided, strict=True) if one is None]
+    compared = _compare_by_model(judge, to_compare, seed) if judge is not None else iter(())
+    for one in decided:
+        yield one or next(compared)
+
+
+def _without_judge(
+    pair: AnswerPair, scorer_of: ScorerOf | None, judge: Backend | None
+) -> AnswerComparison | None:
+    """What is decided without asking a judge; None is for the judge to decide."""
+    if not pair.there:
+        return _comparison(pair, "tie", "missing")
+    if scorer_of and (score := scorer_of(pair)) is not None:
+        persona, plain = score(pair.persona) or 0.0, score(pair.plain) or 0.0
+        outcome: Outcome = "win" if persona > plain else "loss" if persona < plain else "tie"
+        return _comparison(pair, outcome, "verifier")
+    return _comparison(pair, "tie", "unknown") if judge is None else None
 
 
 def _compare_by_model(

@@ -24,7 +24,8 @@ def train_deciders(
     training: Training, queries: Sequence[Query], wins: Sequence[bool]
 ) -> tuple[GateScores, RouterScores | None]:
     """Train and save the gate, and the router where there are queries enough for one."""
-    model, seed = training.model, training.settings.seed
+    model = training.model
+    seed = training.settings.seed % 2**32  # NumPy and scikit-learn take no other numbers
     prompts = [model.template.render(query_chat(query)).ids for query in queries]
     h = gate.features(model.engine.model, prompts, model.name)
     texts = groups([query_text(query) for query in queries])

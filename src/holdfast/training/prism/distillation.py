@@ -163,7 +163,7 @@ def distil(
             "(holdfast effect)."
         )
     base: Any = backend.engine.model
-    same = _divergence_from_itself(base, usable[: settings.batch], settings)
+    same = _divergence_from_itself(base, usable[: settings.rows], settings)
     first, mass = _mean_divergence(base, usable, settings)
     if not first > APART * max(same, 1e-9):
         raise ModelError(
@@ -280,7 +280,7 @@ def _train(
     progress: Progress,
 ) -> None:
     """Train the adapter in place: AdamW, one cycle of the learning rate, gradients clipped at 1."""
-    model.train(True)
+    model.train(False)  # a base with dropout would be a teacher that says something else each time
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=0.01)
     rng = random.Random(seed_of("order", seed))

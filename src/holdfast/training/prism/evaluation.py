@@ -17,6 +17,7 @@ by task with base.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ import numpy as np
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.chat import first_turn, message
-from holdfast.core.control import parse
+from holdfast.core.control import NONE, Control
 from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.progress import Progress
 from holdfast.core.records import read_record
@@ -262,8 +263,11 @@ def _ask_arms(
     arms: Sequence[str],
     progress: Progress,
 ) -> None:
-    """Ask in every arm that the run has no records of yet."""
-    there = {record.arm for record in run.records}
+    """Ask in every arm that the run does not have all records of."""
+    counts = Counter(record.arm for record in run.records)
+    there = {arm for arm, count in counts.items() if count == len(evaluation.units)}
+    if len(there) < len(counts):  # a kill tore an arm
+        run.keep([record for record in run.records if record.arm in there])
     with progress.of(len(arms), "arms"):
         for arm in arms:
             if arm in there:
@@ -303,7 +307,9 @@ def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: li
     """The ask of a task's next turn, after the replies so far."""
     seed = evaluation.settings.seed
     own = seed_of("prism eval", seed, task.id, sample, len(replies))
-    control = parse(f"route:{evaluation.adapter.name}" if arm == "router" else "none")
+    # Not parsed: a folder's name may hold what separates controls.
+    routed = Control("route", route=evaluation.adapter.name, system="routed")
+    control = routed if arm == "router" else NONE
     if arm == "no system":
         return Ask((message("system", ""), *task.chat(replies)), own, control, keep=False)
     cast = roles(evaluation.experts, task.category, seed_of("other persona", seed, task.id))

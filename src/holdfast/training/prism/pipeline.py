@@ -27,12 +27,12 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
-from holdfast.core.run import refuse_another_run, refuse_other_files
+from holdfast.core.run import refuse_another_run, refuse_other_files, write_whole
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.gated_adapter import ABOUT
+from holdfast.models.local.gated_adapter import ABOUT, read_about
 from holdfast.models.notes import own_source
 from holdfast.persona.experts import Expert, described, load_experts
 from holdfast.results.training.prism import (
@@ -225,7 +225,7 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
     control = try_judge(training.comparer)
     check_judge(control)
     training.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(dumps(control) + "\n", encoding="utf-8")
+    write_whole(path, dumps(control) + "\n")
     return control
 
 
@@ -285,7 +285,7 @@ def _read_summary(training: Training, distillation: Distillation) -> PrismSummar
     path = training.folder / ABOUT
     if not path.exists():
         return None
-    about = read_record(PrismAbout, json.loads(path.read_text(encoding="utf-8")), str(path))
+    about = read_record(PrismAbout, read_about(training.folder), str(path))
     now = json.loads(dumps({"recipe": asdict(distillation)}))
     refuse_another_run(json.loads(dumps({"recipe": about.recipe})), now, training.folder)
     return replace(about.summary, adapter=str(training.folder))
@@ -343,4 +343,4 @@ def _write_about(
         personas=tuple(described(training.experts)),
         trained_on=tuple(query_text(query) for query in queries),
     )
-    (training.folder / ABOUT).write_text(dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_whole(training.folder / ABOUT, dumps(about, indent=1) + "\n")

@@ -9,48 +9,56 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import BYTES, GB, measure
 from holdfast.training.prism.distillation import Distillation
-from holdfast.training.prism.queries import queries_from_tasks
+from holdfast.training.prism.queries import distinct_queries, queries_from_tasks, query_text
 from holdfast.training.prism.stages import Training
 from holdfast.training.step_memory import lora_parameters, step_memory
 
 WINS = 0.5
-_QUERY = 64  # tokens that a query is taken to have
-_COMPARING = 160  # tokens around two answers that are compared
+_QUERY = 64  # tokens that a query is taken to have that is still to be written
+_COMPARING = 96  # tokens around a query and two answers that are compared
 
 
 def estimate_training(training: Training) -> TrainingEstimate:
     """What the stages will take, every answer as long as the settings allow."""
     backend, settings, experts = training.model, training.settings, training.experts
     longest = settings.max_new_tokens
+    question: float = _QUERY
     if training.tasks:
-        queries, drafts = len(list(queries_from_tasks(training.tasks, experts))), 0
+        distinct = distinct_queries(list(queries_from_tasks(training.tasks, experts)))
+        queries, drafts = len(distinct), 0
+        question = sum(_length(backend, query_text(one)) for one in distinct) / len(distinct)
     else:
         queries = drafts = settings.queries * len(experts)
     judged = 2 * queries if training.needs_comparer else 0
     persona = sum(_length(backend, one.full) for one in experts) / len(experts)
-    prompt = persona + _QUERY
-    reads = drafts * prompt + queries * (prompt + _QUERY) + judged * (2 * longest + _COMPARING)
+    prompt = persona + question
+    reads = drafts * prompt + queries * (prompt + question)
+    reads += judged * (question + 2 * longest + _COMPARING)
     writes = drafts * longest + 2 * queries * longest + judged * 8
     distillation = Distillation.of(settings, backend)
     wins = WINS * queries
     # Teacher and student read each win in each epoch; a backward pass is two passes.
-    passes = distillation.epochs * wins * ((prompt + longest) + 3 * (_QUERY + longest))
+    passes = distillation.epochs * wins * ((prompt + longest) + 3 * (question + longest))
     speed = measure(backend)
     learns = lora_parameters(backend.engine.model, distillation.rank) * 4
     return TrainingEstimate(
         prompts=drafts + 2 * queries + judged,
         tokens=round(reads + writes + passes),
-        memory_gb=round(_memory(backend, distillation, persona, longest) / GB, 4),
+        memory_gb=round(_memory(backend, distillation, persona, question, longest) / GB, 4),
         disk_gb=round((learns + BYTES * (reads + writes)) / GB, 4),
         seconds=round(writes * speed.written + (reads + passes) * speed.passed, 1),
     )
 
 
 def _memory(
-    backend: LocalBackend, distillation: Distillation, persona: float, longest: int
+    backend: LocalBackend,
+    distillation: Distillation,
+    persona: float,
+    question: float,
+    longest: int,
 ) -> float:
     model = backend.engine.model
-    answer = min(longest, round(distillation.max_length - persona))
+    answer = max(1, min(longest, round(distillation.max_length - persona - question)))
     # Teacher's and student's logits and their gradient in the model's format, and probabilities in
     # float32, which `top` keeps to a few tokens. Four wins of 200 tokens on SmolLM2-135M took 2.82
     # GB at the peak where this says 2.98, and 2.33 for 2.45 with the top 64.
@@ -59,7 +67,7 @@ def _memory(
         backend,
         rank=distillation.rank,
         rows=distillation.rows,
-        tokens=_QUERY + answer,
+        tokens=min(round(question) + answer, distillation.max_length),
         scored=distillation.rows * answer,
         numbers=copies * int(model.config.get_text_config().vocab_size),
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
+from holdfast.core.errors import PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.evals.tasks.tasks import Task
@@ -59,6 +60,18 @@ def queries_from_tasks(tasks: Sequence[Task], experts: Sequence[Expert]) -> Iter
         if "matched" in cast:
             first = task.turns[0]
             yield Query(cast["matched"].id, i, first, first, task.history, task.id)
+
+
+def check_matched(tasks: Sequence[Task], experts: Sequence[Expert]) -> None:
+    """Raise `PersonaError` where there are tasks and no persona is matched to any of them."""
+    if not tasks or next(queries_from_tasks(tasks, experts), None) is not None:
+        return
+    asked = list(dict.fromkeys(task.category for task in tasks))
+    served = list(dict.fromkeys(name for one in experts for name in one.matches))
+    raise PersonaError(
+        f"no persona is matched to any of the tasks: these are of {', '.join(asked[:6])}, and the "
+        f"personas are for {', '.join(served[:12]) or 'no category'} (`for` of an [[expert]])."
+    )
 
 
 def distinct_queries(queries: Sequence[Query]) -> list[Query]:

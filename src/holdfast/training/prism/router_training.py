@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,19 +48,35 @@ def train_router(
             f"{int(y.sum())} of {len(y)} were won."
         )
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
 
     model = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000)
-    folds = StratifiedGroupKFold(
-        min(FOLDS, _least(labels, groups)), shuffle=True, random_state=seed
+    held_out = cross_val_predict(
+        model, x, y, cv=_folds(y, groups, seed), method="decision_function"
     )
-    held_out = cross_val_predict(model, x, y, groups=groups, cv=folds, method="decision_function")
     platt = LogisticRegression().fit(held_out[:, None], y)
     model.fit(x, y)
     weights = {int(i): float(model.coef_[0, i]) for i in np.flatnonzero(model.coef_[0])}
     slope, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
+    if slope < 0:  # worse than chance: no reason to do the opposite of what it learned
+        slope, shift = 0.0, float(np.log(y.mean() / (1 - y.mean())))
     ranked = round(auc(held_out, [bool(win) for win in labels]), 4)
     return Router(weights, float(model.intercept_[0]), slope, shift, ranked)
+
+
+def _folds(
+    labels: np.ndarray[Any, Any], groups: Sequence[int], seed: int
+) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Rows to learn from and rows held out, by whole groups, each time with both kinds to learn."""
+    from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
+
+    count = min(FOLDS, _least([bool(won) for won in labels], groups))
+    shuffled = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    parts = list(shuffled.split(labels, labels, groups))
+    if all(len(set(labels[learned])) == 2 for learned, _ in parts):
+        return parts
+    # Few groups can fall so that one kind is held out whole, but not where one group is.
+    return list(LeaveOneGroupOut().split(labels, labels, groups))
 
 
 def _least(labels: Sequence[bool], groups: Sequence[int]) -> int:

@@ -25,7 +25,7 @@ from holdfast.persona.experts import Expert, described
 from holdfast.results.training.prism import AnswerComparison, AnswerPair, PrismManifest, Query
 from holdfast.training.cut_replies import LEAST, refuse_cut
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
-from holdfast.training.prism.queries import queries_from_tasks, write_queries
+from holdfast.training.prism.queries import check_matched, queries_from_tasks, write_queries
 from holdfast.training.prism.settings import PrismSettings
 
 R = TypeVar("R")
@@ -48,6 +48,9 @@ class Training:
     progress: Progress
     judge: Backend | None = None
     """Compares answers in place of the model."""
+
+    def __post_init__(self) -> None:
+        check_matched(self.tasks, self.experts)
 
     def manifest(self, stage: str) -> PrismManifest:
         """What determines the records of a stage."""
@@ -83,8 +86,9 @@ def make_queries(training: Training) -> list[Query]:
     """Stage 1: the queries, written by the model or taken from tasks."""
     run = Run(training.folder / "queries", training.manifest("queries"), Query)
     if training.tasks:
-        if not run.records:
-            run.append(queries_from_tasks(training.tasks, training.experts))
+        queries = list(queries_from_tasks(training.tasks, training.experts))
+        if len(run.records) < len(queries):
+            run.keep(queries)
         return run.records
     settings = training.settings
 

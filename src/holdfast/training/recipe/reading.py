@@ -115,14 +115,18 @@ class Recipe:
         """The settings of a measurement of robustness; None where there is none."""
         if self.robustness is None:
             return None
-        return settings_of(RobustnessSettings, self.robustness, where="[robustness]")
+        # A trained model is no longer known by its name: every arm is asked what the first is.
+        own = own_source(self.model)
+        default = {"tasks": own, "personas": own}
+        return settings_of(RobustnessSettings, default, self.robustness, where="[robustness]")
 
     @property
     def fidelity_settings(self) -> FidelitySettings | None:
         """The settings of a measurement of fidelity; None where there is none."""
         if self.fidelity is None:
             return None
-        return settings_of(FidelitySettings, self.fidelity, where="[fidelity]")
+        default = {"suite": own_source(self.model)}
+        return settings_of(FidelitySettings, default, self.fidelity, where="[fidelity]")
 
     @property
     def evaluation_settings(self) -> PrismEvalSettings:
@@ -148,12 +152,13 @@ def read_recipe(path: Path, model: str | None = None) -> Recipe:
     tables: dict[str, Any] = {
         name: _beside(path, one) for name in names if (one := getattr(recipe, name)) is not None
     }
-    recipe = replace(recipe, **tables)
+    arms = {name: _beside(path, one) for name, one in recipe.arms.items()}
+    recipe = replace(recipe, **tables, arms=arms, model=model or recipe.model)
     try:
         _check(recipe)
     except HoldfastError as error:
         raise type(error)(f"{path}: {error}") from error
-    return replace(recipe, model=model or recipe.model)
+    return recipe
 
 
 def _beside(path: Path, table: TomlTable) -> TomlTable:
@@ -171,6 +176,8 @@ def _check(recipe: Recipe) -> None:
     where = {"[train]": recipe.train, **{f"[arms.{n}]": one for n, one in recipe.arms.items()}}
     if seeded := [name for name, table in where.items() if "seed" in table]:
         raise HoldfastError(f"{seeded[0]} has a seed: the recipe's seeds stand in `seeds`.")
+    if len(set(recipe.seeds)) < len(recipe.seeds):
+        raise HoldfastError(f"a seed is named twice in {list(recipe.seeds)}.")
     if recipe.method == "prism":
         recipe.prism_settings(0).check()
         recipe.evaluation_settings.check()
@@ -181,19 +188,27 @@ def _check(recipe: Recipe) -> None:
         measured.check()
     _ = recipe.fidelity_settings
     if recipe.groups:
-        source = (recipe.robustness or {}).get("personas", own_source(recipe.model))
-        pool_ids = {one.id for one in pool.load(source)}
+        if measured is None:
+            raise HoldfastError("[groups] are of [robustness], which is not there.")
+        source = str(measured.personas)
+        pool_ids = {one.id for one in pool.load(source, split=measured.split)}
         if missing := [one for ids in recipe.groups.values() for one in ids if one not in pool_ids]:
-            raise HoldfastError(f"{missing[0]}, of a group, is no persona of {source}.")
+            which = "" if measured.split == "all" else f"of the split {measured.split} "
+            raise HoldfastError(f"{missing[0]}, of a group, is no persona {which}of {source}.")
 
 
 def _check_arms(recipe: Recipe) -> None:
+    if not recipe.arms:
+        raise HoldfastError("[arms] is empty: name an arm, as [arms.permix].")
     before = list[str]()
     for arm in recipe.arms:
+        if arm in ("", ".", "..") or Path(arm).name != arm:
+            raise HoldfastError(f"an arm is the name of a folder, which {arm!r} is not.")
         matched = recipe.matched(arm)
-        late = [one for one in (matched.of, matched.by) if one not in before] if matched else []
+        trained = [one for one in before if recipe.arms[one]]
+        late = [one for one in (matched.of, matched.by) if one not in trained] if matched else []
         if late:
-            raise HoldfastError(f"{arm} matches the tokens of {late[0]}, no arm before it.")
+            raise HoldfastError(f"{arm} matches the tokens of {late[0]}, no trained arm before it.")
         recipe.permix_settings(arm, recipe.seeds[0]).check()
         before.append(arm)
     if wrong := [name for pair in recipe.compare for name in pair if name not in before]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
-from holdfast.core.run import refuse_another_run
+from holdfast.core.run import refuse_another_run, write_whole
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
@@ -78,8 +78,8 @@ def run_recipe(
             table=str(out / "table.md"),
             seconds=round(time.monotonic() - start, 1),
         )
-        (out / "table.md").write_text(table_of(summary), encoding="utf-8")
-        (out / "summary.json").write_text(dumps(summary, indent=1) + "\n", encoding="utf-8")
+        write_whole(out / "table.md", table_of(summary))
+        write_whole(out / "summary.json", dumps(summary, indent=1) + "\n")
     return summary
 
 
@@ -92,7 +92,7 @@ def _begin(run: _RecipeRun) -> None:
         return
     show(estimate_recipe(recipe, run.folder, run.loading), "train")
     run.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, dumps(manifest, indent=1) + "\n")
 
 
 def _permix_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:

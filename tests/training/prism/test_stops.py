@@ -1,0 +1,182 @@
+"""Runs of PRISM that a kill tore, folders that are broken, and what a plan says of long texts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.core.errors import ModelError, PersonaError, RunError
+from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.gated_adapter import ABOUT, read_about
+from holdfast.models.local.lora import CONFIG, WEIGHTS, read_lora
+from holdfast.persona.experts import Expert
+from holdfast.training.prism import distillation, divergence, pipeline, stages
+from holdfast.training.prism.distillation import Distillation, TwoViews
+from holdfast.training.prism.evaluation import evaluate
+from holdfast.training.prism.plan import estimate_training
+from holdfast.training.prism.router_training import train_router
+from holdfast.training.prism.settings import PrismSettings
+from tiny_models import model, tokenizer
+
+ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who says: xyz xyz.")
+BOB = Expert("bob", ("other",), "You are Bob.", "You are Bob.", "You are Bob the builder, zyx.")
+BRIEF: dict[str, Any] = {"max_new_tokens": 6, "temperature": 0.0}
+FEW: dict[str, Any] = {"rank": 2, "epochs": 1, "batch": 8, "learning_rate": 1e-2, "trial": False}
+
+
+def backend() -> LocalBackend:
+    return LocalBackend(model("llama", 0), tokenizer(), "small", batch_size=16)
+
+
+def tasks(folder: Path, word: str) -> str:
+    """The path of a file of sixteen tasks."""
+    path = folder / f"{word[:10]}.jsonl"
+    judge = {"name": "regex", "pattern": "[aeiou]"}
+    rows = [
+        {"category": kind, "id": f"{kind}{i}", "turns": [f"{kind} {word} {i}?"], "judge": judge}
+        for kind in ("talk", "other")
+        for i in range(8)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(path)
+
+
+def trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "prism", **changes: Any
+) -> Path:
+    """Train where every second query is won."""
+    even = lambda pair: lambda text: float(pair.query.number % 2 and text == pair.persona)  # noqa: E731
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: even)
+    out, source = folder / name, tasks(folder, "number")
+    pipeline.train(
+        backend(), out=out, experts=[ANN, BOB], tasks=source, **{**BRIEF, **FEW, **changes}
+    )
+    return out
+
+
+def cut_short(path: Path, lines: int) -> None:
+    """Leave some lines of a file, and half of another, as a kill would."""
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:lines]) + whole[lines][:20])
+
+
+def test_an_arm_that_a_kill_tore_is_asked_again_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, source = trained(tmp_path, monkeypatch), tasks(tmp_path, "letter")
+    asked = {"tasks": source, "samples": 2, "out": tmp_path / "eval", **BRIEF}
+    rows = evaluate(backend(), folder, **asked).rows
+    records = tmp_path / "eval" / "records.jsonl"
+    before = records.read_bytes()
+    cut_short(records, 100)
+    assert evaluate(backend(), folder, **asked).rows == rows
+    assert records.read_bytes() == before
+
+
+def test_queries_from_tasks_that_a_kill_tore_are_all_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = trained(tmp_path, monkeypatch) / "queries" / "records.jsonl"
+    before = records.read_bytes()
+    for later in ("answers", "verdicts"):
+        shutil.rmtree(tmp_path / "prism" / later)
+    (tmp_path / "prism" / ABOUT).unlink()
+    cut_short(records, 5)
+    trained(tmp_path, monkeypatch)
+    assert records.read_bytes() == before
+
+
+def test_any_seed_and_any_name_of_a_folder_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = trained(tmp_path, monkeypatch, "a+b@c", seed=-1)
+    found = evaluate(backend(), folder, tasks=tasks(tmp_path, "letter"), samples=1, **BRIEF)
+    assert "router" in [row.arm for row in found.rows]
+
+
+@pytest.mark.parametrize("content", ['{"summ', "[]", "3", "{}", '{"model": "m", "base": {}}'])
+def test_a_broken_description_is_refused_in_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / ABOUT).write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match="cannot be read: train the adapter again, or copy it"):
+        read_about(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "content"), [(WEIGHTS, b"\x10torn"), (CONFIG, b"3")])
+def test_broken_files_of_an_adapter_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    folder = trained(tmp_path, monkeypatch)
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match="there is no adapter in"):
+        read_lora(folder)
+
+
+def test_tasks_without_a_persona_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(PersonaError, match=r"these are of talk, other, and the personas are for w"):
+        pipeline.train(
+            backend(), out=tmp_path / "prism", personas="core", tasks=tasks(tmp_path, "number")
+        )
+    assert not (tmp_path / "prism").exists()
+
+
+def test_a_plan_counts_the_tasks_own_tokens_and_personas_of_any_length(tmp_path: Path) -> None:
+    def tokens(source: str, expert: Expert) -> int:
+        settings = PrismSettings(tasks=source, **BRIEF, **FEW)
+        training = pipeline._set_up(backend(), settings, tmp_path / "prism", [expert, BOB])
+        return estimate_training(training).tokens
+
+    short, long = tasks(tmp_path, "number"), tasks(tmp_path, "a long task " * 100)
+    assert tokens(long, ANN) > 10 * tokens(short, ANN)
+    assert tokens(short, Expert("ann", ("talk",), "x", "x", "word " * 2000)) > 10_000
+
+
+def test_logits_are_in_memory_for_a_few_wins_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    logits = divergence.logits
+
+    def counted(some: Any, rows: Any) -> torch.Tensor:
+        counts.append(len(rows))
+        return logits(some, rows)
+
+    monkeypatch.setattr(distillation, "logits", counted)
+    views = [TwoViews((5, 6, 7, 8 + i, 9), (7, 8 + i, 9), 1) for i in range(16)]
+    settings = Distillation(rank=2, epochs=1, rows=4)
+    distillation.distil(backend(), views, settings, tmp_path / "adapter")
+    assert max(counts) == settings.rows
+
+
+def test_a_router_learns_whatever_way_few_wins_fall_into_folds() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        size = int(rng.integers(4, 14))
+        groups = [int(g) for g in rng.integers(0, int(rng.integers(2, 6)), size)]
+        won = [bool(x) for x in rng.random(size) < 0.4]
+        pairs = {*zip(groups, won, strict=True)}
+        if 2 <= sum(on for _, on in pairs) <= len(pairs) - 2:
+            texts = [f"question {'abcdef'[rng.integers(6)]} of {group}" for group in groups]
+            router = train_router(texts, won, groups, seed=n)
+            # One that ranks worse than chance does not do the opposite of what it learned.
+            assert router.slope >= 0
+            assert np.isfinite(router.chances(texts)).all()
+
+
+def test_a_base_with_dropout_teaches_what_it_says_without(tmp_path: Path) -> None:
+    views = [TwoViews((5, 6, 7, 8 + i, 9, 10), (7, 8 + i, 9, 10), 2) for i in range(8)]
+    settings = Distillation(rank=2, epochs=2, batch=4)
+    found = []
+    for dropout in (0.0, 0.5):
+        own = LocalBackend(copy.deepcopy(model("llama", 0)), tokenizer(), "small")
+        for module in own.engine.model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = dropout
+        found.append(distillation.distil(own, views, settings, tmp_path / str(dropout)).last)
+    assert found[0] == found[1]
