@@ -32,6 +32,7 @@ from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
 from holdfast.core.records import Record, dumps, read_record
+from holdfast.core.text import shortened
 
 T = TypeVar("T")
 R = TypeVar("R", default=Record)
@@ -228,14 +229,10 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
         first = differ[0]
-        change = f"{first} was {_short(was.get(first))}, is {_short(now.get(first))}"
+        old_value, new_value = (shortened(dumps(one.get(first)), 60) for one in (was, now))
+        change = f"{first} was {old_value}, is {new_value}"
         others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
         raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
-
-
-def _short(value: object) -> str:
-    text = dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
