@@ -467,7 +467,11 @@ def test_a_cluster_that_loses_a_node_half_way_makes_the_records_of_one_machine(
         "none",
     ]
     shared = subprocess.Popen(
-        [*command, "--out", str(out), "--ray", address], env=env, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(out), "--ray", address, "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     half = pairs * (rounds + 1)  # of the records, under two controls
     while shared.poll() is None:
@@ -475,8 +479,9 @@ def test_a_cluster_that_loses_a_node_half_way_makes_the_records_of_one_machine(
             break
         time.sleep(0.05)
     lose_one()
-    said = shared.communicate(timeout=300)[1]
+    printed, said = shared.communicate(timeout=300)
     assert shared.returncode == 0, said
     assert "a worker was lost" in said
+    assert json.loads(printed)["conversations"] == pairs
     subprocess.run([*command, "--out", str(tmp_path / "one")], env=env, check=True)
     assert records(out) == records(tmp_path / "one")

@@ -339,6 +339,8 @@ def _connect(address: str) -> Any:
         raise RunError(
             f"Ray does not connect to the cluster at {address}: {shortened(str(error), 300)}"
         ) from error
+    # Ray prints every lost worker on standard output, which is the result's. It has no other switch.
+    ray._private.worker._worker_logs_enabled = False
     return ray
 
 
