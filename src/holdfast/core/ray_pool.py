@@ -339,7 +339,7 @@ def _connect(address: str) -> Any:
         raise RunError(
             f"Ray does not connect to the cluster at {address}: {shortened(str(error), 300)}"
         ) from error
-    # Ray prints every lost worker on standard output, which is the result's. It has no other switch.
+    # Ray prints what it says of lost workers on standard output, and has no other switch for that.
     ray._private.worker._worker_logs_enabled = False
     return ray
 
