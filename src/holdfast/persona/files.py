@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError, suggestion
+from holdfast.core.paths import expanded
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:
@@ -38,7 +39,7 @@ def read_toml(
     """The tables of a TOML file; see `read_text` for the arguments."""
     try:
         return tomllib.loads(read_text(path, what, hint, error))
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise error(f"{path} is not TOML ({wrong}).") from wrong
 
 
@@ -161,5 +162,5 @@ def text_or_file(text: str) -> str:
         if re.fullmatch(r"\S+\.\w{2,4}", text) and is_there(path) and path.is_file():
             raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
-    path = Path(text[1:]).expanduser()
+    path = expanded(text[1:])
     return read_text(path, "prompts", "name a file after @", PersonaError).strip()
