@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,6 +112,11 @@ def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> No
         fits, kind = columns[name]
         if not fits(value):
             raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that occurs twice, or None."""
+    return next((name for name, n in Counter(names).items() if n > 1), None)
 
 
 def as_toml(value: object) -> str:

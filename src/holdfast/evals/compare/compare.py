@@ -291,7 +291,10 @@ def _rows(
         length: control_rows(measured, plan.conversations, length, rounds)
         for length, rounds in counted.items()
     }
-    return rows, recommend(measured, plan.conversations, longest, counted[longest])
+    advice = recommend(
+        measured, plan.conversations, longest, counted[longest], all_rows=rows[longest]
+    )
+    return rows, advice
 
 
 def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:
