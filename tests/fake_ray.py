@@ -20,13 +20,28 @@ class TaskFailed(Exception):
         self.cause = cause
 
 
+class ResultLost(Exception):
+    """In place of ray.exceptions.ObjectLostError."""
+
+
 class FakeRay:
-    """A cluster of so many CPUs. `dies(worker, method, args)` says whether a call ends a worker."""
+    """A cluster of so many CPUs.
 
-    exceptions = SimpleNamespace(RayActorError=ActorLost, RayTaskError=TaskFailed)
+    `dies(worker, method, args)` says whether a call ends a worker; `error` is what asking it for a
+    result then raises.
+    """
 
-    def __init__(self, cpus: int, dies: Callable[[int, str, Sequence[Any]], bool]) -> None:
-        self.cpus, self.dies = cpus, dies
+    exceptions = SimpleNamespace(
+        RayActorError=ActorLost, RayTaskError=TaskFailed, ObjectLostError=ResultLost
+    )
+
+    def __init__(
+        self,
+        cpus: int,
+        dies: Callable[[int, str, Sequence[Any]], bool],
+        error: type[Exception] = ActorLost,
+    ) -> None:
+        self.cpus, self.dies, self.error = cpus, dies, error
         self.drawn = random.Random(3)
         self.started = 0
         self.killed: list[Any] = []
@@ -51,7 +66,7 @@ class FakeRay:
         def call(*args: Any, **options: Any) -> Any:
             if number in self.dead or self.dies(number, name, args):
                 self.dead.add(number)
-                return SimpleNamespace(error=ActorLost())
+                return SimpleNamespace(error=self.error())
             try:
                 return SimpleNamespace(error=None, value=getattr(held, name)(*args, **options))
             except Exception as error:

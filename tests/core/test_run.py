@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,26 @@ def test_seeds_differ_by_every_part_and_stay_the_same_for_ever() -> None:
     assert seed_of(0, "plan") == 3897805607007773204
     drawn = {seed_of(a, b, c) for a in range(5) for b in ("x", "y") for c in range(5)}
     assert len(drawn) == 50 and all(0 <= seed < 2**63 for seed in drawn)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused_and_can_be_read(tmp_path: Path) -> None:
+    script = f"""
+from holdfast.core.run import Run
+run = Run({str(tmp_path)!r}, {MANIFEST!r})
+run.append([{{"n": 1}}])
+print("written", flush=True)
+input()
+"""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as other:
+        assert other.stdin and other.stdout
+        assert other.stdout.readline() == "written\n"
+        with pytest.raises(RunError, match="another process writes to"):
+            Run(tmp_path, MANIFEST)
+        with (tmp_path / "records.jsonl").open("ab") as file:
+            file.write(b'{"n": 2')  # a line on its way
+        assert Run(tmp_path, MANIFEST, read_only=True).records == [{"n": 1}]
+        assert (tmp_path / "records.jsonl").read_bytes().endswith(b'{"n": 2')
+        other.kill()
+    run = Run(tmp_path, MANIFEST)
+    assert run.records == Run(tmp_path, MANIFEST).records == [{"n": 1}]

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, suite
-from fake_ray import FakeRay
+from fake_ray import ActorLost, FakeRay, ResultLost
 from holdfast import compare, drift, effect
 from holdfast.cli import main
 from holdfast.core import ray_pool
@@ -241,9 +241,13 @@ def test_without_ray_the_extra_is_named(
 
 
 def pooled(
-    monkeypatch: pytest.MonkeyPatch, dies: Any = lambda *_: False, cpus: int = 3, **openers: Any
+    monkeypatch: pytest.MonkeyPatch,
+    dies: Any = lambda *_: False,
+    cpus: int = 3,
+    error: type[Exception] = ActorLost,
+    **openers: Any,
 ) -> tuple[RayPool, FakeRay]:
-    ray = FakeRay(cpus, dies)
+    ray = FakeRay(cpus, dies, error)
     monkeypatch.setattr(ray_pool, "_connect", lambda address: ray)
     return RayPool("auto", [openers.get("opener", Actor)]), ray
 
@@ -360,6 +364,70 @@ def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch: pytest.Mo
     assert pool.models[0].count("two words") == 2 and ray.started == 4
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_workers_that_are_all_lost_while_they_load_are_not_replaced_for_ever(
+    alone: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first worker has loaded: it does the batches by itself, or is lost with the first."""
+    drifted(tmp_path / "one")
+
+    def dies(worker: int, method: str, _: Any) -> bool:
+        return (worker > 1 and method == "open") or (not alone and method == "do")
+
+    pool, ray = pooled(monkeypatch, dies)
+    if alone:
+        drifted(tmp_path / "many", pool, actor=pool.models[0])
+        assert records(tmp_path / "many") == records(tmp_path / "one")
+        assert "the others go on" in capsys.readouterr().err
+    else:
+        with pytest.raises(RunError, match="loses every worker that loads the model"):
+            drifted(tmp_path / "many", pool, actor=pool.models[0])
+    assert ray.started <= 3 + ray_pool.MAX_LOSSES
+
+
+def test_a_result_that_is_lost_with_its_node_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drifted(tmp_path / "one")
+    pool, ray = pooled(
+        monkeypatch, lambda worker, method, _: worker == 2 and method == "do", error=ResultLost
+    )
+    drifted(tmp_path / "many", pool, actor=pool.models[0])
+    assert records(tmp_path / "many") == records(tmp_path / "one") and ray.dead == {2}
+
+
+def test_a_package_that_a_node_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Actor:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(RunError, match=r"^a node of the cluster lacks torch: install the same"):
+        pooled(monkeypatch, opener=refuse)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("Version mismatch: the cluster has\n  Ray: 9.9"),
+            "mismatch: the cluster has",
+        ),
+        (ConnectionError("Could not find any running Ray instance."), "there is no Ray cluster"),
+    ],
+)
+def test_why_ray_does_not_connect_is_said(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RunError, match=said) as refused:
+        RayPool("auto", [Actor])
+    assert "\n" not in str(refused.value)
+
+
 @pytest.fixture
 def nodes() -> Iterator[tuple[str, Any]]:
     """The address of a cluster of two nodes, and what takes one of them away."""
@@ -399,7 +467,11 @@ def test_a_cluster_that_loses_a_node_half_way_makes_the_records_of_one_machine(
         "none",
     ]
     shared = subprocess.Popen(
-        [*command, "--out", str(out), "--ray", address], env=env, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(out), "--ray", address, "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     half = pairs * (rounds + 1)  # of the records, under two controls
     while shared.poll() is None:
@@ -407,8 +479,9 @@ def test_a_cluster_that_loses_a_node_half_way_makes_the_records_of_one_machine(
             break
         time.sleep(0.05)
     lose_one()
-    said = shared.communicate(timeout=300)[1]
+    printed, said = shared.communicate(timeout=300)
     assert shared.returncode == 0, said
     assert "a worker was lost" in said
+    assert json.loads(printed)["conversations"] == pairs
     subprocess.run([*command, "--out", str(tmp_path / "one")], env=env, check=True)
     assert records(out) == records(tmp_path / "one")

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.persona.files import beside, read_json_lines, text_or_file
+from holdfast.persona.suite import load_suite
 
 
 def test_each_line_comes_with_its_number_and_empty_ones_are_passed_over(tmp_path: Path) -> None:
@@ -54,3 +55,10 @@ def test_a_file_is_found_in_its_folder_with_an_id_or_without(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["x" * 300, f"{'x' * 300}.txt", "x:" * 3000, "a\nb", "\0"])
 def test_a_text_that_can_be_no_name_of_a_file_is_a_text(tmp_path: Path, text: str) -> None:
     assert beside(text, tmp_path) == text_or_file(text) == text
+
+
+def test_the_home_of_somebody_unknown_is_a_name_like_others() -> None:
+    with pytest.raises(PersonaError, match=r"there are no prompts in ~nobody77/bot\.txt"):
+        text_or_file("@~nobody77/bot.txt")
+    with pytest.raises(PersonaError, match="there is no file or folder ~nobody77/bot"):
+        load_suite("~nobody77/bot.toml")

@@ -17,8 +17,8 @@ from holdfast.cli.session import (
     print_json,
     print_plan,
     resumable,
-    shortened,
 )
+from holdfast.core.text import shortened
 from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 

@@ -175,9 +175,3 @@ def print_estimate(estimate: RunEstimate, as_json: bool, beside: str = "") -> No
         print_json(estimate)
     else:
         print(estimate.sentence(beside))
-
-
-def shortened(text: str, limit: int) -> str:
-    """A text on one line of at most `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -22,6 +22,7 @@ from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.extras import install
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run, TurnTime
+from holdfast.core.text import shortened
 
 U = TypeVar("U")
 ModelOpener = Callable[[], Backend]
@@ -29,7 +30,7 @@ Work = Callable[[Sequence[Backend], U, Run[Any, Any], Progress], None]
 """Does a unit with the models and appends its records to a run."""
 
 MAX_LOSSES = 3
-"""Workers that one unit may lose before it is blamed."""
+"""Workers that one unit may lose before it is blamed, or that may be lost while they load."""
 _LOST = "the cluster loses every worker that loads the model: see `ray status`."
 
 
@@ -180,6 +181,10 @@ class RayPool:
             lacking = " and ".join(f"{n:g} {name}" for name, n in per_worker.items())
             raise RunError(f"no node of the cluster at {address} has {lacking}: add one.")
         self._losses: Counter[int] = Counter()
+        self._lost_loading = 0  # workers, since the last that loaded its models
+        # A result may be lost too, where its node goes before this machine has taken it over.
+        errors = self._ray.exceptions
+        self._loss_errors = (errors.RayActorError, errors.ObjectLostError)
         self._idle: list[Any] = []
         self._cards = self._open_first()
         #: The models, to plan with.
@@ -203,6 +208,10 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, HoldfastError):
                 raise error.cause from None
+            if isinstance(error.cause, ModuleNotFoundError):
+                raise RunError(
+                    f"a node of the cluster lacks {error.cause.name}: install the same on all."
+                ) from None
             raise
 
     def _open_first(self) -> list[ModelCard]:
@@ -211,7 +220,7 @@ class RayPool:
             worker = self._start_worker()
             try:
                 cards: list[ModelCard] = self._get(worker.open.remote())
-            except self._ray.exceptions.RayActorError:
+            except self._loss_errors:
                 continue
             self._idle = [worker]
             return cards
@@ -224,7 +233,7 @@ class RayPool:
                 self._refuse_other_models(self._open_first())
             try:
                 return self._get(self._idle[0].call.remote(model, method, *args, **options))
-            except self._ray.exceptions.RayActorError:
+            except self._loss_errors:
                 del self._idle[0]  # it would take a unit, and hold the place of the next worker
         raise RunError(_LOST)
 
@@ -244,13 +253,13 @@ class RayPool:
             worker, unit = busy.pop(ready)
             try:
                 result = self._get(ready)
-            except self._ray.exceptions.RayActorError:
-                self._requeue(unit, waiting)
-                self._open_worker(busy)
+            except self._loss_errors:
+                self._replace(unit, waiting, busy)
                 continue
             self._idle.append(worker)
             if unit is None:
                 self._refuse_other_models(result)
+                self._lost_loading = 0
             else:
                 yield unit, result
         for worker, _ in busy.values():  # still loading when the last unit was done
@@ -261,18 +270,36 @@ class RayPool:
         worker = self._start_worker()
         busy[worker.open.remote()] = worker, None
 
-    def _requeue(self, unit: int | None, waiting: deque[int]) -> None:
-        """A worker is gone: its unit goes to the next that is free."""
-        remedy = "another takes its place" if unit is None else f"batch {unit} is done again"
-        print(f"a worker was lost: {remedy}", file=sys.stderr)
+    def _replace(
+        self,
+        unit: int | None,
+        waiting: deque[int],
+        busy: dict[Any, tuple[Any, int | None]],
+    ) -> None:
+        """A worker is gone: its unit goes to the next that is free, its place to another."""
         if unit is not None:
-            waiting.appendleft(unit)
-            self._losses[unit] += 1
-            if self._losses[unit] == MAX_LOSSES:
-                raise RunError(
-                    f"{MAX_LOSSES} workers were lost on the same batch ({unit}), which may need "
-                    "more memory than they have: use a smaller --batch, or larger nodes."
-                )
+            print(f"a worker was lost: batch {unit} is done again", file=sys.stderr)
+            self._requeue(unit, waiting)
+            self._open_worker(busy)
+            return
+        self._lost_loading += 1
+        if self._lost_loading < MAX_LOSSES:
+            print("a worker was lost: another takes its place", file=sys.stderr)
+            self._open_worker(busy)
+            return
+        if not busy and not self._idle:
+            raise RunError(_LOST)
+        print("a worker was lost while it loaded the model: the others go on", file=sys.stderr)
+
+    def _requeue(self, unit: int, waiting: deque[int]) -> None:
+        """Put a lost worker's unit first, unless it has cost too many."""
+        waiting.appendleft(unit)
+        self._losses[unit] += 1
+        if self._losses[unit] == MAX_LOSSES:
+            raise RunError(
+                f"{MAX_LOSSES} workers were lost on the same batch ({unit}), which may need "
+                "more memory than they have: use a smaller --batch, or larger nodes."
+            )
 
     def _refuse_other_models(self, cards: Sequence[ModelCard]) -> None:
         """Refuse workers whose records would not be those of the first."""
@@ -306,8 +333,14 @@ def _connect(address: str) -> Any:
         raise RunError(f"--ray is auto or the head's HOST:PORT, not {address!r}")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except ConnectionError as error:
         raise unreachable from error
+    except (RuntimeError, ValueError) as error:  # another version, or this process has one already
+        raise RunError(
+            f"Ray does not connect to the cluster at {address}: {shortened(str(error), 300)}"
+        ) from error
+    # Ray prints what it says of lost workers on standard output, and has no other switch for that.
+    ray._private.worker._worker_logs_enabled = False
     return ray
 
 

@@ -31,7 +31,9 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
+from holdfast.core.folder_lock import FolderLock, lock
 from holdfast.core.records import Record, dumps, read_record
+from holdfast.core.text import shortened
 
 T = TypeVar("T")
 R = TypeVar("R", default=Record)
@@ -68,6 +70,8 @@ class Run(Generic[R, V]):
         manifest: object,
         record_type: type[R] = dict,  # type: ignore[assignment]
         verdict_type: type[V] = dict,  # type: ignore[assignment]
+        *,
+        read_only: bool = False,
     ) -> None:
         """Open a run, or begin one.
 
@@ -76,9 +80,11 @@ class Run(Generic[R, V]):
             manifest: what determines the records, as a dataclass or a JSON object.
             record_type: the dataclass of a record; JSON objects by default.
             verdict_type: the dataclass of a judge model's verdict; JSON objects by default.
+            read_only: leave the folder to the process that may be writing to it.
 
         Raises:
-            RunError: the folder holds another run or other files, or cannot be written.
+            RunError: the folder holds another run or other files, cannot be written, or another
+                process writes to it.
         """
         self.folder = Path(folder) if folder is not None else None
         self.manifest: Record = json.loads(dumps(manifest))
@@ -87,24 +93,28 @@ class Run(Generic[R, V]):
         self.verdicts: list[V] = []
         self.times: list[TurnTime] = []
         self._has_more = False  # than it had when it was opened
+        self._lock: FolderLock | None = None
         if self.folder is not None:
-            self._open(self.folder)
+            self._open(self.folder, read_only)
 
     @property
     def page(self) -> str | None:
         """Path of its page; None where the run has no folder."""
         return str(self.folder / "report.html") if self.folder else None
 
-    def _open(self, folder: Path) -> None:
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+    def _open(self, folder: Path, read_only: bool) -> None:
+        if not read_only:
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = lock(folder)
         path = folder / "manifest.json"
         if path.exists():
             refuse_another_run(_read_manifest(path), self.manifest, folder)
-            self.records = _read_lines(folder / "records.jsonl", self.record_type)
-            self.verdicts = _read_lines(folder / "verdicts.jsonl", self.verdict_type)
-            self.times = _read_lines(folder / "timing.jsonl", TurnTime)
-        else:
+            mend = not read_only
+            self.records = _read_lines(folder / "records.jsonl", self.record_type, mend)
+            self.verdicts = _read_lines(folder / "verdicts.jsonl", self.verdict_type, mend)
+            self.times = _read_lines(folder / "timing.jsonl", TurnTime, mend)
+        elif not read_only:
             refuse_other_files(folder)
             self._write("manifest.json", dumps(self.manifest, indent=1) + "\n")
 
@@ -166,12 +176,15 @@ class Run(Generic[R, V]):
         self._write("summary.json", dumps(summary, indent=1) + "\n")
 
 
-def _read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The lines of a file; a last line without an end was torn off by a kill and is dropped."""
+def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
+    """The lines of a file; a last line without an end is left out, and cut off with `mend`.
+
+    A kill tore it off; where another process writes to the file, it is on its way.
+    """
     if not path.exists():
         return []
     whole, _, torn = path.read_bytes().rpartition(b"\n")
-    if torn:
+    if torn and mend:
         print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
         with _writing(path), path.open("r+b") as file:
             file.truncate(len(whole) + 1 if whole else 0)
@@ -235,14 +248,10 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
         first = differ[0]
-        change = f"{first} was {_short(was.get(first))}, is {_short(now.get(first))}"
+        old_value, new_value = (shortened(dumps(one.get(first)), 60) for one in (was, now))
+        change = f"{first} was {old_value}, is {new_value}"
         others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
         raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
-
-
-def _short(value: object) -> str:
-    text = dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:

@@ -168,7 +168,7 @@ def _merge_shards(job: Units[U, R], run: Run[R, V]) -> None:
         return
     begun = {job.unit_of(record) for record in run.records}
     for folder in sorted(run.folder.glob("shard-*-of-*")):
-        part = Run(folder, run.manifest, run.record_type, run.verdict_type)
+        part = Run(folder, run.manifest, run.record_type, run.verdict_type, read_only=True)
         new = [record for record in part.records if job.unit_of(record) not in begun]
         if new:
             run.append(new)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.core.errors import ModelError
+from holdfast.core.paths import expanded
 from holdfast.models.catalogue import CatalogueModel
 
 CHUNK = 1 << 20  # bytes that are hashed and written at a time
@@ -59,7 +60,7 @@ def fetch_hub(model: CatalogueModel) -> Path | None:
 def cache_folder() -> Path:
     """Where fetched files are kept: HOLDFAST_CACHE, or `holdfast` in the user's cache folder."""
     if own := os.environ.get("HOLDFAST_CACHE"):
-        return Path(own).expanduser()
+        return expanded(own)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "holdfast"
     if sys.platform == "darwin":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 from holdfast.core.errors import PersonaError, suggestion
 from holdfast.core.seeds import seed_of
-from holdfast.persona.files import read_toml
+from holdfast.persona.files import read_toml, repeated
 from holdfast.persona.suite import load_suite
 
 LENGTHS = ("minimal", "half", "full")
@@ -72,8 +71,7 @@ def load_experts(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
             f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
         )
     experts = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
-    counts = Counter(one.id for one in experts)
-    if twice := next((one for one, n in counts.items() if n > 1), None):
+    if (twice := repeated(one.id for one in experts)) is not None:
         raise PersonaError(f"{path}: two experts have the id {twice}.")
     return experts
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError, suggestion
+from holdfast.core.paths import expanded
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:
@@ -38,7 +40,7 @@ def read_toml(
     """The tables of a TOML file; see `read_text` for the arguments."""
     try:
         return tomllib.loads(read_text(path, what, hint, error))
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise error(f"{path} is not TOML ({wrong}).") from wrong
 
 
@@ -112,6 +114,11 @@ def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> No
             raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that occurs twice, or None."""
+    return next((name for name, n in Counter(names).items() if n > 1), None)
+
+
 def as_toml(value: object) -> str:
     """A value as TOML on one line: strings, numbers, booleans, lists and inline tables."""
     if isinstance(value, Mapping):
@@ -161,5 +168,5 @@ def text_or_file(text: str) -> str:
         if re.fullmatch(r"\S+\.\w{2,4}", text) and is_there(path) and path.is_file():
             raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
-    path = Path(text[1:]).expanduser()
+    path = expanded(text[1:])
     return read_text(path, "prompts", "name a file after @", PersonaError).strip()

@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
+from holdfast.core.paths import expanded
 from holdfast.judge.content.embedding import installed
 from holdfast.persona.files import is_there
 from holdfast.persona.published import Published
@@ -233,7 +234,7 @@ def _locate(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and source in suite_names():
         folder = SUITES / source
         return folder if folder.is_dir() else SUITES / f"{source}.toml"
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if is_there(path):
         return path
     if path.suffix or len(path.parts) > 1 or " " in source:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
+from holdfast.core.text import shortened
 from holdfast.report.words import count, number, quantity, signed, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
@@ -133,15 +134,10 @@ def _quoted(loss: Loss) -> str:
 
 
 def _said(loss: Loss) -> Iterator[str]:
-    yield f"asked:     {_cut(loss.probe)}"
-    yield f"baseline:  {_cut(loss.baseline)}"
-    yield f"candidate: {_cut(loss.candidate)}"
-    yield f"judge:     {_cut(loss.why)}"
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= QUOTE else line[: QUOTE - 1] + "…"
+    yield f"asked:     {shortened(loss.probe, QUOTE)}"
+    yield f"baseline:  {shortened(loss.baseline, QUOTE)}"
+    yield f"candidate: {shortened(loss.candidate, QUOTE)}"
+    yield f"judge:     {shortened(loss.why, QUOTE)}"
 
 
 def junit(summary: GateSummary) -> str:

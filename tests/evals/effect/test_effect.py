@@ -182,3 +182,8 @@ def test_a_reply_that_did_not_fit_has_no_score(tasks: Path) -> None:
     found = effect(Actor(full), tasks=tasks, personas=PEOPLE, samples=1)
     gone = row(found, category="math", persona="matched", length="full", placement="system")
     assert (gone.delta, gone.n, gone.interval) == (None, 0, (None, None))
+
+
+def test_a_model_that_is_named_twice_is_refused(tasks: Path) -> None:
+    with pytest.raises(HoldfastError, match="two models have the name actor: name each once"):
+        effect([Actor(answer), Actor(answer)], tasks=tasks, personas=PEOPLE, samples=1)

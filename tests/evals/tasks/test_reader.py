@@ -414,3 +414,15 @@ def test_a_row_of_every_number_commits_to_none() -> None:
 def test_a_row_of_candidates_is_wrong_in_every_reading(text: str) -> None:
     verdict = read(Gold("18"), text, "numeric")
     assert not (verdict.strict or verdict.lenient or verdict.final)
+
+
+@pytest.mark.parametrize(
+    "text", ["18, since 0^0 = 1", "0**0", "APRİL 5", "5 auguſt", "ſeven quarters", "minus ſeven"]
+)
+def test_a_reply_that_looks_like_a_number_and_is_none_is_read(text: str) -> None:
+    reading = read(Gold("18"), text, "numeric")
+    assert reading.lenient or not reading.strict
+
+
+def test_zero_to_the_power_of_zero_is_one() -> None:
+    assert right(Gold("1"), "0^0") and not right(Gold("0"), "0^0")

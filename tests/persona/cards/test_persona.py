@@ -137,3 +137,11 @@ def test_a_chat_of_sillytavern_is_read(tmp_path: Path) -> None:
         read_role_play(path)
     path.write_text(json.dumps({"messages": []}), encoding="utf-8")
     assert not is_role_play(path)
+
+
+def test_entries_whose_order_is_no_number_to_sort_by_come_with_those_that_have_none() -> None:
+    entries = [
+        {"content": text, "order": order}
+        for text, order in (("c", 1), ("a", 10**400), ("b", float("nan")))
+    ]
+    assert [one.content for one in read_entries({"entries": entries})] == ["a", "b", "c"]

@@ -276,3 +276,39 @@ def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path)
 def write_and_read(folder: Path) -> str:
     write_draft(draft(ADA), folder / "again.toml")
     return (folder / "again.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("clause", "judge"),
+    [
+        ("Answer in at most 150 words.", {"unit": "words", "max": 150}),
+        ("Answer in at most 1,500 words.", {"unit": "words", "max": 1500}),
+        ("Keep replies under 2.000 characters.", {"unit": "characters", "max": 1999}),
+        ("Answer in 1,200 to 1,500 words.", {"unit": "words", "min": 1200, "max": 1500}),
+    ],
+)
+def test_a_limit_above_a_long_reply_is_judged_as_it_stands(clause: str, judge: object) -> None:
+    assert demand(clause, "length").judge == {"name": "length", **dict(judge)}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "clause",
+    ["Answer in at most 3000000000 characters.", f"Answer in at most {'9' * 5000} words."],
+)
+def test_an_amount_that_limits_no_reply_costs_nothing(clause: str) -> None:
+    began = time.process_time()
+    drafted = draft(f'Never say "boo". {clause}')
+    assert [one.name for one in drafted.demands] == ["words"]
+    assert time.process_time() - began < 5
+
+
+def test_a_number_of_thousands_of_digits_is_a_fact_like_others() -> None:
+    assert demand(f"The archive code is {'9' * 5000}.", "code").category == "memory"
+
+
+def test_a_draft_of_odd_characters_can_be_read_again(tmp_path: Path) -> None:
+    drafted = draft('Never say "boo". Always zorp \x07 the \x1b[31m grumpf.')
+    write_draft(drafted, tmp_path / "odd.toml", ["a field \x07"])
+    assert load_suite(tmp_path / "odd.toml").personas[0].prompt == drafted.prompt
+    with pytest.raises(PersonaError, match="half a character"):
+        draft('Never say "boo" \ud83d.')

@@ -218,3 +218,38 @@ def test_a_row_that_occurs_twice_is_refused(write: Write) -> None:
     row = {"question_id": 81, "category": "writing", "turns": ["One.", "Two."]}
     with pytest.raises(PersonaError, match="question-81"):
         of("mt-bench", write("question.jsonl", [row, row]))
+
+
+_LINE = {"key": 1, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+_DIALOGUE = {"QUESTION_ID": 1, "AXIS": "INSTRUCTION_RETENTION", "CONVERSATION": None,
+             "TARGET_QUESTION": "?", "PASS_CRITERIA": "YES"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("ifeval", {**_LINE, "kwargs": None}, "not lists of one length"),
+        ("ifeval", {**_LINE, "kwargs": [None]}, "kwargs of objects"),
+        ("ifeval", {**_LINE, "instruction_id_list": [1]}, "is of texts"),
+        ("ifeval", {**_LINE, "kwargs": "[" * 30_000}, "a column is not JSON"),
+        (
+            "multi-if",
+            {"key": 1, "language": "English", "turn_1_instruction_id_list": "", "turn_1_kwargs": 1},
+            "a column is not JSON",
+        ),
+        ("multichallenge", _DIALOGUE, "fewer than two messages"),
+        ("sysbench", {"system_id": 1, "system_prompt": "x", "prompt_infos": None}, "prompt_infos"),
+        (
+            "sysbench",
+            {"system_id": 1, "system_prompt": "x", "prompt_infos": {"Hi": {"criteria": 5}}},
+            "holds nothing of sysbench",
+        ),
+    ],
+)
+def test_a_row_of_other_types_is_one_sentence(
+    name: str, row: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(PersonaError, match=said):
+        of(name, path)

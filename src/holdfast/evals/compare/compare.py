@@ -293,7 +293,10 @@ def _rows(
         length: control_rows(by_control, plan.conversations, length, rounds)
         for length, rounds in scored_rounds.items()
     }
-    return rows, recommend(by_control, plan.conversations, longest, scored_rounds[longest])
+    advice = recommend(
+        by_control, plan.conversations, longest, scored_rounds[longest], all_rows=rows[longest]
+    )
+    return rows, advice
 
 
 def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:

@@ -63,22 +63,28 @@ def recommend(
     conversations: Sequence[Conversation],
     length: int,
     question_rounds: Sequence[int] | None = None,
+    *,
+    all_rows: Sequence[ControlRow] | None = None,
 ) -> Recommendation:
     """The control that holds best over `length` rounds for what it costs.
 
-    The arguments are those of `control_rows`; the first measurements are `none`'s.
+    The first four arguments are those of `control_rows`, whose rows are `all_rows` where they are
+    known; the first measurements are `none`'s.
     """
     first, second = _halves(conversations)
     choosing, reporting = ([conversations[i] for i in half] for half in (first, second))
     halves = [one.subset(first) for one in measurements]
-    others = [one.subset(second) for one in measurements]
-    parts = ((halves, choosing), (others, reporting), (measurements, conversations))
-    rows_of = [control_rows(*part, length, question_rounds) for part in parts]
-    able = set.intersection(*map(_able, rows_of))
-    choice, best = _choose(halves, rows_of[0], choosing, able, length)
-    rows = rows_of[1]
-    by_control = {row.control: row for row in rows}
     halved = first != second
+    if all_rows is None:
+        all_rows = control_rows(measurements, conversations, length, question_rounds)
+    chosen_by = rows = all_rows
+    if halved:
+        others = [one.subset(second) for one in measurements]
+        chosen_by = control_rows(halves, choosing, length, question_rounds)
+        rows = control_rows(others, reporting, length, question_rounds)
+    able = set.intersection(*map(_able, (chosen_by, rows, all_rows)))
+    choice, best = _choose(halves, chosen_by, choosing, able, length)
+    by_control = {row.control: row for row in rows}
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
         by_control[choice],

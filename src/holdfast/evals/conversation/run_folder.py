@@ -64,7 +64,7 @@ def read_run(folder: Path, commands: Sequence[str]) -> RecordedRun:
     command = manifest.get("command") if isinstance(manifest, dict) else None
     if command not in commands:
         raise RunError(f"{folder} is a run of {command}: name a folder of {choices}.")
-    run = Run(folder, manifest, RoundRecord, JudgeVerdict)
+    run = Run(folder, manifest, RoundRecord, JudgeVerdict, read_only=True)
     if not run.records:
         raise RunError(f"{folder} has no records yet: run its command first.")
     try:

@@ -45,6 +45,7 @@ from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task, form_of, load_tasks, with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
+from holdfast.persona.files import repeated
 from holdfast.persona.suite import load_suite
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
 from holdfast.results.tasks import TaskArm, TaskRecord
@@ -133,6 +134,8 @@ def _planned(
     models = [models] if not isinstance(models, Sequence) else list(models)
     if not models:
         raise HoldfastError("name a model with --model.")
+    if (twice := repeated(model.name for model in models)) is not None:
+        raise HoldfastError(f"two models have the name {twice}: name each once.")
     check_judge(models, judge_model)
     settings.check()
     return _EffectPlan.of(models, judge_model, settings)

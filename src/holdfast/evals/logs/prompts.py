@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, PersonaError
+from holdfast.core.text import shortened
 from holdfast.evals.logs.chat import RecordedChat, Unfit
 from holdfast.persona.draft.drafting import draft
 from holdfast.persona.suite import Persona
+
+SHOWN = 120
+"""Characters at most of a prompt, or a part of one, that a result names."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
         try:
             result = draft(prompt)
         except PersonaError as error:
-            unjudged[f"{_short(prompt)} ({error})"] = None
+            unjudged[f"{shortened(prompt, SHOWN)} ({error})"] = None
             continue
         whole = result.whole
         id, number = whole.id, 2
@@ -66,15 +70,12 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
             id, number = f"{whole.id}-{number}", number + 1
         ids.add(id)
         personas[prompt] = replace(whole, id=id)
-        unjudged |= dict.fromkeys(f"{_short(one.text)} ({one.why})" for one in result.unjudged)
-        for one in result.probed_only:
-            unjudged[f"{_short(one.text)} (only answers to its probes show it)"] = None
+        for one in result.unjudged:
+            unjudged[f"{shortened(one.text, SHOWN)} ({one.why})"] = None
+        for demand in result.probed_only:
+            text = shortened(demand.text, SHOWN)
+            unjudged[f"{text} (only answers to its probes show it)"] = None
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"
         raise HoldfastError(f"{path} {lacks}: name its persona with --persona, --prompt or --card.")
     return PromptPersonas(personas, len(prompts), tuple(unjudged))
-
-
-def _short(text: str, width: int = 120) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"

@@ -17,6 +17,7 @@ import numpy as np
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, PersonaError, ServiceError
 from holdfast.core.stats import mean
+from holdfast.core.text import shortened
 from holdfast.evals.compare.intervals import by_conversation
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.drift import DriftResult, DriftSettings, drift
@@ -232,5 +233,4 @@ def _probe(at: int, answer: JudgedAnswer) -> str:
 
 
 def _quoted(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LINE else line[: LINE - 1] + "…"
+    return shortened(text, LINE)

@@ -18,7 +18,6 @@ This module knows text and files. It knows no models and no personas.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +33,13 @@ from holdfast.evals.tasks.exercises import EACH, exercises
 from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.reader import right as is_right
-from holdfast.persona.files import Columns, check_columns, parse_json_line, read_json_lines
+from holdfast.persona.files import (
+    Columns,
+    check_columns,
+    parse_json_line,
+    read_json_lines,
+    repeated,
+)
 from holdfast.persona.suite import Suite, load_suite
 
 _CORE = Path(__file__).with_name("data") / "tasks.jsonl"
@@ -279,9 +284,8 @@ def _from_file(path: Path) -> list[Task]:
         _from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)
     ]
-    counts = Counter(task.id for task in tasks)
-    if duplicate := next((one for one, n in counts.items() if n > 1), None):
-        raise HoldfastError(f"{path}: two tasks have the id {duplicate}.")
+    if (twice := repeated(task.id for task in tasks)) is not None:
+        raise HoldfastError(f"{path}: two tasks have the id {twice}.")
     return tasks
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Stop
 from holdfast.core.errors import HoldfastError, ModelError, ServiceError
+from holdfast.core.text import shortened
 from holdfast.models.thinking import split_thought
 
 Kind = Literal[
@@ -186,8 +187,7 @@ def _line(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    line = replace_surrogates(" ".join(text.split()))
-    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+    return shortened(replace_surrogates(text), SHOWN)
 
 
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}

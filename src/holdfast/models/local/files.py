@@ -24,6 +24,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 from safetensors import SafetensorError
 
 from holdfast.core.errors import ModelError, first_line
+from holdfast.core.paths import expanded
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights
@@ -78,7 +79,7 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
     if name.startswith(OLLAMA):
         weights = find_weights(name)
         return ModelSource(str(weights.parent), gguf=weights.name)
-    place = Path(name).expanduser()
+    place = expanded(name)
     if place.is_dir():
         return _source_in_folder(name, place, base)
     if place.exists():

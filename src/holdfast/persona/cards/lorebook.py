@@ -80,10 +80,19 @@ def _entry(table: Mapping[str, Any]) -> LoreEntry:
         else (),
         constant=table.get("constant") is True,
         enabled=not disabled,
-        order=float(order) if isinstance(order, int | float) else 0.0,
+        order=_order(order),
         before=table.get("position") in ("before_char", 0),
         cased=table.get("case_sensitive") is True or table.get("caseSensitive") is True,
     )
+
+
+def _order(value: object) -> float:
+    """The order of an entry; 0 where a book has none, or one that is no number to sort by."""
+    try:
+        order = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return order if order == order else 0.0
 
 
 def active(entries: Sequence[LoreEntry], text: str) -> list[LoreEntry]:

@@ -137,6 +137,8 @@ def draft(
     """
     if not prompt.strip() or "\0" in prompt:
         raise PersonaError("a draft needs a system prompt: give its text, or @FILE.")
+    if re.search("[\ud800-\udfff]", prompt):
+        raise PersonaError("the prompt holds half a character, which UTF-8 lacks: write it anew.")
     parts = clauses(prompt if demands_in is None else demands_in)
     language = next((code for part in parts if (code := language_of(part))), "en")
     reader = Reader(prompt, language, character or name_of(prompt))

@@ -115,6 +115,8 @@ _TELLS_NOBODY = re.compile(
     re.IGNORECASE,
 )
 MOST_WORDS = 2
+_LONGEST_NUMBER = 18
+"""Digits of a number that may be written in other ways; longer ones are codes."""
 LONGEST_LIKING = 6
 _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "people"))
 
@@ -291,13 +293,13 @@ def _ways(number: str) -> list[str]:
     if number.isdigit() and len(number) <= 2:
         ways += [f"{number} am", f"{number} pm", f"{number}am", f"{number}pm", f"{number}:00",
                  f"{int(number):02}:00"]  # fmt: skip
-    if number.isdigit() and len(number) > 3:
+    if number.isdigit() and 3 < len(number) <= _LONGEST_NUMBER:
         ways.append(f"{int(number):,}" if not number.startswith("0") else " ".join(number))
     return list(dict.fromkeys(ways))
 
 
 def _another(value: str) -> str | None:
     """A number that is not this one, for an example of a wrong fact."""
-    if not re.fullmatch(r"\d+", value):
+    if not re.fullmatch(r"\d+", value) or len(value) > _LONGEST_NUMBER:
         return None
     return str(int(value) + 1).zfill(len(value)) if len(value) > 1 else str((int(value) + 3) % 10)

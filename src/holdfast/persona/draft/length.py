@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from holdfast import judge as judges
 from holdfast.judge.spoken import with_digits
 from holdfast.persona.draft.clauses import NEGATION
 from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
+from holdfast.persona.suite import PASS
 
 _UNITS = {
     "words": "words?|wörtern?|worten?|palabras?|palavras?|mots?|parole|woorden",
@@ -24,6 +26,7 @@ _COUNTS = {
     "4": "vier|cuatro|quatre|quatro|quattro",
     "5": "fünf|cinco|cinq|cinque",
 }
+_AMOUNT = r"\d{1,3}(?:[,.’]\d{3})+|\d{1,5}"
 _LIMIT = re.compile(
     rf"\b(?:(?P<most>at most|no more than|not more than|fewer than|less than|under|up "
     rf"to|within|höchstens|maximal|nicht mehr als|(?:como |no |al )?máximo(?: de)?|no más de|"
@@ -31,8 +34,8 @@ _LIMIT = re.compile(
     rf"maximum(?: of)?|max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never "
     rf"more than|not exceed|exceed|longer than|more than)|"
     rf"(?P<least>at least|minimum(?: of)?|no fewer than|no less than)|"
-    rf"(?P<exactly>exactly|precisely))?\s*(?P<low>\d+)(?:\s*(?:-|–|to|or|"
-    rf"and)\s*(?P<high>\d+))?[\s-]+{_UNIT}\b(?:\s+(?P<after>or (?:less|fewer|more)|"
+    rf"(?P<exactly>exactly|precisely))?\s*(?<![\d.,’])(?P<low>{_AMOUNT})(?:\s*(?:-|–|to|or|"
+    rf"and)\s*(?P<high>{_AMOUNT}))?[\s-]+{_UNIT}\b(?:\s+(?P<after>or (?:less|fewer|more)|"
     rf"max(?:imum)?|at most))?",
     re.I,
 )
@@ -47,6 +50,8 @@ _LONG = re.compile(
     r"\b(?:detailed|thorough|in[- ]depth|comprehensive|elaborate|at length|in detail|exhaustive)\b",
     re.I,
 )
+LONGEST = 20_000
+"""An amount beyond this limits no reply, and an example of one that is longer would be vast."""
 SHORT_WORDS, LONG_WORDS = 60, 80
 """What “short” and “detailed” mean where a prompt has no number, in words."""
 _SENTENCE = "That is a good plan."
@@ -82,6 +87,9 @@ def _in_digits(text: str) -> str:
 
 def _counts_replies(text: str, limit: re.Match[str]) -> bool:
     """False where an amount is of something else: a story of 500 words, each of 3 bullets."""
+    amounts = (limit["low"], limit["high"])
+    if any(_count(one) > LONGEST for one in amounts if one):
+        return False
     return not re.search(
         r"\b(?:user|student|customer)s?\b[^.]*\b(?:writes?|sends?|essay)\b",
         text[: limit.start()],
@@ -89,10 +97,15 @@ def _counts_replies(text: str, limit: re.Match[str]) -> bool:
     )
 
 
+def _count(amount: str) -> int:
+    """The number in an amount, with marks between its thousands or without."""
+    return int(re.sub(r"\D", "", amount))
+
+
 def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
-    low, high = int(limit["low"]), limit["high"]
+    low, high = _count(limit["low"]), limit["high"]
     if high:
-        return low, int(high)
+        return low, _count(high)
     after = (limit["after"] or "").lower()
     if limit["least"] or after == "or more":
         return low, None
@@ -121,7 +134,7 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
         return joint.join([unit_of_text] * count)
 
     fits = low or high or 1
-    too_long = (reply(2 * high + 4), *plain("long")) if high else ()
+    too_long = (reply(2 * high + 4), *_too_long(judge)) if high else ()
     too_short = (reply(max(1, low // 3)),) if low and low > 2 else ()
     probes = material("plain")["long_probes" if high else "probes"]
     # A long text in few paragraphs is none too many.
@@ -129,6 +142,12 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
     return Demand(
         "length", "format", clause, tuple(probes), judge, (reply(fits),), fails + too_short
     )
+
+
+def _too_long(judge: Spec) -> list[str]:
+    """What a plain assistant says at length, where the limit is below its length."""
+    within = judges.build(judge)
+    return [one for one in plain("long") if within(one).value < PASS]
 
 
 def _sentence_length(low: int | None, high: int | None, clause: str) -> Demand:

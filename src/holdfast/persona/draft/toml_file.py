@@ -32,17 +32,18 @@ def write_draft(draft: Draft, path: Path, ignored: Sequence[str] = ()) -> None:
     ]
     if draft.unjudged:
         head += ["#", "# Not judged:"]
-        head += [f"#   - {' '.join(one.text.split())} ({one.why})" for one in draft.unjudged]
+        head += [_item(f"{one.text} ({one.why})") for one in draft.unjudged]
     if draft.described:
         head += ["#", "# Read by no rule, and without a demand that it knows:"]
-        head += [f"#   - {' '.join(one.split())}" for one in draft.described]
+        head += map(_item, draft.described)
     if ignored:
-        head += [
-            "#",
-            "# Of the card, left out:",
-            *(f"#   - {' '.join(one.split())}" for one in ignored),
-        ]
+        head += ["#", "# Of the card, left out:", *map(_item, ignored)]
     write_suite(draft.suite, path, head)
+
+
+def _item(text: str) -> str:
+    """A text as a comment, which in TOML holds no control characters."""
+    return f"#   - {''.join(c for c in ' '.join(text.split()) if c.isprintable())}"
 
 
 def write_suite(suite: Suite, path: Path, head: Sequence[str] = ()) -> None:

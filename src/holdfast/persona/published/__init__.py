@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.errors import PersonaError
+from holdfast.core.paths import expanded
 from holdfast.persona.files import is_there
 from holdfast.persona.published import instructions, rubrics
 from holdfast.persona.published.tables import PersonaTables
@@ -51,7 +52,7 @@ class Published:
         name, colon, rest = text.partition(":")
         if name not in READERS:
             return None
-        path = Path(rest).expanduser() if colon else None
+        path = expanded(rest) if colon else None
         is_file = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
         return cls(name, path) if is_file else None
 

@@ -136,7 +136,7 @@ def read_multi_if(path: Path) -> PersonaTables:
             # Their checkers for other languages are not those of IFEval.
             tables.skipped["not English"] += 1
             continue
-        last = max(n for n in (1, 2, 3) if row.get(f"turn_{n}_instruction_id_list"))
+        last = max((n for n in (1, 2, 3) if row.get(f"turn_{n}_instruction_id_list")), default=1)
         _add(tables, as_id("dialogue", row["key"]), "multi-turn", row, f"turn_{last}_", where)
     return tables
 
@@ -146,9 +146,12 @@ def _add(
 ) -> None:
     """Add the persona of a row, or count why there is none."""
     ids = parsed(row[f"{turn}instruction_id_list"], where)
-    kwargs = [parsed(one, where) for one in parsed(row[f"{turn}kwargs"], where)]
-    if not isinstance(ids, list) or len(ids) != len(kwargs):
+    listed = parsed(row[f"{turn}kwargs"], where)
+    kwargs = [parsed(one, where) for one in listed] if isinstance(listed, list) else None
+    if not isinstance(ids, list) or kwargs is None or len(ids) != len(kwargs):
         raise PersonaError(f"{where}: instruction_id_list and kwargs are not lists of one length")
+    if not all(isinstance(id_, str) for id_ in ids) or not all(map(_is_object, kwargs)):
+        raise PersonaError(f"{where}: instruction_id_list is of texts, and kwargs of objects")
     if of_a_request := [one for one in ids if one in NO_ORDER or one.startswith(_OF_A_REQUEST)]:
         tables.skipped[f"belongs to its request: {of_a_request[0]}"] += 1
         return
@@ -158,6 +161,10 @@ def _add(
         tables.skipped[str(missing)] += 1
     except JudgeError as error:
         raise PersonaError(f"{where}: {error}") from None
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _keep(

@@ -34,6 +34,8 @@ def read_sysbench(path: Path) -> PersonaTables:
         prompt = text_of(row["system_prompt"], where, "system_prompt")
         infos = row["prompt_infos"]
         # In the released JSON an object by the user's message; the README calls it an array.
+        if not isinstance(infos, Mapping | list):
+            raise PersonaError(f"{where}: prompt_infos is neither an object nor a list")
         turns = (
             list(infos.items()) if isinstance(infos, Mapping) else [(_said(i), i) for i in infos]
         )
@@ -62,7 +64,8 @@ def _said(info: Any) -> Any:
 
 def _checklist(criteria: Any) -> str:
     """The criteria of a turn as a list: an object or an array of texts or of objects."""
-    entries = criteria.values() if isinstance(criteria, Mapping) else criteria or ()
+    texts = criteria if isinstance(criteria, list) else ()
+    entries = criteria.values() if isinstance(criteria, Mapping) else texts
     texts = [one.get("criteria_content") if isinstance(one, Mapping) else one for one in entries]
     lines = [str(text).strip() for text in texts if text]
     return "The reply does all of this:\n" + "\n".join(f"- {one}" for one in lines) if lines else ""
@@ -80,7 +83,8 @@ def read_multichallenge(path: Path) -> PersonaTables:
         if row["AXIS"] != RETENTION:
             tables.skipped[f"on the axis {row['AXIS']}"] += 1
             continue
-        messages = [one for one in row["CONVERSATION"] if isinstance(one, Mapping)]
+        talk = row["CONVERSATION"] if isinstance(row["CONVERSATION"], list) else ()
+        messages = [one for one in talk if isinstance(one, Mapping)]
         texts = [one.get("content") for one in messages if one.get("role") == "user"]
         if len(texts) < 2:
             raise PersonaError(f"{where}: the conversation has fewer than two messages of the user")
@@ -108,7 +112,7 @@ def read_personagym(path: Path) -> PersonaTables:
         text = read_text(file, "PersonaGym's questions", "name the authors' folder", PersonaError)
         try:
             tasks = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PersonaError(f"{file} is not JSON ({error})") from None
         if not isinstance(tasks, dict) or not all(isinstance(v, list) for v in tasks.values()):
             raise PersonaError(f"{file} is not PersonaGym's: tasks by name, each with questions")

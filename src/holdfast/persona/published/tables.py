@@ -97,7 +97,7 @@ def parsed(value: Any, where: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PersonaError(f"{where}: a column is not JSON ({error})") from None
 
 

@@ -33,12 +33,13 @@ _MONTHS = (
     "jan feb mar apr - jun jul aug sep oct nov dec"
 )
 MONTHS = {name: i % 12 + 1 for i, name in enumerate(_MONTHS.split()) if name != "-"} | {"sept": 9}
-_MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")\b\.?"
-_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+# Any case, of ASCII alone: else an s would match ſ, and an i İ, which are in no month.
+_MONTH = "(?P<month>(?ia:" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r"))\b\.?"
+_DAY = r"(?P<day>\d{1,2})(?i:st|nd|rd|th)?"
 _YEAR = r"(?:,?\s+(?P<year>\d{4}))?\b"
 _DATES = [
-    re.compile(rf"(?i)\b{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR}"),
-    re.compile(rf"(?i)\b{_MONTH}\s+(?:the\s+)?{_DAY}\b{_YEAR}"),
+    re.compile(rf"\b{_DAY}\s+(?:(?i:of)\s+)?{_MONTH}{_YEAR}"),
+    re.compile(rf"\b{_MONTH}\s+(?:(?i:the)\s+)?{_DAY}\b{_YEAR}"),
     re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})\b"),
 ]
 Date = tuple[int, int, int | None]  # day, month, year
@@ -130,7 +131,9 @@ def _power(base: Number, match: re.Match[str]) -> Number:
     large = any(abs(value) > 10**6 for value in base.values)
     if large or not exponent.isdigit() or len(exponent) > 2 or match["sign"]:
         return replace(base, end=match.end())
-    values = frozenset(value ** int(exponent) for value in base.values)
+    power = int(exponent)
+    # Decimal has no 0^0, which is 1 wherever a reply has it.
+    values = frozenset(v**power if v or power else Decimal(1) for v in base.values)
     return Number(values, base.start, match.end(), base.label)
 
 

@@ -12,10 +12,12 @@ from decimal import Decimal
 from holdfast.evals.tasks.numbers.number import Number
 from holdfast.judge.number import numbers as judged_numbers
 
-UNITS = (
+# In any case, of ASCII alone: else "ſeven" would match, which is no number.
+_UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
 ).replace(" ", "|")
+UNITS = f"(?ia:{_UNITS})"
 _RUN = re.compile(
     rf"(?i)\b(?:(?P<sign>minus|negative)\s+)?(?P<whole>(?:a\s+(?=hundred|thousand|million))?"
     rf"(?:{UNITS}|(?<=a )(?:hundred|thousand|million))"
@@ -50,7 +52,8 @@ _OF = {name: (2, 2, 3, 3, 4, 4, *(n for n in range(4, 11) for _ in "12"))[i]
        for i, name in enumerate(_PARTS.split())}  # fmt: skip
 _UPPER = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "seven": 7, "nine": 9}
 _FRACTION = re.compile(
-    rf"(?i)(?<!and )\b({'|'.join(_UPPER)})[\s-]+({'|'.join(_OF)})\b(?!\s+(?:of\b|time|place))"
+    rf"(?i)(?<!and )\b((?ia:{'|'.join(_UPPER)}))[\s-]+((?ia:{'|'.join(_OF)}))\b"
+    r"(?!\s+(?:of\b|time|place))"
 )
 
 
