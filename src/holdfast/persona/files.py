@@ -6,6 +6,7 @@ This module knows no other format, and nobody's columns.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -161,5 +162,5 @@ def text_or_file(text: str) -> str:
         if re.fullmatch(r"\S+\.\w{2,4}", text) and is_there(path) and path.is_file():
             raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
-    path = Path(text[1:]).expanduser()
+    path = Path(os.path.expanduser(text[1:]))
     return read_text(path, "prompts", "name a file after @", PersonaError).strip()

@@ -12,6 +12,7 @@ examples cannot be checked without a judge model.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -231,7 +232,7 @@ def _locate(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and source in suite_names():
         folder = SUITES / source
         return folder if folder.is_dir() else SUITES / f"{source}.toml"
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))
     if is_there(path):
         return path
     if path.suffix or len(path.parts) > 1 or " " in source:

@@ -10,6 +10,7 @@ This module knows text and files. It knows no models.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def load(
     Raises:
         HoldfastError: names the file and what is wrong with it.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise HoldfastError(f"{path} holds no .json file: name a folder of questionnaires.")
@@ -140,7 +141,7 @@ def read_descriptions(path: Path | str) -> tuple[str, ...]:
     Raises:
         HoldfastError: the file cannot be read, or holds none.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     hint = "name a text file with one description on each line"
     lines = [line.strip() for line in read_text(path, "personas", hint).splitlines()]
     descriptions = tuple(dict.fromkeys(filter(None, lines)))

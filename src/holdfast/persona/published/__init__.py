@@ -15,6 +15,7 @@ be such a persona are left out, and counted on standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Published:
         name, colon, rest = text.partition(":")
         if name not in READERS:
             return None
-        path = Path(rest).expanduser() if colon else None
+        path = Path(os.path.expanduser(rest)) if colon else None
         named = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
         return cls(name, path) if named else None
 
