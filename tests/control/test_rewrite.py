@@ -53,6 +53,11 @@ def test_without_a_prompt_there_is_nothing_to_be_reminded_of() -> None:
     assert rewrite(chat(5, None), parse("reminder:1")) == chat(5, None)
 
 
+def test_a_reminder_is_drawn_from_half_a_surrogate_pair_too() -> None:
+    said = rewrite(agent_view(PROMPT, ["Hi \ud83d", "Yes", "And?"]), parse("reminder:0.5"))
+    assert len(said) == 4
+
+
 @given(st.floats(0.05, 0.95), st.integers(1, 12))
 def test_a_reminder_stays_where_it_was_drawn(p: float, rounds: int) -> None:
     control = parse(f"reminder:{p:.2f}")

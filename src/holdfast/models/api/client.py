@@ -21,7 +21,7 @@ import openai
 
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Message
+from holdfast.core.chat import Message, without_surrogates
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError, first_line
 from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, public_url
@@ -39,7 +39,6 @@ from holdfast.models.api.responses import (
     read_completion,
     read_error,
     refused_parameter,
-    replace_surrogates,
 )
 from holdfast.models.api.usage import Usage
 
@@ -345,6 +344,6 @@ class ApiBackend:
 
 def _without_thought(part: Message) -> dict[str, Any]:
     """A message as a server takes it. DeepSeek's, for one, refuses chats that hold thoughts."""
-    sent: dict[str, Any] = {**part, "content": replace_surrogates(part["content"])}
+    sent: dict[str, Any] = {**without_surrogates(part)}
     sent.pop("reasoning_content", None)
     return sent
