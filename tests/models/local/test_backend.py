@@ -208,6 +208,16 @@ def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     assert opened == ["<|start_header_id|>user<|end"] * 2
 
 
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character() -> None:
+    subject = LocalBackend(model("llama"), tokenizer(), "tiny")
+    assert subject.count("a\ud83d") == subject.count("a\ufffd") == 4
+    first, second = ([Ask(agent_view("Sing.", [text]), 1)] for text in ("a\ud83d", "a\ufffd"))
+    texts = [subject.reply(asks, SHORT)[0].text for asks in (first, second)]
+    assert texts[0] == texts[1]
+    options = subject.likelihoods(first, [["x\ud83d"]]), subject.likelihoods(second, [["x\ufffd"]])
+    assert options[0] == options[1]
+
+
 def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
     view = agent_view(PROMPT, ["Hi"])
     (plain,), (guided,) = (

@@ -27,6 +27,7 @@ from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import ModelSource, hash_source
 from holdfast.models.local.load import outline
+from holdfast.models.local.persona_span import turns_refusal
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
@@ -162,7 +163,7 @@ class VllmBackend:
         prompts, parameters, places = [], [], []
         for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
             request = self._request(ask)
-            tails = [self._encode(option) for option in each]
+            tails = [self.chats.encode(option) for option in each]
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue
             for j, tail in enumerate(tails):
@@ -192,8 +193,10 @@ class VllmBackend:
         if not control.steers:
             return None
         why = why_not(parse(control.state), self._config)
-        if why is None and control.needs_turns and not self.chats.template.turn_ids:
-            why = "its chat template does not show where turns begin."
+        if why is None and (
+            turns := turns_refusal(control, self.chats.template, self.chats.reply_ids)
+        ):
+            why = f"`{control.text}` cannot be applied: {turns}."
         return None if why is None else f"{self.name}: {why}"
 
     def count(self, text: str) -> int:
@@ -286,9 +289,6 @@ class VllmBackend:
         except VLLMValidationError as error:
             raise HoldfastError(str(error)) from error
         return outputs
-
-    def _encode(self, text: str) -> list[int]:
-        return [*self.chats.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def _reply(
