@@ -85,7 +85,10 @@ class Batch:
             self._arrange()
         assert self.tokens is not None
         column = self.cache.region.column if self.cache else self.past.get_seq_length()
-        self.logits = self._forward(self.tokens[:, None], 0, column, self.steering)
+        ids = self.tokens[:, None]
+        if self.cache is None and column == self.loaded.steady:
+            ids, column = self._begin_again(column + 1), 0
+        self.logits = self._forward(ids, 0, column, self.steering)
         self.tokens = None
         return True
 
@@ -202,6 +205,16 @@ class Batch:
     def _arrange(self) -> None:
         self._place()
         self._prepare_steps()
+
+    def _begin_again(self, columns: int) -> Tensor:
+        """Drop all keys and return all ids: the next token changes the rotary frequencies."""
+        ids = torch.zeros(len(self.rows), columns, dtype=torch.long)
+        for i, row in enumerate(self.rows):
+            fed = [*row.ids.tolist(), *row.reply]  # of a row that has ended, fewer
+            ids[i, : len(fed)] = torch.tensor(fed)
+        self.past = DynamicCache(config=self.loaded.model.config)
+        self._arrange()
+        return ids.to(self.loaded.device)
 
     def _place(self) -> None:
         self.forward = Forward(self.loaded, self.rows, self.past, self.width)
