@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.control.rewrite import rewrite
-from holdfast.core.chat import Chat, agent_view
+from holdfast.core.chat import Chat, agent_view, message
 from holdfast.core.control import parse
 
 PROMPT = "You are a lighthouse."
@@ -35,6 +35,14 @@ def test_a_window_keeps_the_prompt_and_the_last_messages() -> None:
 def test_an_even_window_opens_with_a_user_where_the_model_wants_one() -> None:
     assert texts(rewrite(chat(5), parse("window:2"))) == [PROMPT, "turn 3", "turn 4"]
     assert texts(rewrite(chat(5), parse("window:2"), user_first=True)) == [PROMPT, "turn 4"]
+
+
+@pytest.mark.parametrize("control", ["reminder:0.01", "note:9", "window:4", "window:9"])
+def test_a_greeting_stays_where_no_window_cuts_it(control: str) -> None:
+    """A character's first message opens the chats of many clients."""
+    greeted = (*chat(1)[:1], message("assistant", "Ahoy!"), *chat(3)[1:])
+    assert rewrite(greeted, parse(control), user_first=True) == greeted
+    assert texts(rewrite(greeted, parse("window:2"), user_first=True)) == [PROMPT, "turn 2"]
 
 
 def test_a_sure_reminder_comes_before_every_user_turn_but_the_first() -> None:
