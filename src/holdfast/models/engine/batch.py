@@ -95,7 +95,8 @@ class Batch:
     def pick(self) -> None:
         """Draw a token for every row; rows whose logits are not finite end as "error"."""
         assert self.logits is not None and self.picker is not None
-        self.loaded.drawn += self.running
+        # A shadow goes on with its row's tokens.
+        self.loaded.drawn += sum(row.stop is None and row.index >= 0 for row in self.rows)
         self.tokens = self.picker.pick(self.logits, self.ends)
 
     def join(self, rows: Sequence[Row]) -> None:
