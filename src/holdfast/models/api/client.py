@@ -230,7 +230,7 @@ class ApiBackend:
                     response.headers["x-should-retry"] = "false"
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 15.0))
-        hooks = {"request": [sending], "response": [received]}
+        hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
         try:
             http = openai.DefaultAsyncHttpxClient(timeout=timeout, event_hooks=hooks)
         except Exception as error:  # each wrong setting has one of its own
