@@ -67,14 +67,15 @@ class GatedAdapter:
 
 
 def read_about(folder: Path) -> Record:
-    """Read the folder's prism.json. Raises `RunError` where there is none."""
+    """Read the folder's prism.json. Raises `RunError` where there is none that names its model."""
     try:
         record: Record = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        _ = record["model"], record["base"]["name"], record["base"]["weights"]
     except (FileNotFoundError, NotADirectoryError) as missing:
         raise RunError(
             f"{folder} holds no trained PRISM: name a folder that holdfast prism train wrote."
         ) from missing
-    except (OSError, ValueError) as broken:
+    except (OSError, ValueError, LookupError, TypeError) as broken:
         raise RunError(
             f"{folder / ABOUT} cannot be read: train the adapter again, or copy it whole."
         ) from broken
