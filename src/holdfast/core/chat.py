@@ -66,6 +66,11 @@ def without_surrogates(one: Message) -> Message:
     return {**one, "content": replace_surrogates(one["content"])}
 
 
+def has_prompt(chat: Chat) -> bool:
+    """Whether a chat opens with a system prompt that is not blank."""
+    return bool(chat) and chat[0]["role"] == "system" and bool(chat[0]["content"].strip())
+
+
 def first_turn(chat: Chat) -> Chat:
     """The chat through its first user message; all of it where there is none."""
     places = (i + 1 for i, one in enumerate(chat) if one["role"] == "user")

@@ -24,7 +24,7 @@ from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Chat, first_turn, replace_surrogates
+from holdfast.core.chat import Chat, first_turn, has_prompt, replace_surrogates
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
@@ -251,10 +251,10 @@ class LocalBackend:
             raise ContextError(f"the chat has {least} tokens or more, and the limit is {limit}")
         chat = template.render(rewritten)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
-        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        steering = self.steering(control, chat) if control.steers and has_prompt else None
+        held = has_prompt(rewritten)  # a router may have dropped it
+        steering = self.steering(control, chat) if control.steers and held else None
         guide = None
-        if control.guidance is not None and has_prompt:
+        if control.guidance is not None and held:
             bare = template.render(self.rewritten(ask.chat[1:], control, ask.judge))
             guide = Guide(bare.ids, control.guidance)
         state = f"{control.state}@{steering.content}{steering.message}" if steering else ""

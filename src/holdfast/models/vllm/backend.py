@@ -21,6 +21,7 @@ from vllm.exceptions import VLLMValidationError
 from vllm.platforms import current_platform
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share, find_stop
+from holdfast.core.chat import has_prompt
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, first_line
 from holdfast.models.engine.request import Request, Spans
@@ -232,9 +233,10 @@ class VllmBackend:
         if (why := self.refusal(ask.control)) is not None:
             raise ControlError(why)
         control, chats = ask.control, self.chats
-        rendered = chats.template.render(chats.rewritten(ask.chat, control))
-        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        steering = chats.steering(control, rendered) if control.steers and has_prompt else None
+        rewritten = chats.rewritten(ask.chat, control, ask.judge)
+        rendered = chats.template.render(rewritten)
+        held = control.steers and has_prompt(rewritten)  # a router may have dropped it
+        steering = chats.steering(control, rendered) if held else None
         content, template = rendered.content, rendered.template
         spans = Spans(content, template) if content and template else None
         measure = ask.measure and spans is not None and self.share_refusal is None
