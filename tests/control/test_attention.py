@@ -303,6 +303,28 @@ def test_additive_and_boolean_masks_mean_the_same() -> None:
         close(a, b)
 
 
+@pytest.mark.parametrize("span", [ALIGNED, RAGGED])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_mask_may_be_the_same_for_all_keys(span: Tensor, gradient: bool) -> None:
+    query, key, value = tensors()
+    seen = torch.tensor([True, False, True, True, True])[:, None]
+    for mask in (seen, seen.expand(3, 1, 5, 1), torch.tensor(True)):
+        wanted = two_part_attention(query, key, value, span, Boost(2), mask.expand(3, 6, 5, 17))
+        own = query.clone().requires_grad_(gradient)
+        given = two_part_attention(own, key, value, span, Boost(2), mask)
+        torch.testing.assert_close(given[0], wanted[0])
+        torch.testing.assert_close(given[1], wanted[1])
+
+
+@pytest.mark.parametrize("sizes", [(0, 5, 17), (3, 0, 17), (3, 5, 0), (0, 0, 0)])
+def test_of_nothing_it_is_nothing(sizes: tuple[int, int, int]) -> None:
+    query, key, value = tensors(*sizes)
+    span = torch.ones(sizes[0], sizes[2], dtype=torch.bool)
+    output, pi = two_part_attention(query, key, value, span, "boost:2")
+    assert output.shape == query.shape and pi.shape == query.shape[:3]
+    assert not output.any() and not pi.any()
+
+
 def test_scores_are_scaled_as_asked() -> None:
     query, key, value = tensors()
     out, _ = two_part_attention(query, key, value, RAGGED, None, scale=0.7)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.control.rewrite import rewrite
-from holdfast.core.chat import Chat, agent_view
+from holdfast.core.chat import Chat, agent_view, message
 from holdfast.core.control import parse
 
 PROMPT = "You are a lighthouse."
@@ -37,6 +37,14 @@ def test_an_even_window_opens_with_a_user_where_the_model_wants_one() -> None:
     assert texts(rewrite(chat(5), parse("window:2"), user_first=True)) == [PROMPT, "turn 4"]
 
 
+@pytest.mark.parametrize("control", ["reminder:0.01", "note:9", "window:4", "window:9"])
+def test_a_greeting_stays_where_no_window_cuts_it(control: str) -> None:
+    """A character's first message opens the chats of many clients."""
+    greeted = (*chat(1)[:1], message("assistant", "Ahoy!"), *chat(3)[1:])
+    assert rewrite(greeted, parse(control), user_first=True) == greeted
+    assert texts(rewrite(greeted, parse("window:2"), user_first=True)) == [PROMPT, "turn 2"]
+
+
 def test_a_sure_reminder_comes_before_every_user_turn_but_the_first() -> None:
     said = rewrite(chat(5), parse("reminder:1"), system_anywhere=True)
     roles = [m["role"] for m in said]
@@ -51,6 +59,11 @@ def test_a_reminder_joins_the_user_turn_where_no_system_message_may_stand() -> N
 
 def test_without_a_prompt_there_is_nothing_to_be_reminded_of() -> None:
     assert rewrite(chat(5, None), parse("reminder:1")) == chat(5, None)
+
+
+def test_a_reminder_is_drawn_from_half_a_surrogate_pair_too() -> None:
+    said = rewrite(agent_view(PROMPT, ["Hi \ud83d", "Yes", "And?"]), parse("reminder:0.5"))
+    assert len(said) == 4
 
 
 @given(st.floats(0.05, 0.95), st.integers(1, 12))

@@ -55,6 +55,14 @@ def test_the_state_names_what_keys_and_values_depend_on_and_nothing_else() -> No
 
 
 @pytest.mark.parametrize(
+    "text", ["boost:1000000", "boost:1234567.5", "spotlight:0.00001", "split-softmax:0.1234567"]
+)
+def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
+    (part,) = parse(text).attention
+    assert parse(parse(text).state).attention == (part,)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("ancor", "no control `ancor`"),

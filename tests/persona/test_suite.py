@@ -172,7 +172,7 @@ def test_a_prompt_in_place_of_a_file_is_told_where_it_belongs(text: str) -> None
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PersonaError, match="there is no suite “nowhere”: give one of"):
         load_suite("nowhere")
-    for path in ("nowhere.toml", "some/folder"):
+    for path in ("nowhere.toml", "some/folder", "~nobody-here/x.toml"):
         with pytest.raises(PersonaError, match=f"there is no file or folder {path}: check"):
             load_suite(path)
     with pytest.raises(PersonaError, match=r"the folder holds no \.toml file"):

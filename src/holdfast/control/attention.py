@@ -79,6 +79,8 @@ def two_part_attention(
         weights, pi = reference_weights(query, key, attn_mask, scale, span_mask, share)
         return apply_weights(weights.to(value.dtype), value), pi
     mask = additive_mask(attn_mask, query)
+    if mask is not None:  # parts of its keys are taken
+        mask = mask.expand(-1, -1, -1, key.shape[2])
     span = _common_span(span_mask)
     if span is not None:
         return sliced_attention(Queries(query, query), key, value, span, share, mask, scale)[:2]
@@ -141,7 +143,7 @@ def _common_span(span: Tensor) -> tuple[int, int] | None:
     """The columns [a, b) that are every row's span, or None where rows or runs differ."""
     if not bool((span == span[:1]).all()):
         return None
-    at = span[0].nonzero()[:, 0].tolist()
+    at = span[:1].nonzero()[:, 1].tolist()
     if not at:
         return 0, 0
     return (at[0], at[-1] + 1) if at[-1] - at[0] == len(at) - 1 else None

@@ -51,8 +51,7 @@ def attend(
         nothing gets zeros and -inf.
     """
     rows, heads, queries, size = query.shape
-    keys = key.shape[2]
-    if keys == 0 or queries == 0:  # the kernels divide by them
+    if 0 in (rows, queries, key.shape[2]):  # the kernels divide by them
         empty = query.new_zeros(rows, heads, queries, value.shape[3])
         return empty, in_float32(empty.new_full(empty.shape[:3], -torch.inf))
     causal = causal and mask is None and queries > 1

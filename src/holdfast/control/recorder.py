@@ -86,7 +86,9 @@ class Recorder:
             weights: of the last queries, (B, H, Lk).
             plain: the same without the control; None where there is none.
         """
-        spans = self.spans[:, :, : weights.shape[-1]].to(weights.device).movedim(0, -1)
+        # A sliding window's cache may have dropped the first columns.
+        dropped = self.spans.shape[-1] - weights.shape[-1]
+        spans = self.spans[:, :, dropped:].to(weights.device).movedim(0, -1)
         share = weights.float() @ spans  # (B, H, spans)
         self.layers[layer] = share, share if plain is None else plain.float() @ spans
 

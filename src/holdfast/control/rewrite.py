@@ -111,7 +111,8 @@ def _window_start(body: Chat, first: int, user_first: bool) -> int:
     """Where a window from `first` on begins: a tool's answer needs the call before it."""
     while first and body[first]["role"] == "tool":
         first -= 1
-    if not user_first or first >= len(body) - 1 or body[first]["role"] != "assistant":
+    # A chat that nothing is cut from begins as it was given, with the assistant's greeting too.
+    if not first or not user_first or first == len(body) - 1 or body[first]["role"] != "assistant":
         return first
     if body[first + 1]["role"] != "tool":
         return first + 1

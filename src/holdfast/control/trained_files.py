@@ -53,7 +53,7 @@ def trained_on(control: Control) -> frozenset[str] | None:
     try:
         about = json.loads((Path(control.prism) / "prism.json").read_text(encoding="utf-8"))
         return frozenset(one[n] for one in about["personas"] for n in ("minimal", "half", "full"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise ControlError(
             f"{control.prism} holds no trained PRISM: name a folder that holdfast prism train "
             "wrote."

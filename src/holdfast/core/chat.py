@@ -54,6 +54,23 @@ def system_message(prompt: str, note: str | None = None) -> Message:
     return first
 
 
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def without_surrogates(one: Message) -> Message:
+    """A message whose content UTF-8 can encode: logs in JSON may hold half an emoji."""
+    if one["content"].isascii():
+        return one
+    return {**one, "content": replace_surrogates(one["content"])}
+
+
+def has_prompt(chat: Chat) -> bool:
+    """Whether a chat opens with a system prompt that is not blank."""
+    return bool(chat) and chat[0]["role"] == "system" and bool(chat[0]["content"].strip())
+
+
 def first_turn(chat: Chat) -> Chat:
     """The chat through its first user message; all of it where there is none."""
     places = (i + 1 for i, one in enumerate(chat) if one["role"] == "user")

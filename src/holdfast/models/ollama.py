@@ -20,18 +20,34 @@ from urllib.parse import urlsplit
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.control import Control
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.models.ollama_store import OLLAMA, find_weights
 
+# Where OLLAMA_HOST has a scheme and no port.
+_PORTS = {"http": 80, "https": 443}
+
 
 def ollama_url() -> str:
-    """Ollama's base URL for OpenAI's protocol: OLLAMA_HOST, else http://localhost:11434."""
-    host = os.environ.get("OLLAMA_HOST", "").strip() or "localhost:11434"
-    parts = urlsplit(host if "://" in host else f"http://{host}")
-    name = "localhost" if parts.hostname in (None, "0.0.0.0") else parts.hostname
-    host_name = f"[{name}]" if name and ":" in name else name
-    return f"{parts.scheme}://{host_name}:{parts.port or 11434}/v1"
+    """Ollama's base URL for OpenAI's protocol, from OLLAMA_HOST as Ollama's own client reads it.
+
+    Raises:
+        ServiceError: OLLAMA_HOST is no address.
+    """
+    host = os.environ.get("OLLAMA_HOST", "").strip(" \"'")
+    scheme, _, place = host.rpartition("://")
+    if place.count(":") > 1 and not place.startswith("["):  # IPv6 without brackets has no port
+        place = f"[{place}]"
+    try:
+        parts = urlsplit(f"{scheme or 'http'}://{place}")
+        name, port = parts.hostname or "localhost", parts.port or _PORTS.get(scheme, 11434)
+    except ValueError as error:
+        raise ServiceError(
+            f"OLLAMA_HOST must be an address as in localhost:11434, not {host!r}."
+        ) from error
+    name = "localhost" if name in ("0.0.0.0", "::") else name
+    host_name = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{host_name}:{port}{parts.path.rstrip('/')}/v1"
 
 
 class OllamaBackend:

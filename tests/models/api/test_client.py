@@ -480,6 +480,22 @@ def test_a_server_that_is_not_there_is_named() -> None:
     assert "tried 2 times" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "gopher://localhost:1"),
+        ("HTTP_PROXY", "localhost:port"),
+        ("SSL_CERT_FILE", "/nowhere/at/all.pem"),
+    ],
+)
+def test_a_proxy_or_certificate_that_cannot_be_used_is_one_sentence(
+    server: Server, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ServiceError, match="cannot be sent with this environment's proxy"):
+        ApiBackend("m", base_url=server.url).reply([ask("Hi")], Sampling())
+
+
 def test_a_server_that_hangs_up_is_asked_again_and_then_named(server: Server) -> None:
     backend = ApiBackend("m", base_url=server.url, max_retries=1)
     hung_up = iter([None, (200, completion())])

@@ -370,3 +370,11 @@ def test_a_reply_under_guidance_ends_where_the_chat_without_the_persona_fills_th
     request = Request(tuple(range(12, 52)), 0, guide=Guide(tuple([12] * longer), 2.0))
     (result,) = subject.generate([request], GREEDY)
     assert (result.stop, len(result.ids)) == ("overflow", drawn)
+
+
+def test_tokens_drawn_are_those_of_replies() -> None:
+    """A shadow of guidance is no reply, and does not double the tokens per second."""
+    subject = engine()
+    asked = [Request((5, 6, 7, 8), 0, guide=Guide((7, 8), 1.5)), Request((9, 10), 0)]
+    results = subject.generate(asked, GREEDY)
+    assert subject.drawn == sum(result.steps for result in results)

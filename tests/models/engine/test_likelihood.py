@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Lfm2Config, PreTrainedModel
+from transformers import AutoModelForCausalLM, Lfm2Config, LlamaConfig, PreTrainedModel
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view
@@ -15,6 +15,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.models.api.client import ApiBackend
 from holdfast.models.engine.likelihood import likelihoods
+from holdfast.models.engine.request import Guide, Request
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model, tokenizer
@@ -148,6 +149,36 @@ def test_what_does_not_fit_the_context_has_no_likelihood() -> None:
     subject.engine.context = full - 1
     found = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
     assert found[0] == [-math.inf] * 4 and all(map(math.isfinite, found[1]))
+
+
+def test_a_chat_without_the_persona_that_does_not_fit_has_no_likelihood() -> None:
+    """A template may put a longer prompt of its own in the persona's place."""
+    subject = backend().engine
+    context = subject.context
+    assert context is not None
+    options = [[(5,), (6,)]]
+    for length, fits in ((context - 1, True), (context, False)):
+        request = Request((5, 6, 7), 0, guide=Guide((8,) * length, 1.5))
+        (scores,) = likelihoods(subject, [request], options)
+        assert all(map(math.isfinite, scores)) == fits
+
+
+def test_a_tokenizer_of_another_model_is_an_error() -> None:
+    small = AutoModelForCausalLM.from_config(LlamaConfig(**(GROUPED | {"vocab_size": 100})))
+    subject = LocalBackend(small, tokenizer(), "tiny")
+    with pytest.raises(ModelError, match="the tokenizer belongs to another model"):
+        subject.likelihoods(asks()[:1], [LETTERS])
+
+
+def test_a_full_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = backend()
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(subject.engine.model, "forward", full)
+    with pytest.raises(ModelError, match="the memory of cpu is full"):
+        subject.likelihoods(asks()[:1], [LETTERS])
 
 
 def test_logits_that_are_no_numbers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,11 @@ def test_uniforms_depend_on_the_rows_own_seed(seeds: list[int], steps: int) -> N
     assert bool(((together >= 0) & (together < 1)).all())
     # A longer limit draws the same numbers first.
     assert torch.equal(uniforms(seeds, steps + 5)[:, :steps], together)
+
+
+@pytest.mark.parametrize("top_p", [0.9, 1.0])
+def test_a_temperature_that_is_nothing_in_float32_is_greedy(top_p: float) -> None:
+    logits, u = torch.tensor([[1.0, 3.0, 2.0], [5.0, 5.0, 0.0]]), torch.tensor([0.9, 0.1])
+    for temperature in (0.0, 1e-30, 1e-50, 5e-324):
+        sampling = Sampling(temperature=temperature, top_p=top_p)
+        assert draw(logits, u, sampling)[0].tolist() == [1, 0]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 
 import accelerate
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, DiffLlamaConfig, GPT2Config, NemotronConfig
 
+from holdfast.control.router import Router
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
-from holdfast.core.chat import Chat, agent_view, user_view
+from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
@@ -206,6 +208,33 @@ def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     assert request.ids[request.steering.message[0] - 1] == subject.tokenizer.bos_token_id
     opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.steering.turns]
     assert opened == ["<|start_header_id|>user<|end"] * 2
+
+
+@pytest.mark.parametrize("control", ["boost:2", "anchor", "restore:1", "guidance:2"])
+@pytest.mark.parametrize("style", ["chatml", "defaulting", "gemma"])
+def test_a_prompt_that_is_blank_or_dropped_leaves_nothing_to_hold(
+    style: str, control: str, tmp_path: Path
+) -> None:
+    """A router may drop the persona from a turn, and a client may send an empty one."""
+    Router({}, bias=-9.0, slope=1.0, shift=0.0, auc=0.5).save(tmp_path)
+    subject = LocalBackend(model("llama"), tokenizer(style), "tiny")
+    plain = subject.reply([Ask(agent_view(None, ["Hi"]), 1)], SHORT)[0]
+    blank = (message("system", " \n"), *agent_view(None, ["Hi"]))
+    dropped = f"route:{tmp_path}+{control}"
+    for chat, text in ((blank, control), (agent_view("Be Ann.", ["Hi"]), dropped)):
+        (reply,) = subject.reply([Ask(chat, 1, parse(text), measure=True)], SHORT)
+        assert (reply.text, reply.prompt_tokens) == (plain.text, plain.prompt_tokens)
+        assert reply.share is None
+
+
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character() -> None:
+    subject = LocalBackend(model("llama"), tokenizer(), "tiny")
+    assert subject.count("a\ud83d") == subject.count("a\ufffd") == 4
+    first, second = ([Ask(agent_view("Sing.", [text]), 1)] for text in ("a\ud83d", "a\ufffd"))
+    texts = [subject.reply(asks, SHORT)[0].text for asks in (first, second)]
+    assert texts[0] == texts[1]
+    options = subject.likelihoods(first, [["x\ud83d"]]), subject.likelihoods(second, [["x\ufffd"]])
+    assert options[0] == options[1]
 
 
 def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:

@@ -55,6 +55,20 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         find_source(str(tmp_path / "weights.bin"))
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("~nobody-here/model", "there is no folder or file ~nobody-here/model"),
+        ("a" * 300, "a{80} is no model's name: File name too long"),
+        ("two words", "two words is not a folder here, and cannot be a model on the hub"),
+        ("häuser/modell", "häuser/modell is not a folder here, and cannot be a model on the hub"),
+    ],
+)
+def test_what_can_be_no_name_of_a_model_is_refused(name: str, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        load.load(name)
+
+
 def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     about = tmp_path / "adapter_config.json"
     about.write_text(json.dumps({"base_model_name_or_path": str(MINI)}))

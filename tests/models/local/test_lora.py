@@ -9,12 +9,13 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.engine import Engine, Request
-from holdfast.models.local.lora import CONFIG, RowLora, read_lora
-from tiny_models import model
+from holdfast.models.local.lora import CONFIG, WEIGHTS, RowLora, read_lora
+from tiny_models import GROUPED, model
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
 
@@ -111,4 +112,30 @@ def test_an_adapter_of_another_model_or_of_another_kind_is_refused(
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     (folder / CONFIG).write_text(json.dumps({**config, "use_dora": True}), encoding="utf-8")
     with pytest.raises(ModelError, match="no plain LoRA"):
+        read_lora(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"alpha_pattern": {"down_proj": 60}}, "alpha_pattern"),
+        ({"bias": "lora_only"}, "q_proj.*bias"),
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "lora_embedding"),
+    ],
+)
+def test_an_adapter_that_does_more_than_two_matrices_is_refused(
+    settings: dict[str, object], named: str, tmp_path: Path
+) -> None:
+    kind = {"r": 2, "lora_alpha": 6, "target_modules": ["q_proj", "down_proj"], **settings}
+    config = LlamaConfig(**GROUPED, attention_bias=True)
+    made = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig(**kind))
+    made.save_pretrained(str(tmp_path))
+    with pytest.raises(ModelError, match=f"no plain LoRA .*{named}"):
+        read_lora(tmp_path)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_damaged_file_is_one_sentence(folder: Path, name: str) -> None:
+    (folder / name).write_text("[1, 2]", encoding="utf-8")
+    with pytest.raises(ModelError, match="there is no adapter in"):
         read_lora(folder)

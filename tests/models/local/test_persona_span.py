@@ -13,6 +13,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from holdfast.core.chat import message
+from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
     AnySystemMessage,
@@ -21,6 +22,7 @@ from holdfast.models.local.persona_span import (
     any_system_message,
     exact_persona,
     occurrences,
+    turns_refusal,
 )
 from holdfast.models.local.template import Template
 from tiny_models import SPECIALS, TEMPLATES, tokenizer
@@ -42,6 +44,16 @@ def rendered(template: str, persona: str) -> tuple[list[int], PersonaSpan]:
     assert shown.content and shown.template
     first = max(int(shown.ids[0] == tokens.bos_token_id), shown.template[0])
     return [*shown.ids], PersonaSpan(shown.content, (first, shown.template[1]))
+
+
+def test_a_template_without_turns_is_refused_where_a_control_needs_them() -> None:
+    shown, moved = Template(tokenizer("chatml")), Template(tokenizer("mistral"))
+    for text in ("none", "boost:2", "anchor", "restore:1", "restore:1@from=all"):
+        assert turns_refusal(parse(text), shown, (1,)) is None
+    assert turns_refusal(parse("boost:2"), moved, ()) is None
+    for text in ("anchor", "restore:1@from=all", "anchor+boost:2"):
+        assert "moves the persona" in str(turns_refusal(parse(text), moved, (1,)))
+    assert "where replies begin" in str(turns_refusal(parse("restore:1"), shown, ()))
 
 
 @pytest.mark.parametrize("persona", PERSONAS)

@@ -185,6 +185,36 @@ def test_a_template_that_shows_no_user_message_is_refused() -> None:
         Template(empty, "my-model")
 
 
+@pytest.mark.parametrize(
+    "messages", ["messages[-1:]", "messages | rejectattr('role', 'equalto', 'assistant')"]
+)
+def test_a_template_that_leaves_out_earlier_messages_is_refused(messages: str) -> None:
+    single = tokenizer(None)
+    single.chat_template = CHATML.replace("in messages", f"in {messages}")
+    with pytest.raises(ModelError, match="my-model's chat template leaves out earlier messages"):
+        Template(single, "my-model")
+
+
+@pytest.mark.parametrize("does", ["budget > 5", "1 % budget == 0", "messages[budget].role"])
+def test_whatever_a_template_raises_is_an_error(does: str) -> None:
+    made = tokenizer(None)
+    made.chat_template = CHATML + "{% if budget is defined and (" + does + ") %}x{% endif %}"
+    Template(made)
+    with pytest.raises(ModelError, match="the chat template refuses this chat: "):
+        Template(made, options={"budget": "0"}).render(agent_view(PROMPT, TURNS))
+    with pytest.raises(ModelError, match="the chat template refuses this chat: "):
+        Template(made, options={"budget": 0} if "%" in does else {"budget": []})
+
+
+def test_half_a_surrogate_pair_is_a_replacement_character() -> None:
+    template = Template(tokenizer())
+    broken, whole = ("Say \ud83d.", "Say \ufffd."), ("Say \U0001f600.", "Say \ud83d\ude00.")
+    for one, other in (broken, whole):
+        chats = [agent_view(text, [text, "HELLO", "And now?"]) for text in (one, other)]
+        first, second = map(template.render, chats)
+        assert first == second and first.content is not None
+
+
 def test_a_chat_that_the_template_refuses_is_an_error() -> None:
     template = Template(tokenizer("llama2"))
     twice: Chat = (message("user", "a"), message("user", "b"))

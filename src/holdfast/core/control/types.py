@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Literal
 
 Kind = Literal["split-softmax", "boost", "spotlight", "restore", "anchor"]
@@ -37,7 +38,9 @@ class AttentionControl:
         ranges = {"layers": self.layers, "heads": self.heads}
         options = [f"{name}={at[0]}-{at[1]}" for name, at in ranges.items() if at is not None]
         options += [] if self.source is None else [f"from={self.source}"]
-        strength = "" if self.kind == "anchor" else f":{self.strength:g}"
+        # All digits and no exponent: the text is parsed again, and tells apart what is kept.
+        number = format(Decimal(repr(self.strength)).normalize(), "f")
+        strength = "" if self.kind == "anchor" else f":{number}"
         return f"{self.kind}{strength}@{','.join([*options, f'span={self.span}'])}"
 
 

@@ -21,9 +21,9 @@ import openai
 
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Message
+from holdfast.core.chat import Message, without_surrogates
 from holdfast.core.control import NONE, Control
-from holdfast.core.errors import ControlError, ServiceError
+from holdfast.core.errors import ControlError, ServiceError, first_line
 from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, public_url
 from holdfast.models.api.event_loop import run_coroutine
 from holdfast.models.api.parameters import Parameters
@@ -39,7 +39,6 @@ from holdfast.models.api.responses import (
     read_completion,
     read_error,
     refused_parameter,
-    replace_surrogates,
 )
 from holdfast.models.api.usage import Usage
 
@@ -231,9 +230,14 @@ class ApiBackend:
                     response.headers["x-should-retry"] = "false"
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 15.0))
-        http = openai.DefaultAsyncHttpxClient(
-            timeout=timeout, event_hooks={"request": [sending], "response": [received]}
-        )
+        hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
+        try:
+            http = openai.DefaultAsyncHttpxClient(timeout=timeout, event_hooks=hooks)
+        except Exception as error:  # each wrong setting has one of its own
+            raise ServiceError(
+                "requests cannot be sent with this environment's proxy and certificates "
+                f"({first_line(error)}): check ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and SSL_CERT_FILE"
+            ) from error
         return openai.AsyncOpenAI(
             api_key=self._key,
             base_url=self._url,
@@ -325,7 +329,7 @@ class ApiBackend:
             # transformers serve, for one, answers on past the end, and in nonsense.
             why = f"the server went to {total} tokens, past the context of {self.context}"
             return Reply("", "overflow", *tokens, error=why)
-        text = _cut(completion.text, sampling.stop)
+        text = completion.text[: find_stop(completion.text, sampling.stop)]  # some leave it in
         stop = (
             "stop" if text != completion.text and completion.stop == "length" else completion.stop
         )
@@ -340,11 +344,6 @@ class ApiBackend:
 
 def _without_thought(part: Message) -> dict[str, Any]:
     """A message as a server takes it. DeepSeek's, for one, refuses chats that hold thoughts."""
-    part_to_send: dict[str, Any] = {**part, "content": replace_surrogates(part["content"])}
+    part_to_send: dict[str, Any] = {**without_surrogates(part)}
     part_to_send.pop("reasoning_content", None)
     return part_to_send
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    """Cut the text at the first stop string; some servers leave them in."""
-    return text[: find_stop(text, stops)]

@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Stop
+from holdfast.core.chat import replace_surrogates
 from holdfast.core.errors import HoldfastError, ModelError, ServiceError
 from holdfast.core.text import shortened
 from holdfast.models.thinking import split_thought
@@ -61,11 +62,6 @@ class Endpoint(NamedTuple):
 
     model: str
     url: str
-
-
-def replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def is_page(content: bytes) -> bool:

@@ -85,14 +85,18 @@ class Batch:
             self._arrange()
         assert self.tokens is not None
         column = self.cache.region.column if self.cache else self.past.get_seq_length()
-        self.logits = self._forward(self.tokens[:, None], 0, column, self.steering)
+        ids = self.tokens[:, None]
+        if self.cache is None and column == self.loaded.steady:
+            ids, column = self._begin_again(column + 1), 0
+        self.logits = self._forward(ids, 0, column, self.steering)
         self.tokens = None
         return True
 
     def pick(self) -> None:
         """Draw a token for every row; rows whose logits are not finite end as "error"."""
         assert self.logits is not None and self.picker is not None
-        self.loaded.drawn += self.running
+        # A shadow goes on with its row's tokens.
+        self.loaded.drawn += sum(row.stop is None and row.index >= 0 for row in self.rows)
         self.tokens = self.picker.pick(self.logits, self.ends)
 
     def join(self, rows: Sequence[Row]) -> None:
@@ -202,6 +206,16 @@ class Batch:
     def _arrange(self) -> None:
         self._place()
         self._prepare_steps()
+
+    def _begin_again(self, columns: int) -> Tensor:
+        """Drop all keys and return all ids: the next token changes the rotary frequencies."""
+        ids = torch.zeros(len(self.rows), columns, dtype=torch.long)
+        for i, row in enumerate(self.rows):
+            fed = [*row.ids.tolist(), *row.reply]  # of a row that has ended, fewer
+            ids[i, : len(fed)] = torch.tensor(fed)
+        self.past = DynamicCache(config=self.loaded.model.config)
+        self._arrange()
+        return ids.to(self.loaded.device)
 
     def _place(self) -> None:
         self.forward = Forward(self.loaded, self.rows, self.past, self.width)

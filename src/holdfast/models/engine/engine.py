@@ -63,12 +63,7 @@ class Engine(LoadedModel):
                     self._decode(some, ends)
             except torch.OutOfMemoryError as error:
                 self.drop_buffers()
-                longest = max(len(row.ids) + row.limit for row in rows)
-                raise ModelError(
-                    f"the memory of {self.device} is full: {self.name} decodes up to "
-                    f"{self.batch_size} rows of up to {longest} tokens at once here. Choose a "
-                    "smaller --batch, fewer --rounds, or --dtype bfloat16."
-                ) from error
+                raise self.full(max(len(row.ids) + row.limit for row in rows)) from error
             except BaseException:
                 # Nothing of a batch that was cut off, or of its NaN, may reach the next.
                 self.drop_buffers()
@@ -106,7 +101,7 @@ class Engine(LoadedModel):
         (request,) = self._settled([request])
         row = self._guided(self._row(index, request, sampling, halt))
         if row.limit <= 0:
-            row.stop = "overflow" if row.limit < sampling.max_new_tokens else "length"
+            row.stop = "overflow"
         return row
 
     def values(self, request: Request) -> list[Tensor]:
@@ -142,12 +137,8 @@ class Engine(LoadedModel):
     def _row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
         if not request.ids:
             raise ValueError("a request needs at least one token")
+        self.check_ids(request.ids)
         ids = np.asarray(request.ids, dtype=np.int64)
-        if ids.max() >= self.vocabulary:
-            raise ModelError(
-                f"{self.name} has {self.vocabulary} token embeddings, and its tokenizer makes the"
-                f" id {ids.max()}: the tokenizer belongs to another model."
-            )
         limit = sampling.max_new_tokens
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
@@ -163,10 +154,10 @@ class Engine(LoadedModel):
         guide = row.request.guide
         if guide is None:
             return row
-        if not row.reuses:
-            raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
         bare = Request(guide.ids, row.request.seed, row.request.keep)
         row.shadow = self._row(-1, bare, row.sampling, None)
+        if not (row.reuses and row.shadow.reuses):
+            raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
         # Both go on with the row's tokens for as long as either fits: a template's own system
         # prompt may make the shadow the longer one.
         row.limit = row.shadow.limit = min(row.limit, row.shadow.limit)

@@ -38,6 +38,9 @@ class Forward:
         self.loaded, self.rows, self.past, self.prompt_end = loaded, rows, past, prompt_end
         self.cache = past if isinstance(past, BatchCache) else None
         self.device = loaded.device
+        # Rows that have ended run on beside the others, and would change all rows' frequencies.
+        bounds = (loaded.context, None if self.cache is None else loaded.steady)
+        self.bound = min((bound for bound in bounds if bound is not None), default=None)
         self.pads = torch.tensor([row.pad for row in rows], device=self.device)
         self.recorder: Recorder | None = None
         if loaded.no_share is None:
@@ -60,8 +63,8 @@ class Forward:
         columns = torch.arange(end, device=self.device)
         pads = self.pads[top:bottom, None]
         positions = (columns[column:] - pads).clamp_(min=0)
-        if self.loaded.context is not None:  # rows that have ended run on beside the others
-            positions.clamp_(max=self.loaded.context - 1)
+        if self.bound is not None:
+            positions.clamp_(max=self.bound - 1)
         own = columns >= pads if any(row.pad for row in rows) else None
         recorder = self.recorder if end >= self.prompt_end else None
         if recorder is not None:

@@ -71,11 +71,15 @@ def likelihoods(
     rows = [
         row
         for i, (request, each) in enumerate(zip(requests, options, strict=True))
-        for row in _rows(i, request, each, loaded.context)
+        for row in _rows(i, request, each, loaded)
     ]
     with loaded.watched():
         for batch in _batches(loaded, rows):
-            for row, logs in zip(batch, _guided(loaded, batch), strict=True):
+            try:
+                logs_of_rows = _guided(loaded, batch)
+            except torch.OutOfMemoryError as error:
+                raise loaded.full(max(row.length for row in rows)) from error
+            for row, logs in zip(batch, logs_of_rows, strict=True):
                 for k in row.options:
                     tail = torch.tensor(options[row.place][k], device=logs.device)
                     at = torch.arange(len(tail), device=logs.device)
@@ -84,13 +88,16 @@ def likelihoods(
 
 
 def _rows(
-    place: int, request: Request, options: Sequence[Ids], context: int | None
+    place: int, request: Request, options: Sequence[Ids], loaded: LoadedModel
 ) -> list[OptionRow]:
     """Rows that together score all options; none where one option would not fit."""
     if not request.ids or not all(options):
         raise ValueError("a request needs at least one token, and so does each option")
-    longest = max(map(len, options), default=0)
-    if context is not None and len(request.ids) + longest > context:
+    prompts = [request.ids, *([request.guide.ids] if request.guide else [])]
+    for ids in (*prompts, *options):
+        loaded.check_ids(ids)
+    longest = max(map(len, prompts)) + max(map(len, options), default=0)
+    if loaded.context is not None and longest > loaded.context:
         return []
     # An option's last token is never fed: its score is in the logits of the one before.
     scored: dict[Ids, list[int]] = {}
@@ -120,12 +127,12 @@ def _batches(loaded: LoadedModel, rows: Sequence[OptionRow]) -> Iterator[list[Op
 def _guided(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
     """Log-probabilities after each row's request and each token of `fed`: (tokens, vocabulary)."""
     whole = _logs(loaded, rows)
-    pairs = [(i, bare) for i, row in enumerate(rows) if (bare := row.bare)]
-    without = _logs(loaded, [bare for _, bare in pairs]) if pairs else []
-    for (i, _), plain in zip(pairs, without, strict=True):
-        guidance = rows[i].request.guide
-        assert guidance is not None
-        whole[i] = guide(whole[i], plain, guidance.strength).log_softmax(-1)
+    bares = [bare._replace(place=i) for i, row in enumerate(rows) if (bare := row.bare)]
+    for batch in _batches(loaded, bares):
+        for (i, *_), plain in zip(batch, _logs(loaded, batch), strict=True):
+            guidance = rows[i].request.guide
+            assert guidance is not None
+            whole[i] = guide(whole[i], plain, guidance.strength).log_softmax(-1)
     if any(bool(logs.isnan().any()) for logs in whole):
         raise unsound(loaded.name)
     return whole

@@ -165,6 +165,22 @@ class LoadedModel:
         """Whether a row of so many tokens may lie beside shorter ones, or be reused."""
         return self.reuses and (self.steady is None or tokens <= self.steady)
 
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """Raise `ModelError` where the model has no embedding for a token."""
+        if max(ids) >= self.vocabulary:
+            raise ModelError(
+                f"{self.name} has {self.vocabulary} token embeddings, and its tokenizer makes the"
+                f" id {max(ids)}: the tokenizer belongs to another model."
+            )
+
+    def full(self, longest: int) -> ModelError:
+        """The error for a device whose memory rows of up to `longest` tokens have filled."""
+        return ModelError(
+            f"the memory of {self.device} is full: {self.name} reads up to {self.batch_size} rows "
+            f"of up to {longest} tokens at once here. Choose a smaller --batch, fewer --rounds, or "
+            "--dtype bfloat16."
+        )
+
     def steering(self, rows: Sequence[RowSteering | None]) -> Steering | None:
         """The steering of a batch's rows; None where no row is steered.
 

@@ -28,6 +28,8 @@ from holdfast.core.backend import Sampling
 HEAD, MORE = 128, 2048
 # Tokens of which the largest logit is looked at first.
 GROUP = 64
+# Temperatures below it are 0 in float32, and greedy.
+LEAST = torch.finfo(torch.float32).tiny
 # Rows drawn at once on a CPU: their logits stay in its cache.
 CHUNK = 8
 
@@ -63,7 +65,7 @@ def _draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor
     logits = logits.float()
     top = logits.amax(dim=-1, keepdim=True)
     sound = torch.isfinite(top[:, 0])
-    if sampling.temperature == 0 or sampling.top_k == 1:
+    if sampling.temperature < LEAST or sampling.top_k == 1:
         return logits.argmax(dim=-1), sound
     x = (logits - top).div_(sampling.temperature)
     if sampling.top_k > 0:

@@ -24,7 +24,7 @@ from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Chat, first_turn
+from holdfast.core.chat import Chat, first_turn, has_prompt, replace_surrogates
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
@@ -33,7 +33,7 @@ from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
-from holdfast.models.local.persona_span import reply_opening, turn_columns
+from holdfast.models.local.persona_span import reply_opening, turn_columns, turns_refusal
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import TINY, default_rows, format_line, hash_parameters
@@ -54,6 +54,7 @@ class LocalBackend:
         ends: token ids that end a reply.
         format_line: the weights' number format and device, in one line.
         thoughts: splits what the model writes into thought and reply.
+        reply_ids: token ids that open a reply; none where the template does not show them.
     """
 
     local = True
@@ -97,7 +98,7 @@ class LocalBackend:
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
-        self._reply_ids = reply_opening(self.template)
+        self.reply_ids = reply_opening(self.template)
 
     @property
     def small(self) -> bool:
@@ -170,7 +171,7 @@ class LocalBackend:
         if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
         requests = [self.request(ask) for ask in asks]
-        tails = [[self._encode(option) for option in each] for each in options]
+        tails = [[self.encode(option) for option in each] for each in options]
         sums = likelihoods(self.engine, requests, tails)
         if not per_token:
             return sums
@@ -181,7 +182,7 @@ class LocalBackend:
 
     def count(self, text: str) -> int:
         """Count the tokens in a text, without a template's."""
-        return len(self._encode(text))
+        return len(self.encode(text))
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Count the tokens of an ask's chat as the model sees it, template included."""
@@ -250,10 +251,10 @@ class LocalBackend:
             raise ContextError(f"the chat has {least} tokens or more, and the limit is {limit}")
         chat = template.render(rewritten)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
-        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        steering = self.steering(control, chat) if control.steers and has_prompt else None
+        held = has_prompt(rewritten)  # a router may have dropped it
+        steering = self.steering(control, chat) if control.steers and held else None
         guide = None
-        if control.guidance is not None and has_prompt:
+        if control.guidance is not None and held:
             bare = template.render(self.rewritten(ask.chat[1:], control, ask.judge))
             guide = Guide(bare.ids, control.guidance)
         state = f"{control.state}@{steering.content}{steering.message}" if steering else ""
@@ -290,7 +291,7 @@ class LocalBackend:
         if control.anchor:
             self.engine.check_anchor(chat.template[1], len(chat.ids))
         message = max(self.template.leading_bos(chat.ids), chat.template[0]), chat.template[1]
-        starts = turn_columns(control, self.template.turn_ids, self._reply_ids, [*chat.ids])
+        starts = turn_columns(control, self.template.turn_ids, self.reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)
 
     def refusal(self, control: Control) -> str | None:
@@ -320,12 +321,11 @@ class LocalBackend:
                 return f"it has the layers 0 to {config.num_hidden_layers - 1}"
             if part.heads is not None and part.heads[1] >= config.num_attention_heads:
                 return f"it has the heads 0 to {config.num_attention_heads - 1}"
-        if control.needs_turns and (self.template.moves_system or not self.template.turn_ids):
-            return "its chat template moves the persona, or does not show where turns begin"
-        no_replies = control.needs_replies and not self._reply_ids
-        return "its chat template does not show where replies begin" if no_replies else None
+        return turns_refusal(control, self.template, self.reply_ids)
 
-    def _encode(self, text: str) -> tuple[int, ...]:
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return a text's token ids, without a template's."""
+        text = replace_surrogates(text)
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:

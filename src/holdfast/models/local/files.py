@@ -79,10 +79,16 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
     if name.startswith(OLLAMA):
         weights = find_weights(name)
         return ModelSource(str(weights.parent), gguf=weights.name)
-    place = expanded(name)
-    if place.is_dir():
+    place = expanded(name)  # which leaves the home of nobody as it is
+    try:
+        is_folder, exists = place.is_dir(), place.exists()
+    except OSError as error:  # too long for a name, or in a folder that may not be read
+        raise ModelError(
+            f"{name[:80]} is no model's name: {error.strerror}. Give a folder, a file or a hub id."
+        ) from error
+    if is_folder:
         return _source_in_folder(name, place, base)
-    if place.exists():
+    if exists:
         if place.suffix.lower() != ".gguf":
             raise ModelError(f"{name} is a file and no GGUF file: pass the model's folder.")
         return ModelSource(str(place.parent), gguf=place.name)
@@ -102,9 +108,9 @@ def check_hub(name: str) -> None:
     Raises:
         ModelError: the hub has no such model, does not give it, or cannot be reached.
     """
-    if try_to_load_from_cache(name, "config.json") is not None:
-        return
     try:
+        if try_to_load_from_cache(name, "config.json") is not None:
+            return
         get_hf_file_metadata(hf_hub_url(name, "config.json"))
     except hub.EntryNotFoundError:
         return  # no config.json, which transformers explains
@@ -195,6 +201,11 @@ def _sentence(name: str, error: BaseException) -> str:
         return f"{name} is gated: accept its terms on its hub page and log in with `hf auth login`."
     if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
         return f"the hub has no model {name}: check the name, or log in if it is private."
+    if any(isinstance(cause, hub.HFValidationError) for cause in causes):
+        return (
+            f"{name} is not a folder here, and cannot be a model on the hub, whose names are"
+            " OWNER/MODEL in letters, digits and -_. only: check the name."
+        )
     unreachable = (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)
     if any(isinstance(c, unreachable) or "Connect" in type(c).__name__ for c in causes):
         return (

@@ -140,9 +140,9 @@ def read_gate(folder: Path) -> Gate:
     try:
         with safe_open(folder / NAME, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        count = sum(name.endswith(".weight") for name in tensors)
+        layers = tuple((tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(count))
+        return Gate(tensors["mean"], tensors["spread"], layers)
     except Exception as error:
         # safetensors has an exception of its own for other files.
         raise ModelError(f"there is no gate in {folder} ({NAME}).") from error
-    count = sum(name.endswith(".weight") for name in tensors)
-    layers = tuple((tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(count))
-    return Gate(tensors["mean"], tensors["spread"], layers)

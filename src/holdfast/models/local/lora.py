@@ -29,7 +29,12 @@ from holdfast.core.errors import ModelError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-_VARIANTS = ("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication")
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+# What changes the product, or how much of it is added.
+_VARIANTS = (
+    "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "layer_replication",
+    "rank_pattern", "alpha_pattern",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,21 @@ def read_lora(folder: Path) -> Lora:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(f"there is no adapter in {folder} ({CONFIG}, {WEIGHTS}).") from error
-    variants = [name for name in _VARIANTS if config.get(name)]
-    if config.get("peft_type") != "LORA" or variants or config.get("rank_pattern"):
+    pairs = {name.removesuffix(_A) for name in tensors if name.endswith(_A)}
+    known = {f"{pair}{part}" for pair in pairs for part in (_A, _B)}
+    # Biases and embeddings have tensors of other names.
+    variants = [name for name in _VARIANTS if config.get(name)] + sorted(known ^ tensors.keys())[:3]
+    if config.get("peft_type") != "LORA" or variants:
         raise ModelError(
             f"the adapter in {folder} is no plain LoRA "
             f"({', '.join(variants) or config.get('peft_type')}): merge it into the model."
         )
     rank = int(config["r"])
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
-    matrices = {}
-    for name, a in tensors.items():
-        if name.endswith(".lora_A.weight"):
-            module = name.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
-            matrices[module] = (a, tensors[name.replace("lora_A", "lora_B")])
+    matrices = {
+        pair.removeprefix(_PREFIX): (tensors[f"{pair}{_A}"], tensors[f"{pair}{_B}"])
+        for pair in sorted(pairs)
+    }
     return Lora(matrices, scale)
 
 

@@ -161,6 +161,21 @@ def turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tup
     return tuple(turns), tuple(at + len(reply) for at in replies)
 
 
+def turns_refusal(control: Control, template: Template, reply: Ids) -> str | None:
+    """Why a chat template does not show what a control must know of turns, or None.
+
+    Args:
+        control: the control.
+        template: the chat template.
+        reply: the ids that open a reply, as `reply_opening` finds them.
+    """
+    if control.needs_turns and (template.moves_system or not template.turn_ids):
+        return "its chat template moves the persona, or does not show where turns begin"
+    if control.needs_replies and not reply:
+        return "its chat template does not show where replies begin"
+    return None
+
+
 def _find_borders(template: Template) -> AnySystemMessage | None:
     rendered, tokenizer = _render(_MARK, template), template.tokenizer
     if rendered is None:

@@ -15,20 +15,17 @@ This module knows text and token ids. It knows no models.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from holdfast.core.chat import Chat, Message, message
+from holdfast.core.chat import Chat, Message, message, without_surrogates
 from holdfast.core.errors import ModelError
 from holdfast.models.local.prompt_cache import PromptCache
 from holdfast.models.local.special_tokens import SpecialTokens, longest_token
+from holdfast.models.local.template_date import with_date
 
 Span = tuple[int, int]
 
@@ -39,8 +36,6 @@ _USER, _ASSISTANT = message("user", ASIDE), message("assistant", REPLY)
 _SYSTEM, _LATER = message("system", MARK), message("user", TOLD)
 
 _TOKEN = 40  # bytes of a token id in a tuple, about
-_CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
-TODAY = "HOLDFAST_TODAY"  # the environment's date for templates that write one
 
 
 class Rendered(NamedTuple):
@@ -102,10 +97,15 @@ class Template:
                 f"{name} has several chat templates ({', '.join(tokenizer.chat_template)}) and none"
                 " is the default: put the one for plain chats into chat_template.jinja."
             )
-        self._source, self.today = _with_date(tokenizer.chat_template, today)
+        self._source, self.today = with_date(tokenizer.chat_template, today)
         self._special = SpecialTokens(tokenizer, self.options.get("split_special_tokens", True))
-        if not self._shows(_USER):
+        if ASIDE not in self.text((_USER,)):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
+        if not self._shows(_USER, _ASSISTANT, _LATER):
+            raise ModelError(
+                f"{name}'s chat template leaves out earlier messages, so that the model would not"
+                " see the conversation: choose a chat (instruct) model."
+            )
         self.folds_system = not self._shows(_SYSTEM, _USER)
         self.user_first = self.folds_system or not (
             self._shows(_ASSISTANT, _USER) and self._shows(_SYSTEM, _ASSISTANT, _USER)
@@ -136,7 +136,7 @@ class Template:
                 add_generation_prompt=prompt,
                 **self.options,
             )
-        except TemplateError as error:
+        except Exception as error:  # a template is a program of the model's: it may raise anything
             raise ModelError(f"the chat template refuses this chat: {error}") from error
         assert isinstance(text, str)
         return text
@@ -144,8 +144,10 @@ class Template:
     def render(self, chat: Chat) -> Rendered:
         """Render a chat as token ids, the next reply's header included, and find its prompt.
 
-        Special tokens that a message mentions are encoded as plain text.
+        Special tokens that a message mentions are encoded as plain text, and half a surrogate pair,
+        which no tokenizer takes, is U+FFFD.
         """
+        chat = tuple(map(without_surrogates, chat))
         system = chat[0]["content"] if chat and chat[0]["role"] == "system" else ""
         messages = self.fold(chat)
         text = self.text(messages)
@@ -284,8 +286,7 @@ class Template:
             return text.index(ASIDE, end)
         try:
             alone = self.text((prompt,), prompt=False)
-        except Exception:
-            # Templates index into the messages they expect; what they raise then is theirs.
+        except ModelError:  # it expects a user's message
             alone = ""
         if text.startswith(alone) and len(alone) >= end:
             return len(alone)
@@ -314,22 +315,6 @@ class Template:
         alone = self._encode(head)[0]
         n = _common(alone, ids)
         return n + 1 if over and n < len(alone) else n
-
-
-def _with_date(source: Any, today: str | None) -> tuple[str | None, str | None]:
-    """Write the date into a template that asks for it, so that midnight changes no rendering.
-
-    Returns the new template and the date, or None and None for a template without one.
-    """
-    if not isinstance(source, str) or not _CLOCK.search(source):
-        return None, None
-    date_text = today or os.environ.get(TODAY)
-    try:
-        date = datetime.fromisoformat(date_text) if date_text else datetime.now()
-    except ValueError as error:
-        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {date_text!r}.") from error
-    dated = _CLOCK.sub(lambda call: repr(date.strftime(call[2])), source)
-    return dated, date.date().isoformat()
 
 
 def _between(head: str, text: str, tail: str) -> str | None:

@@ -12,7 +12,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,14 +224,16 @@ def count_parameters(config: PreTrainedConfig) -> int:
 def pick_device(device: str) -> torch.device:
     """Return the named device; "auto" is the first of CUDA, MPS and the CPU that exists."""
     if device != "auto":
-        try:
-            choice = torch.device(device)
-        except RuntimeError as error:
-            raise ModelError(f"there is no device `{device}`: use cpu, cuda or mps.") from error
-        if choice.type == "cuda" and not torch.cuda.is_available():
+        if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(
                 f"torch sees no GPU here for `{device}`: use cpu, or install its CUDA build."
             )
+        choice = torch.device("meta")  # which computes nothing
+        # What torch raises for a device that it was built without differs by device.
+        with suppress(RuntimeError, AssertionError, ImportError):
+            choice = torch.empty(0, device=device).device
+        if choice.type == "meta":
+            raise ModelError(f"there is no device `{device}` here: use cpu, cuda or mps.")
         return choice
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -31,6 +31,7 @@ from holdfast.models.local.persona_span import (
     exact_persona,
     reply_opening,
     turn_columns,
+    turns_refusal,
 )
 from holdfast.models.local.template import Template
 from holdfast.models.vllm.refusals import why_not
@@ -74,22 +75,14 @@ class Admission:
         return tokenizer
 
     @cached_property
-    def turn_ids(self) -> Ids:
-        """The ids that open a user turn."""
-        ids = Template(self.tokenizer).turn_ids
-        if not ids:
-            raise HoldfastError("the chat template does not show where a user turn begins.")
-        return ids
+    def template(self) -> Template:
+        """The server's chat template."""
+        return Template(self.tokenizer)
 
     @cached_property
     def reply_ids(self) -> Ids:
-        """The ids that open a reply."""
-        ids = reply_opening(Template(self.tokenizer))
-        if not ids:
-            raise HoldfastError(
-                "the chat template does not show where a reply begins: use restore:1@from=all."
-            )
-        return ids
+        """The ids that open a reply; none where the template does not show them."""
+        return reply_opening(self.template)
 
     @cached_property
     def _any_message(self) -> Find:
@@ -141,9 +134,7 @@ class Admission:
         if place is None:
             logger.warning_once("%s did nothing: a prompt had no persona.", control.text)
             return None
-        turn = self.turn_ids if control.needs_turns else ()
-        reply = self.reply_ids if control.needs_replies else ()
-        turns, replies = turn_columns(control, turn, reply, ids)
+        turns, replies = self._turns(control, ids)
         return {
             "control": control.text,
             "content": [*place.content],
@@ -167,6 +158,14 @@ class Admission:
         if len(self._personas) > _PERSONAS:
             del self._personas[next(iter(self._personas))]
         return find(ids)
+
+    def _turns(self, control: Control, ids: list[int]) -> tuple[Ids, Ids]:
+        """Where user turns and replies begin in a prompt, as far as a control needs to know."""
+        if not control.needs_turns:
+            return (), ()
+        if why := turns_refusal(control, self.template, self.reply_ids):
+            raise HoldfastError(f"`{control.text}` cannot be applied by this server: {why}.")
+        return turn_columns(control, self.template.turn_ids, self.reply_ids, ids)
 
     def _refuse(self, control: Control) -> None:
         why = why_not(control, self.config)

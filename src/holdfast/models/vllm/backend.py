@@ -21,12 +21,14 @@ from vllm.exceptions import VLLMValidationError
 from vllm.platforms import current_platform
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share, find_stop
+from holdfast.core.chat import has_prompt
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, first_line
 from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import ModelSource, hash_source
 from holdfast.models.local.load import outline
+from holdfast.models.local.persona_span import turns_refusal
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
@@ -162,7 +164,7 @@ class VllmBackend:
         prompts, parameters, places = [], [], []
         for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
             request = self._request(ask)
-            tails = [self._encode(option) for option in each]
+            tails = [self.chats.encode(option) for option in each]
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue
             for j, tail in enumerate(tails):
@@ -192,8 +194,10 @@ class VllmBackend:
         if not control.steers:
             return None
         why = why_not(parse(control.state), self._config)
-        if why is None and control.needs_turns and not self.chats.template.turn_ids:
-            why = "its chat template does not show where turns begin."
+        if why is None and (
+            turns := turns_refusal(control, self.chats.template, self.chats.reply_ids)
+        ):
+            why = f"`{control.text}` cannot be applied: {turns}."
         return None if why is None else f"{self.name}: {why}"
 
     def count(self, text: str) -> int:
@@ -229,9 +233,10 @@ class VllmBackend:
         if (why := self.refusal(ask.control)) is not None:
             raise ControlError(why)
         control, chats = ask.control, self.chats
-        rendered = chats.template.render(chats.rewritten(ask.chat, control))
-        has_prompt = bool(ask.chat) and ask.chat[0]["role"] == "system"
-        steering = chats.steering(control, rendered) if control.steers and has_prompt else None
+        rewritten = chats.rewritten(ask.chat, control, ask.judge)
+        rendered = chats.template.render(rewritten)
+        held = control.steers and has_prompt(rewritten)  # a router may have dropped it
+        steering = chats.steering(control, rendered) if held else None
         content, template = rendered.content, rendered.template
         spans = Spans(content, template) if content and template else None
         measure = ask.measure and spans is not None and self.share_refusal is None
@@ -286,9 +291,6 @@ class VllmBackend:
         except VLLMValidationError as error:
             raise HoldfastError(str(error)) from error
         return outputs
-
-    def _encode(self, text: str) -> list[int]:
-        return [*self.chats.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def _reply(
