@@ -25,7 +25,7 @@ from holdfast.core.chat import Chat, Message, message, without_surrogates
 from holdfast.core.errors import ModelError
 from holdfast.models.local.prompt_cache import PromptCache
 from holdfast.models.local.special_tokens import SpecialTokens, longest_token
-from holdfast.models.local.template_date import with_date
+from holdfast.models.template_date import with_date
 
 Span = tuple[int, int]
 
