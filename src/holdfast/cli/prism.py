@@ -18,7 +18,7 @@ from holdfast.cli.session import (
     print_plan,
     resumable,
 )
-from holdfast.core.text import shortened
+from holdfast.core.errors import shortened
 from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 

@@ -60,6 +60,12 @@ def first_line(error: BaseException, most: int | None = None) -> str:
     return lines[0][:most].rstrip(".")
 
 
+def shortened(text: str, most: int) -> str:
+    """A text on one line of at most `most` characters; a longer one ends in an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def suggestion(name: object, names: Iterable[str]) -> str:
     """How to go on from a name that there is not, as the end of a sentence.
 

@@ -18,11 +18,10 @@ from typing import Any, Generic, TypeVar
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.control import Control
-from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.errors import HoldfastError, RunError, shortened
 from holdfast.core.extras import install
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run, TurnTime
-from holdfast.core.text import shortened
 
 U = TypeVar("U")
 ModelOpener = Callable[[], Backend]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from holdfast.core.errors import HoldfastError, suggestion
@@ -102,3 +103,11 @@ def require_at_least(least: float, settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and value < least:
             raise HoldfastError(f"--{name.replace('_', '-')} is {least:g} or more, not {value:g}.")
+
+
+def expanded(path: Path | str) -> Path:
+    """A path as written, with ~ and ~USER as that user's home where there is such a user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

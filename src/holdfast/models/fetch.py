@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.core.errors import ModelError
-from holdfast.core.paths import expanded
+from holdfast.core.settings import expanded
 from holdfast.models.catalogue import CatalogueModel
 
 CHUNK = 1 << 20  # bytes that are hashed and written at a time

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError, suggestion
-from holdfast.core.paths import expanded
+from holdfast.core.settings import expanded
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:

@@ -22,7 +22,7 @@ from typing import NamedTuple, NoReturn
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
-from holdfast.core.paths import expanded
+from holdfast.core.settings import expanded
 from holdfast.judge.content.embedding import installed
 from holdfast.persona.files import is_there
 from holdfast.persona.published import Published

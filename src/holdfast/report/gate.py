@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from holdfast.core.text import shortened
+from holdfast.core.errors import shortened
 from holdfast.report.words import count, number, quantity, signed, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 

@@ -19,8 +19,7 @@ from holdfast.cli.personas.check import check, console
 from holdfast.cli.personas.consistency import consistency
 from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
-from holdfast.core.errors import PersonaError, suggestion
-from holdfast.core.text import shortened
+from holdfast.core.errors import PersonaError, shortened, suggestion
 from holdfast.persona.suite import Persona, Suite, load_persona, load_suite, select
 
 app = typer.Typer(

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from holdfast.core.errors import shortened
 from holdfast.core.records import as_record
-from holdfast.core.text import shortened
 from holdfast.persona.draft.drafting import edited
 from holdfast.persona.labelled import (
     ScoredReply,

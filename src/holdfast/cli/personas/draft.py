@@ -12,7 +12,7 @@ from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.personas.check import wrong_score
 from holdfast.cli.session import print_json
-from holdfast.core.text import shortened
+from holdfast.core.errors import shortened
 from holdfast.persona.draft.drafting import Draft
 from holdfast.persona.draft.drafting import draft as draft_personas
 from holdfast.persona.draft.toml_file import write_draft

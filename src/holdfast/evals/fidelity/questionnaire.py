@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from holdfast.core.errors import HoldfastError, suggestion
-from holdfast.core.paths import expanded
 from holdfast.core.seeds import seed_of
+from holdfast.core.settings import expanded
 from holdfast.persona.files import read_text
 
 # The benchmark's files name this task after the opposite of what is graded.

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.core.errors import HoldfastError, PersonaError
-from holdfast.core.text import shortened
+from holdfast.core.errors import HoldfastError, PersonaError, shortened
 from holdfast.evals.logs.chat import RecordedChat, Unfit
 from holdfast.persona.draft.drafting import draft
 from holdfast.persona.suite import Persona

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.backend import Backend
-from holdfast.core.errors import HoldfastError, PersonaError, ServiceError
+from holdfast.core.errors import HoldfastError, PersonaError, ServiceError, shortened
 from holdfast.core.stats import mean
-from holdfast.core.text import shortened
 from holdfast.evals.compare.intervals import by_conversation
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.drift import DriftResult, DriftSettings, drift

@@ -18,8 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Stop
 from holdfast.core.chat import replace_surrogates
-from holdfast.core.errors import HoldfastError, ModelError, ServiceError
-from holdfast.core.text import shortened
+from holdfast.core.errors import HoldfastError, ModelError, ServiceError, shortened
 from holdfast.models.thinking import split_thought
 
 Kind = Literal[

@@ -24,7 +24,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 from safetensors import SafetensorError
 
 from holdfast.core.errors import ModelError, first_line
-from holdfast.core.paths import expanded
+from holdfast.core.settings import expanded
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights

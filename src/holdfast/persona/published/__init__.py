@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.errors import PersonaError
-from holdfast.core.paths import expanded
+from holdfast.core.settings import expanded
 from holdfast.persona.files import is_there
 from holdfast.persona.published import instructions, rubrics
 from holdfast.persona.published.tables import PersonaTables
