@@ -150,10 +150,11 @@ def _print_arms(summary: PrismEvalSummary) -> None:
     from holdfast.training.prism.evaluation import dropped_line
 
     print(f"{summary.tasks} tasks; {dropped_line(summary.dropped)}")
-    print("arm         overall  against base             against matched           routed")
+    print("arm         overall  against base             against matched           routed   cut")
     for row in summary.rows:
+        cut = "    –" if row.cut is None else f"{row.cut:4.0%}"
         differences = "  ".join(_difference(row.against[arm]) for arm in ("base", "matched"))
-        print(f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}")
+        print(f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}  {cut}")
 
 
 def _difference(difference: PairedDifference) -> str:

@@ -297,6 +297,25 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
         evaluate(backend(seed=1), tmp_path / "prism", tasks=str(others))
 
 
+def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "Answer in one word."
+    monkeypatch.setitem(FEW, "form", line)
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    about = read_about(tmp_path / "prism")
+    assert len(about["trained_on"]) == 32
+    assert all(text.endswith(f"?\n\n{line}") for text in about["trained_on"])
+    others, out = other_tasks(tasks, tmp_path), tmp_path / "eval"
+    asked = {"tasks": str(others), "samples": 1, "form": line, "out": out}
+    found = evaluate(backend(), tmp_path / "prism", **asked, **BRIEF)
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert all(task["turns"][-1].endswith(f"?\n\n{line}") for task in manifest["tasks"])
+    assert found.tasks == 32
+    cut = {row.arm: row.cut for row in found.rows}
+    assert cut.pop("oracle") is None and set(cut.values()) == {1.0}  # a random model never ends
+
+
 def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_every_turn(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

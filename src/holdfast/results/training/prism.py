@@ -255,6 +255,8 @@ class ArmAnswer:
     """A reply to each turn."""
     routed: tuple[bool, ...]
     """For each turn, whether the adapter or the router's system prompt was on."""
+    cut: tuple[bool, ...]
+    """For each turn, whether the limit of tokens cut the reply."""
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,8 @@ class ArmScores:
     """Share of turns with the adapter, or with the router's system prompt."""
     routed_by_category: Mapping[str, float | None]
     """The same of each category."""
+    cut: float | None
+    """Share of replies that the limit of tokens cut; None of the oracle, which gives none."""
 
 
 @dataclass(frozen=True)

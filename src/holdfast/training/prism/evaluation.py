@@ -40,7 +40,7 @@ from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
-from holdfast.evals.tasks.tasks import Task, load_tasks
+from holdfast.evals.tasks.tasks import Task, form_of, load_tasks, with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.models.notes import own_source
@@ -178,9 +178,9 @@ def _read_about(folder: Path) -> PrismAbout:
 
 def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task, ...]:
     source = settings.tasks or own_source(model.name)
-    return load_tasks(
-        source, n=settings.tasks_per_category, seed=seed_of("prism eval", settings.seed)
-    )
+    seed = seed_of("prism eval", settings.seed)
+    tasks = load_tasks(source, n=settings.tasks_per_category, seed=seed)
+    return with_form(tasks, form_of(source, settings.form))
 
 
 def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:
@@ -289,6 +289,7 @@ def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnsw
     units = evaluation.units
     replies: list[list[str]] = [[] for _ in units]
     routed: list[list[bool]] = [[] for _ in units]
+    cut: list[list[bool]] = [[] for _ in units]
     mode = "gate" if arm == "prism" else arm if arm in MODES else "never"
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
@@ -298,9 +299,10 @@ def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnsw
         answers = evaluation.model.reply(asks, evaluation.settings.sampling, adapters)
         for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
             replies[i].append(answer.text)
+            cut[i].append(answer.stop == "length")
             routed[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
     for i, (task, sample) in enumerate(units):
-        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routed[i]))
+        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routed[i]), tuple(cut[i]))
 
 
 def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: list[str]) -> Ask:

@@ -19,9 +19,11 @@ class PrismSettings:
     """Queries written for each persona, or tasks of each category at most."""
     tasks: str | None = option(
         None,
-        "Take the queries from here instead: core, mini (its default), a JSONL file; none.",
+        "Take queries from here instead: core, mini (its default), exercises:train, FILE; none.",
     )
     """Source of the queries (`load_tasks`); "none" has the model write them."""
+    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     seed: int = option(0, "Decides everything that is drawn.")
     """Decides everything that is drawn."""
     temperature: float = option(0.7, "Of queries and answers.")
@@ -63,6 +65,8 @@ class PrismEvalSettings:
 
     tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
+    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most."""
     samples: int = option(3, "Times that each task is asked.")
