@@ -126,6 +126,11 @@ def test_the_final_reading_wants_an_answer_that_commits_itself(tasks: Path) -> N
     assert final.answers.shares["final"].shape == (5, 20)
 
 
+def test_a_seed_below_zero_is_a_seed(tasks: Path) -> None:
+    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, seed=-1)
+    assert found.summary.seed == -1 and found.summary.numbers.items == 20
+
+
 def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> None:
     found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
     assert found.summary.numbers.none.accuracy == 0.5

@@ -179,7 +179,8 @@ class _RobustnessPlan:
     ) -> RobustnessSummary:
         """What the records say."""
         settings = self.settings
-        numbers = summarise(answers, settings.reading, settings.pss, settings.search, settings.seed)
+        seed = settings.seed % 2**32  # NumPy takes no seed below 0
+        numbers = summarise(answers, settings.reading, settings.pss, settings.search, seed)
         return RobustnessSummary(
             model=self.model.name,
             command=command,
