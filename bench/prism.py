@@ -30,14 +30,14 @@ from holdfast.models.engine.engine import Engine, Request
 from holdfast.models.local import gate
 from holdfast.models.local.load import load
 from holdfast.models.local.lora import Lora, RowLora
-from holdfast.training.prism.distillation import TARGETS
+from holdfast.training.prism.distillation import linear_names
 
 
 def lora(model: torch.nn.Module, rank: int = 16) -> Lora:
     """A LoRA with random matrices on all seven projections of layers 1 and up."""
-    matrices = {}
+    matrices, names = {}, linear_names(model, "layers")
     for path, module in model.named_modules():
-        if path.split(".")[-1] in TARGETS and ".layers.0." not in path:
+        if path.split(".")[-1] in names and ".layers.0." not in path:
             outputs, inputs = module.weight.shape
             matrices[path] = torch.randn(rank, inputs) / 100, torch.randn(outputs, rank) / 100
     return Lora(matrices, 2.0)

@@ -120,7 +120,14 @@ def test_a_misspelt_setting_gets_the_nearest_name() -> None:
 
 
 def test_a_command_is_kept_without_key_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = ["drift", "--base-url", "https://me:sesame@host/v1", "--api-key=sesame", "--out", "a@b"]
+    given = [
+        "drift",
+        "--base-url",
+        "https://me:se@sesame@host/v1",
+        "--api-key=sesame",
+        "--out",
+        "a@b",
+    ]
     monkeypatch.setattr("sys.argv", ["holdfast", *given])
     kept = own_command()
     assert "sesame" not in kept and "@host/v1" in kept and kept.endswith("a@b")

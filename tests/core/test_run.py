@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import RunError
 from holdfast.core.records import dumps
-from holdfast.core.run import Run, write_whole
+from holdfast.core.run import Run, lock, write_whole
 from holdfast.core.seeds import seed_of
 
 MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}
@@ -218,3 +219,31 @@ input()
         other.kill()
     run = Run(tmp_path, MANIFEST)
     assert run.records == Run(tmp_path, MANIFEST).records == [{"n": 1}]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_keeps_no_folder_and_frees_none(tmp_path: Path) -> None:
+    run = Run(tmp_path, MANIFEST)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        os.close(writer)
+        os.read(reader, 1)  # until the parent is done
+        os._exit(0)
+    try:
+        del run
+        assert Run(tmp_path, MANIFEST).records == []
+    finally:
+        os.close(writer)
+        os.waitpid(child, 0)
+        os.close(reader)
+
+
+def test_a_folder_that_is_made_anew_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    place.mkdir()
+    first = lock(place)
+    assert lock(place) is first
+    place.rename(tmp_path / "old")
+    place.mkdir()
+    assert lock(place) is not first

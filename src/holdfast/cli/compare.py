@@ -19,7 +19,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import (
-    BATCH_HINT,
+    batch_hint,
     own_command,
     placed,
     print_estimate,
@@ -64,7 +64,7 @@ def compare(
     with (
         placed(sharing, names, open_model, models.device, output, alone=alone) as (where, agents),
         verified(agents[0], verify) as subject,
-        resumable(output.out, quiet=planning.plan, hint=BATCH_HINT) as folder,
+        resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
     ):
         judge = open_model(others.judge_model) if others.judge_model else None
         checkpoints = [open_model(name) for name in also or ()]

@@ -20,7 +20,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import (
-    BATCH_HINT,
+    batch_hint,
     own_command,
     placed,
     print_estimate,
@@ -71,7 +71,7 @@ def drift(
             agents,
         ),
         verified(agents[0], verify) if agents else contextlib.nullcontext() as subject,
-        resumable(output.out, quiet=planning.plan, hint=BATCH_HINT) as folder,
+        resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
     ):
         if planning.plan:
             if subject is None:

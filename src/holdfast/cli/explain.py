@@ -11,7 +11,7 @@ from holdfast.cli.options import (
     PlanOptions,
 )
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import BATCH_HINT, own_command, print_estimate, print_summary, resumable
+from holdfast.cli.session import batch_hint, own_command, print_estimate, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.explain.settings import ExplainSettings
 
@@ -46,7 +46,7 @@ def explain(
             "Longer prompts of later rounds, a screening and the value vectors come on top.",
         )
         return
-    with resumable(output.out, hint=BATCH_HINT) as folder:
+    with resumable(output.out, hint=batch_hint(settings, [subject])) as folder:
         result = explain(
             subject,
             settings,

@@ -152,7 +152,7 @@ def _print_arms(summary: PrismEvalSummary) -> None:
     print(f"{summary.tasks} tasks; {dropped_line(summary.dropped)}")
     print("arm         overall  against base             against matched           routed   cut")
     for row in summary.rows:
-        cut = "    –" if row.cut is None else f"{row.cut:4.0%}"
+        cut = "   –" if row.cut is None else f"{row.cut:4.0%}"
         differences = "  ".join(_difference(row.against[arm]) for arm in ("base", "matched"))
         print(f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}  {cut}")
 

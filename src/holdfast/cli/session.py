@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from holdfast.cli.options import OutputOptions, SharingOptions
     from holdfast.core.backend import Backend
     from holdfast.core.shards import Where
+    from holdfast.evals.conversation.settings import ConversationSettings
     from holdfast.evals.estimate import RunEstimate
     from holdfast.results.training.recipe import TrainingEstimate
 
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]+@")
 
 
 class Summary(Protocol):
@@ -93,11 +94,11 @@ def placed(
             print(report)
 
 
-BATCH_HINT = (
-    "\n(on a local model a batch under way begins again; with --resume round it goes on after its "
-    "last whole round)"
-)
-"""Said of an interrupted run of conversations."""
+def batch_hint(settings: ConversationSettings, models: Sequence[Backend]) -> str:
+    """What to add of an interrupted run of conversations, where a batch begins again."""
+    if settings.resume == "round" or not models or not all(model.local for model in models):
+        return ""
+    return "\n(a batch under way begins again; with --resume round it goes on after its last round)"
 
 
 @contextlib.contextmanager

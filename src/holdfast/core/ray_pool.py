@@ -1,7 +1,6 @@
 """Units of a run done by workers on a Ray cluster.
 
-A worker holds the models and does one unit at a time. The pool hands units out as workers become
-free, starts another worker where one is lost, and gives its unit to the next.
+A worker holds the models and does one unit at a time. The unit of a lost worker goes to the next.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Work = Callable[[Sequence[Backend], U, Run[Any, Any], Progress], None]
 """Does a unit with the models and appends its records to a run."""
 
 MAX_LOSSES = 3
-"""Workers that one unit may lose before it is blamed, or that may be lost while they load."""
+"""Workers that one unit may lose, or that may be lost one after another while they load."""
 _LOST = "the cluster loses every worker that loads the model: see `ray status`."
 
 
@@ -220,6 +219,7 @@ class RayPool:
             try:
                 cards: list[ModelCard] = self._get(worker.open.remote())
             except self._loss_errors:
+                self._ray.kill(worker)  # whose result may be lost while it lives
                 continue
             self._idle = [worker]
             return cards
@@ -253,12 +253,13 @@ class RayPool:
             try:
                 result = self._get(ready)
             except self._loss_errors:
+                self._ray.kill(worker)  # whose result may be lost while it lives
                 self._replace(unit, waiting, busy)
                 continue
             self._idle.append(worker)
+            self._lost_loading = 0
             if unit is None:
                 self._refuse_other_models(result)
-                self._lost_loading = 0
             else:
                 yield unit, result
         for worker, _ in busy.values():  # still loading when the last unit was done

@@ -24,6 +24,7 @@ import errno
 import json
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -77,19 +78,31 @@ class FolderLock:
         """
         descriptor = _locked(folder)
         if descriptor is not None:
-            weakref.finalize(self, os.close, descriptor)
+            weakref.finalize(self, _unlock, descriptor, os.getpid())
 
 
-_HELD: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+_LOCKS: weakref.WeakValueDictionary[tuple[Path, int], FolderLock] = weakref.WeakValueDictionary()
+_LOCKING = threading.Lock()
 
 
 def lock(folder: Path) -> FolderLock:
-    """The lock of a folder: the one that this process has already, or a new one."""
-    place = folder.resolve()
-    held = _HELD.get(place)
-    if held is None:
-        held = _HELD[place] = FolderLock(place)
-    return held
+    """The lock of a folder, made where there is none: this process's own, or a new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
+    with _LOCKING:
+        own = _LOCKS.get(key)
+        if own is None:
+            own = _LOCKS[key] = FolderLock(folder)
+        return own
+
+
+def _unlock(descriptor: int, owner: int) -> None:
+    """Free a lock; a forked child, which has the descriptor too, leaves its parent's alone."""
+    if os.getpid() == owner:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _locked(folder: Path) -> int | None:

@@ -36,6 +36,7 @@ def ollama_url() -> str:
     """
     host = os.environ.get("OLLAMA_HOST", "").strip(" \"'")
     scheme, _, place = host.rpartition("://")
+    scheme = scheme.lower()
     if place.count(":") > 1 and not place.startswith("["):  # IPv6 without brackets has no port
         place = f"[{place}]"
     try:

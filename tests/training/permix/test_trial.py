@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.training.permix import PermixTrial, TriedGroup
+from holdfast.training.permix import train
 from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.settings import PermixSettings
 from holdfast.training.permix.trial import (
     EACH,
     LEAST,
@@ -95,3 +98,19 @@ def test_a_model_that_is_never_right_is_not_trained(trained: Any, tmp_path: Path
     # Gold answers teach what the model does not know yet.
     wrong = {"steps": 1, "trial": True, "verify": lambda task, reply: 0.0}
     assert trained(tmp_path / "sft", arm="sft", **wrong).summary.trial.reward == 0.0
+
+
+def test_sft_takes_every_exercise_where_the_model_can_do_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nothing: Any = SimpleNamespace(by_category={}, reward=0.0)
+    prepared: Any = SimpleNamespace(chooses="one", data="all of them")
+    monkeypatch.setattr(train, "_try", lambda *args: nothing)
+    monkeypatch.setattr(train.trials, "most_varied", lambda trial: ())
+    reward: Any = None
+    assert train._select(prepared, PermixSettings(arm="sft"), reward, tmp_path) == (
+        nothing,
+        "all of them",
+    )
+    with pytest.raises(HoldfastError, match="the model solves none"):
+        train._select(prepared, PermixSettings(arm="rft"), reward, tmp_path)

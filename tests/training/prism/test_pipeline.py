@@ -306,6 +306,9 @@ def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
     about = read_about(tmp_path / "prism")
     assert len(about["trained_on"]) == 32
     assert all(text.endswith(f"?\n\n{line}") for text in about["trained_on"])
+    monkeypatch.setitem(FEW, "form", "Answer in two words.")
+    with pytest.raises(RunError, match=r"another run: form was .*one word.*two words"):
+        trained(tmp_path / "prism", tasks, monkeypatch)
     others, out = other_tasks(tasks, tmp_path), tmp_path / "eval"
     asked = {"tasks": str(others), "samples": 1, "form": line, "out": out}
     found = evaluate(backend(), tmp_path / "prism", **asked, **BRIEF)

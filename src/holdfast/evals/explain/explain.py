@@ -37,6 +37,7 @@ from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
+from holdfast.evals.conversation.settings import Resume
 from holdfast.evals.conversation.setup import Screening
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.explain.settings import ExplainSettings
@@ -117,7 +118,9 @@ def explain(
     judged = setup.hold(run, progress, resume=settings.resume)
     records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
     vectors = VectorMeasurement(local, records, run, manifest, progress)
-    sets, counts, refusal = vectors.measure(_without_personas(setup, run, manifest, progress))
+    sets, counts, refusal = vectors.measure(
+        _without_personas(setup, run, manifest, progress, settings.resume)
+    )
     summary = ExplainSummary(
         setting=setup.setting(),
         command=command,
@@ -208,13 +211,17 @@ def not_here(name: str) -> ModelError:
 
 
 def _without_personas(
-    setup: ControlledSetup, run: ConversationRun, manifest: Record, progress: Progress
+    setup: ControlledSetup,
+    run: ConversationRun,
+    manifest: Record,
+    progress: Progress,
+    resume: Resume,
 ) -> dict[int, list[str]]:
     """The turns of the same conversations where neither side has a system prompt."""
     chat, conversations = _bare(setup)
     folder = run.folder / "without" if run.folder else None
     without = Run(folder, {**manifest, "personas": None}, RoundRecord, JudgeVerdict)
-    converse(chat, conversations, without, progress)
+    converse(chat, conversations, without, progress, resume=resume)
     return {c.id: turns_of(without.records, c.id) for c in conversations}
 
 

@@ -50,6 +50,8 @@ class PrismManifest:
     """Name of the stage, and of its folder."""
     judge: str | None = omitted()
     """Name of the judge, where it is another model."""
+    form: str | None = omitted()
+    """What is said after each task: where the answer is to stand."""
 
 
 @dataclass(frozen=True)

@@ -197,8 +197,8 @@ def _select(
 ) -> tuple[PermixTrial | None, TrainingData]:
     """Try a few prompts, and keep the exercises that the model can learn from."""
     trial = _try(prepared, settings, reward, folder) if settings.trial else None
-    if trial is None or prepared.chooses == "none":
-        return trial, prepared.data
+    if trial is None or prepared.chooses == "none" or settings.arm == "sft":
+        return trial, prepared.data  # sft learns from gold answers, whatever the model can do
     names = trials.middling(trial) if prepared.chooses == "some" else trials.most_varied(trial)
     return trial, _teachable(prepared.data, trial, names)
 

@@ -27,7 +27,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
-from holdfast.core.run import refuse_another_run, refuse_other_files, write_whole
+from holdfast.core.run import lock, refuse_another_run, refuse_other_files, write_whole
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import form_of, load_tasks, with_form
 from holdfast.models.local import gate
@@ -124,13 +124,13 @@ def train(
     Raises:
         ModelError: The model cannot be trained or cannot judge, no persona won any query, or a
             stage gives numbers that are not finite.
-        HoldfastError: It does not fit, the limit of tokens cuts nearly all of the first answers, or
-            the folder holds another run.
+        HoldfastError: It does not fit, nearly all first answers are cut, or the folder is in use.
     """
     start = time.monotonic()
     settings = settle(settings, PrismSettings, changes)
     training = _set_up(model, settings, Path(out), experts, progress, judge)
     _check_plan(training)
+    _ = lock(training.folder)  # to the end, so that no other process trains there
     control = _control_judge(training)
     drafts = make_queries(training)
     queries = distinct_queries(drafts)

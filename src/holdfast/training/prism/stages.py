@@ -18,7 +18,7 @@ from holdfast.core.run import Run
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.reader import right as is_right
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.tasks import Task, form_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.notes import own_source
 from holdfast.persona.experts import Expert, described
@@ -65,6 +65,7 @@ class Training:
             sampling=self.settings.sampling,
             stage=stage,
             judge=self.judge.name if self.judge and stage == "verdicts" else None,
+            form=form_of(self.task_source or "", self.settings.form) or None,
         )
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
-from holdfast.core.run import refuse_another_run, write_whole
+from holdfast.core.run import lock, refuse_another_run, write_whole
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
@@ -62,6 +62,7 @@ def run_recipe(
     start, recipe = time.monotonic(), read_recipe(path, model)
     run = _RecipeRun(recipe, out, loading or {}, progress or Progress(enabled=False))
     _begin(run)
+    _ = lock(out)  # to the end, so that no other process writes there
     measure = _permix_arms if recipe.method == "permix" else _prism_arms
     measured: list[ArmMeasurement] = []
     for one in measure(run):
