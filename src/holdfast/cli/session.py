@@ -87,11 +87,11 @@ def placed(
         return
     try:
         yield shard, [open_model(name) for name in names]
-    except ShardDone as report:
+    except ShardDone as shard_done:
         if output.as_json:
-            print_json(report.summary)
+            print_json(shard_done.summary)
         else:
-            print(report)
+            print(shard_done)
 
 
 def batch_hint(settings: ConversationSettings, models: Sequence[Backend]) -> str:

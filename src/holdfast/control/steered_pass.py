@@ -146,8 +146,8 @@ class SteeredPass(PassColumns):
         anchored: Tensor | None = None
         for group in self.steering.anchors:
             if group.covers(layer) and self.steering.rotary is not None:
-                own = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
-                anchored = group.select(own, query if anchored is None else anchored)
+                turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
+                anchored = group.select(turned, query if anchored is None else anchored)
         return anchored
 
     def _can_reuse_keys(self, keys: int) -> bool:

@@ -145,8 +145,8 @@ def _fault(kind: Any, error: ValidationError) -> str:
         names = [one.name for one in fields(kind)]
         hint = f": {suggestion(at, names)}" if len(first["loc"]) == 1 else "."
         return f"there is no {at}{hint}"
-    need = str(first["msg"]).removeprefix("Input ").replace("an object", "a table")
-    return f"{at} {need}, not {json.dumps(first['input'], ensure_ascii=False)[:60]}."
+    rule = str(first["msg"]).removeprefix("Input ").replace("an object", "a table")
+    return f"{at} {rule}, not {json.dumps(first['input'], ensure_ascii=False)[:60]}."
 
 
 def _adapter(kind: type) -> Any:

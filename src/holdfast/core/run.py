@@ -33,7 +33,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from holdfast.core.errors import RunError, shortened
+from holdfast.core.errors import RunError
 from holdfast.core.records import Record, dumps, read_record
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
+SHOWN = 60
+"""Characters of a value that a refusal shows."""
 BEGINNINGS = ("shard-", "screen")
 """How the names begin of what a run's folder may hold before its manifest, beside files that a
 kill left unfinished."""
@@ -312,10 +314,14 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
         first = differ[0]
-        old_value, new_value = (shortened(dumps(one.get(first)), 60) for one in (was, now))
+        old_value, new_value = (_shown(dumps(one.get(first))) for one in (was, now))
         change = f"{first} was {old_value}, is {new_value}"
         others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
         raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"  # every blank as it is
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:

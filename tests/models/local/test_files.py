@@ -59,7 +59,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     ("name", "sentence"),
     [
         ("~nobody-here/model", "there is no folder or file ~nobody-here/model"),
-        ("a" * 300, "a{80} is no model's name: File name too long"),
+        ("a" * 300, "a{80} cannot be looked up: File name too long"),
         ("two words", "two words is not a folder here, and cannot be a model on the hub"),
         ("häuser/modell", "häuser/modell is not a folder here, and cannot be a model on the hub"),
     ],

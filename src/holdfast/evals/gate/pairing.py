@@ -91,10 +91,10 @@ def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
 
 def _refuse_unfinished(run: RecordedRun) -> None:
     records = run.run.records
-    early = {record.conversation for record in records if record.stopped}
+    ended_early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
     unfinished = [
-        p.id for p in run.plans if p.id not in early and last.get(p.id, -1) < _rounds(run, p)
+        p.id for p in run.plans if p.id not in ended_early and last.get(p.id, -1) < _rounds(run, p)
     ]
     if unfinished:
         raise RunError(

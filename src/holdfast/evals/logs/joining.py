@@ -33,8 +33,8 @@ def joined(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
         chains += _in_turn(own)
     continued = {mark for chat in chains for mark in _beginnings(chat.turns)}
     order = {chat.where: i for i, chat in enumerate(chats)}
-    whole = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
-    return sorted(whole, key=lambda chat: order.get(chat.where, len(order)))
+    kept = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
+    return sorted(kept, key=lambda chat: order.get(chat.where, len(order)))
 
 
 def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:

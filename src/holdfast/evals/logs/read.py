@@ -41,7 +41,7 @@ class LogFile:
     def __init__(self, path: Path, format: str | None = None) -> None:
         if format is not None:
             require_name("format", format, NAMES)
-        self.path, self._asked = path, format
+        self.path, self._format = path, format
         self._formats: Counter[str] = Counter()
         self._bad: list[BadLine] = []
         self._bad_count = 0
@@ -88,10 +88,12 @@ class LogFile:
 
     def _entries(self) -> Iterator[LogEntry | BadLine]:
         start = first_character(self.path)
-        format = self._asked
-        if format == "inspect" or start == "PK":
+        format_name = self._format
+        if format_name == "inspect" or start == "PK":
             yield from self._whole("inspect", read_inspect(self.path))
-        elif format == "csv" or (format in (None, "langfuse") and start not in ("", "{", "[")):
+        elif format_name == "csv" or (
+            format_name in (None, "langfuse") and start not in ("", "{", "[")
+        ):
             yield from self._table()
         else:
             yield from self._records(json_rows(self.path))
@@ -99,7 +101,7 @@ class LogFile:
     def _table(self) -> Iterator[LogEntry | BadLine]:
         names, rows = table_rows(self.path)
         langfuse = FORMATS["langfuse"].claims(dict.fromkeys(names))
-        if self._asked == "langfuse" or (langfuse and self._asked is None):
+        if self._format == "langfuse" or (langfuse and self._format is None):
             yield from self._records(rows)
             return
         try:
@@ -121,8 +123,8 @@ class LogFile:
             if isinstance(row, BadLine):
                 yield row
                 continue
-            new = not self._formats and self._asked is None
-            if self._asked == "sillytavern" or (new and "character_name" in row.record):
+            new = not self._formats and self._format is None
+            if self._format == "sillytavern" or (new and "character_name" in row.record):
                 yield from self._whole("sillytavern", read_role_play_log(chain([row], rows)))
                 return
             if new and {"eval", "samples"} <= row.record.keys():
@@ -136,7 +138,7 @@ class LogFile:
         yield from sorted(late, key=lambda chat: chat.time or 0.0)
 
     def _entry(self, row: LogRow) -> tuple[str, LogEntry | BadLine | None]:
-        name = self._asked or next(
+        name = self._format or next(
             (name for name, one in FORMATS.items() if one.claims(row.record)), ""
         )
         if not name:

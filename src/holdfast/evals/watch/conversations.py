@@ -65,11 +65,11 @@ class Conversations:
         count = user_turns(own)
         if id is not None:
             return self._by_id(id, count, own)
-        name, history = None, _history(own)
+        known_name, history = None, _history(own)
         if history:
-            name = self._known(_hash(history)) or self._known(_opening(history))
-        if name is not None:
-            return ReplyPlace(name, count, False)
+            known_name = self._known(_hash(history)) or self._known(_opening(history))
+        if known_name is not None:
+            return ReplyPlace(known_name, count, False)
         self._count += 1
         return ReplyPlace(_hash([("new", f"{self._count}"), *own]), count, True)
 

@@ -180,7 +180,7 @@ class _Examples:
 
     def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
         """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
-        ignorance = np.array([self._ignorant and claims(part) for part in parts])
+        claims_ignorance = np.array([self._ignorant and claims(part) for part in parts])
         topical = np.array([self.named(part) for part in parts])
         points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
         at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
@@ -192,10 +192,10 @@ class _Examples:
             (clause @ group.T).max(axis=1, initial=-1.0) for group in examples
         )
         failing = np.maximum(failing, np.where(assistant < _BLAND, -1.0, assistant))
-        to_good = np.where(ignorance, passing, np.maximum(passing, named))
+        to_good = np.where(claims_ignorance, passing, np.maximum(passing, named))
         to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
-        floors = np.where(ignorance, 0.0, self._floor)
-        faint = (failing < _FAINT) & ~np.maximum.accumulate(ignorance)
+        floors = np.where(claims_ignorance, 0.0, self._floor)
+        faint = (failing < _FAINT) & ~np.maximum.accumulate(claims_ignorance)
         slack = np.where(faint, _NEARLY if self._lenient else 0.0, 0.0)
         margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])

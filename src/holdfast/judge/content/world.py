@@ -58,8 +58,10 @@ def world(params: Params) -> Judge:
         if len(present) >= ENOUGH and not outvoted:
             return Score(1.0, finds)
         alone = any(counts[: len(own)]) or sum(counts) >= ENOUGH
-        enough = bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
-        if not (alone and enough):
+        in_voice = (
+            bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
+        )
+        if not (alone and in_voice):
             return Score(0.0, finds)
         if other:
             return Score(0.0, f"{finds}; of everybody's day: {', '.join(map(quoted, other))}")

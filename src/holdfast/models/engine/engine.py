@@ -112,9 +112,11 @@ class Engine(LoadedModel):
         """
         ids = np.asarray(request.ids, dtype=np.int64)
         with self.lock:
-            (row_request,) = self._settled([replace(request, keep=True, measure=False, guide=None)])
-            self.generate([row_request], Sampling(max_new_tokens=1))
-            count, layers = self.store.find(row_request.state, ids, row_request.turns)
+            (kept_request,) = self._settled(
+                [replace(request, keep=True, measure=False, guide=None)]
+            )
+            self.generate([kept_request], Sampling(max_new_tokens=1))
+            count, layers = self.store.find(kept_request.state, ids, kept_request.turns)
         if layers is None or count < len(ids):
             raise ModelError(
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "

@@ -84,7 +84,7 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
         is_folder, exists = place.is_dir(), place.exists()
     except OSError as error:  # too long for a name, or in a folder that may not be read
         raise ModelError(
-            f"{name[:80]} is no model's name: {error.strerror}. Give a folder, a file or a hub id."
+            f"{name[:80]} cannot be looked up: {error.strerror}. Give a folder, a file or a hub id."
         ) from error
     if is_folder:
         return _source_in_folder(name, place, base)

@@ -67,7 +67,7 @@ class GatedAdapter:
 
 
 def read_about(folder: Path) -> Record:
-    """Read prism.json, which names the model. Raises `RunError` where there is none in a folder."""
+    """A folder's prism.json. Raises `RunError` where it is missing or does not name its model."""
     try:
         record = dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
         _ = record["model"], record["base"]["name"], record["base"]["weights"]

@@ -172,7 +172,7 @@ def turns_refusal(control: Control, template: Template, reply: Ids) -> str | Non
     if control.needs_turns and (template.moves_system or not template.turn_ids):
         return "its chat template moves the persona, or does not show where turns begin"
     if control.needs_replies and not reply:
-        return "its chat template does not show where replies begin"
+        return "its chat template does not show where replies begin (restore:1@from=all needs none)"
     return None
 
 

@@ -75,7 +75,7 @@ def _folds(
     parts = list(shuffled.split(labels, labels, groups))
     if all(len(set(labels[learned])) == 2 for learned, _ in parts):
         return parts
-    # Few groups can fall so that one kind is held out whole, but not where one group is.
+    # With few groups a fold can hold all of one kind; one group alone cannot.
     return list(LeaveOneGroupOut().split(labels, labels, groups))
 
 
