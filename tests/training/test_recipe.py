@@ -376,3 +376,20 @@ def test_a_table_gives_means_over_seeds_and_how_far_they_spread() -> None:
     assert "| a | 0.600 (0.500 to 0.700) |" in table
     assert "| b |  |" in table
     assert "Not known of the original: much" in table
+
+
+def test_many_numbers_are_the_rows_of_a_table_and_arms_its_columns() -> None:
+    numbers = {f"n{i}": i / 100 for i in range(20)}
+    summary = RecipeSummary(
+        title="T",
+        model="m",
+        rows=(ArmRow("a", 0, numbers), ArmRow("b", 0, numbers)),
+        published=(),
+        known="",
+        unknown="",
+        seeds=(0,),
+        table="table.md",
+        seconds=1.0,
+    )
+    table = table_of(summary)
+    assert "|  | a | b |\n" in table and "| n7 | 0.070 | 0.070 |" in table

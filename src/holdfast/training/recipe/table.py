@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.results.training.recipe import ArmDifference, ArmRow, RecipeSummary
 
+WIDE = 16
+"""Numbers of an arm that fit beside each other in a table."""
+
 
 def table_of(summary: RecipeSummary) -> str:
     """The summary as Markdown: means over seeds with their least and most, and so on."""
     names = list(dict.fromkeys(name for row in summary.rows for name in row.numbers))
     arms = list(dict.fromkeys(row.arm for row in summary.rows))
     lines = [f"# {summary.title}", "", f"Model {summary.model}, seeds {list(summary.seeds)}.", ""]
-    lines += [_line(["arm", *names]), _line(["---"] * (len(names) + 1))]
-    lines += [_line([arm, *(_cell(summary.rows, arm, name) for name in names)]) for arm in arms]
+    lines += list(_numbers(summary.rows, arms, names))
     lines += list(_differences(summary.differences))
     if summary.published:
         lines += ["", "Published, on other models and settings:", ""]
@@ -26,6 +28,17 @@ def table_of(summary: RecipeSummary) -> str:
     for title, text in (("Known", summary.known), ("Not known", summary.unknown)):
         lines += ["", f"{title} of the original: {text.strip()}"] if text else []
     return "\n".join(lines) + "\n"
+
+
+def _numbers(rows: Sequence[ArmRow], arms: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """A row for each arm; where they have many numbers, as of categories, one for each number."""
+    cells = {(arm, name): _cell(rows, arm, name) for arm in arms for name in names}
+    if len(names) <= WIDE:
+        yield from (_line(["arm", *names]), _line(["---"] * (len(names) + 1)))
+        yield from (_line([arm, *(cells[arm, name] for name in names)]) for arm in arms)
+    else:
+        yield from (_line(["", *arms]), _line(["---"] * (len(arms) + 1)))
+        yield from (_line([name, *(cells[arm, name] for arm in arms)]) for name in names)
 
 
 def _cell(rows: Sequence[ArmRow], arm: str, name: str) -> str:
