@@ -329,7 +329,7 @@ def test_what_a_stopping_server_waits_for_no_longer_ends_without_a_traceback(
     backend: LocalBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(configuration(create_app(backend), graceful=1))
+    server = uvicorn.Server(configuration(create_app(backend), graceful=0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     until(lambda: server.started)
