@@ -23,7 +23,7 @@ from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
 from holdfast.serve.metrics import Metrics
 from serve.gateway.upstreams import Recorded, answered, gateway
-from serve.running import served, small
+from serve.running import served, small, until
 
 SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
 KIND = Persona("kind", "character", "Be kind.", ("Tea?",), {"name": "rubric", "criteria": "kind"})
@@ -257,9 +257,9 @@ def test_a_full_disk_costs_no_client_its_reply(
     with served(create_app(small(), persona=SHOUT, lock=False, traffic=full)) as url:
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
         stream = httpx.post(f"{url}/chat/completions", json={**body, "stream": True})
-        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+        place = f"{url.removesuffix('/v1')}/metrics"
+        until(lambda: value(httpx.get(place).text, "holdfast_watch_dropped_total") == 2)
     assert stream.text.endswith("data: [DONE]\n\n") and "error" not in stream.text
-    assert value(page, "holdfast_watch_dropped_total") == 2
     assert "No space left" in caplog.text
     with gateway(Recorded(), persona=SHOUT, traffic=full) as url:
         body["stream"] = True
