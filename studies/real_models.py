@@ -30,6 +30,7 @@ from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps
+from holdfast.core.run import write_whole
 from holdfast.core.shards import open_run
 from holdfast.evals.compare.questions import Questions, plan_questions, question_answers
 from holdfast.evals.compare.settings import CompareSettings
@@ -195,9 +196,7 @@ def _settings(plan: Plan, seed: int, suite: Suite, agents: Sequence[str]) -> Com
 
 def _write(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(dumps(value, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, dumps(value, indent=1) + "\n")
 
 
 if __name__ == "__main__":

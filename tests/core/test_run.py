@@ -247,3 +247,9 @@ def test_a_folder_that_is_made_anew_has_a_lock_of_its_own(tmp_path: Path) -> Non
     place.rename(tmp_path / "old")
     place.mkdir()
     assert lock(place) is not first
+
+
+def test_a_folder_that_cannot_be_made_is_refused_by_its_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="could not be written"):
+        lock(tmp_path / "file" / "run")

@@ -84,7 +84,7 @@ def export(
     from holdfast.training.permix.export import export_rows, write_parquet
     from holdfast.training.permix.mixing import PersonaMix
 
-    settings = template.template_options()
+    template_options = template.template_options()
     data.check()
     if prompts is not None and prompts < 1:
         raise HoldfastError(f"--prompts is 1 or more, not {prompts}.")
@@ -93,5 +93,5 @@ def export(
     rows = export_rows(training_data, mix, prompts or len(training_data.tasks))
     write_parquet(rows, out)
     print(f"{len(rows)} prompts in {out}")
-    for name, value in settings.items():
+    for name, value in template_options.items():
         print(f"+data.apply_chat_template_kwargs.{name}={json.dumps(value, ensure_ascii=False)}")

@@ -233,7 +233,7 @@ class RayPool:
             try:
                 return self._get(self._idle[0].call.remote(model, method, *args, **options))
             except self._loss_errors:
-                del self._idle[0]  # it would take a unit, and hold the place of the next worker
+                self._ray.kill(self._idle.pop(0))  # which may hold the place of the next worker
         raise RunError(_LOST)
 
     def map(

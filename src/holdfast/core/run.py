@@ -88,9 +88,14 @@ _LOCKING = threading.Lock()
 
 
 def lock(folder: Path) -> FolderLock:
-    """The lock of a folder, made where there is none: this process's own, or a new one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
+    """The lock of a folder, made where there is none: this process's own, or a new one.
+
+    Raises:
+        RunError: another process has it, or the folder cannot be written.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
     with _LOCKING:
         own = _LOCKS.get(key)
         if own is None:
@@ -170,9 +175,7 @@ class Run(Generic[R, V]):
 
     def _open(self, folder: Path, read_only: bool) -> None:
         if not read_only:
-            with _writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                self._lock = lock(folder)
+            self._lock = lock(folder)
         path = folder / "manifest.json"
         if path.exists():
             refuse_another_run(_read_manifest(path), self.manifest, folder)
@@ -276,7 +279,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file in one step: a process that is killed leaves the file as it was before."""
     unfinished = path.with_name(path.name + ".part")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
         unfinished.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

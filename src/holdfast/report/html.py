@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.core.errors import RunError
+from holdfast.core.run import write_whole
 from holdfast.report import transcript, words
 
 FOLDER = Path(__file__).parent
@@ -37,14 +36,10 @@ def fill(template: str, **values: object) -> str:
 
 def save(page: str, path: Path) -> None:
     """Write a page. Raises `RunError` where the file cannot be written."""
-    draft = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(page.encode("utf-8", "replace"))
-        os.replace(draft, path)
+        write_whole(path, page.encode("utf-8", "replace").decode())
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise RunError(
             f"The report could not be written to {path} ({error.strerror or error}); the records "
             "are kept, so make room there and run the same command again."

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import RunError
-from holdfast.report import html as shell
 from holdfast.report.drift import page
 
 from .sample import render, run, write
@@ -77,7 +76,7 @@ def test_a_failed_write_keeps_the_page_that_was_there(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shell.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(RunError, match="No space left on device"):
         write(*run(2, 2), path)
     assert path.read_text() == "before"

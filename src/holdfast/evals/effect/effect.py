@@ -42,7 +42,7 @@ from holdfast.evals.tasks.batches import (
     estimate_batches,
 )
 from holdfast.evals.tasks.model_judge import judge_tasks
-from holdfast.evals.tasks.tasks import Task, form_of, load_tasks, with_form
+from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
 from holdfast.persona.files import repeated
@@ -169,8 +169,7 @@ class _EffectPlan:
     ) -> _EffectPlan:
         own = "mini" if {own_source(model.name) for model in models} == {"mini"} else "core"
         source, n = settings.tasks or own, settings.tasks_per_category
-        form = form_of(source, settings.form)
-        tasks = with_form(load_tasks(source, n=n, seed=settings.seed), form)
+        tasks = load_tasks_with_form(source, n=n, seed=settings.seed, form=settings.form)
         left_out = tuple(task.id for task in tasks if judge_model is None and task.needs_model)
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
         if not scorable:

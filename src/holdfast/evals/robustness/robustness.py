@@ -24,6 +24,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
+from holdfast.core.seeds import numpy_seed
 from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.version import __version__
@@ -179,7 +180,7 @@ class _RobustnessPlan:
     ) -> RobustnessSummary:
         """What the records say."""
         settings = self.settings
-        seed = settings.seed % 2**32  # NumPy takes no seed below 0
+        seed = numpy_seed(settings.seed)
         numbers = summarise(answers, settings.reading, settings.pss, settings.search, seed)
         return RobustnessSummary(
             model=self.model.name,

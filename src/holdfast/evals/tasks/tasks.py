@@ -177,11 +177,15 @@ def load_items(
     Raises:
         HoldfastError: as `load_tasks` does.
     """
-    name = str(source)
-    tasks = load_tasks(source, n=n, seed=seed)
-    if name == "mini":
-        tasks = tuple(task for task in tasks if task.question)
-    return with_form(tasks, form_of(source, form))
+    tasks = load_tasks_with_form(source, n=n, seed=seed, form=form)
+    return tuple(task for task in tasks if task.question) if str(source) == "mini" else tasks
+
+
+def load_tasks_with_form(
+    source: str | Path, *, n: int | None = None, seed: int = 0, form: str | None = None
+) -> tuple[Task, ...]:
+    """Load all tasks of a source as `load_items` does, of mini those without an answer too."""
+    return with_form(load_tasks(source, n=n, seed=seed), form_of(source, form))
 
 
 def form_of(source: str | Path, form: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from holdfast.core.seeds import numpy_seed
 from holdfast.core.stats import Array, auc, mean
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.models.local import gate
@@ -25,7 +26,7 @@ def train_deciders(
 ) -> tuple[GateScores, RouterScores | None]:
     """Train and save the gate, and the router where there are queries enough for one."""
     model = training.model
-    seed = training.settings.seed % 2**32  # NumPy and scikit-learn take no other numbers
+    seed = numpy_seed(training.settings.seed)
     prompts = [model.template.render(query_chat(query)).ids for query in queries]
     h = gate.features(model.engine.model, prompts, model.name)
     texts = groups([query_text(query) for query in queries])

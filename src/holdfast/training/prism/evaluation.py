@@ -40,7 +40,7 @@ from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
-from holdfast.evals.tasks.tasks import Task, form_of, load_tasks, with_form
+from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.models.notes import own_source
@@ -179,8 +179,8 @@ def _read_about(folder: Path) -> PrismAbout:
 def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task, ...]:
     source = settings.tasks or own_source(model.name)
     seed = seed_of("prism eval", settings.seed)
-    tasks = load_tasks(source, n=settings.tasks_per_category, seed=seed)
-    return with_form(tasks, form_of(source, settings.form))
+    n = settings.tasks_per_category
+    return load_tasks_with_form(source, n=n, seed=seed, form=settings.form)
 
 
 def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
 from holdfast.core.run import lock, refuse_another_run, refuse_other_files, write_whole
 from holdfast.core.settings import settle
-from holdfast.evals.tasks.tasks import form_of, load_tasks, with_form
+from holdfast.evals.tasks.tasks import load_tasks_with_form
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, read_about
@@ -177,12 +177,12 @@ def _set_up(
     # mini's own questions are too easy to separate personas, so it gets tasks by default.
     source = settings.tasks or ("mini" if own == "mini" else None)
     source = None if source == "none" else source
-    tasks = load_tasks(source, n=settings.queries, seed=settings.seed) if source else ()
+    n, seed, form = settings.queries, settings.seed, settings.form
     return Training(
         model,
         settings,
         tuple(experts) if experts is not None else load_experts(settings.personas or own),
-        with_form(tasks, form_of(source or "", settings.form)),
+        load_tasks_with_form(source, n=n, seed=seed, form=form) if source else (),
         source,
         folder,
         progress or Progress(enabled=False),

@@ -65,7 +65,7 @@ class PrismEvalSettings:
 
     tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
-    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    form: str | None = with_default(PrismSettings, "form", None)
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most."""
