@@ -1,15 +1,16 @@
 """Collecting prompt shares: π of each row's last query, layer by layer, during a forward pass.
 
 Shares come from a layer's weights where these are made, and else from the log-sum-exps of its fused
-attention: only the keys of the spans have to be met again, and these are gathered once.
+attention: only the keys of the spans have to be met again. These are gathered once, and all layers
+meet theirs in one product at the end of the pass, since a layer alone is mostly overhead.
 
 This module knows tensors. It knows no tokens and no models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +19,23 @@ from torch.nn.functional import pad
 from holdfast.control.attention import Merge, gather_columns
 from holdfast.control.kernels import additive_mask, attention_scores, in_float32
 from holdfast.control.steering import Steering
+
+
+class _Layer(NamedTuple):
+    """What the π of a layer is computed from when the pass has ended."""
+
+    number: int
+    query: Tensor  # (B, H, 1 or 2, D): plain attention's, and where it differs the persona's
+    keys: torch.Size  # of the spans' keys, (B, Hkv, n, D)
+    visible: Tensor | None  # added to the scores, (B, 1, 1, n)
+    scale: float | None
+    parts: tuple[Tensor, ...]  # (B, H, 1) each: the log-sum-exp, or a merge's
+
+    @property
+    def form(self) -> Hashable:
+        """Equal for layers that one product can serve."""
+        like = self.query.shape, self.query.dtype, self.query.device, self.keys, len(self.parts)
+        return *like, id(self.visible), self.scale
 
 
 class Recorder:
@@ -39,7 +57,9 @@ class Recorder:
         self.columns = columns  # of all spans of a row, (B, n)
         self.inside = self._within(columns)
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self._waiting: list[_Layer] = []
         self._keys: dict[int, Tensor] = {}
+        self._stacks: dict[tuple[int, ...], Tensor] = {}
         self._mask: Tensor | None = None
         self._visible: Tensor | None = None
         self._steering: Steering | None = None
@@ -50,6 +70,7 @@ class Recorder:
         self.spans = self._within(torch.arange(columns, device=self.starts.device)[None])
         self.places = self.columns.clamp(max=columns - 1)
         self._mask = self._visible = None
+        self._waiting = []
 
     def sees(self, key: Tensor, mask: Tensor | None) -> bool:
         """Whether the spans' keys are enough: a layer's are all columns, its mask all heads'."""
@@ -101,7 +122,7 @@ class Recorder:
         mask: Tensor | None,
         scale: float | None,
     ) -> None:
-        """Record a layer's π from the log-sum-exp of its plain attention.
+        """Keep what a layer's π is computed from: the log-sum-exp of its plain attention.
 
         The spans' keys are gathered once, and then used in every pass.
 
@@ -113,9 +134,7 @@ class Recorder:
             mask: (B or 1, 1, 1, Lk), boolean or additive; None where all keys are seen.
             scale: what scores are multiplied by; None for 1/√D.
         """
-        score = self._scores(layer, query, key, mask, scale)[:, :, 0]
-        share = (score - lse).exp() @ self.inside.movedim(0, -1)
-        self.layers[layer] = share, share
+        self._keep(layer, query, key, mask, scale, (lse,))
 
     def record_merge(
         self,
@@ -127,7 +146,7 @@ class Recorder:
         mask: Tensor | None,
         scale: float | None,
     ) -> None:
-        """Record a layer's π under a control that the recorder `knows`, from its two parts.
+        """Keep what a layer's π is computed from under a control that the recorder `knows`.
 
         A key of the persona weighs exp(s - l_P) times the persona's share after, and one of the
         rest exp(s - l_R) times the rest's.
@@ -141,45 +160,85 @@ class Recorder:
             mask: as in `record_spans`.
             scale: what scores are multiplied by; None for 1/√D.
         """
-        assert self._persona is not None
-        persona, spans = self._persona[:, None].to(query.device), self.inside.movedim(0, -1)
         both = query if near is None else torch.cat([query, near], 2)
-        score = self._scores(layer, both, key, mask, scale)
-        plain, steered = score[:, :, 0], score[:, :, -1]  # (B, H, n)
-        inner = torch.where(persona, steered - merge.lse_p, plain - merge.lse_r).exp()
-        weights = inner * torch.where(persona, merge.persona, merge.rest)
-        share = weights.to(spans.dtype) @ spans
-        if not self.plain:
-            self.layers[layer] = share, share
-            return
-        lse_p = merge.lse_p
-        if near is not None:
-            lse_p = plain.masked_fill(~persona, -torch.inf).logsumexp(-1, keepdim=True)
-        total = torch.logaddexp(lse_p, merge.lse_r)
-        self.layers[layer] = share, (plain - total).exp().to(spans.dtype) @ spans
+        parts = (merge.lse_p, merge.lse_r, merge.persona, merge.rest)
+        self._keep(layer, both, key, mask, scale, parts)
 
-    def _scores(
-        self, layer: int, query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None
-    ) -> Tensor:
-        """Scores of the spans' keys, (B, H, Lq, n), -inf where a query does not see one."""
-        places = self.places.to(key.device)
+    def _keep(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        parts: tuple[Tensor, ...],
+    ) -> None:
         if layer not in self._keys:
-            self._keys[layer] = in_float32(gather_columns(key, places))
-        score = attention_scores(query, self._keys[layer], scale)
-        if mask is None:
-            return score
-        if mask is not self._mask or self._visible is None:  # layers share a mask
-            whole = cast(Tensor, additive_mask(mask, query)).expand(len(places), 1, 1, -1)
-            self._mask, self._visible = mask, whole.gather(3, places[:, None, None])
-        return score + self._visible
+            self._keys[layer] = in_float32(gather_columns(key, self.places.to(key.device)))
+        if mask is not None and (mask is not self._mask or self._visible is None):
+            whole = cast(Tensor, additive_mask(mask, query)).expand(len(self.places), 1, 1, -1)
+            places = self.places[:, None, None].to(mask.device)
+            self._mask, self._visible = mask, whole.gather(3, places)
+        visible = None if mask is None else self._visible  # layers share a mask
+        self._waiting.append(_Layer(layer, query, self._keys[layer].shape, visible, scale, parts))
+
+    def _compute(self, layers: Sequence[_Layer]) -> None:
+        """Record the π of layers whose tensors have the same shapes, as if they were rows."""
+        first, count = layers[0], len(layers)
+        score = attention_scores(
+            torch.cat([one.query for one in layers]),
+            self._stacked_keys(tuple(one.number for one in layers)),
+            first.scale,
+        ).unflatten(0, (count, -1))  # (layers, B, H, Lq, n)
+        if first.visible is not None:
+            score = score + first.visible
+        spans = self.inside.movedim(0, -1).to(score)  # (B, n, spans)
+        parts = [torch.stack(of) for of in zip(*(one.parts for one in layers), strict=True)]
+        if len(parts) == 1:
+            shares = (score[..., 0, :] - parts[0]).exp() @ spans
+            plains = shares
+        else:
+            shares, plains = self._under_control(score, parts, spans)
+        for one, share, plain in zip(layers, shares, plains, strict=True):
+            self.layers[one.number] = share, plain
+
+    def _under_control(
+        self, score: Tensor, parts: Sequence[Tensor], spans: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """π under the control and, where it is asked for, under plain attention."""
+        assert self._persona is not None
+        lse_p, lse_r, persona_share, rest_share = parts  # (layers, B, H, 1)
+        persona = self._persona[:, None].to(score.device)
+        plain, steered = score[..., 0, :], score[..., -1, :]
+        inner = torch.where(persona, steered - lse_p, plain - lse_r).exp()
+        share = (inner * torch.where(persona, persona_share, rest_share)).to(spans) @ spans
+        if not self.plain:
+            return share, share
+        if score.shape[-2] > 1:
+            lse_p = plain.masked_fill(~persona, -torch.inf).logsumexp(-1, keepdim=True)
+        total = torch.logaddexp(lse_p, lse_r)
+        return share, (plain - total).exp().to(spans) @ spans
+
+    def _stacked_keys(self, layers: tuple[int, ...]) -> Tensor:
+        """The spans' keys of layers, one after another: (layers · B, Hkv, n, D)."""
+        if layers not in self._stacks:
+            stack = torch.cat([self._keys[layer] for layer in layers])
+            self._keys.update(zip(layers, stack.chunk(len(layers)), strict=True))  # kept once
+            self._stacks[layers] = stack
+        return self._stacks[layers]
 
     def result(self) -> Tensor:
         """π as (2, spans, B, layers, H): under the control, then under plain attention.
 
         Starts over: the next pass is recorded anew.
         """
+        groups: dict[Hashable, list[_Layer]] = {}
+        for one in self._waiting:
+            groups.setdefault(one.form, []).append(one)
+        for layers_alike in groups.values():
+            self._compute(layers_alike)
         layers = [self.layers[i] for i in sorted(self.layers)]
-        self.layers = {}
+        self.layers, self._waiting = {}, []
         heads = max(share.shape[1] for share, _ in layers)
 
         def stacked(shares: Sequence[Tensor]) -> Tensor:
