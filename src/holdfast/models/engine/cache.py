@@ -164,9 +164,8 @@ class BatchCache(Cache):
         """Move the first `rows` rows `by` columns to the right, or to the left below 0."""
         region = self.region
         start, end = max(0, -by), region.column
-        for buffer in self._tensors():
-            columns = buffer[..., :rows, :, start:end, :].clone()
-            buffer[..., :rows, :, start + by : end + by, :] = columns
+        for buffer in self._by_layer():  # a copy of all at once would double the memory
+            buffer[:rows, :, start + by : end + by] = buffer[:rows, :, start:end].clone()
         region.column += by
 
     def clear(self, rows: Collection[int]) -> None:
@@ -177,8 +176,9 @@ class BatchCache(Cache):
     def _tensors(self) -> list[Tensor]:
         """All buffers, each (…, rows, heads, columns, size)."""
         block = self._whole()
-        if block is not None:
-            return [block]
+        return self._by_layer() if block is None else [block]
+
+    def _by_layer(self) -> list[Tensor]:
         buffers = (tensor for layer in self.buffers for tensor in (layer.keys, layer.values))
         return [tensor for tensor in buffers if tensor is not None]
 
