@@ -79,12 +79,12 @@ def json_lines(
         raise error(f"{path} holds no {what}: write one on each line.")
     places = [f"{path}, line {n}" for n, _ in numbered]
     return [
-        JsonLine(where, n, parse_json_line(line, where, error))
+        JsonLine(where, n, _parse_json_line(line, where, error))
         for where, (n, line) in zip(places, numbered, strict=True)
     ]
 
 
-def parse_json_line(
+def _parse_json_line(
     line: str, where: str, error: type[HoldfastError] = HoldfastError
 ) -> dict[str, Any]:
     """The object of a line of JSON; `where` names the line in errors."""

@@ -36,7 +36,6 @@ from holdfast.evals.tasks.reader import right as is_right
 from holdfast.persona.files import (
     Columns,
     check_columns,
-    parse_json_line,
     read_json_lines,
     repeated,
 )
@@ -285,7 +284,7 @@ COLUMNS: Columns = {
 def _from_file(path: Path) -> list[Task]:
     sources = "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
     tasks = [
-        _from_fields(line.fields, line.where, line.number)
+        from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)
     ]
     if (twice := repeated(task.id for task in tasks)) is not None:
@@ -293,21 +292,8 @@ def _from_file(path: Path) -> list[Task]:
     return tasks
 
 
-def parse(line: str, where: str = "the line", number: int = 1) -> Task:
-    """The task of a line of JSON.
-
-    Args:
-        line: the line.
-        where: names the line in errors.
-        number: its number, for the id of a task that has none.
-
-    Raises:
-        HoldfastError: the line is wrong.
-    """
-    return _from_fields(parse_json_line(line, where), where, number)
-
-
-def _from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
+def from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
+    """The task of a row, which is the line of that number. Errors name `where`."""
     if "turns" not in row and "question" in row:
         return of_question(questions.from_fields(row, where), f"line-{number}")
     if "turns" not in row or "category" not in row:
