@@ -117,7 +117,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--rounds", "0"], "rounds must be at least 1"),
+        (["--rounds", "0"], "--rounds is 1 or more"),
         (["--rounds", "2,x"], "--rounds is a number, or several"),
         (["--pairs", "many"], "--pairs is a number or"),
         (["--controls", "none,ancor"], "there is no control `ancor`"),
@@ -126,7 +126,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
         (["--questions", "missing.jsonl"], "missing.jsonl"),
         (["--question-round", "9"], "from 1 to 8, not 9"),
         (["--questions-per-kind", "0"], "at least 1 question"),
-        (["--batch", "0"], "batch must be at least 1"),
+        (["--batch", "0"], "--batch is 1 or more"),
         (["--suite", "nowhere"], "nowhere"),
         (["--temperature", "-1"], "temperature"),
     ],

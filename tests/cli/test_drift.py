@@ -111,8 +111,8 @@ def test_an_interrupt_without_out_does_not_promise_to_go_on(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--rounds", "0"], "rounds must be at least 1"),
-        (["--rounds", "-2"], "rounds must be at least 1"),
+        (["--rounds", "0"], "--rounds is 1 or more"),
+        (["--rounds", "-2"], "--rounds is 1 or more"),
         (["--pairs", "0"], "choose --pairs from 1"),
         (["--pairs", "999999"], "choose --pairs from 1"),
         (["--pairs", "many"], "--pairs is a number or"),
