@@ -84,9 +84,7 @@ def json_lines(
     ]
 
 
-def _parse_json_line(
-    line: str, where: str, error: type[HoldfastError] = HoldfastError
-) -> dict[str, Any]:
+def _parse_json_line(line: str, where: str, error: type[HoldfastError]) -> dict[str, Any]:
     """The object of a line of JSON; `where` names the line in errors."""
     try:
         fields = json.loads(line)
@@ -100,7 +98,7 @@ def _parse_json_line(
 
 
 Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
-"""By name of a column, whether a value fits it, and what a value is, in words."""
+"""For each column, a function that says whether a value fits, and what a value is in words."""
 
 
 def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> None:
