@@ -171,7 +171,7 @@ def screening(screened: Screened) -> str:
 
 
 def log_reading(reading: LogReading) -> list[str]:
-    """What a log was read as, what did not fit, and what of its prompts no judge looks at."""
+    """A log's format, the lines that do not fit it, and what no judge scores of its prompts."""
     lines = [f"{reading.file} was read as {reading.format}"]
     if reading.unfit:
         first_lines = reading.unfit_lines[:3]
@@ -195,7 +195,7 @@ def start_of(values: Sequence[Any]) -> int:
 
 
 def first_of(values: Sequence[Any]) -> float | None:
-    """The first value that there is; None of none."""
+    """The first value that is not missing; None where all are."""
     return next((value for value in map(finite, values) if value is not None), None)
 
 

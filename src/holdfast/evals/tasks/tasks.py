@@ -46,8 +46,8 @@ MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "
 """mini's kinds of question, and the category of each as a task."""
 EXERCISES = {"exercises": "evaluation", "exercises:train": "train"}
 """Sources of exercises, and the split of each."""
-# Where an answer is to stand, said with the question in training and in evaluation alike; a source
-# that is not here is left as it is.
+# The answer-format instruction of a source, in training and in evaluation alike; other sources have
+# none.
 FORMS = {
     "gsm8k": "Reason step by step, and end with “#### ” and the number alone.",
     questions.MATH: "Reason step by step, and put the final answer in \\boxed{}.",
@@ -188,7 +188,7 @@ def load_tasks_with_form(
 
 
 def form_of(source: str | Path, form: str | None) -> str:
-    """The answer-format instruction that a user chose; where it is None, that of the source."""
+    """The answer-format instruction that a user chose; by default the source's own."""
     return FORMS.get(str(source), "") if form is None else form
 
 
