@@ -81,19 +81,7 @@ def controls_to_measure(chosen: Mapping[str, str]) -> list[str]:
 
 def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
     """Run the development stage and keep its choice beside it."""
-    found = compare(
-        models.load(model),
-        controls=DEFAULT_CONTROLS,
-        suite="mini",
-        questions="mini",
-        pairs=pairs,
-        rounds=8,
-        seed=DEVELOPMENT,
-        runs=1,
-        each=1,
-        out=out / "development",
-        progress=Progress(),
-    )
+    found = _compare(model, DEFAULT_CONTROLS, DEVELOPMENT, pairs, 8, out / "development")
     chosen = choose_settings(as_record(found.rows))
     made: Row = {"chosen": chosen, "rows": as_record(found.rows)}
     (out / "development.json").write_text(dumps(made) + "\n", encoding="utf-8")
@@ -109,17 +97,29 @@ def _developed(out: Path) -> Row:
 
 def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]) -> Comparison:
     """One seed's conversations under every control that is reported."""
+    controls = controls_to_measure(_developed(out)["chosen"])
+    return _compare(model, controls, seed, pairs, lengths, out / f"seed-{seed}")
+
+
+def _compare(
+    model: str,
+    controls: Sequence[str],
+    seed: int,
+    pairs: int,
+    rounds: int | Sequence[int],
+    out: Path,
+) -> Comparison:
     return compare(
         models.load(model),
-        controls=controls_to_measure(_developed(out)["chosen"]),
+        controls=controls,
         suite="mini",
         questions="mini",
         pairs=pairs,
-        rounds=lengths,
+        rounds=rounds,
         seed=seed,
         runs=1,
         each=1,
-        out=out / f"seed-{seed}",
+        out=out,
         progress=Progress(),
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import POET, Actor, interrupt_at, obey
-from holdfast.cli import main
+from commands import one_sentence, run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.evals.conversation.settings import read_controls
 from holdfast.models import load as models
@@ -37,10 +38,7 @@ def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
     return found
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "compare")
 
 
 def test_json_prints_one_object_with_the_contracts_names(
@@ -119,7 +117,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--rounds", "0"], "rounds must be at least 1"),
+        (["--rounds", "0"], "--rounds is 1 or more"),
         (["--rounds", "2,x"], "--rounds is a number, or several"),
         (["--pairs", "many"], "--pairs is a number or"),
         (["--controls", "none,ancor"], "there is no control `ancor`"),
@@ -128,7 +126,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
         (["--questions", "missing.jsonl"], "missing.jsonl"),
         (["--question-round", "9"], "from 1 to 8, not 9"),
         (["--questions-per-kind", "0"], "at least 1 question"),
-        (["--batch", "0"], "batch must be at least 1"),
+        (["--batch", "0"], "--batch is 1 or more"),
         (["--suite", "nowhere"], "nowhere"),
         (["--temperature", "-1"], "temperature"),
     ],
@@ -143,9 +141,7 @@ def test_mistakes_end_in_one_sentence_and_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*args, "--out", "run") == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and said in printed.err
-    assert len(printed.err.strip().splitlines()) == 1 and "Traceback" not in printed.err
+    assert said in one_sentence(capsys)
     assert not Path("run").exists() and actor.calls == []
 
 

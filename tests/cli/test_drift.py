@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import Actor, interrupt_at
 from character_cards import V2
-from holdfast.cli import main
+from commands import one_sentence, run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.models import load as models
 from holdfast.persona.cards.card import parse_card, write_card
@@ -42,10 +43,7 @@ def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
     return found
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["drift", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "drift")
 
 
 def test_json_prints_one_object_with_the_contracts_names(
@@ -113,8 +111,8 @@ def test_an_interrupt_without_out_does_not_promise_to_go_on(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--rounds", "0"], "rounds must be at least 1"),
-        (["--rounds", "-2"], "rounds must be at least 1"),
+        (["--rounds", "0"], "--rounds is 1 or more"),
+        (["--rounds", "-2"], "--rounds is 1 or more"),
         (["--pairs", "0"], "choose --pairs from 1"),
         (["--pairs", "999999"], "choose --pairs from 1"),
         (["--pairs", "many"], "--pairs is a number or"),
@@ -137,9 +135,7 @@ def test_mistakes_end_in_one_sentence_and_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*args, "--out", "run") == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and said in printed.err
-    assert len(printed.err.strip().splitlines()) == 1 and "Traceback" not in printed.err
+    assert said in one_sentence(capsys)
     assert not Path("run").exists() and actor.calls == []
 
 

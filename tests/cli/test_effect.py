@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import Actor
-from holdfast.cli import main
+from commands import run_command
 from holdfast.models import load as models
 
 LINE = '{"category": "math", "turns": ["2 + 2?"], "answers": ["4"]}\n'
@@ -22,10 +23,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return str(path)
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["effect", "--personas", "mini", "--samples", "1", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "effect", "--personas", "mini", "--samples", "1")
 
 
 def test_json_prints_the_rows_that_the_contract_names(
@@ -47,12 +45,7 @@ def test_a_prompt_is_the_only_persona_in_one_length(
     path = tmp_path / "bot.txt"
     path.write_text("You are Bo, a baker.\n", encoding="utf-8")
     args = ["--tasks", tasks, "--model", "one", "--samples", "1", "--json"]
-
-    def run_with(*more: str) -> int:
-        with pytest.raises(SystemExit) as ended:
-            main(["effect", *args, *more])
-        return int(ended.value.code or 0)
-
+    run_with = partial(run_command, "effect", *args)
     assert run_with("--prompt", f"@{path}", "--out", str(tmp_path / "run")) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {(row["persona"], row["length"]) for row in rows if row["persona"] != "random"} == {

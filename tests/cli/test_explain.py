@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import POET
-from holdfast.cli import main
+from commands import run_command
 from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
@@ -20,10 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda name, **options: found)
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["explain", "--pairs", "2", "--rounds", "1", "--max-new-tokens", "4", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "explain", "--pairs", "2", "--rounds", "1", "--max-new-tokens", "4")
 
 
 def test_json_prints_the_summary_and_nothing_else(

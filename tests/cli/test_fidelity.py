@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import Actor
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.models import load as models
 
@@ -22,10 +23,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name=name))
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["fidelity", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "fidelity")
 
 
 def test_json_prints_what_the_contract_names(

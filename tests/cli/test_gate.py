@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,15 +11,11 @@ import pytest
 from tests.actors import Actor, obey, suite
 
 import holdfast.cli.gate
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Backend, Reply
 from holdfast.evals.drift import drift
 
-
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(["gate", *args])
-    return int(str(end.value.code))
+run = partial(run_command, "gate")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import typer
 
-from holdfast.cli import app, main
+from commands import one_sentence, run_command
+from holdfast.cli import app
 from holdfast.cli.options import LocalOptions, ModelOptions
 from holdfast.cli.session import own_command
 from holdfast.core.errors import HoldfastError, ModelError
@@ -67,8 +68,7 @@ def test_a_training_loads_an_adapter_onto_the_base_that_is_named(
         raise ModelError("as far as this goes")
 
     monkeypatch.setattr("holdfast.models.local.load.load", load)
-    with pytest.raises(SystemExit):
-        main(["permix", "train", "--model", "mini", "--base", "other", "--out", str(tmp_path)])
+    run_command("permix", "train", "--model", "mini", "--base", "other", "--out", tmp_path)
     assert calls[0]["base"] == "other"
 
 
@@ -102,10 +102,8 @@ def test_what_cannot_be_run_is_refused_before_a_model_is_loaded(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(models, "load", lambda name, **options: pytest.fail("a model was loaded"))
-    with pytest.raises(SystemExit) as end:
-        main([*arguments, "--model", "mini"])
-    assert end.value.code == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert run_command(*arguments, "--model", "mini") == 2
+    assert one_sentence(capsys)
 
 
 def test_controls_are_a_list_or_their_text() -> None:

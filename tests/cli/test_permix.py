@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import tiny_models
-from holdfast.cli import main
+from commands import run_command
 
 POOL = """
 [[persona]]
@@ -39,10 +40,7 @@ def given(tmp_path: Path) -> list[str]:
 FEW = ["--prompts", "1", "--rollouts", "2", "--max-new-tokens", "2", "--steps", "2", "--no-trial"]
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["permix", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "permix")
 
 
 def test_json_prints_the_object_that_the_contract_names(

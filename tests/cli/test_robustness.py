@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from actors import Actor
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.models import load as models
 
@@ -26,10 +27,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return str(path)
 
 
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["robustness", *args])
-    return int(ended.value.code or 0)
+run = partial(run_command, "robustness")
 
 
 def test_json_prints_what_the_contract_names(

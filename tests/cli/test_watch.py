@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from holdfast.cli import main
+from commands import run_command
 
-
-def run(*args: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(["watch", *args])
-    return int(str(end.value.code))
+run = partial(run_command, "watch")
 
 
 @pytest.fixture

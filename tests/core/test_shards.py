@@ -23,9 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, suite
+from commands import run_command
 from fake_ray import ActorLost, FakeRay, ResultLost
 from holdfast import compare, drift, effect
-from holdfast.cli import main
 from holdfast.core import ray_pool
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.control import parse
@@ -157,12 +157,6 @@ def test_a_shard_is_a_part_of_a_whole_or_refused(text: str) -> None:
         assert 1 <= shard.index <= shard.of
 
 
-def ran(*args: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(args))
-    return int(ended.value.code or 0)
-
-
 @pytest.fixture
 def acted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(name=name))
@@ -183,12 +177,12 @@ def test_the_command_says_what_a_shard_did_and_then_sums_up(
         "--out",
         str(tmp_path / "run"),
     ]
-    assert ran(*args, "--shard", "1/2", "--json") == 0
+    assert run_command(*args, "--shard", "1/2", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["shard"] == "1/2" and (said["units"], said["of"]) == (2, 4)
-    assert ran(*args, "--shard", "2/2") == 0
+    assert run_command(*args, "--shard", "2/2") == 0
     assert "the same command without --shard sums up" in capsys.readouterr().out
-    assert ran(*args, "--json") == 0
+    assert run_command(*args, "--json") == 0
     assert json.loads(capsys.readouterr().out)["conversations"] == 4
 
 
@@ -212,7 +206,7 @@ def test_a_mistake_ends_in_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert ran(command, "--out", str(tmp_path / "run"), *wrong) == 2
+    assert run_command(command, "--out", str(tmp_path / "run"), *wrong) == 2
     error = capsys.readouterr().err.strip()
     assert said in error and "\n" not in error
 
@@ -221,7 +215,7 @@ def test_where_there_is_no_cluster_that_is_said(capsys: pytest.CaptureFixture[st
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert ran("drift", "--ray", f"127.0.0.1:{port}") == 2
+    assert run_command("drift", "--ray", f"127.0.0.1:{port}") == 2
     assert f"no Ray cluster at 127.0.0.1:{port}" in capsys.readouterr().err
 
 
@@ -236,7 +230,7 @@ def test_without_ray_the_extra_is_named(
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert ran("drift", "--ray", "auto") == 2
+    assert run_command("drift", "--ray", "auto") == 2
     assert install("ray") in capsys.readouterr().err
 
 

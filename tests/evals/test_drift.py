@@ -220,7 +220,7 @@ def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
 
 
 def test_a_run_of_no_rounds_is_refused() -> None:
-    with pytest.raises(HoldfastError, match="rounds must be at least 1"):
+    with pytest.raises(HoldfastError, match="--rounds is 1 or more"):
         drift(Actor(), suite=SMALL, pairs=1, rounds=0)
 
 

@@ -129,7 +129,7 @@ def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
     found = entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
     first, second = transcript.portraits(found)
     assert (first.id, first.scores, first.n) == ("one", (1.0, 0.25), 2)
-    assert (second.id, second.change) == ("firm", 0.0)
+    assert (second.id, second.fall) == ("firm", 0.0)
 
 
 def recorded(scores: list[float], own: bool) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
     assert entry.scores == (None, 1.0, 0.25)
     assert entry.user is None
     assert (entry.first, entry.last, entry.fall) == (1.0, 0.25, 0.75)
-    assert transcript.portraits([entry])[0].change == -0.75
+    assert transcript.portraits([entry])[0].fall == 0.75
     judged = entry.exchanges[2].reply
     assert judged is not None and (judged.score, judged.why) == (0.25, "so")
     assert transcript.specimens([entry]) == []
@@ -162,7 +162,7 @@ def test_recorded_replies_stand_beside_the_probes_where_there_are_any() -> None:
 def test_a_conversation_that_never_began_is_listed() -> None:
     found = entries([talk([])])
     assert found[0].scores == () and found[0].fall is None
-    assert transcript.portraits(found)[0].change == 0.0
+    assert transcript.portraits(found)[0].fall is None
 
 
 def test_every_answer_of_the_sample_is_on_the_page() -> None:

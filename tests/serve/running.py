@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import torch
@@ -22,6 +24,22 @@ DEADLINE = 60.0
 JSON = {"content-type": "application/json"}
 SHOUT = {"role": "system", "content": "You always write in capital letters."}
 TEA = {"role": "user", "content": "Do you like tea?"}
+
+
+def connect(url: str, content: bytes = b"") -> socket.socket:
+    """A connection to a server with some bytes on it, written by hand."""
+    parts = urlsplit(url)
+    connection = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=30)
+    connection.sendall(content)
+    return connection
+
+
+def status(connection: socket.socket) -> int:
+    """The status of the response that comes."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def small(kind: str = "llama", template: str = "chatml", source: str = "") -> LocalBackend:

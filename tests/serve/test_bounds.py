@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -27,7 +26,7 @@ from holdfast.serve.json_body import DEPTH, read_once
 from holdfast.serve.limits import Limits
 from holdfast.serve.requests import LONGEST_LIMIT
 from holdfast.serve.server import configuration
-from serve.running import JSON, TEA, control, served, small, until
+from serve.running import JSON, TEA, connect, control, served, small, status, until
 
 HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
 
@@ -44,20 +43,6 @@ def url(backend: LocalBackend) -> Iterator[str]:
     )
     with served(create_app(backend, limits=limits)) as made:
         yield made.removesuffix("/v1")
-
-
-def connect(url: str, content: bytes = b"") -> socket.socket:
-    parts = urlsplit(url)
-    made = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=20)
-    made.sendall(content)
-    return made
-
-
-def status(connection: socket.socket) -> int:
-    answer = http.client.HTTPResponse(connection)
-    answer.begin()
-    answer.read()
-    return answer.status
 
 
 def received(connection: socket.socket) -> int:

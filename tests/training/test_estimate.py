@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.errors import HoldfastError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
@@ -46,9 +46,7 @@ def test_a_plan_prints_what_the_contract_names_and_writes_nothing(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    with pytest.raises(SystemExit) as ended:
-        main([command, "train", "--model", "mini", "--out", str(out), "--plan", "--json"])
-    assert not ended.value.code
+    assert run_command(command, "train", "--model", "mini", "--out", out, "--plan", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan.keys() == KEYS
     assert all(value > 0 for value in plan.values())

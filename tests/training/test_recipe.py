@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import tiny_models
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.errors import HoldfastError
 from holdfast.persona import pool
 from holdfast.results.training.recipe import ArmDifference, ArmRow, PublishedFigure, RecipeSummary
@@ -124,10 +125,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["train", *map(str, arguments)])
-    return int(ended.value.code or 0)
+run = partial(run_command, "train")
 
 
 def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(

@@ -40,7 +40,7 @@ class Summary(Protocol):
 
 @contextlib.contextmanager
 def verified(model: Backend, way: str | None) -> Iterator[Backend]:
-    """The model with its replies checked that way, if one is named; ends with what came of it."""
+    """The model, its replies checked that way if one is named; a summary is printed at the end."""
     if way is None:
         yield model
         return

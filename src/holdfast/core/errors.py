@@ -67,13 +67,13 @@ def shortened(text: str, most: int) -> str:
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:
-    """How to go on from a name that there is not, as the end of a sentence.
+    """What to write in place of an unknown name, as the end of a sentence.
 
     "did you mean anchor?" where a name is close to it, else "use none, anchor, window."
 
     Args:
         name: what was written.
-        names: the names that there are; of very many the first are listed.
+        names: the known names; the first are listed where there are very many.
     """
     choices = list(names)
     if close := difflib.get_close_matches(str(name), choices, n=1):

@@ -140,10 +140,10 @@ class Sample:
             self._designs[key] = Design(random, fixed_effects, int(rows.sum()))
         return self._designs[key]
 
-    def score_interval(self, values: Array, level: float = 0.95) -> Array:
+    def score_interval(self, values: Array) -> Array:
         """Intervals of the means of scores in [0, 1]: (observations, ...) to (..., 2)."""
         m = self.moments(values)
-        return _enough(_wilson(m, quantile(m.df, level), outer=True), m)
+        return _enough(_wilson(m, quantile(m.df), outer=True), m)
 
     def share_interval(self, values: Array) -> Array:
         """Intervals of the means of shares of attention, which are in [0, 1]: (..., 2).
@@ -151,20 +151,19 @@ class Sample:
         Wilson's without κ and λ: shares vary by degrees, so that none not yet seen is far off.
         """
         m = self.moments(values)
-        limits = _wilson(m, quantile(m.df, 0.95), kappa=0.0, lam=0.0, outer=True)
-        return _enough(limits, m)
+        return _enough(_wilson(m, quantile(m.df), kappa=0.0, lam=0.0, outer=True), m)
 
     def share_difference_interval(self, a: Array, b: Array) -> Array:
         """Intervals of mean(a) - mean(b) of shares of attention, over what both have: (..., 2)."""
         _, _, gain, loss, apart = self._pair(a, b)
-        t = quantile(apart.df, 0.95)
+        t = quantile(apart.df)
         limits = (_wilson(part, t, kappa=0.0, lam=0.0) for part in (gain, loss))
         return _enough(_joined_limits(gain, loss, apart, *limits), apart)
 
-    def mean_interval(self, values: Array, level: float = 0.95) -> Array:
+    def mean_interval(self, values: Array) -> Array:
         """Student's t interval of means of any values, symmetric and unbounded: (..., 2)."""
         m = self.moments(values)
-        half = quantile(m.df, level) * np.sqrt(m.variance)
+        half = quantile(m.df) * np.sqrt(m.variance)
         return _enough(np.stack([m.mean - half, m.mean + half], axis=-1), m)
 
     def difference_interval(self, a: Array, b: Array, level: float = 0.95) -> Array:
@@ -199,7 +198,7 @@ class Sample:
         one, other, gain, loss, apart = (self.moments(part) for part in parts)
         return one, other, gain, loss, apart
 
-    def ratio_interval(self, top: Array, low: Array, high: Array, level: float = 0.95) -> Array:
+    def ratio_interval(self, top: Array, low: Array, high: Array) -> Array:
         """Intervals of (top - low) / (high - low) of means of scores in [0, 1]: (..., 2).
 
         NaN where the distance of `high` from `low` is not clearly above 0.
@@ -210,15 +209,15 @@ class Sample:
         top, low, high = (np.where(gap, np.nan, v) for v in (top, low, high))
         falls, rooms = self._pair(high, top), self._pair(high, low)
         fall, room, rest = falls[-1], rooms[-1], self.moments(top - low)
-        t = quantile(np.minimum(fall.df, room.df), level)
+        t = quantile(np.minimum(fall.df, room.df))
         above, room_limits = _paired(*falls, t), _paired(*rooms, t)
         limits = 1 - _quotient(fall, above, room, room_limits, _correlation(fall, room, rest))
         return _enough(limits[..., ::-1], room)
 
-    def quotient_interval(self, top: Array, bottom: Array, level: float = 0.95) -> Array:
+    def quotient_interval(self, top: Array, bottom: Array) -> Array:
         """Intervals of mean(top) / mean(bottom), both in [0, 1]: (..., 2)."""
         n, d, apart = (self.moments(v) for v in (top, bottom, top - bottom))
-        t = quantile(np.minimum(n.df, d.df), level)
+        t = quantile(np.minimum(n.df, d.df))
         limits = _quotient(n, _wilson(n, t), d, _wilson(d, t), _correlation(n, d, apart))
         return _enough(limits, apart)
 
@@ -319,7 +318,7 @@ def _wilson(
     return np.stack([low.clip(0, 1), high.clip(0, 1)], axis=-1)
 
 
-def quantile(df: Array, level: float) -> Array:
+def quantile(df: Array, level: float = 0.95) -> Array:
     """The two-sided quantile of Student's t."""
     return np.asarray(stdtrit(df, (1 + level) / 2))
 

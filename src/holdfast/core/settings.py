@@ -74,12 +74,12 @@ def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
 
 
 def require_name(what: str, name: object, names: Collection[str]) -> None:
-    """Refuse a name that there is not.
+    """Refuse an unknown name.
 
     Args:
         what: what it would be the name of, as "verifier".
         name: what was written.
-        names: the names that there are.
+        names: the known names.
 
     Raises:
         HoldfastError: suggests one of them.

@@ -27,7 +27,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
-from holdfast.core.settings import option, settle
+from holdfast.core.settings import option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
@@ -41,7 +41,6 @@ from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import (
     ConversationProtocol,
     ConversationSettings,
-    at_least,
 )
 from holdfast.evals.conversation.setup import (
     Cast,
@@ -106,7 +105,7 @@ class DriftSettings(ConversationSettings):
                 "--screen chooses who holds conversations, and those of a --history are held: "
                 "leave one of the two out."
             )
-        at_least(1, batch=self.batch, **({} if self.rounds is None else {"rounds": self.rounds}))
+        require_at_least(1, self, "batch", "rounds")
 
     def protocol(self, rounds: int) -> ConversationProtocol:
         """What is asked in the rounds; recorded chats have no twins and no users' personas."""

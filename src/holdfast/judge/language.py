@@ -59,7 +59,7 @@ def language(params: Params) -> Judge:
     """Probability of the language, the mean over pieces of the reply weighted by their length."""
     to = params.one_of("to", LANGUAGES)
     least = params.whole("min_words", 1, low=1) or 1
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         pieces = _pieces(text)
@@ -128,7 +128,7 @@ def _analyzer() -> Any:
 def sentiment(params: Params) -> Judge:
     """VADER compound, the mean over sentences: its positive or negative part, or 1 - |mean|."""
     to = params.one_of("to", ("positive", "negative", "neutral"))
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         parts = [part for one in sentences(plain(text)) for part in _short(one)]
@@ -159,7 +159,7 @@ def syllables(params: Params) -> Judge:
     per = params.one_of("per", ("word", "line", "reply"), "word")
     low, high = params.bounds()
     floor = params.number("floor", 0.0, 0.9) or 0.0
-    params.done()
+    params.refuse_unknown()
     split = EACH[per]
 
     def judge(text: str) -> Score:
@@ -176,7 +176,7 @@ def syllables(params: Params) -> Judge:
 
 def _pattern(params: Params) -> Judge:
     feet = params.take("pattern")
-    params.done()
+    params.refuse_unknown()
     if not isinstance(feet, list) or not feet or not all(type(n) is int and n > 0 for n in feet):
         params.fail("parameter “pattern” must be a list of whole numbers above 0, as [5, 7, 5]")
     pattern = [int(n) for n in feet]
@@ -207,7 +207,7 @@ def readability(params: Params) -> Judge:
     high = params.number("grade_max", -5, 30)
     low = params.number("grade_min", -5, 30)
     least = params.whole("min_words", 5, low=1) or 1
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         level = grade(plain(text))

@@ -82,12 +82,12 @@ def number(params: Params) -> Judge:
     """Whether the reply's numbers pass a check: the share that does, 0 without numbers."""
     check = params.take("check")
     if check == "digits_only":
-        params.done()
+        params.refuse_unknown()
         return _digits_only
     if check == "count":
         return _count(params)
     what, test = _check(params)
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         values = numbers(text)
@@ -106,7 +106,7 @@ def number(params: Params) -> Judge:
 def _count(params: Params) -> Judge:
     exactly = params.whole("n", low=0)
     low, high = params.whole("low"), params.whole("high")
-    params.done()
+    params.refuse_unknown()
     if (exactly is None) == (low is None and high is None):
         params.fail("give parameter “n”, or “low” and “high”")
     bounds = (exactly, exactly) if exactly is not None else (low, high)
@@ -133,7 +133,7 @@ def arithmetic(params: Params) -> Judge:
     if answer is None:
         params.fail("parameter “answer” is missing; give a number")
     slack = params.number("tolerance", 0.0) or 0.0
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         values = numbers(text)

@@ -15,7 +15,7 @@ from holdfast.core.errors import JudgeError
 
 
 class Params:
-    """The parameters of one judge, taken one by one; `done` refuses what is left over."""
+    """The parameters of one judge, taken one by one; `refuse_unknown` refuses the others."""
 
     def __init__(self, name: str, spec: Mapping[str, object]) -> None:
         self.name = name
@@ -118,23 +118,21 @@ class Params:
             self.fail(f"parameter “{key}” must be a whole number {limits}, not {value!r}")
         return value
 
-    def bounds(
-        self, low: int = 0, names: tuple[str, str] = ("min", "max")
-    ) -> tuple[int | None, int | None]:
-        """`min`, `max` or `exactly` as a pair of inclusive bounds; at least one must be given."""
-        exactly = self.whole("exactly", low=max(low, 1))
-        least, most = self.whole(names[0], low=low), self.whole(names[1], low=max(low, 1))
+    def bounds(self) -> tuple[int | None, int | None]:
+        """`min`, `max` or `exactly` as a pair of inclusive bounds; at least one must be there."""
+        exactly = self.whole("exactly", low=1)
+        least, most = self.whole("min"), self.whole("max", low=1)
         if exactly is not None:
             if least is not None or most is not None:
-                self.fail(f"give either “exactly”, or “{names[0]}” and “{names[1]}”, not both")
+                self.fail("give either “exactly”, or “min” and “max”, not both")
             return exactly, exactly
         if least is None and most is None:
-            self.fail(f"give at least one of the parameters “{names[0]}”, “{names[1]}”, “exactly”")
+            self.fail("give at least one of the parameters “min”, “max”, “exactly”")
         if least is not None and most is not None and least > most:
-            self.fail(f"parameter “{names[0]}” ({least}) must not exceed “{names[1]}” ({most})")
+            self.fail(f"parameter “min” ({least}) must not exceed “max” ({most})")
         return least, most
 
-    def done(self) -> None:
+    def refuse_unknown(self) -> None:
         """Refuse parameters that nobody asked for."""
         unknown = [key for key in self._spec if key not in self._known]
         if not unknown:

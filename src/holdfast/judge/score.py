@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from holdfast.core.errors import shortened
+
 
 class Score(NamedTuple):
     """A judge's verdict: `value` in [0, 1], and `why` in words for the report."""
@@ -46,8 +48,7 @@ def falling(count: float, low: float | None, high: float | None) -> float:
 
 def quoted(text: str, limit: int = 40) -> str:
     """A short, one-line quotation of model output for a reason."""
-    line = " ".join(text.split())
-    return f"“{line[: limit - 1]}…”" if len(line) > limit else f"“{line}”"
+    return f"“{shortened(text, limit)}”"
 
 
 def guarded(judge: Judge) -> Judge:

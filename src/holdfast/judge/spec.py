@@ -154,7 +154,7 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
     if params.name == "part":
         return _part(params, depth, grader)
     specs = params.need("of", "a list of judges")
-    params.done()
+    params.refuse_unknown()
     if not isinstance(specs, list) or not specs:
         params.fail("parameter “of” must be a list of at least one judge, as [{ name = … }, …]")
     judges = [_build(one, depth + 1, grader) for one in specs]
@@ -173,7 +173,7 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
 
 def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
     spec = params.need("of", "a judge")
-    params.done()
+    params.refuse_unknown()
     if not isinstance(spec, Mapping):
         params.fail("parameter “of” must be one judge, as { name = … }")
     inner = _build(spec, depth + 1, grader)
@@ -189,7 +189,7 @@ def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
     """The inner judge's score of what the group of a pattern matches, 0 without a match."""
     inner_spec = params.need("of", "a judge")
     source = params.text("pattern")
-    params.done()
+    params.refuse_unknown()
     if not isinstance(inner_spec, Mapping):
         params.fail("parameter “of” must be one judge, as { name = … }")
     if needs_model(inner_spec):
@@ -214,7 +214,7 @@ def _throughout(params: Params, depth: int, grader: RubricMaker) -> Judge:
     inner_spec = params.need("of", "a judge")
     unit = params.one_of("unit", ("sentence", "paragraph", "line"), "sentence")
     full = params.number("share", 0.01, 1.0)
-    params.done()
+    params.refuse_unknown()
     if not isinstance(inner_spec, Mapping):
         params.fail("parameter “of” must be one judge, as { name = … }")
     if needs_model(inner_spec):

@@ -31,7 +31,7 @@ def json_schema(params: Params) -> Judge:
     from referencing.exceptions import Unresolvable
 
     schema = params.need("schema", "a JSON schema as a table")
-    params.done()
+    params.refuse_unknown()
     if not isinstance(schema, Mapping):
         params.fail(f"parameter “schema” must be a table, not {schema!r}")
     try:
@@ -173,7 +173,7 @@ def list_format(params: Params) -> Judge:
     low = params.whole("min_items", 2, low=1) or 1
     high = params.whole("max_items", None, low=1)
     longest = params.whole("max_words", {"comma": 3, "lines": 12}.get(style), low=1)
-    params.done()
+    params.refuse_unknown()
     if high is not None and high < low:
         params.fail(f"parameter “max_items” ({high}) must not be below “min_items” ({low})")
 

@@ -36,7 +36,7 @@ _OPENING = re.compile(r"^[\s\W_]+")
 def case(params: Params) -> Judge:
     """Share of letters or words in the wanted case, rescaled so that prose scores about 0."""
     to = params.one_of("to", ("upper", "lower", "title"))
-    params.done()
+    params.refuse_unknown()
     return {"upper": _upper, "lower": _lower, "title": _title}[to]
 
 
@@ -81,7 +81,7 @@ def length(params: Params) -> Judge:
     each = params.one_of("each", EACH, "reply")
     strict = params.flag("strict", False)
     low, high = params.bounds()
-    params.done()
+    params.refuse_unknown()
 
     def fit(count: int) -> float:
         value = falling(count, low, high) if count else 0.0
@@ -210,7 +210,7 @@ def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judg
     whole = params.flag("whole_word", False) if params.take("whole_word") is not None else None
     targets = _targets(params, texts, whole)
     floor = params.number("floor", 0.0, 0.9) or 0.0
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         parts = EACH[each](text)
@@ -242,7 +242,7 @@ def contains(params: Params) -> Judge:
     least = params.whole("min_count", 1, low=1) or 1
     strict = params.flag("strict", False)
     targets = _targets(params, texts, params.flag("whole_word", True))
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         counts = occurrences(targets, text)
@@ -272,7 +272,7 @@ def avoids(params: Params) -> Judge:
     )
     least = params.whole("min_words", 3) or 0
     targets = _targets(params, texts, params.flag("whole_word", True))
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         counts = occurrences(targets, spared.sub(" ", straight(text)))
@@ -290,7 +290,7 @@ def keywords(params: Params) -> Judge:
     texts = params.texts("any")
     full = params.number("share", 1e-6, 1.0) or 0.1
     targets = _targets(params, texts, params.flag("whole_word", True))
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         total = len(words(text))
@@ -323,7 +323,7 @@ def regex(params: Params) -> Judge:
     flag_letters = params.take("flags") or ""
     cased = params.flag("case", False)
     floor = params.number("floor", 0.0, 0.9) or 0.0
-    params.done()
+    params.refuse_unknown()
     if stated and mode != "search":
         params.fail("parameter “stated” goes with mode “search” only")
     if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):

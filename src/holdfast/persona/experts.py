@@ -25,7 +25,6 @@ from holdfast.persona.suite import load_suite
 
 LENGTHS = ("minimal", "half", "full")
 SAFETY = "safety"
-KINDS = ("matched", "other", "safety", "random")
 _FIELDS = ("id", "for", *LENGTHS, "ask")
 
 

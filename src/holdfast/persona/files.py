@@ -79,14 +79,12 @@ def json_lines(
         raise error(f"{path} holds no {what}: write one on each line.")
     places = [f"{path}, line {n}" for n, _ in numbered]
     return [
-        JsonLine(where, n, parse_json_line(line, where, error))
+        JsonLine(where, n, _parse_json_line(line, where, error))
         for where, (n, line) in zip(places, numbered, strict=True)
     ]
 
 
-def parse_json_line(
-    line: str, where: str, error: type[HoldfastError] = HoldfastError
-) -> dict[str, Any]:
+def _parse_json_line(line: str, where: str, error: type[HoldfastError]) -> dict[str, Any]:
     """The object of a line of JSON; `where` names the line in errors."""
     try:
         fields = json.loads(line)
@@ -100,7 +98,7 @@ def parse_json_line(
 
 
 Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
-"""By name of a column, whether a value fits it, and what a value is, in words."""
+"""For each column, a function that says whether a value fits, and what a value is in words."""
 
 
 def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> None:

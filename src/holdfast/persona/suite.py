@@ -13,7 +13,6 @@ examples cannot be checked without a judge model.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
 from holdfast.core.settings import expanded
 from holdfast.judge.content.embedding import installed
-from holdfast.persona.files import is_there
+from holdfast.persona.files import is_there, read_toml
 from holdfast.persona.published import Published
 
 CATEGORIES = (
@@ -73,6 +72,10 @@ class Persona:
     def needs_model(self) -> bool:
         """True where a model must judge the replies (`rubric`)."""
         return judges.needs_model(self.judge)
+
+    def build_judge(self) -> judges.Judge | None:
+        """The judge of the replies; None where a model must judge them."""
+        return None if self.needs_model else judges.build(self.judge)
 
 
 @dataclass(frozen=True)
@@ -248,16 +251,7 @@ def _locate(name_or_path: str | Path) -> Path:
 
 
 def _read(file: Path) -> Mapping[str, object]:
-    try:
-        table = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise PersonaError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise PersonaError(
-            f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PersonaError(f"{file}: not valid TOML: {error}") from None
+    table = read_toml(file, "personas", "name files that can be read", PersonaError)
     for key in table:
         if key not in _TOP:
             _fail(file, "the suite", key, f"is unknown: {suggestion(key, _TOP)}")

@@ -11,7 +11,7 @@ from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
-from holdfast.report.words import between, number, quantity
+from holdfast.report.words import between, number, quantity, with_interval
 from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
 
 
@@ -72,8 +72,8 @@ def remarks(summary: FidelitySummary) -> list[str]:
         weakest, best = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
         spans = summary.scores.by_task_interval
         sentences.append(
-            f"Weakest is {weakest}, {number(by_task[weakest])} ({between(spans[weakest])}), and "
-            f"strongest {best}, {number(by_task[best])} ({between(spans[best])})."
+            f"Weakest is {weakest}, {with_interval(by_task[weakest], spans[weakest])}, and "
+            f"strongest {best}, {with_interval(by_task[best], spans[best])}."
         )
     if failures := summary.details.parse_failures:
         sentences.append(
@@ -104,7 +104,7 @@ def _tasks(summary: FidelitySummary) -> Table:
             (
                 task,
                 str(summary.scores.by_task_personas[task]),
-                f"{number(score)} ({between(summary.scores.by_task_interval[task])})",
+                with_interval(score, summary.scores.by_task_interval[task]),
                 *((number(floors[task]),) if floors else ()),
             )
             for task, score in summary.scores.by_task.items()
@@ -122,7 +122,7 @@ def _judges(summary: FidelitySummary) -> Table | None:
         tuple(
             (
                 name,
-                f"{number(one.score)} ({between(one.interval)})",
+                with_interval(one.score, one.interval),
                 *(number(one.by_task.get(task)) for task in tasks),
             )
             for name, one in by_judge.items()

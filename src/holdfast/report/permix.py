@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
-from holdfast.report.transcript import fold_text
-from holdfast.report.words import number, quantity
+from holdfast.report.transcript import average, fold_text
+from holdfast.report.words import first_of, number, quantity
 from holdfast.results.training.permix import (
     IMITATIONS,
     GroupMetrics,
@@ -120,7 +120,7 @@ def _by_kind(
         kind: [_weighted(_of_kind(part, kind), value, weight) for part in parts] for kind in KINDS
     }
     series = [
-        Series(KINDS[kind][1], values, label=f"{KINDS[kind][0]} {number(_last(values))}")
+        Series(KINDS[kind][1], values, label=f"{KINDS[kind][0]} {number(first_of(values[::-1]))}")
         for kind, values in curves.items()
         if any(one is not None for one in values)
     ]
@@ -137,19 +137,14 @@ def _by_kind(
                    parts, ticks=SCORES, notes=notes)  # fmt: skip
 
 
-def _mean(part: StepSequence, name: str) -> float | None:
-    values = [value for one in part if (value := getattr(one, name)) is not None]
-    return sum(values) / len(values) if values else None
-
-
 def _kl(parts: Sequence[StepSequence], beta: float) -> Figure:
-    values = [_mean(part, "kl") for part in parts]
+    values = [average(one.kl for one in part) for part in parts]
     caption = f"Mean per token to the model before training, which the loss weighs by {beta:g}."
     return _curve("kl", "KL", caption, values, parts)
 
 
 def _losses(parts: Sequence[StepSequence]) -> Figure:
-    values = [_mean(part, "loss") for part in parts]
+    values = [average(one.loss for one in part) for part in parts]
     return _curve("loss", "Loss", "Mean over the tokens of the gold answers.", values, parts)
 
 
@@ -163,9 +158,9 @@ def _curve(
     most = max((one for one in values if one is not None), default=0.0)
     step = next((s for s in _STEPS if 5 * s >= most), max(most / 5, 0.001))
     ticks = [(i * step, f"{i * step:g}") for i in range(6)]
-    series = [Series("own", values, label=number(_last(values), 3))]
+    series = [Series("own", values, label=number(first_of(values[::-1]), 3))]
     notes = [f"to step {x}: {number(v, 4)}" for x, v in zip(_labels(parts), values, strict=True)]
-    summary = f"It ends at {number(_last(values), 3)}."
+    summary = f"It ends at {number(first_of(values[::-1]), 3)}."
     return _figure(key, title, caption, summary, series, parts,
                    ticks=ticks, top=5 * step, notes=notes)  # fmt: skip
 
@@ -186,10 +181,6 @@ def _figure(
     frames = Frame(740, 300, 40, 150, 14, 40), Frame(360, 280, 36, 112, 12, 40)
     text = Text(key, title, summary)
     return line_figure(text, caption, series, frames, x=_labels(parts), x_name="step", **more)
-
-
-def _last(values: Sequence[float | None]) -> float | None:
-    return next((one for one in reversed(values) if one is not None), None)
 
 
 class PersonaRow(NamedTuple):

@@ -19,8 +19,16 @@ from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
-from holdfast.report.words import between, ends, number, percent, quantity, signed, signed_span
-from holdfast.results.interval import Interval
+from holdfast.report.words import (
+    between,
+    ends,
+    number,
+    percent,
+    quantity,
+    signed,
+    signed_span,
+    with_interval,
+)
 from holdfast.results.robustness import (
     Accuracy,
     PersonaAccuracy,
@@ -71,7 +79,7 @@ def headline(numbers: RobustnessNumbers) -> str:
         f"Accuracy is {number(rows[0].accuracy)} under the worst of {numbers.personas} "
         f"personas ({rows[0].id}) and {number(rows[-1].accuracy)} under the best "
         f"({rows[-1].id}); chosen on one half of the items and scored on the other, worst/best "
-        f"is {number(ratio.value)} ({between(ratio.interval)})"
+        f"is {with_interval(ratio.value, ratio.interval)}"
     )
 
 
@@ -201,7 +209,7 @@ def _numbers(numbers: RobustnessNumbers) -> Table:
 
     def beside(estimates: Mapping[str, ValueWithInterval], name: str) -> str:
         one = estimates.get(name)
-        return f"{number(one.value)} ({between(one.interval)})" if one else "–"
+        return with_interval(one.value, one.interval) if one else "–"
 
     names = {"mean": "mean", **_BESIDE, "all_correct": "right under every persona"}
     return Table(
@@ -209,18 +217,15 @@ def _numbers(numbers: RobustnessNumbers) -> Table:
         tuple(
             (
                 title,
-                _with_interval(getattr(numbers, name), numbers.intervals[name]),
+                number(value) if span is None else with_interval(value, span),
                 number(getattr(numbers.strict, name)),
                 beside(numbers.permuted, name),
                 beside(unbiased, name),
             )
             for name, title in names.items()
+            for value, span in [(getattr(numbers, name), numbers.intervals[name])]
         ),
     )
-
-
-def _with_interval(value: float, interval: Interval | None) -> str:
-    return f"{number(value)} ({between(interval)})" if interval else number(value)
 
 
 def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
@@ -228,7 +233,8 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
     base = numbers.none.by_category
     ordered = sorted(numbers.rows, key=lambda row: row.accuracy)
     rows = []
-    none = PersonaAccuracy("no persona", "", "", "", *_values(numbers.none))
+    accuracy = (getattr(numbers.none, one.name) for one in fields(Accuracy))
+    none = PersonaAccuracy("no persona", "", "", "", *accuracy)
     for row in (none, *ordered):
         cells = [
             {"value": number(value), "shade": _shade(value - base[category])}
@@ -251,10 +257,6 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _values(accuracy: Accuracy) -> list[Any]:
-    return [getattr(accuracy, one.name) for one in fields(Accuracy)]
 
 
 def _shade(delta: float) -> str:

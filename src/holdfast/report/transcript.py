@@ -84,20 +84,10 @@ class Exchange:
     share: float | None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One conversation with its course of scores; `exchanges` is empty where left out."""
+class Course:
+    """The first and the last of some scores by round."""
 
-    id: int
-    agent: Participant
-    user: Participant | None
-    starter: str
     scores: tuple[float | None, ...]
-    traits: str
-    answers: int
-    exchanges: tuple[Exchange, ...]
-    whole: bool
-    strip: Markup
 
     @property
     def first(self) -> float | None:
@@ -116,7 +106,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class Entry(Course):
+    """One conversation with its course of scores; `exchanges` is empty where left out."""
+
+    id: int
+    agent: Participant
+    user: Participant | None
+    starter: str
+    scores: tuple[float | None, ...]
+    traits: str
+    answers: int
+    exchanges: tuple[Exchange, ...]
+    whole: bool
+    strip: Markup
+
+
+@dataclass(frozen=True)
+class Portrait(Course):
     """A persona's mean course over its conversations."""
 
     id: str
@@ -124,22 +130,6 @@ class Portrait:
     n: int
     scores: tuple[float | None, ...]
     strip: Markup
-
-    @property
-    def change(self) -> float:
-        """Last minus first mean score; 0 where there is none."""
-        first, last = self.first, self.last
-        return 0.0 if first is None or last is None else last - first
-
-    @property
-    def first(self) -> float | None:
-        """The first mean score there is."""
-        return first_of(self.scores)
-
-    @property
-    def last(self) -> float | None:
-        """The last mean score there is."""
-        return first_of(self.scores[::-1])
 
 
 class Specimen(NamedTuple):
@@ -293,7 +283,7 @@ def portraits(conversations: Sequence[Entry]) -> list[Portrait]:
         portraits.append(
             Portrait(name, group[0].agent.category, len(group), means, chart.strip(means, text))
         )
-    return sorted(portraits, key=lambda portrait: portrait.change)
+    return sorted(portraits, key=lambda portrait: -(portrait.fall or 0.0))
 
 
 def specimens(conversations: Sequence[Entry]) -> list[Specimen]:

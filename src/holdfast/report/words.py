@@ -10,7 +10,7 @@ This module knows a summary and English. It knows neither HTML nor charts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from holdfast.results.conversation import Screened, Setting
@@ -70,16 +70,20 @@ def ends(interval: Sequence[Any] | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def between(interval: Sequence[Any] | None) -> str:
-    """An interval as "0.61 to 0.72", or a dash."""
+def between(interval: Sequence[Any] | None, write: Callable[[Any], str] = number) -> str:
+    """An interval as "0.61 to 0.72", or a dash; `write` makes a text of either end."""
     there = ends(interval)
-    return "–" if there is None else f"{number(there[0])} to {number(there[1])}"
+    return "–" if there is None else f"{write(there[0])} to {write(there[1])}"
 
 
 def signed_span(interval: Sequence[Any] | None) -> str:
     """The interval of a change, with signs."""
-    there = ends(interval)
-    return "–" if there is None else f"{signed(there[0])} to {signed(there[1])}"
+    return between(interval, signed)
+
+
+def with_interval(value: Any, interval: Sequence[Any] | None) -> str:
+    """A score and its interval: "0.66 (0.61 to 0.72)"."""
+    return f"{number(value)} ({between(interval)})"
 
 
 def count(n: int, noun: str) -> str:
@@ -167,7 +171,7 @@ def screening(screened: Screened) -> str:
 
 
 def log_reading(reading: LogReading) -> list[str]:
-    """What a log was read as, what did not fit, and what of its prompts no judge looks at."""
+    """A log's format, the lines that do not fit it, and what no judge scores of its prompts."""
     lines = [f"{reading.file} was read as {reading.format}"]
     if reading.unfit:
         first_lines = reading.unfit_lines[:3]
@@ -191,7 +195,7 @@ def start_of(values: Sequence[Any]) -> int:
 
 
 def first_of(values: Sequence[Any]) -> float | None:
-    """The first value that there is; None of none."""
+    """The first value that is not missing; None where all are."""
     return next((value for value in map(finite, values) if value is not None), None)
 
 
@@ -286,16 +290,11 @@ def _floor(summary: DriftSummary) -> str:
     start = f"With no system prompt the same questions score {number(floor)}"
     if rest is None or verdict(summary) in ("low", "absent"):
         return f"{start}."
-    within = f" (95% interval {_percents(span)})" if ends(span) else ""
+    within = f" (95% interval {between(span, percent)})" if ends(span) else ""
     return (
         f"{start}; of the distance between that floor and the ceiling, {percent(rest)} is left "
         f"at the end{within}."
     )
-
-
-def _percents(interval: Sequence[Any] | None) -> str:
-    there = ends(interval)
-    return "–" if there is None else f"{percent(there[0])} to {percent(there[1])}"
 
 
 def _filler(summary: DriftSummary) -> str:

@@ -228,7 +228,7 @@ class Failures:
     overflow: int = 0
     """Chats that did not fit the context."""
     error: int = 0
-    """Replies that could not be had."""
+    """Replies that failed."""
     thought: int = 0
     """Replies that never began, since the token limit cut the thought before them."""
 

@@ -68,7 +68,7 @@ class EffectRow:
     n: int
     """Tasks that have a score with and without."""
     p_value: float | None = None
-    """Of no difference, by the interval; None where there is no interval."""
+    """p-value of no difference, from the interval; None where there is no interval."""
     adjusted_p: float | None = None
     """The same corrected for the number of cells of the table (Benjamini and Hochberg)."""
 

@@ -31,7 +31,7 @@ class GateRun:
     unpaired: int
     """Conversations that the other run does not have; they are left out."""
     errors: int
-    """Answers that could not be had (an API that failed); they are left out."""
+    """Answers that failed, as where an API did; they are left out."""
 
 
 @dataclass(frozen=True)

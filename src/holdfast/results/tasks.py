@@ -13,7 +13,7 @@ class TaskArm:
 
     kind: str = "none"
     """`none` has no persona; `pool` is a persona of robustness; `each` an expert of the matrix;
-    else one of `experts.KINDS`."""
+    else `matched`, `other`, `safety` or `random` (`persona.experts`)."""
     length: str | None = omitted()
     """Length of the persona."""
     place: str | None = omitted()

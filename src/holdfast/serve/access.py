@@ -21,18 +21,10 @@ from typing import Any
 from holdfast.core.errors import ServiceError
 from holdfast.serve.http_errors import RequestError
 
-OPEN = frozenset(
-    {
-        "/",
-        "/page/page.css",
-        "/page/dom.js",
-        "/page/page.js",
-        "/live",
-        "/page/live.js",
-        "/health",
-        "/ready",
-    }
-)
+OPEN = frozenset({
+    "/", "/page/page.css", "/page/dom.js", "/page/page.js", "/live", "/page/live.js", "/health",
+    "/ready",
+})  # fmt: skip
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What servers behind a proxy may read as a separator, a dot or an end of the path.
 _ENCODED = re.compile(rb"%(?:2f|5c|2e|3f|23|25|00)", re.IGNORECASE)
@@ -65,10 +57,6 @@ class Keys:
     def name(self, digests: Mapping[bytes, str]) -> None:
         """Take further keys, as SHA-256 and with names, in place of those taken before."""
         self._named = dict(digests)
-
-    def admit(self, authorization: str) -> bool:
-        """True if an Authorization header holds one of the keys, or if there are no keys."""
-        return self.owner(authorization) is not None
 
     def owner(self, authorization: str) -> str | None:
         """The name of the key in an Authorization header, or None if it is none of ours.

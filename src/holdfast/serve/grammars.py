@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import unsupported_value
 from holdfast.serve.protocol import ChatRequest
 
 if TYPE_CHECKING:  # the gateway runs without transformers
@@ -34,17 +34,18 @@ def grammar_of(body: ChatRequest) -> str:
         return ""
     name, kind, value = grammars[0]
     if len(grammars) > 1:
-        raise _refusal(
-            grammars[1][0], f"a reply cannot follow {name} and {grammars[1][0]}: send one"
-        )
+        second = grammars[1][0]
+        raise unsupported_value(second, f"a reply cannot follow {name} and {second}: send one.")
     if body.tools and body.tool_choice != "none":
-        raise _refusal(name, f"{name} would keep the model from calling tools: send one of the two")
+        raise unsupported_value(
+            name, f"{name} would keep the model from calling tools: send one of the two."
+        )
     from holdfast.models.engine.grammar import GrammarError, compile_grammar
 
     try:
         return compile_grammar(cast("Kind", kind), value)
     except GrammarError as error:
-        raise _refusal(name, f"{name}: {error}") from error
+        raise unsupported_value(name, f"{name}: {error}.") from error
 
 
 def _wanted(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
@@ -59,7 +60,7 @@ def _wanted(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
     for name, value in outputs.items():
         if name not in _KINDS:
             name = f"structured_outputs.{name}"
-            raise _refusal(name, f"{name} is not supported: use json, regex or choice")
+            raise unsupported_value(name, f"{name} is not supported: use json, regex or choice.")
         yield f"structured_outputs.{name}", name, value
 
 
@@ -69,16 +70,9 @@ def _schema(form: dict[str, Any]) -> Any:
         return _ANY_OBJECT
     outer = form.get("json_schema")
     if kind != "json_schema":
-        raise _refusal(
-            "response_format.type", "response_format.type is text, json_object or json_schema"
-        )
+        name = "response_format.type"
+        raise unsupported_value(name, f"{name} is text, json_object or json_schema.")
     if not isinstance(outer, dict) or not isinstance(outer.get("schema"), dict):
-        raise _refusal(
-            "response_format.json_schema.schema",
-            "response_format.json_schema.schema must be a JSON schema, as an object",
-        )
+        name = "response_format.json_schema.schema"
+        raise unsupported_value(name, f"{name} must be a JSON schema, as an object.")
     return outer["schema"]
-
-
-def _refusal(name: str, sentence: str) -> RequestError:
-    return RequestError(400, f"{sentence}.", code="unsupported_value", param=name)

@@ -69,16 +69,28 @@ class RequestError(Exception):
         return json.dumps(self.body).encode()
 
 
+def invalid_value(param: str, message: str) -> RequestError:
+    """The error of a field whose value is wrong."""
+    return RequestError(400, message, code="invalid_value", param=param)
+
+
+def unsupported_value(param: str, message: str) -> RequestError:
+    """The error of a field whose value asks for what this server cannot do."""
+    return RequestError(400, message, code="unsupported_value", param=param)
+
+
 def too_busy(message: str, seconds: float) -> RequestError:
     """The error of a server at its limit: try again after some seconds."""
-    after = {"retry-after": str(max(1, round(seconds)))}
-    return RequestError(429, message, code="rate_limit_exceeded", headers=after)
+    return RequestError(429, message, code="rate_limit_exceeded", headers=_retry_after(seconds))
 
 
 def unavailable(message: str, seconds: float) -> RequestError:
     """The error of a server whose engine is away: try again after some seconds."""
-    after = {"retry-after": str(max(1, round(seconds)))}
-    return RequestError(503, message, code="engine_unavailable", headers=after)
+    return RequestError(503, message, code="engine_unavailable", headers=_retry_after(seconds))
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"retry-after": str(max(1, round(seconds)))}
 
 
 def unknown_model(name: str) -> RequestError:

@@ -22,10 +22,10 @@ def read_json(text: bytes | str) -> Any:
     """Read JSON. Raises `RequestError` if it is not valid or nested too deep."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, RecursionError):
-            raise _too_deep() from None
-        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise _invalid("the body is not valid JSON.") from None
     opening: tuple[Any, Any] = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
     if sum(map(text.count, opening)) > DEPTH and is_deeper(value, DEPTH):
         raise _too_deep()
@@ -34,10 +34,16 @@ def read_json(text: bytes | str) -> Any:
 
 def read_object(text: bytes | str) -> dict[str, Any]:
     """Read a JSON object. Raises `RequestError` if it is none."""
-    value = read_json(text)
-    if not isinstance(value, dict):
-        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
-    return value
+    return _object(read_json(text))
+
+
+def object_or_none(content: bytes) -> dict[str, Any] | None:
+    """The JSON object of a body; None if it is none."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def write_json(value: object, separators: tuple[str, str] | None = None) -> bytes:
@@ -59,10 +65,18 @@ class Json(JSONResponse):
         return write_json(content, (",", ":"))
 
 
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
+    return value
+
+
+def _invalid(sentence: str) -> RequestError:
+    return RequestError(400, sentence, code="invalid_json")
+
+
 def _too_deep() -> RequestError:
-    return RequestError(
-        400, f"the body is nested more than {DEPTH} levels deep: flatten it.", code="invalid_json"
-    )
+    return _invalid(f"the body is nested more than {DEPTH} levels deep: flatten it.")
 
 
 class _Twice(Exception):
@@ -80,13 +94,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_once(body: bytes) -> dict[str, Any]:
     """A JSON object in which no name stands twice. Raises `RequestError`."""
     try:
-        fields = json.loads(body.decode(), object_pairs_hook=_once)
+        return _object(json.loads(body.decode(), object_pairs_hook=_once))
     except _Twice as error:
-        raise RequestError(
-            400, f"the body has {str(error)[:100]!r} twice: write it once.", code="invalid_json"
-        ) from None
+        raise _invalid(f"the body has {str(error)[:100]!r} twice: write it once.") from None
     except (ValueError, RecursionError):
-        raise RequestError(400, "the body is not valid JSON.", code="invalid_json") from None
-    if not isinstance(fields, dict):
-        raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
-    return fields
+        raise _invalid("the body is not valid JSON.") from None

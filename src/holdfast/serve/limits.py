@@ -113,7 +113,7 @@ class Guard:
                 if rule := self.tenants.rule(scope[KEY_NAME]):
                     self.tenants.quotas.enter(rule)
             if scope["method"] not in READING or has_body(headers):
-                body = await self._body(scope, receive)
+                body = await self._body(receive)
                 if body is None:
                     return
                 receive = _with_body(body, receive)
@@ -161,7 +161,7 @@ class Guard:
         self.in_flight += 1
         return True
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _body(self, receive: Receive) -> bytes | None:
         """The whole body, or None if the client left before it arrived."""
         try:
             async with asyncio.timeout(self.limits.read_timeout):

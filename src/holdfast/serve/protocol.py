@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.core.control import Control
 from holdfast.persona.suite import Persona
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
 
 # Fields of OpenAI's and vLLM's servers that are not supported, and the values that change nothing.
 _UNSUPPORTED: Mapping[str, Sequence[Any]] = {
@@ -148,49 +148,36 @@ class ChatRequest(BaseModel):
     def check(self) -> None:
         """Raise `RequestError` for a value that would change the reply and is not supported."""
         if self.temperature and self.temperature < COLDEST:
-            raise RequestError(
-                400,
+            raise invalid_value(
+                "temperature",
                 f"temperature is 0 or at least {COLDEST}: dividing by less gives no numbers.",
-                code="invalid_value",
-                param="temperature",
             )
         if any(len(stop) > LONGEST_STOP for stop in self.stops):
-            raise RequestError(
-                400,
-                f"a stop string has {LONGEST_STOP} characters at most.",
-                code="invalid_value",
-                param="stop",
-            )
+            raise invalid_value("stop", f"a stop string has {LONGEST_STOP} characters at most.")
         fields = {**(self.model_extra or {}), **dict(self)}
-        used = [name for name, free in _UNSUPPORTED.items() if fields.get(name) not in free]
-        for name in used:
-            raise RequestError(
-                400,
-                f"{name} is not supported at this value, which would change the reply: leave it "
-                "out.",
-                code="unsupported_value",
-                param=name,
-            )
+        for name, free in _UNSUPPORTED.items():
+            if fields.get(name) not in free:
+                raise unsupported_value(
+                    name,
+                    f"{name} is not supported at this value, which would change the reply: leave "
+                    "it out.",
+                )
         if self.stream_options is not None and not self.stream:
             raise RequestError(
                 400, "stream_options needs stream to be true.", param="stream_options"
             )
         for i, one in enumerate(self.messages):
             if half := _HALF.search(one.text()):
-                raise RequestError(
-                    400,
+                raise invalid_value(
+                    f"messages[{i}].content",
                     f"messages[{i}].content has half a character (U+{ord(half[0]):04X}), as where "
                     "an emoji was cut in two: send whole ones.",
-                    code="invalid_value",
-                    param=f"messages[{i}].content",
                 )
             if one.content is None and not (one.role == "assistant" and one.tool_calls):
-                raise RequestError(
-                    400,
+                raise invalid_value(
+                    f"messages[{i}].content",
                     f"messages[{i}].content is missing: only an assistant's message with "
                     "tool_calls has none.",
-                    code="invalid_value",
-                    param=f"messages[{i}].content",
                 )
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")

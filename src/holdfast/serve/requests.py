@@ -24,7 +24,7 @@ from holdfast.models.local.tool_calls import CallFormat, call_format
 from holdfast.models.template_options import RESERVED
 from holdfast.persona.suite import Persona
 from holdfast.serve.grammars import grammar_of
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
 from holdfast.serve.limits import Limits
 from holdfast.serve.live.traffic import LiveTraffic
 from holdfast.serve.metrics import Metrics
@@ -80,9 +80,7 @@ class CompletionContext:
     judge: judge.Judge | None = field(init=False)
 
     def __post_init__(self) -> None:
-        persona = self.persona
-        offline = persona is not None and not persona.needs_model
-        own = judge.build(persona.judge) if persona and offline else None
+        own = self.persona.build_judge() if self.persona else None
         object.__setattr__(self, "judge", own)
 
     def read(self, body: ChatRequest) -> CompletionPlan:
@@ -99,9 +97,7 @@ class CompletionContext:
             raise self._too_long("more")  # before a template renders tens of thousands of them
         choices = body.n or 1
         if choices > self.limits.choices:
-            raise RequestError(
-                400, f"n is at most {self.limits.choices} here.", code="invalid_value", param="n"
-            )
+            raise invalid_value("n", f"n is at most {self.limits.choices} here.")
         if self.lock:
             options = {"chat_template_kwargs": body.chat_template_kwargs}
             check_locked({**(body.model_extra or {}), **options})
@@ -125,15 +121,17 @@ class CompletionContext:
             if (shaping := _shaping(body)) and shaping.grammar:
                 self._check_thinking(request)
             if _may_call(body) and not self._calls_tools(options):
-                raise _unread_tools()
+                raise unsupported_value(
+                    "tools",
+                    "this model's chat template has no tool calls in a format that the server "
+                    "reads: leave tools out, or set tool_choice to none.",
+                )
             if body.chat_template_kwargs and not self._template_uses(body.chat_template_kwargs):
                 ignored.append("chat_template_kwargs")
         except RequestError:
             raise
         except ControlError as error:
-            raise RequestError(
-                400, str(error), code="invalid_value", param="holdfast.control"
-            ) from error
+            raise invalid_value("holdfast.control", str(error)) from error
         except ContextError as error:
             raise self._too_long("many more") from error
         except HoldfastError as error:
@@ -153,37 +151,31 @@ class CompletionContext:
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         if self.backend.context is None and (body.limit or 0) > LONGEST_LIMIT:
             why = f"a reply of this model has {LONGEST_LIMIT} tokens at most: lower max_tokens."
-            raise RequestError(400, why, code="invalid_value", param="max_tokens")
+            raise invalid_value("max_tokens", why)
         return replace(request, logprobs=logprobs, plain_share=False, shaping=_shaping(body))
 
     def _check_thinking(self, request: Request) -> None:
         """Refuse a grammar for a reply that begins with a thought."""
         if self.backend.thoughts.opened(request.ids):
-            raise RequestError(
-                400,
+            raise unsupported_value(
+                "response_format",
                 "the chat template opens a thought, which a grammar would be for: switch thinking "
                 'off, as in chat_template_kwargs {"enable_thinking": false}.',
-                code="unsupported_value",
-                param="response_format",
             )
 
     def _template_options(self, body: ChatRequest) -> dict[str, Any]:
         options = dict(body.chat_template_kwargs or {})
         if reserved := options.keys() & _RESERVED:
-            raise RequestError(
-                400,
+            raise invalid_value(
+                f"chat_template_kwargs.{min(reserved)}",
                 f"chat_template_kwargs may not set {min(reserved)}: it is a field of its own.",
-                code="invalid_value",
-                param=f"chat_template_kwargs.{min(reserved)}",
             )
         effort = body.reasoning_effort
         if effort is not None:
             if "reasoning_effort" not in str(self.backend.tokenizer.chat_template):
-                raise RequestError(
-                    400,
+                raise unsupported_value(
+                    "reasoning_effort",
                     "this model's chat template takes no reasoning_effort: leave it out.",
-                    code="unsupported_value",
-                    param="reasoning_effort",
                 )
             options["reasoning_effort"] = effort
         return {**options, "tools": body.tools} if _may_call(body) else options
@@ -252,16 +244,6 @@ def _may_call(body: ChatRequest) -> bool:
     return bool(body.tools) and body.tool_choice != "none"
 
 
-def _unread_tools() -> RequestError:
-    return RequestError(
-        400,
-        "this model's chat template has no tool calls in a format that the server reads: leave "
-        "tools out, or set tool_choice to none.",
-        code="unsupported_value",
-        param="tools",
-    )
-
-
 def pick_control(text: str | None, default: Control, lock: bool = False) -> Control:
     """The control of a request. A client may not name files of the server (route, prism).
 
@@ -283,16 +265,12 @@ def pick_control(text: str | None, default: Control, lock: bool = False) -> Cont
     try:
         control = parse(text or default)
     except ControlError as error:
-        raise RequestError(
-            400, str(error), code="invalid_value", param="holdfast.control"
-        ) from error
+        raise invalid_value("holdfast.control", str(error)) from error
     files = (control.route, control.prism)
     if files not in ((None, None), (default.route, default.prism)):
-        raise RequestError(
-            400,
+        raise invalid_value(
+            "holdfast.control",
             "route and prism are chosen where the server is started, not by a request.",
-            code="invalid_value",
-            param="holdfast.control",
         )
     return control
 

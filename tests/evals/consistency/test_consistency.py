@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors import Actor, interrupt_at, suite
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.consistency import verdicts
@@ -186,10 +186,8 @@ def test_a_log_of_inspect_says_in_how_many_runs_the_user_was_valid(tmp_path: Pat
 
 def test_the_command_says_it_in_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*args: str) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as end:
-            main(["personas", "consistency", str(log), *args])
-        seen = capsys.readouterr()
-        return int(str(end.value.code)), seen.out + seen.err
+        code, seen = run_command("personas", "consistency", log, *args), capsys.readouterr()
+        return code, seen.out + seen.err
 
     code, out = run()
     assert code == 0 and "valid in 3 of 3 runs" in out

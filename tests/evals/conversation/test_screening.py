@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,16 +153,13 @@ def test_shards_of_a_model_that_answers_differently_agree_on_who_takes_part(tmp_
     assert merged.summary.setting.conversations == 4
 
 
+SHORT: dict[str, Any] = {
+    "suite": SMALL, "pairs": 6, "rounds": 1, "controls": ["window:1"], "questions": "none"
+}  # fmt: skip
+
+
 def test_compare_screens_too() -> None:
-    found = compare(
-        Actor(capable),
-        suite=SMALL,
-        pairs=6,
-        rounds=1,
-        controls=["window:1"],
-        questions="none",
-        screen=True,
-    )
+    found = compare(Actor(capable), **SHORT, screen=True)
     assert {c.agent.id for c in found.conversations} == HELD
     assert as_record(found.summary)["screened"]["kept"] == 3
 
@@ -172,15 +170,7 @@ def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
     low = drift(Actor(lambda ask: Reply("no")), suite=SMALL, pairs=6, rounds=1)
     assert low.headline.startswith("Too low to say: 0.00 at the start")
     assert "--screen" in (low.summary.note or "")
-    compared = compare(
-        Actor(lambda ask: Reply("no")),
-        suite=SMALL,
-        pairs=6,
-        rounds=1,
-        controls=["window:1"],
-        questions="none",
-        out=tmp_path,
-    )
+    compared = compare(Actor(lambda ask: Reply("no")), **SHORT, out=tmp_path)
     assert "--screen" in (compared.summary.note or "")
     assert compared.summary.recommended is None
     assert compared.recommendation.startswith("Too low to say: without control stability is 0.00")

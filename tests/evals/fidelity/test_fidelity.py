@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,28 +237,22 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
         return Reply(json.dumps({"questions": [f"What now, {i}?" for i in range(3)]}))
 
     out = tmp_path / "run"
-    found = fidelity(
-        Actor(player),
-        questions="generate",
-        author_model=Actor(writer, name="writer"),
-        judges=[Actor(grader, name="judge")],
-        questionnaire=QuestionnaireSettings(personas=people, examples=False, questions_per_task=3),
-        out=out,
-    ).summary
-    # One task of the sailor failed twice: it is counted, and the sailor has four tasks.
-    assert (found.details.question_failures, found.scores.answers) == (1, 27)
-    assert found.scores.by_task_personas["Toxicity Control"] == 1
-    steps = [json.loads(x)["step"] for x in (out / "records.jsonl").read_text("utf-8").splitlines()]
-    assert [steps.count(s) for s in ("settings", "questions", "answer")] == [2, 10, 27]
-    model = Actor(player)
-    fidelity(
-        model,
+    measure = partial(
+        fidelity,
         questions="generate",
         author_model=Actor(writer, name="writer"),
         judges=[Actor(grader, name="judge")],
         questionnaire=QuestionnaireSettings(personas=people, examples=False, questions_per_task=3),
         out=out,
     )
+    found = measure(Actor(player)).summary
+    # One task of the sailor failed twice: it is counted, and the sailor has four tasks.
+    assert (found.details.question_failures, found.scores.answers) == (1, 27)
+    assert found.scores.by_task_personas["Toxicity Control"] == 1
+    steps = [json.loads(x)["step"] for x in (out / "records.jsonl").read_text("utf-8").splitlines()]
+    assert [steps.count(s) for s in ("settings", "questions", "answer")] == [2, 10, 27]
+    model = Actor(player)
+    measure(model)
     assert model.calls == []
 
 

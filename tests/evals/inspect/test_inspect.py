@@ -22,7 +22,7 @@ from inspect_ai.model import get_model
 
 import holdfast
 from actors import Actor, suite
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.evals.inspect import provider, registry
 from holdfast.evals.inspect.export import export
@@ -221,9 +221,7 @@ def compared(tmp_path: Path) -> Path:
 def test_an_exported_comparison_opens_in_the_installed_viewer(
     compared: Path, installed: dict[str, str], tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["export", str(compared), "--inspect", str(tmp_path / "logs" / "run.eval")])
-    assert not ended.value.code
+    assert run_command("export", compared, "--inspect", tmp_path / "logs" / "run.eval") == 0
     dumped = inspect(installed, tmp_path, "log", "dump", "logs/run.eval")
     assert dumped.returncode == 0, dumped.stderr
     log = json.loads(dumped.stdout)
@@ -300,7 +298,5 @@ def test_what_cannot_be_exported_ends_in_one_sentence(
     ):
         (at / name).mkdir()
         (at / name / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["export", str(at / folder), "--inspect", str(at / out)])
-    assert ended.value.code == 2
+    assert run_command("export", at / folder, "--inspect", at / out) == 2
     assert said in capsys.readouterr().err

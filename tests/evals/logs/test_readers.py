@@ -12,7 +12,7 @@ import pytest
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
 from holdfast.evals.logs.formats import FORMATS
-from holdfast.evals.logs.joining import joined
+from holdfast.evals.logs.joining import join_chats
 from holdfast.evals.logs.lines import json_rows, unfold
 from holdfast.evals.logs.read import LogFile
 
@@ -86,7 +86,7 @@ def test_a_mutated_file_is_read_or_refused_in_one_sentence(tmp_path: Path) -> No
         path.write_bytes(data)
         log = LogFile(path)
         try:
-            joined([one for one in log.entries() if isinstance(one, RecordedChat)])
+            join_chats([one for one in log.entries() if isinstance(one, RecordedChat)])
         except HoldfastError as error:
             assert "log" in str(error)
 
@@ -165,7 +165,7 @@ def chat(*texts: str, id: str | None = None, time: float | None = None) -> Recor
 
 
 def test_requests_that_grow_are_kept_once_and_branches_apart() -> None:
-    found = joined(
+    found = join_chats(
         [chat("a", "b"), chat("x", "y"), chat("a", "b", "c", "d"), chat("a", "b", "e", "f")]
     )
     assert [tuple(text for _, text in one.turns) for one in found] == [
@@ -177,12 +177,12 @@ def test_requests_that_grow_are_kept_once_and_branches_apart() -> None:
 
 def test_messages_of_one_session_are_put_in_the_order_of_their_times() -> None:
     parts = [chat("c", "d", id="s", time=2.0), chat("a", "b", id="s", time=1.0)]
-    (one,) = joined(parts)
+    (one,) = join_chats(parts)
     assert [text for _, text in one.turns] == ["a", "b", "c", "d"]
-    (kept,) = joined([chat("c", "d", id="s"), chat("e", "f", id="s")])
+    (kept,) = join_chats([chat("c", "d", id="s"), chat("e", "f", id="s")])
     assert [text for _, text in kept.turns] == ["c", "d", "e", "f"]
 
 
 def test_complete_chats_that_are_alike_all_count() -> None:
     one = RecordedChat((("user", "a"), ("assistant", "b")), "line 1")
-    assert len(joined([one, one, one])) == 3
+    assert len(join_chats([one, one, one])) == 3

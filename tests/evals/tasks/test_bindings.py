@@ -11,9 +11,9 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.exercises import exercises
 from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
-from holdfast.evals.tasks.questions import Question, parse
+from holdfast.evals.tasks.questions import Question, from_fields
+from holdfast.evals.tasks.tasks import from_fields as task_of
 from holdfast.evals.tasks.tasks import load_tasks, of_question
-from holdfast.evals.tasks.tasks import parse as task_of
 from holdfast.evals.tasks.verifier import verifier, verify
 
 DRAWN = [one for split in ("train", "evaluation") for one in exercises(20, 3, split)]
@@ -180,20 +180,21 @@ def test_mini_names_the_other_person() -> None:
 
 
 def test_a_users_file_may_name_alternatives() -> None:
-    line = (
-        '{"question": "Bo lives in Nice, Al in Rome. Where does Al live?", "answer": "Rome", '
-        '"alternatives": ["Nice"], "subjects": ["Al", "Bo"]}'
-    )
-    assert reading(parse(line), "Al lives in Rome and Bo in Nice.").lenient
-    assert reading(parse(line), "Al lives in Rome.").final
-    assert not reading(parse(line), "Al lives in Nice and Bo in Rome.").lenient
+    row = {
+        "question": "Bo lives in Nice, Al in Rome. Where does Al live?",
+        "answer": "Rome",
+        "alternatives": ["Nice"],
+        "subjects": ["Al", "Bo"],
+    }
+    question = from_fields(row, "here")
+    assert reading(question, "Al lives in Rome and Bo in Nice.").lenient
+    assert reading(question, "Al lives in Rome.").final
+    assert not reading(question, "Al lives in Nice and Bo in Rome.").lenient
     with pytest.raises(HoldfastError, match="'Rome' is both the answer and an alternative"):
-        parse(line.replace('["Nice"]', '["Rome"]'))
+        from_fields({**row, "alternatives": ["Rome"]}, "here")
     with pytest.raises(HoldfastError, match="2 turns and 1 alternatives"):
-        task_of(
-            '{"category": "x", "turns": ["a?", "b?"], "answers": ["a", "b"], '
-            '"alternatives": [["b"]]}'
-        )
+        turns = {"category": "x", "turns": ["a?", "b?"], "answers": ["a", "b"]}
+        task_of({**turns, "alternatives": [["b"]]}, "here", 1)
 
 
 def test_a_long_reply_takes_a_moment() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.tasks.tasks import Task, load_tasks, parse
+from holdfast.evals.tasks.tasks import Task, from_fields, load_tasks
 
 
-def line(**row: Any) -> str:
-    return json.dumps({"category": "math", "turns": ["What is 2 + 2?"], "answers": ["4"], **row})
+def row(**columns: Any) -> dict[str, Any]:
+    return {"category": "math", "turns": ["What is 2 + 2?"], "answers": ["4"], **columns}
 
 
 def test_a_task_is_asked_turn_by_turn_with_what_was_said() -> None:
@@ -54,29 +54,27 @@ def test_a_judge_scores_the_last_reply_and_a_rubric_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("fields", "problem"),
     [
-        ("{", "not JSON"),
-        ("[1]", "no object with names"),
-        ("{}", "object with category"),
-        (line(turns=[]), "turns is a list"),
-        (line(answers=["4", "5"]), "1 turns and 2 answers"),
-        (line(answers=[""]), "no reply can be judged"),
-        (line(judge={"name": "nobody"}), "no judge"),
-        (line(why="x"), "no column 'why'"),
-        (line(history=["only one"]), "history is"),
+        ({}, "object with category"),
+        (row(turns=[]), "turns is a list"),
+        (row(answers=["4", "5"]), "1 turns and 2 answers"),
+        (row(answers=[""]), "no reply can be judged"),
+        (row(judge={"name": "nobody"}), "no judge"),
+        (row(why="x"), "no column 'why'"),
+        (row(history=["only one"]), "history is"),
     ],
 )
-def test_a_wrong_line_is_refused_with_its_place(text: str, said: str) -> None:
+def test_a_wrong_line_is_refused_with_its_place(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(HoldfastError, match="line 3") as error:
-        parse(text, "file, line 3")
-    assert said in str(error.value)
+        from_fields(fields, "file, line 3", 3)
+    assert problem in str(error.value)
 
 
 def test_a_file_may_hold_questions_as_well(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     question = {"question": "How?", "answer": "refuse", "kind": "refusal"}
-    path.write_text(f"{line(id='sum')}\n{json.dumps(question)}\n", encoding="utf-8")
+    path.write_text(f"{json.dumps(row(id='sum'))}\n{json.dumps(question)}\n", encoding="utf-8")
     first, second = load_tasks(path)
     assert (first.id, second.category) == ("sum", "refusal")
     assert second.score(["I'm sorry, but I can't help with that."]) == 1
@@ -84,7 +82,7 @@ def test_a_file_may_hold_questions_as_well(tmp_path: Path) -> None:
 
 def test_two_tasks_of_one_id_a_missing_file_and_none_at_all_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
-    path.write_text(f"{line(id='a')}\n{line(id='a')}\n", encoding="utf-8")
+    path.write_text(f"{json.dumps(row(id='a'))}\n{json.dumps(row(id='a'))}\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="two tasks have the id a"):
         load_tasks(path)
     with pytest.raises(HoldfastError, match="no tasks in"):

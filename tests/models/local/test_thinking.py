@@ -14,7 +14,7 @@ from actors import suite
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, user_view
 from holdfast.core.records import as_record
-from holdfast.evals.drift import drift
+from holdfast.evals.drift import DriftResult, drift
 from holdfast.models.engine.request import Continuation, Halt, Request
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.thinking import ThoughtDecoder
@@ -179,33 +179,17 @@ def test_thoughts_that_the_limit_cuts_are_counted_as_such(tmp_path: Path) -> Non
 
 
 def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
-    whole = drift(
-        scripted(thinker, FEEDS),
-        suite=suite(),
-        pairs=2,
-        rounds=3,
-        measure=False,
-        out=tmp_path / "a",
-    )
-    drift(
-        scripted(thinker, FEEDS),
-        suite=suite(),
-        pairs=2,
-        rounds=3,
-        measure=False,
-        out=tmp_path / "b",
-    )
+    def talk(folder: str) -> DriftResult:
+        subject = scripted(thinker, FEEDS)
+        return drift(
+            subject, suite=suite(), pairs=2, rounds=3, measure=False, out=tmp_path / folder
+        )
+
+    whole = talk("a")
+    talk("b")
     records = tmp_path / "b" / "records.jsonl"
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:3]))
-    again = drift(
-        scripted(thinker, FEEDS),
-        suite=suite(),
-        pairs=2,
-        rounds=3,
-        measure=False,
-        out=tmp_path / "b",
-    )
-    assert again.records == whole.records
+    assert talk("b").records == whole.records
     assert records.read_bytes() == (tmp_path / "a" / "records.jsonl").read_bytes()
 
 

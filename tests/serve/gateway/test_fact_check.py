@@ -28,18 +28,6 @@ def shared() -> Iterator[tuple[Recorded, str]]:
         yield there, url
 
 
-@pytest.fixture
-def there(shared: tuple[Recorded, str]) -> Recorded:
-    recorded = shared[0]
-    recorded.requests.clear()
-    return recorded
-
-
-@pytest.fixture
-def url(shared: tuple[Recorded, str]) -> str:
-    return shared[1]
-
-
 def answers(check: Callable[[Any], httpx.Response], draft: Any = PLAIN) -> Any:
     """An upstream that writes a draft, and answers checks as a function says."""
 

@@ -35,19 +35,6 @@ def shared() -> Iterator[tuple[Recorded, str]]:
         yield there, url
 
 
-@pytest.fixture
-def there(shared: tuple[Recorded, str]) -> Recorded:
-    recorded = shared[0]
-    recorded.requests.clear()
-    recorded.answer = Recorded().answer
-    return recorded
-
-
-@pytest.fixture
-def url(shared: tuple[Recorded, str]) -> str:
-    return shared[1]
-
-
 def ask(url: str, **more: object) -> httpx.Response:
     return httpx.post(f"{url}/chat/completions", json={**BODY, **more})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from actors import Actor, persona
-from holdfast.cli import main
+from commands import run_command
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
@@ -488,20 +489,15 @@ def test_the_commands_print_what_scripts_rely_on(
     monkeypatch.setattr(models, "load", lambda name, **options: backend())
     others = other_tasks(tasks, tmp_path)
     args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
-    with pytest.raises(SystemExit) as ended:
-        main(["prism", "eval", *args, "--max-new-tokens", "4"])
-    assert not ended.value.code
+    evaluate = partial(run_command, "prism", "eval", "--max-new-tokens", "4")
+    assert evaluate(*args) == 0
     said = capsys.readouterr().out
     assert "32 tasks; dropped 0 that were trained on, 0 that repeat another" in said
-    with pytest.raises(SystemExit) as ended:
-        main(["prism", "eval", *args, "--max-new-tokens", "4", "--json"])
-    assert not ended.value.code
+    assert evaluate(*args, "--json") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     wanted = {"arm", "overall", "by_category", "interval", "routed"}
     assert all(wanted <= row.keys() for row in rows)
-    with pytest.raises(SystemExit) as ended:
-        main(["prism", "eval", "--adapter", str(tmp_path / "nothing")])
-    assert ended.value.code == 2
+    assert evaluate("--adapter", tmp_path / "nothing") == 2
     said = capsys.readouterr().err
     assert "holds no trained PRISM: name a folder" in said and "Errno" not in said
 

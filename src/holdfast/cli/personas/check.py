@@ -23,6 +23,10 @@ from holdfast.persona.labelled import (
     score_replies,
 )
 from holdfast.persona.suite import Problem, Suite, check_suite, load_suite
+from holdfast.report.words import quantity
+
+LISTED = 8
+"""Ids of a note at most."""
 
 
 def check(
@@ -67,7 +71,7 @@ def _check_examples(suite: Suite, as_json: bool) -> None:
         print(f"{len(problems)} of {examples} examples are not scored as they should be.")
         raise typer.Exit(2)
     if examples:
-        count = f"{len(own_judges)} persona{'s' if len(own_judges) != 1 else ''}"
+        count = quantity(len(own_judges), "persona")
         print(f"{examples} examples of {count} are scored as they should be.")
     else:
         print("The file is sound; there are no examples to score.")
@@ -126,6 +130,6 @@ def _notes(suite: Suite) -> list[str]:
     return notes
 
 
-def _listed(ids: list[str], limit: int = 8) -> str:
-    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
-    return ", ".join(ids[:limit]) + more
+def _listed(ids: list[str]) -> str:
+    more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
+    return ", ".join(ids[:LISTED]) + more

@@ -79,14 +79,14 @@ def by_conversation(values: Array) -> Array:
 
 
 def paired_difference(
-    values: Array, others: Array, part: slice, sample: Sample, level: float = 0.95
+    values: Array, others: Array, part: slice, sample: Sample
 ) -> tuple[Array, Array]:
     """The mean less the other control's, and its interval, over what both measured."""
-    a, b = paired(values, others, part)
-    return mean(a) - mean(b), sample.difference_interval(a, b, level)
+    a, b = pair_values(values, others, part)
+    return mean(a) - mean(b), sample.difference_interval(a, b)
 
 
-def paired(values: Array, others: Array, part: slice) -> tuple[Array, Array]:
+def pair_values(values: Array, others: Array, part: slice) -> tuple[Array, Array]:
     """Two controls' values by conversation, over what both measured."""
     missing = np.isnan(values) | np.isnan(others)
     a, b = (by_conversation(np.where(missing, np.nan, v)[:, part]) for v in (values, others))

@@ -26,7 +26,7 @@ import numpy as np
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
 from holdfast.evals.compare.by_control import Measurements
-from holdfast.evals.compare.intervals import late_rounds, paired, paired_difference
+from holdfast.evals.compare.intervals import late_rounds, pair_values, paired_difference
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
@@ -112,7 +112,7 @@ class _Evidence:
         """Late scores of the control and of none, by conversation, where both have them."""
         by_control = {one.control.text: one.scores for one in self.measurements}
         own, none = (by_control[name][list(self.rows)] for name in (control, NONE))
-        return paired(own, none, late_rounds(self.length))
+        return pair_values(own, none, late_rounds(self.length))
 
     def _sample(self) -> Sample:
         return sample_of([self.conversations[i] for i in self.rows])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_at_least
 from holdfast.evals.conversation.settings import (
     ConversationSettings,
     checked_controls,
@@ -90,6 +90,7 @@ class CompareSettings(ConversationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lengths()
+        require_at_least(1, self, "batch")
         if self.each < 1:
             raise HoldfastError(f"at least 1 question of each kind is needed, not {self.each}")
         if self.scoring not in SCORING:
@@ -102,5 +103,5 @@ class CompareSettings(ConversationSettings):
         lengths = sorted({self.rounds} if isinstance(self.rounds, int) else {*self.rounds})
         if not lengths or lengths[0] < 1:
             least = lengths[0] if lengths else "none"
-            raise HoldfastError(f"rounds must be at least 1, not {least}")
+            raise HoldfastError(f"--rounds is 1 or more, not {least}.")
         return lengths

@@ -228,7 +228,7 @@ def _measure(rows: Sequence[tuple[int, float | None, float]], conversations: int
     """A measure over conversations.
 
     Args:
-        rows: a conversation, what of it is consistent (None: unparsed), and out of how much.
+        rows: a conversation, how much of it is consistent (None: unparsed), and out of how much.
         conversations: their number.
     """
     sums = np.zeros((conversations, 2))

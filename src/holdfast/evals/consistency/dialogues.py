@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.core.errors import RunError
 from holdfast.evals.conversation.run_folder import read_run
 from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
-from holdfast.evals.logs.joining import joined
+from holdfast.evals.logs.joining import join_chats
 from holdfast.evals.logs.read import LogFile
 from holdfast.results.recorded.log import BadLine, LogReading
 
@@ -68,7 +68,7 @@ def read_dialogues(
             chat.system,
             chat.user_prompt or user_prompt,
         )
-        for chat in joined(chats)
+        for chat in join_chats(chats)
     ]
     return dialogues, log.reading
 

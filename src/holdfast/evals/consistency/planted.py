@@ -53,7 +53,7 @@ def try_rules(dialogues: Sequence[Dialogue], faults: Sequence[Fault]) -> dict[st
 def _rounds(
     dialogues: Sequence[Dialogue], flagged: Collection[str], kind: str, plant: Plant
 ) -> Iterator[tuple[int, int]]:
-    """Of each round the faults that were seen, and those that were put in."""
+    """How many faults of each round were found, and how many were planted."""
     total = 0
     speakers = [two for two in dialogues if two.lines("assistant") and two.lines("user")]
     for start in range(EVERY):
@@ -93,7 +93,7 @@ def _turn(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
 
 
 def _swap(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
-    """As many lines of a user with another prompt."""
+    """As many lines, said by a user with another prompt."""
     lines = other.lines("user")
     return [lines[i % len(lines)] for i in range(len(one.lines("user")))]
 

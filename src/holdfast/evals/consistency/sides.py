@@ -41,7 +41,7 @@ class Sides(NamedTuple):
 
 
 def sounds_like_the_assistant(dialogues: Sequence[Sides]) -> list[list[bool]] | None:
-    """For each dialogue which of its user's lines sound like the assistant; None if unknown.
+    """Which lines of each dialogue's user sound like the assistant; None if unknown.
 
     Args:
         dialogues: the dialogues of one log.

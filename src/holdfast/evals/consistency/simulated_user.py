@@ -33,7 +33,7 @@ STEM = 4
 FEWEST = 3
 """Lines from which on a user that says nothing of its prompt has none."""
 DESCRIBES = 6
-"""Words of its own from which on a prompt describes somebody, of whom something would be said."""
+"""Words of its own that a prompt needs, so that lines of its user would show some of them."""
 FORMS = ("language", "capitals", "lowercase", "opening", "ending", "signature")
 """Demands of a shorter prompt that any line would show."""
 BELIEVED = 1 / 3

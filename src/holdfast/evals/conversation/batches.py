@@ -46,15 +46,10 @@ class ConversationBatch:
         """Rounds; the probes of the empty history are part of the first, or a step if alone."""
         return max(self.rounds, 1)
 
-    def last_round(self, conversation: Conversation) -> int:
-        """The last round that a conversation can have."""
-        script = conversation.script
-        return self.rounds if script is None else min(self.rounds, len(script) // 2)
-
     def whole_rounds(self, records: Sequence[RoundRecord]) -> list[RoundRecord]:
         """The records up to the last round that every conversation still going has."""
         whole: list[RoundRecord] = []
-        last = {c.id: self.last_round(c) for c in self.conversations}
+        last = {c.id: c.rounds(self.rounds) for c in self.conversations}
         going, r = set(last), 0
         while going:
             rows = [one for one in records if one.round == r and one.conversation in going]
@@ -70,7 +65,7 @@ class ConversationBatch:
         """Whether the records are all that the batch will have."""
         whole = self.whole_rounds(records)
         stopped = sum(bool(record.stopped) for record in whole)
-        last = max(map(self.last_round, self.conversations))
+        last = max(c.rounds(self.rounds) for c in self.conversations)
         return _last_round(whole) >= last or stopped == len(self.conversations)
 
 
@@ -149,7 +144,7 @@ def _hold_batch(
     progress.resume(max(first - 1, 0) if batch.rounds else first)
     for r in range(first, batch.rounds + 1):
         step = 1.0 if r or not batch.rounds else 0.0
-        going = [c for c in conversations if not c.stopped and r <= batch.last_round(c.plan)]
+        going = [c for c in conversations if not c.stopped and r <= c.plan.rounds(batch.rounds)]
         groups = _take_turns(going, r)
         new: list[RoundRecord] = []
         for group in groups:

@@ -42,6 +42,10 @@ class Conversation:
     floor: bool = True
     """Ask the probe without a system prompt too, on the empty history."""
 
+    def rounds(self, most: int) -> int:
+        """The rounds that it can have of `most`: a recorded chat ends with its script."""
+        return most if self.script is None else min(most, len(self.script) // 2)
+
     def probe(self, run: int) -> str:
         """The agent's probe for a run: the persona's probes in turn, from a random start."""
         probes = self.agent.probes

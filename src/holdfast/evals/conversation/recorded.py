@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
-from holdfast.evals.logs.joining import joined
+from holdfast.evals.logs.joining import join_chats
 from holdfast.evals.logs.prompts import draft_personas
 from holdfast.evals.logs.read import LogFile
 from holdfast.persona.suite import Persona
@@ -55,7 +55,7 @@ def read_history(
         HoldfastError: the log cannot be read, or nothing in it fits.
     """
     log = LogFile(path, format)
-    chats = joined(list(_chats(log)))
+    chats = join_chats(list(_chats(log)))
     drafts = None
     if own_prompts and not any(chat.persona for chat in chats):
         drafts = draft_personas(path, chats)

@@ -16,7 +16,7 @@ from typing import Literal
 from holdfast.core.backend import Sampling
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_at_least
 from holdfast.persona.suite import Suite, load_suite
 
 Pairs = int | Literal["all"]
@@ -89,19 +89,12 @@ class ConversationSettings:
         """Refuse what cannot be run, before a model is loaded for it."""
         if not 0 < self.screen_at <= 1:
             raise HoldfastError(f"--screen-at is above 0 and at most 1, not {self.screen_at:g}")
-        at_least(1, runs=self.runs)
+        require_at_least(1, self, "runs")
         if self.pairs != "all" and self.pairs < 1:
             raise HoldfastError(f"choose --pairs from 1 on, or “all”, not {self.pairs}")
         for name in ("suite", "persona"):
             if isinstance(source := getattr(self, name), str | Path):
                 object.__setattr__(self, name, load_suite(source))  # read once, here
-
-
-def at_least(least: int, **values: int) -> None:
-    """Raise `HoldfastError` where one of the values is below `least`."""
-    for name, value in values.items():
-        if value < least:
-            raise HoldfastError(f"{name} must be at least {least}, not {value}")
 
 
 def checked_controls(controls: str | Sequence[str | Control]) -> tuple[str | Control, ...]:
@@ -152,5 +145,5 @@ class ConversationProtocol:
     """Conversations held side by side."""
 
     def __post_init__(self) -> None:
-        at_least(0, rounds=self.rounds)
-        at_least(1, runs=self.runs, batch=self.batch)
+        require_at_least(0, self, "rounds")
+        require_at_least(1, self, "runs", "batch")

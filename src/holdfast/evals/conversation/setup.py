@@ -10,6 +10,7 @@ from holdfast.control.trained_files import digests, trained_on
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
+from holdfast.core.settings import require_at_least
 from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
@@ -126,8 +127,7 @@ def check(
     protocol: ConversationProtocol,
 ) -> None:
     """Raise an error now for a run that would fail half way."""
-    if protocol.rounds < 1:
-        raise HoldfastError(f"rounds must be at least 1, not {protocol.rounds}")
+    require_at_least(1, protocol, "rounds")
     control = parse(protocol.control)
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)

@@ -93,7 +93,7 @@ def effect(
         HoldfastError: what the user can mend.
     """
     start = time.monotonic()
-    plan = _planned(models, settings, judge_model, changes)
+    plan = _plan(models, settings, judge_model, changes)
     models, settings = plan.models, plan.settings
     run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
     progress = progress or Progress(enabled=False)
@@ -119,17 +119,17 @@ def estimate_effect(
 
     The arguments are those of `effect`.
     """
-    plan = _planned(models, settings, judge_model, changes)
+    plan = _plan(models, settings, judge_model, changes)
     return estimate_batches(plan.batches(), plan.models, plan.settings.sampling, plan.settings.seed)
 
 
-def _planned(
+def _plan(
     models: Backend | Sequence[Backend],
     settings: EffectSettings | None,
     judge_model: Backend | None,
     changes: Mapping[str, Any],
 ) -> _EffectPlan:
-    """What is asked of whom; raises `HoldfastError` for what cannot be."""
+    """Plan what each model is asked; raises `HoldfastError` for what cannot be asked."""
     settings = settle(settings, EffectSettings, changes)
     models = [models] if not isinstance(models, Sequence) else list(models)
     if not models:
@@ -152,7 +152,7 @@ def _replies(run: EffectRun) -> dict[tuple[Any, ...], tuple[str, Sequence[str]]]
 
 @dataclass(frozen=True)
 class _EffectPlan:
-    """What is asked of whom."""
+    """What each model is asked."""
 
     models: Sequence[Backend]
     judge_model: Backend | None

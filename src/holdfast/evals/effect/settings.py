@@ -46,7 +46,7 @@ class EffectSettings:
     """How replies are drawn."""
 
     def check(self) -> None:
-        """Raise `HoldfastError` for a length, a place or a number that there is not."""
+        """Raise `HoldfastError` for an unknown length or place, or a number out of range."""
         _check_names(self.lengths, LENGTHS, "length")
         _check_names(self.placements, PLACES, "placement")
         if self.samples < 1:

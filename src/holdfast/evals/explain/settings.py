@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.core.control import Control
-from holdfast.core.settings import option, with_default
+from holdfast.core.settings import option, require_at_least, with_default
 from holdfast.evals.conversation.settings import (
     ConversationSettings,
     Pairs,
-    at_least,
     checked_controls,
     read_controls,
 )
@@ -34,6 +33,6 @@ class ExplainSettings(ConversationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, rounds=self.rounds)
+        require_at_least(1, self, "rounds")
         if self.controls:  # none alone where there are no others
             object.__setattr__(self, "controls", checked_controls(self.controls))

@@ -33,9 +33,9 @@ class GateSide:
     plans: Sequence[Conversation]
     """Its paired conversations."""
     judged: Sequence[JudgedConversation]
-    """The same with their answers scored; those that could not be had are left out."""
+    """The same with their answers scored, without those that failed."""
     errors: int
-    """How many could not."""
+    """How many failed."""
 
     @property
     def manifest(self) -> Record:
@@ -81,7 +81,7 @@ def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
 
 
 def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
-    """The conversation without answers that could not be had, which say nothing of a persona."""
+    """The conversation without answers that failed, which say nothing of a persona."""
     rounds = (
         replace(at, probes=tuple(one for one in at.probes if one.stop != "error"))
         for at in conversation.rounds
@@ -94,7 +94,9 @@ def _refuse_unfinished(run: RecordedRun) -> None:
     ended_early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
     unfinished = [
-        p.id for p in run.plans if p.id not in ended_early and last.get(p.id, -1) < _rounds(run, p)
+        plan.id
+        for plan in run.plans
+        if plan.id not in ended_early and last.get(plan.id, -1) < plan.rounds(run.rounds)
     ]
     if unfinished:
         raise RunError(
@@ -110,11 +112,6 @@ def _refuse_unfinished(run: RecordedRun) -> None:
         raise RunError(
             f"{run.folder} lacks verdicts of its judge model: run its command again first."
         )
-
-
-def _rounds(run: RecordedRun, plan: Conversation) -> int:
-    """The last round that a conversation can have."""
-    return run.rounds if plan.script is None else min(run.rounds, len(plan.script) // 2)
 
 
 def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> None:

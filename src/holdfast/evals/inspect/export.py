@@ -46,7 +46,7 @@ from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.run_folder import RecordedRun, read_run
-from holdfast.evals.inspect.scores import as_score, sample_id, stability_table
+from holdfast.evals.inspect.scores import as_score, model_usage, sample_id, stability_table
 from holdfast.results.conversation import JudgedConversation, JudgedRound, RoundRecord
 
 COMMANDS = ("drift", "compare")
@@ -248,9 +248,4 @@ def _values(sample: EvalSample) -> list[float]:
 
 def _usage(records: Sequence[RoundRecord]) -> ModelUsage:
     tokens = costs(records).tokens
-    return ModelUsage(
-        input_tokens=tokens.prompt - tokens.cached,
-        input_tokens_cache_read=tokens.cached,
-        output_tokens=tokens.completion,
-        total_tokens=tokens.prompt + tokens.completion,
-    )
+    return model_usage(tokens.prompt, tokens.cached, tokens.completion)

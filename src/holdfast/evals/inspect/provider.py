@@ -36,6 +36,7 @@ from holdfast.core.backend import Ask, Backend, Reply, Sampling, Stop
 from holdfast.core.chat import Chat, message
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError
+from holdfast.evals.inspect.scores import model_usage
 from holdfast.models.load import load
 
 GATHER = 0.005
@@ -47,18 +48,9 @@ MAX_TOKENS = 2048
 
 # Settings that would change a reply or its metadata, and that our backends lack.
 _REFUSED = (
-    "best_of",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "prompt_logprobs",
-    "response_schema",
-    "reasoning_effort",
-    "reasoning_tokens",
-    "modalities",
-)
+    "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
+    "prompt_logprobs", "response_schema", "reasoning_effort", "reasoning_tokens", "modalities",
+)  # fmt: skip
 _STOPS: dict[Stop, StopReason] = {
     "stop": "stop",
     "length": "max_tokens",
@@ -253,14 +245,6 @@ def _chat(input: Sequence[ChatMessage]) -> Chat:
 
 
 def _usage(replies: Sequence[Reply]) -> ModelUsage:
-    """What a call's replies cost. Inspect counts cached tokens apart from the input's."""
-    prompt, cached, completion = (
-        sum(getattr(reply, name) for reply in replies)
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
-    )
-    return ModelUsage(
-        input_tokens=prompt - cached,
-        input_tokens_cache_read=cached,
-        output_tokens=completion,
-        total_tokens=prompt + completion,
-    )
+    """What a call's replies cost."""
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    return model_usage(*(sum(getattr(reply, name) for reply in replies) for name in names))

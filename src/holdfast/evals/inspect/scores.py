@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from inspect_ai.model import ModelUsage
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
@@ -27,6 +28,16 @@ from holdfast.results.conversation import Arm, JudgedConversation, RoundRecord
 ROUNDS = "rounds"
 """The key of a sample's records in its store."""
 ARMS: tuple[Arm, ...] = ("own", "floor", "reply")
+
+
+def model_usage(prompt: int, cached: int, completion: int) -> ModelUsage:
+    """Tokens as Inspect counts them, the cached ones apart from the input's."""
+    return ModelUsage(
+        input_tokens=prompt - cached,
+        input_tokens_cache_read=cached,
+        output_tokens=completion,
+        total_tokens=prompt + completion,
+    )
 
 
 def sample_id(conversation: Conversation, controlled: bool = False) -> str:

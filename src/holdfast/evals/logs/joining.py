@@ -16,7 +16,7 @@ from dataclasses import replace
 from holdfast.evals.logs.chat import RecordedChat, RoleAndText
 
 
-def joined(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
+def join_chats(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
     """The conversations of a log, in the order in which they begin.
 
     Args:

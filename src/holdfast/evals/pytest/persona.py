@@ -115,7 +115,7 @@ class PersonaUnderTest:
 
         Raises:
             AssertionError: The personas did not hold; with the curve and the worst conversation.
-            HoldfastError: The run could not be had.
+            HoldfastError: The run failed.
         """
         __tracebackhide__ = True
         if not 0 < min_stability <= 1:
@@ -168,7 +168,7 @@ class Hold:
 
     @classmethod
     def of(cls, result: DriftResult, rounds: int) -> Hold:
-        """From a run; raises `ServiceError` where answers could not be had."""
+        """From a run; raises `ServiceError` where answers failed."""
         failures = result.summary.costs.failures.error
         if failures:
             errors = (

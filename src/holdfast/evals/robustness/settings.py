@@ -50,7 +50,7 @@ class RobustnessSettings:
     """How replies are drawn."""
 
     def check(self) -> None:
-        """Raise `HoldfastError` for a name or a number that there is not."""
+        """Raise `HoldfastError` for an unknown name, or a number out of range."""
         from holdfast.evals.robustness.persona_lottery import PSS
 
         if self.samples < 1:

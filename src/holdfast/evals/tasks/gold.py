@@ -22,7 +22,7 @@ class Gold:
     choices: tuple[str, ...] = ()
     """What there was to choose from; the answer is then a letter."""
     planted: bool = False
-    """Whether the user said it earlier: it counts wherever it stands, be it a number or not."""
+    """Whether the user said it earlier: then it counts anywhere in a reply, even a number."""
     at_the_end: bool = False
     """Whether words have to stand in the last sentence, since reasoning says no and yes."""
     alternatives: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ def task_text(task: Task) -> str:
 
 
 def groups(texts: Sequence[str]) -> list[int]:
-    """For each text the index of the first text in its group of near-duplicates.
+    """The index of the first text in the group of near-duplicates of each text.
 
     Groups are transitive: a text that is near two others joins them.
     """

@@ -26,7 +26,7 @@ from holdfast.core.extras import install
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.statements import boxed
-from holdfast.persona.files import Columns, check_columns, parse_json_line, read_json_lines
+from holdfast.persona.files import Columns, check_columns, read_json_lines
 
 if TYPE_CHECKING:
     from holdfast.models.mini.exam import ExamItem
@@ -290,11 +290,6 @@ COLUMNS: Columns = {
     "plant": (_is_text, "a text"),
     "back": (lambda v: type(v) is int and v >= 1, "a number of rounds, 1 or more"),
 }
-
-
-def parse(line: str, where: str = "the line") -> Question:
-    """The question of a line of JSON. Raises `HoldfastError`, which names `where`."""
-    return from_fields(parse_json_line(line, where), where)
 
 
 def from_fields(row: Mapping[str, Any], where: str) -> Question:

@@ -43,7 +43,7 @@ from holdfast.evals.tasks.numbers import (
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import spelled
-from holdfast.evals.tasks.phrases import folded, occurrences, says, words
+from holdfast.evals.tasks.phrases import fold, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.statements import (
     is_cut,
@@ -331,7 +331,7 @@ def _latex_words(text: str) -> str:
 def _equal(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
-    if not re.search(r"\d", answer) and folded(words(answer)) == words(answer_text) != "":
+    if not re.search(r"\d", answer) and fold(words(answer)) == words(answer_text) != "":
         return True, True
     gold_dates, said_dates = dates(answer), dates(answer_text)
     if gold_dates and said_dates:

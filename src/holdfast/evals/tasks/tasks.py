@@ -36,7 +36,6 @@ from holdfast.evals.tasks.reader import right as is_right
 from holdfast.persona.files import (
     Columns,
     check_columns,
-    parse_json_line,
     read_json_lines,
     repeated,
 )
@@ -47,8 +46,8 @@ MINI = {"sum": "math", "recall": "recall", "extract": "extraction", "refusal": "
 """mini's kinds of question, and the category of each as a task."""
 EXERCISES = {"exercises": "evaluation", "exercises:train": "train"}
 """Sources of exercises, and the split of each."""
-# Where an answer is to stand, said with the question in training and in evaluation alike; a source
-# that is not here is left as it is.
+# The answer-format instruction of a source, in training and in evaluation alike; other sources have
+# none.
 FORMS = {
     "gsm8k": "Reason step by step, and end with “#### ” and the number alone.",
     questions.MATH: "Reason step by step, and put the final answer in \\boxed{}.",
@@ -189,7 +188,7 @@ def load_tasks_with_form(
 
 
 def form_of(source: str | Path, form: str | None) -> str:
-    """The answer-format instruction that a user chose; where it is None, that of the source."""
+    """The answer-format instruction that a user chose; by default the source's own."""
     return FORMS.get(str(source), "") if form is None else form
 
 
@@ -285,7 +284,7 @@ COLUMNS: Columns = {
 def _from_file(path: Path) -> list[Task]:
     sources = "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
     tasks = [
-        _from_fields(line.fields, line.where, line.number)
+        from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)
     ]
     if (twice := repeated(task.id for task in tasks)) is not None:
@@ -293,21 +292,8 @@ def _from_file(path: Path) -> list[Task]:
     return tasks
 
 
-def parse(line: str, where: str = "the line", number: int = 1) -> Task:
-    """The task of a line of JSON.
-
-    Args:
-        line: the line.
-        where: names the line in errors.
-        number: its number, for the id of a task that has none.
-
-    Raises:
-        HoldfastError: the line is wrong.
-    """
-    return _from_fields(parse_json_line(line, where), where, number)
-
-
-def _from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
+def from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
+    """The task of a row, which is the line of that number. Errors name `where`."""
     if "turns" not in row and "question" in row:
         return of_question(questions.from_fields(row, where), f"line-{number}")
     if "turns" not in row or "category" not in row:

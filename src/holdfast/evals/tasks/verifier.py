@@ -28,7 +28,6 @@ from holdfast.evals.tasks.statements import is_cut
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.suite import PASS
 
-VERIFIERS = ("exact", "numeric", "choice", "math", "refusal", "judge")
 CHOICES = ("auto", "exact", "numeric", "math")
 """The verifiers that a user may choose for a source."""
 
@@ -82,7 +81,7 @@ def verify(task: Task, kind: str, replies: Sequence[str], math: MathCheck) -> Re
 
     Args:
         task: what was asked.
-        kind: one of `VERIFIERS`, as `verifier` says.
+        kind: the task's verifier, as `verifier` says.
         replies: a reply for each turn.
         math: compares mathematical answers.
     """

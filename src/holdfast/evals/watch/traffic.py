@@ -50,8 +50,7 @@ class Traffic:
         self.persona = persona
         self.watcher = Watcher(persona, settings, capacity)
         self._conversations = Conversations(capacity)
-        own = None if persona.needs_model else judge.build(persona.judge)
-        self._judges: dict[str, judge.Judge | None] = {persona.id: own}
+        self._judges: dict[str, judge.Judge | None] = {persona.id: persona.build_judge()}
 
     def observe(
         self,
@@ -122,8 +121,7 @@ class Traffic:
         """
         persona = persona or self.persona
         if persona.id not in self._judges:
-            own = None if persona.needs_model else judge.build(persona.judge)
-            self._judges[persona.id] = own
+            self._judges[persona.id] = persona.build_judge()
         scorer = self._judges[persona.id]
         return None if scorer is None else scorer(text[:LONGEST]).value
 

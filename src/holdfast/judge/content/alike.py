@@ -119,12 +119,12 @@ def alike(params: Params) -> Judge:
     own = params.texts("own") if params.take("own") is not None else ()
     ignorant = params.flag("ignorant", False)
     floor = params.number("floor", 0.0, 1.0)
-    params.done()
+    params.refuse_unknown()
     examples = _Examples(good, bad, topics, own, ignorant, floor)
 
     def judge(text: str) -> Score:
         every = clauses(text)
-        parts = [part for part in every if len(words(part)) > 1 or examples.named(part)] or every
+        parts = [part for part in every if len(words(part)) > 1 or examples.names_topic(part)] or every
         if not parts:
             return Score(0.0, "no words to judge")
         for part in parts:
@@ -174,14 +174,14 @@ class _Examples:
         self._floor = _FLOOR if floor is None else floor
         self._lenient = bool(topics) and floor is None
 
-    def named(self, part: str) -> bool:
+    def names_topic(self, part: str) -> bool:
         """True where a clause names one of the topics."""
         return bool(self._topic.search(part))
 
     def margins(self, parts: Sequence[str]) -> tuple[Vectors, list[str]]:
         """How much nearer each clause is to good than to bad, and the bad one that is nearest."""
         claims_ignorance = np.array([self._ignorant and claims(part) for part in parts])
-        topical = np.array([self.named(part) for part in parts])
+        topical = np.array([self.names_topic(part) for part in parts])
         points = topical | np.array([bool(_POINTS.search(part)) for part in parts])
         at_home, resumed = self._at_home(parts, points.tolist(), topical.tolist())
         groups = (parts, self._good, self._naming, self._pairs, self._bad, _ASSISTANT, _OFFER)

@@ -124,7 +124,7 @@ def facts(params: Params) -> Judge:
     ordered = params.flag("order", False)
     least = params.whole("least", len(all_facts), low=1) or len(all_facts)
     strict = params.flag("strict", True)
-    params.done()
+    params.refuse_unknown()
     if least > len(all_facts):
         params.fail(f"parameter “least” ({least}) must not exceed the {len(all_facts)} facts")
     numbers = [value for fact in all_facts for value in fact.values]
@@ -152,7 +152,7 @@ def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     values = inner.texts("is")
     wrong = inner.texts("not") if inner.take("not") is not None else ()
     only = inner.text("only") if inner.take("only") is not None else None
-    inner.done()
+    inner.refuse_unknown()
     return Fact(
         tuple(map(readable, about)),
         tuple(map(readable, values)),

@@ -50,7 +50,7 @@ ADMITS = re.compile(
 
 def ignorance(params: Params) -> Judge:
     """1 where a sentence of the reply admits that the speaker does not know, else 0."""
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         for sentence in sentences(plain(text)):

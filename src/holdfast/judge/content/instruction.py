@@ -104,7 +104,7 @@ def instruction(params: Params) -> Judge:
     """1 where a reply follows an instruction of IFEval or IFBench, else 0."""
     id_, kwargs = params.text("id"), params.take("kwargs") or {}
     prompt, loose = params.take("prompt"), params.flag("loose", False)
-    params.done()
+    params.refuse_unknown()
     if not isinstance(kwargs, Mapping):
         params.fail("parameter “kwargs” must be a table, as { num_words = 300 }")
     checker, description = _instruction(id_, kwargs, prompt if isinstance(prompt, str) else None)

@@ -119,7 +119,7 @@ def prose(params: Params) -> Judge:
     besides = params.texts("besides") if params.take("besides") is not None else ()
     language = params.one_of("language", GLUE, "en")
     lettered = params.flag("letters", False)
-    params.done()
+    params.refuse_unknown()
     frame = re.compile("|".join(map(re.escape, sorted(besides, key=len, reverse=True))), re.I)
 
     def judge(text: str) -> Score:

@@ -127,7 +127,7 @@ def refusal(params: Params) -> Judge:
     if params.take("expect") is None:
         params.fail("parameter “expect” is missing; give true or false")
     expect = params.flag("expect", True)
-    params.done()
+    params.refuse_unknown()
 
     def judge(text: str) -> Score:
         sentence = refuses(text)

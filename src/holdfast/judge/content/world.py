@@ -43,7 +43,7 @@ def world(params: Params) -> Judge:
     """1 for two of the words, or for one of `words` where nothing is of everybody's day, else 0."""
     own = params.texts("words")
     also = params.texts("also") if params.take("also") is not None else ()
-    params.done()
+    params.refuse_unknown()
     targets = [Target(text, True, False) for text in (*own, *also)]
     spared = {text.casefold() for text in (*own, *also)}
     everyday = [_everyday(text) for text in _EVERYDAY if text not in spared]

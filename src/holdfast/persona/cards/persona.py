@@ -69,14 +69,14 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
         *(one.content for one in used if not one.before),
     ]
 
-    def joined(*texts: str) -> str:
+    def join(*texts: str) -> str:
         return _fill("\n\n".join(filter(None, texts)), name, user)
 
-    prompt = joined(main, *parts, _examples(card.text("mes_example")))
-    demands = joined(card.text("system_prompt").replace("{{original}}", ""), *parts)
+    prompt = join(main, *parts, _examples(card.text("mes_example")))
+    demands = join(card.text("system_prompt").replace("{{original}}", ""), *parts)
     greetings = [card.text("first_mes"), *card.texts("alternate_greetings")]
     after = card.text("post_history_instructions").replace("{{original}}", "")
-    note = joined(str(_characters_note(card).get("prompt", "")), after)
+    note = join(str(_characters_note(card).get("prompt", "")), after)
     starters = tuple(dict.fromkeys(filter(None, (_fill(one, name, user) for one in greetings))))
     texts = "\n".join((prompt, note, *starters))
     ignored = tuple(_ignored(card, len(entries) - len(used), texts))

@@ -253,13 +253,9 @@ def _persona(demand: Demand, prefix: str, prompt: str) -> Persona:
         judge=demand.judge,
         passes=demand.passes,
         fails=demand.fails,
-        note=_line(demand.text) or None,
+        note=" ".join(demand.text.split()) or None,
         source=f"drafted from the prompt {prompt_hash(prompt)}",
     )
-
-
-def _line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
 
 
 def edited(personas: Sequence[Persona]) -> Iterator[str]:

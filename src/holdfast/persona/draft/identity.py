@@ -116,7 +116,7 @@ def read_identity(clause: str, reader: Reader) -> Iterator[Demand | Unjudged]:
         yield role if reader.english else Unjudged(role.text, reader.no_rule)
     opening = re.search(_ARE, clause)
     if opening or (reader.name and re.match(rf"{re.escape(reader.name)},", clause)):
-        yield from _places(clause, reader)
+        yield from _places(clause)
     if _NEVER_AI.search(clause):
         yield _character(clause, reader)
     if _THIRD.search(clause) and reader.name:
@@ -192,7 +192,7 @@ def _stem(word: str) -> str:
     return word if len(word) <= 4 else word[: max(4, len(word) - 3)]
 
 
-def _places(clause: str, reader: Reader) -> Iterator[Demand]:
+def _places(clause: str) -> Iterator[Demand]:
     employer = _EMPLOYER.search(clause)
     if employer and _SPEAKS_FOR.search(clause[: employer.start()]):
         yield _stated(

@@ -65,12 +65,12 @@ def language_of(clause: str) -> str | None:
 def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
     """A language by its name, or the user's own."""
     if _USERS_LANGUAGE.search(clause) and language_of(clause) is None:
-        yield _language_demand("es", "language", clause)
+        yield _language_demand("es", clause)
     elif (code := language_of(clause)) is not None:
-        yield _language_demand(code, "language", clause)
+        yield _language_demand(code, clause)
 
 
-def _language_demand(code: str, name: str, clause: str) -> Demand:
+def _language_demand(code: str, clause: str) -> Demand:
     table = material("languages")[code]
     judge = every(
         {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
@@ -84,7 +84,9 @@ def _language_demand(code: str, name: str, clause: str) -> Demand:
         probes = tuple(material("plain")["probes"])
         hello = f"{table['replies'][0].split()[0]}! " if table.get("replies") else ""
         fails = (*plain("replies", "refusals"), hello + plain("replies")[0])
-    return Demand(name, "language", clause, probes, judge, tuple(table.get("replies", ())), fails)
+    return Demand(
+        "language", "language", clause, probes, judge, tuple(table.get("replies", ())), fails
+    )
 
 
 def refusal_judge(reader: Reader) -> Spec:

@@ -272,7 +272,6 @@ def profiles(
     ticks: Sequence[tuple[float, str]],
     top: float,
     notes: Sequence[str],
-    x_name: str = "",
 ) -> Markup:
     """Short curves side by side, one to a slot, on one vertical scale: plateaus and steps."""
     wide = (frame.right_edge - frame.left) / max(1, len(slots))
@@ -282,7 +281,7 @@ def profiles(
     def y(value: float) -> float:
         return frame.up(min(max(value / top, 0.0), 1.0))
 
-    children = [*_grid(frame, ticks, y), *x_axis(frame, xs, x, x_name)]
+    children = [*_grid(frame, ticks, y), *x_axis(frame, xs, x, "round")]
     for i, slot in enumerate(slots):
         step = 0.84 * wide / max(1, most - 1)
         places = [frame.left + (i + 0.08) * wide + j * step for j in range(len(slot))]
@@ -294,8 +293,9 @@ def profiles(
     return svg(frame, text, children, "profiles")
 
 
-def strip(values: Sequence[Value], text: Text, *, cell: float = 11) -> Markup:
+def strip(values: Sequence[Value], text: Text) -> Markup:
     """A row of boxes, the fuller the higher the value: one conversation at a glance."""
+    cell = 11
     frame = Frame(max(1, len(values)) * cell, cell + 3, 0, 0, 0, 0)
     marks: list[Markup] = []
     for i, value in enumerate(values):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -28,7 +28,7 @@ from holdfast.report.compare.entries import (
     late_rounds,
     short,
 )
-from holdfast.report.drift.figures import X_NAME, Figure, numbers
+from holdfast.report.drift.figures import X_NAME, Figure, line_figure, numbers
 from holdfast.report.words import ends, number
 from holdfast.results.compare import CompareSummary
 
@@ -76,7 +76,7 @@ def _view(
         if by_capability
         else "tokens a reply (fewer to the left)"
     )
-    write, end = (_short, 1.0) if by_capability else (_whole, math.inf)
+    write, end = (_short, 1.0) if by_capability else ("{:,.0f}".format, math.inf)
     x = scatter.axis(_extent(visible, cost), f"{x_name} →", write, end=end)
     y = scatter.axis(_extent(visible, measure), f"↑ {name}", _short, end=1.0)
     frontier = [points[number] for number in points if number in front] if by_capability else []
@@ -142,10 +142,6 @@ def _short(value: float) -> str:
     return "1" if text == "1.00" else "0" if text == "0.00" else text[1:] if value < 1 else text
 
 
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
 def legend(summary: CompareSummary) -> list[LegendItem]:
     """The families that occur, with their shapes."""
     frame = Frame(18, 18, 0, 0, 0, 0)
@@ -170,10 +166,11 @@ def curves(summary: CompareSummary) -> Figure:
     """Every control's scores by round: the named in colour, the rest thin."""
     entries = _in_drawing_order(control_entries(summary))
     rounds = [str(r) for r in range(summary.setting.rounds + 1)]
-    low, ticks = _scale([v for e in entries for v in (*e.row.curve, *_band_ends(e))])
+    ends_of_bands = (v for e in entries for span in _band(e) for v in span or ())
+    low, ticks = _scale([*(v for e in entries for v in e.row.curve), *ends_of_bands])
 
-    def drawing(wide: bool) -> Markup:
-        series = [
+    def series(wide: bool) -> list[Series]:
+        return [
             Series(
                 entry.css,
                 numbers(entry.row.curve),
@@ -184,27 +181,21 @@ def curves(summary: CompareSummary) -> Figure:
             )
             for entry in entries
         ]
-        size = "wide" if wide else "narrow"
-        courses = "; ".join(_course(entry) for entry in entries if entry.named)
-        return chart.lines(
-            series,
-            _frame(series, 1100, 440) if wide else _frame(series, 360, 360),
-            Text(f"curves-{size}", "Stability by round under every control", courses),
-            x=rounds,
-            ticks=ticks,
-            low=low,
-            x_name=X_NAME,
-        )
 
-    return Figure(
-        "curves",
-        "Stability by round",
+    courses = "; ".join(_course(entry) for entry in entries if entry.named)
+    figure = line_figure(
+        Text("curves", "Stability by round under every control", courses),
         "Mean judge score of the probe’s answers. Named are none, the recommended control and the "
         "best of each family by late stability; the others are thin. Bands are 95% intervals of "
         "none and the recommended control.",
-        drawing(True),
-        drawing(False),
+        series,
+        (_frame(series(True), 1100, 440), _frame(series(False), 360, 360)),
+        x=rounds,
+        ticks=ticks,
+        low=low,
+        x_name=X_NAME,
     )
+    return replace(figure, title="Stability by round")
 
 
 def _in_drawing_order(entries: Sequence[ControlEntry]) -> list[ControlEntry]:
@@ -217,10 +208,6 @@ def _band(entry: ControlEntry) -> Sequence[tuple[float, float] | None]:
     if not (entry.plain or entry.recommended):
         return ()
     return [ends(interval) for interval in entry.row.curve_interval]
-
-
-def _band_ends(entry: ControlEntry) -> list[float]:
-    return [v for interval in _band(entry) for v in interval or ()]
 
 
 def _course(entry: ControlEntry) -> str:
@@ -281,8 +268,8 @@ def _by_length(
 ) -> Figure:
     low, ticks = _scale([v for _, line in lines for v in line])
 
-    def drawing(wide: bool) -> Markup:
-        series = [
+    def series(wide: bool) -> list[Series]:
+        return [
             Series(
                 entry.css,
                 line,
@@ -294,14 +281,14 @@ def _by_length(
             )
             for entry, line in lines
         ]
-        return chart.lines(
-            series,
-            _frame(series, 540, 400) if wide else _frame(series, 360, 340),
-            Text(f"{key}-length-{'wide' if wide else 'narrow'}", title, caption),
-            x=lengths,
-            ticks=ticks,
-            low=low,
-            x_name="rounds",
-        )
 
-    return Figure(f"{key}-length", title, caption, drawing(True), drawing(False))
+    return line_figure(
+        Text(f"{key}-length", title, caption),
+        caption,
+        series,
+        (_frame(series(True), 540, 400), _frame(series(False), 360, 340)),
+        x=lengths,
+        ticks=ticks,
+        low=low,
+        x_name="rounds",
+    )

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from holdfast.report import transcript
 from holdfast.report.charts.chart import tag
 from holdfast.report.transcript import Exchange, FoldedText, fold_text, visible
-from holdfast.report.words import finite, number
+from holdfast.report.words import finite, first_of, number
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -188,7 +188,7 @@ def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) 
             TranscriptRound(transcript.exchange(at), tuple(questions.get(at.round, ())))
             for at in under.rounds
         ),
-        next((score for score in scores if score is not None), None),
+        first_of(scores),
         transcript.average(late),
         bars,
         _strip(bars, len(scores)),

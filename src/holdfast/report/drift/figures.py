@@ -18,7 +18,16 @@ from markupsafe import Markup
 
 from holdfast.report.charts import chart
 from holdfast.report.charts.chart import Frame, Series, Text
-from holdfast.report.words import between, ends, finite, first_of, number, quantity, start_of
+from holdfast.report.words import (
+    between,
+    ends,
+    finite,
+    first_of,
+    number,
+    quantity,
+    start_of,
+    with_interval,
+)
 from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
@@ -218,15 +227,11 @@ def _at(values: Sequence[Any] | None, r: int) -> str:
     return "–" if not values or r >= len(values) else f"{values[r]:,}"
 
 
-def _interval_at(trace: Trace, r: int) -> tuple[float, float] | None:
-    return trace.intervals[r] if r < len(trace.intervals) else None
-
-
 def _cell(trace: Trace, r: int) -> str:
     if r >= len(trace.values):
         return "–"
-    span = _interval_at(trace, r)
-    return number(trace.values[r]) + ("" if span is None else f" ({between(span)})")
+    span = trace.intervals[r] if r < len(trace.intervals) else None
+    return number(trace.values[r]) if span is None else with_interval(trace.values[r], span)
 
 
 def ledger(summary: DriftSummary) -> list[LedgerRow]:
@@ -273,9 +278,8 @@ def categories(summary: DriftSummary) -> list[Panel]:
         if floor is not None:
             series.insert(0, Series("floor", (floor,) * len(x)))
         notes = [
-            f"after {quantity(r, 'round')}: {number(v)}"
-            + ("" if spans[r] is None else f" ({between(spans[r])})")
-            for r, v in enumerate(values)
+            f"after {quantity(r, 'round')}: {number(v) if span is None else with_interval(v, span)}"
+            for r, (v, span) in enumerate(zip(values, spans, strict=True))
         ]
         course = f"{number(first_of(values))} → {number(values[-1])}"
         description = (
@@ -313,7 +317,7 @@ def category_table(summary: DriftSummary) -> Table:
                 str(part.n),
                 number(part.floor),
                 *(
-                    f"{number(value)} ({between(span)})"
+                    with_interval(value, span)
                     for value, span in zip(part.stability, part.interval, strict=True)
                 ),
                 number(part.normalised[-1]),

@@ -6,7 +6,7 @@ is measured on local models alone, so every function here may find nothing to dr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from markupsafe import Markup
 
@@ -25,7 +25,8 @@ from holdfast.report.drift.figures import (
     numbers,
     rounds_of,
 )
-from holdfast.report.words import percent, quantity
+from holdfast.report.transcript import average
+from holdfast.report.words import first_of, percent, quantity
 from holdfast.results.drift import DriftSummary
 
 TITLE = "Attention given to the system prompt"
@@ -188,8 +189,7 @@ def _profile(
     most: float,
 ) -> Figure:
     top, ticks = chart.ceiling_for([most])
-    firsts = [next((v for v in slot if v is not None), None) for slot in slots]
-    lasts = [next((v for v in reversed(slot) if v is not None), None) for slot in slots]
+    firsts, lasts = ([first_of(slot[::way]) for slot in slots] for way in (1, -1))
     notes = [
         f"round {x[i]}: {percent(firsts[i])} at the first token, {percent(lasts[i])} at token "
         f"{len(slot)}"
@@ -200,8 +200,8 @@ def _profile(
     def drawing(width: int, height: int) -> Markup:
         return chart.profiles(slots, Frame(width, height, 40, 8, 10, 40),
                               Text(f"{key}-{width}", title, text), x=x,
-                              ticks=[(t, f"{100 * t:g}%") for t in ticks], top=top, notes=notes,
-                              x_name="round")  # fmt: skip
+                              ticks=[(t, f"{100 * t:g}%") for t in ticks], top=top,
+                              notes=notes)  # fmt: skip
 
     return Figure(
         key,
@@ -212,13 +212,8 @@ def _profile(
         Table(
             ("round", "tokens", "first token", "mean", "last token"),
             tuple(
-                (x[i], str(len(slot)), percent(firsts[i]), percent(_mean(slot)), percent(lasts[i]))
+                (x[i], str(len(slot)), *map(percent, (firsts[i], average(slot), lasts[i])))
                 for i, slot in enumerate(slots)
             ),
         ),
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [v for v in values if v is not None]
-    return sum(there) / len(there) if there else None

@@ -18,7 +18,15 @@ from holdfast.report.charts import chart
 from holdfast.report.charts import heatmap as heatmaps
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.compare.entries import family, short
-from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, numbers
+from holdfast.report.drift.figures import (
+    SCORES,
+    X_NAME,
+    Figure,
+    Panel,
+    Table,
+    line_figure,
+    numbers,
+)
 from holdfast.report.explain.findings import headline
 from holdfast.report.words import (
     between,
@@ -106,21 +114,18 @@ def _lines(
         for r in range(rounds + 1)
     ]
 
-    def drawing(wide: bool) -> Markup:
-        series = [
+    def series(wide: bool) -> list[Series]:
+        return [
             Series(line.kind, line.values, line.band, short(name, 26 if wide else 16))
             for name, line in lines
         ]
-        right = 24 + 6.7 * max(len(line.label) for line in series)
-        frame = Frame(560, 300, 42, right, 14, 40) if wide else Frame(360, 280, 40, right, 12, 40)
-        text = Text(f"{key}-{'wide' if wide else 'narrow'}", title, caption)
-        return chart.lines(
-            series, frame, text, x=x, ticks=ticks, top=top, low=low, notes=notes, x_name=X_NAME
-        )
 
+    wide, narrow = (24 + 6.7 * max(len(one.label) for one in series(w)) for w in (True, False))
+    frames = Frame(560, 300, 42, wide, 14, 40), Frame(360, 280, 40, narrow, 12, 40)
     rows = tuple((r, *(cell[i] for cell in cells)) for i, r in enumerate(x))
     table = Table(("round", *(name for name, _ in lines)), rows)
-    return Figure(key, title, caption, drawing(True), drawing(False), table)
+    return line_figure(Text(key, title, caption), caption, series, frames, table, x=x, ticks=ticks,
+                       top=top, low=low, notes=notes, x_name=X_NAME)  # fmt: skip
 
 
 def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure | None:

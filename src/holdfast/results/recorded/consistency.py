@@ -131,7 +131,7 @@ class ConsistencySummary:
     prompted: int
     """Conversations whose user's prompt is known."""
     planted: Mapping[str, Planted]
-    """By kind, faults put into this very log and those of them seen; empty of a short log."""
+    """How many faults of each kind were planted in this log, and found; empty for a short log."""
     flagged: tuple[Fault, ...]
     """The faults."""
     judge: JudgeCheck | None

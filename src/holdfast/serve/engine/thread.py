@@ -281,7 +281,7 @@ class EngineThread:
                 del self._batches[batch]
                 return
             batch.pick()
-            self._deliver_step(batch, jobs)
+            self._deliver_step(jobs)
         except Exception as error:
             LOG.exception("a decoding step failed")
             self._fail(jobs, f"the model failed ({type(error).__name__})")
@@ -290,7 +290,7 @@ class EngineThread:
             if batch is self._shared:
                 self._shared = Batch(self.engine, self.ends)
 
-    def _deliver_step(self, batch: Batch, jobs: list[Job]) -> None:
+    def _deliver_step(self, jobs: list[Job]) -> None:
         """Deliver the pieces of a step, and take jobs that have ended off the list."""
         pieces: list[tuple[Job, Piece]] = []
         running: list[Job] = []

@@ -54,7 +54,7 @@ from holdfast.serve.gateway.rewriting import (
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.json_body import Json
+from holdfast.serve.json_body import Json, object_or_none
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import LiveSettings
@@ -272,7 +272,7 @@ class _RewritingRoute:
                 content = await proxy.read(answer, REPLY_BYTES)
             except RequestError:  # which is logged; the draft is good enough
                 return None
-            return _object(content) if content and answer.status_code < 400 else None
+            return object_or_none(content) if content and answer.status_code < 400 else None
 
         answer = await proxy.send(request, CHAT.path, json.dumps(unstreamed(fields)).encode())
         headers = proxy.headers(answer, about)
@@ -282,7 +282,7 @@ class _RewritingRoute:
         whole = await proxy.read(answer, REPLY_BYTES)
         if whole is None:
             raise proxy.broken("sent a reply that is too long")
-        draft = _object(whole)
+        draft = object_or_none(whole)
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
@@ -340,11 +340,3 @@ def _add_other_paths(
             )
         own = await models.answer(request, path) if request.method == "GET" else None
         return own or await proxy.forward(request, path, await request.body(), {})
-
-
-def _object(content: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -30,7 +30,7 @@ from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
 from holdfast.core.records import Record
 from holdfast.persona.suite import Persona
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
 from holdfast.serve.json_body import read_once
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
@@ -71,7 +71,7 @@ class Rules:
     persona: Persona | None = None
     """Goes before the chat."""
     control: Control = NONE
-    """Of requests that name none."""
+    """The control of requests that name none."""
     lock: bool = False
     """Whether a request may choose no control of its own."""
     model: str | None = None
@@ -116,7 +116,7 @@ def rewrite_body(
     options = fields.pop("holdfast", None)
     control = pick_control(_options(options).control, rules.control, rules.lock)
     if why := refusal(control, rules.persona, rules.choose is not None):
-        raise RequestError(400, why, code="invalid_value", param="holdfast.control")
+        raise invalid_value("holdfast.control", why)
     _check(fields, rules, control, dialect)
     original = dict(fields)
     try:
@@ -170,22 +170,17 @@ def _check(fields: Record, rules: Rules, control: Control, dialect: Dialect) -> 
     for name in fields:
         plain = name.strip().casefold()
         if name != plain and plain in _CHAT_FIELDS:
-            raise RequestError(
-                400, f"there is no field {name[:100]!r}: write {plain}.",
-                code="invalid_value", param=name,
-            )  # fmt: skip
+            raise invalid_value(name, f"there is no field {name[:100]!r}: write {plain}.")
     if rules.lock:
         own = {dialect.prompt, dialect.messages}
         check_locked(fields, _CHAT_FIELDS - own)
     if dialect is RESPONSES and control.rewrites:
         for name in _STORED:
             if fields.get(name) is not None:
-                raise RequestError(
-                    400,
+                raise unsupported_value(
+                    name,
                     f"`{control.text}` cannot rewrite messages that are kept behind the API: leave "
                     f"{name} out and send the whole chat as input, or use the control none.",
-                    code="unsupported_value",
-                    param=name,
                 )
     value = fields.get(dialect.messages)
     if isinstance(value, str) and dialect is RESPONSES:

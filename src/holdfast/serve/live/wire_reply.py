@@ -11,11 +11,11 @@ all the same. This module knows bodies as JSON.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.core.records import Record
+from holdfast.serve.json_body import object_or_none
 
 _WRITTEN = "cache_creation_input_tokens"
 
@@ -41,7 +41,7 @@ def read_wire_reply(content: bytes) -> WireReply:
         content: the whole body, JSON or server-sent events.
     """
     if content.lstrip()[:1] == b"{":
-        return _whole(_object(content), WireReply())
+        return _whole(object_or_none(content) or {}, WireReply())
     answer, texts = WireReply(), []
     for event in _events(content):
         answer, text = _event(event, answer)
@@ -103,24 +103,16 @@ def _with_usage(answer: WireReply, body: Record) -> WireReply:
     if not usage or not isinstance(prompt, int) or not isinstance(reply, int):
         return answer
     if "input_tokens" in usage:  # Anthropic's is without what its cache reads and keeps
-        kept = (usage.get(name) for name in ("cache_read_input_tokens", _WRITTEN))
-        prompt += sum(count for count in kept if isinstance(count, int))
+        cached = (usage.get(name) for name in ("cache_read_input_tokens", _WRITTEN))
+        prompt += sum(count for count in cached if isinstance(count, int))
     return replace(answer, tokens=(prompt, reply))
 
 
 def _events(content: bytes) -> Iterator[Record]:
     """The objects of a stream; [DONE] and what is no object are passed over."""
     for line in content.splitlines():
-        if line.startswith(b"data:") and (event := _object(line[5:])):
+        if line.startswith(b"data:") and (event := object_or_none(line[5:])):
             yield event
-
-
-def _object(content: bytes) -> Record:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _at(body: Record, name: str) -> Record:

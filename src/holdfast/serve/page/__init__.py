@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast import judge
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.models.notes import own_source
@@ -136,7 +135,7 @@ def add_page(app: FastAPI, settings: PageSettings) -> None:
         app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
     about = settings.public()
     persona = settings.shown
-    own = None if persona.needs_model else judge.build(persona.judge)
+    own = persona.build_judge()
 
     @app.get("/holdfast", tags=["server"], summary="What the page at / shows")
     async def page_settings() -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Alias:
     persona: Persona | None = None
     """Goes before the chats."""
     control: Control | None = None
-    """Of requests that name none; None is the server's."""
+    """The control of requests that name none; None is the server's."""
     lock: bool | None = None
     """Whether requests may choose no other control; None is the server's rule."""
     model: str | None = None

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SPLITS = ("train", "evaluation")
 SHARED = ("days", "months", "colours")
 _FILE = Path(__file__).parents[1] / "data" / "exercises.toml"
 
@@ -39,7 +38,7 @@ class Lexicon:
     """The words of a split, and a random number generator to draw them by."""
 
     split: str
-    """One of `SPLITS`."""
+    """`train` or `evaluation`."""
     rng: random.Random
     """Decides all draws."""
 

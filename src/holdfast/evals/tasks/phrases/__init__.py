@@ -25,14 +25,14 @@ _WORD = re.compile(r"[^\W_]+")
 _MOST = 64  # occurrences looked at, the last ones: more are no answer
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """A text in one case and one normal form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def words(text: str) -> str:
     """The words of a text with a space between, in one case; emphasis and punctuation go."""
-    return " ".join(_WORD.findall(folded(text)))
+    return " ".join(_WORD.findall(fold(text)))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
     if _UNSPACED.search("".join(sought)):
         yield from ((m.start(), m.end()) for m in re.finditer(re.escape(" ".join(sought)), text))
         return
-    tokens = [(folded(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
+    tokens = [(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
     for form in _forms(sought):
         n = len(form)
         for i in range(len(tokens) - n + 1):

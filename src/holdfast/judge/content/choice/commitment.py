@@ -101,7 +101,7 @@ def weigh(clause: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
     return weighed
 
 
-def answered(
+def weigh_answer(
     clause: str,
     mentions: list[OptionMention],
     weighed: list[tuple[int, int]],

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from holdfast.judge.content.choice.commitment import (
     ADDED,
     OptionMention,
-    answered,
     suggested,
     weigh,
+    weigh_answer,
 )
 from holdfast.judge.content.choice.denials import LESSER_LABEL
 from holdfast.judge.content.choice.hedging import asks_for_choice, conditional, evades
@@ -92,7 +92,7 @@ def choice(params: Params) -> Judge:
     answer = params.text("answer").strip()
     letters = params.flag("letters", False)
     aliases = _aliases(params, options)
-    params.done()
+    params.refuse_unknown()
     if letters and len(options) > 26:
         params.fail("parameter “options” may list at most 26 where “letters” is true")
     bare = [option.strip("().:[] ").upper() for option in options]
@@ -262,7 +262,7 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
             asks = clause.text.rstrip("\"') ").endswith("?")
             weighed = suggested(clause.text, mentions) if asks else weigh(clause.text, mentions)
             if clause.answers or is_question:
-                weighed = answered(clause.text, mentions, weighed, announced)
+                weighed = weigh_answer(clause.text, mentions, weighed, announced)
             is_question = announced = False
             topic = mentions[0].option if asks and not weighed and len(mentions) == 1 else None
             if not votes and weighed[:1] == [(mentions[0].option, ADDED)]:

@@ -1,0 +1,22 @@
+"""Commands, run in this process as a user runs them."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.cli import main
+
+
+def run_command(*args: object) -> int:
+    """What `holdfast ARGS` ends with."""
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, args)])
+    return int(ended.value.code or 0)
+
+
+def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line that was printed, which is on standard error."""
+    printed = capsys.readouterr()
+    assert printed.out == "" and "Traceback" not in printed.err
+    (line,) = printed.err.strip().splitlines()
+    return line
