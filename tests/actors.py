@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.core.backend import Ask, Reply, Sampling, Share
@@ -89,6 +91,24 @@ class Actor:
 
     def forget(self) -> None:
         self.forgotten += 1
+
+
+class Crowded(Actor):
+    """An actor whose replies depend on what is asked beside them, as a model's in bfloat16 may.
+
+    Each `#` of a reply becomes a number of all asks of the call.
+    """
+
+    def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        beside = str(zlib.crc32(repr([(ask.chat, ask.seed) for ask in asks]).encode()))
+        replies = super().reply(asks, sampling)
+        return [replace(one, text=one.text.replace("#", beside)) for one in replies]
+
+
+def cut_lines(path: Path, lines: int) -> None:
+    """Leave some lines of a file, and half of another, as a kill would."""
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:lines]) + whole[lines][: len(whole[lines]) // 2])
 
 
 def persona(word: str, category: str = "memory", probes: int = 1) -> Persona:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import dumps
-from holdfast.core.run import Run, lock, write_whole
+from holdfast.core.records import dumps, write_whole
+from holdfast.core.run import Run, lock
 from holdfast.core.seeds import seed_of
 
 MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}
@@ -156,7 +156,7 @@ def test_keep_forgets_the_rest_on_disk_too(tmp_path: Path) -> None:
 
 def test_verdicts_are_kept_apart_from_records(tmp_path: Path) -> None:
     run = Run(tmp_path, MANIFEST)
-    run.add_verdicts([{"value": 1.0}])
+    run.verdict_file.append([{"value": 1.0}])
     again = Run(tmp_path, MANIFEST)
     assert (again.records, again.verdicts) == ([], [{"value": 1.0}])
 

@@ -19,11 +19,8 @@ This module knows lines and files, not what they record.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -34,9 +31,8 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import Record, dumps, read_record
+from holdfast.core.records import Record, RecordFile, dumps, file_errors, write_whole
 
-T = TypeVar("T")
 R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
@@ -93,7 +89,7 @@ def lock(folder: Path) -> FolderLock:
     Raises:
         RunError: another process has it, or the folder cannot be written.
     """
-    with _writing(folder):
+    with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
     with _LOCKING:
@@ -160,10 +156,9 @@ class Run(Generic[R, V]):
         self.folder = Path(folder) if folder is not None else None
         self.manifest: Record = json.loads(dumps(manifest))
         self.record_type, self.verdict_type = record_type, verdict_type
-        self.records: list[R] = []
-        self.verdicts: list[V] = []
-        self.times: list[TurnTime] = []
-        self._has_more = False  # than it had when it was opened
+        self.record_file = RecordFile(self.folder, "records.jsonl", record_type)
+        self.verdict_file = RecordFile(self.folder, "verdicts.jsonl", verdict_type)
+        self.time_file = RecordFile(self.folder, "timing.jsonl", TurnTime)
         self._lock: FolderLock | None = None
         if self.folder is not None:
             self._open(self.folder, read_only)
@@ -179,10 +174,8 @@ class Run(Generic[R, V]):
         path = folder / "manifest.json"
         if path.exists():
             refuse_another_run(_read_manifest(path), self.manifest, folder)
-            mend = not read_only
-            self.records = _read_lines(folder / "records.jsonl", self.record_type, mend)
-            self.verdicts = _read_lines(folder / "verdicts.jsonl", self.verdict_type, mend)
-            self.times = _read_lines(folder / "timing.jsonl", TurnTime, mend)
+            for file in (self.record_file, self.verdict_file, self.time_file):
+                file.read(mend=not read_only)
         elif not read_only:
             refuse_other_files(folder)
             self._write("manifest.json", dumps(self.manifest, indent=1) + "\n")
@@ -191,36 +184,35 @@ class Run(Generic[R, V]):
         if self.folder is None:
             return
         path = self.folder / name
-        with _writing(path):
+        with file_errors(path):
             write_whole(path, text)
+
+    @property
+    def records(self) -> list[R]:
+        """Its records so far."""
+        return self.record_file.rows
+
+    @property
+    def verdicts(self) -> list[V]:
+        """Verdicts of judge models so far."""
+        return self.verdict_file.rows
+
+    @property
+    def times(self) -> list[TurnTime]:
+        """How long turns took, which is no part of the records."""
+        return self.time_file.rows
 
     def append(self, records: Iterable[R]) -> None:
         """Add finished units; they are in the file when this returns."""
-        self.records += self._append("records.jsonl", self.record_type, records)
-
-    def add_verdicts(self, verdicts: Iterable[V]) -> None:
-        """Add verdicts of a judge model; they are in the file when this returns."""
-        self.verdicts += self._append("verdicts.jsonl", self.verdict_type, verdicts)
+        self.record_file.append(records)
 
     def add_times(self, times: Iterable[TurnTime]) -> None:
-        """Add how long turns took, which is no part of the records."""
-        self.times += self._append("timing.jsonl", TurnTime, times)
-
-    def _append(self, name: str, kind: type[T], rows: Iterable[T]) -> list[T]:
-        """Write rows at the end of a file, and return them as a later process would read them."""
-        lines = [dumps(row) for row in rows]
-        self._has_more |= bool(lines)
-        if self.folder is not None and lines:
-            path = self.folder / name
-            with _writing(path), path.open("ab") as file:
-                file.write("".join(line + "\n" for line in lines).encode())
-                file.flush()
-        return [read_record(kind, json.loads(line), f"a line of {name}") for line in lines]
+        """Add how long turns took."""
+        self.time_file.append(times)
 
     def keep(self, records: Iterable[R]) -> None:
         """Drop all other records: those of an unfinished batch."""
-        self.records = list(records)
-        self._write("records.jsonl", "".join(dumps(record) + "\n" for record in self.records))
+        self.record_file.keep(records)
 
     def of_work(self, **values: object) -> dict[str, Any]:
         """What a process measured of its own work, for the summary: the seconds, for instance.
@@ -228,7 +220,8 @@ class Run(Generic[R, V]):
         Where this process added nothing to a finished run, what the summary has under the same
         names, which is of the process that did the work.
         """
-        earlier = {} if self._has_more else self._read_summary()
+        files = (self.record_file, self.verdict_file, self.time_file)
+        earlier = {} if any(file.has_grown for file in files) else self._read_summary()
         return {name: earlier.get(name, value) for name, value in values.items()}
 
     def _read_summary(self) -> Record:
@@ -245,61 +238,12 @@ class Run(Generic[R, V]):
         self._write("summary.json", dumps(summary, indent=1) + "\n")
 
 
-def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
-    """The lines of a file; a last line without an end is left out, and cut off with `mend`.
-
-    A kill tore it off; where another process writes to the file, it is on its way.
-    """
-    if not path.exists():
-        return []
-    whole, _, torn = path.read_bytes().rpartition(b"\n")
-    if torn and mend:
-        print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
-        with _writing(path), path.open("r+b") as file:
-            file.truncate(len(whole) + 1 if whole else 0)
-    try:
-        rows = [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
-        raise RunError(
-            f"{path} holds a line that is not JSON ({error}); choose another --out"
-        ) from error
-    return [read_record(kind, row, f"{path}, line {n}") for n, row in enumerate(rows, 1)]
-
-
 def _read_manifest(path: Path) -> Record:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise RunError(
             f"{path} is not a manifest of a run ({error}); choose another --out"
-        ) from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: a process that is killed leaves the file as it was before."""
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say in one sentence what the file system refuses."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunError(
-                f"the disk is full: {path} could not be written; free some space and run the "
-                "same command again, which goes on from the last finished unit"
-            ) from error
-        raise RunError(
-            f"{path} could not be written ({error.strerror}); choose another --out"
         ) from error
 
 

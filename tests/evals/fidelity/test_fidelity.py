@@ -98,7 +98,7 @@ def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> N
     records = out / "records.jsonl"
     before = records.read_bytes()
     records.write_bytes(b"".join(before.splitlines(keepends=True)[:5]))
-    model = Actor(obey)
+    model = Actor(obey, local=False)
     again = fidelity(model, suite=suite, samples=2, out=out)
     assert again.rows == whole.rows
     assert records.read_bytes() == before

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from actors import cut_lines
 from holdfast.core.errors import ModelError, PersonaError, RunError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, read_about
@@ -61,12 +62,6 @@ def trained(
     return out
 
 
-def cut_short(path: Path, lines: int) -> None:
-    """Leave some lines of a file, and half of another, as a kill would."""
-    whole = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(whole[:lines]) + whole[lines][:20])
-
-
 def test_an_arm_that_a_kill_tore_is_asked_again_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +70,7 @@ def test_an_arm_that_a_kill_tore_is_asked_again_whole(
     rows = evaluate(backend(), folder, **asked).rows
     records = tmp_path / "eval" / "records.jsonl"
     before = records.read_bytes()
-    cut_short(records, 100)
+    cut_lines(records, 100)
     assert evaluate(backend(), folder, **asked).rows == rows
     assert records.read_bytes() == before
 
@@ -88,9 +83,38 @@ def test_queries_from_tasks_that_a_kill_tore_are_all_there_again(
     for later in ("answers", "verdicts"):
         shutil.rmtree(tmp_path / "prism" / later)
     (tmp_path / "prism" / ABOUT).unlink()
-    cut_short(records, 5)
+    cut_lines(records, 5)
     trained(tmp_path, monkeypatch)
     assert records.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "work"), [("answers", "answer_queries"), ("verdicts", "compare_answers")]
+)
+def test_a_stage_that_a_kill_tore_goes_on_in_the_batches_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, work: str
+) -> None:
+    made, calls = getattr(stages, work), list[int]()
+
+    def counted(who: Any, batch: Any, *others: Any) -> Any:
+        calls.append(len(batch))
+        return made(who, batch, *others)
+
+    monkeypatch.setattr(stages, "BATCH", 3)
+    monkeypatch.setattr(stages, "LEAST", 2)
+    monkeypatch.setattr(stages, work, counted)
+    records = trained(tmp_path, monkeypatch) / stage / "records.jsonl"
+    whole, before = list(calls), records.read_bytes()
+    assert whole[0] == (4 if stage == "answers" else 3) and len(whole) > 4
+    for kept in (2, 8):
+        for left in ({"answers", "verdicts"} - {stage}) if stage == "answers" else ():
+            shutil.rmtree(tmp_path / "prism" / left)
+        (tmp_path / "prism" / ABOUT).unlink()
+        cut_lines(records, kept)
+        calls.clear()
+        trained(tmp_path, monkeypatch)
+        assert calls == whole[-len(calls) :] and sum(calls) > 16 - kept
+        assert records.read_bytes() == before
 
 
 def test_any_seed_and_any_name_of_a_folder_can_be_used(

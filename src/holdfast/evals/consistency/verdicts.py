@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError
 from holdfast.core.run import Run
 from holdfast.core.stats import wilson
+from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.judge.rubric import objects
 from holdfast.persona.files import JsonLine, read_json_lines
 from holdfast.results.recorded.consistency import JudgeCheck, JudgeReply
@@ -75,6 +77,7 @@ class ModelJudge:
     def __init__(self, backend: Backend, run: Run[JudgeReply] | None = None) -> None:
         self._backend = backend
         self._run: Run[JudgeReply] = run or Run(None, {}, JudgeReply)
+        self._keys = set[str]()  # of earlier calls: a kill in one of them leaves the others alone
         self.name = backend.name
 
     def contradictions(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
@@ -107,21 +110,27 @@ class ModelJudge:
 
     def _replies(self, prompts: Sequence[str]) -> list[str]:
         """The reply to each request; those that are recorded are not asked again."""
-        replies = {one.request: one.text for one in self._run.records}
         keys = [_key(text) for text in prompts]
-        rest = {key: text for key, text in zip(keys, prompts, strict=True) if key not in replies}
-        requests = list(rest.items())
-        for start in range(0, len(requests), SHARD):
-            shard = requests[start : start + SHARD]
-            chats: list[Chat] = [
-                (message("system", _RULES), message("user", text)) for _, text in shard
-            ]
-            asks = [Ask(chat, seed=0, keep=False) for chat in chats]
-            texts = [reply.text for reply in self._backend.reply(asks, SAMPLING)]
-            answers = dict(zip((key for key, _ in shard), texts, strict=True))
-            self._run.append(JudgeReply(key, text) for key, text in answers.items())
-            replies |= answers
+        new = {k: text for k, text in zip(keys, prompts, strict=True) if k not in self._keys}
+        ask_missing(
+            in_batches(new, SHARD),
+            self._run.record_file,
+            self._backend,
+            self._ask,
+            key_of=attrgetter("request"),
+        )
+        self._keys |= new.keys()
+        replies = {one.request: one.text for one in self._run.records}
         return [replies[key] for key in keys]
+
+    def _ask(self, requests: Mapping[str, str]) -> Iterator[JudgeReply]:
+        asks = [
+            Ask((message("system", _RULES), message("user", text)), seed=0, keep=False)
+            for text in requests.values()
+        ]
+        replies = self._backend.reply(asks, SAMPLING)
+        for key, reply in zip(requests, replies, strict=True):
+            yield JudgeReply(key, reply.text)
 
 
 def _key(request: str) -> str:

@@ -139,15 +139,14 @@ def _verdicts(
     run: ConversationRun, plan: Sequence[Conversation], judge_model: Backend | None
 ) -> dict[AnswerKey, Score]:
     """The judge model's scores by answer; asks for those that are not recorded yet."""
-    recorded = {verdict.answer for verdict in run.verdicts}
     plans = {c.id: c for c in plan}
-    waiting: dict[Persona, dict[AnswerKey, Item]] = {}
+    by_persona: dict[Persona, dict[AnswerKey, Item]] = {}
     for record in run.records if judge_model else ():
         for key, persona, answer in _answers(record, plans[record.conversation]):
-            if persona.needs_model and key not in recorded:
+            if persona.needs_model:
                 item = Item(persona.prompt, answer.probe, answer.text)
-                waiting.setdefault(persona, {})[key] = item
-    for persona, items in waiting.items():
+                by_persona.setdefault(persona, {})[key] = item
+    for persona, items in by_persona.items():
         assert judge_model is not None
         judge_items(run, persona.judge, items, judge_model)
     return {verdict.answer: Score(verdict.value, verdict.why) for verdict in run.verdicts}

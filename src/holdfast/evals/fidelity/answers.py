@@ -5,7 +5,7 @@ This module knows no protocol: who is asked what, `suite` and `personagym` say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from holdfast.core.backend import Ask, Backend, tokens_drawn
 from holdfast.core.chat import message
 from holdfast.core.progress import Progress
+from holdfast.core.records import RecordFile
 from holdfast.core.run import Run
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity.questionnaire import GRADES, tasks
 from holdfast.evals.fidelity.settings import FidelitySettings
+from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.judge.rubric import Item, Rubric, Verdict
 from holdfast.results.fidelity import FidelityManifest, QuestionnaireAnswer, SuiteAnswer
 
@@ -25,8 +27,8 @@ ROWS = 128
 FAILED = {"overflow", "error"}
 """How a reply ends that is no answer."""
 A = TypeVar("A", SuiteAnswer, QuestionnaireAnswer)
-T = TypeVar("T")
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,6 @@ class Measurement:
         )
 
 
-def batches(items: Sequence[T], rows: int = ROWS) -> Iterator[Sequence[T]]:
-    """The items in order, `rows` at a time."""
-    return (items[start : start + rows] for start in range(0, len(items), rows))
-
-
 def ask_under(prompt: str, question: str, seed: int) -> Ask:
     """A question under a system prompt, or under none where it is empty."""
     system = (message("system", prompt),) if prompt else ()
@@ -77,7 +74,7 @@ def record_answers(
     measurement: Measurement,
     run: Run[Any, Any],
     questions: Sequence[tuple[A, Ask]],
-    rows: int = ROWS,
+    rows: int,
 ) -> None:
     """Ask the questions that the run has no answers to, and record the answers as they come.
 
@@ -87,17 +84,15 @@ def record_answers(
         questions: each answer without its text, and what to ask for it.
         rows: questions that are asked side by side.
     """
-    keys_so_far = {record.key for record in run.records}
-    waiting = [(answer, ask) for answer, ask in questions if answer.key not in keys_so_far]
-    measurement.progress.resume(len(questions) - len(waiting))
-    for batch in batches(waiting, rows):
-        measurement.model.forget()
-        replies = measurement.model.reply([ask for _, ask in batch], measurement.settings.sampling)
-        run.append(
-            replace(answer, text=reply.text, stop=reply.stop, thought=reply.thought)
-            for (answer, _), reply in zip(batch, replies, strict=True)
-        )
-        measurement.progress.advance(len(batch), len(batch))
+
+    def ask(batch: Mapping[Any, tuple[A, Ask]]) -> Iterator[A]:
+        asks = [ask for _, ask in batch.values()]
+        replies = measurement.model.reply(asks, measurement.settings.sampling)
+        for (answer, _), reply in zip(batch.values(), replies, strict=True):
+            yield replace(answer, text=reply.text, stop=reply.stop, thought=reply.thought)
+
+    batches = in_batches({answer.key: (answer, ask) for answer, ask in questions}, rows)
+    ask_missing(batches, run.record_file, measurement.model, ask, progress=measurement.progress)
 
 
 def count_failures(
@@ -110,17 +105,28 @@ def count_failures(
 
 
 def grade(
-    judge: Backend, calls: int, items: Sequence[tuple[K, str, Item]]
-) -> Iterator[list[tuple[K, Verdict]]]:
-    """A judge's verdicts, batch by batch: one task's rubric and one answer to a call.
+    judge: Backend,
+    calls: int,
+    items: Sequence[tuple[K, str, Item]],
+    file: RecordFile[V],
+    record: Callable[[K, Verdict], V],
+    key_of: Callable[[V], object],
+) -> None:
+    """Have a judge grade answers, one task's rubric and one answer to a call, and record it.
 
     Args:
         judge: the model that grades.
         calls: calls for each answer.
         items: a key, the name of the task and the answer for each verdict.
+        file: the verdicts so far.
+        record: makes a record of a verdict.
+        key_of: the key of a record; None for those of other judges.
     """
     for name, task in tasks().items():
         rubric = Rubric(judge, task.criteria, GRADES, calls=calls, anchors=task.scale)
-        for batch in batches([(key, item) for key, of, item in items if of == name]):
-            verdicts = rubric.judge_all([item for _, item in batch])
-            yield [(key, verdict) for (key, _), verdict in zip(batch, verdicts, strict=True)]
+
+        def ask(batch: Mapping[K, Item], rubric: Rubric = rubric) -> Iterable[V]:
+            return map(record, batch, rubric.judge_all(list(batch.values())))
+
+        of_task = {key: item for key, of, item in items if of == name}
+        ask_missing(in_batches(of_task, ROWS), file, judge, ask, key_of=key_of)

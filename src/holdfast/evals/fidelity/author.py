@@ -10,14 +10,14 @@ This module knows texts, a backend and a run's records. It knows no scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
-from holdfast.evals.fidelity.answers import batches
+from holdfast.evals.fidelity.answers import ROWS
 from holdfast.evals.fidelity.questionnaire import (
     GRADES,
     GradedTask,
@@ -26,6 +26,7 @@ from holdfast.evals.fidelity.questionnaire import (
     settings,
     tasks,
 )
+from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.judge.rubric import objects
 from holdfast.results.fidelity import WrittenTexts
 
@@ -208,13 +209,13 @@ def _record(
     seed: int,
 ) -> dict[tuple[str, str], tuple[str, ...] | None]:
     """Have the texts written that the run lacks; the texts of all by (persona, place)."""
-    keys_so_far = {record.key for record in run.records}
-    waiting = [(key, one) for key, one in requests.items() if (step, *key) not in keys_so_far]
-    for batch in batches(waiting):
-        author.forget()
-        texts = write(author, [one for _, one in batch], sampling, seed)
-        run.append(
-            WrittenTexts(step, *key, text) for (key, _), text in zip(batch, texts, strict=True)
-        )
+
+    def ask(batch: Mapping[tuple[str, str, str], TextRequest]) -> Iterator[WrittenTexts]:
+        texts = write(author, list(batch.values()), sampling, seed)
+        for (_, persona, place), text in zip(batch, texts, strict=True):
+            yield WrittenTexts(step, persona, place, text)
+
+    by_key = {(str(step), *key): request for key, request in requests.items()}
+    ask_missing(in_batches(by_key, ROWS), run.record_file, author, ask)
     records = [one for one in run.records if isinstance(one, WrittenTexts) and one.step == step]
     return {(one.persona, one.place): one.written for one in records}

@@ -37,7 +37,7 @@ from holdfast.evals.fidelity import questionnaire
 from holdfast.evals.fidelity.answers import grade
 from holdfast.evals.fidelity.questionnaire import GRADES
 from holdfast.evals.fidelity.settings import CALL, PROMPT, check_count
-from holdfast.judge.rubric import Item
+from holdfast.judge.rubric import Item, Verdict
 from holdfast.persona.files import read_text
 from holdfast.results.calibration import (
     Agreement,
@@ -160,14 +160,18 @@ def _verdicts(
     calls: int,
 ) -> list[CalibrationVerdict]:
     """The judge's verdicts, in order of the labels; those on record are not asked for again."""
-    labels_so_far = {verdict.label for verdict in run.verdicts if verdict.judge == judge.name}
     items = [
         (i, one.task, Item(PROMPT.format(persona=one.persona), one.question, one.answer))
         for i, one in enumerate(labels)
-        if i not in labels_so_far
     ]
-    for batch in grade(judge, calls, items):
-        run.add_verdicts(CalibrationVerdict(i, judge.name, v.grades, v.why) for i, v in batch)
+
+    def record(label: int, verdict: Verdict) -> CalibrationVerdict:
+        return CalibrationVerdict(label, judge.name, verdict.grades, verdict.why)
+
+    def key_of(verdict: CalibrationVerdict) -> object:
+        return verdict.label if verdict.judge == judge.name else None
+
+    grade(judge, calls, items, run.verdict_file, record, key_of)
     by_label = {one.label: one for one in run.verdicts if one.judge == judge.name}
     return [by_label[i] for i in range(len(labels))]
 

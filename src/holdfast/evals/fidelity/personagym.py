@@ -25,6 +25,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import author, questionnaire
 from holdfast.evals.fidelity.answers import (
     FAILED,
+    ROWS,
     Measurement,
     ask_under,
     count_failures,
@@ -34,7 +35,7 @@ from holdfast.evals.fidelity.answers import (
 from holdfast.evals.fidelity.questionnaire import GRADES, Questionnaire
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.evals.fidelity.settings import FidelitySettings, QuestionnaireSettings
-from holdfast.judge.rubric import Item
+from holdfast.judge.rubric import Item, Verdict
 from holdfast.results.fidelity import (
     JudgeScores,
     PersonaScores,
@@ -97,7 +98,7 @@ def measure_questionnaire(
         )
     questions = _questions(sheets, options.prompt, settings.samples, seed)
     with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
-        record_answers(measurement, run, questions)
+        record_answers(measurement, run, questions, ROWS)
         if options.examples:
             author.write_examples(run, writer, sheets, seed)
         for judge in judges:
@@ -183,7 +184,6 @@ def _grade(
         for record in run.records
         if isinstance(record, WrittenTexts) and record.step == "examples"
     }
-    answers_so_far = {verdict.answer for verdict in run.verdicts if verdict.judge == judge.name}
     items = [
         (
             answer.key,
@@ -196,19 +196,22 @@ def _grade(
             ),
         )
         for answer in _answers(run)
-        if answer.stop not in FAILED and answer.key not in answers_so_far
+        if answer.stop not in FAILED
     ]
-    for batch in grade(judge, options.calls, items):
-        run.add_verdicts(
-            QuestionnaireVerdict(
-                answer=key,
-                judge=judge.name,
-                grades=verdict.grades,
-                score=round(1 + (GRADES - 1) * verdict.value, 4),
-                why=verdict.why,
-            )
-            for key, verdict in batch
+
+    def record(key: tuple[str, str, int, int], verdict: Verdict) -> QuestionnaireVerdict:
+        return QuestionnaireVerdict(
+            answer=key,
+            judge=judge.name,
+            grades=verdict.grades,
+            score=round(1 + (GRADES - 1) * verdict.value, 4),
+            why=verdict.why,
         )
+
+    def key_of(verdict: QuestionnaireVerdict) -> object:
+        return verdict.answer if verdict.judge == judge.name else None
+
+    grade(judge, options.calls, items, run.verdict_file, record, key_of)
 
 
 def _summarise(

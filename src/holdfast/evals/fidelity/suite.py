@@ -6,8 +6,9 @@ without the system prompt, from the same seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.errors import HoldfastError
@@ -22,6 +23,7 @@ from holdfast.evals.fidelity.answers import (
     record_answers,
 )
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
+from holdfast.evals.fixed_batches import ask_missing
 from holdfast.judge import build
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
@@ -41,6 +43,8 @@ ROWS = 256
 SCALE = (0, 1)
 """Lowest and highest score of an answer."""
 SuiteRun = Run[SuiteAnswer, SuiteVerdict]
+AnswerKey = tuple[str, int, str, int]
+"""Persona, probe, arm and sample: what identifies an answer."""
 
 
 def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, SuiteDetails]:
@@ -102,27 +106,31 @@ def _questions(
 
 def _judge(run: SuiteRun, personas: Sequence[Persona], judges: Sequence[Backend]) -> None:
     """Have the judge models score what only a model can, persona by persona."""
-    keys_so_far = {(verdict.answer, verdict.judge) for verdict in run.verdicts}
     for persona in personas:
+        answers = [answer for answer in run.records if answer.persona == persona.id]
         for judge in judges if persona.needs_model else ():
-            answers = [
-                answer
-                for answer in run.records
-                if answer.persona == persona.id and (answer.key, judge.name) not in keys_so_far
-            ]
-            items = [Item(persona.prompt, persona.probes[one.probe], one.text) for one in answers]
-            verdicts = judge_answers(persona.judge, items, judge) if items else []
-            run.add_verdicts(
-                SuiteVerdict(
-                    answer=answer.key,
-                    judge=judge.name,
-                    value=verdict.value,
-                    why=verdict.why,
-                    failures=verdict.failures,
-                    calls=len(verdict.grades),
-                )
-                for answer, verdict in zip(answers, verdicts, strict=True)
-            )
+            batch = {
+                (one.key, judge.name): Item(persona.prompt, persona.probes[one.probe], one.text)
+                for one in answers
+            }
+            ask = partial(_judged, persona, judge)
+            ask_missing([batch], run.verdict_file, judge, ask, key_of=lambda v: (v.answer, v.judge))
+
+
+def _judged(
+    persona: Persona, judge: Backend, items: Mapping[tuple[AnswerKey, str], Item]
+) -> Iterator[SuiteVerdict]:
+    """A judge model's verdicts on answers of a persona."""
+    verdicts = judge_answers(persona.judge, list(items.values()), judge)
+    for (answer, _), verdict in zip(items, verdicts, strict=True):
+        yield SuiteVerdict(
+            answer=answer,
+            judge=judge.name,
+            value=verdict.value,
+            why=verdict.why,
+            failures=verdict.failures,
+            calls=len(verdict.grades),
+        )
 
 
 def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScores, SuiteDetails]:

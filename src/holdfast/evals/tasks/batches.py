@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -13,11 +13,14 @@ from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Units, Where, share_out
 from holdfast.evals.estimate import RunEstimate, estimate_asks
+from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 
 ROWS = 384
 """Replies that are asked for side by side."""
+UnitKey = tuple[int, str, int]
+"""Position of the model, id of the task, and number of the sample."""
 
 
 class TaskUnit(NamedTuple):
@@ -36,7 +39,7 @@ class TaskBatch(NamedTuple):
     units: Sequence[TaskUnit]
 
     @property
-    def keys(self) -> list[tuple[int, str, int]]:
+    def keys(self) -> list[UnitKey]:
         """The keys of the records that the batch gives."""
         return [(self.model, unit.task.id, unit.sample) for unit in self.units]
 
@@ -119,33 +122,32 @@ def _ask_batch(
     run: Run[TaskRecord, Any],
     progress: Progress,
 ) -> None:
-    """Ask a batch of its model; records of only a part of the batch are dropped first."""
-    if _is_done(batch, run.records):
-        progress.resume(len(batch.units))
-        return
-    keys = set(batch.keys)
-    if any(record.key in keys for record in run.records):
-        run.keep([record for record in run.records if record.key not in keys])
-    models[batch.model].forget()
-    run.append(_records(batch, models[batch.model], sampling, seed))
-    progress.advance(len(batch.units), sum(len(unit.arms) for unit in batch.units))
+    """Ask a batch of its model."""
+    ask_missing(
+        [dict(zip(batch.keys, batch.units, strict=True))],
+        run.record_file,
+        models[batch.model],
+        partial(_records, models[batch.model], sampling, seed),
+        progress=progress,
+        replies_of=lambda unit: len(unit.arms),
+    )
 
 
 def _records(
-    batch: TaskBatch, model: Backend, sampling: Sampling, seed: int
+    model: Backend, sampling: Sampling, seed: int, units: Mapping[UnitKey, TaskUnit]
 ) -> Iterator[TaskRecord]:
     """A record for each unit: the replies under every arm, asked turn by turn."""
-    rows = [(unit.task, unit.sample, arm) for unit in batch.units for arm in unit.arms]
+    rows = [(unit.task, unit.sample, arm) for unit in units.values() for arm in unit.arms]
     replies: list[list[Reply]] = [[] for _ in rows]
-    for turn in range(max(len(unit.task.turns) for unit in batch.units)):
+    for turn in range(max(len(unit.task.turns) for unit in units.values())):
         live = [i for i, (task, _, _) in enumerate(rows) if turn < len(task.turns)]
         asks = [_ask(*rows[i], [one.text for one in replies[i]], seed) for i in live]
         for i, reply in zip(live, model.reply(asks, sampling), strict=True):
             replies[i].append(reply)
     answers = iter(replies)
-    for unit in batch.units:
+    for (position, *_), unit in units.items():
         arms = tuple(_with_replies(arm, next(answers)) for arm in unit.arms)
-        yield TaskRecord(batch.model, unit.task.id, unit.sample, arms)
+        yield TaskRecord(position, unit.task.id, unit.sample, arms)
 
 
 def _ask(task: Task, sample: int, arm: TaskArm, replies: Sequence[str], seed: int) -> Ask:

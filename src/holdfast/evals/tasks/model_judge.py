@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.run import Run
+from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.tasks import Task
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
 from holdfast.results.verdict import JudgeVerdict
 
+VerdictKey = tuple[Any, ...]
+"""What identifies a verdict."""
+
 
 def judge_items(
     run: Run[Any, JudgeVerdict],
     spec: Mapping[str, object],
-    items: Mapping[tuple[Any, ...], Item],
+    items: Mapping[VerdictKey, Item],
     judge: Backend,
 ) -> None:
-    """Have the judge model score items by a rubric, and record its verdicts by their keys."""
+    """Have the judge model score by a rubric what it has not, and record its verdicts.
+
+    Args:
+        run: where verdicts are recorded.
+        spec: the rubric.
+        items: all answers that it scores, by the keys of their verdicts.
+        judge: the model that judges.
+    """
+    ask = partial(_verdicts, spec, judge)
+    ask_missing([items], run.verdict_file, judge, ask, key_of=attrgetter("answer"))
+
+
+def _verdicts(
+    spec: Mapping[str, object], judge: Backend, items: Mapping[VerdictKey, Item]
+) -> Iterator[JudgeVerdict]:
     verdicts = judge_answers(spec, list(items.values()), judge)
-    run.add_verdicts(
-        JudgeVerdict(tuple(key), verdict.value, verdict.why, verdict.failures, judge.name)
-        for key, verdict in zip(items, verdicts, strict=True)
-    )
+    for key, verdict in zip(items, verdicts, strict=True):
+        yield JudgeVerdict(tuple(key), verdict.value, verdict.why, verdict.failures, judge.name)
 
 
 def judge_tasks(
     run: Run[Any, JudgeVerdict],
     tasks: Sequence[Task],
-    replies: Mapping[tuple[Any, ...], tuple[str, Sequence[str]]],
+    replies: Mapping[VerdictKey, tuple[str, Sequence[str]]],
     judge: Backend,
 ) -> None:
     """Have the judge model score what only a model can, task by task, and nothing twice.
@@ -43,13 +61,12 @@ def judge_tasks(
         replies: a task's id and the replies to it, by the key of their verdict.
         judge: the model that judges.
     """
-    answers_so_far = {verdict.answer for verdict in run.verdicts}
+    items: dict[str, dict[VerdictKey, Item]] = {task.id: {} for task in tasks if task.needs_model}
+    questions = {task.id: "\n\n".join(task.turns) for task in tasks}
+    for key, (task_id, texts) in replies.items():
+        if task_id in items:
+            items[task_id][key] = Item("", questions[task_id], "\n\n".join(texts))
     for task in tasks:
-        question = "\n\n".join(task.turns)
-        items = {
-            key: Item("", question, "\n\n".join(texts))
-            for key, (task_id, texts) in replies.items()
-            if task.needs_model and task_id == task.id and key not in answers_so_far
-        }
-        if items:
-            judge_items(run, {"name": "rubric", "criteria": task.rubric}, items, judge)
+        if items.get(task.id):
+            spec = {"name": "rubric", "criteria": task.rubric}
+            judge_items(run, spec, items[task.id], judge)

@@ -17,9 +17,9 @@ by task with base.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.estimate import RunEstimate, estimate_asks
+from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
@@ -264,18 +265,17 @@ def _ask_arms(
     progress: Progress,
 ) -> None:
     """Ask in every arm that the run does not have all records of."""
-    counts = Counter(record.arm for record in run.records)
-    there = {arm for arm, count in counts.items() if count == len(evaluation.units)}
-    if len(there) < len(counts):  # a kill tore an arm
-        run.keep([record for record in run.records if record.arm in there])
-    with progress.of(len(arms), "arms"):
-        for arm in arms:
-            if arm in there:
-                progress.resume(1)
-                continue
-            evaluation.model.forget()
-            run.append(_ask_arm(evaluation, arm, _rate(run.records)))
-            progress.advance(1, len(evaluation.units))
+    units = evaluation.units
+    batches = [{(arm, task.id, sample): arm for task, sample in units} for arm in arms]
+    with progress.of(len(arms) * len(units), "answers"):
+        ask_missing(
+            batches,
+            run.record_file,
+            evaluation.model,
+            lambda batch: _ask_arm(evaluation, next(iter(batch.values())), _rate(run.records)),
+            key_of=attrgetter("arm", "task", "sample"),
+            progress=progress,
+        )
 
 
 def _rate(records: Sequence[ArmAnswer]) -> float:

@@ -6,7 +6,7 @@ A stage that was stopped goes on where it was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.version import __version__
+from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.reader import right as is_right
 from holdfast.evals.tasks.tasks import Task, form_of
@@ -28,11 +29,13 @@ from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries
 from holdfast.training.prism.queries import check_matched, queries_from_tasks, write_queries
 from holdfast.training.prism.settings import PrismSettings
 
-R = TypeVar("R")
+R = TypeVar("R", Query, AnswerPair, AnswerComparison)
 T = TypeVar("T")
 BATCH = 192  # queries that are answered, or compared, between two writes to the folder
 NOBODY = "none"
 """Whose answers those without a persona are."""
+QueryKey = tuple[str, int]
+"""Id of the persona, and number of the query."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +96,18 @@ def make_queries(training: Training) -> list[Query]:
         return run.records
     settings = training.settings
 
-    def write(experts: Sequence[Expert]) -> Iterable[Query]:
-        (expert,) = experts
-        return write_queries(
-            training.model, expert, settings.queries, settings.seed, settings.sampling
-        )
-
-    def check(queries: Sequence[Query]) -> None:
+    def write(batch: Mapping[QueryKey, Expert]) -> Sequence[Query]:
+        expert = next(iter(batch.values()))
+        count, seed = settings.queries, settings.seed
+        queries = list(write_queries(training.model, expert, count, seed, settings.sampling))
         if settings.trial:
             cut = sum(bool(query.cut) for query in queries) / len(queries)
-            who = f"that are to be queries for {queries[0].expert}"
+            who = f"that are to be queries for {expert.id}"
             refuse_cut(who, len(queries), cut, settings.max_new_tokens)
+        return queries
 
-    return _go_on(
-        run,
-        training.experts,
-        write,
-        training.progress,
-        batch=1,
-        each=settings.queries,
-        check=check,
-    )
+    batches = [{(one.id, i): one for i in range(settings.queries)} for one in training.experts]
+    return _go_on(run, batches, training.model, write, training.progress)
 
 
 def make_answers(training: Training, queries: Sequence[Query]) -> list[AnswerPair]:
@@ -125,20 +119,18 @@ def make_answers(training: Training, queries: Sequence[Query]) -> list[AnswerPai
     settings = training.settings
     order, first = trial_first(queries)
 
-    def answer(batch: Sequence[Query]) -> Iterable[AnswerPair]:
-        return answer_queries(
-            training.model, batch, training.experts, settings.seed, settings.sampling
-        )
-
-    def check(answers: Sequence[AnswerPair]) -> None:
+    def answer(batch: Mapping[QueryKey, Query]) -> Sequence[AnswerPair]:
+        asked, experts, seed = list(batch.values()), training.experts, settings.seed
+        answers = list(answer_queries(training.model, asked, experts, seed, settings.sampling))
         if settings.trial and not run.records:
             scorer_of = find_scorers(own_source(training.model.name), training.tasks)
             check_cut(answers, scorer_of, settings.max_new_tokens)
+        return answers
 
     run = Run(training.folder / "answers", training.manifest("answers"), AnswerPair)
-    answers = _go_on(
-        run, [queries[i] for i in order], answer, training.progress, first=first, check=check
-    )
+    in_order = [(_key(queries[i]), queries[i]) for i in order]
+    batches = [dict(in_order[:first]), *in_batches(dict(in_order[first:]), BATCH)]
+    answers = _go_on(run, batches, training.model, answer, training.progress)
     place = dict(zip(order, answers, strict=True))
     return [place[i] for i in range(len(queries))]
 
@@ -199,11 +191,13 @@ def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[
     """
     scorer_of = find_scorers(own_source(training.model.name), training.tasks)
 
-    def compare(batch: Sequence[AnswerPair]) -> Iterable[AnswerComparison]:
-        return compare_answers(training.comparer, batch, scorer_of, training.settings.seed)
+    def compare(batch: Mapping[QueryKey, AnswerPair]) -> Iterable[AnswerComparison]:
+        pairs = list(batch.values())
+        return compare_answers(training.comparer, pairs, scorer_of, training.settings.seed)
 
     run = Run(training.folder / "verdicts", training.manifest("verdicts"), AnswerComparison)
-    comparisons = _go_on(run, answers, compare, training.progress)
+    batches = in_batches({_key(one): one for one in answers}, BATCH)
+    comparisons = _go_on(run, batches, training.comparer, compare, training.progress)
     if comparisons and all(one.by == "unparsed" for one in comparisons):
         name = (training.comparer or training.model).name
         raise ModelError(
@@ -215,41 +209,36 @@ def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[
 
 def _go_on(
     run: Run[R, Any],
-    inputs: Sequence[T],
-    work: Callable[[Sequence[T]], Iterable[R]],
+    batches: Sequence[Mapping[QueryKey, T]],
+    model: Backend | None,
+    work: Callable[[dict[QueryKey, T]], Iterable[R]],
     progress: Progress,
-    *,
-    batch: int = BATCH,
-    each: int = 1,
-    first: int = 0,
-    check: Callable[[Sequence[R]], None] | None = None,
 ) -> list[R]:
     """The records of a stage; what an earlier process recorded is not done again.
 
     Args:
         run: The stage's run.
-        inputs: What the stage works on.
-        work: Makes the records of some inputs.
-        progress: Shows the inputs that are done.
-        batch: Inputs that are done together.
-        each: Records of an input.
-        first: Inputs of the first batch, where that is another.
-        check: Raises where the records of a batch are of no use, before they are kept.
+        batches: What the stage works on, side by side.
+        model: Who is asked; None where nobody is.
+        work: Makes the records of some of a batch.
+        progress: Shows the prompts that are done.
     """
-    position = len(run.records) // each
-    if len(run.records) > position * each:
-        run.keep(run.records[: position * each])
-    with progress.of(len(inputs), "prompts"):
-        progress.resume(position)
-        while position < len(inputs):
-            some = inputs[position : (first if position < first else position + batch)]
-            records = list(work(some))
-            if check:
-                check(records)
-            run.append(records)
-            position += len(some)
-            progress.advance(len(some), 0)
+    with progress.of(sum(map(len, batches)), "prompts"):
+        ask_missing(
+            batches,
+            run.record_file,
+            model,
+            work,
+            key_of=_key,
+            progress=progress,
+            replies_of=lambda item: 0,
+        )
     return run.records
+
+
+def _key(record: Query | AnswerPair | AnswerComparison) -> QueryKey:
+    query = record.query if isinstance(record, AnswerPair) else record
+    return query.expert, query.number
 
 
 def find_scorers(own: str, tasks: Sequence[Task]) -> ScorerOf | None:
