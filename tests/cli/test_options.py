@@ -108,6 +108,27 @@ def test_what_cannot_be_run_is_refused_before_a_model_is_loaded(
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["drift", "--price", "nan", "1"], "--price is a finite number, not nan."),
+        (["drift", "--temperature", "inf"], "--temperature is a finite number, not inf."),
+        (["permix", "train", "--vllm-memory", "nan"], "--vllm-memory is a finite number, not nan."),
+        (["permix", "train", "--beta", "nan"], "--beta is a finite number, not nan."),
+        (
+            ["serve", "--upstream", "http://127.0.0.1:9", "--upstream-timeout", "inf"],
+            "--upstream-timeout is a finite number, not inf.",
+        ),
+    ],
+)
+def test_an_option_is_a_finite_number(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert (end.value.code, capsys.readouterr().err) == (2, f"holdfast: {sentence}\n")
+
+
 def test_controls_are_a_list_or_their_text() -> None:
     assert CompareSettings(controls="none,anchor").controls == ("none", "anchor")
     with pytest.raises(HoldfastError, match="at least one control"):

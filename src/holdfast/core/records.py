@@ -12,7 +12,8 @@ This module knows no command's records; those are in `results`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -122,17 +123,31 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         where: names the table in errors.
 
     Raises:
-        HoldfastError: names the first key that is unknown or missing, or whose value does not fit.
+        HoldfastError: names the first key that is unknown or missing, or whose value does not fit;
+            NaN and infinity fit nowhere.
     """
     from pydantic import ValidationError
 
-    text = json.dumps(_finite(as_record(table)), default=str)
+    record = as_record(table)
+    if not_finite := next(_not_finite(record), None):
+        at, value = not_finite
+        raise HoldfastError(f"{where}: {at} should be a finite number, not {value:g}.")
+    text = json.dumps(record, default=str)
     try:
         # Of JSON a strict reader takes a list for a tuple, which it would not of Python.
         checked: T = _adapter(kind).validate_json(text, strict=True, extra="forbid")
         return checked
     except ValidationError as error:
         raise HoldfastError(f"{where}: {_fault(kind, error)}") from None
+
+
+def _not_finite(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Where NaN and infinity are in a value of JSON or TOML."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(part, f"{path}.{key}" if path else str(key))
 
 
 def _fault(kind: Any, error: ValidationError) -> str:

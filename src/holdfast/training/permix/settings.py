@@ -213,6 +213,8 @@ class TrainerSettings:
             raise HoldfastError("rank, warm-up and beta are 0 or more.")
         if not (0 < self.learning_rate < inf and 0 < self.temperature < inf):
             raise HoldfastError("learning rate and temperature are above 0.")
+        if not 0 < self.vllm_memory <= 1:
+            raise HoldfastError("vLLM's share of the memory is above 0 and at most 1.")
         require_name("scale", self.scale, SCALES)
         require_name("vllm", self.vllm, VLLM)
 
