@@ -19,13 +19,8 @@ This module knows lines and files, not what they record.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
 import sys
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +29,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
+from holdfast.core.folder import FolderLock, lock, write_whole, writing
 from holdfast.core.records import Record, dumps, read_record
 
 T = TypeVar("T")
@@ -62,74 +58,6 @@ class TurnTime:
     """Seconds of processor time or of wall clock (`core.clock`)."""
     tokens: int
     """Completion tokens of the turns."""
-
-
-class FolderLock:
-    """A folder that this process writes to, for as long as somebody holds this object.
-
-    Two processes would each append the records of all. The lock is the system's own on the folder
-    itself, so that it leaves no file and ends with its process, however that ends. Where the file
-    system has no locks there is none.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Lock a folder.
-
-        Raises:
-            RunError: another process has it.
-        """
-        descriptor = _locked(folder)
-        if descriptor is not None:
-            weakref.finalize(self, _unlock, descriptor, os.getpid())
-
-
-_LOCKS: weakref.WeakValueDictionary[tuple[Path, int], FolderLock] = weakref.WeakValueDictionary()
-_LOCKING = threading.Lock()
-
-
-def lock(folder: Path) -> FolderLock:
-    """The lock of a folder, made where there is none: this process's own, or a new one.
-
-    Raises:
-        RunError: another process has it, or the folder cannot be written.
-    """
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
-    with _LOCKING:
-        own = _LOCKS.get(key)
-        if own is None:
-            own = _LOCKS[key] = FolderLock(folder)
-        return own
-
-
-def _unlock(descriptor: int, owner: int) -> None:
-    """Free a lock; a forked child, which has the descriptor too, leaves its parent's alone."""
-    if os.getpid() == owner:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _locked(folder: Path) -> int | None:
-    """A descriptor of the folder that has its lock; None where there are no locks."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            return None
-        raise RunError(
-            f"another process writes to {folder}: wait until it has ended, or choose another --out."
-        ) from None
-    return descriptor
 
 
 class Run(Generic[R, V]):
@@ -191,7 +119,7 @@ class Run(Generic[R, V]):
         if self.folder is None:
             return
         path = self.folder / name
-        with _writing(path):
+        with writing(path):
             write_whole(path, text)
 
     def append(self, records: Iterable[R]) -> None:
@@ -212,7 +140,7 @@ class Run(Generic[R, V]):
         self._has_more |= bool(lines)
         if self.folder is not None and lines:
             path = self.folder / name
-            with _writing(path), path.open("ab") as file:
+            with writing(path), path.open("ab") as file:
                 file.write("".join(line + "\n" for line in lines).encode())
                 file.flush()
         return [read_record(kind, json.loads(line), f"a line of {name}") for line in lines]
@@ -255,7 +183,7 @@ def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
     whole, _, torn = path.read_bytes().rpartition(b"\n")
     if torn and mend:
         print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
-        with _writing(path), path.open("r+b") as file:
+        with writing(path), path.open("r+b") as file:
             file.truncate(len(whole) + 1 if whole else 0)
     try:
         rows = [json.loads(line) for line in whole.splitlines()]
@@ -272,34 +200,6 @@ def _read_manifest(path: Path) -> Record:
     except ValueError as error:
         raise RunError(
             f"{path} is not a manifest of a run ({error}); choose another --out"
-        ) from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: a process that is killed leaves the file as it was before."""
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say in one sentence what the file system refuses."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunError(
-                f"the disk is full: {path} could not be written; free some space and run the "
-                "same command again, which goes on from the last finished unit"
-            ) from error
-        raise RunError(
-            f"{path} could not be written ({error.strerror}); choose another --out"
         ) from error
 
 

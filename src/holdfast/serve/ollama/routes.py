@@ -7,7 +7,8 @@ A request becomes a chat completion, so that persona, control and limits are tho
 persona; under a persona it becomes the user's message, or it would go round the persona. A thought
 is `thinking`, apart from the reply, whatever `think` says.
 
-Sources: ollama/ollama, docs/api.md and docs/capabilities/thinking.mdx. This module knows Ollama's messages. It knows no engine.
+Sources: ollama/ollama, docs/api.md and docs/capabilities/thinking.mdx. This module knows Ollama's
+messages. It knows no engine.
 """
 
 from __future__ import annotations

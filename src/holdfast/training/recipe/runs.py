@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.folder import lock, write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
-from holdfast.core.run import lock, refuse_another_run, write_whole
+from holdfast.core.run import refuse_another_run
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
