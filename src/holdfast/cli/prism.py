@@ -147,9 +147,10 @@ def evaluation(
 
 
 def _print_arms(summary: PrismEvalSummary) -> None:
-    from holdfast.training.prism.evaluation import dropped_line
-
-    print(f"{summary.tasks} tasks; {dropped_line(summary.dropped)}")
+    print(f"{summary.tasks} tasks; {summary.dropped.sentence()}")
+    for arm, categories in summary.without_persona.items():
+        listed = ", ".join(f"{name} {count}" for name, count in categories.items())
+        print(f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {listed}")
     print("arm         overall  against base             against matched           routed   cut")
     for row in summary.rows:
         cut = "   –" if row.cut is None else f"{row.cut:4.0%}"

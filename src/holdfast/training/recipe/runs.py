@@ -191,5 +191,9 @@ def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
             progress=run.progress,
         )
         for row in summary.rows:
-            numbers = {"overall": row.overall, "routed": row.routed, **row.by_category}
+            numbers = {"overall": row.overall, "routed": row.routed}
+            persona = "matched" if row.arm == "router" else row.arm
+            if lacking := summary.without_persona.get(persona):
+                numbers["no persona"] = sum(lacking.values()) / summary.tasks
+            numbers |= row.by_category
             yield ArmMeasurement(ArmRow(row.arm, seed, numbers))
