@@ -28,8 +28,9 @@ from real_tables import rows_file, tables
 from holdfast.core.backend import Backend
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import HoldfastError
+from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps, write_whole
+from holdfast.core.records import dumps
 from holdfast.core.shards import open_run
 from holdfast.evals.compare.questions import Questions, plan_questions, question_answers
 from holdfast.evals.compare.settings import CompareSettings

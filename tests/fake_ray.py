@@ -28,7 +28,8 @@ class FakeRay:
     """A cluster of so many CPUs.
 
     `dies(worker, method, args)` says whether a call ends a worker; `error` is what asking it for a
-    result then raises.
+    result then raises. A cluster that is `full` lets nothing begin within the time that somebody
+    waits for it.
     """
 
     exceptions = SimpleNamespace(
@@ -40,8 +41,9 @@ class FakeRay:
         cpus: int,
         dies: Callable[[int, str, Sequence[Any]], bool],
         error: type[Exception] = ActorLost,
+        full: bool = False,
     ) -> None:
-        self.cpus, self.dies, self.error = cpus, dies, error
+        self.cpus, self.dies, self.error, self.full = cpus, dies, error, full
         self.drawn = random.Random(3)
         self.started = 0
         self.killed: list[Any] = []
@@ -57,7 +59,9 @@ class FakeRay:
         def start(*args: Any) -> Any:
             self.started += 1
             number, held = self.started, kind(*args)
-            methods = {name: self._method(number, held, name) for name in ("open", "do", "call")}
+            methods = {
+                name: self._method(number, held, name) for name in ("begin", "open", "do", "call")
+            }
             return SimpleNamespace(number=number, **methods)
 
         return start
@@ -79,7 +83,15 @@ class FakeRay:
             raise reference.error
         return reference.value
 
-    def wait(self, references: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+    def available_resources(self) -> dict[str, float]:
+        return {"memory": 1e9} if self.full else self.cluster_resources()
+
+    def wait(
+        self, references: list[Any], num_returns: int, timeout: float | None = None
+    ) -> tuple[list[Any], list[Any]]:
+        if timeout is not None:  # asked whether a worker has begun, which all do at once
+            begun = 0 if self.full else num_returns
+            return references[:begun], references[begun:]
         at = self.drawn.randrange(len(references))  # whichever comes first
         return [references.pop(at)], references
 

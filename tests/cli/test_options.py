@@ -106,6 +106,87 @@ def test_what_cannot_be_run_is_refused_before_a_model_is_loaded(
     assert one_sentence(capsys)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["drift", "--price", "nan", "1"], "--price is a finite number, not nan."),
+        (["drift", "--temperature", "inf"], "--temperature is a finite number, not inf."),
+        (["permix", "train", "--vllm-memory", "nan"], "--vllm-memory is a finite number, not nan."),
+        (["permix", "train", "--beta", "nan"], "--beta is a finite number, not nan."),
+        (
+            ["serve", "--upstream", "http://127.0.0.1:9", "--upstream-timeout", "inf"],
+            "--upstream-timeout is a finite number, not inf.",
+        ),
+    ],
+)
+def test_an_option_is_a_finite_number(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(*arguments) == 2
+    assert one_sentence(capsys) == f"holdfast: {sentence}"
+
+
+LOADING = [("--dtype", "float32"), ("--device", "cpu"), ("--base", "mini")]
+API = [("--base-url", "http://127.0.0.1:9"), ("--api-key", "x"), ("--concurrency", "2")]
+SERVED, HERE = ["--model", "api:x"], ["--model", "mini"]
+UNREAD = [
+    *((["drift", *SERVED], *option) for option in LOADING),
+    *((["drift", *HERE], *option) for option in [*API, ("--context", "9")]),
+    *((["drift", "--history", "log.jsonl"], *option) for option in [*LOADING, *API]),
+    (["drift", "--model", "ollama:x"], "--base", "mini"),
+    (["drift", "--model", "vllm:x"], "--base", "mini"),
+    (["compare", *SERVED, "--judge-model", "api:y"], "--dtype", "float32"),
+    (["compare", *HERE], "--context", "9"),
+    (["effect", *SERVED, "--model", "lmstudio:y"], "--device", "cpu"),
+    (["effect"], "--base-url", "http://127.0.0.1:9"),
+    (["robustness", *SERVED], "--dtype", "float32"),
+    (["fidelity", *SERVED], "--dtype", "float32"),
+    (["fidelity", "--calibrate", "x.csv", "--judge-model", "api:y"], "--dtype", "float32"),
+    (["prism", "train", *HERE], "--base-url", "http://127.0.0.1:9"),
+    (["prism", "eval", *HERE, "--adapter", "x"], "--concurrency", "2"),
+    (["personas", "consistency", "log.jsonl"], "--dtype", "float32"),
+    (["personas", "draft", "Be kind."], "--template-option", "calm=true"),
+    (["personas", "import", "card.json", "--out", "x"], "--base-url", "http://127.0.0.1:9"),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "value"), UNREAD)
+def test_an_option_that_no_model_of_a_command_reads_is_refused(
+    command: list[str],
+    option: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "card.json").write_text("{}")
+    monkeypatch.setattr(models, "load", lambda name, **options: pytest.fail("a model was loaded"))
+    assert run_command(*command, option, value) == 2
+    assert one_sentence(capsys).startswith(f"holdfast: {option} is for models ")
+
+
+def test_an_option_that_one_of_the_models_reads_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(models, "load", lambda name, **options: calls.update({name: options}))
+    options = ModelOptions(dtype="float32", base="mini", base_url="http://127.0.0.1:9")
+    options.require_use("mini", None, "api:judge", context=9)
+    for name in ("mini", "api:judge", "ollama:judge"):
+        options.open(name)
+    assert calls["mini"] == {"dtype": "float32", "device": "auto", "base": "mini"}
+    assert not {"dtype", "device", "base"} & calls["api:judge"].keys()
+    assert "base" not in calls["ollama:judge"] and calls["ollama:judge"]["dtype"] == "float32"
+
+
+def test_a_judge_behind_an_api_is_reached_beside_an_adapter_and_template_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(models, "load", lambda name, **options: calls.append(options))
+    LocalOptions(base="mini", template_option=("calm=true",)).open("api:judge")
+    assert calls == [{"template_options": {"calm": True}}]
+
+
 def test_controls_are_a_list_or_their_text() -> None:
     assert CompareSettings(controls="none,anchor").controls == ("none", "anchor")
     with pytest.raises(HoldfastError, match="at least one control"):

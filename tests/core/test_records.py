@@ -23,6 +23,7 @@ class Study:
     title: str
     method: Literal["long", "short"] = "long"
     steps: int = 1
+    gap: float | None = None
     pairs: tuple[tuple[str, str], ...] = ()
     figures: tuple[Figure, ...] = ()
 
@@ -38,13 +39,18 @@ def test_a_table_is_read_with_lists_as_tuples_and_whole_numbers_as_numbers() -> 
     [
         ({}, "there is no title."),
         ({"title": "x", "step": 3}, "there is no step: did you mean steps?"),
-        ({"title": "x", "gpus": 3}, "there is no gpus: use title, method, steps, pairs, "),
+        ({"title": "x", "gpus": 3}, "there is no gpus: use title, method, steps, gap, pairs, "),
         ({"title": "x", "figures": [{"wat": "y"}]}, "there is no figures.0.what."),
         ({"title": "x", "figures": [{"what": "y", "v": 1}]}, "there is no figures.0.v."),
         ({"title": 3}, "title should be a valid string, not 3."),
         ({"title": "x", "steps": "3"}, 'steps should be a valid integer, not "3".'),
         ({"title": "x", "steps": True}, "steps should be a valid integer, not true."),
         ({"title": "x", "steps": date(2026, 1, 2)}, 'steps should be a valid integer, not "2026-'),
+        (
+            {"title": "x", "figures": [{"what": "y", "value": float("inf")}]},
+            "figures.0.value should be a finite number, not inf.",
+        ),
+        ({"title": "x", "gap": float("nan")}, "gap should be a finite number, not nan."),
         ({"title": "x", "method": "big"}, "method should be 'long' or 'short', not \"big\"."),
         ({"title": "x", "pairs": ["a"]}, 'pairs.0 should be a valid array, not "a".'),
         ({"title": "x", "figures": "y"}, 'figures should be a valid array, not "y".'),

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import dumps, write_whole
-from holdfast.core.run import Run, lock
+from holdfast.core.records import dumps
+from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 
 MANIFEST = {"command": "test", "settings": {"rounds": 2, "ids": [1, 2]}}
@@ -132,21 +132,6 @@ def test_a_run_that_was_killed_at_its_first_write_begins_again(tmp_path: Path) -
     assert names == {"manifest.json", "judge.json.part"}
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "trial.json"
-    write_whole(path, "before")
-
-    def refused(path: Path, target: Path) -> None:
-        raise PermissionError(target)
-
-    monkeypatch.setattr(Path, "replace", refused)
-    with pytest.raises(PermissionError):
-        write_whole(path, "after")
-    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("trial.json", "before")]
-
-
 def test_keep_forgets_the_rest_on_disk_too(tmp_path: Path) -> None:
     run = Run(tmp_path, MANIFEST)
     run.append([{"n": 1}, {"n": 2}, {"n": 3}])
@@ -237,19 +222,3 @@ def test_a_forked_child_keeps_no_folder_and_frees_none(tmp_path: Path) -> None:
         os.close(writer)
         os.waitpid(child, 0)
         os.close(reader)
-
-
-def test_a_folder_that_is_made_anew_has_a_lock_of_its_own(tmp_path: Path) -> None:
-    place = tmp_path / "run"
-    place.mkdir()
-    first = lock(place)
-    assert lock(place) is first
-    place.rename(tmp_path / "old")
-    place.mkdir()
-    assert lock(place) is not first
-
-
-def test_a_folder_that_cannot_be_made_is_refused_by_its_lock(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="could not be written"):
-        lock(tmp_path / "file" / "run")

@@ -26,13 +26,13 @@ from actors import Actor, suite
 from commands import run_command
 from fake_ray import ActorLost, FakeRay, ResultLost
 from holdfast import compare, drift, effect
-from holdfast.core import ray_pool
 from holdfast.core.backend import Ask, Sampling
+from holdfast.core.cluster import ray_pool
+from holdfast.core.cluster.ray_pool import RayPool
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.extras import install
 from holdfast.core.progress import INTERVAL, Progress
-from holdfast.core.ray_pool import RayPool
 from holdfast.core.records import as_record
 from holdfast.core.shards import Shard, ShardDone, Where
 from holdfast.models import load as models
@@ -318,6 +318,33 @@ def test_what_a_model_refuses_on_a_worker_is_said_in_the_same_words(
 def test_a_cluster_without_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match="has 1 CPU"):
         pooled(monkeypatch, cpus=0)
+
+
+def test_what_a_worker_waits_for_on_a_full_cluster_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ray = FakeRay(2, lambda *_: False, full=True)
+    monkeypatch.setattr(ray_pool, "_connect", lambda address: ray)
+    RayPool("auto", [Actor])
+    line = (
+        "waiting for a worker to begin: it takes 1 CPU of one node, and 0 CPU in all are "
+        "free (see `ray status`)\n"
+    )
+    assert capsys.readouterr().err == line
+
+
+def test_a_pool_that_has_lost_its_workers_says_what_the_next_ones_wait_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool, ray = pooled(monkeypatch, lambda worker, method, _: (worker, method) == (1, "do"), 1)
+    ray.full = True  # others took the place
+    drifted(tmp_path / "many", pool, actor=pool.models[0])
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said[:2]] == [
+        "a worker was lost",
+        "waiting for a worker to begin",
+    ]
+    assert ray.started == 2
 
 
 def test_the_asking_machine_can_ask_a_model_that_only_workers_hold(

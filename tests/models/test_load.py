@@ -41,6 +41,22 @@ def test_any_other_name_is_a_model_on_this_machine(
     assert asked == {"name": name, "dtype": "auto", "device": "cpu", "batch_size": 4}
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("api:some", {"dtype": "float32"}),
+        ("api:some", {"device": "cpu"}),
+        ("lmstudio:some", {"base": "mini"}),
+        ("ollama:some", {"base": "mini"}),
+    ],
+)
+def test_a_model_behind_a_server_refuses_how_weights_are_loaded(
+    name: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ModelError, match=f"{next(iter(options))} is for models loaded here"):
+        load(name, base_url="http://127.0.0.1:9/v1", **options)
+
+
 def test_an_unknown_folder_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="there is no folder"):
         load(str(tmp_path / "nothing-here"))

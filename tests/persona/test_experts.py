@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.errors import PersonaError
-from holdfast.persona.experts import LENGTHS, Expert, load_experts, random_text, roles
+from holdfast.persona.experts import (
+    LENGTHS,
+    Expert,
+    load_experts,
+    random_text,
+    roles,
+    without_persona,
+)
 
 WORDS = ("tea", "in", "the", "morning")
 
@@ -41,6 +48,14 @@ def test_a_task_has_a_matched_another_and_the_safety_persona() -> None:
         "safety": "safety",
     }
     assert "matched" not in roles(people, "cooking", seed=5)
+
+
+def test_tasks_without_a_matched_or_another_persona_are_counted_by_category() -> None:
+    people = [expert("ann", "math"), expert("bob", "math", "writing"), expert("safety", "safety")]
+    asked = ["math", "cooking", "writing", "cooking", "extraction-2"]
+    lacking = {"matched": {"cooking": 2, "extraction-2": 1}, "other": {"math": 1}}
+    assert without_persona(asked, people) == lacking
+    assert without_persona(["math"], people[:1]) == {"other": {"math": 1}}
 
 
 def test_a_persona_alone_is_matched_to_everything() -> None:

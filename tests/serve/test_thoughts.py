@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -66,3 +68,35 @@ def test_a_grammar_is_refused_where_the_template_opens_a_thought(ai: openai.Open
         ask(ai, response_format=form)
     options = {"chat_template_kwargs": {"plain": True}}
     assert ask(ai, response_format=form, extra_body=options).choices[0].finish_reason
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "reply"),
+    [
+        ("chat", {"messages": [TEA]}, lambda line: line["message"]),
+        ("generate", {"prompt": "Tea?"}, lambda line: line),
+    ],
+)
+def test_ollamas_api_has_the_thought_apart_too(
+    ai: openai.OpenAI, path: str, fields: dict[str, Any], reply: Callable[[Any], Any]
+) -> None:
+    url = str(ai.base_url).removesuffix("v1/") + f"api/{path}"
+    body = {"model": "small", "think": True, "options": {"num_predict": len(WRITTEN)}} | fields
+    name = "content" if path == "chat" else "response"
+    whole = reply(httpx.post(url, json=body | {"stream": False}).json())
+    assert whole["thinking"] == "They ask for tea. STOP no."
+    assert whole[name] == "Yes, please. STOP and more"
+    stream = httpx.post(url, json=body).text.splitlines()
+    lines = [reply(json.loads(line)) for line in stream]
+    assert "".join(one.get("thinking", "") for one in lines).strip() == whole["thinking"]
+    assert "".join(one[name] for one in lines) == whole[name]
+    first = next(i for i, one in enumerate(lines) if one[name])
+    assert first > 0 and not any("thinking" in one for one in lines[first:])
+
+
+def test_ollamas_clients_are_told_that_the_model_thinks(ai: openai.OpenAI) -> None:
+    url = str(ai.base_url).removesuffix("v1/") + "api/show"
+    assert httpx.post(url, json={"model": "small"}).json()["capabilities"] == [
+        "completion",
+        "thinking",
+    ]

@@ -240,6 +240,11 @@ PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
         (ARMS.replace("permix", "dpo"), "method should be 'permix' or 'prism', not \"dpo\""),
         (ARMS + "gpus = 3", r"there is no gpus: did you mean gpu_hours\?"),
         (ARMS + "gpu_hours = 'many'", 'gpu_hours should be a valid number, not "many"'),
+        (ARMS + "gpu_hours = inf", "gpu_hours should be a finite number, not inf"),
+        (ARMS + "[train]\nlearning_rate = nan", r"train\.learning_rate should be a finite number"),
+        (ARMS + "[arms.b]\nbeta = -inf", r"arms\.b\.beta should be a finite number, not -inf"),
+        (ARMS + "[train]\nbeta = true", "beta should be a valid number, not true"),
+        (ARMS + "[fidelity]\nsamples = 0", "at least 1 sample of each answer is needed, not 0"),
         (ARMS + "seeds = 3", "seeds should be a valid array, not 3"),
         (ARMS + "seeds = []", "seeds .* at least 1 item"),
         (ARMS + "compare = [['a', 'c']]", "no arm c to compare"),
@@ -320,20 +325,25 @@ def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_b
     # twice in each of eight arms.
     assert json.loads(capsys.readouterr().out)["prompts"] == 2 * (6 * 2 + 6 * 2 * 8)
     calls: list[tuple[int, int]] = []
-    row = SimpleNamespace(arm="base", overall=0.5, routed=0.0, by_category={"math": 1.0})
+    rows = [
+        SimpleNamespace(arm=arm, overall=0.5, routed=0.0, by_category={"math": 1.0})
+        for arm in ("base", "matched")
+    ]
 
     def trained(model: object, settings: PrismSettings, **options: object) -> None:
         calls.append((settings.seed, settings.queries))
 
     def evaluated_(model: object, folder: Path, settings: object, **options: object) -> object:
         assert folder == out / f"prism-{calls[-1][0]}" / "train"
-        return SimpleNamespace(rows=[row])
+        return SimpleNamespace(rows=rows, without_persona={"matched": {"law": 3}}, tasks=12)
 
     monkeypatch.setattr("holdfast.training.prism.pipeline.train", trained)
     monkeypatch.setattr("holdfast.training.prism.evaluation.evaluate", evaluated_)
     assert run(path, "--out", out) == 0
     assert calls == [(0, 1), (1, 1)]
-    assert "| base | 0.500 (0.500 to 0.500) | 0.000" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "| base | 0.500 (0.500 to 0.500) | 0.000" in table
+    assert "| matched | 0.500 (0.500 to 0.500) | 0.000 (0.000 to 0.000) | 0.250" in table
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:

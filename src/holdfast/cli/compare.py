@@ -57,6 +57,7 @@ def compare(
     """Put every control on the same conversations, and say which one to use."""
     from holdfast.evals.compare.compare import compare, estimate_compare
 
+    models.require_use(model, others.user_model, others.judge_model, *(also or ()), context=context)
     settings = source.into(settings, rubrics=others.judge_model is not None)
     open_model, user_model = partial(models.open, context=context), others.user_model
     names = [model, *([user_model] if user_model else [])]

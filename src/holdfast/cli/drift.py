@@ -64,6 +64,7 @@ def drift(
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
+    models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
     with (
         placed(sharing, names, open_model, models.device, output, alone=[verify]) as (

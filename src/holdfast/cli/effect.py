@@ -55,6 +55,7 @@ def effect(
     if prompt is not None:
         settings = _alone(settings, text_or_file(prompt).strip())
     names = model or ["mini"]
+    loading.require_use(*names, judge_model)
     place = placed(sharing, names, loading.open, loading.device, output, alone=[verify])
     with (
         place as (where, models),

@@ -45,6 +45,7 @@ def fidelity(
     """Ask what a persona decides, and grade how well the model stays in character."""
     from holdfast.core.progress import Progress
 
+    loading.require_use(*([] if calibrate else [model]), *(judge_model or []), author_model)
     settings = source.into(settings, "suite", rubrics=bool(judge_model))
     judges = [loading.open(name) for name in judge_model or []]
     calls = settings.questionnaire.calls

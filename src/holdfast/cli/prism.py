@@ -57,6 +57,7 @@ def train(
 
     if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
+    loading.require_use(model, judge_model)
     folder, backend = needed(out, plan), loading.open(model)
     if plan:
         print_plan(plan_training(backend, settings, out=folder), as_json)
@@ -122,6 +123,7 @@ def evaluation(
     from holdfast.training.prism.evaluation import estimate_evaluation, evaluate
 
     name = model or str(read_about(adapter)["model"])
+    loading.require_use(name, judge_model)
     subject = loading.open(name)
     if not isinstance(subject, LocalBackend):
         raise ModelError(f"{name} does not run on this machine, where the adapter would be.")
@@ -147,9 +149,10 @@ def evaluation(
 
 
 def _print_arms(summary: PrismEvalSummary) -> None:
-    from holdfast.training.prism.evaluation import dropped_line
-
-    print(f"{summary.tasks} tasks; {dropped_line(summary.dropped)}")
+    print(f"{summary.tasks} tasks; {summary.dropped.sentence()}")
+    for arm, categories in summary.without_persona.items():
+        listed = ", ".join(f"{name} {count}" for name, count in categories.items())
+        print(f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {listed}")
     print("arm         overall  against base             against matched           routed   cut")
     for row in summary.rows:
         cut = "   –" if row.cut is None else f"{row.cut:4.0%}"

@@ -30,6 +30,7 @@ def robustness(
     from holdfast.evals.robustness.robustness import estimate_robustness, robustness
     from holdfast.report.robustness import remarks
 
+    loading.require_use(model)
     with (
         placed(sharing, [model], loading.open, loading.device, output) as (where, models),
         resumable(output.out, quiet=planning.plan) as folder,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KEY = "HOLDFAST_SERVE_KEY"
 UPSTREAM_KEY = "HOLDFAST_UPSTREAM_KEY"
+PATIENCE, RETRIES = 600.0, 1
+"""Seconds and further tries that an API gets by default."""
 
 
 @flattened
@@ -75,10 +77,10 @@ def serve(
     ] = None,
     upstream_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds until --upstream answers or goes on.")
-    ] = 600.0,
+    ] = PATIENCE,
     upstream_retries: Annotated[
         int, typer.Option(min=0, max=10, help="Tries more if --upstream is away or says 503.")
-    ] = 1,
+    ] = RETRIES,
     lora: Annotated[
         str | None,
         typer.Option(help="Name of prism:PATH's adapter at --upstream; by default the folder's."),
@@ -137,11 +139,20 @@ def serve(
         raise ServiceError("--lora names an adapter of --upstream for --control prism:PATH.")
     _check_place(
         upstream is not None,
-        there={"verify": verify, "pass-through": pass_through, "upstream-key": upstream_key},
+        there={
+            "verify": verify,
+            "pass-through": pass_through,
+            "upstream-key": upstream_key,
+            "upstream-timeout": None if upstream_timeout == PATIENCE else upstream_timeout,
+            "upstream-retries": None if upstream_retries == RETRIES else upstream_retries,
+        },
         here={
             "template-option": loading.template_options(),
             "max-context": max_context,
             "cache": cache,
+            "base": loading.base,
+            # The gate of prism:PATH runs here, on the first layer of the model.
+            **({} if default_control.prism else _loaded_here(model, loading)),
         },
     )
     if host not in LOOPBACK and not has_keys:
@@ -208,6 +219,13 @@ def _check_place(
         if behind_upstream:
             raise ServiceError(f"--{name} is the server's behind --upstream: set it there.")
         raise ServiceError(f"--{name} is for an --upstream: name one, or leave it.")
+
+
+def _loaded_here(model: str, loading: LocalOptions) -> dict[str, object]:
+    """The options, where given, that say which model this server loads, and how."""
+    options = {"model": (model, "mini"), "dtype": (loading.dtype, "auto")}
+    options["device"] = (loading.device, "auto")
+    return {name: None if value == usual else value for name, (value, usual) in options.items()}
 
 
 def _check_watched(options: Mapping[str, object]) -> None:

@@ -71,7 +71,7 @@ def placed(
         output: how a shard's end is printed.
         alone: options whose models a cluster's workers would not have.
     """
-    from holdfast.core.ray_pool import RayPool
+    from holdfast.core.cluster.ray_pool import RayPool
     from holdfast.core.shards import Shard, ShardDone
     from holdfast.models.load import SERVED
 

@@ -6,22 +6,16 @@ The keys of an object are the fields of its dataclass, in order. Two kinds of fi
     inlined()   holds a dataclass whose keys stand in the object itself, so that a summary
                 can be made of parts and still be one flat object
 
-A `RecordFile` has one record on each line. Each append is flushed, and a last line that a kill tore
-off is dropped.
-
 This module knows no command's records; those are in `results`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from holdfast.core.errors import HoldfastError, RunError, suggestion
 
@@ -129,17 +123,31 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         where: names the table in errors.
 
     Raises:
-        HoldfastError: names the first key that is unknown or missing, or whose value does not fit.
+        HoldfastError: names the first key that is unknown or missing, or whose value does not fit;
+            NaN and infinity fit nowhere.
     """
     from pydantic import ValidationError
 
-    text = json.dumps(_finite(as_record(table)), default=str)
+    record = as_record(table)
+    if not_finite := next(_not_finite(record), None):
+        at, value = not_finite
+        raise HoldfastError(f"{where}: {at} should be a finite number, not {value:g}.")
+    text = json.dumps(record, default=str)
     try:
         # Of JSON a strict reader takes a list for a tuple, which it would not of Python.
         checked: T = _adapter(kind).validate_json(text, strict=True, extra="forbid")
         return checked
     except ValidationError as error:
         raise HoldfastError(f"{where}: {_fault(kind, error)}") from None
+
+
+def _not_finite(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Where NaN and infinity are in a value of JSON or TOML."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(part, f"{path}.{key}" if path else str(key))
 
 
 def _fault(kind: Any, error: ValidationError) -> str:
@@ -175,93 +183,3 @@ def _folded(kind: Any, record: Mapping[str, Any]) -> Record:
             if one.metadata.get("inlined"):
                 folded[one.name] = _folded(hints[one.name], record)
     return folded
-
-
-class RecordFile(Generic[T]):
-    """The rows of one of a run's files, which are in memory too; there alone without a folder."""
-
-    def __init__(self, folder: Path | None, name: str, kind: type[T]) -> None:
-        """Begin without rows.
-
-        Args:
-            folder: where the file is.
-            name: the file's name.
-            kind: the dataclass of a row; `dict` for JSON objects.
-        """
-        self.path = folder / name if folder else None
-        self.kind = kind
-        self.rows: list[T] = []
-        self.has_grown = False
-        """Whether rows were added since it was opened."""
-
-    def read(self, mend: bool) -> None:
-        """Take over the rows of the file; a torn last line is cut off with `mend`."""
-        if self.path is not None:
-            self.rows = _read_lines(self.path, self.kind, mend)
-
-    def append(self, rows: Iterable[T]) -> None:
-        """Add rows, as a later process would read them; they are in the file when this returns."""
-        lines = [dumps(row) for row in rows]
-        self.has_grown |= bool(lines)
-        if self.path is not None and lines:
-            with file_errors(self.path), self.path.open("ab") as file:
-                file.write("".join(line + "\n" for line in lines).encode())
-                file.flush()
-        where = f"a line of {self.path.name if self.path else 'the run'}"
-        self.rows += [read_record(self.kind, json.loads(line), where) for line in lines]
-
-    def keep(self, rows: Iterable[T]) -> None:
-        """Drop all other rows: those of an unfinished batch."""
-        self.rows = list(rows)
-        if self.path is not None:
-            with file_errors(self.path):
-                write_whole(self.path, "".join(dumps(row) + "\n" for row in self.rows))
-
-
-def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
-    """The lines of a file; a last line without an end is left out, and cut off with `mend`.
-
-    A kill tore it off; where another process writes to the file, it is on its way.
-    """
-    if not path.exists():
-        return []
-    whole, _, torn = path.read_bytes().rpartition(b"\n")
-    if torn and mend:
-        print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
-        with file_errors(path), path.open("r+b") as file:
-            file.truncate(len(whole) + 1 if whole else 0)
-    try:
-        rows = [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
-        raise RunError(
-            f"{path} holds a line that is not JSON ({error}); choose another --out"
-        ) from error
-    return [read_record(kind, row, f"{path}, line {n}") for n, row in enumerate(rows, 1)]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: a process that is killed leaves the file as it was before."""
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Say in one sentence what the file system refuses."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunError(
-                f"the disk is full: {path} could not be written; free some space and run the "
-                "same command again, which goes on from the last finished unit"
-            ) from error
-        raise RunError(
-            f"{path} could not be written ({error.strerror}); choose another --out"
-        ) from error

@@ -20,9 +20,6 @@ This module knows lines and files, not what they record.
 from __future__ import annotations
 
 import json
-import os
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +28,9 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import Record, RecordFile, dumps, file_errors, write_whole
+from holdfast.core.folder import FolderLock, lock, write_whole, writing
+from holdfast.core.record_file import RecordFile
+from holdfast.core.records import Record, dumps
 
 R = TypeVar("R", default=Record)
 """Type of a run's records."""
@@ -58,74 +57,6 @@ class TurnTime:
     """Seconds of processor time or of wall clock (`core.clock`)."""
     tokens: int
     """Completion tokens of the turns."""
-
-
-class FolderLock:
-    """A folder that this process writes to, for as long as somebody holds this object.
-
-    Two processes would each append the records of all. The lock is the system's own on the folder
-    itself, so that it leaves no file and ends with its process, however that ends. Where the file
-    system has no locks there is none.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Lock a folder.
-
-        Raises:
-            RunError: another process has it.
-        """
-        descriptor = _locked(folder)
-        if descriptor is not None:
-            weakref.finalize(self, _unlock, descriptor, os.getpid())
-
-
-_LOCKS: weakref.WeakValueDictionary[tuple[Path, int], FolderLock] = weakref.WeakValueDictionary()
-_LOCKING = threading.Lock()
-
-
-def lock(folder: Path) -> FolderLock:
-    """The lock of a folder, made where there is none: this process's own, or a new one.
-
-    Raises:
-        RunError: another process has it, or the folder cannot be written.
-    """
-    with file_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        key = folder.resolve(), folder.stat().st_ino  # a folder of that name may be made anew
-    with _LOCKING:
-        own = _LOCKS.get(key)
-        if own is None:
-            own = _LOCKS[key] = FolderLock(folder)
-        return own
-
-
-def _unlock(descriptor: int, owner: int) -> None:
-    """Free a lock; a forked child, which has the descriptor too, leaves its parent's alone."""
-    if os.getpid() == owner:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _locked(folder: Path) -> int | None:
-    """A descriptor of the folder that has its lock; None where there are no locks."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            return None
-        raise RunError(
-            f"another process writes to {folder}: wait until it has ended, or choose another --out."
-        ) from None
-    return descriptor
 
 
 class Run(Generic[R, V]):
@@ -184,7 +115,7 @@ class Run(Generic[R, V]):
         if self.folder is None:
             return
         path = self.folder / name
-        with file_errors(path):
+        with writing(path):
             write_whole(path, text)
 
     @property

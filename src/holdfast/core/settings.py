@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,11 +98,12 @@ def require_at_least(least: float, settings: object, *names: str) -> None:
         names: the fields.
 
     Raises:
-        HoldfastError: names the first one that is smaller, as the command line does.
+        HoldfastError: names the first one that is smaller, NaN or infinite, as the command line
+            does.
     """
     for name in names:
         value = getattr(settings, name)
-        if value is not None and value < least:
+        if value is not None and not least <= value < inf:
             raise HoldfastError(f"--{name.replace('_', '-')} is {least:g} or more, not {value:g}.")
 
 

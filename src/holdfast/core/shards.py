@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from holdfast.core.backend import Backend
+from holdfast.core.cluster.ray_pool import RayPool
+from holdfast.core.cluster.worker import PoolJob, Work
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.progress import Progress
-from holdfast.core.ray_pool import PoolJob, RayPool, Work
 from holdfast.core.run import Run
 
 U = TypeVar("U")

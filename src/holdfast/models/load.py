@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -54,7 +55,8 @@ def load(
             `vllm.LLM`.
 
     Raises:
-        ModelError: there is no such model, or the extra that it needs is not installed.
+        ModelError: there is no such model, the extra that it needs is not installed, or an option
+            is none of such a model's.
     """
     server = next((prefix for prefix in SERVED if name.startswith(prefix)), "")
     model = name.removeprefix(server)
@@ -62,24 +64,12 @@ def load(
         raise ModelError(
             "a model needs a name: mini, a folder, a hub id, api:NAME, ollama:NAME, lmstudio:NAME."
         )
+    if server:
+        here = {} if server == OLLAMA else {"dtype": dtype, "device": device}
+        _refuse_unread(name, base=options.pop("base", None), **here)
     if server == OLLAMA:
-        from holdfast.models.ollama import OllamaBackend
-
-        template = options.pop("template_options", None)
-
-        def load_weights(name: str) -> Backend:
-            weights: Backend = import_local(name).load(
-                name, dtype=dtype, device=device, options=template
-            )
-            return weights
-
-        if template:
-            print(
-                f"{name}: Ollama renders chats by itself, so that template options are left out "
-                "unless a control needs the weights",
-                file=sys.stderr,
-            )
-        return OllamaBackend(model, load_weights, base_url=base_url, api_key=api_key, **options)
+        options |= {"base_url": base_url, "api_key": api_key}
+        return _load_from_ollama(model, {"dtype": dtype, "device": device}, **options)
     if server:
         from holdfast.models.api.client import ApiBackend
 
@@ -92,6 +82,36 @@ def load(
         return _load_into_vllm(name.removeprefix(VLLM), dtype=dtype, **options)
     backend: Backend = import_local(name).load(name, dtype=dtype, device=device, **options)
     return backend
+
+
+def _refuse_unread(name: str, **options: str | None) -> None:
+    """Refuse options of weights that a server has."""
+    for option, value in options.items():
+        if value not in (None, "auto"):
+            raise ModelError(f"{option} is for models loaded here, not for {name}: leave it out.")
+
+
+def _load_from_ollama(
+    model: str,
+    loading: Mapping[str, str],
+    *,
+    template_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Backend:
+    """A model of Ollama; `loading` says how its weights are loaded where a control needs them."""
+    from holdfast.models.ollama import OllamaBackend
+
+    def load_weights(name: str) -> Backend:
+        weights: Backend = import_local(name).load(name, options=template_options, **loading)
+        return weights
+
+    if template_options:
+        print(
+            f"{OLLAMA}{model}: Ollama renders chats by itself, so that template options are left "
+            "out unless a control needs the weights",
+            file=sys.stderr,
+        )
+    return OllamaBackend(model, load_weights, **options)
 
 
 def _load_into_vllm(name: str, **options: Any) -> Backend:

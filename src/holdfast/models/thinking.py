@@ -59,6 +59,11 @@ class SplitPiece(NamedTuple):
     """Text of the reply."""
 
 
+def shows_thoughts(template: str) -> bool:
+    """Whether a chat template has the marks of thoughts, as those of thinking models do."""
+    return any(mark in template for mark in (*TAG_MARKS, _CHANNEL))
+
+
 def opens_thought(prompt: str) -> bool:
     """Whether a rendered chat, the header of the next reply included, ends with an open thought."""
     return prompt.rstrip().endswith(tuple(TAGS))

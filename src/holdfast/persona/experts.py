@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,23 @@ def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expe
     if guard := next((one for one in experts if one.id == SAFETY), None):
         picks["safety"] = guard
     return picks
+
+
+def without_persona(
+    categories: Iterable[str], experts: Sequence[Expert]
+) -> dict[str, dict[str, int]]:
+    """How many tasks of each category have no matched persona, and how many no other one.
+
+    Args:
+        categories: the category of each task.
+        experts: the personas.
+    """
+    lacking: dict[str, dict[str, int]] = {}
+    for category, count in Counter(categories).items():
+        cast = roles(experts, category, 0)
+        for kind in [one for one in ("matched", "other") if one not in cast]:
+            lacking.setdefault(kind, {})[category] = count
+    return lacking
 
 
 def random_text(words: Sequence[str], tokens: int, count: Callable[[str], int], seed: int) -> str:

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.core.errors import RunError
-from holdfast.core.records import write_whole
+from holdfast.core.folder import write_whole
 from holdfast.report import transcript, words
 
 FOLDER = Path(__file__).parent

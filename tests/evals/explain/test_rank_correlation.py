@@ -84,6 +84,20 @@ def test_where_nothing_varies_there_is_no_correlation() -> None:
     assert np.isnan(pooled(np.ones((6, 3)), np.ones((6, 3)), sample(6)).rho)
 
 
+def test_values_that_are_equal_up_to_rounding_are_ties() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.integers(0, 4, 40) / 4, rng.integers(0, 3, 40) / 3
+    noise = rng.choice([-5e-6, 0, 5e-6], size=(2, 40))
+    assert correlation(x + noise[0], y + noise[1], sample(40)) == correlation(x, y, sample(40))
+    alike = correlation(x, 1 + noise[0], sample(40))
+    assert np.isnan(alike.rho) and np.isnan(alike.interval).all()
+
+
+def test_values_that_lie_densely_are_no_tie_of_all() -> None:
+    x = np.arange(400) * 1e-5
+    assert correlation(x, x, sample(400)).rho == pytest.approx(1.0, abs=1e-4)
+
+
 def test_a_trend_that_both_follow_is_no_association_within_the_points() -> None:
     rng = np.random.default_rng(1)
     trend = np.linspace(1, 0, 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from time import process_time
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.evals.tasks.gold import Gold, Reading
 from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.numbers import first_number, last_number
 from holdfast.evals.tasks.reader import read, right
 
 ROW = "Ann, Bea, Carl, Dina, Emre and Fay stand in a row. Who has the middle place?"
@@ -426,3 +428,26 @@ def test_a_reply_that_looks_like_a_number_and_is_none_is_read(text: str) -> None
 
 def test_zero_to_the_power_of_zero_is_one() -> None:
     assert right(Gold("1"), "0^0") and not right(Gold("0"), "0^0")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(-0)^0", "1"),
+        ("-0^0", "-1"),
+        ("(-2)^2", "4"),
+        ("-2^2", "-4"),
+        ("\\left(-2\\right)^{3}", "-8"),
+        ("(2)**3", "8"),
+        ("10^-2", "0.01"),
+        ("2^{-1}", "0.5"),
+        ("52_8", "52"),
+    ],
+)
+def test_an_exponent_belongs_to_the_number_or_the_bracket_before_it(text: str, value: str) -> None:
+    assert last_number(text) == first_number(text) == {Decimal(value)}
+
+
+@pytest.mark.parametrize("text", ["(3+2)^2", "f(2)^2", "2^100", "4^0.5", "0^-1", "5000000^2"])
+def test_a_power_that_is_not_worked_out_is_no_number(text: str) -> None:
+    assert last_number(text) == frozenset()

@@ -33,6 +33,12 @@ def test_what_changes_no_result_is_a_setting_of_the_trainer() -> None:
     assert set(NO_RESULT) <= set(TrainerSettings.__dataclass_fields__)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.5, float("nan")])
+def test_a_share_of_the_memory_that_there_is_not_is_refused(share: float) -> None:
+    with pytest.raises(HoldfastError, match="above 0 and at most 1"):
+        TrainerSettings(vllm_memory=share)
+
+
 def test_two_gpus_in_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(HoldfastError, match=r"2 GPUs and one process: .*accelerate launch"):

@@ -298,6 +298,23 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
         evaluate(backend(seed=1), tmp_path / "prism", tasks=str(others))
 
 
+def test_tasks_that_an_arm_has_no_persona_for_are_said(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path / "prism", tasks, monkeypatch)
+    others = other_tasks(tasks, tmp_path)
+    text = others.read_text("utf-8").replace('"category": "other"', '"category": "new"')
+    others.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(models, "load", lambda name, **options: backend())
+    args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
+    said = {}
+    for more in ([], ["--json"]):
+        run_command("prism", "eval", *args, "--max-new-tokens", "4", *more)
+        said[bool(more)] = capsys.readouterr().out
+    assert "matched: no persona for 16 tasks, asked as base: new 16\n" in said[False]
+    assert json.loads(said[True])["without_persona"] == {"matched": {"new": 16}}
+
+
 def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ Where a command means something else by an option it declares its own, beside it
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -80,9 +80,11 @@ class LocalOptions(TemplateOptions):
 
     def open(self, name: str) -> Backend:
         """The model of that name."""
-        from holdfast.models.load import import_local, load
+        from holdfast.models.load import BEHIND_URL, import_local, load
         from holdfast.models.ollama_store import OLLAMA
 
+        if name.startswith(BEHIND_URL):
+            return self._reach(name)
         # Commands without other models need the weights.
         weights = import_local(name).load if name.startswith(OLLAMA) else load
         backend: Backend = weights(name, **self.arguments())
@@ -90,6 +92,14 @@ class LocalOptions(TemplateOptions):
         if self.dtype == "auto" and name != "mini":
             print(getattr(backend, "format_line", ""), file=sys.stderr, flush=True)
         return backend
+
+    def _reach(self, name: str, **arguments: Any) -> Backend:
+        """The model of that name, which a server answers for."""
+        from holdfast.models.load import load
+
+        if template := self.template_options():
+            arguments["template_options"] = template
+        return load(name, **arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,21 +117,46 @@ class ModelOptions(LocalOptions):
 
     def open(self, name: str, **limits: Any) -> Backend:
         """The model of that name; `limits` are more arguments of an API's client."""
-        from holdfast.models.load import SERVED, load
+        from holdfast.models.load import BEHIND_URL, SERVED
 
-        if name.startswith(SERVED):
-            template = self.template_options()
-            return load(
-                name,
-                base_url=self.base_url,
-                api_key=self.api_key,
-                concurrency=self.concurrency,
-                dtype=self.dtype,
-                device=self.device,
-                **({"template_options": template} if template else {}),
-                **limits,
-            )
-        return super().open(name)
+        if not name.startswith(SERVED):
+            return super().open(name)
+        here = {"dtype": self.dtype, "device": self.device}  # of weights that a control may need
+        return self._reach(
+            name,
+            base_url=self.base_url,
+            api_key=self.api_key,
+            concurrency=self.concurrency,
+            **({} if name.startswith(BEHIND_URL) else here),
+            **limits,
+        )
+
+    def require_use(self, *names: str | None, **of_api: object) -> None:
+        """Refuse an option that none of a command's models would take notice of.
+
+        Args:
+            names: the models; None where an option names none.
+            of_api: more options of models behind an API; None where they are not given.
+        """
+        from holdfast.models.load import BEHIND_URL, SERVED, VLLM
+
+        named = [name for name in names if name is not None]
+        loaded = any(not name.startswith(BEHIND_URL) for name in named)
+        served = any(name.startswith(SERVED) for name in named)
+        used = dict.fromkeys(("base_url", "api_key", "concurrency", *of_api), served)
+        used |= {"dtype": loaded, "device": loaded, "template_option": bool(named)}
+        used["base"] = any(not name.startswith((*SERVED, VLLM)) for name in named)
+        usual = ModelOptions()
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        given = [name for name, value in own.items() if value != getattr(usual, name)]
+        given += [name for name, value in of_api.items() if value is not None]
+        for name in given:
+            if not used[name]:
+                of = "models that Holdfast loads itself"
+                if name in ("base_url", "api_key", "concurrency", *of_api):
+                    of = "models behind an API, as api:NAME"
+                flag = f"--{name.replace('_', '-')}"
+                raise HoldfastError(f"{flag} is for {of}, and none is named: leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
+from math import isfinite
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import Option
 
 
@@ -39,6 +41,7 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def call(**values: Any) -> None:
+        _require_finite(values)
         settings = {name: _settings(kind, values) for name, kind in groups.items()}
         others = {name: values[name] for name in hints if name not in groups}
         command(**settings, **others)
@@ -55,6 +58,15 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
     return call
+
+
+def _require_finite(values: dict[str, Any]) -> None:
+    """Refuse `nan` and `inf`, which the command line reads as numbers and no option means."""
+    for name, value in values.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not isfinite(one):
+                flag = f"--{name.replace('_', '-')}"
+                raise HoldfastError(f"{flag} is a finite number, not {one:g}.")
 
 
 def _parameters(settings: Any) -> Iterator[inspect.Parameter]:

@@ -47,6 +47,7 @@ def consistency(
     output: OutputOptions,
 ) -> None:
     """Was the simulated user valid, and do both sides keep to their prompts?"""
+    models.require_use(judge_model)
     if output.out and not judge_model:
         raise HoldfastError("--out keeps a judge's replies: name a --judge-model, or leave it out.")
     with resumable(output.out, quiet=True) as folder:

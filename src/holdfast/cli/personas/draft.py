@@ -37,6 +37,7 @@ def draft(
     as_json: AsJson = False,
 ) -> None:
     """Draft personas from a system prompt: what it demands, with probes, judges and examples."""
+    models.require_use(helpers.author_model)
     result = draft_personas(
         text_or_file(prompt),
         rubrics=helpers.rubrics,

@@ -40,7 +40,9 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Make personas of a character card, or recorded conversations of a SillyTavern chat."""
-    if is_role_play(file):
+    role_play = is_role_play(file)
+    models.require_use(None if role_play else helpers.author_model)
+    if role_play:
         _import_chat(file, out, as_json)
         return
     result, character = draft_card(

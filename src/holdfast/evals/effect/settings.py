@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_name
-from holdfast.evals.tasks.settings import PLACES, TaskSampling, read_names
+from holdfast.evals.tasks.settings import PLACES, TaskSampling, form_option, read_names
 from holdfast.persona.experts import LENGTHS, Expert
 
 
@@ -24,7 +24,7 @@ class EffectSettings:
         None, "core, mini, or a TOML file of [[expert]] tables.", parse=str, metavar="TEXT"
     )
     """Source of the personas (`load_experts`), or personas; by default as `tasks`."""
-    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    form: str | None = form_option()
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     lengths: tuple[str, ...] = option(
         LENGTHS, "Of these, with commas.", parse=read_names, metavar="TEXT"

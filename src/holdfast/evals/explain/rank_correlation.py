@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 from holdfast.core.intervals import FEWEST, Sample, quantile
 from holdfast.core.stats import Array
 
+TIE = 1.5e-5
+"""What two values may differ by and still be equal. Shares are recorded to five decimals, so that
+the last bits of arithmetic move them by a step of 1e-5, and means of scores by far less; two judge
+scores that do differ are further apart. Values that lie densely chain no further than this."""
+
 
 class Correlation(NamedTuple):
     """A rank correlation with its interval; NaN where there is none."""
@@ -119,10 +124,20 @@ def _rho(x: Array, y: Array, weights: Array, covariate: Array | None) -> Array:
 
 def _midranks(values: Array, weights: Array) -> Array:
     """Midranks in a sample that holds observation i weights[:, i] times: (rows, n)."""
-    _, group = np.unique(np.nan_to_num(values), return_inverse=True)
+    group = _groups(np.nan_to_num(values))
     member = np.eye(group.max() + 1)[group]  # (n, groups)
     size = weights @ member
     return np.asarray((size.cumsum(1) - size / 2 + 0.5)[:, group])
+
+
+def _groups(values: Array) -> NDArray[np.intp]:
+    """The number of each value's rank; values within `TIE` of the least of a rank share it."""
+    group, least, count = np.zeros(len(values), np.intp), -np.inf, -1
+    for i in np.argsort(values):
+        if values[i] - least > TIE:
+            least, count = values[i], count + 1
+        group[i] = count
+    return group
 
 
 def _pearson(a: Array, b: Array, weights: Array) -> Array:

@@ -131,9 +131,7 @@ def estimate_fidelity(
 
 
 def _check(model: Backend, judges: Sequence[Backend], settings: FidelitySettings) -> None:
-    if settings.samples < 1:
-        raise HoldfastError(f"at least 1 sample of each answer is needed, not {settings.samples}")
-    settings.questionnaire.check()
+    settings.check()
     names = [judge.name for judge in judges]
     if model.name in names:
         raise HoldfastError(

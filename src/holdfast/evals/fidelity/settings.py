@@ -86,3 +86,8 @@ class FidelitySettings:
     """How PersonaGym's protocol is run."""
     sampling: TaskSampling = field(default_factory=TaskSampling)
     """How answers are drawn."""
+
+    def check(self) -> None:
+        """Raise `HoldfastError` for a number that cannot be, or a prompt of the questionnaire's."""
+        check_count(self.samples, "sample of each answer")
+        self.questionnaire.check()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_name
-from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling
+from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling, form_option
 from holdfast.persona.pool import Member
 
 READINGS = ("lenient", "strict", "final")
@@ -40,7 +40,7 @@ class RobustnessSettings:
     """Verifier of answers in words and numbers (`verifier.CHOICES`)."""
     reading: str = option("lenient", "Of answers, for the matrix: lenient, strict or final.")
     """How answers are read for the matrix."""
-    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    form: str | None = form_option()
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     pss: str = option("worst/best", "The one number: worst/best, worst, mean-std or all-correct.")
     """The one number (`persona_lottery.PSS`)."""

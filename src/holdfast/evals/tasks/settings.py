@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.core.backend import Sampling
-from holdfast.core.settings import with_default
+from holdfast.core.settings import option, with_default
 
 PLACES = ("system", "user")  # where a persona may be: system prompt, or before the first message
 
@@ -13,6 +13,11 @@ PLACES = ("system", "user")  # where a persona may be: system prompt, or before 
 def read_names(text: str) -> tuple[str, ...]:
     """Names with commas between, as the command line has them."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def form_option() -> str | None:
+    """The field `form` of settings with tasks: None is the source's own (`FORMS`), "" nothing."""
+    return option(None, "Said after each question: where the answer is to stand.")
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def alike(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         every = clauses(text)
-        parts = [part for part in every if len(words(part)) > 1 or examples.names_topic(part)] or every
+        parts = [one for one in every if len(words(one)) > 1 or examples.names_topic(one)] or every
         if not parts:
             return Score(0.0, "no words to judge")
         for part in parts:

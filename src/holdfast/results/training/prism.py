@@ -272,6 +272,13 @@ class DroppedTasks:
     repeated: int
     """They repeat another task."""
 
+    def sentence(self) -> str:
+        """How many were dropped, and why, as a sentence's end."""
+        return (
+            f"dropped {self.trained_on} that were trained on, {self.repeated} that repeat "
+            f"another, {self.needs_judge} that need a judge model"
+        )
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -325,6 +332,8 @@ class PrismEvalSummary:
     """Ids of the tasks that were left out."""
     dropped: DroppedTasks
     """How many they are, by reason."""
+    without_persona: Mapping[str, Mapping[str, int]]
+    """Tasks, by category, that an arm has no persona for and asks as base does; by arm."""
     rows: tuple[ArmScores, ...]
     """The arms."""
     gate: GateScores

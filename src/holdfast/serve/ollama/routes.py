@@ -4,9 +4,11 @@ A request becomes a chat completion, so that persona, control and limits are tho
 `/v1/chat/completions`; its chunks become lines of JSON. What Ollama has and this server has not
 (`mirostat`, `num_ctx`, …) is named in the last line's `holdfast.ignored`. A raw prompt
 (`raw: true`, as SillyTavern sends it) is continued without a chat template where the server pins no
-persona; under a persona it becomes the user's message, or it would go round the persona.
+persona; under a persona it becomes the user's message, or it would go round the persona. A thought
+is `thinking`, apart from the reply, whatever `think` says.
 
-Source: ollama/ollama, docs/api.md. This module knows Ollama's messages. It knows no engine.
+Sources: ollama/ollama, docs/api.md and docs/capabilities/thinking.mdx. This module knows Ollama's
+messages. It knows no engine.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
+from holdfast.models.local.tool_calls import call_format
+from holdfast.models.thinking import shows_thoughts
 from holdfast.serve.completion import Completion
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import Json, read_object, write_json
@@ -37,6 +41,10 @@ from holdfast.serve.tenants.live import LiveTenants
 
 NDJSON = {"content-type": "application/x-ndjson"}
 TAG = ":latest"
+_SHOWN = ("content", "reasoning_content", "tool_calls")
+"""What a chunk may bring to show."""
+_TEXTS = ("content", "response", "thinking")
+"""Fields whose texts are joined where nothing is streamed."""
 Read = Callable[[dict[str, Any], CompletionContext], "CompletionPlan | None"]
 """Reads a request's plan; None for one that only wants the model loaded."""
 LineFormat = Callable[[str, Mapping[str, Any]], dict[str, Any]]
@@ -174,12 +182,18 @@ def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any
             "general.parameter_count": count,
             f"{family}.context_length": context.backend.context,
         },
-        "capabilities": ["completion"],
+        "capabilities": _capabilities(str(context.backend.tokenizer.chat_template)),
         "holdfast": {
             "control": context.control.text,
             "persona": context.persona.id if context.persona else None,
         },
     }
+
+
+def _capabilities(template: str) -> list[str]:
+    """What a model's chat template lets it do, by Ollama's names."""
+    tools = ["tools"] if call_format(template) else []
+    return ["completion", *tools, *(["thinking"] if shows_thoughts(template) else [])]
 
 
 async def _lines(
@@ -192,7 +206,7 @@ async def _lines(
             for choice in chunk["choices"]:
                 delta = choice["delta"]
                 reason = choice["finish_reason"] or reason
-                if delta.get("content") or delta.get("tool_calls"):
+                if any(delta.get(name) for name in _SHOWN):
                     first = first or time.perf_counter()
                     yield line(name, {"delta": delta, "done": False})
             if chunk.get("usage"):
@@ -217,16 +231,18 @@ def _end(chunk: Mapping[str, Any], reason: str, start: float, first: float) -> d
 
 async def _whole(lines: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
     """All lines as one."""
-    text, calls, last = "", [], {}
+    texts, calls, last = dict[str, str](), [], {}
     async with aclosing(lines):
         async for one in lines:
-            message = one.get("message", {})
-            text += message.get("content", "") or one.get("response", "")
-            calls += message.get("tool_calls", [])
+            part = one.get("message", one)
+            texts |= {name: texts.get(name, "") + part[name] for name in _TEXTS if name in part}
+            calls += part.get("tool_calls", [])
             last = one
+    if thought := texts.pop("thinking", "").strip():
+        texts["thinking"] = thought
     if "message" not in last:
-        return {**last, "response": text}
-    message = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
+        return {**last, **texts}
+    message = {"role": "assistant", **texts, **({"tool_calls": calls} if calls else {})}
     return {**last, "message": message}
 
 
@@ -244,7 +260,7 @@ def _chat_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A line of /api/chat."""
     rest = dict(fields)
     delta = rest.pop("delta")
-    message: dict[str, Any] = {"role": "assistant", "content": delta.get("content") or ""}
+    message = {"role": "assistant", "content": delta.get("content") or "", **_thinking(delta)}
     if calls := delta.get("tool_calls"):
         message["tool_calls"] = [{"function": _call(one["function"])} for one in calls]
     return {"model": name, "created_at": _now(), "message": message, **rest}
@@ -253,8 +269,15 @@ def _chat_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _prompt_line(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A line of /api/generate."""
     rest = dict(fields)
-    text = rest.pop("delta").get("content") or ""
-    return {"model": name, "created_at": _now(), "response": text, **rest}
+    delta = rest.pop("delta")
+    reply = {"response": delta.get("content") or "", **_thinking(delta)}
+    return {"model": name, "created_at": _now(), **reply, **rest}
+
+
+def _thinking(delta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chunk has of a thought, by Ollama's name; nothing where it has none."""
+    thought = delta.get("reasoning_content")
+    return {"thinking": thought} if thought else {}
 
 
 def _call(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import dumps, read_record, write_whole
+from holdfast.core.folder import write_whole
+from holdfast.core.records import dumps, read_record
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.permix import OwnAnswer

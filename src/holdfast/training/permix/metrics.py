@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.records import dumps, read_record, write_whole
+from holdfast.core.folder import write_whole
+from holdfast.core.records import dumps, read_record
 from holdfast.persona.pool import Member
 from holdfast.results.training.permix import GroupMetrics, LearningMeans, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow

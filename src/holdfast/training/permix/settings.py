@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least, require_name
+from holdfast.evals.tasks.settings import form_option
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.mixing import PersonaMix
 
@@ -59,7 +60,7 @@ class DataSettings:
     """Source of the tasks that are kept for evaluation."""
     eval_tasks_per_category: int = option(40, "So many of these are kept apart.")
     """Tasks of each category that are kept at most."""
-    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    form: str | None = form_option()
     """Said after each question, in training and evaluation; None is the source's own (`FORMS`)."""
     personas: str | None = option(None, "core, mini, or a TOML file of [[persona]] tables.")
     """Source of the personas (`pool.load`), of which those for training are taken."""
@@ -213,6 +214,8 @@ class TrainerSettings:
             raise HoldfastError("rank, warm-up and beta are 0 or more.")
         if not (0 < self.learning_rate < inf and 0 < self.temperature < inf):
             raise HoldfastError("learning rate and temperature are above 0.")
+        if not 0 < self.vllm_memory <= 1:
+            raise HoldfastError("vLLM's share of the memory is above 0 and at most 1.")
         require_name("scale", self.scale, SCALES)
         require_name("vllm", self.vllm, VLLM)
 

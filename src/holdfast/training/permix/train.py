@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast import report
 from holdfast.core.errors import HoldfastError
+from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps, read_record, write_whole
+from holdfast.core.records import dumps, read_record
 from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__

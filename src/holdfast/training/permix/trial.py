@@ -17,7 +17,8 @@ from pathlib import Path
 
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import as_record, dumps, read_record, write_whole
+from holdfast.core.folder import write_whole
+from holdfast.core.records import as_record, dumps, read_record
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend

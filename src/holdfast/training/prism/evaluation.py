@@ -2,7 +2,7 @@
 
     base        no system message             no system   an empty one
     matched     the persona meant for the task's category, as the system prompt
-    other       another persona, drawn by task
+    other       another persona, drawn by task; where there is none, both ask as base does
     router      the matched persona's system prompt, where the prompt router says so
     always      the adapter, on for every query
     random      the adapter, on as often as the gate has it on, at random
@@ -45,7 +45,7 @@ from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.models.notes import own_source
-from holdfast.persona.experts import LENGTHS, Expert, roles
+from holdfast.persona.experts import LENGTHS, Expert, roles, without_persona
 from holdfast.results.training.prism import (
     ArmAnswer,
     DroppedTasks,
@@ -115,9 +115,8 @@ def evaluate(
     tasks = _load_tasks(model, settings)
     usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
-    arms = _arms(about, usable)
+    arms, experts = _arms(about, usable), tuple(map(_expert, about.personas))
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
-        experts = tuple(_expert(one) for one in about.personas)
         evaluation = _Evaluation(model, gated, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
     if judge_model is not None:
@@ -132,6 +131,7 @@ def evaluate(
         seed=settings.seed,
         left_out=_left_out(tasks, usable),
         dropped=dropped,
+        without_persona=without_persona([task.category for task in usable], experts),
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
         command=command,
@@ -211,17 +211,9 @@ def _usable(
     if not usable:
         raise HoldfastError(
             "no task is left that has an exact answer or a judge and was not trained on "
-            f"({dropped_line(dropped)})."
+            f"({dropped.sentence()})."
         )
     return usable, dropped
-
-
-def dropped_line(dropped: DroppedTasks) -> str:
-    """How many tasks were dropped, and why, as a sentence's end."""
-    return (
-        f"dropped {dropped.trained_on} that were trained on, {dropped.repeated} that repeat "
-        f"another, {dropped.needs_judge} that need a judge model"
-    )
 
 
 def _manifest(

@@ -25,9 +25,10 @@ from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import ModelError
+from holdfast.core.folder import lock, write_whole
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps, read_record, write_whole
-from holdfast.core.run import lock, refuse_another_run, refuse_other_files
+from holdfast.core.records import dumps, read_record
+from holdfast.core.run import refuse_another_run, refuse_other_files
 from holdfast.core.settings import settle
 from holdfast.evals.tasks.tasks import load_tasks_with_form
 from holdfast.models.local import gate

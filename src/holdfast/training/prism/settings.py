@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least, with_default
+from holdfast.evals.tasks.settings import form_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class PrismSettings:
         "Take queries from here instead: core, mini (its default), exercises:train, FILE; none.",
     )
     """Source of the queries (`load_tasks`); "none" has the model write them."""
-    form: str | None = option(None, "Said after each question: where the answer is to stand.")
+    form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     seed: int = option(0, "Decides everything that is drawn.")
     """Decides everything that is drawn."""
@@ -65,7 +66,7 @@ class PrismEvalSettings:
 
     tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
-    form: str | None = with_default(PrismSettings, "form", None)
+    form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most."""

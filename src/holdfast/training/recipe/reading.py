@@ -186,7 +186,8 @@ def _check(recipe: Recipe) -> None:
     _check_arms(recipe)
     if (measured := recipe.robustness_settings) is not None:
         measured.check()
-    _ = recipe.fidelity_settings
+    if (graded := recipe.fidelity_settings) is not None:
+        graded.check()
     if recipe.groups:
         if measured is None:
             raise HoldfastError("[groups] are of [robustness], which is not there.")

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.folder import lock, write_whole
 from holdfast.core.progress import Progress
-from holdfast.core.records import as_record, dumps, write_whole
-from holdfast.core.run import lock, refuse_another_run
+from holdfast.core.records import as_record, dumps
+from holdfast.core.run import refuse_another_run
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
@@ -190,5 +191,9 @@ def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
             progress=run.progress,
         )
         for row in summary.rows:
-            numbers = {"overall": row.overall, "routed": row.routed, **row.by_category}
+            numbers = {"overall": row.overall, "routed": row.routed}
+            persona = "matched" if row.arm == "router" else row.arm
+            if lacking := summary.without_persona.get(persona):
+                numbers["no persona"] = sum(lacking.values()) / summary.tasks
+            numbers |= row.by_category
             yield ArmMeasurement(ArmRow(row.arm, seed, numbers))

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers.number import Number, Values
+from holdfast.evals.tasks.numbers.powers import EXPONENT, raised
 from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
 
 _MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
@@ -95,9 +95,9 @@ def digits(text: str) -> list[Number]:
         if date:
             if not places or places[-1].start != date.start:
                 places.append(date)
-        elif power := _EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
-            if places and places[-1].end == match.start() - len(power[0]):
-                places[-1] = _power(places[-1], match)
+        elif mark := EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
+            if places:
+                places[-1] = raised(places[-1], match, text, mark[0])
         else:
             before = text[max(0, match.start() - 12) : match.start()]
             label = _around(telephones, match.start("digits")) or _CODE.search(before)
@@ -121,20 +121,6 @@ def _around(spans: list[Number], at: int) -> Number | None:
     """The span that holds a place, of spans in order."""
     i = bisect_right(spans, at, key=lambda span: span.start)
     return spans[i - 1] if i and at < spans[i - 1].end else None
-
-
-_EXPONENT = re.compile(r"(?:\^|\*\*)\{?[-−]?$|(?<=\w)_\{?$")  # or a base, as in 52_8
-
-
-def _power(base: Number, match: re.Match[str]) -> Number:
-    exponent = match["digits"]
-    large = any(abs(value) > 10**6 for value in base.values)
-    if large or not exponent.isdigit() or len(exponent) > 2 or match["sign"]:
-        return replace(base, end=match.end())
-    power = int(exponent)
-    # Decimal has no 0^0, which is 1 wherever a reply has it.
-    values = frozenset(v**power if v or power else Decimal(1) for v in base.values)
-    return Number(values, base.start, match.end(), base.label)
 
 
 def _values(match: re.Match[str]) -> Values:

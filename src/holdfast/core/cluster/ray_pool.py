@@ -11,97 +11,28 @@ import re
 import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.cluster.worker import (
+    ModelCard,
+    ModelOpener,
+    PoolJob,
+    PoolJobResult,
+    PoolWorker,
+    U,
+    Work,
+)
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError, RunError, shortened
 from holdfast.core.extras import install
-from holdfast.core.progress import Progress
-from holdfast.core.run import Run, TurnTime
-
-U = TypeVar("U")
-ModelOpener = Callable[[], Backend]
-Work = Callable[[Sequence[Backend], U, Run[Any, Any], Progress], None]
-"""Does a unit with the models and appends its records to a run."""
 
 MAX_LOSSES = 3
 """Workers that one unit may lose, or that may be lost one after another while they load."""
+PATIENCE = 10.0
+"""Seconds that a worker may take to begin before it is said what it waits for."""
 _LOST = "the cluster loses every worker that loads the model: see `ray status`."
-
-
-@dataclass(frozen=True)
-class PoolJob(Generic[U]):
-    """A unit for a worker."""
-
-    unit: U
-    """The unit."""
-    records: Sequence[Any]
-    """Its records so far."""
-    record_type: type
-    """Type of its records."""
-
-
-@dataclass(frozen=True)
-class PoolJobResult:
-    """The records of a unit, from the worker that did it."""
-
-    records: list[Any]
-    """All records of the unit."""
-    times: list[TurnTime]
-    """How long turns took, where that was measured."""
-    replies: int
-    """Replies generated."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a backend says of itself."""
-
-    name: str
-    local: bool
-    context: int | None
-    user_first: bool
-    share_refusal: str | None
-    describe: Mapping[str, object]
-
-    @classmethod
-    def of(cls, model: Backend) -> ModelCard:
-        """The card of a model."""
-        return cls(
-            name=model.name,
-            local=model.local,
-            context=model.context,
-            user_first=model.user_first,
-            share_refusal=getattr(model, "share_refusal", None),
-            describe=dict(model.describe()),
-        )
-
-
-class PoolWorker:
-    """The models in a process of their own, and the units it does with them."""
-
-    def __init__(self, openers: Sequence[ModelOpener]) -> None:
-        self._openers = openers
-        self._models: list[Backend] = []
-
-    def open(self) -> list[ModelCard]:
-        """Load the models, and say what they are."""
-        self._models = [opener() for opener in self._openers]
-        return [ModelCard.of(model) for model in self._models]
-
-    def do(self, work: Work[Any], job: PoolJob[Any]) -> PoolJobResult:
-        """Do a unit."""
-        run, progress = Run[Any](None, {}, job.record_type), Progress(enabled=False)
-        run.append(job.records)
-        work(self._models, job.unit, run, progress)
-        return PoolJobResult(run.records, run.times, progress.replies)
-
-    def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
-        """Call a model's method."""
-        return getattr(self._models[model], method)(*args, **options)
 
 
 class PoolModel:
@@ -145,6 +76,17 @@ class PoolModel:
         return dict(self._card.describe)
 
 
+class _Errand(NamedTuple):
+    """What a worker is at."""
+
+    worker: Any
+    """The worker."""
+    unit: int | None
+    """The unit it does; None while it loads its models."""
+    begun: Any = None
+    """Of one that loads: there once it has a place on a node."""
+
+
 class RayPool:
     """Workers on a Ray cluster that all hold the same models.
 
@@ -173,10 +115,10 @@ class RayPool:
         self._openers = list(openers)
         cluster = self._ray.cluster_resources()
         self._resources = _resources(device, cluster)
-        per_worker = {name: n for name, n in self._resources.items() if n}
-        self._room = int(min(cluster.get(name, 0.0) // n for name, n in per_worker.items()))
+        room = (cluster.get(name, 0.0) // n for name, n in self._resources.items())
+        self._room = int(min(room))
         if self._room < 1:
-            lacking = " and ".join(f"{n:g} {name}" for name, n in per_worker.items())
+            lacking = _in_words(self._resources)
             raise RunError(f"no node of the cluster at {address} has {lacking}: add one.")
         self._losses: Counter[int] = Counter()
         self._lost_loading = 0  # workers, since the last that loaded its models
@@ -194,10 +136,27 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
-    def _start_worker(self) -> Any:
-        options = {"num_cpus": self._resources["CPU"], "num_gpus": self._resources["GPU"]}
+    def _start_worker(self) -> tuple[Any, _Errand]:
+        """Start a worker, and return what will be its models' cards, and what it is at."""
+        resources = self._resources
+        options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
         actor = self._ray.remote(PoolWorker).options(scheduling_strategy="SPREAD", **options)
-        return actor.remote(self._openers)
+        worker = actor.remote(self._openers)
+        begun = worker.begin.remote()
+        return worker.open.remote(), _Errand(worker, None, begun)
+
+    def _await_place(self, errands: Iterable[_Errand]) -> None:
+        """Say what new workers wait for, where none of them has begun after some seconds."""
+        begun = [one.begun for one in errands]
+        if not self._ray.wait(begun, num_returns=1, timeout=PATIENCE)[0]:
+            available = self._ray.available_resources()
+            free = {name: available.get(name, 0.0) for name in self._resources}
+            print(
+                f"waiting for a worker to begin: it takes {_in_words(self._resources)} of "
+                f"one node, and {_in_words(free)} in all are free (see `ray status`)",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _get(self, reference: Any) -> Any:
         """A result; what a worker's model refused is refused here in the same words."""
@@ -215,13 +174,14 @@ class RayPool:
     def _open_first(self) -> list[ModelCard]:
         """Start the only worker, or another where it is lost while it loads the models."""
         for _ in range(MAX_LOSSES):
-            worker = self._start_worker()
+            opened, errand = self._start_worker()
+            self._await_place([errand])
             try:
-                cards: list[ModelCard] = self._get(worker.open.remote())
+                cards: list[ModelCard] = self._get(opened)
             except self._loss_errors:
-                self._ray.kill(worker)  # whose result may be lost while it lives
+                self._ray.kill(errand.worker)  # whose result may be lost while it lives
                 continue
-            self._idle = [worker]
+            self._idle = [errand.worker]
             return cards
         raise RunError(_LOST)
 
@@ -241,15 +201,17 @@ class RayPool:
     ) -> Iterator[tuple[int, PoolJobResult]]:
         """Every unit's position and result, as they come."""
         waiting, shared_work = deque(jobs), self._ray.put(work)
-        busy: dict[Any, tuple[Any, int | None]] = {}  # by its result: the worker, and its unit
+        busy: dict[Any, _Errand] = {}  # by its result
         for _ in range(min(self._room, len(jobs)) - len(self._idle)):
             self._open_worker(busy)
-        while waiting or any(unit is not None for _, unit in busy.values()):
+        while waiting or any(errand.unit is not None for errand in busy.values()):
             while self._idle and waiting:
                 worker, i = self._idle.pop(), waiting.popleft()
-                busy[worker.do.remote(shared_work, jobs[i])] = worker, i
+                busy[worker.do.remote(shared_work, jobs[i])] = _Errand(worker, i)
+            if all(errand.unit is None for errand in busy.values()):
+                self._await_place(busy.values())
             (ready,), _ = self._ray.wait(list(busy), num_returns=1)
-            worker, unit = busy.pop(ready)
+            worker, unit, _ = busy.pop(ready)
             try:
                 result = self._get(ready)
             except self._loss_errors:
@@ -262,20 +224,15 @@ class RayPool:
                 self._refuse_other_models(result)
             else:
                 yield unit, result
-        for worker, _ in busy.values():  # still loading when the last unit was done
-            self._ray.kill(worker)
+        for errand in busy.values():  # still loading when the last unit was done
+            self._ray.kill(errand.worker)
 
-    def _open_worker(self, busy: dict[Any, tuple[Any, int | None]]) -> None:
+    def _open_worker(self, busy: dict[Any, _Errand]) -> None:
         """Start one more worker; it gets a unit once its models are loaded."""
-        worker = self._start_worker()
-        busy[worker.open.remote()] = worker, None
+        opened, errand = self._start_worker()
+        busy[opened] = errand
 
-    def _replace(
-        self,
-        unit: int | None,
-        waiting: deque[int],
-        busy: dict[Any, tuple[Any, int | None]],
-    ) -> None:
+    def _replace(self, unit: int | None, waiting: deque[int], busy: dict[Any, _Errand]) -> None:
         """A worker is gone: its unit goes to the next that is free, its place to another."""
         if unit is not None:
             print(f"a worker was lost: batch {unit} is done again", file=sys.stderr)
@@ -347,4 +304,9 @@ def _connect(address: str) -> Any:
 def _resources(device: str, cluster: Mapping[str, float]) -> dict[str, float]:
     """What a worker takes of a node, for models on a device."""
     gpu = device == "cuda" or (device == "auto" and cluster.get("GPU", 0) >= 1)
-    return {"CPU": 1.0, "GPU": float(gpu)}
+    return {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
+
+
+def _in_words(resources: Mapping[str, float]) -> str:
+    """Resources as a sentence has them."""
+    return " and ".join(f"{n:g} {name}" for name, n in resources.items())

@@ -1,0 +1,1 @@
+"""Units of a run done by workers on a Ray cluster."""
