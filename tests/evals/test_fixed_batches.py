@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from actors import Actor, Crowded, cut_lines, suite
 from holdfast.core.backend import Ask, Reply, Sampling
-from holdfast.core.record_file import RecordFile
+from holdfast.core.run import RecordFile
 from holdfast.evals.consistency import verdicts
 from holdfast.evals.consistency.consistency import consistency
 from holdfast.evals.drift import drift

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from holdfast.core.backend import Backend
 from holdfast.core.progress import Progress
-from holdfast.core.record_file import RecordFile
+from holdfast.core.run import RecordFile
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

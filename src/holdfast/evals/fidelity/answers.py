@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from holdfast.core.backend import Ask, Backend, tokens_drawn
 from holdfast.core.chat import message
 from holdfast.core.progress import Progress
-from holdfast.core.record_file import RecordFile
-from holdfast.core.run import Run
+from holdfast.core.run import RecordFile, Run
 from holdfast.core.version import __version__
 from holdfast.evals.fidelity.questionnaire import GRADES, tasks
 from holdfast.evals.fidelity.settings import FidelitySettings
