@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
-from holdfast.control.steering import RowSteering
+from holdfast.control.steering import RowSteering, out_of_range
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
 from holdfast.core.chat import Chat, first_turn, has_prompt, replace_surrogates
 from holdfast.core.control import Control
@@ -289,7 +289,7 @@ class LocalBackend:
                 "does not show in one piece: use window or reminder."
             )
         if control.anchor:
-            self.engine.check_anchor(chat.template[1], len(chat.ids))
+            self.engine.check_anchor(chat.template[1], len(chat.ids), control.anchor.layers)
         message = max(self.template.leading_bos(chat.ids), chat.template[0]), chat.template[1]
         starts = turn_columns(control, self.template.turn_ids, self.reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)
@@ -315,12 +315,8 @@ class LocalBackend:
             return None
         if self.engine.no_share is not None:
             return self.engine.no_share
-        config = self.engine.config
-        for part in control.attention:
-            if part.layers is not None and part.layers[1] >= config.num_hidden_layers:
-                return f"it has the layers 0 to {config.num_hidden_layers - 1}"
-            if part.heads is not None and part.heads[1] >= config.num_attention_heads:
-                return f"it has the heads 0 to {config.num_attention_heads - 1}"
+        if (why := out_of_range(control, self.engine.config)) is not None:
+            return why
         return turns_refusal(control, self.template, self.reply_ids)
 
     def encode(self, text: str) -> tuple[int, ...]:
