@@ -50,7 +50,7 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """
     decoder: Any = model.get_decoder()
     whole: Any = model.base_model
-    return decoder if isinstance(decoder, PreTrainedModel) else whole  # type: ignore[no-any-return]
+    return decoder if isinstance(decoder, PreTrainedModel) else whole
 
 
 @contextmanager
