@@ -27,6 +27,10 @@ TAGS = {
     "[THINK]": "[/THINK]",  # Magistral
     "<seed:think>": "</seed:think>",  # Seed-OSS
     "◁think▷": "◁/think▷",  # Kimi
+    "<thought>": "</thought>",  # EXAONE Deep
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Command A
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
+    "<|channel>thought": "<channel|>",  # Gemma 4
 }
 """What opens a thought, and what closes it."""
 CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"
@@ -34,7 +38,7 @@ _FINAL = "final"
 """The channel of gpt-oss that is the reply."""
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
 _TAIL = 8  # tokens at a prompt's end that hold a tag, if one is there
-TAG_MARKS = frozenset({*TAGS, *TAGS.values()})
+TAG_MARKS = frozenset({*TAGS, *TAGS.values(), "<|channel>"})
 CHANNEL_MARKS = frozenset({CHANNEL, _MESSAGE, _START, *_ENDS})
 """Everything that tells a thought from a reply; to be kept where token ids become text."""
 
