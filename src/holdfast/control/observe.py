@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import eager_mask, sdpa_mask
+from transformers.masking_utils import sdpa_mask
 
 from holdfast.control.kernels import (
     additive_mask,
@@ -76,7 +76,7 @@ def fused(
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
     recorder, layer = _recorder.get(), layer_of(module)
     if steering is not None:
-        steering.layers.append(layer)
+        steering = steering.enter(layer, query.shape[2])
         _refuse_additions(module, kwargs)
     by_weights = steering is None or steering.prefers_weights(layer, key.shape[2])
     if by_weights and _is_single(query) and _is_plain(module, kwargs):
@@ -188,22 +188,25 @@ def eager(
 ) -> tuple[Tensor, Tensor | None]:
     """The model's own plain attention, steered and recorded; the signature is transformers'."""
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
-    recorder, plain, layer = _recorder.get(), None, layer_of(module)
+    recorder, layer = _recorder.get(), layer_of(module)
     if steering is not None:
-        steering.layers.append(layer)
+        steering = steering.enter(layer, query.shape[2])
+    extras: dict[str, Any] = {"softcap": kwargs.get("softcap"), "sinks": kwargs.get("s_aux")}
+    scaling, plain = kwargs.get("scaling"), None
+    if recorder is not None:  # what the model itself returns may leave its sinks out
+        plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
     if steering is not None and steering.covers(layer):
-        extras = {"softcap": kwargs.pop("softcap", None), "sinks": kwargs.pop("s_aux", None)}
-        _refuse_additions(module, kwargs)
-        scaling = kwargs.get("scaling")
+        others = {name: one for name, one in kwargs.items() if name not in ("softcap", "s_aux")}
+        _refuse_additions(module, others)
         weights = steering.weights(module, query, key, attention_mask, scaling, **extras)
         output = apply_weights(weights.to(value.dtype), value).transpose(1, 2).contiguous()
-        if recorder is not None:
-            plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
+        steering = None
     if recorder is not None:
-        recorder.record(layer, weights[:, :, -1], plain)
+        assert plain is not None
+        recorder.record(layer, plain if steering is None else weights[:, :, -1], plain)
     return output, weights
 
 
@@ -242,7 +245,17 @@ def fused_mask(**arguments: Any) -> Tensor | None:
     return visible
 
 
+def plain_mask(dtype: torch.dtype = torch.float32, **arguments: Any) -> Tensor | None:
+    """The same as what is added to scores, which the models' own plain attention takes."""
+    mask = fused_mask(**{**arguments, "allow_is_causal_skip": False})
+    if mask is None:
+        return None
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
+        ~mask, torch.finfo(dtype).min
+    )
+
+
 AttentionInterface.register(FUSED, fused)
 AttentionMaskInterface.register(FUSED, fused_mask)
 AttentionInterface.register(EAGER, eager)
-AttentionMaskInterface.register(EAGER, eager_mask)
+AttentionMaskInterface.register(EAGER, plain_mask)

@@ -7,7 +7,7 @@ all layers that are given the same one.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 from weakref import proxy
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from holdfast.control.attention import split_mask
 from holdfast.control.kernels import additive_mask
-from holdfast.control.steering import Steering
+from holdfast.control.steering import RowGroup, Steering
 
 
 class PassColumns:
@@ -42,6 +42,26 @@ class PassColumns:
         self._spans: dict[int, Tensor] = {}
         self._earlier: dict[int, Tensor] = {}
         self._own: dict[int, Tensor] = {}
+        self.layers: list[int] = []  # whose attention saw this pass
+        self._last: dict[int, Self] = {}
+
+    def enter(self, layer: int, queries: int) -> Self:
+        """The pass as a layer's attention gets it; the layer is noted.
+
+        Layers that share the keys of earlier ones may get the last queries alone (Gemma 4's).
+        """
+        self.layers.append(layer)
+        if queries == self.queries:
+            return self
+        if queries not in self._last:
+            start = self.column + self.queries - queries
+            self._last[queries] = type(self)(self.steering, start, queries)
+        return self._last[queries]
+
+    @property
+    def groups(self) -> list[RowGroup]:
+        """Rows by their controls, the shares and the anchors."""
+        return [*self.steering.shares, *self.steering.anchors]
 
     def span(self, keys: int) -> Tensor:
         """Which of a layer's keys are the persona: (B, keys)."""

@@ -35,7 +35,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from holdfast.control.switch import use_attention
+from holdfast.control.switch import decoder_of, use_attention
+from holdfast.core.control import Range
 from holdfast.core.errors import ControlError
 
 PROBE = "holdfast-probe"
@@ -74,7 +75,7 @@ class Rotary:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.name = type(model).__name__
-        decoder: Any = model.get_decoder()
+        decoder: Any = decoder_of(model)
         rotary = getattr(decoder, "rotary_emb", None)
         if not isinstance(rotary, nn.Module):
             raise ControlError(
@@ -111,7 +112,7 @@ class Rotary:
         """The layers that have rotary positions."""
         return [i for i, layer in self._layers.items() if layer is not None]
 
-    def check_reach(self, end: int, tokens: int) -> None:
+    def check_reach(self, end: int, tokens: int, layers: Range | None = None) -> None:
         """Check that the last of some tokens sees a persona where anchor acts.
 
         Anchor acts in layers with rotary positions. Where all of these have a sliding window,
@@ -120,18 +121,27 @@ class Rotary:
         Args:
             end: the column after the persona.
             tokens: columns up to the last query's, that included.
+            layers: the first and the last layer that the control names; None for all.
 
         Raises:
-            ControlError: the window has passed it.
+            ControlError: the window has passed it, or no such layer has rotary positions.
         """
+        low, high = layers or (0, max(self._layers))
+        rotating = [i for i in self.rotating if low <= i <= high]
+        if not rotating:
+            raise ControlError(
+                f"anchor does nothing in the layers {low}-{high} of {self.name}, which have no"
+                " rotary positions: name others, or use reminder."
+            )
         window = getattr(self._config, "sliding_window", None)
         if window is None or end > tokens - window:
             return
         kinds = getattr(self._config, "layer_types", None)
-        if kinds and any(kinds[i] != "sliding_attention" for i in self.rotating):
+        if kinds and any(kinds[i] != "sliding_attention" for i in rotating):
             return
+        which = "layers" if layers is None else f"of the layers {low}-{high} those"
         raise ControlError(
-            f"anchor does nothing in a chat of {tokens} tokens: all layers of {self.name} with"
+            f"anchor does nothing in a chat of {tokens} tokens: all {which} of {self.name} with"
             f" rotary positions see the last {window} only, and the persona is before them: use"
             " reminder."
         )

@@ -44,6 +44,7 @@ from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
+from holdfast.control.switch import unreached
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -62,12 +63,11 @@ class SteeredPass(PassColumns):
 
     def __init__(self, steering: Steering, column: int, queries: int) -> None:
         super().__init__(steering, column, queries)
-        self.layers: list[int] = []  # whose attention saw this pass
         self._masks: list[PassMasks] = []
 
     def covers(self, layer: int) -> bool:
         """Whether any row's control changes this layer."""
-        return any(g.covers(layer) for g in (*self.steering.shares, *self.steering.anchors))
+        return any(group.covers(layer) for group in self.groups)
 
     def share(self, layer: int) -> ShareFunction | None:
         """The share function of a layer over all rows; None where it is the identity.
@@ -330,21 +330,20 @@ def layer_of(module: torch.nn.Module) -> int:
 def refuse_unreached(steered_pass: SteeredPass | None, name: str) -> None:
     """Check, right after a pass, that every layer's attention was steered once.
 
-    Raises:
-        ControlError: the model did not hand the pass on, or has several attentions in a layer.
+    Raises `ControlError` where the model did not hand the pass on, has several attentions in a
+    layer, or none in the layers that a control names.
     """
-    if steered_pass is not None and not steered_pass.layers:
+    layers = [] if steered_pass is None else steered_pass.layers
+    if steered_pass is not None and not layers:
         raise unreached(name)
-    if steered_pass is not None and len(steered_pass.layers) > len(set(steered_pass.layers)):
+    if len(layers) > len(set(layers)):
         raise ControlError(
             f"{name} computes several attentions in a layer, and a share is defined for one: use "
             "window or reminder."
         )
-
-
-def unreached(name: str) -> ControlError:
-    """The error for a model whose attention does not get the pass."""
-    return ControlError(
-        f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
-        "or reminder."
-    )
+    for group in () if steered_pass is None else steered_pass.groups:
+        if not any(map(group.covers, layers)):
+            raise ControlError(
+                f"{name} has no attention in the layers of `{group.control}`: it is in "
+                f"{', '.join(map(str, layers))}."
+            )

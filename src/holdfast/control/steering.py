@@ -12,16 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.control.share_functions import Restore, ShareFunction, share_function
-from holdfast.core.control import AttentionControl, Control
+from holdfast.core.control import AttentionControl, Control, Range
 
 Columns = tuple[int, int]
 _NEVER = 1 << 40  # the column of a turn that no query reaches
+
+
+def out_of_range(control: Control, config: Any) -> str | None:
+    """Which layers or heads a model has, if a control names others; None if it does not."""
+    counts = {"layers": config.num_hidden_layers, "heads": config.num_attention_heads}
+    for part in control.attention:
+        for name, count in counts.items():
+            limits: Range | None = getattr(part, name)
+            if limits is not None and limits[1] >= count:
+                return f"it has the {name} 0 to {count - 1}"
+    return None
 
 
 class TurnsBack(Protocol):

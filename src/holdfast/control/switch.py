@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
+
+from holdfast.core.errors import ControlError
 
 FUSED = "holdfast"
 EAGER = "holdfast-eager"
 HELD_CONFIGS: set[int] = set()
 """Configurations of models inside a `hold` block, by id: a configuration chooses the attention."""
+_NAMES = re.compile(r"_attn_implementation (?:not )?in \(")
 
 
 def attention_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
@@ -19,6 +28,11 @@ def attention_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
     name = type(model).__name__
     if not getattr(model, "_supports_attention_backend", False):
         return None, f"{name} does not let its attention be observed"
+    if any(_knows_names(type(part).__module__) for part in _parts(model)):
+        return None, f"{name} reads some keys only, and which ones depends on its attention's name"
+    layers = DynamicCache(config=model.config).layers
+    if any(type(layer).__module__ != CacheLayerMixin.__module__ for layer in layers):
+        return None, f"{name} keeps keys that stand for several tokens"
     config = model.config.get_text_config(decoder=True)
     capped = getattr(config, "attn_logit_softcapping", None) is not None
     sinks = any(key.rsplit(".", 1)[-1] == "sinks" for key, _ in model.named_parameters())
@@ -27,6 +41,16 @@ def attention_for(model: PreTrainedModel) -> tuple[str | None, str | None]:
     if current in ("sdpa", FUSED):
         return FUSED, None
     return None, f"the attention `{current}` cannot be observed: load the model with `sdpa`"
+
+
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The part of a model that reads token ids.
+
+    What transformers calls its decoder may be the layer behind it (ModernBERT's).
+    """
+    decoder: Any = model.get_decoder()
+    whole: Any = model.base_model
+    return decoder if isinstance(decoder, PreTrainedModel) else whole
 
 
 @contextmanager
@@ -40,8 +64,7 @@ def use_attention(model: PreTrainedModel, attention: str | None) -> Iterator[Non
     if attention is None:
         yield
         return
-    configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
-    before = [(config, config._attn_implementation) for config in configs]
+    before = [(part.config, part.config._attn_implementation) for part in _parts(model)]
     model.set_attn_implementation(attention)
     try:
         yield
@@ -49,3 +72,27 @@ def use_attention(model: PreTrainedModel, attention: str | None) -> Iterator[Non
         for config, own in before:
             # Not through the public name, which hands it on to the configurations inside.
             config._attn_implementation_internal = own
+
+
+def _parts(model: PreTrainedModel) -> list[PreTrainedModel]:
+    return [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+
+
+@cache
+def _knows_names(module: str) -> bool:
+    """Whether a model's code hides keys under some names of attention alone, as DeepSeek V3.2's.
+
+    Under another name it would leave that to the attention, and see all keys.
+    """
+    try:
+        return bool(_NAMES.search(inspect.getsource(sys.modules[module])))
+    except OSError:  # a class that was made without a file
+        return False
+
+
+def unreached(name: str) -> ControlError:
+    """The error for a model whose attention does not get the pass."""
+    return ControlError(
+        f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
+        "or reminder."
+    )

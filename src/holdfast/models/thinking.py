@@ -27,15 +27,19 @@ TAGS = {
     "[THINK]": "[/THINK]",  # Magistral
     "<seed:think>": "</seed:think>",  # Seed-OSS
     "◁think▷": "◁/think▷",  # Kimi
+    "<thought>": "</thought>",  # EXAONE Deep
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Command A
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
+    "<|channel>thought": "<channel|>",  # Gemma 4
 }
 """What opens a thought, and what closes it."""
-_CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"
+CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"
 _FINAL = "final"
 """The channel of gpt-oss that is the reply."""
 _ENDS = ("<|end|>", "<|return|>", "<|call|>")
 _TAIL = 8  # tokens at a prompt's end that hold a tag, if one is there
-TAG_MARKS = frozenset({*TAGS, *TAGS.values()})
-CHANNEL_MARKS = frozenset({_CHANNEL, _MESSAGE, _START, *_ENDS})
+TAG_MARKS = frozenset({*TAGS, *TAGS.values(), "<|channel>"})
+CHANNEL_MARKS = frozenset({CHANNEL, _MESSAGE, _START, *_ENDS})
 """Everything that tells a thought from a reply; to be kept where token ids become text."""
 
 
@@ -128,7 +132,7 @@ class ThoughtSplitter:
     def _begin(self, last: bool) -> None:
         """Find out what comes next: a thought, a channel or the reply."""
         text = self._waiting.lstrip()
-        openers = (*TAGS, _CHANNEL, _START)
+        openers = (*TAGS, CHANNEL, _START)
         for opener in openers:
             if text.startswith(opener):
                 self._kind = "thought" if opener in TAGS else "header"
@@ -142,9 +146,9 @@ class ThoughtSplitter:
         """Read the header of a channel, up to its message."""
         header, mark, rest = self._waiting.partition(_MESSAGE)
         if mark:
-            name = header.rpartition(_CHANNEL)[2].split()
+            name = header.rpartition(CHANNEL)[2].split()
             self._kind = "reply" if name[:1] == [_FINAL] else "thought"
-            self._closers, self._waiting = (*_ENDS, _START, _CHANNEL), rest
+            self._closers, self._waiting = (*_ENDS, _START, CHANNEL), rest
 
     def _read_body(self, last: bool) -> str:
         """The text of the thought or the reply, as far as it is certain."""
@@ -157,7 +161,7 @@ class ThoughtSplitter:
         if places:
             at, closer = min(places)
             text, self._waiting = self._waiting[:at], self._waiting[at:]
-            if closer not in (_START, _CHANNEL):
+            if closer not in (_START, CHANNEL):
                 self._waiting = self._waiting.removeprefix(closer)
             self._kind, self._strip = "start", True
             return text
@@ -177,7 +181,7 @@ class ThoughtDecoder:
         special = {i: str(token) for i, token in added if token.special}
         self._dropped = {*special, *tokenizer.all_special_ids}
         # Other models close messages with <|end|>, which marks a channel only where there are any.
-        marks = TAG_MARKS | CHANNEL_MARKS if _CHANNEL in special.values() else TAG_MARKS
+        marks = TAG_MARKS | CHANNEL_MARKS if CHANNEL in special.values() else TAG_MARKS
         self._dropped -= {i for i, token in special.items() if token in marks}
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from transformers import (
     MiniMaxConfig,
     Phi3Config,
     PreTrainedModel,
+    SmolLM3Config,
 )
 
 from holdfast.core.backend import Sampling
@@ -359,6 +360,17 @@ def test_anchor_is_refused_once_every_rotary_layers_window_has_passed_the_person
         Engine(model("mistral")).check_anchor(4, WINDOW + 4)
     Engine(model("gemma3")).check_anchor(4, WINDOW + 4)  # some of its layers see all
     Engine(model("llama")).check_anchor(4, 2 * WINDOW)
+    Engine(model("gemma3")).check_anchor(4, WINDOW + 4, (1, 1))
+    with pytest.raises(ControlError, match="all of the layers 0-0 those"):
+        Engine(model("gemma3")).check_anchor(4, WINDOW + 4, (0, 0))
+
+
+def test_anchor_is_refused_in_layers_without_rotary_positions() -> None:
+    config = SmolLM3Config(**GROUPED, no_rope_layers=[1, 0], use_sliding_window=False)
+    engine = Engine(AutoModelForCausalLM.from_config(config))
+    engine.check_anchor(4, 20, (0, 1))
+    with pytest.raises(ControlError, match="have no rotary positions"):
+        engine.check_anchor(4, 20, (1, 1))
 
 
 @pytest.mark.parametrize(("longer", "drawn"), [(60, 4), (64, 0), (70, 0)])

@@ -18,6 +18,8 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.persona_span import reply_closing
+from holdfast.models.local.template import Template
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)
@@ -79,7 +81,12 @@ def test_a_greedy_reply_is_generates_own(style: str) -> None:
     (reply,) = subject.reply([Ask(chat, 0)], GREEDY)
     ids = torch.tensor([subject.template.render(chat).ids])
     out = model("llama").generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, pad_token_id=0
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=10,
+        do_sample=False,
+        pad_token_id=0,
+        eos_token_id=sorted(subject.ends),
     )
     text = subject.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
     assert reply.text == text
@@ -342,4 +349,28 @@ def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:
     )
     made = AutoModelForCausalLM.from_config(config)
     made.generation_config.eos_token_id = [7, 9]
-    assert LocalBackend(made, tokenizer(), "tiny").ends == {2, 7, 9}
+    assert LocalBackend(made, tokenizer("llama2"), "tiny").ends == {2, 7, 9}
+
+
+@pytest.mark.parametrize(
+    ("style", "token"), [("chatml", "<|im_end|>"), ("gemma", "<end_of_turn>"), ("llama2", "</s>")]
+)
+def test_a_reply_ends_where_the_template_closes_it(style: str, token: str) -> None:
+    subject = backend(style)
+    assert subject.ends == {2, subject.tokenizer.convert_tokens_to_ids(token)}
+    template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+    plain = tokenizer()
+    plain.chat_template = template
+    assert reply_closing(Template(plain)) == frozenset()
+
+
+def test_a_token_that_closes_thoughts_too_ends_no_reply() -> None:
+    channels = tokenizer()
+    marks = ["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>"]
+    channels.add_special_tokens({"additional_special_tokens": marks}, False)
+    channels.chat_template = """
+{%- for m in messages -%}
+{{ '<|start|>' + m.role }}{% if m.role == 'assistant' %}{{ '<|channel|>final' }}{% endif -%}
+{{ '<|message|>' + m.content + '<|end|>' }}
+{%- endfor -%}"""
+    assert reply_closing(Template(channels)) == frozenset()

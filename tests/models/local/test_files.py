@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedConfig
 
 from holdfast.core.backend import Ask, Sampling
@@ -16,7 +19,7 @@ from holdfast.core.errors import ModelError
 from holdfast.models import load
 from holdfast.models.local.files import MINI, ModelSource, find_source, hash_source
 from holdfast.models.local.weights import refuse_format
-from tiny_models import model, tokenizer
+from tiny_models import TEMPLATES, model, tokenizer
 
 CHAT = ({"role": "user", "content": "hello there"},)
 
@@ -72,6 +75,9 @@ def test_what_can_be_no_name_of_a_model_is_refused(name: str, sentence: str) -> 
 def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     about = tmp_path / "adapter_config.json"
     about.write_text(json.dumps({"base_model_name_or_path": str(MINI)}))
+    with pytest.raises(ModelError, match="an adapter without its adapter_model"):
+        find_source(str(tmp_path))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     assert find_source(str(tmp_path)) == ModelSource(str(MINI), adapter=str(tmp_path))
     about.write_text(json.dumps({"base_model_name_or_path": "/nowhere/at-all"}))
     with pytest.raises(ModelError, match=r"is not here \(.*\): name the model with --base"):
@@ -91,18 +97,24 @@ def test_an_adapter_whose_description_is_broken_is_refused(tmp_path: Path, conte
         find_source(str(tmp_path), base="mini")
 
 
-def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path) -> None:
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
+def adapted_model(folder: Path, config: Any, seed: int = 0, **options: Any) -> Any:
+    """Save a tiny model as `base` and a random adapter on it as `adapter`; return both joined."""
     plain = deepcopy(model())  # an adapter freezes what it is put on
-    plain.save_pretrained(base)
-    tokenizer().save_pretrained(base)
-    torch.manual_seed(0)
-    adapted = get_peft_model(plain, LoraConfig(r=4, target_modules="all-linear"))
+    plain.save_pretrained(folder / "base")
+    tokenizer().save_pretrained(folder / "base")
+    torch.manual_seed(seed)
+    adapted = get_peft_model(plain, config)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
-    adapted.peft_config["default"].base_model_name_or_path = str(base)
-    adapted.save_pretrained(adapter)
+    adapted.peft_config["default"].base_model_name_or_path = str(folder / "base")
+    adapted.save_pretrained(folder / "adapter", **options)
+    return adapted
+
+
+def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    adapted = adapted_model(tmp_path, LoraConfig(r=4, target_modules="all-linear"))
     loaded = load.load(str(adapter), dtype="float32", device="cpu")
     without = load.load(str(base), dtype="float32", device="cpu")
     merged = adapted.merge_and_unload()
@@ -111,6 +123,56 @@ def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path
         torch.testing.assert_close(state[name], weight, msg=name)
     assert loaded.describe()["weights"] != without.describe()["weights"]
     assert loaded.reply([Ask(CHAT, 0)], Sampling(max_new_tokens=3, temperature=0))
+
+
+def test_an_adapter_speaks_the_template_that_it_was_trained_in(tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
+    assert "<|im_start|>user" in load.load(str(adapter)).template.text(CHAT)  # type: ignore[attr-defined]
+    (adapter / "chat_template.jinja").write_text(TEMPLATES["gemma"])
+    assert "<start_of_turn>user" in load.load(str(adapter)).template.text(CHAT)  # type: ignore[attr-defined]
+    tokenizer("llama3").save_pretrained(adapter)
+    shutil.copy(tmp_path / "base" / "config.json", adapter)  # as some trainers leave it
+    assert "<|start_header_id|>" in load.load(str(adapter)).template.text(CHAT)  # type: ignore[attr-defined]
+
+
+def test_two_adapters_in_torchs_format_are_told_apart(tmp_path: Path) -> None:
+    digests = set()
+    for seed in (0, 1):
+        config = LoraConfig(r=4, target_modules=["q_proj"])
+        adapted_model(tmp_path / str(seed), config, seed, safe_serialization=False)
+        source = ModelSource(
+            str(tmp_path / "0/base"), adapter=str(tmp_path / str(seed) / "adapter")
+        )
+        digests.add(hash_source(source))
+    assert len(digests) == 2
+
+
+def test_an_adapter_whose_matrices_have_other_names_is_refused(tmp_path: Path) -> None:
+    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file({f"mine.{name}": one for name, one in load_file(file).items()}, file)
+    with pytest.raises(ModelError, match="lacks matrices that its adapter_config"):
+        load.load(str(tmp_path / "adapter"))
+
+
+def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path) -> None:
+    adapted_model(tmp_path, PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"))
+    with pytest.raises(ModelError, match="kind PROMPT_TUNING, which cannot be merged"):
+        load.load(str(tmp_path / "adapter"))
+
+
+def test_an_adapter_on_another_models_shapes_is_refused(tmp_path: Path) -> None:
+    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
+    with pytest.raises(ModelError, match="has other shapes than its base"):
+        load.load(str(tmp_path / "adapter"), base="mini")
+
+
+def test_a_base_for_what_is_no_adapter_is_left_out_aloud(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    load.load("mini", base="other/model")
+    assert "mini is no adapter, so that its base other/model is left out" in capsys.readouterr().err
 
 
 def test_weights_of_mlx_are_refused_by_name() -> None:

@@ -566,8 +566,8 @@ def test_a_model_is_held_once_at_a_time() -> None:
         ("window:3", "rewrites the chat"),
         ("reminder:0.5+boost:2", "rewrites the chat"),
         ("guidance:1.5", "guidance_scale"),
-        ("boost:2@layers=1-2", r"names layers that this model does not have: they are 0-1\."),
-        ("boost:2@heads=4", r"names heads that this model does not have: they are 0-3\."),
+        ("boost:2@layers=1-2", r"cannot be put on this model: it has the layers 0 to 1\."),
+        ("boost:2@heads=4", r"cannot be put on this model: it has the heads 0 to 3\."),
         ("bost:2", "there is no control `bost`"),
     ],
 )

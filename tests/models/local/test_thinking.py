@@ -113,6 +113,18 @@ def test_channels_are_split_although_their_marks_are_special_tokens() -> None:
     assert ask(scripted(lambda chat: text, marks=marks)) == ("Hm.", "amber", "stop")
 
 
+@pytest.mark.parametrize(
+    ("opener", "closer"),
+    [("<|channel>", "<channel|>"), ("<|START_THINKING|>", "<|END_THINKING|>")],
+)
+def test_tags_that_are_special_tokens_are_kept_until_a_thought_is_split(
+    opener: str, closer: str
+) -> None:
+    name = "thought\n" if opener == "<|channel>" else ""
+    text = f"{opener}{name}Hm.{closer}amber"
+    assert ask(scripted(lambda chat: text, marks=(opener, closer))) == ("Hm.", "amber", "stop")
+
+
 @pytest.mark.parametrize("template", [QWEN3, OPENED])
 def test_a_stop_string_in_the_thought_ends_nothing(template: str) -> None:
     head = "<think>\n" if template is QWEN3 else ""

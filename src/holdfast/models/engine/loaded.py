@@ -20,10 +20,17 @@ import torch
 from transformers import Cache, PreTrainedModel
 
 from holdfast.control.rotary import Rotary, input_device
-from holdfast.control.steered_pass import refuse_unreached, start_pass, unreached
+from holdfast.control.steered_pass import refuse_unreached, start_pass
 from holdfast.control.steering import RowSteering, Steering
-from holdfast.control.switch import FUSED, HELD_CONFIGS, attention_for, use_attention
-from holdfast.core.control import parse
+from holdfast.control.switch import (
+    FUSED,
+    HELD_CONFIGS,
+    attention_for,
+    decoder_of,
+    unreached,
+    use_attention,
+)
+from holdfast.core.control import Range, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
@@ -147,14 +154,16 @@ class LoadedModel:
                 return str(unreached(self.name))
         return None
 
-    def check_anchor(self, end: int, tokens: int) -> None:
+    def check_anchor(self, end: int, tokens: int, layers: Range | None = None) -> None:
         """Check that anchor reaches a persona that ends in column `end` of a chat of `tokens`.
+
+        `layers` are the first and the last that it names, None for all.
 
         Raises `ControlError` where it does not (`Rotary.check_reach`). An outline has no weights:
         whoever runs the model checks.
         """
         if self.device.type != "meta" and isinstance(self.rotary, Rotary):
-            self.rotary.check_reach(end, tokens)
+            self.rotary.check_reach(end, tokens, layers)
 
     @property
     def device(self) -> torch.device:
@@ -212,7 +221,7 @@ class LoadedModel:
         Raises:
             ControlError: the model is inside a `hold` block, which would steer the rows too.
         """
-        if id(self.model.get_decoder().config) in HELD_CONFIGS:
+        if id(decoder_of(self.model).config) in HELD_CONFIGS:
             raise ControlError(
                 f"{self.name} is inside a hold block, which would steer these rows unseen: leave"
                 " the block first, or ask under its control."

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.auto import Spec
 from holdfast.control.rewrite import rewrite
-from holdfast.control.steering import RowSteering
+from holdfast.control.steering import RowSteering, out_of_range
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
 from holdfast.core.chat import Chat, first_turn, has_prompt, replace_surrogates
 from holdfast.core.control import Control
@@ -33,7 +33,12 @@ from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
-from holdfast.models.local.persona_span import reply_opening, turn_columns, turns_refusal
+from holdfast.models.local.persona_span import (
+    reply_closing,
+    reply_opening,
+    turn_columns,
+    turns_refusal,
+)
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
 from holdfast.models.local.weights import TINY, default_rows, format_line, hash_parameters
@@ -93,7 +98,7 @@ class LocalBackend:
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
-        self.ends = end_tokens(model, tokenizer)
+        self.ends = end_tokens(model, tokenizer) | reply_closing(self.template)
         self.format_line = format_line(name, model)
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
@@ -147,7 +152,7 @@ class LocalBackend:
             ControlError: this model cannot be put under an ask's control.
             ModelError: the template refuses a chat, or logits are not finite.
         """
-        requests = [self.request(ask) for ask in asks]
+        requests = list(map(self.request, asks))
         if adapters is not None:
             requests = [r.switched(name) for r, name in zip(requests, adapters, strict=True)]
         halt = None
@@ -173,11 +178,9 @@ class LocalBackend:
         requests = [self.request(ask) for ask in asks]
         tails = [[self.encode(option) for option in each] for each in options]
         sums = likelihoods(self.engine, requests, tails)
-        if not per_token:
-            return sums
         return [
-            [score / len(tail) for score, tail in zip(scores, each, strict=True)]
-            for scores, each in zip(sums, tails, strict=True)
+            [score / len(tail) if per_token else score for score, tail in zip(*pair, strict=True)]
+            for pair in zip(sums, tails, strict=True)
         ]
 
     def count(self, text: str) -> int:
@@ -289,7 +292,7 @@ class LocalBackend:
                 "does not show in one piece: use window or reminder."
             )
         if control.anchor:
-            self.engine.check_anchor(chat.template[1], len(chat.ids))
+            self.engine.check_anchor(chat.template[1], len(chat.ids), control.anchor.layers)
         message = max(self.template.leading_bos(chat.ids), chat.template[0]), chat.template[1]
         starts = turn_columns(control, self.template.turn_ids, self.reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)
@@ -315,12 +318,8 @@ class LocalBackend:
             return None
         if self.engine.no_share is not None:
             return self.engine.no_share
-        config = self.engine.config
-        for part in control.attention:
-            if part.layers is not None and part.layers[1] >= config.num_hidden_layers:
-                return f"it has the layers 0 to {config.num_hidden_layers - 1}"
-            if part.heads is not None and part.heads[1] >= config.num_attention_heads:
-                return f"it has the heads 0 to {config.num_attention_heads - 1}"
+        if (why := out_of_range(control, self.engine.config)) is not None:
+            return why
         return turns_refusal(control, self.template, self.reply_ids)
 
     def encode(self, text: str) -> tuple[int, ...]:

@@ -120,10 +120,11 @@ def check_hub(name: str) -> None:
 
 def _source_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
-    if (folder / "config.json").exists():
-        return ModelSource(str(folder))
-    if (folder / ADAPTER).exists():
+    is_adapter, is_model = (folder / ADAPTER).exists(), (folder / "config.json").exists()
+    if is_adapter and not (is_model and _weight_files(folder)):  # some leave the base's config too
         return _adapter_source(name, folder, base)
+    if is_model:
+        return ModelSource(str(folder))
     files = sorted(file.name for file in folder.glob("*.gguf"))
     if len(files) == 1:
         return ModelSource(str(folder), gguf=files[0])
@@ -140,6 +141,10 @@ def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
         raise ModelError(
             f"{folder / ADAPTER} cannot be read ({error}): copy the adapter here once more."
         ) from error
+    if not any(folder.glob("adapter_model*")):
+        raise ModelError(
+            f"{name} is an adapter without its adapter_model.safetensors: copy it here."
+        )
     trained_on = base or about.get("base_model_name_or_path")
     if not trained_on:
         raise ModelError(f"{name} is an adapter that names no model: name it with --base.")
@@ -152,6 +157,12 @@ def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
             "with --base."
         ) from error
     return replace(source, adapter=str(folder))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of a model's own weights in a folder."""
+    names = ("model*.safetensors", "pytorch_model*.bin")
+    return [file for one in names for file in folder.glob(one)]
 
 
 @contextmanager
@@ -223,6 +234,11 @@ def _sentence(name: str, error: BaseException) -> str:
         return (
             f"the weights of {name} cannot be read ({first_line(error, 300)}): download them again."
         )
+    if "size mismatch" in str(error):
+        return (
+            f"the adapter {name} has other shapes than its base, which is another model or has"
+            " fewer tokens: name the right one with --base, or merge the two where it was trained."
+        )
     if "mismatched_sizes" in str(error):
         return f"the weights of {name} do not have the shapes that its config.json gives."
     if "backend tokenizer" in str(error):
@@ -243,7 +259,8 @@ def hash_source(source: ModelSource) -> str | None:
     own = _hash([Path(source.path) / source.gguf]) if source.gguf else hash_files(source.path)
     if own is None or source.adapter is None:
         return own
-    return hashlib.sha256(f"{own} {hash_files(source.adapter)}".encode()).hexdigest()
+    adapter = hash_files(source.adapter) or _hash(sorted(Path(source.adapter).glob("*.bin")))
+    return hashlib.sha256(f"{own} {adapter}".encode()).hexdigest()
 
 
 def hash_files(path: str) -> str | None:

@@ -29,10 +29,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import holdfast.control.observe  # noqa: F401  registers the attentions that `switch` names
 from holdfast.control.rotary import Rotary
-from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass, unreached
-from holdfast.control.steering import Columns, RowSteering, Steering
-from holdfast.control.switch import HELD_CONFIGS, attention_for, use_attention
-from holdfast.core.control import Control, Range, parse
+from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
+from holdfast.control.steering import Columns, RowSteering, Steering, out_of_range
+from holdfast.control.switch import (
+    HELD_CONFIGS,
+    attention_for,
+    decoder_of,
+    unreached,
+    use_attention,
+)
+from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.hold_rows import (
     BatchRows,
@@ -77,7 +83,7 @@ def hold(
     if not parsed.steers:
         yield
         return
-    decoder = inner.get_decoder()
+    decoder = decoder_of(inner)
     kind = _check_model(inner, parsed)
     tokens = tokenizer or inner_tokenizer
     needs = {"needs_turns": parsed.needs_turns, "needs_replies": parsed.needs_replies}
@@ -119,9 +125,7 @@ class _Block:
         self._caches: WeakKeyDictionary[Any, _BatchState] = WeakKeyDictionary()
         self._pass = threading.local()  # the forward pass under way in this thread
         # Ids enter the body; some models call the decoder in it past the body.
-        bodies: dict[int, Any] = {
-            id(body): body for body in (model.base_model, model.get_decoder())
-        }
+        bodies: dict[int, Any] = {id(body): body for body in (model.base_model, decoder_of(model))}
         self._names = {name: self._parameters(body) for name, body in bodies.items()}
         self._hooks = [model.register_forward_hook(self._check)] if id(model) not in bodies else []
         for body in bodies.values():
@@ -181,8 +185,9 @@ class _Block:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
         steered_pass = start_pass(state.steering, column, queries)
-        if self.rotary is not None and steered_pass is not None:
-            self.rotary.check_reach(state.steering.first_end, state.end)
+        anchor = self.control.anchor
+        if self.rotary is not None and steered_pass is not None and anchor is not None:
+            self.rotary.check_reach(state.steering.first_end, state.end, anchor.layers)
         self._matched = self._matched or steered_pass is not None
         self._pass.state, self._pass.steering = state, steered_pass
         return (
@@ -320,7 +325,7 @@ def _attention_only(control: Control) -> Control:
 
 def _check_model(model: PreTrainedModel, control: Control) -> str:
     """The attention that a model is held with. Raises `ControlError` where it cannot be."""
-    name, decoder = type(model).__name__, model.get_decoder()
+    name, decoder = type(model).__name__, decoder_of(model)
     if model.config.is_encoder_decoder:
         raise ControlError(
             f"{name} reads the persona in an encoder, and controls are for models that read and"
@@ -332,19 +337,7 @@ def _check_model(model: PreTrainedModel, control: Control) -> str:
             " what is before them."
         )
     kind, why = attention_for(decoder)
-    if kind is None:
+    why = why or out_of_range(control, decoder.config)
+    if kind is None or why is not None:
         raise ControlError(f"`{control.text}` cannot be put on this model: {why}.")
-    _check_ranges(control, decoder.config)
     return kind
-
-
-def _check_ranges(control: Control, config: Any) -> None:
-    counts = {"layers": config.num_hidden_layers, "heads": config.num_attention_heads}
-    for part in control.attention:
-        for name, count in counts.items():
-            limits: Range | None = getattr(part, name)
-            if limits is not None and limits[1] >= count:
-                raise ControlError(
-                    f"`{control.text}` names {name} that this model does not have: they are"
-                    f" 0-{count - 1}."
-                )

@@ -5,6 +5,7 @@ This module knows names and files. What a model does with a chat is `backend`'s 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -51,6 +52,8 @@ def load(
         ModelError: the name is not found, the files cannot be read, or the model is no chat model.
     """
     source = find_source(name, base)
+    if base and source.adapter is None:
+        print(f"{name} is no adapter, so that its base {base} is left out", file=sys.stderr)
     files = dense_source(name, source)
     config, tokenizer = read_small_files(name, files)
     # The template is checked before the weights are read, so that its errors come sooner.

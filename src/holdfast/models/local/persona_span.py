@@ -21,6 +21,7 @@ from holdfast.core.chat import message
 from holdfast.core.control import Control
 from holdfast.core.errors import ControlError
 from holdfast.models.local.template import Span, Template
+from holdfast.models.thinking import CHANNEL, CHANNEL_MARKS
 
 Ids = tuple[int, ...]
 
@@ -145,6 +146,23 @@ def reply_opening(template: Template) -> Ids:
     ids: Ids = tuple(template.tokenizer(opening, add_special_tokens=False)["input_ids"])
     whole = template.tokenizer(before, add_special_tokens=False)["input_ids"]
     return ids if tuple(whole[len(whole) - len(ids) :]) == ids else ()
+
+
+def reply_closing(template: Template) -> frozenset[int]:
+    """Find the special token that closes a reply in a chat; none where another thing does.
+
+    A reply ends there, whatever the files call the end: those of Gemma in GGUF name another token.
+    gpt-oss closes its thoughts by the same.
+    """
+    tokenizer, question = template.tokenizer, message("user", _QUESTION)
+    chat = (question, message("assistant", _MARK), question)
+    after = template.text(chat, prompt=False).rpartition(_MARK)[2].lstrip()
+    first = frozenset(tokenizer(after, add_special_tokens=False)["input_ids"][:1])
+    added = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    if CHANNEL in added.values():
+        added = {i: text for i, text in added.items() if text not in CHANNEL_MARKS}
+        return first & added.keys()
+    return first & {*added, *tokenizer.all_special_ids}
 
 
 def turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:

@@ -92,12 +92,9 @@ class Template:
                 f"{name} has no chat template: choose a chat (instruct) model, or put a"
                 " chat_template.jinja into its folder."
             )
-        if isinstance(tokenizer.chat_template, dict) and "default" not in tokenizer.chat_template:
-            raise ModelError(
-                f"{name} has several chat templates ({', '.join(tokenizer.chat_template)}) and none"
-                " is the default: put the one for plain chats into chat_template.jinja."
-            )
-        self._source, self.today = with_date(tokenizer.chat_template, today)
+        source = self._choose(tokenizer.chat_template)
+        dated, self.today = with_date(source, today)
+        self._source = dated or source
         self._special = SpecialTokens(tokenizer, self.options.get("split_special_tokens", True))
         if ASIDE not in self.text((_USER,)):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
@@ -124,6 +121,19 @@ class Template:
     def with_options(self, options: Mapping[str, Any]) -> Template:
         """Return this template with further options and the same date."""
         return Template(self.tokenizer, self._name, {**self.options, **options}, today=self.today)
+
+    def _choose(self, source: str | dict[str, str]) -> str:
+        """Return the one of a model's chat templates that its chats are rendered by."""
+        if isinstance(source, str):
+            return source
+        if self.options.get("tools") and "tool_use" in source:
+            return source["tool_use"]
+        if "default" not in source:
+            raise ModelError(
+                f"{self._name} has several chat templates ({', '.join(source)}) and none is the"
+                " default: put the one for plain chats into chat_template.jinja."
+            )
+        return source["default"]
 
     def text(self, chat: Sequence[Message], *, prompt: bool = True) -> str:
         """Render a chat as text, with the header of the next reply unless `prompt` is False."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,16 +30,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from holdfast.core.errors import ModelError, suggestion
+from holdfast.core.errors import ModelError, first_line, suggestion
 from holdfast.core.extras import install
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
-from holdfast.models.local.files import ModelSource, check_hub, model_errors
+from holdfast.models.local.files import ADAPTER, ModelSource, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
 # Below this many, products are a small part of a step, and a narrower dtype gains nothing.
 TINY = 50_000_000
+TEMPLATE = "chat_template.jinja"
 
 
 def read_small_files(
@@ -55,10 +57,20 @@ def read_small_files(
             source.path, trust_remote_code=False, **source.arguments
         )
         refuse_format(name, config)
-        tokenizer = AutoTokenizer.from_pretrained(
-            source.path, trust_remote_code=False, **source.arguments
-        )
-        return config, tokenizer
+        return config, _read_tokenizer(source, config)
+
+
+def _read_tokenizer(source: ModelSource, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, or an adapter's own: it may be trained in another template."""
+    own = Path(source.adapter or source.path)
+    if source.adapter and (own / "tokenizer_config.json").exists():
+        return AutoTokenizer.from_pretrained(own, config=config, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        source.path, trust_remote_code=False, **source.arguments
+    )
+    if source.adapter and (own / TEMPLATE).exists():
+        tokenizer.chat_template = (own / TEMPLATE).read_text(encoding="utf-8")
+    return tokenizer
 
 
 def load_weights(
@@ -173,8 +185,22 @@ def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
         raise ModelError(
             f"{name} is an adapter, which needs {missing.name}: {install('prism')}."
         ) from missing
-    with model_errors(name):
-        return PeftModel.from_pretrained(model, source.adapter).merge_and_unload()
+    with model_errors(name), warnings.catch_warnings():
+        # PEFT makes the matrices up that a file lacks, so that they change nothing.
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        try:
+            adapted: Any = PeftModel.from_pretrained(model, source.adapter)
+        except UserWarning as warning:
+            raise ModelError(
+                f"the adapter {name} lacks matrices that its {ADAPTER} names, or names them"
+                f" otherwise ({first_line(warning, 160)}): save it by PEFT once more."
+            ) from warning
+        if (about := adapted.peft_config["default"]).is_prompt_learning:
+            raise ModelError(
+                f"{name} is an adapter of the kind {about.peft_type.value}, which cannot be merged"
+                " into its model: choose a LoRA."
+            )
+        return adapted.merge_and_unload()
 
 
 def refuse_format(name: str, config: PreTrainedConfig) -> None:

@@ -32,6 +32,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gate import layers_name
+from holdfast.models.local.persona_span import reply_closing
 from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 
@@ -126,7 +127,7 @@ def two_views(
         )
     tokens = tuple(backend.tokenizer(answer, add_special_tokens=False)["input_ids"])
     if ended and backend.ends:
-        own = backend.tokenizer.eos_token_id
+        own = next(iter(reply_closing(backend.template)), backend.tokenizer.eos_token_id)
         tokens += (own if own in backend.ends else min(backend.ends),)
     return TwoViews((*teacher, *tokens), (*student, *tokens), len(tokens))
 
