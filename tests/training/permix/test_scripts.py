@@ -51,6 +51,20 @@ def test_a_reward_reads_the_gold_answer_s_column() -> None:
         permix.reward("answer", reading="kind")
 
 
+def test_a_formula_is_compared_as_mathematics_also_without_a_backslash() -> None:
+    """As words x^2 + 1 and x^2 - 1, or [0,1) and (0,1], are the same."""
+    cases = [("x^2+1", "x^2-1"), ("[0,1)", "\\boxed{(0,1]}"), ("(1, 2)", "1, 2, 3")]
+    for gold, other in cases:
+        assert permix.compute_score("x", f"\\boxed{{{gold}}}", gold) == 1
+        assert permix.compute_score("x", other, gold) == 0
+
+
+@pytest.mark.parametrize("gold", ["", " ", None])
+def test_a_row_without_a_gold_answer_is_refused_and_does_not_pay_every_reply(gold: object) -> None:
+    with pytest.raises(HoldfastError, match="no gold answer"):
+        permix.compute_score("x", "anything", gold)
+
+
 def test_a_reply_that_the_limit_of_tokens_cut_earns_nothing() -> None:
     reward = permix.reward("answer", ends=[2])
     ids = [[5, 2], [5, 6]]

@@ -23,7 +23,7 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.gold import Gold, is_formula
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
 from holdfast.evals.tasks.reader import read
@@ -145,9 +145,15 @@ def score(
         alternatives: Other values that the question names, of the answer's type; a reply that
             gives one is wrong. None is as an empty list.
         subjects: What was asked about, then what the alternatives belong to.
+
+    Raises:
+        HoldfastError: There is no gold answer, which every reply would have.
     """
     answer = str(gold).strip()
-    kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
+    if gold is None or not answer:
+        raise HoldfastError("a row has no gold answer, so that no reply to it can be paid.")
+    kind = "math" if is_formula(answer) else "exact"
+    kind = "numeric" if number(answer) is not None else kind
     # A data set joined from several has None where a row of another had no such list.
     others, whose = (() if one is None else tuple(one) for one in (alternatives, subjects))
     right = Gold(answer, question=question, alternatives=others, subjects=whose)
