@@ -236,7 +236,9 @@ def _go_on(
         first: Inputs of the first batch, where that is another.
         check: Raises where the records of a batch are of no use, before they are kept.
     """
-    position = len(run.records) // each
+    # A batch that a kill tore is done again whole: its check, too, and replies may depend on it.
+    ends = [*range(first, len(inputs), batch), len(inputs)]
+    position = max((end for end in ends if end * each <= len(run.records)), default=0)
     if len(run.records) > position * each:
         run.keep(run.records[: position * each])
     with progress.of(len(inputs), "prompts"):
