@@ -188,7 +188,7 @@ def test_a_plan_counts_every_training_and_measurement(
     # tasks twice under two personas and none, and two personas' questions with and without.
     assert prompts() == 2 * 2 + 5 * (2 * 3 * 3 + 2 * 2)
     recipe.write_text(recipe.read_text().replace("[0, 1]", "[0]"), encoding="utf-8")
-    assert prompts() == 2 + 3 * (3 * 3 + 2 * 2)
+    assert prompts() == 2 + 3 * (2 * 3 * 3 + 2 * 2)
 
 
 def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(
