@@ -88,6 +88,7 @@ tasks = "{tasks}"
 personas = "{pool}"
 split = "held-out"
 max_new_tokens = 2
+samples = 2
 
 [fidelity]
 suite = "{suite}"
@@ -152,6 +153,7 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
         ("more", 1),
     ]
     assert {"mean", "worst", "worst/best", "mean, gentle"} <= found["rows"][0]["numbers"].keys()
+    assert all(0 < row["numbers"]["cut"] <= 1 for row in found["rows"])  # two samples of each item
     assert found["rows"][2]["numbers"]["steps"] == 1  # those that have the tokens of permix
     sizes = {(one["arm"], one["of"]): one["seeds"] for one in found["differences"]}
     of = ("accuracy", "accuracy, gentle")
@@ -181,10 +183,10 @@ def test_a_plan_counts_every_training_and_measurement(
         return int(json.loads(capsys.readouterr().out)["prompts"])
 
     # Two arms of one step and one prompt, for two seeds; five models, of which each is asked three
-    # tasks under two personas and none, and two personas' questions with them and without.
-    assert prompts() == 2 * 2 + 5 * (3 * 3 + 2 * 2)
+    # tasks twice under two personas and none, and two personas' questions with and without.
+    assert prompts() == 2 * 2 + 5 * (2 * 3 * 3 + 2 * 2)
     recipe.write_text(recipe.read_text().replace("[0, 1]", "[0]"), encoding="utf-8")
-    assert prompts() == 2 + 3 * (3 * 3 + 2 * 2)
+    assert prompts() == 2 + 3 * (2 * 3 * 3 + 2 * 2)
 
 
 def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(

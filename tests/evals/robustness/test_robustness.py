@@ -74,6 +74,21 @@ def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Pat
     assert s.p_value < 0.01
 
 
+def test_a_reply_that_the_limit_of_tokens_cut_is_wrong_by_the_final_reading(tasks: Path) -> None:
+    """As PerMix pays it."""
+
+    def cut(ask: Ask) -> Reply:
+        reply = answer(ask)
+        return Reply(reply.text, stop="length") if "bake" in str(ask.chat) else reply
+
+    final, lenient = (
+        robustness(Actor(cut), tasks=tasks, personas=PEOPLE, reading=reading)
+        for reading in ("final", "lenient")
+    )
+    assert (row(final, "baker").accuracy, row(lenient, "baker").accuracy) == (0, 0.5)
+    assert row(final, "counter").accuracy == 1
+
+
 def test_items_in_nearly_the_same_words_are_drawn_together_and_said(
     tasks: Path, tmp_path: Path
 ) -> None:

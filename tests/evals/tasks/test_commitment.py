@@ -12,6 +12,21 @@ from holdfast.evals.tasks.reader import read
 
 Cases = Mapping[tuple[Gold, str], Sequence[str]]
 
+FIRST = Gold(
+    "a",
+    (),
+    "What is the first letter of the word “apple”?",
+    alternatives=("e",),
+    subjects=("first letter", "last letter"),
+)
+LAST_OF = "What is the last letter of the word?"
+MARCH = Gold("14 March", (), "Today is 5 March. What is the date in 9 days?")
+THURSDAY = Gold("Thursday", (), "Today is Monday. Which day of the week is it in 10 days?")
+NICE = Gold("Nice", (), "Boris lives in Nice. Bianca lives in Malmo. Where does Boris live?")
+COPY = Gold("river stone cloud bread", (), "Repeat these words exactly: river stone cloud bread")
+SORT = Gold("3, 5, 9", (), "Sort these numbers from the smallest to the largest: 5, 9, 3.")
+PENS = Gold("18", (), "Tom has 3 boxes of 6 pens. How many pens does he have?")
+FRANCE = Gold("A", (), "Which city is the capital of France?", ("Paris", "Rome", "Madrid"))
 # Lists of candidates, denials, hedges, questions, cut thoughts, and words that mean something else.
 RED_TEAM: Cases = {
     (Gold("Paris", (), "What is the capital of France: Paris, London or Rome?", ()), "exact"): [
@@ -121,6 +136,95 @@ RED_TEAM: Cases = {
         "\\boxed{1/3} \\boxed{1/2}",
         "Maybe \\boxed{1/2}",
         "<think>\\boxed{1/2}",
+        "It is not $\\frac{1}{2}$.",
+        "$x \\neq \\frac{1}{2}$",
+        "$x > \\frac{1}{2}$",
+        "Maybe $\\frac{1}{2}$",
+        "Is it $\\frac{1}{2}$?",
+        "It is at least $\\frac12$",
+    ],
+    (FIRST, "exact"): [
+        "That is a good question.",
+        "The first letter is a consonant.",
+        "P is a letter.",
+        "I am a pirate.",
+        "b. A nice word!",
+        "The word apple is a fruit.",
+    ],
+    (Gold("s", (), LAST_OF, (), alternatives=("g",)), "exact"): ["It's e.", "That's the letter x."],
+    (Gold("t", (), LAST_OF, (), alternatives=("e",)), "exact"): [
+        "I don't know.",
+        "You can't tell.",
+    ],
+    (Gold("i", (), LAST_OF, (), alternatives=("x",)), "exact"): ["I think it is x.", "x, I say!"],
+    (Gold("A", (), "Which of the three?", ()), "exact"): ["A good question!", "It is a cat."],
+    (Gold("B", (), "Which of the three?", ()), "exact"): ["A or B", "B or A"],
+    (MARCH, "exact"): [
+        "13 March or 14 March",
+        "13 March, 14 March, 15 March",
+        "between 13 and 14 March",
+        "13-14 March",
+        "before 14 March",
+        "14 March 5 March",
+    ],
+    (THURSDAY, "exact"): [
+        "the day after Thursday",
+        "two days after Thursday",
+        "Wednesday, Thursday",
+        "It isn't hardly Thursday. Hardly Thursday.",
+        f"{THURSDAY.question}",
+    ],
+    (Gold("February", (), "Which month comes right before March?", ()), "exact"): [
+        "January, February"
+    ],
+    (NICE, "exact"): [
+        "I doubt that it is Nice.",
+        "It is not true that it is Nice.",
+        "It would be wrong to say Nice.",
+        "Nobody lives in Nice.",
+        "He used to live in Nice.",
+        "~~Nice~~ Malmo",
+        "~~Nice~~",
+        "<s>Nice</s> It is Malmo.",
+        "<!-- Nice --> Malmo",
+        "не Nice",
+    ],
+    (COPY, "exact"): [COPY.question, f"“{COPY.question}”"],
+    (SORT, "exact"): ["3, 5, 9, 5, 9, 3", "1, 3, 5, 9", "3, 5, 9, 11", "3, 5, 9.5", "3.5, 9"],
+    (PENS, "numeric"): [
+        "at least 18",
+        "at most 18",
+        "more than 18 pens",
+        "nearly 18",
+        "≥ 18",
+        "x ≠ 18",
+        "x != 18",
+        "18 or more",
+        "18+",
+        "17 to 18",
+        "17 pens or 18 pens",
+        "17 o 18",
+        "20或18",
+        "18または20",
+        "不是18",
+        "не 18",
+        "18ではない",
+        "half of 18",
+        "twice 18",
+        "18 thousand",
+        "18k",
+        "minus 18",
+    ],
+    (FRANCE, "choice"): [
+        "A. Paris\nB. Rome\nC. Madrid",
+        "A. Paris B. Rome C. Madrid",
+        "| A | Paris |\n| B | Rome |",
+        f"{FRANCE.question}\nA. Paris\nB. Rome\nC. Madrid",
+        "\\boxed{B} \\boxed{A}",
+        "a/b",
+        "nicht A.",
+        "Anything but A.",
+        "Le A ou le B",
     ],
 }
 # One committed answer, in whatever words.
@@ -204,6 +308,57 @@ RIGHT: Cases = {
         "$\\frac12$",
         "It is $\\frac{1}{2}$.",
     ],
+    (Gold("\\sqrt{2}", (), "x?", ()), "math"): ["√2", "The answer is √2."],
+    (Gold("x^2+1", (), "p?", ()), "math"): ["\\boxed{x²+1}", "x^2 + 1"],
+    (Gold("(1, 2)", (), "p?", ()), "math"): ["(1, 2)", "(1,2)."],
+    (FIRST, "exact"): [
+        "a",
+        "A.",
+        "The first letter is a.",
+        "It's 'a'.",
+        "“a”",
+        "a, matey!",
+        "A is the first letter.",
+        "The first letter is **a**.",
+        "I don't doubt it: a.",
+    ],
+    (Gold("s", (), LAST_OF, (), alternatives=("g",)), "exact"): ["It's s.", "s"],
+    (MARCH, "exact"): [
+        "In 9 days it is 14 March.",
+        "Today is 5 March, so in 9 days it is 14 March.",
+        "5 March plus 9 days is 14 March.",
+        "March 14th, matey!",
+    ],
+    (THURSDAY, "exact"): [
+        "In 10 days it is Thursday.",
+        "Today is Monday, so in 10 days it is Thursday.",
+        f"{THURSDAY.question} It is Thursday.",
+        "10 days after Monday is Thursday.",
+    ],
+    (NICE, "exact"): ["Nice", "It's Nice!", "In Nice, I do not doubt.", "Not Malmo but Nice."],
+    (COPY, "exact"): ["river stone cloud bread", "The words are: river, stone, cloud, bread."],
+    (SORT, "exact"): [
+        "3, 5 and 9",
+        "3, 5, and 9.",
+        "1. 3\n2. 5\n3. 9",
+        "The smallest is 3, then 5, then 9.",
+        "5, 9, 3: 3, 5, 9",
+        f"{SORT.question} 3, 5, 9.",
+    ],
+    (Gold("bread, cloud, stone", (), "Sort: stone, bread, cloud.", ()), "exact"): [
+        "bread, cloud and stone.",
+        "1. bread\n2. cloud\n3. stone",
+        "Bread first, then cloud, then stone.",
+        "bread, cloud, stone, matey!",
+    ],
+    (PENS, "numeric"): [
+        "Not 17 but 18.",
+        "In 3 boxes there are 18.",
+        "That is 18 in all.",
+    ],
+    (Gold("18", (), "At least how many?", ()), "numeric"): ["At least 18."],
+    (Gold("-5", (), "x?", ()), "numeric"): ["minus 5", "It is minus 5."],
+    (FRANCE, "choice"): ["Arr, it be A, matey!", "It is A!", "A. Paris", "Paris", "A"],
 }
 STRICTLY_RIGHT: Cases = {
     (Gold("C", (), "What colour is the sky?", ("red", "green", "blue", "grey")), "choice"): [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -72,6 +74,48 @@ def test_words_and_facts_of_the_two_splits_are_disjoint(
     assert SHARED == ("days", "months", "colours")
 
 
+def test_training_says_no_word_and_no_answer_that_is_kept_for_evaluation() -> None:
+    """A word may be in several lists, and an answer among the options of another question."""
+    training = [one for seed in range(6) for one in exercises(20, seed, "train")]
+    said = set(re.findall(r"\w+", " ".join(one.text for one in training if not one.choices)))
+    kept = Lexicon("evaluation", random.Random(0))
+    lists = {"things": 10, "plain": 20, "long": 10, "towns": 8, "jobs": 8, "containers": 5}
+    words = {word for name, n in lists.items() for word in kept.some(name, n)}
+    assert not said & (words - set(kept.some("colours", 12)))
+    for level in LEVELS:
+        answers = {one.forms[0] for one in facts(level, "evaluation")} - {"pup"}
+        options = {
+            choice for one in training if one.kind == f"choice-{level}" for choice in one.choices
+        }
+        assert options and not options & answers
+
+
+def test_options_to_choose_from_are_as_many_as_a_level_has(
+    drawn: dict[str, list[Question]],
+) -> None:
+    for split, questions in drawn.items():
+        for level, number in zip(LEVELS, (2, 4, 6), strict=True):
+            of_level = [one for one in questions if one.kind == f"choice-{level}"]
+            assert {len(one.choices) for one in of_level} == {number}, split
+
+
+def test_no_date_depends_on_whether_february_has_29_days() -> None:
+    asked = re.compile(r"Today is (\d+) (\w+)\. What is the date in (\d+) days\?")
+    matches = [
+        match
+        for seed in range(8)
+        for one in exercises(20, seed)
+        if (match := asked.fullmatch(one.text))
+    ]
+    assert len(matches) > 100
+    for day, month, later in (match.groups() for match in matches):
+        ends = {
+            (datetime.strptime(f"{day} {month} {year}", "%d %B %Y") + timedelta(int(later))).day
+            for year in (2023, 2024)
+        }
+        assert len(ends) == 1
+
+
 def _people(questions: list[Question]) -> set[str]:
     text = "\n".join(question.text for question in questions)
     return set(re.findall(r"\b([A-Z][a-z]+)\b (?:lives|works|comes)", text)) - {"Who"}
@@ -95,7 +139,5 @@ def test_the_form_is_said_once_and_not_where_there_are_choices() -> None:
 
 
 def test_a_lexicon_draws_words_of_its_split_alone() -> None:
-    import random
-
     train, kept = (Lexicon(split, random.Random(0)) for split in SPLITS)
     assert not set(train.some("towns", 16)) & set(kept.some("towns", 8))

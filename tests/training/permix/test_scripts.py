@@ -11,6 +11,11 @@ import pytest
 from holdfast.core.errors import HoldfastError
 from holdfast.persona import pool
 from holdfast.training import permix
+from holdfast.training.permix.dataset import load_data
+from holdfast.training.permix.export import export_rows
+from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.settings import DataSettings
+from holdfast.training.permix.task_reward import Reward
 
 PROMPTS = [{"prompt": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(200)]
 
@@ -49,6 +54,42 @@ def test_a_reward_reads_the_gold_answer_s_column() -> None:
         reward(completions=["4"], label=["4"])
     with pytest.raises(HoldfastError, match="no reading"):
         permix.reward("answer", reading="kind")
+
+
+def test_a_formula_is_compared_as_mathematics_also_without_a_backslash() -> None:
+    """As words x^2 + 1 and x^2 - 1, or [0,1) and (0,1], are the same."""
+    cases = [("x^2+1", "x^2-1"), ("[0,1)", "\\boxed{(0,1]}"), ("(1, 2)", "1, 2, 3")]
+    for gold, other in cases:
+        assert permix.compute_score("x", f"\\boxed{{{gold}}}", gold) == 1
+        assert permix.compute_score("x", other, gold) == 0
+
+
+@pytest.mark.parametrize("gold", ["", " ", None])
+def test_a_row_without_a_gold_answer_is_refused_and_does_not_pay_every_reply(gold: object) -> None:
+    with pytest.raises(HoldfastError, match="no gold answer"):
+        permix.compute_score("x", "anything", gold)
+
+
+@pytest.mark.parametrize("model", ["mini", "other"])
+def test_verl_pays_a_row_of_ours_as_our_own_training_does(model: str) -> None:
+    """A letter or its words, other forms of the answer, and whether a reply refuses."""
+    data = load_data(DataSettings(tasks_per_category=3), model, 0)
+    rows = export_rows(data, PersonaMix(len(data.personas)), len(data.tasks))
+    tasks = {task.id: i for i, task in enumerate(data.tasks)}
+    with Reward(data.tasks) as reward:
+        for row in rows:
+            extra, gold = row["extra_info"], row["reward_model"]["ground_truth"]
+            said = [gold, "Sure, here is how.", "I will not do that.", "A or B"]
+            for reply in (*said, *extra["also"], *extra["choices"]):
+                paid = permix.compute_score(row["data_source"], reply, gold, extra)
+                assert paid == reward.score(tasks[extra["item"]], reply), (row, reply)
+
+
+def test_a_gold_answer_may_be_one_of_the_choices_or_its_letter() -> None:
+    reward, choices = permix.reward("answer"), [["an oak", "a stone"]] * 3
+    replies = ["A", "an oak", "A or B"]
+    for gold in ("A", "an oak"):
+        assert reward(completions=replies, choices=choices, answer=[gold] * 3) == [1, 1, 0]
 
 
 def test_a_reply_that_the_limit_of_tokens_cut_earns_nothing() -> None:

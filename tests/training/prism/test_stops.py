@@ -117,6 +117,22 @@ def test_a_stage_that_a_kill_tore_goes_on_in_the_batches_of_one_that_was_not(
         assert records.read_bytes() == before
 
 
+def test_a_first_batch_that_a_kill_tore_is_asked_again_whole_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of it would go on unchecked, in batches of other sizes."""
+    records = trained(tmp_path, monkeypatch) / "answers" / "records.jsonl"
+    before = records.read_bytes()
+    shutil.rmtree(tmp_path / "prism" / "verdicts")
+    (tmp_path / "prism" / ABOUT).unlink()
+    cut_lines(records, 5)
+    checked: list[int] = []
+    monkeypatch.setattr(stages, "check_cut", lambda answers, *rest: checked.append(len(answers)))
+    trained(tmp_path, monkeypatch, trial=True)
+    assert checked == [12]  # six of each persona
+    assert records.read_bytes() == before
+
+
 def test_any_seed_and_any_name_of_a_folder_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

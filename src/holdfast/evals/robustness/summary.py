@@ -3,7 +3,7 @@
 Verdicts are made here, so that a changed verifier needs no new replies. An item with a reply
 that could not be had (an error, a chat that overflows the context) under anybody is left out
 for everybody, and counted: the personas are compared on the same items or not at all. A reply
-that is empty, or cut at the token limit, is judged as it stands.
+that is empty, or cut at the token limit, is judged as it stands, but by the final reading.
 
 This module knows records, tasks and personas. It knows no models; the equations are in
 `persona_lottery`.
@@ -93,14 +93,17 @@ class Answers:
             item = column[record.task]
             task = tasks[item]
             for arm in record.arms:
-                cut += "length" in arm.stops
+                is_cut = "length" in arm.stops
+                cut += is_cut
                 if arm.failed:
                     continue
                 reading = verify(task, verifiers[task.id], arm.replies, math)
                 errors += reading.error
                 for name in _READ:
                     at = row[arm.expert], item, record.sample
-                    readings[name][at] = getattr(reading, name)
+                    # As a reward: what the limit of tokens cut has committed itself to nothing.
+                    value = getattr(reading, name) and not (is_cut and name == "final")
+                    readings[name][at] = value
         whole = np.asarray(~np.isnan(readings["lenient"]).any(axis=(0, 2)))
         if whole.sum() < 2:
             raise HoldfastError(

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
-from holdfast.evals.tasks.phrases import words
+from holdfast.evals.tasks.numbers.spelled import spelled
+from holdfast.evals.tasks.phrases import Occurrence, occurrences, words
 from holdfast.evals.tasks.statements import sentences
 
-_FIGURE = r"([-−]?[$€£]?\d[\d.,]{0,30})"
-OR = re.compile(
-    rf"(?<![\d.,]){_FIGURE}\W{{0,3}}\s?(?:or|oder|ou)\s(?:maybe |perhaps )?\W{{0,3}}{_FIGURE}"
+_FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
+_NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20}))?"
+OR = re.compile(  # "17 or 18", "17 pens or 18 pens", but not "3 boxes or 18 pens"
+    rf"(?i)(?<![\d.,])(?P<one>{_FIGURE})(?:{_NOUN}\W{{0,3}}\s?(?:or|oder|ou|ó|o|u|of|eller|или)\s"
+    rf"(?:maybe |perhaps )?\W{{0,3}}|\s?(?:或者?|または|또는)\s?)(?P<other>{_FIGURE})"
+    r"(?(noun)(?:\s(?P=noun)\b|(?!\s?[^\W\d_])))"
 )
 _LIST = re.compile(r"\d\s*(?:,(?!\d{3})\s*(?:and |or )?|;\s*|\s(?:and|or)\s)\s*[-−]?[$€£]?\d")
 HEDGE = re.compile(
@@ -58,6 +63,116 @@ def is_hedged(text: str) -> bool:
     text = plain(text).rpartition("=")[2]
     is_list = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
     return bool(is_list or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
+
+
+_NEAR = 40  # characters before a value in which a word is about it
+_BOUND = re.compile(
+    r"(?i)(?:\b(at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|other) than|over|under|"
+    r"above|below|up to|nearly|almost|not quite|half|twice|double|triple|"
+    r"\d[\d.,]*\s?(?:to|till|until|bis))(?: of| about)?\s+|([<>≤≥≠]|!=)=?\s*"
+    r"|\\(?:ne|neq|ge|geq|le|leq|gt|lt)\b\s*)[*_($€£\\]*$"
+)
+_BOUND_AFTER = re.compile(
+    r"(?i)^(?:[*_)]|\s[^\W\d_]+)?"
+    r"(?:\s?\+(?!\s*\d)|\s(?:or|and) (?:more|less|fewer|above|below|up)\b)"
+    r"|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
+)
+
+
+def is_bound(text: str, answer: Decimal, question: str) -> bool:
+    """Whether a number is only a bound ("at least 18", "> 18") or a part of one ("18 thousand").
+
+    A bound in the words of the question is what was asked for.
+    """
+    places = [one for one in (*digits(text), *spelled(text)) if answer in one.values]
+    asked = question.lower().replace("?", "")
+    for one in places:
+        match = _BOUND.search(text[max(0, one.start - _NEAR) : one.start]) or _BOUND_AFTER.match(
+            text[one.end :]
+        )
+        if match is None or (match[1] or "?").lower() in asked:
+            return False
+    return bool(places)
+
+
+_RELATION = re.compile(
+    r"(?i)(?P<same>=|\b(?:is|are|be|but|equals|get|gives?|so)\b)"
+    r"|[<>≤≥≠]|\\(?:[gl]eq?|[gl]eqslant|[gl]t|neq?)\b"
+    r"|\b(?:not|between|at (?:least|most)|(?:more|less|greater|smaller) than|or (?:more|less))\b"
+    r"|n['’]t\b"
+)
+
+
+def is_relation(text: str, answer: str) -> bool:
+    """Whether a text says what a formula is not, or is above or below ("x > 2"), and so no answer.
+
+    The last of its relations counts; an answer may hold one itself.
+    """
+    relations = list(_RELATION.finditer(text))
+    is_set = answer[:1] in "([" or answer.startswith("\\{") or _RELATION.search(answer)
+    return bool(relations) and not relations[-1]["same"] and not is_set
+
+
+# --- words and dates of one kind -------------------------------------------------
+
+CLOSED = (
+    "yes no unknown",
+    "true false",
+    "north south east west",
+    "monday tuesday wednesday thursday friday saturday sunday",
+    "january february march april may june july august september october november december",
+    "red orange yellow green blue purple violet pink brown black white grey gray",
+)
+"""Answers that come one for another: a reply that opens or closes with one has answered."""
+_JOINT = re.compile(
+    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)\b[\s,*_]*){0,2}"
+)
+_DAY_BEFORE = re.compile(
+    r"(?i)\b\d{1,2}(?:st|nd|rd|th)?\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?$"
+)
+_DAY_AFTER = re.compile(
+    r"(?i)^\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?"
+    r"\d{1,2}(?:st|nd|rd|th)?(?=\W*$|[.,;!?])"
+)
+_RELATIVE = re.compile(r"(?i)\b(?:before|after|until|till|past|since)\s+(?:the\s+)?$")
+
+
+def is_among_its_kind(text: str, answer: str, question: str) -> bool:
+    """Whether a date, a weekday, a colour… stands only in a row of its kind, or beside the point.
+
+    "Monday, Tuesday", "13 or 14 March", and "the day after Monday" where nobody asked for that.
+    """
+    kind = next((one.split() for one in CLOSED if words(answer) in one.split()), [])
+    mine = list(occurrences(text, answer))
+    if dates(answer):
+        spans = [(match.start(), match.end()) for _, match in dates(text)]
+    elif kind:
+        others = [one for word in kind for one in occurrences(text, word)]
+        spans = [(one.start, one.end) for one in others if not (one.denied or one.asked)]
+    else:
+        return False
+    relative = not re.search(r"\b(?:before|after)\b", question)
+    return bool(mine) and all(
+        _in_row(text, one, spans)
+        or (relative and _RELATIVE.search(text[max(0, one.start - _NEAR) : one.start]) is not None)
+        or (bool(dates(answer)) and _is_one_day_of_several(text, one))
+        for one in mine
+    )
+
+
+def _in_row(text: str, mine: Occurrence, spans: Sequence[tuple[int, int]]) -> bool:
+    own = words(text[mine.start : mine.end])
+    return any(
+        words(text[start:end]) != own
+        and (_JOINT.fullmatch(text, end, mine.start) or _JOINT.fullmatch(text, mine.end, start))
+        for start, end in spans
+        if end <= mine.start or mine.end <= start
+    )
+
+
+def _is_one_day_of_several(text: str, mine: Occurrence) -> bool:
+    before, after = text[max(0, mine.start - _NEAR) : mine.start], text[mine.end :]
+    return bool(_DAY_BEFORE.search(before) or _DAY_AFTER.match(after))
 
 
 def is_heap(text: str, forms: Sequence[str]) -> bool:

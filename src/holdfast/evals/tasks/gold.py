@@ -5,6 +5,7 @@ This module knows no replies; `reader` reads them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +53,21 @@ class Reading:
     """Whether anything can be read."""
     error: bool = False
     """Whether the comparison itself failed; the answer then counts as wrong."""
+
+
+_OPERATOR = re.compile(r"[\^_=<>+*/≤≥√π°({\[]|(?<=\w)\s?[-−]\s?(?=[^\W\d])")
+_NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi"])
+
+
+def is_formula(answer: str) -> bool:
+    """Whether an answer is mathematics and neither words nor one number ("x^2 + 1", "[0, 1)")."""
+    if "\\" in answer:
+        return True
+    names = re.findall(r"[^\W\d_]+", answer)
+    is_words = any(len(one) > 1 and one.lower() not in _NAMES for one in names)
+    operators = _OPERATOR.findall(answer.strip("+*/ "))
+    known = re.search(r"\d|[=^+*√π]", answer) or any(one.lower() in _NAMES for one in names)
+    return bool(operators and known) and not is_words
 
 
 class MathEquality(Protocol):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from holdfast.evals.tasks.phrases import says, words
+from holdfast.evals.tasks.statements import boxes
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -23,29 +24,33 @@ _CUED = re.compile(
 )
 _LINE = re.compile(r"(?im)^[^\w\n]*([a-j])[^\w\n]*$")
 _OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
-_SINGLE = re.compile(r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)))")
+_SINGLE = re.compile(
+    r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AI](?=[,;!?\"”]|\s*$))"
+)
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
 _LISTED = re.compile(
     rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:(?:or|and|maybe|perhaps|possibly)\s+)*"
     rf"[(\[]*(?:{_LETTER})"
 )
 _EITHER = re.compile(
-    r"(?<![\w'’])([A-J])[)\].\"'”]*\s*(?:,|/|;|&|\bor\b|\band\b)\s*"
-    r"(?:(?:or|and|maybe|perhaps|possibly)\s+)*[(\[\"'“]*([A-J])(?![\w'’])"
+    r"(?i)(?<![\w'’])([A-J])[)\].\"'”]*\s*(?:,|/|;|&|\b(?:or|and|ou|oder|o|et|und)\b)\s*"
+    r"(?:(?:or|and|maybe|perhaps|possibly|le|la|el)\s+)*[(\[\"'“]*([A-J])(?![\w'’])"
 )
 # "not A", "B is wrong": letters that a reply rules out.
 _RULED_OUT = re.compile(
-    r"(?i:\b(?:not|never|neither|nor|rule out|rules out|eliminate|exclude)|n['’]t(?: be)?)\s+"
+    r"(?i:\b(?:not|never|neither|nor|rule out|rules out|eliminate|exclude|anything but|nicht|pas)"
+    r"|n['’]t(?: be)?|[≠]|!=)\s*"
     rf"(?i:(?:option|choice|answer|letter)\s+)?[(\[\"'“]*(?:{_LETTER})[)\]\"'”]*"
     r"|(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\[]?[A-J][)\]]?\s+(?:is|are|would be|was)"
-    r"(?:n['’]t|\s+(?:not|wrong|incorrect|false|out))\b"
+    r"(?:n['’]t|\s+(?:not|wrong|incorrect|false|out))\b|(?<![\w'’])[A-J]\s?(?:≠|!=)"
 )
 
 
 def committed_letters(choices: Sequence[str], text: str) -> set[str]:
-    """Every letter after a cue or on a line by itself; without any, the one that is chosen."""
+    """Every letter after a cue, in a box or on a line; without any, the one that is chosen."""
     bare, letters = _plain(text), LETTERS[: len(choices)]
-    cued = {letter.upper() for letter in (*_CUED.findall(bare), *_LINE.findall(bare))}
+    box = [one.strip() for one in boxes(text) if len(one.strip()) == 1]
+    cued = {letter.upper() for letter in (*_CUED.findall(bare), *_LINE.findall(bare), *box)}
     if cued := cued & set(letters):
         return cued
     letter = chosen_letter(choices, text)
@@ -68,13 +73,16 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
+    if len(_listed(choices, bare)) > 1:
+        return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
         return opening[1].upper()
     if choice := _named(choices, text):
         return choice
     pairs = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
-    if any(m[1] != m[2] and {m[1], m[2]} <= set(letters) for m in pairs):
+    found = ({m[1].upper(), m[2].upper()} for m in pairs)
+    if any(len(two) == 2 and two <= set(letters) for two in found):
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
     return min(single) if len(single) == 1 else None if single else _told(choices, text)
@@ -87,10 +95,21 @@ def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     for one in choices if own else ():
         if one == own or words(own).startswith(words(one)):
             continue
-        pattern = rf"(?<![\w'’]){letter}[)\].:\"'”’*]*\s+[(\[\"'“*]*(?i:{re.escape(one)})(?!\w)"
-        if re.search(pattern, _MARKUP.sub(" ", text)):
+        if _says_with(letter, one, _MARKUP.sub(" ", text)):
             return True
     return False
+
+
+def _listed(choices: Sequence[str], text: str) -> list[str]:
+    """The letters that a text says with their own words ("A. Paris")."""
+    return [x for x, one in zip(LETTERS, choices, strict=False) if _says_with(x, one, text)]
+
+
+def _says_with(letter: str, choice: str, text: str) -> bool:
+    pattern = (
+        rf"(?<![\w'’])(?i:{letter})[)\].:\"'”’*|]*\s+[(|\[\"'“*]*\s?(?i:{re.escape(choice)})(?!\w)"
+    )
+    return re.search(pattern, text) is not None
 
 
 def _plain(text: str) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -134,6 +135,24 @@ _COMPARE: dict[str, Any] = {
 }
 
 
+_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+_UNICODE = {
+    "²": "^2",
+    "³": "^3",
+    "×": "\\times ",
+    "·": "\\cdot ",
+    "÷": "\\div ",
+    "−": "-",
+    "∞": "\\infty ",
+}
+
+
+def _in_latex(text: str) -> str:
+    """A text with the signs that math-verify does not read as it reads them: √2, x², ×."""
+    text = _ROOT.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
+    return text.translate(str.maketrans(_UNICODE))
+
+
 def _serve() -> None:
     """The worker: answers lines until there are none."""
     import logging
@@ -145,7 +164,7 @@ def _serve() -> None:
     verify(parse("$1$", **_PLAIN), parse("\\boxed{1}", **_PLAIN), timeout_seconds=None)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        gold, reply = json.loads(line)
+        gold, reply = (_in_latex(one) for one in json.loads(line))
         try:
             gold = gold.replace("\\$", "")  # money: its sign would end the formula
             gold_values = parse(gold if "$" in gold else f"${gold}$", **_PLAIN)

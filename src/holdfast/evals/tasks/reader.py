@@ -20,16 +20,20 @@ import re
 from dataclasses import replace
 
 from holdfast.evals.tasks.commitment import (
+    CLOSED,
     HEDGE,
     OR,
     OR_ELSE,
     asks,
+    is_among_its_kind,
+    is_bound,
     is_heap,
     is_hedged,
+    is_relation,
     is_row,
     wavers,
 )
-from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, reading
+from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, is_formula, reading
 from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters, names_another
 from holdfast.evals.tasks.numbers import (
     dates,
@@ -53,6 +57,7 @@ from holdfast.evals.tasks.statements import (
     spoken,
     stated,
     statements,
+    without_echo,
 )
 
 
@@ -65,7 +70,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
-    text, finished = spoken(reply), not is_cut(reply)
+    text, finished = without_echo(spoken(reply), gold.question), not is_cut(reply)
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -143,6 +148,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     elif bindings.bound and answer is not None:
         values = frozenset([answer])  # "The key costs 18, and the map 40"
     committed &= not (everything.mixed or everything.recital)
+    committed &= answer is None or not is_bound(plain(statement or text), answer, gold.question)
     return reading(
         answer in strictly,
         answer in values,
@@ -190,7 +196,7 @@ def _denies(text: str, answer: str) -> bool:
 
 
 def _around(match: re.Match[str]) -> set[object]:
-    return {number(match[1].rstrip(".,")), number(match[2].rstrip(".,"))}
+    return {number(match[name].rstrip(".,")) for name in ("one", "other")}
 
 
 def _ending(text: str) -> str:
@@ -201,14 +207,6 @@ def _ending(text: str) -> str:
 
 # --- words ----------------------------------------------------------------------
 
-# Answers that come one for another: a reply that opens or closes with one has answered.
-_CLOSED = (
-    "yes no unknown",
-    "true false",
-    "north south east west",
-    "monday tuesday wednesday thursday friday saturday sunday",
-    "red orange yellow green blue purple violet pink brown black white grey gray",
-)
 _POLAR = frozenset({"yes", "no", "unknown", "true", "false", "none"})
 
 
@@ -229,6 +227,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = not places or any(one.committed for one in places)
     alone = (alone and not is_heap(where, gold.forms)) or bindings.bound
     alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
+    alone = alone and not is_among_its_kind(where, gold.answer, gold.question)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 
@@ -282,7 +281,7 @@ def _says_nothing(sentence: str, gold: Gold) -> bool:
     vocabulary = set(words(sentence).split())
     if any(set(words(form).split()) <= vocabulary for form in gold.forms):
         return False
-    closed = next((set(kind.split()) for kind in _CLOSED if words(gold.answer) in kind.split()), ())
+    closed = next((set(kind.split()) for kind in CLOSED if words(gold.answer) in kind.split()), ())
     if vocabulary & set(closed):
         return False
     if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
@@ -302,6 +301,8 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     whole = _equal(answer, statement, math) if statement else math.check(gold.answer, text)
     if statement and whole is not None and not whole[1]:
         whole = math.check(gold.answer, text)
+    if not statement and is_formula(text) and not (whole and whole[0]):
+        whole = _equal(answer, text.strip(" .$"), math)  # the bare formula, without signs around it
     error = whole is None or (strict is None and place is not None)
     others = {words(_latex_words(one)) for one in statements(text) if one}
     agree = len(others) < 2 or all(
@@ -309,6 +310,9 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     )
     committed = agree and not HEDGE.search(statement or "") and not OR.search(statement or "")
     committed = committed and not (statement and wavers(text, re.escape(statement)))
+    ending = statement or _ending(text)
+    committed = committed and not (asks(ending) or HEDGE.search(ending))
+    committed = committed and not is_relation(ending, gold.answer)
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
     result = reading(

@@ -24,6 +24,7 @@ _THOUGHTS = re.compile(
     rf"(?is)<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)"
     r"|◁think▷.*?(?:◁/think▷|\Z)"
 )
+_STRUCK = re.compile(r"(?is)~~[^~]{1,400}~~|<(s|del|strike)>.{0,400}?</\1>|<!--.*?(?:-->|\Z)")
 # Long runs of blanks would make patterns slow.
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
 _LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
@@ -31,10 +32,34 @@ _THOUGHT_END = re.compile(rf"(?i)</{_THOUGHT}>|\[/THINK\]|◁/think▷")
 
 
 def spoken(reply: str) -> str:
-    """A reply without its thoughts; an opening tag may be part of the prompt."""
-    text = _BLANKS.sub(" ", _LINES.sub("\n\n", _THOUGHTS.sub(" ", reply)))
+    """A reply without its thoughts and what it strikes out; the prompt may open a thought."""
+    text = _STRUCK.sub(" ", _THOUGHTS.sub(" ", reply))
+    text = _BLANKS.sub(" ", _LINES.sub("\n\n", text))
     ends = [match.end() for match in _THOUGHT_END.finditer(text)]
     return text[ends[-1] :] if ends else text
+
+
+_ECHO = 4  # words from which on a repetition of the question is one
+_TOKEN = re.compile(r"[^\W_]+")
+
+
+def without_echo(text: str, question: str) -> str:
+    """A text without the question where it says it again, which answers nothing."""
+    asked = [one.casefold() for one in _TOKEN.findall(question)]
+    if len(asked) < _ECHO:
+        return text
+    places = list(_TOKEN.finditer(text))
+    tokens, i = [one[0].casefold() for one in places], 0
+    while i <= len(tokens) - len(asked):
+        if tokens[i] == asked[0] and tokens[i : i + len(asked)] == asked:
+            end = _CLOSING.match(text, places[i + len(asked) - 1].end())
+            rest = text[end.end() if end else len(text) :]
+            return f"{text[: places[i].start()]} {without_echo(rest, question)}".strip(" ")
+        i += 1
+    return text
+
+
+_CLOSING = re.compile(r"[?.!:\"'”’)*_]*")
 
 
 def thinks_to_the_end(reply: str) -> bool:
@@ -105,7 +130,10 @@ _CRY = (
     r"(?: [^\W\d_]+){0,2} ?[,!.…:—–-]+\s+)*"
 )
 _NUMERAL = r"[-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d"
-_IT_IS = re.compile(rf"(?i)^[\W_]*?{_CRY}((?:[\w-]+ ){{0,3}}?[\w-]+) (?:it|that) (?:be|is|was)\b")
+_IT_IS = re.compile(
+    rf"(?i)^[\W_]*?{_CRY}((?:[\w-]+ ){{0,3}}?[\w-]+) (?:it|that) (?:be|is|was)"
+    r"(?=\W*(?:\n|$)|[^\w\s'’])"
+)
 _OPENING = re.compile(
     rf"(?i)^[\W_]*?{_CRY}({_NUMERAL}|(?:(?:{UNITS}|hundred|thousand|and)[ -]?){{1,8}}(?<=\w))"
     r"\s?%?[*_)\]]*"

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Reading
+from holdfast.evals.tasks.gold import Reading, is_formula
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
 from holdfast.evals.tasks.questions import MATH, MATH_TRAIN
@@ -61,7 +61,11 @@ def verifier(task: Task, choice: str = "auto") -> str:
         return "math"
     # Planted facts are compared as words, even numbers, since the user said them so.
     planted = task.question is not None and bool(task.question.plant)
-    return "exact" if planted or None in map(number, golds(task)) else "numeric"
+    if planted:
+        return "exact"
+    if any(is_formula(one) and number(one) is None for one in golds(task)):
+        return "math"
+    return "exact" if None in map(number, golds(task)) else "numeric"
 
 
 def _check_numbers(task: Task, choice: str) -> None:

@@ -5,7 +5,7 @@
     ability         the task's category
     reward_model    {style: "rule", ground_truth: the gold answer}
     extra_info      index, split, epoch, item, persona, kind, and for the reward question,
-                    alternatives and subjects
+                    verifier, at_the_end, also, choices, alternatives and subjects
 
 verl repeats a row for each of its rollouts and groups them by a uid of its own, so that a row is a
 group with one persona. Mixing per rollout cannot be said in rows, and is refused. verl shuffles
@@ -21,7 +21,7 @@ from pathlib import Path
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.extras import install
 from holdfast.core.records import Record
-from holdfast.evals.tasks.verifier import golds
+from holdfast.evals.tasks.verifier import golds, verifier
 from holdfast.training.permix.dataset import TrainingData, chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
 
@@ -49,15 +49,20 @@ def export_rows(data: TrainingData, mix: PersonaMix, prompts: int) -> list[Recor
 
 def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
     persona = None if row.persona == NOBODY else data.personas[row.persona]
-    gold = data.tasks[row.item].golds()[-1]
+    task = data.tasks[row.item]
+    gold = task.golds()[-1]
     return {
         "index": number,
         "split": "train",
         "epoch": row.epoch,
-        "item": data.tasks[row.item].id,
+        "item": task.id,
         "persona": persona.id if persona else "",
         "kind": persona.kind if persona else "none",
         "question": gold.question,
+        "verifier": verifier(task),
+        "at_the_end": gold.at_the_end,
+        "also": list(gold.also),
+        "choices": list(gold.choices),
         "alternatives": list(gold.alternatives),
         "subjects": list(gold.subjects),
     }

@@ -23,16 +23,22 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.gold import Gold, is_formula
+from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
+from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.reader import read
+from holdfast.evals.tasks.tasks import of_question
+from holdfast.evals.tasks.verifier import verify
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.task_reward import READINGS, completion_text
 
 DatasetRow = Mapping[str, Any]
+LISTS = ("also", "choices", "alternatives", "subjects")
+"""What else a row may say of its gold answer, each a list of texts or None."""
 
 
 def mix(
@@ -86,8 +92,7 @@ def reward(
 ) -> Callable[..., list[float]]:
     """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
 
-    Columns `alternatives` and `subjects`, lists of texts, are read where the data set has them
-    (`score`).
+    Columns named as in `LISTS`, lists of texts, are read where the data set has them (`score`).
 
     Args:
         column: The column of the data set with the gold answer: words, a number or LaTeX.
@@ -117,10 +122,8 @@ def reward(
             ids = completion_ids[i] if completion_ids is not None else ()
             cut = bool(ends) and len(ids) > 0 and ids[-1] not in ends
             question = _question(prompts[i]) if prompts is not None else ""
-            keywords = {
-                name: columns[name][i] for name in ("alternatives", "subjects") if name in columns
-            }
-            right = score(completion_text(completion), gold, question, reading, **keywords)
+            lists = {name: columns[name][i] for name in LISTS if name in columns}
+            right = score(completion_text(completion), gold, question, reading, **lists)
             rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
@@ -132,8 +135,10 @@ def score(
     gold: object,
     question: str = "",
     reading: str = "final",
-    alternatives: Sequence[str] | None = (),
-    subjects: Sequence[str] | None = (),
+    *,
+    kind: str | None = None,
+    at_the_end: bool = False,
+    **lists: Sequence[str] | None,
 ) -> float:
     """1 where a reply has the gold answer by a reading, else 0.
 
@@ -142,16 +147,37 @@ def score(
         gold: The answer: words, a number or LaTeX.
         question: What was asked; its words are the candidates that a reply may list.
         reading: final, lenient or strict.
-        alternatives: Other values that the question names, of the answer's type; a reply that
-            gives one is wrong. None is as an empty list.
-        subjects: What was asked about, then what the alternatives belong to.
+        kind: One of `verifier.VERIFIERS` but judge; by default what the answer looks like.
+        at_the_end: Whether words have to stand in the last sentence.
+        lists: Named as in `LISTS`: other forms of the answer; what there was to choose from, where
+            the answer is a letter or one of them; other values that the question names, of the
+            answer's type, of which a reply that gives one is wrong; and what was asked about,
+            then what those belong to.
+
+    Raises:
+        HoldfastError: There is no gold answer, which every reply would have.
     """
     answer = str(gold).strip()
-    kind = "numeric" if number(answer) is not None else "math" if "\\" in answer else "exact"
+    if gold is None or not answer:
+        raise HoldfastError("a row has no gold answer, so that no reply to it can be paid.")
     # A data set joined from several has None where a row of another had no such list.
-    others, whose = (() if one is None else tuple(one) for one in (alternatives, subjects))
-    right = Gold(answer, question=question, alternatives=others, subjects=whose)
-    return float(getattr(read(right, reply, kind, _math()), reading))
+    more = {name: () if one is None else tuple(one) for name, one in lists.items()}
+    if choices := more.get("choices"):
+        answer = LETTERS[choices.index(answer)] if answer in choices else answer
+    if kind == "refusal":
+        task = of_question(Question("refusal", question, answer), "row")
+        return float(getattr(verify(task, kind, [reply], _math()), reading))
+    right = Gold(answer, question=question, at_the_end=at_the_end, **more)
+    return float(getattr(read(right, reply, kind or _kind(right), _math()), reading))
+
+
+def _kind(gold: Gold) -> str:
+    """How an answer is read that comes without a verifier."""
+    if gold.choices:
+        return "choice"
+    if number(gold.answer) is not None:
+        return "numeric"
+    return "math" if is_formula(gold.answer) else "exact"
 
 
 def compute_score(
@@ -167,7 +193,8 @@ def compute_score(
         data_source: Not used; verl passes it.
         solution_str: The reply.
         ground_truth: The gold answer.
-        extra_info: `question`, `alternatives` and `subjects`, where a row has them.
+        extra_info: `question`, `verifier`, `at_the_end` and those of `LISTS`, as far as a row has
+            them.
         rest: What later versions pass.
     """
     more = extra_info or {}
@@ -175,8 +202,9 @@ def compute_score(
         solution_str,
         ground_truth,
         str(more.get("question") or ""),
-        alternatives=more.get("alternatives"),
-        subjects=more.get("subjects"),
+        kind=more.get("verifier"),
+        at_the_end=bool(more.get("at_the_end")),
+        **{name: more.get(name) for name in LISTS},
     )
 
 

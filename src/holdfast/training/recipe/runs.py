@@ -158,7 +158,8 @@ def _measured(
         numbers |= {"mean": found.mean, "worst": found.worst, "worst/best": found.ratio}
         numbers |= {"no persona": found.none.accuracy}
         numbers |= group_means(answers, reading, recipe.groups)
-        numbers |= {"cut": found.cut / (found.items * (1 + found.personas))}
+        replies = (found.items + len(found.missing)) * (1 + found.personas) * settings.samples
+        numbers |= {"cut": found.cut / replies}
     if (settings_of_fidelity := recipe.fidelity_settings) is not None:
         scores = fidelity(
             model, settings_of_fidelity, out=folder / "fidelity", progress=run.progress

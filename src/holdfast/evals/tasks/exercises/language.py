@@ -7,7 +7,7 @@ from itertools import permutations
 from string import ascii_uppercase
 from typing import NamedTuple
 
-from holdfast.evals.tasks.exercises.lexicon import Lexicon, facts
+from holdfast.evals.tasks.exercises.lexicon import Lexicon, LexiconFact, facts
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.questions import Question
 
@@ -171,15 +171,31 @@ def letter_counting(lexicon: Lexicon, level: int) -> Question:
 def multiple_choice(lexicon: Lexicon, level: int) -> Question:
     """A fact with two, four or six answers to choose from."""
     fact, number = lexicon.fact(level), (2, 4, 6)[level - 1]
-    same = [one for one in facts(level, lexicon.split) if one.kind == fact.kind]
-    other = facts(level, "train" if lexicon.split == "evaluation" else "evaluation")
-    pool = [*same, *(one for one in other if one.kind == fact.kind)]
-    wrong = list(dict.fromkeys(o.forms[0] for o in pool if o.forms[0] not in fact.forms))
+    wrong = _wrong_answers(fact, level, lexicon.split, number - 1)
     options = [fact.forms[0], *lexicon.rng.sample(wrong, min(number - 1, len(wrong)))]
     lexicon.rng.shuffle(options)
     letter = LETTERS[options.index(fact.forms[0])]
     question = lexicon.rng.choice(fact.ask).format(x=fact.thing).replace(" Give one word.", "")
     return Question("", question, letter, tuple(options))
+
+
+def _wrong_answers(fact: LexiconFact, level: int, split: str, least: int) -> list[str]:
+    """The answers to other facts of a kind; in training none of those kept for evaluation.
+
+    Of evaluation's those of training serve too, and in training those of other levels where a
+    level has too few.
+    """
+    if split == "evaluation":
+        pools = [facts(level, split), facts(level, "train")]
+    else:
+        pools = [facts(one, split) for one in (level, *({1, 2, 3} - {level}))]
+    wrong = list[str]()
+    for i, pool in enumerate(pools):
+        answers = [one.forms[0] for one in pool if one.kind == fact.kind]
+        new = [one for one in answers if one not in (*fact.forms, *wrong)]
+        is_own = i == 0 or split == "evaluation"
+        wrong += new if is_own else new[: max(0, least - len(wrong))]
+    return wrong
 
 
 LANGUAGE: dict[str, Callable[[Lexicon, int], Question]] = {

@@ -73,7 +73,18 @@ def in_split(i: int, split: str) -> bool:
 @cache
 def _words(name: str, split: str) -> list[str]:
     words: list[str] = _file()["words"][name]
-    return [word for i, word in enumerate(words) if name in SHARED or in_split(i, split)]
+    if name in SHARED:
+        return words
+    # A word of several lists may be in either split: training leaves it out.
+    other = _kept_words() if split == "train" else frozenset()
+    return [word for i, word in enumerate(words) if in_split(i, split) and word not in other]
+
+
+@cache
+def _kept_words() -> frozenset[str]:
+    """The words that are kept for evaluation in any list."""
+    lists = [words for name, words in _file()["words"].items() if name not in SHARED]
+    return frozenset(w for words in lists for i, w in enumerate(words) if in_split(i, "evaluation"))
 
 
 @cache

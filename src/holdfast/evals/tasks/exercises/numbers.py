@@ -43,6 +43,8 @@ def dates(lexicon: Lexicon, level: int) -> Question:
     start_day = date(2025, 1, 1) + timedelta(days=rng.randrange(0, 330))
     days = rng.randrange(10, 30)
     if rng.random() < 0.5:
+        if start_day.month < 3 <= (start_day + timedelta(days=days)).month:
+            start_day += timedelta(days=60)  # February may have 29 days
         end = start_day + timedelta(days=days)
         question = f"Today is {_written(start_day)}. What is the date in {days} days?"
         return Question("", question, _written(end))

@@ -54,8 +54,12 @@ def number(answer: str) -> Decimal | None:
     return _signed(match, re.sub(rf"[{_MARKS}]", "", match["digits"]))
 
 
+_MINUS = re.compile(r"(?i)(^\W*|(?:\bis|\bbe|[:=])\s+[*_$]*)(?:minus|negative) (?=\d)")
+
+
 def plain(text: str) -> str:
-    """A text without what LaTeX puts into numbers and around units."""
+    """A text without what LaTeX puts into numbers and around units; "minus 5" is -5."""
+    text = _MINUS.sub(r"\1-", text)
     if "\\" not in text and "{,}" not in text:
         return text
     text = re.sub(r",?\\!\s*(?=\d)|\{,\}", ",", text).replace("\\$", "$").replace("\\%", "%")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from holdfast.evals.tasks.numbers import dates, digits, number, same_date
 from holdfast.evals.tasks.numbers.spelled import spelled
+from holdfast.evals.tasks.phrases.lists import items, list_places
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -111,6 +112,9 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
     if _UNSPACED.search("".join(sought)):
         yield from ((m.start(), m.end()) for m in re.finditer(re.escape(" ".join(sought)), text))
         return
+    if len(listed := items(phrase)) > 2:
+        yield from list_places(text, listed)
+        return
     tokens = [(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
     for form in _forms(sought):
         n = len(form)
@@ -147,7 +151,13 @@ _NEGATION = re.compile(
     r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|nunca|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
     r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
-    r"no(?=\s)|non(?=\s))\b|n['’]t\b"
+    r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
+    r"niet|geen|ikke|inte|nem|nie|ni|не|ни|"
+    r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s?$"
+)
+_THAT = re.compile(
+    r"(?i)\b(doubt|deny|unlikely|untrue|wrong|false|(?:not|n['’]t) (?:true|the case|think|believe))"
+    r"\s+that\b"
 )
 _ALL_BUT = re.compile(r"(?i)\b(?:any\w*|all|every\w*)(?:\s+\w+)?\s+but\s+(?:the\s+|an?\s+)?$")
 _NO_NEGATION = re.compile(
@@ -161,13 +171,13 @@ _DENIED_AFTER = re.compile(
     r"(?i)^['\"’”*_)]*\s*(?:it\s+)?(?:(?:is|was|are|were|does|do|did|can|could|would|will|has|have|"
     r"be|must)(?:\s+(?:be|simply|clearly|certainly|definitely|probably))*"
     r"(?:\s+(?:not|never|wrong|incorrect|false|out|impossible|ruled out|no longer)\b|n['’]t\b)"
-    r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas)(?!\s+only)"
+    r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas|(?:では|じゃ|で)ない|[이가] 아니)(?!\s+only)"
 )
 
 
 def _denied(text: str, start: int, end: int, phrase: str) -> bool:
     """Whether a negation stands before the place in its clause, or right behind it."""
-    before = text[max(0, start - 80) : start]
+    before = _THAT.sub(r"\1", text[max(0, start - 80) : start])
     ends = [match.end() for match in _CLAUSE_ENDS.finditer(before)]
     clause = _NO_NEGATION.sub(" ", before[ends[-1] :] if ends else before)
     own = _NEGATION.search(phrase) is not None
@@ -198,10 +208,29 @@ def _is_other(text: str, start: int, end: int, question: str) -> bool:
     """Whether a place is an owner of what the answer is, or a common word."""
     if _OWNER.match(text[end : end + 20]) and "whose" not in question.lower():
         return True
+    if end - start == 1 and text[start].isalpha():
+        return _is_no_letter(text, start, end)
     if words(text[start:end]) not in _WORDS_TOO:
         return False
     capital = text[start : start + 1].isupper() and not text.isupper()
     return not capital and re.match(r"\W*(?:[.!?,;:\n)]|$)", text[end:]) is None
+
+
+# What follows a letter that is one: "a.", “a”, "a is the first", but not "a word" or "I'm".
+_AFTER_LETTER = re.compile(
+    r"[^\w\s'’-]|['’-](?!\w)|\s*(?:\n|$)"
+    r"|\s+(?:[(=/|,;:–—-]|(?:is|was|be|it|comes|starts|begins|and|or)\b)",
+    re.IGNORECASE,
+)
+_LETTERS_AND_WORDS = "aeiouy"
+
+
+def _is_no_letter(text: str, start: int, end: int) -> bool:
+    """Whether a letter is the end of a contraction ("it's"), or a word as an article is."""
+    if start > 1 and text[start - 1] in "'’" and text[start - 2].isalpha():
+        return True
+    is_word = text[start].lower() in _LETTERS_AND_WORDS
+    return is_word and _AFTER_LETTER.match(text, end) is None
 
 
 # --- lists of candidates -----------------------------------------------------------
@@ -223,7 +252,7 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
     stroke joins one. A question is no rival: "London? No, Paris."
     """
     near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
-    parts = _PARTS.split(near)
+    parts, letter = _PARTS.split(near), end - start == 1
     here = next(i for i, part in enumerate(parts) if _MARK in part)
     if len(_content(parts[here].replace(_MARK, ""))) > 2:
         return 0, False, False, False
@@ -235,10 +264,11 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
         i = here + step
         while 0 <= i < len(parts):
             joint = parts[i - step // 2].strip().lower()
-            inner = _content(parts[i])
+            inner = _content(parts[i], letter)
             if inner or not parts[i].strip():
                 lone = joint == "or" and len(inner) == 1
-                if inner and not _alike(inner, own, capital, question_words, lone):
+                tells = len(inner) > 1 and _COPULA.search(parts[i])  # "Today is Monday, so …"
+                if inner and (tells or not _alike(inner, own, capital, question_words, lone)):
                     break
                 if i + 1 < len(parts) and parts[i + 1].strip() == "?":
                     i += step
@@ -251,8 +281,13 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
     return count, alternative, from_question, both
 
 
-def _content(part: str) -> list[str]:
-    return [word for word in _WORD.findall(part) if word.lower() not in SMALL]
+_COPULA = re.compile(r"(?i)\b(?:is|are|was|were)\b")
+
+
+def _content(part: str, letters: bool = False) -> list[str]:
+    """The words of a part that are no small ones; with `letters` those of one letter count."""
+    small = {word for word in SMALL if len(word) > 1} if letters else SMALL
+    return [word for word in _WORD.findall(part) if word.lower() not in small]
 
 
 def _alike(
