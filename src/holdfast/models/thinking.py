@@ -65,7 +65,7 @@ class SplitPiece(NamedTuple):
 
 def shows_thoughts(template: str) -> bool:
     """Whether a chat template has the marks of thoughts, as those of thinking models do."""
-    return any(mark in template for mark in (*TAG_MARKS, _CHANNEL))
+    return any(mark in template for mark in (*TAG_MARKS, CHANNEL))
 
 
 def opens_thought(prompt: str) -> bool:
