@@ -195,6 +195,6 @@ def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
             numbers = {"overall": row.overall, "routed": row.routed}
             persona = "matched" if row.arm == "router" else row.arm
             if lacking := summary.without_persona.get(persona):
-                numbers["no persona"] = sum(lacking.values()) / summary.tasks
+                numbers["as base"] = sum(lacking.values()) / summary.tasks
             numbers |= row.by_category
             yield ArmMeasurement(ArmRow(row.arm, seed, numbers))
