@@ -12,7 +12,7 @@ from holdfast.evals.tasks.tasks import Task, load_tasks
 from holdfast.persona import pool
 from holdfast.training.permix import dataset
 from holdfast.training.permix.mixing import NOBODY, PromptRow
-from holdfast.training.permix.settings import DataSettings
+from holdfast.training.permix.settings import DataSettings, PermixSettings, TrainerSettings
 
 POOL = """
 [[persona]]
@@ -78,6 +78,15 @@ def test_a_task_whose_words_are_nearly_an_evaluation_task_s_is_refused(tmp_path:
     evaluation = dataset.evaluation_tasks(file(tmp_path, asked, name="e.jsonl"), each=9, seed=0)
     with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
         dataset.training_tasks(file(tmp_path, near, OTHER), evaluation, each=9, seed=0)
+
+
+@pytest.mark.parametrize("name", ["exercises", "exercises:train"])
+def test_the_exercises_are_cleaned_and_known_by_either_name(name: str) -> None:
+    data = dataset.load_data(DataSettings(tasks=name), "other", 0)
+    texts = {task.turns for task in data.evaluation}
+    assert data.exercises and texts and not texts & {task.turns for task in data.tasks}
+    settings = PermixSettings(data=DataSettings(tasks=name))
+    assert TrainerSettings.of(settings, 3 * 10**9).max_new_tokens == 64
 
 
 def test_a_test_set_is_not_trained_on() -> None:

@@ -19,7 +19,7 @@ from holdfast.core.errors import HoldfastError, PersonaError, suggestion
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
 from holdfast.evals.tasks.questions import REFUSAL
-from holdfast.evals.tasks.tasks import MINI, Task, load_items
+from holdfast.evals.tasks.tasks import EXERCISES, MINI, Task, load_items
 from holdfast.models.notes import own_source
 from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
@@ -73,6 +73,7 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
     source = own_source(model)
     own = "mini" if source == "mini" else "exercises"
     name = settings.tasks or own
+    name = "exercises" if name in EXERCISES else name  # by the name of their training split, too
     evaluation = evaluation_tasks(
         settings.eval_tasks or (name if name in ("mini", "exercises") else TESTED_ON.get(name)),
         each=settings.eval_tasks_per_category,

@@ -228,6 +228,7 @@ class TrainerSettings:
             parameters: Parameters of the model.
             device: Type of its device.
         """
+        from holdfast.evals.tasks.tasks import EXERCISES
         from holdfast.models.local.weights import TINY
 
         values: dict[str, Any] = {}
@@ -235,7 +236,7 @@ class TrainerSettings:
             values["learning_rate"] = LORA_RATE
         if settings.arm in IMITATIONS:
             values["learning_rate"] = SFT_RATE * (10 if settings.rank else 1)
-        if settings.data.tasks in (None, "exercises"):
+        if settings.data.tasks in (None, *EXERCISES):
             values["max_new_tokens"] = 64
         if parameters < TINY:
             values["learning_rate"] = 1e-3 if settings.rank else 1e-4
@@ -244,7 +245,7 @@ class TrainerSettings:
             values |= LAPTOP
             if settings.rank and settings.arm not in IMITATIONS:
                 values["learning_rate"] = LAPTOP_LORA_RATE
-            if settings.data.tasks in (None, "exercises"):
+            if settings.data.tasks in (None, *EXERCISES):
                 values["max_new_tokens"] = 32
         own = {one.name: getattr(settings, one.name) for one in fields(cls)}
         return cls(**values | {name: one for name, one in own.items() if one is not None})
