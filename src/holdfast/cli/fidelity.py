@@ -13,7 +13,7 @@ from holdfast.cli.options.flatten import flattened
 from holdfast.cli.session import (
     own_command,
     print_estimate,
-    print_json,
+    print_result,
     print_summary,
     resumable,
 )
@@ -56,7 +56,7 @@ def fidelity(
 
         with resumable(output.out) as folder:
             agreement = calibration(calibrate, judges=judges, calls=calls, out=folder)
-        print_json(agreement) if output.as_json else print(*sentences(agreement), sep="\n")
+        print_result(agreement, sentences(agreement), output.as_json)
         return
     from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
     from holdfast.report.fidelity import headline, remarks

@@ -15,7 +15,7 @@ import typer
 
 from holdfast.cli.options import AsJson
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import print_json
+from holdfast.cli.session import print_result
 from holdfast.core.errors import RunError
 from holdfast.evals.gate.gate import GateSettings, exit_code
 from holdfast.evals.gate.gate import gate as compare_runs
@@ -40,10 +40,7 @@ def gate(
         _write(junit, as_junit(outcome), "w")
     if summary is not None:
         _write(summary, markdown(outcome), "a")
-    if as_json:
-        print_json(outcome)
-    else:
-        print(*lines(outcome), sep="\n")
+    print_result(outcome, lines(outcome), as_json)
     raise typer.Exit(exit_code(outcome.decision.verdict))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.session import print_json
+from holdfast.cli.session import print_json, print_result
 
 app = typer.Typer(
     help="List small chat models with short names, and bring one here.", no_args_is_help=True
@@ -34,15 +34,12 @@ def list_models(as_json: AsJson = False) -> None:
         }
         for model in CATALOGUE
     ]
-    if as_json:
-        print_json({"models": rows})
-        return
-    for row in rows:
-        here = "  here" if row["file"] else ""
-        print(
-            f"{row['name']:<20}{row['parameters']:>6}{row['size_gb']:>6} GB  "
-            f"{row['licence']:<12}{row['hub']}{here}"
-        )
+    lines = (
+        f"{row['name']:<20}{row['parameters']:>6}{row['size_gb']:>6} GB  "
+        f"{row['licence']:<12}{row['hub']}{'  here' if row['file'] else ''}"
+        for row in rows
+    )
+    print_result({"models": rows}, lines, as_json)
 
 
 @app.command("get")

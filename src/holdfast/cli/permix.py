@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, own_command, print_json, print_plan, resumable
+from holdfast.cli.session import needed, own_command, print_plan, print_result, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.training.permix.settings import DataSettings, PermixSettings
+
+if TYPE_CHECKING:
+    from holdfast.results.training.permix import PermixSummary
 
 app = typer.Typer(
     help="Train a model with verifiable rewards under mixed personas.",
@@ -52,16 +56,16 @@ def train(
         ).summary
     if not main_process():
         return
-    if output.as_json:
-        print_json(summary)
-        return
+    print_result(summary, _lines(summary), output.as_json)
+
+
+def _lines(summary: PermixSummary) -> Iterator[str]:
     means = summary.means
-    print(f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s")
-    print(f"reward {means.reward_first} in the first steps, {means.reward_last} in the last")
+    yield f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s"
+    yield f"reward {means.reward_first} in the first steps, {means.reward_last} in the last"
     if means.kl_last is not None:  # arms that imitate have none
-        print(f"KL to the model before training: {means.kl_last} a token in the last steps")
-    print(summary.checkpoint)
-    print(summary.report)
+        yield f"KL to the model before training: {means.kl_last} a token in the last steps"
+    yield from (summary.checkpoint, summary.report)
 
 
 @app.command("export")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,8 @@ from holdfast.cli.session import (
     needed,
     own_command,
     print_estimate,
-    print_json,
     print_plan,
+    print_result,
     resumable,
 )
 from holdfast.core.errors import shortened
@@ -71,35 +72,32 @@ def train(
             command=own_command(),
             progress=Progress(stage="prism train"),
         )
-    if as_json:
-        print_json(result.summary)
-    else:
-        _print_training(result)
+    print_result(result.summary, _training_lines(result), as_json)
 
 
-def _print_training(result: PrismResult) -> None:
+def _training_lines(result: PrismResult) -> Iterator[str]:
     summary, gate = result.summary, result.summary.gate
-    print(
+    yield (
         f"{summary.queries} queries: {summary.wins} won, {summary.losses} lost, "
         f"{summary.ties} tied; dropped {summary.dropped}, of which {summary.repeated} repeated"
     )
     cut = [f"{name} {share:.0%}" for name, share in summary.cut.items() if share]
-    print(f"answers cut by the limit of tokens: {', '.join(cut) or 'none'}")
-    print(
+    yield f"answers cut by the limit of tokens: {', '.join(cut) or 'none'}"
+    yield (
         f"gate: ranks queries with an AUC of {number(gate.auc)} under personas it never saw and "
         f"{number(gate.auc_queries)} among queries it never saw (0.50 is chance); it is right for "
         f"{number(gate.accuracy)} of them, one that always says the more frequent for "
         f"{number(gate.majority)}"
     )
-    print(
+    yield (
         f"adapter: its KL from the prompted model goes from {number(summary.kl_first)} to "
         f"{number(summary.kl_last)} a token; {quantity(summary.too_long, 'win')} did not fit"
     )
     for pair, comparison in result.examples():
-        print(f"{comparison.verdict} of {comparison.expert}: {shortened(pair.query.query, 100)}")
-        print(f"  without: {shortened(pair.plain, 100)}")
-        print(f"  with:    {shortened(pair.persona, 100)}")
-    print(summary.adapter)
+        yield f"{comparison.verdict} of {comparison.expert}: {shortened(pair.query.query, 100)}"
+        yield f"  without: {shortened(pair.plain, 100)}"
+        yield f"  with:    {shortened(pair.persona, 100)}"
+    yield summary.adapter
 
 
 @app.command("eval")
@@ -142,22 +140,19 @@ def evaluation(
             command=own_command(),
             progress=Progress(stage="prism eval"),
         )
-    if output.as_json:
-        print_json(summary)
-    else:
-        _print_arms(summary)
+    print_result(summary, _arm_lines(summary), output.as_json)
 
 
-def _print_arms(summary: PrismEvalSummary) -> None:
-    print(f"{summary.tasks} tasks; {summary.dropped.sentence()}")
+def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:
+    yield f"{summary.tasks} tasks; {summary.dropped.sentence()}"
     for arm, categories in summary.without_persona.items():
         listed = ", ".join(f"{name} {count}" for name, count in categories.items())
-        print(f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {listed}")
-    print("arm         overall  against base             against matched           routed   cut")
+        yield f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {listed}"
+    yield "arm         overall  against base             against matched           routed   cut"
     for row in summary.rows:
         cut = "   –" if row.cut is None else f"{row.cut:4.0%}"
         differences = "  ".join(_difference(row.against[arm]) for arm in ("base", "matched"))
-        print(f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}  {cut}")
+        yield f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}  {cut}"
 
 
 def _difference(difference: PairedDifference) -> str:

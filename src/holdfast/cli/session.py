@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -148,12 +149,17 @@ def print_json(summary: object) -> None:
     print(dumps(summary))
 
 
+def print_result(result: object, lines: Iterable[str], as_json: bool) -> None:
+    """One JSON object, or lines for people."""
+    if as_json:
+        print_json(result)
+    else:
+        print(*lines, sep="\n")
+
+
 def print_plan(estimate: TrainingEstimate, as_json: bool) -> None:
     """What a training will take: one JSON object, or a line for people."""
-    if as_json:
-        print_json(estimate)
-    else:
-        print(f"{estimate.sentence()}.")
+    print_result(estimate, [f"{estimate.sentence()}."], as_json)
 
 
 def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None:
@@ -164,15 +170,9 @@ def print_summary(summary: Summary, lines: Iterable[str], as_json: bool) -> None
         lines: the result in words; what to know of the model and the page's path follow them.
         as_json: print the object.
     """
-    if as_json:
-        print_json(summary)
-    else:
-        print(*lines, *filter(None, (summary.note, summary.report)), sep="\n")
+    print_result(summary, chain(lines, filter(None, (summary.note, summary.report))), as_json)
 
 
 def print_estimate(estimate: RunEstimate, as_json: bool, beside: str = "") -> None:
     """What a run will take: one JSON object, or a sentence that ends with what is on top."""
-    if as_json:
-        print_json(estimate)
-    else:
-        print(estimate.sentence(beside))
+    print_result(estimate, [estimate.sentence(beside)], as_json)

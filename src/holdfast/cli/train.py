@@ -10,7 +10,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, print_json, print_plan, resumable
+from holdfast.cli.session import needed, print_plan, print_result, resumable
 
 
 @flattened
@@ -42,8 +42,5 @@ def train(
             model=model,
             loading=loading.arguments(),
         )
-    if output.as_json:
-        print_json(summary)
-    else:
-        print(Path(summary.table).read_text(encoding="utf-8"), end="")
-        print(summary.table)
+    table = Path(summary.table).read_text(encoding="utf-8").removesuffix("\n")
+    print_result(summary, (table, summary.table), output.as_json)

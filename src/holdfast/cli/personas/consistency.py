@@ -10,9 +10,8 @@ import typer
 
 from holdfast.cli.options import ModelOptions, OutputOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import print_json, resumable
+from holdfast.cli.session import print_result, resumable
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import as_record
 from holdfast.evals.consistency.consistency import ConsistencySettings
 from holdfast.evals.consistency.consistency import consistency as measure
 from holdfast.report.words import between, log_reading, number, percent, quantity
@@ -53,10 +52,7 @@ def consistency(
     with resumable(output.out, quiet=True) as folder:
         judge = models.open(judge_model) if judge_model else None
         summary = measure(log, judge, settings, out=folder)
-    if output.as_json:
-        print_json(as_record(summary))
-        return
-    print(*_lines(summary), sep="\n")
+    print_result(summary, _lines(summary), output.as_json)
 
 
 def _lines(summary: ConsistencySummary) -> Iterator[str]:

@@ -10,7 +10,7 @@ import typer
 
 from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
 from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import print_json
+from holdfast.cli.session import print_result
 from holdfast.core.errors import PersonaError
 from holdfast.persona.cards.card import parse_card, read_card, write_card
 from holdfast.persona.cards.chat import is_role_play, read_role_play
@@ -54,19 +54,21 @@ def import_file(
     )
     write_draft(result, out, character.ignored)
     unjudged_texts = [one.text for one in result.unjudged]
-    if as_json:
-        summary = {"name": character.name, "personas": [one.id for one in result.suite.personas]}
-        summary |= {"starters": list(character.starters), "unjudged": unjudged_texts}
-        print_json(summary | {"ignored": list(character.ignored)})
-        return
-    print(
+    summary = {
+        "name": character.name,
+        "personas": [one.id for one in result.suite.personas],
+        "starters": list(character.starters),
+        "unjudged": unjudged_texts,
+        "ignored": list(character.ignored),
+    }
+    lines = (
         f"{character.name}: {quantity(len(result.demands), 'persona')}, "
         f"{quantity(len(character.starters), 'starter')}",
         *(f"  not judged: {text}" for text in unjudged_texts),
         *(f"  left out: {field}" for field in character.ignored),
         f"{out}: read it and edit it, then holdfast personas check {out}",
-        sep="\n",
     )
+    print_result(summary, lines, as_json)
 
 
 def _import_chat(file: Path, out: Path, as_json: bool) -> None:
@@ -79,13 +81,12 @@ def _import_chat(file: Path, out: Path, as_json: bool) -> None:
         raise PersonaError(f"{out} is there already: name another --out, or remove it.") from None
     except OSError as error:
         raise PersonaError(f"{out} cannot be written ({error.strerror}).") from error
-    if as_json:
-        print_json({"messages": len(chat.messages), "left_out": chat.left_out})
-        return
-    print(
+    sentence = (
         f"{len(chat.messages)} messages of {chat.character} and {chat.user} ({chat.left_out} lines "
         f"left out) in {out}: holdfast drift --history {out} --card CARD"
     )
+    summary = {"messages": len(chat.messages), "left_out": chat.left_out}
+    print_result(summary, [sentence], as_json)
 
 
 def export(
