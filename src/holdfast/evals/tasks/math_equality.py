@@ -136,21 +136,23 @@ _COMPARE: dict[str, Any] = {
 
 
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
-_UNICODE = {
-    "²": "^2",
-    "³": "^3",
-    "×": "\\times ",
-    "·": "\\cdot ",
-    "÷": "\\div ",
-    "−": "-",
-    "∞": "\\infty ",
-}
+_UNICODE = str.maketrans(
+    {
+        "²": "^2",
+        "³": "^3",
+        "×": "\\times ",
+        "·": "\\cdot ",
+        "÷": "\\div ",
+        "−": "-",
+        "∞": "\\infty ",
+    }
+)
 
 
 def _in_latex(text: str) -> str:
     """A text with the signs that math-verify does not read as it reads them: √2, x², ×."""
     text = _ROOT.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
-    return text.translate(str.maketrans(_UNICODE))
+    return text.translate(_UNICODE)
 
 
 def _serve() -> None:

@@ -161,7 +161,7 @@ def score(
     if gold is None or not answer:
         raise HoldfastError("a row has no gold answer, so that no reply to it can be paid.")
     # A data set joined from several has None where a row of another had no such list.
-    more = {name: () if one is None else tuple(one) for name, one in lists.items()}
+    more: dict[str, Any] = {n: () if one is None else tuple(one) for n, one in lists.items()}
     if choices := more.get("choices"):
         answer = LETTERS[choices.index(answer)] if answer in choices else answer
     if kind == "refusal":
@@ -198,13 +198,14 @@ def compute_score(
         rest: What later versions pass.
     """
     more = extra_info or {}
+    lists: dict[str, Any] = {name: more.get(name) for name in LISTS}
     return score(
         solution_str,
         ground_truth,
         str(more.get("question") or ""),
         kind=more.get("verifier"),
         at_the_end=bool(more.get("at_the_end")),
-        **{name: more.get(name) for name in LISTS},
+        **lists,
     )
 
 
