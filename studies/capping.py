@@ -42,6 +42,7 @@ from arms import (
 from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
 from torch import Tensor, nn
 
+from holdfast.core.backend import Sampling
 from holdfast.core.records import dumps
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
@@ -74,14 +75,19 @@ class Setting:
 
 def settings(count: int) -> list[Setting]:
     """All layers, the second half, the last third and the middle third, at every quantile."""
+    return [Setting(at, quantile) for at in ranges(count) for quantile in QUANTILES]
+
+
+def ranges(count: int) -> list[tuple[int, int]]:
+    """The layers that are tried together, of so many."""
     third = max(1, count // 3)
-    ranges = [
+    found = [
         (0, count - 1),
         (count // 2, count - 1),
         (count - third, count - 1),
         (count // 3, max(count // 3, 2 * count // 3 - 1)),
     ]
-    return [Setting(at, quantile) for at in dict.fromkeys(ranges) for quantile in QUANTILES]
+    return list(dict.fromkeys(found))
 
 
 @torch.no_grad()
@@ -107,14 +113,8 @@ def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[T
     return torch.stack([torch.cat(parts) for parts in found])
 
 
-def direction(
-    backend: LocalBackend, persona: Persona, asked: Sequence[str], without: Tensor, seed: int
-) -> Direction:
-    """The persona's direction; `without` are activations at replies without any persona."""
-    dialogues = exchanges(backend, persona.prompt, asked, 1, seed)
-    chats = [told(backend.template, persona.prompt, turns) for turns in dialogues]
-    layers = decoder_layers(backend.engine.model)
-    under = activations(backend.engine.model, layers, chats)
+def direction(under: Tensor, without: Tensor) -> Direction:
+    """The direction of activations at replies under a persona from those without any."""
     vectors = nn.functional.normalize(under.mean(1) - without.mean(1), dim=-1)
     projections = torch.einsum("ltd,ld->lt", under, vectors)
     return Direction(vectors, projections.sort(-1).values)
@@ -147,24 +147,40 @@ def capped(
 
 
 def directions(
-    backend: LocalBackend, personas: Sequence[Persona], asked: Sequence[str], seed: int
+    backend: LocalBackend,
+    personas: Sequence[Persona],
+    asked: Sequence[str],
+    seed: int,
+    sampling: Sampling | None = None,
 ) -> dict[str, Direction]:
     """Every persona's direction, by system prompt."""
     began, model = time.monotonic(), backend.engine.model
-    chats = [told(backend.template, None, d) for d in exchanges(backend, None, asked, 1, seed)]
-    without = activations(model, decoder_layers(model), chats)
-    found = {p.prompt: direction(backend, p, asked, without, seed) for p in personas}
+
+    def replies(prompt: str | None) -> Tensor:
+        dialogues = exchanges(backend, prompt, asked, 1, seed, sampling)
+        chats = [told(backend.template, prompt, turns) for turns in dialogues]
+        return activations(model, decoder_layers(model), chats)
+
+    without = replies(None)
+    found = {p.prompt: direction(replies(p.prompt), without) for p in personas}
     seconds = (time.monotonic() - began) / len(personas)
     print(f"directions: {seconds:.1f} s a persona", file=sys.stderr, flush=True)
     return found
 
 
-def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
-    """The conversations with every agent's persona capped; the users are left alone."""
+def states(
+    setting: Setting, backend: LocalBackend, found: Mapping[str, Direction]
+) -> dict[str, State]:
+    """The capped state of every persona, by system prompt."""
     model = backend.engine.model
     layers = decoder_layers(model)
-    states = {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
-    return case.hold(str(setting), Routed(backend, states), beside(backend))
+    return {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
+
+
+def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
+    """The conversations with every agent's persona capped; the users are left alone."""
+    agent = Routed(backend, states(setting, backend, found))
+    return case.hold(str(setting), agent, beside(backend))
 
 
 def main() -> None:
