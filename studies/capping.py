@@ -75,19 +75,14 @@ class Setting:
 
 def settings(count: int) -> list[Setting]:
     """All layers, the second half, the last third and the middle third, at every quantile."""
-    return [Setting(at, quantile) for at in ranges(count) for quantile in QUANTILES]
-
-
-def ranges(count: int) -> list[tuple[int, int]]:
-    """The layers that are tried together, of so many."""
     third = max(1, count // 3)
-    found = [
+    ranges = [
         (0, count - 1),
         (count // 2, count - 1),
         (count - third, count - 1),
         (count // 3, max(count // 3, 2 * count // 3 - 1)),
     ]
-    return list(dict.fromkeys(found))
+    return [Setting(at, quantile) for at in dict.fromkeys(ranges) for quantile in QUANTILES]
 
 
 @torch.no_grad()

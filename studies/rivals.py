@@ -5,32 +5,36 @@
 
 The plan's controls are held as in `real_models.py`. Then, on the same conversations, capping
 (`capping.py`) at the setting that development conversations speak for, and the model with an
-adapter for each persona (`baking.py`), without the system prompt and with it; the users are the
-plain model. Each is a run of its own, so that the same command goes on where it was stopped.
+adapter for each persona (`baking.py`), without the system prompt and with it; users are the plain
+model. Each is a run of its own, so that the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from arms import openers
 from baking import Recipe, baked
-from capping import Direction, Setting, directions, ranges, states
+from capping import Direction, Setting, directions, settings, states
 from pages import number
 from real_models import command, run, set_up, write_rows
 from real_plan import Plan
 from real_tables import difference, finished, in_table, rows_file, tables
 from routed import Routed, State, beside, decoder_layers
 
-from holdfast.core.backend import Backend
+from holdfast.core.backend import Ask, Backend
+from holdfast.core.chat import agent_view
 from holdfast.core.control import NONE
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
+from holdfast.core.records import dumps
+from holdfast.core.run import write_whole
 from holdfast.core.stats import mean
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona, select
@@ -38,6 +42,9 @@ from holdfast.persona.suite import Persona, select
 BAKED = ("baking", "baking+prompt")
 """Adapters in chats without the system prompt, and with it."""
 CONTROL = "anchor+restore:1"
+LIKELIHOODS = "likelihoods.json"
+LEAST = 0.5
+"""The score from which an answer counts as in character."""
 
 
 @dataclass(frozen=True)
@@ -67,42 +74,35 @@ class Bench:
 
     def hold(
         self, name: str, states: Callable[[], Mapping[str, State]], *, prompted: bool = True
-    ) -> float:
-        """Hold the conversations in the agents' states, unless that is done; their mean score."""
+    ) -> None:
+        """Hold the conversations in the agents' states, unless that has been done."""
         file = rows_file(self.folder, name)
-        if not file.exists():
-            agent = Routed(self.model, states(), prompted=prompted)
-            personas = {suite.name: self.plan.agents for suite in self.plan.suites}
-            setup, questions = set_up(
-                agent, self.plan, personas, NONE, measure=False, user_model=beside(self.model)
-            )
-            write_rows(file, setup, questions, self.progress)
-        return score(self.folder, self.plan, name)
-
-    def cap(self, setting: Setting) -> float:
-        """The mean score with every agent's persona capped."""
-        return self.hold(str(setting), lambda: states(setting, self.model, self.directions))
-
-    def bake(self, steps: int, *, prompted: bool = False) -> float:
-        """The mean score with an adapter for every agent's persona."""
-        name = BAKED[prompted]
-        folder = self.folder / "adapters" / f"{self.folder.name}-{steps}-"
-        trained = partial(self._trained, steps, folder)
-        return self.hold(name, trained, prompted=prompted)
-
-    def _trained(self, steps: int, folder: Path) -> dict[str, State]:
-        baking = self.plan.more["baking"]
-        recipe = Recipe(
-            rank=baking["rank"],
-            steps=steps,
-            batch=baking["batch"],
-            learning_rate=baking["learning_rate"],
-            rounds=1,
-            own=baking["own"],
-            sampling=self.plan.sampling,
+        if file.exists():
+            return
+        agent = Routed(self.model, states(), prompted=prompted)
+        personas = {suite.name: self.plan.agents for suite in self.plan.suites}
+        setup, questions = set_up(
+            agent, self.plan, personas, NONE, measure=False, user_model=beside(self.model)
         )
-        asked = openers(self.plan.suites[0], baking["replies"])
-        return baked(self.model, self.agents, asked, recipe, self.plan.seeds[0], folder)
+        write_rows(file, setup, questions, self.progress)
+
+    def cap(self, setting: Setting) -> None:
+        """Hold them with every agent's persona capped."""
+        self.hold(str(setting), lambda: states(setting, self.model, self.directions))
+
+    def bake(self) -> None:
+        """Hold them with an adapter for every agent's persona, without the prompt and with it."""
+        trained = cache(self._trained)
+        self.hold(BAKED[0], trained, prompted=False)
+        self.hold(BAKED[1], trained)
+
+    def _trained(self) -> dict[str, State]:
+        recipe, suite = self.plan.more["baking"], self.plan.suites[0]
+        asked = openers(suite, recipe["replies"])
+        rest = {name: value for name, value in recipe.items() if name != "replies"}
+        whole = Recipe(**rest, rounds=1, sampling=self.plan.sampling)
+        folder = self.folder / "adapters"
+        return baked(self.model, self.agents, asked, whole, self.plan.seeds[0], folder)
 
 
 def main() -> None:
@@ -112,62 +112,67 @@ def main() -> None:
 
 
 def run_all(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
-    """Do the plan's controls, then choose each rival's setting and hold it."""
+    """Do the plan's controls, then choose capping's setting, and hold the rivals."""
     if not isinstance(model, LocalBackend):
         raise HoldfastError("rivals change a model's own passes: give a model on this machine.")
     run(model, plan, folder, progress)
     bench = Bench(model, plan, folder, progress)
-    bench.cap(choose_setting(model, plan, folder, progress))
-    steps = choose_steps(model, plan, folder, progress)
-    for prompted in (False, True):
-        bench.bake(steps, prompted=prompted)
+    bench.cap(choose(model, plan, folder / "development", progress))
+    bench.bake()
 
 
-def choose_setting(model: LocalBackend, plan: Plan, folder: Path, progress: Progress) -> Setting:
-    """The layers at one quantile, then the quantile in these layers, on development."""
-    developed, capping = development(plan), plan.more["capping"]
-    folder = folder / "development"
-    run(model, replace(developed, controls=["none"]), folder, progress)
-    bench = Bench(model, developed, folder, progress)
-    count = len(decoder_layers(model.engine.model))
-    best = max((Setting(at, capping["first"]) for at in ranges(count)), key=bench.cap)
-    others = (Setting(best.layers, quantile) for quantile in capping["quantiles"])
-    return max((best, *others), key=bench.cap)
+def choose(model: LocalBackend, plan: Plan, folder: Path, progress: Progress) -> Setting:
+    """The setting under which development's answers in character are most likely."""
+    developed = replace(plan, controls=["none"], **plan.more["development"])
+    tried = settings(len(decoder_layers(model.engine.model)))
+    file = folder / LIKELIHOODS
+    if not file.exists():
+        run(model, developed, folder, progress)
+        bench = Bench(model, developed, folder, progress)
+        asks, options = in_character(bench)
+        found = {"none": likelihood(model, asks, options)}
+        for setting in tried:
+            capped = Routed(model, states(setting, model, bench.directions))
+            found[str(setting)] = likelihood(capped, asks, options)
+            print(setting, round(found[str(setting)], 3), file=sys.stderr, flush=True)
+        write_whole(file, dumps(found) + "\n")
+    likely: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    return max(tried, key=lambda setting: likely[str(setting)])
 
 
-def choose_steps(model: LocalBackend, plan: Plan, folder: Path, progress: Progress) -> int:
-    """How long an adapter is trained, on development."""
-    developed, baking = development(plan), plan.more["baking"]
-    developed = replace(developed, agents=baking["agents"], pairs=baking["pairs"])
-
-    def result(steps: int) -> float:
-        return Bench(model, developed, steps_folder(folder, steps), progress).bake(steps)
-
-    return max(baking["steps"], key=result)
-
-
-def development(plan: Plan) -> Plan:
-    """The conversations that settings are chosen on."""
-    return replace(plan, **plan.more["development"])
-
-
-def steps_folder(folder: Path, steps: int) -> Path:
-    """Where development keeps adapters of so many steps."""
-    return folder / "development" / f"baking-{steps}"
+def in_character(bench: Bench) -> tuple[list[Ask], list[list[str]]]:
+    """Each conversation's probe after the last round, and its answer at round 0 if that scored."""
+    agents = {persona.id: persona.prompt for persona in bench.agents}
+    none = rows_file(bench.folder, "none")
+    rows = json.loads(none.read_text(encoding="utf-8"))["rows"]
+    records = (none.with_suffix("") / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    rounds: list[list[Any]] = [[] for _ in rows]
+    for record in sorted(map(json.loads, records), key=lambda record: int(record["round"])):
+        rounds[record["conversation"]].append(record)
+    asks, options = [], []
+    for row, (start, *later) in zip(rows, rounds, strict=True):
+        if row["scores"][0] >= LEAST:
+            answer = next(one for one in start["answers"] if one["arm"] == "own")
+            turns = [at[who]["text"] for at in later for who in ("user", "agent")]
+            asks.append(Ask(agent_view(agents[row["agent"]], [*turns, answer["probe"]]), 0))
+            options.append([answer["text"]])
+    return asks, options
 
 
-def score(folder: Path, plan: Plan, name: str) -> float:
-    """The mean score over the rounds of the primary measure, of an arm that has finished."""
-    rows = json.loads(rows_file(folder, name).read_text(encoding="utf-8"))["rows"]
-    scores = np.array([row["scores"] for row in rows], float)
-    return float(np.nanmean(scores[:, plan.first :]))
+def likelihood(
+    model: LocalBackend | Routed, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+) -> float:
+    """The mean log-likelihood of a token of each ask's only option."""
+    sums = model.likelihoods(asks, options)
+    tokens = sum(model.count(option) for (option,) in options)
+    return sum(total for (total,) in sums) / tokens
 
 
 def all_tables(folder: Path, plan: Plan) -> str:
-    """The development scores and the tables of what has finished, rivals among the controls."""
+    """What development said, and the tables of what has finished, rivals among the controls."""
     names = [*capping_names(folder), *BAKED]
     whole = replace(plan, later=[*plan.later, *names])
-    parts = [_development_table(folder, plan), tables(folder, whole), _beside(folder, whole)]
+    parts = [_development_table(folder), tables(folder, whole), _beside(folder, whole)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -176,21 +181,18 @@ def capping_names(folder: Path) -> list[str]:
     return [file.stem.replace("-", ":", 1) for file in sorted(folder.glob("capping-*.json"))]
 
 
-def _development_table(folder: Path, plan: Plan) -> str:
-    """The mean scores that settings were chosen by."""
-    developed = development(plan)
-    at = folder / "development"
-    arms = [(name, at, name) for name in ["none", *capping_names(at)]]
-    arms += [
-        (f"baking of {steps} steps", steps_folder(folder, steps), BAKED[0])
-        for steps in plan.more["baking"]["steps"]
-    ]
-    rows = [
-        {"development": f"`{label}`", "score": number(score(at, developed, name))}
-        for label, at, name in arms
-        if rows_file(at, name).exists()
-    ]
-    return in_table(rows) if rows else ""
+def _development_table(folder: Path) -> str:
+    """What capping's setting was chosen by."""
+    file = folder / "development" / LIKELIHOODS
+    if not file.exists():
+        return ""
+    likely = json.loads(file.read_text(encoding="utf-8"))
+    return in_table(
+        [
+            {"development": f"`{name}`", "log-likelihood a token": number(value)}
+            for name, value in likely.items()
+        ]
+    )
 
 
 def _beside(folder: Path, plan: Plan) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import real_models
 import rivals
 from real_plan import FOLDER, Plan, read_plan
 from real_tables import rows_file
@@ -28,15 +31,8 @@ def plan() -> Plan:
     whole = read_plan(FOLDER / "rivals.toml")
     more = {
         "development": {"agents": ids[2:4], "seeds": [1], "pairs": 2, "rounds": 1},
-        "capping": {"first": 0.5, "quantiles": [0.25], "replies": 2},
-        "baking": {
-            **whole.more["baking"],
-            "steps": [1, 2],
-            "replies": 1,
-            "own": 1,
-            "agents": ids[2:4],
-            "pairs": 2,
-        },
+        "capping": {"replies": 2},
+        "baking": {**whole.more["baking"], "steps": 2, "replies": 1, "own": 1},
     }
     return replace(
         whole, suites=[small], agents=ids[:2], pairs=2, rounds=1, max_new_tokens=3, more=more
@@ -54,42 +50,57 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
 
 def test_agents_of_the_study_and_of_its_development_are_apart() -> None:
     whole = read_plan(FOLDER / "rivals.toml")
-    developed = rivals.development(whole)
+    developed = replace(whole, **whole.more["development"])
     core = {persona.id for persona in load_suite("core").personas}
     assert {*whole.agents, *developed.agents} <= core
     assert not {*whole.agents} & {*developed.agents}
-    assert {*whole.more["baking"]["agents"]} <= {*developed.agents}
     assert whole.seeds != developed.seeds
 
 
 def test_rivals_are_held_once_and_stand_in_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rivals, "LEAST", 0)  # a random model is never in character
     small, folder = plan(), tmp_path / "small"
-    assert rivals.all_tables(folder, small)
+    assert rivals.all_tables(folder, small) == "No control has finished."
     rivals.run_all(model(), small, folder, QUIET)
     (capping,) = rivals.capping_names(folder)
+    likely = json.loads((folder / "development" / rivals.LIKELIHOODS).read_text(encoding="utf-8"))
+    assert likely[capping] == max(value for name, value in likely.items() if name != "none")
     text = rivals.all_tables(folder, small)
     for name in (capping, "baking", "baking+prompt"):
         assert rows_file(folder, name).exists()
-        assert sum(line.startswith(f"| `{name}`") for line in text.splitlines()) == 3
-    assert text.count("| `baking of ") == 2
+        lines = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
+        assert len(lines) == (4 if name == capping else 3)
 
     def never(*_: object, **__: object) -> None:
-        raise AssertionError("held again")
+        raise AssertionError("done again")
 
     monkeypatch.setattr(rivals, "write_rows", never)
+    monkeypatch.setattr(rivals, "likelihood", never)
     rivals.run_all(model(), small, folder, QUIET)
+
+
+def test_answers_in_character_are_those_of_round_0_that_scored(tmp_path: Path) -> None:
+    small = replace(plan(), rounds=2, controls=["none"])
+    real_models.run(Actor(share=True), small, tmp_path, QUIET)
+    asks, options = rivals.in_character(rivals.Bench(model(), small, tmp_path, QUIET))
+    assert len(asks) == len(options) == 2
+    for ask, (answer,) in zip(asks, options, strict=True):
+        assert [one["role"] for one in ask.chat] == ["system", *["user", "assistant"] * 2, "user"]
+        assert ask.chat[0]["content"].split()[-1] in answer
 
 
 def test_adapters_that_were_trained_are_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, folder = plan(), tmp_path / "small"
-    bench = rivals.Bench(model(), small, folder, QUIET)
-    bench.bake(2)
-    first = rows_file(folder, "baking").read_text(encoding="utf-8")
-    rows_file(folder, "baking").unlink()
+    small = plan()
+    files = [rows_file(tmp_path, name) for name in rivals.BAKED]
+    rivals.Bench(model(), small, tmp_path, QUIET).bake()
+    first = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+        shutil.rmtree(file.with_suffix(""))
     monkeypatch.setattr("baking.bake", lambda *_: pytest.fail("trained again"))
-    rivals.Bench(model(), small, folder, QUIET).bake(2)
-    assert rows_file(folder, "baking").read_text(encoding="utf-8") == first
+    rivals.Bench(model(), small, tmp_path, QUIET).bake()
+    assert [file.read_bytes() for file in files] == first
