@@ -8,9 +8,11 @@ every position (as in the released code),
 
     h ← h + max(0, τ - ⟨h, v⟩) v
 
-that is, the projection may not fall below what it usually is under the persona. The chat keeps
-its system prompt. Layers and quantile are chosen on development personas and conversations and
-reported on others.
+that is, the projection may not fall below what it usually is under the persona. Tokens that the
+model keeps as attention sinks (a norm of more than `SINK` times the median, as its first token's)
+are left as they are and count to no mean: the floor would move one by thousands and break the
+attention to it. The chat keeps its system prompt. Layers and quantile are chosen on development
+personas and conversations and reported on others.
 
     python studies/capping.py --model mini --personas 3 --each 8 --rounds 16
 
@@ -49,6 +51,7 @@ from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)
+SINK = 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Direction:
 
     vectors: Tensor
     projections: Tensor  # (layers, tokens), ascending
+    largest: Tensor  # (layers,), the norm of a token that is no sink
 
     def threshold(self, layer: int, quantile: float) -> float:
         return float(torch.quantile(self.projections[layer], quantile))
@@ -110,14 +114,23 @@ def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[T
 
 def direction(under: Tensor, without: Tensor) -> Direction:
     """The direction of activations at replies under a persona from those without any."""
-    vectors = nn.functional.normalize(under.mean(1) - without.mean(1), dim=-1)
+    largest = SINK * torch.cat([under, without], 1).norm(dim=-1).median(-1).values
+    means = [_mean_of_usual(hidden, largest) for hidden in (under, without)]
+    vectors = nn.functional.normalize(means[0] - means[1], dim=-1)
     projections = torch.einsum("ltd,ld->lt", under, vectors)
-    return Direction(vectors, projections.sort(-1).values)
+    return Direction(vectors, projections.sort(-1).values, largest)
 
 
-def floored(hidden: Tensor, vector: Tensor, least: float) -> Tensor:
-    """h + max(0, τ - ⟨h, v⟩) v at every position."""
+def _mean_of_usual(hidden: Tensor, largest: Tensor) -> Tensor:
+    """Mean over the tokens that are no sinks, (layers, width)."""
+    usual = (hidden.norm(dim=-1) <= largest[:, None]).float()[..., None]
+    return (hidden * usual).sum(1) / usual.sum(1)
+
+
+def floored(hidden: Tensor, vector: Tensor, least: float, largest: float) -> Tensor:
+    """h + max(0, τ - ⟨h, v⟩) v at every position but those of sinks."""
     lack = (least - hidden @ vector).clamp(min=0)
+    lack = lack.where(hidden.norm(dim=-1) <= largest, 0)
     return hidden + lack[..., None] * vector
 
 
@@ -134,6 +147,7 @@ def capped(
                 floored,
                 vector=found.vectors[layer].to(parameter.device, parameter.dtype),
                 least=found.threshold(layer, setting.quantile),
+                largest=float(found.largest[layer]),
             ),
         )
         for layer in range(low, high + 1)
