@@ -29,6 +29,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -39,6 +41,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from holdfast.core.backend import Sampling
 from holdfast.core.records import dumps
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -58,6 +61,8 @@ class Recipe:
     batch: int = 16
     learning_rate: float = 2e-3
     rounds: int = 2  # of each training dialogue; the loss is on every reply
+    own: int = 0  # dialogues that begin with the persona's own probes, beside the openers
+    sampling: Sampling | None = None  # of the replies; as `routed` has it where nothing is given
 
     @property
     def views(self) -> int:
@@ -78,7 +83,8 @@ def pairs(
 ) -> list[Pair]:
     """The persona's own replies, each after every shorter history of its dialogue."""
     found = []
-    for turns in exchanges(backend, persona.prompt, asked, recipe.rounds, seed):
+    asked = [*islice(cycle(persona.probes), recipe.own), *asked]
+    for turns in exchanges(backend, persona.prompt, asked, recipe.rounds, seed, recipe.sampling):
         for end in range(2, len(turns) + 1, 2):
             with_ = told(backend.template, persona.prompt, turns[:end])
             without = told(backend.template, None, turns[:end])
@@ -112,17 +118,22 @@ def wearing(model: PreTrainedModel, adapter: str) -> Iterator[None]:
         model.disable_adapters()
 
 
+def added(model: PreTrainedModel, adapter: str, recipe: Recipe) -> dict[str, Tensor]:
+    """Add an untrained adapter to the model; its parameters by name."""
+    config = LoraConfig(
+        r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", bias="none"
+    )
+    model.add_adapter(config, adapter_name=adapter)
+    return {name: p for name, p in model.named_parameters() if f".{adapter}." in name}
+
+
 def bake(model: PreTrainedModel, adapter: str, data: Sequence[Pair], recipe: Recipe) -> Any:
     """Add an adapter to the model and train it, the model's own weights staying as they are.
 
     Returns the divergence without the prompt: at the first step, and the mean of the last ten.
     """
     torch.manual_seed(seed_of("bake", adapter) % 2**63)
-    config = LoraConfig(
-        r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", bias="none"
-    )
-    model.add_adapter(config, adapter_name=adapter)
-    mine = [p for name, p in model.named_parameters() if f".{adapter}." in name]
+    mine = list(added(model, adapter, recipe).values())
     optimiser = torch.optim.AdamW(mine, lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
@@ -147,22 +158,52 @@ def bake(model: PreTrainedModel, adapter: str, data: Sequence[Pair], recipe: Rec
 
 
 def baked(
-    backend: LocalBackend, personas: Sequence[Persona], recipe: Recipe, seed: int
+    backend: LocalBackend,
+    personas: Sequence[Persona],
+    asked: Sequence[str],
+    recipe: Recipe,
+    seed: int,
+    folder: Path | None = None,
 ) -> dict[str, State]:
-    """A state with an adapter of its own for every persona, by system prompt."""
-    model, asked = backend.engine.model, openers(suite_of(backend))
+    """A state with an adapter of its own for every persona, by system prompt.
+
+    Those that `folder` has are taken from it, and the others kept there.
+    """
+    model = backend.engine.model
     states: dict[str, State] = {}
     for number, persona in enumerate(personas):
-        began = time.monotonic()
-        data = pairs(backend, persona, asked, recipe, seed)
-        adapter = f"persona{number}"
-        found = bake(model, adapter, data, recipe)
+        adapter = f"{folder.name.replace('.', '-') if folder else 'persona'}{number}"
+        file = folder / f"{persona.id}.pt" if folder else None
+        if file and file.exists():
+            own = added(model, adapter, recipe)
+            for name, value in torch.load(file).items():
+                own[name].data.copy_(value)
+        else:
+            _train(backend, persona, adapter, asked, recipe, seed)
+            if file:
+                own = {n: p.data for n, p in model.named_parameters() if f".{adapter}." in n}
+                file.parent.mkdir(parents=True, exist_ok=True)
+                torch.save(own, file)
         model.disable_adapters()
-        line = {"persona": persona.id, "replies": len(data), "divergence": found}
-        line["seconds"] = round(time.monotonic() - began, 1)
-        print(dumps({"part": "training", **line}), flush=True)
         states[persona.prompt] = partial(wearing, model, adapter)
     return states
+
+
+def _train(
+    backend: LocalBackend,
+    persona: Persona,
+    adapter: str,
+    asked: Sequence[str],
+    recipe: Recipe,
+    seed: int,
+) -> None:
+    """Train a persona's adapter and print how far it came."""
+    began = time.monotonic()
+    data = pairs(backend, persona, asked, recipe, seed)
+    found = bake(backend.engine.model, adapter, data, recipe)
+    line = {"persona": persona.id, "replies": len(data), "divergence": found}
+    line["seconds"] = round(time.monotonic() - began, 1)
+    print(dumps({"part": "training", **line}), flush=True)
 
 
 def main() -> None:
@@ -179,7 +220,7 @@ def main() -> None:
     backend = load(options.model)
     suite = suite_of(backend)
     personas = sampled(suite, options.personas, options.seed)
-    states = baked(backend, personas, recipe, options.seed)
+    states = baked(backend, personas, openers(suite), recipe, options.seed)
     case = Case.of(suite, personas, options.each * len(personas), options.rounds, options.seed)
     user = beside(backend)
     arms = [case.hold(c, backend, user, control=c) for c in plain(backend)]

@@ -8,9 +8,11 @@ every position (as in the released code),
 
     h ← h + max(0, τ - ⟨h, v⟩) v
 
-that is, the projection may not fall below what it usually is under the persona. The chat keeps
-its system prompt. Layers and quantile are chosen on development personas and conversations and
-reported on others.
+that is, the projection may not fall below what it usually is under the persona. Tokens that the
+model keeps as attention sinks (a norm of more than `SINK` times the median, as its first token's)
+are left as they are and count to no mean: the floor would move one by thousands and break the
+attention to it. The chat keeps its system prompt. Layers and quantile are chosen on development
+personas and conversations and reported on others.
 
     python studies/capping.py --model mini --personas 3 --each 8 --rounds 16
 
@@ -42,12 +44,14 @@ from arms import (
 from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
 from torch import Tensor, nn
 
+from holdfast.core.backend import Sampling
 from holdfast.core.records import dumps
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)
+SINK = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Direction:
 
     vectors: Tensor
     projections: Tensor  # (layers, tokens), ascending
+    largest: Tensor  # (layers,), the norm of a token that is no sink
 
     def threshold(self, layer: int, quantile: float) -> float:
         return float(torch.quantile(self.projections[layer], quantile))
@@ -107,22 +112,25 @@ def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[T
     return torch.stack([torch.cat(parts) for parts in found])
 
 
-def direction(
-    backend: LocalBackend, persona: Persona, asked: Sequence[str], without: Tensor, seed: int
-) -> Direction:
-    """The persona's direction; `without` are activations at replies without any persona."""
-    dialogues = exchanges(backend, persona.prompt, asked, 1, seed)
-    chats = [told(backend.template, persona.prompt, turns) for turns in dialogues]
-    layers = decoder_layers(backend.engine.model)
-    under = activations(backend.engine.model, layers, chats)
-    vectors = nn.functional.normalize(under.mean(1) - without.mean(1), dim=-1)
+def direction(under: Tensor, without: Tensor) -> Direction:
+    """The direction of activations at replies under a persona from those without any."""
+    largest = SINK * torch.cat([under, without], 1).norm(dim=-1).median(-1).values
+    means = [_mean_of_usual(hidden, largest) for hidden in (under, without)]
+    vectors = nn.functional.normalize(means[0] - means[1], dim=-1)
     projections = torch.einsum("ltd,ld->lt", under, vectors)
-    return Direction(vectors, projections.sort(-1).values)
+    return Direction(vectors, projections.sort(-1).values, largest)
 
 
-def floored(hidden: Tensor, vector: Tensor, least: float) -> Tensor:
-    """h + max(0, τ - ⟨h, v⟩) v at every position."""
+def _mean_of_usual(hidden: Tensor, largest: Tensor) -> Tensor:
+    """Mean over the tokens that are no sinks, (layers, width)."""
+    usual = (hidden.norm(dim=-1) <= largest[:, None]).float()[..., None]
+    return (hidden * usual).sum(1) / usual.sum(1)
+
+
+def floored(hidden: Tensor, vector: Tensor, least: float, largest: float) -> Tensor:
+    """h + max(0, τ - ⟨h, v⟩) v at every position but those of sinks."""
     lack = (least - hidden @ vector).clamp(min=0)
+    lack = lack.where(hidden.norm(dim=-1) <= largest, 0)
     return hidden + lack[..., None] * vector
 
 
@@ -139,6 +147,7 @@ def capped(
                 floored,
                 vector=found.vectors[layer].to(parameter.device, parameter.dtype),
                 least=found.threshold(layer, setting.quantile),
+                largest=float(found.largest[layer]),
             ),
         )
         for layer in range(low, high + 1)
@@ -147,24 +156,40 @@ def capped(
 
 
 def directions(
-    backend: LocalBackend, personas: Sequence[Persona], asked: Sequence[str], seed: int
+    backend: LocalBackend,
+    personas: Sequence[Persona],
+    asked: Sequence[str],
+    seed: int,
+    sampling: Sampling | None = None,
 ) -> dict[str, Direction]:
     """Every persona's direction, by system prompt."""
     began, model = time.monotonic(), backend.engine.model
-    chats = [told(backend.template, None, d) for d in exchanges(backend, None, asked, 1, seed)]
-    without = activations(model, decoder_layers(model), chats)
-    found = {p.prompt: direction(backend, p, asked, without, seed) for p in personas}
+
+    def replies(prompt: str | None) -> Tensor:
+        dialogues = exchanges(backend, prompt, asked, 1, seed, sampling)
+        chats = [told(backend.template, prompt, turns) for turns in dialogues]
+        return activations(model, decoder_layers(model), chats)
+
+    without = replies(None)
+    found = {p.prompt: direction(replies(p.prompt), without) for p in personas}
     seconds = (time.monotonic() - began) / len(personas)
     print(f"directions: {seconds:.1f} s a persona", file=sys.stderr, flush=True)
     return found
 
 
-def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
-    """The conversations with every agent's persona capped; the users are left alone."""
+def states(
+    setting: Setting, backend: LocalBackend, found: Mapping[str, Direction]
+) -> dict[str, State]:
+    """The capped state of every persona, by system prompt."""
     model = backend.engine.model
     layers = decoder_layers(model)
-    states = {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
-    return case.hold(str(setting), Routed(backend, states), beside(backend))
+    return {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
+
+
+def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
+    """The conversations with every agent's persona capped; the users are left alone."""
+    agent = Routed(backend, states(setting, backend, found))
+    return case.hold(str(setting), agent, beside(backend))
 
 
 def main() -> None:

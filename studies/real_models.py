@@ -58,6 +58,7 @@ def command(
     tables: Callable[[Path, Plan], str],
     *,
     by_control: bool = False,
+    plan_file: str = "real_models.toml",
 ) -> None:
     """The command line of a study that has a folder per model.
 
@@ -65,11 +66,12 @@ def command(
         question: what the study asks.
         run: does what is missing in a model's folder.
         tables: what has finished there, in Markdown.
+        plan_file: the plan that is read where none is named.
         by_control: offer `--only`, since `run` does one control of the plan after another.
     """
     parser = argparse.ArgumentParser(description=question)
     add = parser.add_argument
-    add("--plan", type=Path, default=FOLDER / "real_models.toml", help="a file like this one")
+    add("--plan", type=Path, default=FOLDER / plan_file, help="a file like this one")
     add("--model", required=True, help="of models.toml, or as `holdfast` takes it")
     add("--out", type=Path, required=True, help="folder of all models' runs")
     if by_control:
@@ -100,6 +102,8 @@ def screened(
     model: Backend, plan: Plan, folder: Path, progress: Progress
 ) -> dict[str, tuple[str, ...]]:
     """The ids of the personas of each suite that the model holds at round 0."""
+    if plan.agents:
+        return {suite.name: tuple(plan.agents) for suite in plan.suites}
     kept: dict[str, Screened] = {}
     for suite in {one.name: one for one in plan.suites}.values():
         settings = ConversationSettings(
@@ -159,7 +163,13 @@ def write_rows(
 
 
 def set_up(
-    model: Backend, plan: Plan, personas: Personas, control: Control, *, measure: bool
+    model: Backend,
+    plan: Plan,
+    personas: Personas,
+    control: Control,
+    *,
+    measure: bool,
+    user_model: Backend | None = None,
 ) -> tuple[ControlledSetup, Questions]:
     """The conversations of all seeds as one plan, and what is asked after the last round."""
     settings = [
@@ -167,7 +177,15 @@ def set_up(
         for seed, suite in zip(plan.seeds, plan.suites, strict=True)
     ]
     setups = [
-        prepare(model, one, [control], rounds=plan.rounds, measure=measure) for one in settings
+        prepare(
+            model,
+            one,
+            [control],
+            rounds=plan.rounds,
+            measure=measure,
+            user_model=user_model,
+        )
+        for one in settings
     ]
     questions: dict[tuple[int, int], Any] = {}
     conversations = [c for setup in setups for c in setup.plan.conversations]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
@@ -21,9 +22,6 @@ class Plan:
     """Their conversations are held side by side, under one control after another."""
     suites: list[Suite]
     """Of each seed: whose personas talk."""
-    screen_at: float
-    """Mean score at round 0 from which a persona is kept."""
-    screen_seed: int
     pairs: int
     """Conversations of a seed."""
     rounds: int
@@ -35,6 +33,11 @@ class Plan:
     temperature: float
     controls: list[str]
     """None first, then those of one family of tests."""
+    agents: list[str] = field(default_factory=list)
+    """Personas that were screened before; the two below are for those that are not."""
+    screen_at: float = 0.75
+    """Mean score at round 0 from which a persona is kept."""
+    screen_seed: int = 0
     later: list[str] = field(default_factory=list)
     """Controls of another family."""
     only: list[str] = field(default_factory=list)
@@ -43,6 +46,8 @@ class Plan:
     """The round that the primary measure begins with; it ends with the last."""
     met: dict[str, list[str]] = field(default_factory=dict)
     """Agents that talked in an earlier study, by model; empty where there was none."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Tables of the file that only a study of its own reads."""
 
     @property
     def all_controls(self) -> tuple[str, ...]:
@@ -70,7 +75,8 @@ def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
     tail = table.pop("tail", "")  # of every persona's prompt
     suites = {name: _lengthened(load_suite(name), tail) for name in set(table["suites"])}
     own = [suites[name] for name in table["suites"]]
-    return Plan(**table | {"suites": own, "met": whole.get("met", {})})
+    more = {name: whole[name] for name in whole.keys() - {"question", "conversations", "met"}}
+    return Plan(**table | {"suites": own, "met": whole.get("met", {}), "more": more})
 
 
 def _lengthened(suite: Suite, tail: str) -> Suite:

@@ -115,11 +115,17 @@ def system_of(chat: Chat) -> str | None:
 
 
 def exchanges(
-    backend: LocalBackend, prompt: str | None, openers: Sequence[str], rounds: int, seed: int
+    backend: LocalBackend,
+    prompt: str | None,
+    openers: Sequence[str],
+    rounds: int,
+    seed: int,
+    sampling: Sampling | None = None,
 ) -> list[list[str]]:
     """Short dialogues, user and reply in turn, in which the model itself gives the replies.
 
-    Round r of dialogue i asks the opener r · stride further on than its first.
+    They are drawn as `SAMPLING` says where nothing else is given. Round r of dialogue i asks the
+    opener r · stride further on than its first.
     """
     stride = max(1, len(openers) // rounds)
     dialogues: list[list[str]] = [[] for _ in openers]
@@ -130,7 +136,7 @@ def exchanges(
             Ask(agent_view(prompt, turns), seed_of(seed, "exchange", prompt, number, i))
             for i, turns in enumerate(dialogues)
         ]
-        for turns, reply in zip(dialogues, backend.reply(asks, SAMPLING), strict=True):
+        for turns, reply in zip(dialogues, backend.reply(asks, sampling or SAMPLING), strict=True):
             turns.append(reply.text)
     backend.forget()
     return dialogues

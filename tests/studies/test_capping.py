@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
-from capping import Setting, activations, capped, directions, floored, settings
+from capping import Setting, activations, capped, direction, directions, floored, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from routed import decoder_layers, told
@@ -36,7 +37,7 @@ def test_no_projection_is_below_the_floor_and_the_rest_stays(seed: int, least: f
     vector = torch.nn.functional.normalize(
         torch.randn(8, generator=generator, dtype=torch.float64), dim=0
     )
-    after = floored(hidden, vector, least)
+    after = floored(hidden, vector, least, largest=float("inf"))
     before, now = hidden @ vector, after @ vector
     assert (now >= least - 1e-9).all()
     assert torch.allclose(now, before.clamp(min=least))
@@ -44,11 +45,24 @@ def test_no_projection_is_below_the_floor_and_the_rest_stays(seed: int, least: f
     assert torch.allclose(*rest)
 
 
+def test_sinks_are_left_as_they_are_and_count_to_no_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    under, without = torch.randn(2, 1, 50, 8, generator=generator)
+    plain = direction(under, without)
+    sink = torch.full((1, 1, 8), 1000.0)
+    found = direction(torch.cat([under, sink], 1), torch.cat([without, -sink], 1))
+    assert torch.allclose(found.vectors, plain.vectors, atol=1e-5)
+    hidden = torch.stack([sink[0, 0], under[0, 0]])
+    after = floored(hidden, -found.vectors[0], least=100, largest=float(found.largest[0]))
+    assert torch.equal(after[0], hidden[0])
+    assert after[1] @ -found.vectors[0] == pytest.approx(100, abs=1e-3)
+
+
 def test_directions_are_units_and_thresholds_rise_with_the_quantile() -> None:
-    direction = found()
-    assert torch.allclose(direction.vectors.norm(dim=-1), torch.ones(len(direction.vectors)))
-    for layer in range(len(direction.vectors)):
-        rising = [direction.threshold(layer, q) for q in (0.0, 0.25, 0.5, 0.95)]
+    own = found()
+    assert torch.allclose(own.vectors.norm(dim=-1), torch.ones(len(own.vectors)))
+    for layer in range(len(own.vectors)):
+        rising = [own.threshold(layer, q) for q in (0.0, 0.25, 0.5, 0.95)]
         assert rising == sorted(rising)
 
 
@@ -65,11 +79,11 @@ def test_activations_are_the_layers_outputs_at_the_replys_tokens() -> None:
 
 def test_a_floor_below_everything_changes_nothing_and_a_high_one_does() -> None:
     model, ids = tiny_models.model(), torch.arange(5, 25)[None]
-    layers, direction = decoder_layers(model), found()
+    layers, own = decoder_layers(model), found()
     before = model(ids).logits
-    with capped(model, layers, direction, Setting((0, 1), 0.99))():
+    with capped(model, layers, own, Setting((0, 1), 0.99))():
         high = model(ids).logits
-    low = type(direction)(direction.vectors, direction.projections - 1e6)
+    low = replace(own, projections=own.projections - 1e6)
     with capped(model, layers, low, Setting((0, 1), 0.25))():
         assert torch.equal(model(ids).logits, before)
     assert not torch.equal(high, before)
