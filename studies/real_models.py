@@ -201,7 +201,8 @@ def set_up(
 
 def _settings(plan: Plan, seed: int, suite: Suite, agents: Sequence[str]) -> CompareSettings:
     return CompareSettings(
-        suite=suite,
+        suite=plan.users or suite,
+        persona=suite,
         agents=tuple(agents),
         pairs=plan.pairs,
         rounds=plan.rounds,

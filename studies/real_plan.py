@@ -42,6 +42,8 @@ class Plan:
     """Controls of another family."""
     only: list[str] = field(default_factory=list)
     """Of the controls, those to run now; all where it is empty."""
+    users: Suite | None = None
+    """Whose personas the users have; those of the agents' suite where it is None."""
     first: int = 1
     """The round that the primary measure begins with; it ends with the last."""
     met: dict[str, list[str]] = field(default_factory=dict)
@@ -73,10 +75,21 @@ def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
     whole = tomllib.loads(file.read_text(encoding="utf-8"))
     table = whole["conversations"]
     tail = table.pop("tail", "")  # of every persona's prompt
-    suites = {name: _lengthened(load_suite(name), tail) for name in set(table["suites"])}
+    category = table.pop("category", None)  # of the agents
+    suites = {
+        name: _lengthened(_of_category(load_suite(name), category), tail)
+        for name in set(table["suites"])
+    }
     own = [suites[name] for name in table["suites"]]
+    users = load_suite(table["users"]) if "users" in table else None
     more = {name: whole[name] for name in whole.keys() - {"question", "conversations", "met"}}
-    return Plan(**table | {"suites": own, "met": whole.get("met", {}), "more": more})
+    return Plan(**table | {"suites": own, "users": users, "met": whole.get("met", {}), "more": more})
+
+
+def _of_category(suite: Suite, category: str | None) -> Suite:
+    """The suite's personas of a category; all where it is None."""
+    some = tuple(one for one in suite.personas if category in (None, one.category))
+    return replace(suite, personas=some)
 
 
 def _lengthened(suite: Suite, tail: str) -> Suite:

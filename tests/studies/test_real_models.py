@@ -18,6 +18,7 @@ from actors import Actor, interrupt_at, obey, suite
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
+from holdfast.persona.suite import Suite
 
 
 def slips(ask: Ask) -> Reply:
@@ -103,7 +104,7 @@ def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:
     assert real_tables.holm(p, 4)["a"] == pytest.approx(0.04)  # one has not been made
 
 
-@pytest.mark.parametrize("name", ["confirmation", "longer", "long_prompts"])
+@pytest.mark.parametrize("name", ["confirmation", "longer", "long_prompts", "languages"])
 def test_every_plan_is_read(name: str) -> None:
     plan = read_plan(FOLDER / f"{name}.toml")
     assert plan.controls == ["none", "anchor+restore:1"] and plan.first < plan.rounds
@@ -115,3 +116,12 @@ def test_a_tail_lengthens_every_prompt_of_its_plan() -> None:
     assert short.keys() == long.keys()
     assert all(len(long[one]) > len(short[one]) + 2000 for one in short)
     assert all(long[one].startswith(short[one]) for one in short)
+
+
+def test_agents_of_one_category_may_meet_users_of_a_whole_suite() -> None:
+    plan = read_plan(FOLDER / "languages.toml")
+    agents, whole = plan.suites[0].personas, read_plan().suites[0].personas
+    assert {one.category for one in agents} == {"language"} and 20 < len(agents) < len(whole) / 5
+    settings = real_models._settings(plan, 1, plan.suites[0], [agents[0].id])
+    assert settings.persona == plan.suites[0]
+    assert isinstance(settings.suite, Suite) and settings.suite.personas == whole
