@@ -136,7 +136,7 @@ _COMPARE: dict[str, Any] = {
 
 
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
-_UNICODE = {
+_UNICODE: dict[str, str | int | None] = {
     "²": "^2",
     "³": "^3",
     "×": "\\times ",
