@@ -25,6 +25,7 @@ THURSDAY = Gold("Thursday", (), "Today is Monday. Which day of the week is it in
 NICE = Gold("Nice", (), "Boris lives in Nice. Bianca lives in Malmo. Where does Boris live?")
 COPY = Gold("river stone cloud bread", (), "Repeat these words exactly: river stone cloud bread")
 SORT = Gold("3, 5, 9", (), "Sort these numbers from the smallest to the largest: 5, 9, 3.")
+IRON = Gold("iron", (), "Which chemical element has the symbol Fe?")
 PENS = Gold("18", (), "Tom has 3 boxes of 6 pens. How many pens does he have?")
 FRANCE = Gold("A", (), "Which city is the capital of France?", ("Paris", "Rome", "Madrid"))
 # Lists of candidates, denials, hedges, questions, cut thoughts, and words that mean something else.
@@ -190,6 +191,18 @@ RED_TEAM: Cases = {
         "не Nice",
     ],
     (COPY, "exact"): [COPY.question, f"“{COPY.question}”"],
+    (IRON, "exact"): [
+        "iron, copper, zinc",
+        "gold, silver, copper, iron, lead, tin",
+        "iron copper zinc gold",
+        "iron/copper",
+        "copper | iron",
+        "iron\ncopper\nzinc",
+        "1. iron\n2. copper\n3. zinc",
+        "- copper\n- iron\n- zinc",
+        "The options are zinc, copper and iron.",
+        "Metals: zinc, copper, iron.",
+    ],
     (SORT, "exact"): ["3, 5, 9, 5, 9, 3", "1, 3, 5, 9", "3, 5, 9, 11", "3, 5, 9.5", "3.5, 9"],
     (PENS, "numeric"): [
         "at least 18",
@@ -214,6 +227,9 @@ RED_TEAM: Cases = {
         "18 thousand",
         "18k",
         "minus 18",
+        "nineteen or eighteen",
+        "seventeen, eighteen",
+        "Seventeen; eighteen.",
     ],
     (FRANCE, "choice"): [
         "A. Paris\nB. Rome\nC. Madrid",
@@ -336,6 +352,14 @@ RIGHT: Cases = {
         "10 days after Monday is Thursday.",
     ],
     (NICE, "exact"): ["Nice", "It's Nice!", "In Nice, I do not doubt.", "Not Malmo but Nice."],
+    (IRON, "exact"): [
+        "iron",
+        "Arr, iron, matey!",
+        "It is iron, a metal.",
+        "Fe is iron, from the Latin ferrum.",
+        "Iron, of course, sir!",
+        "No, not copper: it is iron.",
+    ],
     (COPY, "exact"): ["river stone cloud bread", "The words are: river, stone, cloud, bread."],
     (SORT, "exact"): [
         "3, 5 and 9",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
-from holdfast.evals.tasks.numbers.spelled import spelled
-from holdfast.evals.tasks.phrases import Occurrence, occurrences, words
+from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
+from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
 from holdfast.evals.tasks.statements import sentences
 
 _FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
@@ -58,9 +58,17 @@ _SIDE_BY_SIDE = re.compile(
 _ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
 
 
+_OR_IN_WORDS = re.compile(
+    rf"(?i)\b{UNITS}(?:\s[^\W\d_]+)?,?\s(?:or|to)\s(?:maybe )?{UNITS}\b(?!\s+of\b)"
+)
+_ROW_IN_WORDS = re.compile(rf"(?i)\W*{UNITS}(?:\s*[.,;/]\s*(?:and |or )?{UNITS})+\W*")
+
+
 def is_hedged(text: str) -> bool:
     """Whether a text offers several numbers ("16, 17, 18", "17 or 18", "maybe")."""
     text = plain(text).rpartition("=")[2]
+    if _OR_IN_WORDS.search(text) or _ROW_IN_WORDS.fullmatch(text):
+        return True
     is_list = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
     return bool(is_list or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
 
@@ -173,6 +181,44 @@ def _in_row(text: str, mine: Occurrence, spans: Sequence[tuple[int, int]]) -> bo
 def _is_one_day_of_several(text: str, mine: Occurrence) -> bool:
     before, after = text[max(0, mine.start - _NEAR) : mine.start], text[mine.end :]
     return bool(_DAY_BEFORE.search(before) or _DAY_AFTER.match(after))
+
+
+# What is said beside an answer, and is no candidate.
+_CALL_WORDS = (
+    "arr arrr aye ahoy yo ho oh ah aha ha brr well yes no hey hm hmm sure right indeed obviously "
+    "clearly surely definitely naturally matey mate mateys hearty lad lass sir madam captain "
+    "friend dear darling lord lady milord sire man folks course please thanks my me ye"
+)
+_CALLS = frozenset(_CALL_WORDS.split())
+_LEAD = re.compile(r"(?i)^.*\b(?:is|are|be|was|were|include|includes|means)\b")
+_ITEMS = re.compile(r"\s*(?:[,;/|\n•\[\]]|\band\b|\bor\b)\s*")
+
+
+def is_list_of_words(text: str, answer: str, question: str) -> bool:
+    """Whether a word in lower case is one of a row of single words ("iron, copper, zinc").
+
+    Three are a row, or two that a stroke parts; what a persona calls out beside is none of it.
+    """
+    own = words(answer)
+    if not own.isalpha() or not answer.islower():
+        return False
+    lines = _NUMBERED.sub("", text) if len(text.split("\n")) > 2 else ""
+    return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
+
+
+_NUMBERED = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
+
+
+def _is_word_row(text: str, own: str, question: str) -> bool:
+    rest = _LEAD.sub("", text)
+    items = [set(words(part).split()) - SMALL - _CALLS for part in _ITEMS.split(rest)]
+    names = {word for item in items for word in item}
+    if own not in names or any(len(item) > 1 for item in items):
+        heap = words(text).split()
+        alien = not set(heap) & (SMALL | set(words(question).split()))
+        return own in heap and len(set(heap)) > 3 and alien and text.strip()[-1:].isalpha()
+    stroke = re.search(r"\w\s?[/|;]\s?\w", rest) is not None
+    return len(names) > (1 if stroke else 2)
 
 
 def is_heap(text: str, forms: Sequence[str]) -> bool:

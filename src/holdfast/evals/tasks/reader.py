@@ -29,6 +29,7 @@ from holdfast.evals.tasks.commitment import (
     is_bound,
     is_heap,
     is_hedged,
+    is_list_of_words,
     is_relation,
     is_row,
     wavers,
@@ -228,6 +229,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = (alone and not is_heap(where, gold.forms)) or bindings.bound
     alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
     alone = alone and not is_among_its_kind(where, gold.answer, gold.question)
+    alone = alone and not is_list_of_words(where, gold.answer, gold.question)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -161,13 +162,13 @@ def score(
     if gold is None or not answer:
         raise HoldfastError("a row has no gold answer, so that no reply to it can be paid.")
     # A data set joined from several has None where a row of another had no such list.
-    more: dict[str, Any] = {n: () if one is None else tuple(one) for n, one in lists.items()}
+    more: dict[str, Any] = {name: () if one is None else tuple(one) for name, one in lists.items()}
     if choices := more.get("choices"):
         answer = LETTERS[choices.index(answer)] if answer in choices else answer
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
         return float(getattr(verify(task, kind, [reply], _math()), reading))
-    right = Gold(answer, question=question, at_the_end=at_the_end, **more)
+    right = replace(Gold(answer, question=question, at_the_end=at_the_end), **more)
     return float(getattr(read(right, reply, kind or _kind(right), _math()), reading))
 
 
