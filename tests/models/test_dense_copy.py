@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,15 @@ LAYER = {
 }
 
 
-def write_gguf(path: Path, *, seed: int = 0, leave_out: str = "") -> Path:
+def write_gguf(
+    path: Path,
+    *,
+    seed: int = 0,
+    leave_out: str = "",
+    base: float = 10000.0,
+    divisors: Sequence[float] = (),
+    scaling: tuple[str, float] | None = None,
+) -> Path:
     """A random Llama with the byte-level tokenizer as a GGUF file."""
     llama = model("llama", seed)
     config, tokens = llama.config, tokenizer()
@@ -49,7 +58,7 @@ def write_gguf(path: Path, *, seed: int = 0, leave_out: str = "") -> Path:
     file.add_head_count(config.num_attention_heads)
     file.add_head_count_kv(config.num_key_value_heads)
     file.add_layer_norm_rms_eps(config.rms_norm_eps)
-    file.add_rope_freq_base(10000.0)
+    file.add_rope_freq_base(base)
     file.add_vocab_size(config.vocab_size)
     names = tokens.convert_ids_to_tokens(list(range(len(tokens))))
     last = len(SPECIALS) - 1
@@ -62,6 +71,11 @@ def write_gguf(path: Path, *, seed: int = 0, leave_out: str = "") -> Path:
     file.add_eos_token_id(2)
     file.add_pad_token_id(0)
     file.add_chat_template(str(tokens.chat_template))
+    if divisors:
+        file.add_tensor("rope_freqs.weight", np.array(divisors, dtype=np.float32))
+    if scaling:
+        file.add_rope_scaling_type(gguf.RopeScalingType(scaling[0]))
+        file.add_rope_scaling_factor(scaling[1])
     for name, weight in _tensors(llama).items():
         if name != leave_out:
             file.add_tensor(name, weight.detach().numpy().astype(np.float32))

@@ -25,6 +25,7 @@ import transformers
 from filelock import FileLock, Timeout
 
 from holdfast.models.fetch import cache_folder
+from holdfast.models.gguf_rope import read_scaling
 from holdfast.models.local.files import ModelSource
 from holdfast.models.local.weights import load_weights, read_small_files
 
@@ -79,7 +80,9 @@ def dense_copy(name: str, source: ModelSource) -> Path:
     file = Path(source.path) / source.gguf
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    place = cache_folder() / "dense" / f"{digest[:32]}-{transformers.__version__}"
+    # Copies from before frequencies were read have another name.
+    rope = "-rope" if read_scaling(file) else ""
+    place = cache_folder() / "dense" / f"{digest[:32]}-{transformers.__version__}{rope}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place.parent)

@@ -40,6 +40,23 @@ def test_several_gguf_files_need_a_name(tmp_path: Path) -> None:
         find_source(str(tmp_path))
 
 
+def test_a_gguf_file_beside_a_config_or_a_projector_is_the_model(tmp_path: Path) -> None:
+    for name in ("tiny.gguf", "mmproj-F16.gguf", "config.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    assert find_source(str(tmp_path)).gguf == "tiny.gguf"
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert find_source(str(tmp_path)).gguf is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_gguf_file_in_parts_is_refused(tmp_path: Path, whole: bool) -> None:
+    for name in ("a-00001-of-00002.gguf", "a-00002-of-00002.gguf"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    place = tmp_path if whole else tmp_path / "a-00001-of-00002.gguf"
+    with pytest.raises(ModelError, match="in parts, of which one alone is read: join them"):
+        find_source(str(place))
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [({}, "it has no config.json"), ({"x.txt": "x"}, "no adapter")]
 )

@@ -31,6 +31,7 @@ from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.grammar import Grammars
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Request, Spans
+from holdfast.models.local.files import hash_parameters
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import (
@@ -41,7 +42,7 @@ from holdfast.models.local.persona_span import (
 )
 from holdfast.models.local.special_tokens import end_tokens
 from holdfast.models.local.template import Rendered, Template
-from holdfast.models.local.weights import TINY, default_rows, format_line, hash_parameters
+from holdfast.models.local.weights import TINY, default_rows, format_line
 from holdfast.models.thinking import ThoughtDecoder
 
 TEMPLATES = 16  # templates with further options that are kept

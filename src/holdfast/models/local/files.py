@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import torch
 from huggingface_hub import errors as hub
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
+from transformers import PreTrainedModel
 
 from holdfast.core.errors import ModelError, first_line
 from holdfast.core.settings import expanded
@@ -33,6 +35,8 @@ MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
 # Files of more bytes in all are hashed by headers and sizes only: hashing them whole takes minutes.
 HASHED = 1 << 30
+# The name of a GGUF file that is one of several.
+_PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$", re.IGNORECASE)
 # What transformers and its readers raise over wrong or damaged files.
 _UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, EOFError)
 # A quantisation's name in config.json to the packages without which transformers cannot read it.
@@ -91,7 +95,7 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
     if exists:
         if place.suffix.lower() != ".gguf":
             raise ModelError(f"{name} is a file and no GGUF file: pass the model's folder.")
-        return ModelSource(str(place.parent), gguf=place.name)
+        return _gguf_source(name, place)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder or file {name}: check the path.")
     if any(model.name == name for model in CATALOGUE):
@@ -120,17 +124,27 @@ def check_hub(name: str) -> None:
 
 def _source_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
+    files = sorted(file.name for file in folder.glob("*.gguf") if "mmproj" not in file.name)
     is_adapter, is_model = (folder / ADAPTER).exists(), (folder / "config.json").exists()
     if is_adapter and not (is_model and _weight_files(folder)):  # some leave the base's config too
         return _adapter_source(name, folder, base)
-    if is_model:
+    if is_model and (_weight_files(folder) or not files):
         return ModelSource(str(folder))
-    files = sorted(file.name for file in folder.glob("*.gguf"))
-    if len(files) == 1:
-        return ModelSource(str(folder), gguf=files[0])
+    if len(files) == 1 or (files and _PART.search(files[0])):
+        return _gguf_source(name, folder / files[0])
     if files:
         raise ModelError(f"{name} holds {len(files)} GGUF files: name one, as in {name}/{files[0]}")
     raise ModelError(f"{name} holds no model: it has no config.json, no adapter and no GGUF file.")
+
+
+def _gguf_source(name: str, file: Path) -> ModelSource:
+    """The source of a GGUF file, which must be whole."""
+    if _PART.search(file.name):
+        raise ModelError(
+            f"{name} is in parts, of which one alone is read: join them, as by `llama-gguf-split"
+            f" --merge {file.name} whole.gguf`."
+        )
+    return ModelSource(str(file.parent), gguf=file.name)
 
 
 def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
@@ -280,4 +294,23 @@ def _hash(files: Sequence[Path]) -> str:
                 digest.update(stream.read())
             else:
                 digest.update(stream.read(min(struct.unpack("<Q", stream.read(8))[0], 1 << 26)))
+    return digest.hexdigest()
+
+
+def hash_parameters(model: PreTrainedModel) -> str:
+    """sha256 over a model in memory: each tensor's name, shape, dtype and sum.
+
+    Raises `ModelError` where weights are offloaded, and so not at hand.
+    """
+    digest = hashlib.sha256()
+    with torch.inference_mode():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_meta:
+                raise ModelError(
+                    f"{type(model).__name__} has its weights offloaded, so that nothing tells them"
+                    " from others: load it by holdfast.load, or give `digest`."
+                )
+            total = float(tensor.double().sum()) if tensor.device.type != "mps" else 0.0
+            entry = [name, list(tensor.shape), str(tensor.dtype), repr(total)]
+            digest.update(json.dumps(entry).encode())
     return digest.hexdigest()

@@ -9,8 +9,6 @@ This module knows dtypes and devices. It knows no chats.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +31,7 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError, first_line, suggestion
 from holdfast.core.extras import install
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
+from holdfast.models.gguf_rope import restore_scaling
 from holdfast.models.local.files import ADAPTER, ModelSource, check_hub, model_errors
 from holdfast.models.local.gate import layers_name
 
@@ -114,6 +113,8 @@ def load_weights(
                 **_dense(source),
             )
         weights, info = outcome
+        if source.gguf:
+            restore_scaling(name, weights, Path(source.path) / source.gguf)
         if device_map is None:
             weights = weights.to(place)
     missing = sorted(info["missing_keys"])
@@ -320,25 +321,6 @@ def _fits_one_gpu(size: int) -> bool:
     if torch.cuda.device_count() < 2:
         return True
     return size < torch.cuda.mem_get_info(0)[0] * 0.8
-
-
-def hash_parameters(model: PreTrainedModel) -> str:
-    """sha256 over a model in memory: each tensor's name, shape, dtype and sum.
-
-    Raises `ModelError` where weights are offloaded, and so not at hand.
-    """
-    digest = hashlib.sha256()
-    with torch.inference_mode():
-        for name, tensor in model.state_dict().items():
-            if tensor.is_meta:
-                raise ModelError(
-                    f"{type(model).__name__} has its weights offloaded, so that nothing tells them"
-                    " from others: load it by holdfast.load, or give `digest`."
-                )
-            total = float(tensor.double().sum()) if tensor.device.type != "mps" else 0.0
-            entry = [name, list(tensor.shape), str(tensor.dtype), repr(total)]
-            digest.update(json.dumps(entry).encode())
-    return digest.hexdigest()
 
 
 def quantisation(config: PreTrainedConfig) -> str | None:
