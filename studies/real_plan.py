@@ -83,7 +83,9 @@ def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
     own = [suites[name] for name in table["suites"]]
     users = load_suite(table["users"]) if "users" in table else None
     more = {name: whole[name] for name in whole.keys() - {"question", "conversations", "met"}}
-    return Plan(**table | {"suites": own, "users": users, "met": whole.get("met", {}), "more": more})
+    return Plan(
+        **table | {"suites": own, "users": users, "met": whole.get("met", {}), "more": more}
+    )
 
 
 def _of_category(suite: Suite, category: str | None) -> Suite:
