@@ -138,6 +138,21 @@ def test_a_secret_is_no_fact_to_be_told_and_no_topic(prompt: str) -> None:
     assert drafted.unjudged == ()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'My first request is "I need help with a cold tooth."',
+        'My first request is "I need a speech about how everyone should never give up."',
+        "My first command is pwd.",
+        'The first suggestion request is: "Lisbon".',
+    ],
+)
+def test_what_the_user_asks_first_is_no_fact_of_the_persona(line: str) -> None:
+    drafted = draft(f"I want you to act as a dentist. {line}")
+    assert [one.name for one in drafted.demands] == ["role"]
+    assert demand("You are Bo. The first prize is 500 euros.", "prize").category == "memory"
+
+
 def test_a_word_to_avoid_is_no_secret() -> None:
     drafted = draft("You are Bo. Do not say the word BANANA.")
     assert [one.name for one in drafted.demands] == ["name"]

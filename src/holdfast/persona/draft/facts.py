@@ -68,6 +68,15 @@ _STYLE = re.compile(
     r"system|assistant|format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
+_USERS_TURN = re.compile(
+    r"^(?:the|my|our) (?:very )?(?:first|next|initial|opening|current)\b[\w'’ -]{0,30}?"
+    r"\b(?:requests?|questions?|commands?|sentences?|messages?|prompts?|quer(?:y|ies)|inputs?|"
+    r"texts?|statements?|problems?|topics?|tasks?|words?|suggestions?|issues?|cases?|projects?|"
+    r"claims?|moves?|songs?|titles?|instructions?|assignments?)\b"
+    r"[\w ]{0,20}?(?: (?:is|are|was|will be)\b|:)",
+    re.IGNORECASE,
+)
+"""“My first request is …”: the user begins to talk, and says nothing of the persona."""
 _NUMBER = re.compile(r"\d(?:[\d.,:]*\d)?[A-Za-z]{0,2}\b")
 _ADDRESS = re.compile(
     r"[\w.+-]+@[\w-]+\.[\w.]+|https?://\S+|\bwww\.\S+|\b[\w-]+\.(?:com|org|net|io|de|pt)\b"
@@ -124,6 +133,8 @@ _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "peo
 def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     """What stands in a clause as a fact: a thing and its value."""
     body = clause.rstrip(" .!;")
+    if _USERS_TURN.match(body):
+        return
     if match := _KEPT.match(body):
         yield from _secret(match["thing"].strip(), match["value"], clause, reader)
     elif (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
