@@ -53,6 +53,11 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     return decoder if isinstance(decoder, PreTrainedModel) else whole
 
 
+def reads_both_ways(model: PreTrainedModel) -> bool:
+    """Whether tokens see what comes after them, as in BERT."""
+    return any(getattr(part, "is_causal", True) is False for part in decoder_of(model).modules())
+
+
 @contextmanager
 def use_attention(model: PreTrainedModel, attention: str | None) -> Iterator[None]:
     """Run a model with one of the attentions above; afterwards every part has its own again.

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
     FalconConfig,
     Lfm2Config,
     LlamaConfig,
@@ -341,6 +342,12 @@ def test_a_model_inside_a_hold_block_is_refused_and_later_replies_are_plain() ->
     with hold(subject.model, "boost:9", span=(2, 9)), pytest.raises(ControlError, match="block"):
         subject.generate(asked, GREEDY)
     assert subject.generate(asked, GREEDY) == expected
+
+
+def test_a_model_that_reads_in_both_directions_is_refused() -> None:
+    config = BertConfig(**SHAPE, is_decoder=False)
+    with pytest.raises(ModelError, match="reads a text in both directions"):
+        Engine(AutoModelForCausalLM.from_config(config))
 
 
 def test_a_model_with_a_cache_of_its_own_is_refused_in_a_sentence() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, LlamaConfig
 
 from holdfast.core.backend import Ask, Sampling
@@ -194,8 +195,6 @@ def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> N
 
 
 def test_missing_tensors_are_refused_rather_than_made_up(folder: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     file = copied(folder, tmp_path) / "model.safetensors"
     tensors = load_file(file)
     del tensors["model.layers.1.mlp.up_proj.weight"]
@@ -204,7 +203,7 @@ def test_missing_tensors_are_refused_rather_than_made_up(folder: Path, tmp_path:
         load(str(tmp_path))
 
 
-def test_the_hash_of_large_files_covers_headers_and_sizes(
+def test_the_hash_of_large_files_covers_headers_sizes_and_samples(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = files.hash_files(str(folder))
@@ -212,7 +211,11 @@ def test_the_hash_of_large_files_covers_headers_and_sizes(
     quick = files.hash_files(str(folder))
     file = copied(folder, tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes() + b"\0")
-    assert len({full, quick, files.hash_files(str(tmp_path))}) == 3
+    longer = files.hash_files(str(tmp_path))
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: one + 1 for name, one in tensors.items()}, file, {"format": "pt"})
+    assert file.stat().st_size == (folder / "model.safetensors").stat().st_size
+    assert len({full, quick, longer, files.hash_files(str(tmp_path))}) == 4
     assert files.hash_files("a/hub-id") is None
 
 

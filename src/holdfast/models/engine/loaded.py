@@ -27,6 +27,7 @@ from holdfast.control.switch import (
     HELD_CONFIGS,
     attention_for,
     decoder_of,
+    reads_both_ways,
     unreached,
     use_attention,
 )
@@ -84,6 +85,11 @@ class LoadedModel:
             raise ModelError(
                 f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
                 " needs: serve it behind an API and use --model api:NAME."
+            )
+        if reads_both_ways(model):
+            raise ModelError(
+                f"{name} ({type(model).__name__}) reads a text in both directions, and cannot write one"
+                " word by word: choose a causal language model."
             )
         own = sys.modules[type(model).__module__]
         caches = [x for x in vars(own).values() if isinstance(x, type) and issubclass(x, Cache)]

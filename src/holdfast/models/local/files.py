@@ -33,8 +33,9 @@ from holdfast.models.ollama_store import OLLAMA, find_weights
 
 MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
-# Files of more bytes in all are hashed by headers and sizes only: hashing them whole takes minutes.
+# Files of more bytes in all are hashed by headers, sizes and samples: all of them takes minutes.
 HASHED = 1 << 30
+_SAMPLES, _SAMPLE = 64, 4096  # samples of a file, and bytes of each
 # The name of a GGUF file that is one of several.
 _PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$", re.IGNORECASE)
 # What transformers and its readers raise over wrong or damaged files.
@@ -284,16 +285,20 @@ def hash_files(path: str) -> str | None:
 
 
 def _hash(files: Sequence[Path]) -> str:
-    """sha256 over files, or over their headers and sizes if they have over `HASHED` bytes."""
+    """sha256 over files; over headers, sizes and samples if they have over `HASHED` bytes."""
     whole = sum(file.stat().st_size for file in files) <= HASHED
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
         with file.open("rb") as stream:
             if whole:
                 digest.update(stream.read())
             else:
                 digest.update(stream.read(min(struct.unpack("<Q", stream.read(8))[0], 1 << 26)))
+                for k in range(_SAMPLES):
+                    stream.seek(size * k // _SAMPLES)
+                    digest.update(stream.read(_SAMPLE))
     return digest.hexdigest()
 
 

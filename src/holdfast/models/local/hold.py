@@ -35,6 +35,7 @@ from holdfast.control.switch import (
     HELD_CONFIGS,
     attention_for,
     decoder_of,
+    reads_both_ways,
     unreached,
     use_attention,
 )
@@ -331,7 +332,7 @@ def _check_model(model: PreTrainedModel, control: Control) -> str:
             f"{name} reads the persona in an encoder, and controls are for models that read and"
             " write one text: use window or reminder."
         )
-    if any(getattr(part, "is_causal", True) is False for part in decoder.modules()):
+    if reads_both_ways(model):
         raise ControlError(
             f"{name} reads a text in both directions, and controls are for models whose tokens see"
             " what is before them."
