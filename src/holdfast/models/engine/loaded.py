@@ -88,8 +88,8 @@ class LoadedModel:
             )
         if reads_both_ways(model):
             raise ModelError(
-                f"{name} ({type(model).__name__}) reads a text in both directions, and cannot write one"
-                " word by word: choose a causal language model."
+                f"{name} ({type(model).__name__}) reads a text in both directions, and writes"
+                " none: choose a causal language model."
             )
         own = sys.modules[type(model).__module__]
         caches = [x for x in vars(own).values() if isinstance(x, type) and issubclass(x, Cache)]
