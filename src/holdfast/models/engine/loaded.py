@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Protocol
@@ -81,24 +81,7 @@ class LoadedModel:
         self.batch_size = batch_size
         self.prefill_tokens = prefill_tokens
         parameters = inspect.signature(model.forward).parameters
-        if "past_key_values" not in parameters:
-            raise ModelError(
-                f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
-                " needs: serve it behind an API and use --model api:NAME."
-            )
-        if reads_both_ways(model):
-            raise ModelError(
-                f"{name} ({type(model).__name__}) reads a text in both directions, and cannot write one"
-                " word by word: choose a causal language model."
-            )
-        own = sys.modules[type(model).__module__]
-        caches = [x for x in vars(own).values() if isinstance(x, type) and issubclass(x, Cache)]
-        if any(cache.__module__ == own.__name__ for cache in caches):
-            raise ModelError(
-                f"{name} ({type(model).__name__}) keeps its keys and values in a cache of its own,"
-                " which the local engine cannot fill: serve it behind an API and use --model"
-                " api:NAME."
-            )
+        _refuse_unusable(name, model, parameters)
         self.takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
         """Which of these optional arguments the model's forward pass has."""
         self.config = model.config.get_text_config(decoder=True)
@@ -252,6 +235,28 @@ class LoadedModel:
 
     def _new_cache(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None
+
+
+def _refuse_unusable(name: str, model: PreTrainedModel, parameters: Container[str]) -> None:
+    """Raise `ModelError` for a model that the engine cannot decode; `parameters` are its pass's."""
+    if "past_key_values" not in parameters:
+        raise ModelError(
+            f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
+            " needs: serve it behind an API and use --model api:NAME."
+        )
+    if reads_both_ways(model):
+        raise ModelError(
+            f"{name} ({type(model).__name__}) reads a text in both directions, and writes"
+            " none: choose a causal language model."
+        )
+    own = sys.modules[type(model).__module__]
+    caches = [x for x in vars(own).values() if isinstance(x, type) and issubclass(x, Cache)]
+    if any(cache.__module__ == own.__name__ for cache in caches):
+        raise ModelError(
+            f"{name} ({type(model).__name__}) keeps its keys and values in a cache of its own,"
+            " which the local engine cannot fill: serve it behind an API and use --model"
+            " api:NAME."
+        )
 
 
 def _steady(config: Any) -> int | None:
