@@ -117,8 +117,8 @@ class BufferLayer(DynamicLayer):
         return self.region.column + query_length, 0
 
 
-class _Group(NamedTuple):
-    """Buffers of one shape, which are views of one block."""
+class _BlockPlan(NamedTuple):
+    """Buffers of one shape, to be views of one block."""
 
     slots: list[tuple[BufferLayer, str]]
     """The layers, each with the name of its keys or of its values."""
@@ -200,7 +200,7 @@ class BatchCache(Cache):
             tall, wide = rows, columns
         region.rows, region.columns = tall, wide
 
-    def _groups(self) -> list[_Group]:
+    def _groups(self) -> list[_BlockPlan]:
         """The buffers that are there, in groups that make blocks."""
         slots = [
             ((layer, name), tensor)
@@ -210,11 +210,11 @@ class BatchCache(Cache):
         ]
         sizes = [tensor[0, :, 0].nbytes for _, tensor in slots]
         most, filled = max(BLOCK, sum(sizes) // BLOCKS), 0
-        groups: list[_Group] = []
+        groups: list[_BlockPlan] = []
         for (slot, tensor), size in zip(slots, sizes, strict=True):
             kind = (tensor.shape[1], tensor.shape[3]), tensor.dtype, tensor.device
             if not groups or groups[-1][1:] != kind or filled + size > most:
-                groups.append(_Group([], *kind))
+                groups.append(_BlockPlan([], *kind))
                 filled = 0
             groups[-1].slots.append(slot)
             filled += size
