@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from commands import run_command
+from holdfast.core.backend import Ask, Sampling
+from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.estimate import estimate_asks
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training import estimate
@@ -39,6 +42,19 @@ def test_what_does_not_fit_is_refused(
     found = TrainingEstimate(**values | {"memory_gb": 0.1, "disk_gb": 0.1} | changes)
     with pytest.raises(HoldfastError, match=sentence):
         estimate.check_fits(found, backend(), tmp_path / "new" / "run")
+
+
+def test_a_measurement_takes_the_process_and_the_buffers_of_a_whole_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "memory_now", lambda backend: 5_000_000)
+    measured, asks = backend(), [Ask((message("user", f"Hello {i}."),), i) for i in range(4)]
+    run = estimate_asks(measured, asks, Sampling(8), 100)
+    config, longest = measured.engine.config, len(measured.ids(asks[0])) + 8
+    size = config.hidden_size // config.num_attention_heads
+    token = config.num_hidden_layers * 2 * config.num_key_value_heads * size * 4
+    found = estimate.measurement(measured, run)
+    assert found.memory_gb == round((5_000_000 + 16 * longest * token) / 1e9, 4)
 
 
 @pytest.mark.parametrize("command", ["prism", "permix"])

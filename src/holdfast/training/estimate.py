@@ -25,6 +25,7 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.memory import total_memory
 from holdfast.results.training.recipe import TrainingEstimate
+from holdfast.training.step_memory import memory_now
 
 GB = 1e9
 BYTES = 8
@@ -65,11 +66,12 @@ def measure(backend: LocalBackend) -> Speed:
 
 def measurement(backend: LocalBackend, run: RunEstimate) -> TrainingEstimate:
     """What it takes to measure a model, of which only the tokens that it writes are counted."""
-    model = backend.engine.model
+    engine = backend.engine  # its widest buffers were those of the measured step
+    buffers = min(engine.batch_size, run.replies) * engine.row_bytes
     return TrainingEstimate(
         prompts=run.replies,
         tokens=run.tokens_at_most,
-        memory_gb=round(model.num_parameters() * model.dtype.itemsize / GB, 4),
+        memory_gb=round((memory_now(backend) + buffers) / GB, 4),
         disk_gb=round(run.tokens_at_most * BYTES / GB, 4),
         seconds=run.seconds,
     )

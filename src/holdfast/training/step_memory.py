@@ -62,7 +62,7 @@ def step_memory(
         config = model.config.get_text_config()
         layers = config.num_hidden_layers
         per_token = per_token / layers + config.hidden_size * layers * itemsize
-    return _memory_now(backend) + SLACK * (state + rows * tokens * per_token + scored * numbers)
+    return memory_now(backend) + SLACK * (state + rows * tokens * per_token + scored * numbers)
 
 
 def lora_parameters(model: torch.nn.Module, rank: int) -> int:
@@ -76,7 +76,8 @@ def _linear_layers(model: torch.nn.Module) -> Iterator[torch.nn.Linear]:
             yield module
 
 
-def _memory_now(backend: LocalBackend) -> int:
+def memory_now(backend: LocalBackend) -> int:
+    """Bytes that the process holds; on a GPU those that torch has allocated."""
     device = backend.engine.device
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))

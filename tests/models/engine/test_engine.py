@@ -206,6 +206,66 @@ def test_forgetting_starts_over() -> None:
     assert all(r.cached == 0 for r in subject.generate(requests(prompts(3)), GREEDY))
 
 
+def bytes_of(subject: Engine, tokens: int) -> int:
+    """Bytes of the keys and values of so many tokens."""
+    config = subject.config
+    size = config.hidden_size // config.num_attention_heads
+    return tokens * config.num_hidden_layers * 2 * config.num_key_value_heads * size * 4
+
+
+def test_branches_of_a_conversation_cost_the_store_their_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.models.engine.cache.PAGE", 8)
+    subject = engine(batch_size=3)
+    (chat,) = prompts(1, longest=41)
+    branches = 0
+    for turn in range(6):  # each turn with two branches that nothing follows
+        ends = prompts(3, seed=turn + 1, longest=12)
+        results = subject.generate(requests([chat + end for end in ends]), GREEDY)
+        branches += sum(len(end) + len(r.ids) for end, r in zip(ends, results, strict=True))
+        chat = chat + ends[0] + results[0].ids
+    rows = len(subject.store)
+    assert rows == 13
+    # The first three, which nothing was kept for, each have the beginning.
+    assert subject.store.size <= bytes_of(subject, 3 * 40 + branches + 8 * rows)
+    assert subject.store.size < bytes_of(subject, len(chat) * rows) / 3
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+@pytest.mark.parametrize("size", [1, 5, 16])
+def test_pages_of_any_size_change_nothing(
+    kind: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conversation() -> list[Continuation]:
+        subject, results, chats = engine(kind), [], prompts(6)
+        for turn in range(3):
+            asked = [(*chat, *end) for chat in chats for end in prompts(2, seed=turn, longest=9)]
+            results += subject.generate(requests(asked), DRAWN, END)
+            chats = [chat + r.ids for chat, r in zip(asked[::2], results[-12::2], strict=True)]
+        return results
+
+    expected = conversation()
+    monkeypatch.setattr("holdfast.models.engine.cache.PAGE", size)
+    assert conversation() == expected
+    assert sum(one.cached for one in expected) > 600
+
+
+def test_pages_that_the_store_drops_while_a_row_goes_on_from_them_are_kept_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.models.engine.cache.PAGE", 4)
+    subject, (ids,) = engine(), prompts(1)
+    (first,) = subject.generate(requests([ids]), GREEDY)
+    chat = (*ids, *first.ids, 50)
+    (expected,) = engine().generate(requests([chat]), GREEDY)
+    halt = lambda reply: bool(subject.store.clear())  # noqa: E731
+    (second,) = subject.generate(requests([chat]), GREEDY, halt=halt)
+    assert (second.ids, second.cached) == (expected.ids, len(chat) - 2)
+    (again,) = subject.generate(requests([chat]), GREEDY)
+    assert (again.ids, again.cached) == (expected.ids, len(chat) - 1)
+
+
 def test_a_tiny_bound_on_memory_changes_only_the_time() -> None:
     texts = prompts(6)
     bound = 20_000

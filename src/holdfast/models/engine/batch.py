@@ -16,7 +16,7 @@ leaves, and its keys and values go to the prefix store. Positions, masks and uni
 row's own, so that its neighbours change nothing but the last bits of a floating-point sum.
 
 A row under guidance has a shadow in the same batch, the same chat without the persona; both go
-on with the token drawn from their joint distribution (`guidance`).
+on with the token drawn from their joint distribution (`sampling.guide`).
 
 This module knows no text, and not where a row's cached prefix came from.
 """
@@ -132,7 +132,7 @@ class Batch:
         self.width = max(len(row.ids) for row in rows)
         if rows[0].reuses and self.loaded.cache is not None:
             self.past = self.cache = self.loaded.cache
-            self.cache.begin(len(rows), self.width + _room(rows))
+            self.cache.begin(len(rows), self.width + _room(rows, self.width))
         else:
             self.past, self.cache = DynamicCache(config=self.loaded.model.config), None
 
@@ -141,7 +141,8 @@ class Batch:
         assert self.cache is not None and all(row.reuses for row in rows)
         missing = max(len(row.ids) for row in rows) - 1 - self.cache.region.column
         right = max(0, missing)
-        columns = self.cache.region.column + right + _room(rows)
+        columns = self.cache.region.column + right
+        columns += _room(rows, columns)
         self.cache.grow(len(self.rows) + len(rows), columns)
         self._shift(right)
         self.width = self.cache.region.column + 1
@@ -198,8 +199,8 @@ class Batch:
         state, turns = row.request.state, row.request.turns
         if self.loaded.store.holds(state, ids, turns):
             return
-        layers = self.cache.take(index, row.pad, len(ids))
-        self.loaded.store.keep(state, ids, layers, turns)
+        pages = self.cache.take(index, row.pad, len(ids), row.known_pages)
+        self.loaded.store.keep(state, ids, pages, turns)
 
     # What follows from which rows are where
 
@@ -263,12 +264,14 @@ class Batch:
     def _copy_known(self, index: int, row: Row) -> None:
         """Copy the keys and values that a row does not compute: those kept, or another row's."""
         assert self.cache is not None
-        layers, source = row.layers, row.source
-        row.layers = row.source = None
+        pages, source = row.pages, row.source
+        row.pages, row.source = (), None
         if row.cached and source is not None:
             self.cache.copy(self.rows.index(source), source.pad, index, row.pad, row.cached)
-        elif row.cached and layers is not None:
-            self.cache.put(index, row.pad, layers, row.cached)
+            row.know(source.known_pages)
+        elif row.cached and pages:
+            self.cache.put(index, row.pad, pages, row.cached)
+            row.know(pages)
 
     def _prefill_in_chunks(self, ids: Tensor, top: int) -> None:
         """Prefill rows from `top` on, a bounded number of tokens at a time."""
@@ -282,9 +285,9 @@ class Batch:
                 self._forward(some[:, start : start + budget], upper, column + start, steering)
 
 
-def _room(rows: Sequence[Row]) -> int:
+def _room(rows: Sequence[Row], columns: int) -> int:
     """Columns that rows will need after their prompts, as far as is worth reserving."""
-    return min(64, max(row.limit for row in rows))
+    return min(max(64, columns // 8), max(row.limit for row in rows))
 
 
 def _groups(new: Sequence[int]) -> list[int]:

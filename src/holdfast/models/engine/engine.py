@@ -116,14 +116,15 @@ class Engine(LoadedModel):
                 [replace(request, keep=True, measure=False, guide=None)]
             )
             self.generate([kept_request], Sampling(max_new_tokens=1))
-            count, layers = self.store.find(kept_request.state, ids, kept_request.turns)
-        if layers is None or count < len(ids):
+            count, pages = self.store.find(kept_request.state, ids, kept_request.turns)
+        if count < len(ids):
             raise ModelError(
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
                 "does not keep them token by token, or has no room for them."
             )
-        layers_of_rows = [values[:, :count].transpose(0, 1).flatten(1) for _, values in layers]
-        return [one.float().cpu() for one in layers_of_rows]
+        values = zip(*(page.each()[1::2] for page in pages), strict=True)
+        layers = (torch.cat(parts, 1)[:, :count] for parts in values)
+        return [layer.transpose(0, 1).flatten(1).float().cpu() for layer in layers]
 
     def _settled(self, requests: Sequence[Request]) -> list[Request]:
         """The requests with their gates asked, one look of each gate at all its prompts."""
@@ -148,7 +149,7 @@ class Engine(LoadedModel):
         row.shaper = shaper(request.shaping, sampling.temperature, request.ids, self.match)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
-            row.cached, row.layers = self.store.find(request.state, ids[:-1], request.turns)
+            row.cached, row.pages = self.store.find(request.state, ids[:-1], request.turns)
         return row
 
     def _guided(self, row: Row) -> Row:

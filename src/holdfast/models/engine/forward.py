@@ -58,8 +58,7 @@ class Forward:
         end, bottom = column + ids.shape[1], top + len(ids)
         rows = self.rows[top:bottom]
         if self.cache is not None:
-            region = self.cache.region
-            region.top, region.bottom, region.column = top, bottom, column
+            self.cache.write_at(top, bottom, column, ids.shape[1])
         columns = torch.arange(end, device=self.device)
         pads = self.pads[top:bottom, None]
         positions = (columns[column:] - pads).clamp_(min=0)

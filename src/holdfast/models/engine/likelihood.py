@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from holdfast.control.steered_pass import refuse_unreached, start_pass
-from holdfast.models.engine.guidance import guide
 from holdfast.models.engine.loaded import LoadedModel, unsound
 from holdfast.models.engine.request import Request
+from holdfast.models.engine.sampling import guide
 
 Ids = tuple[int, ...]
 

@@ -33,9 +33,10 @@ from holdfast.control.switch import (
 )
 from holdfast.core.control import Range, parse
 from holdfast.core.errors import ControlError, ModelError
-from holdfast.models.engine.cache import BatchCache, PrefixStore, layer_kinds, plain
+from holdfast.models.engine.cache import BatchCache, layer_kinds, plain
 from holdfast.models.engine.decoder import Decoder, walk
 from holdfast.models.engine.packed import PackedWeights
+from holdfast.models.engine.prefix_store import PrefixStore
 from holdfast.models.engine.shaping import Matcher
 
 
@@ -100,6 +101,8 @@ class LoadedModel:
         """Tokens up to which rotary frequencies do not change; None where they never do."""
         self.cache: BatchCache | None = self._new_cache()
         """Buffers of the batch under way; None where `reuses` is False."""
+        self.row_bytes = 0
+        """Bytes of a row in the widest buffers that were dropped."""
         self.attention, self.no_share = attention_for(model)
         """The attention to run with, and why prompt share cannot be measured (or None)."""
         self.adapters: dict[str, RowAdapter] = {}
@@ -201,6 +204,8 @@ class LoadedModel:
 
     def drop_buffers(self) -> None:
         """Replace the buffers of the batch under way, which may hold anything after an error."""
+        if self.cache is not None:
+            self.row_bytes = max(self.row_bytes, self.cache.row_bytes)
         self.cache = self._new_cache()
 
     @contextmanager

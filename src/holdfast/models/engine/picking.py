@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from holdfast.core.backend import Sampling
-from holdfast.models.engine.guidance import guide
 from holdfast.models.engine.request import Logprob, Row
-from holdfast.models.engine.sampling import draw
+from holdfast.models.engine.sampling import draw, guide
 
 
 class Picker:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from torch import Tensor
 
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling, Share, Stop
-from holdfast.models.engine.cache import Ids, Layers
+from holdfast.models.engine.cache import Page, Pages, full_pages
+from holdfast.models.engine.prefix_store import Ids
 from holdfast.models.engine.sampling import uniforms
 from holdfast.models.engine.shaping import Shaper, Shaping
 
@@ -129,10 +132,12 @@ class Row:
     """Says after each token whether the reply is over."""
     cached: int = 0
     """Prompt tokens whose keys and values are not computed for it."""
-    layers: Layers | None = None
+    pages: Pages = ()
     """Those keys and values, if they were kept, until they are in the batch."""
     source: Row | None = None
     """The row of the same batch that has them, if one does, until they are copied."""
+    known: list[ReferenceType[Page]] = field(default_factory=list)
+    """Kept pages that its first tokens are copies of; the store may drop them meanwhile."""
     pad: int = 0
     """The column of its first token."""
     reply: list[int] = field(default_factory=list)
@@ -156,6 +161,16 @@ class Row:
     def new(self) -> int:
         """Tokens of the prompt that have to be computed."""
         return len(self.ids) - self.cached
+
+    def know(self, pages: Pages) -> None:
+        """Note that its first `cached` tokens are copies of these pages'."""
+        self.known = [ref(page) for page in full_pages(pages, self.cached)]
+
+    @property
+    def known_pages(self) -> list[Page]:
+        """Full pages that its first tokens are copies of, as far as they are still there."""
+        pages = (page() for page in self.known)
+        return [page for page in takewhile(lambda page: page is not None, pages) if page]
 
     def end(self) -> None:
         """Stop here, since nobody waits for the rest."""

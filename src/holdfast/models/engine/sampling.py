@@ -10,6 +10,10 @@ n being the nucleus: the smallest number of tokens whose probabilities reach
 top_p (Holtzman et al. 2020), after top-k and temperature. What else is in the
 batch enters nowhere. Everything is computed in float32 or better.
 
+Guidance makes one distribution of two, of the model with the persona and of that without:
+
+    log p = log p₀ + α (log p₁ - log p₀)        p₀ without the persona, α = 1 is off
+
 This module knows logits and numbers. It knows no model.
 """
 
@@ -144,3 +148,16 @@ def _invert(p: Tensor, ids: Tensor | None, u: Tensor, top_p: float) -> Tensor:
     place = torch.searchsorted(sums, u[:, None] * mass, right=True)[:, 0]
     place = torch.minimum(place, last)
     return place if ids is None else ids.gather(-1, place[:, None])[:, 0]
+
+
+def guide(with_persona: Tensor, without: Tensor, strength: Tensor | float) -> Tensor:
+    """The joint log-probabilities, not normalised.
+
+    Args:
+        with_persona: log p₁, (…, vocabulary).
+        without: log p₀, of the same shape.
+        strength: α, or one for each row, (B, 1).
+    """
+    joint = without + strength * (with_persona - without)
+    # A token that both rule out stays ruled out: the difference of two -inf is NaN.
+    return joint.masked_fill(with_persona.isneginf() & without.isneginf(), -torch.inf)

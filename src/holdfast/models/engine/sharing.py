@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from holdfast.models.engine.cache import shared
+from holdfast.models.engine.prefix_store import shared
 from holdfast.models.engine.request import Row
 
 LEAST = 16  # tokens that are worth a copy
@@ -53,7 +53,7 @@ def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
         for row in wave:
             source = sources[id(row)]
             if source.tokens - row.cached >= LEAST:
-                row.source, row.cached, row.layers = source.row, source.tokens, None
+                row.source, row.cached, row.pages = source.row, source.tokens, ()
         waves.append(sorted(wave, key=lambda row: (row.new, len(row.ids), row.index)))
         ready, pending = ready | now, later
     return waves
