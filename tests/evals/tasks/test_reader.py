@@ -451,3 +451,10 @@ def test_an_exponent_belongs_to_the_number_or_the_bracket_before_it(text: str, v
 @pytest.mark.parametrize("text", ["(3+2)^2", "f(2)^2", "2^100", "4^0.5", "0^-1", "5000000^2"])
 def test_a_power_that_is_not_worked_out_is_no_number(text: str) -> None:
     assert last_number(text) == frozenset()
+
+
+def test_a_reply_that_says_the_question_for_ever_is_read() -> None:
+    question = "What is the capital of France?"
+    gold = Gold("Paris", (), question, ())
+    assert read(gold, f"{question} " * 1_500 + "It is Paris.", "exact").final
+    assert not read(gold, f"{question} " * 1_500, "exact").final

@@ -15,6 +15,7 @@ This module knows replies. It knows nothing of what is right.
 from __future__ import annotations
 
 import re
+from functools import reduce
 
 from holdfast.evals.tasks.numbers import digits
 from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
@@ -41,6 +42,7 @@ def spoken(reply: str) -> str:
 
 _ECHO = 4  # words from which on a repetition of the question is one
 _TOKEN = re.compile(r"[^\W_]+")
+_CLOSING = re.compile(r"[?.!:\"'”’)*_]*")
 
 
 def without_echo(text: str, question: str) -> str:
@@ -49,17 +51,18 @@ def without_echo(text: str, question: str) -> str:
     if len(asked) < _ECHO:
         return text
     places = list(_TOKEN.finditer(text))
-    tokens, i = [one[0].casefold() for one in places], 0
+    tokens = [place[0].casefold() for place in places]
+    pieces, start, i = list[str](), 0, 0
     while i <= len(tokens) - len(asked):
         if tokens[i] == asked[0] and tokens[i : i + len(asked)] == asked:
-            end = _CLOSING.match(text, places[i + len(asked) - 1].end())
-            rest = text[end.end() if end else len(text) :]
-            return f"{text[: places[i].start()]} {without_echo(rest, question)}".strip(" ")
-        i += 1
-    return text
-
-
-_CLOSING = re.compile(r"[?.!:\"'”’)*_]*")
+            pieces.append(text[start : places[i].start()])
+            i += len(asked)
+            closing = _CLOSING.match(text, places[i - 1].end())
+            start = closing.end() if closing else places[i - 1].end()
+        else:
+            i += 1
+    # From the end, so that a piece between two echoes loses its blanks as one at the end does.
+    return reduce(lambda rest, piece: f"{piece} {rest}".strip(" "), pieces[::-1], text[start:])
 
 
 def thinks_to_the_end(reply: str) -> bool:
