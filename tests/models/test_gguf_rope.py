@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -67,4 +68,11 @@ def test_a_file_that_changes_none_says_so(tmp_path: Path, divisors: tuple[float,
     file = write_gguf(tmp_path / "tiny.gguf", divisors=divisors)
     assert read_scaling(file) is None
     file.write_bytes(file.read_bytes()[:3000])
+    assert read_scaling(file) is None
+
+
+def test_a_value_of_no_known_kind_is_left_to_transformers(tmp_path: Path) -> None:
+    file, key = tmp_path / "odd.gguf", b"general.odd"
+    header = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
+    file.write_bytes(header + struct.pack("<Q", len(key)) + key + struct.pack("<I", 99) + bytes(32))
     assert read_scaling(file) is None

@@ -56,7 +56,7 @@ def read_scaling(file: Path) -> RopeScaling | None:
     try:
         with file.open("rb") as stream:
             return _read(stream)
-    except (OSError, struct.error, ValueError, UnicodeDecodeError):
+    except (OSError, struct.error, ValueError, KeyError):
         return None  # transformers says what is wrong with it
 
 
