@@ -123,15 +123,18 @@ def is_relation(text: str, answer: str) -> bool:
 
 # --- words and dates of one kind -------------------------------------------------
 
-CLOSED = (
-    "yes no unknown",
-    "true false",
-    "north south east west",
-    "monday tuesday wednesday thursday friday saturday sunday",
-    "january february march april may june july august september october november december",
-    "red orange yellow green blue purple violet pink brown black white grey gray",
+# Answers that come one for another: a reply that opens or closes with one has answered.
+_KINDS = tuple(
+    kind.split()
+    for kind in (
+        "yes no unknown",
+        "true false",
+        "north south east west",
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "january february march april may june july august september october november december",
+        "red orange yellow green blue purple violet pink brown black white grey gray",
+    )
 )
-"""Answers that come one for another: a reply that opens or closes with one has answered."""
 _JOINT = re.compile(
     r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)\b[\s,*_]*){0,2}"
 )
@@ -145,12 +148,17 @@ _DAY_AFTER = re.compile(
 _RELATIVE = re.compile(r"(?i)\b(?:before|after|until|till|past|since)\s+(?:the\s+)?$")
 
 
+def kind_of(answer: str) -> list[str]:
+    """The words that may stand in an answer's place, it among them; none where that is open."""
+    return next((kind for kind in _KINDS if words(answer) in kind), [])
+
+
 def is_among_its_kind(text: str, answer: str, question: str) -> bool:
     """Whether a date, a weekday, a colour… stands only in a row of its kind, or beside the point.
 
     "Monday, Tuesday", "13 or 14 March", and "the day after Monday" where nobody asked for that.
     """
-    kind = next((one.split() for one in CLOSED if words(answer) in one.split()), [])
+    kind = kind_of(answer)
     mine = list(occurrences(text, answer))
     if dates(answer):
         spans = [(match.start(), match.end()) for _, match in dates(text)]
@@ -192,6 +200,7 @@ _CALL_WORDS = (
 _CALLS = frozenset(_CALL_WORDS.split())
 _LEAD = re.compile(r"(?i)^.*\b(?:is|are|be|was|were|include|includes|means)\b")
 _ITEMS = re.compile(r"\s*(?:[,;/|\n•\[\]]|\band\b|\bor\b)\s*")
+_NUMBERED = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
 
 
 def is_list_of_words(text: str, answer: str, question: str) -> bool:
@@ -204,9 +213,6 @@ def is_list_of_words(text: str, answer: str, question: str) -> bool:
         return False
     lines = _NUMBERED.sub("", text) if len(text.split("\n")) > 2 else ""
     return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
-
-
-_NUMBERED = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
 
 
 def _is_word_row(text: str, own: str, question: str) -> bool:

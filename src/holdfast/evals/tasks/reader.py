@@ -20,7 +20,6 @@ import re
 from dataclasses import replace
 
 from holdfast.evals.tasks.commitment import (
-    CLOSED,
     HEDGE,
     OR,
     OR_ELSE,
@@ -32,6 +31,7 @@ from holdfast.evals.tasks.commitment import (
     is_list_of_words,
     is_relation,
     is_row,
+    kind_of,
     wavers,
 )
 from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, is_formula, reading
@@ -283,8 +283,7 @@ def _says_nothing(sentence: str, gold: Gold) -> bool:
     vocabulary = set(words(sentence).split())
     if any(set(words(form).split()) <= vocabulary for form in gold.forms):
         return False
-    closed = next((set(kind.split()) for kind in CLOSED if words(gold.answer) in kind.split()), ())
-    if vocabulary & set(closed):
+    if vocabulary.intersection(kind_of(gold.answer)):
         return False
     if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
         return True

@@ -39,15 +39,15 @@ def list_places(text: str, listed: Sequence[str]) -> Iterator[tuple[int, int]]:
         if [token.text for token in some] != list(listed):
             continue
         gaps = [_gap(text, *pair) for pair in pairwise(some)]
-        beside = [
-            (one, gap)
-            for one, gap in (
-                *((one, _gap(text, one, some[0])) for one in tokens[i - 1 : i] if i),
-                *((one, _gap(text, some[-1], one)) for one in tokens[i + n : i + n + 1]),
-            )
-            if _GOES_ON.fullmatch(gap) and ("\n" not in gap or "\n" in gaps[0])
-        ]
-        if "." not in gaps and not any(_is_item(one.text, listed) for one, _ in beside):
+        beside = [(one, _gap(text, one, some[0])) for one in tokens[max(0, i - 1) : i]]
+        beside += [(one, _gap(text, some[-1], one)) for one in tokens[i + n : i + n + 1]]
+        goes_on = any(
+            _GOES_ON.fullmatch(gap)
+            and ("\n" not in gap or "\n" in gaps[0])
+            and _is_item(one.text, listed)
+            for one, gap in beside
+        )
+        if "." not in gaps and not goes_on:
             yield some[0].start, some[-1].end
 
 
