@@ -104,7 +104,7 @@ def require_at_least(least: float, settings: object, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None and not least <= value < inf:
-            raise HoldfastError(f"--{name.replace('_', '-')} is {least:g} or more, not {value:g}.")
+            raise HoldfastError(f"{flag(name)} is {least:g} or more, not {value:g}.")
 
 
 def expanded(path: Path | str) -> Path:
@@ -113,3 +113,8 @@ def expanded(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def flag(name: str) -> str:
+    """The option of the command line that sets a field or a parameter."""
+    return f"--{name.replace('_', '-')}"

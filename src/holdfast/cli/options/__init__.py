@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import flag, option
 from holdfast.models.template_options import read_template_option, warn_of_unread
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ class ModelOptions(LocalOptions):
         named = [name for name in names if name is not None]
         loaded = any(not name.startswith(BEHIND_URL) for name in named)
         served = any(name.startswith(SERVED) for name in named)
-        used = dict.fromkeys(("base_url", "api_key", "concurrency", *of_api), served)
+        api = ("base_url", "api_key", "concurrency", *of_api)
+        used = dict.fromkeys(api, served)
         used |= {"dtype": loaded, "device": loaded, "template_option": bool(named)}
         used["base"] = any(not name.startswith((*SERVED, VLLM)) for name in named)
         usual = ModelOptions()
@@ -152,11 +153,10 @@ class ModelOptions(LocalOptions):
         given += [name for name, value in of_api.items() if value is not None]
         for name in given:
             if not used[name]:
-                of = "models that Holdfast loads itself"
-                if name in ("base_url", "api_key", "concurrency", *of_api):
-                    of = "models behind an API, as api:NAME"
-                flag = f"--{name.replace('_', '-')}"
-                raise HoldfastError(f"{flag} is for {of}, and none is named: leave it out.")
+                of = "behind an API, as api:NAME" if name in api else "that Holdfast loads itself"
+                raise HoldfastError(
+                    f"{flag(name)} is for models {of}, and none is named: leave it out."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
