@@ -19,7 +19,13 @@ from holdfast.evals.fidelity.questionnaire import GRADES, tasks
 from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.judge.rubric import Item, Rubric, Verdict
-from holdfast.results.fidelity import FidelityManifest, QuestionnaireAnswer, SuiteAnswer
+from holdfast.results.calibration import CalibrationVerdict
+from holdfast.results.fidelity import (
+    FidelityManifest,
+    QuestionnaireAnswer,
+    QuestionnaireVerdict,
+    SuiteAnswer,
+)
 
 ROWS = 128
 """Requests that are answered side by side."""
@@ -27,7 +33,7 @@ FAILED = {"overflow", "error"}
 """How a reply ends that is no answer."""
 A = TypeVar("A", SuiteAnswer, QuestionnaireAnswer)
 K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+V = TypeVar("V", bound=QuestionnaireVerdict | CalibrationVerdict)
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,12 @@ def grade(
         items: a key, the name of the task and the answer for each verdict.
         file: the verdicts so far.
         record: makes a record of a verdict.
-        key_of: the key of a record; None for those of other judges.
+        key_of: the key of a record.
     """
+
+    def own_key(verdict: V) -> object:
+        return key_of(verdict) if verdict.judge == judge.name else None
+
     for name, task in tasks().items():
         rubric = Rubric(judge, task.criteria, GRADES, calls=calls, anchors=task.scale)
 
@@ -128,4 +138,4 @@ def grade(
             return map(record, batch, rubric.judge_all(list(batch.values())))
 
         of_task = {key: item for key, of, item in items if of == name}
-        ask_missing(in_batches(of_task, ROWS), file, judge, ask, key_of=key_of)
+        ask_missing(in_batches(of_task, ROWS), file, judge, ask, key_of=own_key)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,7 @@ def _verdicts(
     def record(label: int, verdict: Verdict) -> CalibrationVerdict:
         return CalibrationVerdict(label, judge.name, verdict.grades, verdict.why)
 
-    def key_of(verdict: CalibrationVerdict) -> object:
-        return verdict.label if verdict.judge == judge.name else None
-
-    grade(judge, calls, items, run.verdict_file, record, key_of)
+    grade(judge, calls, items, run.verdict_file, record, attrgetter("label"))
     by_label = {one.label: one for one in run.verdicts if one.judge == judge.name}
     return [by_label[i] for i in range(len(labels))]
 

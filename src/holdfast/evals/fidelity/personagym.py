@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
 from holdfast.core.backend import Ask, Backend
@@ -208,10 +209,7 @@ def _grade(
             why=verdict.why,
         )
 
-    def key_of(verdict: QuestionnaireVerdict) -> object:
-        return verdict.answer if verdict.judge == judge.name else None
-
-    grade(judge, options.calls, items, run.verdict_file, record, key_of)
+    grade(judge, options.calls, items, run.verdict_file, record, attrgetter("answer"))
 
 
 def _summarise(
