@@ -37,6 +37,7 @@ import torch
 from arms import Case, case_options, openers, plain, rows, sampled, suite_of
 from peft import LoraConfig
 from routed import Routed, State, Told, beside, exchanges, padded, told
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -124,6 +125,11 @@ def added(model: PreTrainedModel, adapter: str, recipe: Recipe) -> dict[str, Ten
         r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", bias="none"
     )
     model.add_adapter(config, adapter_name=adapter)
+    return parameters_of(model, adapter)
+
+
+def parameters_of(model: PreTrainedModel, adapter: str) -> dict[str, Tensor]:
+    """An adapter's parameters by name."""
     return {name: p for name, p in model.named_parameters() if f".{adapter}." in name}
 
 
@@ -173,17 +179,17 @@ def baked(
     states: dict[str, State] = {}
     for number, persona in enumerate(personas):
         adapter = f"{folder.name.replace('.', '-') if folder else 'persona'}{number}"
-        file = folder / f"{persona.id}.pt" if folder else None
+        file = folder / f"{persona.id}.safetensors" if folder else None
         if file and file.exists():
             own = added(model, adapter, recipe)
-            for name, value in torch.load(file).items():
+            for name, value in load_file(file).items():
                 own[name].data.copy_(value)
         else:
             _train(backend, persona, adapter, asked, recipe, seed)
             if file:
-                own = {n: p.data for n, p in model.named_parameters() if f".{adapter}." in n}
+                trained = parameters_of(model, adapter)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                torch.save(own, file)
+                save_file({name: value.detach() for name, value in trained.items()}, file)
         model.disable_adapters()
         states[persona.prompt] = partial(wearing, model, adapter)
     return states

@@ -32,9 +32,9 @@ from holdfast.core.backend import Ask, Backend
 from holdfast.core.chat import agent_view
 from holdfast.core.control import NONE
 from holdfast.core.errors import HoldfastError
+from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps
-from holdfast.core.run import write_whole
 from holdfast.core.stats import mean
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona, select
