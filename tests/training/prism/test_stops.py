@@ -62,6 +62,15 @@ def trained(
     return out
 
 
+def tear(records: Path, kept: int, *later: str) -> None:
+    """Leave a stage as a kill in it does: some of its records, and nothing that comes after it."""
+    folder = records.parents[1]
+    for stage in later:
+        shutil.rmtree(folder / stage)
+    (folder / ABOUT).unlink()
+    cut_lines(records, kept)
+
+
 def test_an_arm_that_a_kill_tore_is_asked_again_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,10 +89,7 @@ def test_queries_from_tasks_that_a_kill_tore_are_all_there_again(
 ) -> None:
     records = trained(tmp_path, monkeypatch) / "queries" / "records.jsonl"
     before = records.read_bytes()
-    for later in ("answers", "verdicts"):
-        shutil.rmtree(tmp_path / "prism" / later)
-    (tmp_path / "prism" / ABOUT).unlink()
-    cut_lines(records, 5)
+    tear(records, 5, "answers", "verdicts")
     trained(tmp_path, monkeypatch)
     assert records.read_bytes() == before
 
@@ -107,10 +113,7 @@ def test_a_stage_that_a_kill_tore_goes_on_in_the_batches_of_one_that_was_not(
     whole, before = list(calls), records.read_bytes()
     assert whole[0] == (4 if stage == "answers" else 3) and len(whole) > 4
     for kept in (2, 8):
-        for left in ({"answers", "verdicts"} - {stage}) if stage == "answers" else ():
-            shutil.rmtree(tmp_path / "prism" / left)
-        (tmp_path / "prism" / ABOUT).unlink()
-        cut_lines(records, kept)
+        tear(records, kept, *(("verdicts",) if stage == "answers" else ()))
         calls.clear()
         trained(tmp_path, monkeypatch)
         assert calls == whole[-len(calls) :] and sum(calls) > 16 - kept
@@ -123,9 +126,7 @@ def test_a_first_batch_that_a_kill_tore_is_asked_again_whole_and_checked(
     """What is left of it would go on unchecked, in batches of other sizes."""
     records = trained(tmp_path, monkeypatch) / "answers" / "records.jsonl"
     before = records.read_bytes()
-    shutil.rmtree(tmp_path / "prism" / "verdicts")
-    (tmp_path / "prism" / ABOUT).unlink()
-    cut_lines(records, 5)
+    tear(records, 5, "verdicts")
     checked: list[int] = []
     monkeypatch.setattr(stages, "check_cut", lambda answers, *rest: checked.append(len(answers)))
     trained(tmp_path, monkeypatch, trial=True)
